@@ -1,0 +1,57 @@
+"""Builds the extension, nothing else; everything declarative stands in pyproject.toml.
+
+Switches (environment): CREWGATE_TRACE=1 for coverage of Cython, CREWGATE_SANITIZE=1 for ASan and
+UBSan, CREWGATE_FAULTS=1 for the build that can be killed between any two stores to the table.
+"""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+TRACE = os.environ.get("CREWGATE_TRACE") == "1"
+SANITIZE = os.environ.get("CREWGATE_SANITIZE") == "1"
+FAULTS = os.environ.get("CREWGATE_FAULTS") == "1"
+SOURCES = Path("ext/crewgate/_native")
+
+flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter"]
+# Cython's own output trips these two; ours does not use either.
+flags += ["-Wno-missing-field-initializers", "-Wno-unused-function"]
+if SANITIZE:
+    flags += ["-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
+
+macros = [("CREWGATE_FAULTS", "1")] if FAULTS else []
+if TRACE:
+    macros += [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
+
+extensions = [
+    Extension(
+        f"crewgate._native.{source.stem}",
+        [str(source)],
+        include_dirs=[str(SOURCES)],
+        depends=[str(header) for header in sorted(SOURCES.glob("*.h"))],
+        define_macros=macros,
+        extra_compile_args=flags,
+        extra_link_args=["-fsanitize=address,undefined"] if SANITIZE else [],
+    )
+    for source in sorted(SOURCES.glob("*.pyx"))
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        include_path=["ext"],
+        build_dir="build/cython",
+        force=TRACE or SANITIZE or FAULTS,
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": False,
+            "wraparound": False,
+            "initializedcheck": False,
+            "cdivision": True,
+            "freethreading_compatible": False,
+            "linetrace": TRACE,
+        },
+    ),
+)

@@ -1,0 +1,1 @@
+"""The native core: signatures, tokens, the shared table and the gate, compiled from `ext/`."""

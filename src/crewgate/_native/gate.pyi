@@ -1,0 +1,52 @@
+"""The verdict: one native call from (token, tool) to `Permit` or `Denial`."""
+
+from types import TracebackType
+from typing import Self
+
+from crewgate._native.table import Table
+from crewgate.core.grant import Grant
+from crewgate.core.policy import Policy
+from crewgate.core.verdict import Denial, Reason
+
+class Permit:
+    """Evidence that one call may go on, with what it reserved. Ended exactly once."""
+
+    grant: Grant
+    tool: int
+    price: int  # micro-credits charged or reserved
+    would: Reason | None  # observe mode: why it would have been refused
+    remaining: int  # available to the branch on this machine, as this call left it
+    @property
+    def revoked(self) -> bool:
+        """The grant, its branch or anything above it has been revoked since; ask during a long call."""
+    @property
+    def held(self) -> bool:
+        """A reservation is still in force."""
+    def settle(self, cost_micro: int | None = None) -> None:
+        """Charge `cost_micro` (default: the price; more than the price charges the price) and end.
+
+        SettledError if it was ended before, or burned by the agent after its deadline. A permit
+        that holds nothing (embedded fixed price) may be settled at its price only, as a no-op.
+        """
+    def release(self) -> None:
+        """End without charge: no byte of the call reached the tool. For a permit that holds
+        nothing, gives the price back (once)."""
+    def extend(self, until_boot_ns: int) -> bool:
+        """Move the reservation's deadline; False if it was burned meanwhile."""
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """Settle at the price if neither settled nor released (also on an exception)."""
+
+class Gate:
+    def __init__(self, table: Table, attachment: int = 0, *, holds: bool = True) -> None:
+        """`holds`: a permit reserves and is settled later (gateway); otherwise a fixed price is
+        settled in `decide` itself (embedded)."""
+    clock: tuple[int, int] | None  # tests: (wall ns, boot ns) instead of the real clocks
+    def load(self, policy: Policy) -> None:
+        """Judge by `policy` from now on; cached tokens of keys that are gone are dead at once."""
+    def decide(self, token: bytes, tool: int, *, request: bytes = b"", peer_crew: str | None = None,
+               observe: bool = False) -> Permit | Denial:
+        """The verdict. `tool` is an index into the policy's tools, -1 for none such. Never raises
+        for bad input, never waits. Denial(BUDGET_UNAVAILABLE, retry=True, grant) asks for a draw."""
+    def counters(self) -> dict[str, int]: ...

@@ -1,0 +1,49 @@
+"""The claims of a token: their types and the rules that hold whatever key signed them.
+
+Knows neither signatures nor keys nor the time; which characters a text may have is checked by the
+native half on the same bytes (`_native/token`).
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from crewgate import limits
+
+Seconds = Annotated[int, Meta(ge=0, le=limits.time_seconds_max)]
+MicroCredits = Annotated[int, Meta(ge=0, le=limits.quota_micro_max)]
+Text = Annotated[str, Meta(min_length=1, max_length=limits.claim_chars_max)]
+
+
+class PathElement(msgspec.Struct, frozen=True, gc=False):
+    """One ancestor in `branch_path`; with an `iat` it counts as that grant of the ancestor."""
+
+    id: str
+    credit_quota: MicroCredits
+    iat: Seconds | None = None
+
+
+class Claims(msgspec.Struct, frozen=True, gc=False):
+    """The payload of a token, decoded strictly; unknown members were ignored."""
+
+    iss: Text
+    aud: Text | Annotated[list[Text], Meta(min_length=1, max_length=limits.audiences_max)]
+    sub: Text
+    client_id: Text
+    iat: Seconds
+    exp: Seconds
+    jti: Text
+    crew: Text
+    process_id: Text
+    agent_role: Text
+    execution_branch_id: str
+    allowed_tools: Annotated[
+        list[Text], Meta(min_length=1, max_length=limits.allowed_tools_max)
+    ]
+    credit_quota: MicroCredits
+    branch_path: Annotated[list[PathElement], Meta(max_length=limits.depth_max)]
+    nbf: Seconds | None = None
+
+
+decode_claims = msgspec.json.Decoder(Claims).decode

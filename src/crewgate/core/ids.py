@@ -1,0 +1,58 @@
+"""Names become 16-byte keys here, so that nothing one crew signs can name another crew's branch.
+
+The same key names a branch in the table, the ledger, reservations and gossip. Ids are 16-byte
+`bytes` inside and lower-case UUID text (RFC 9562) outside.
+"""
+
+import enum
+from hashlib import blake2b
+from uuid import UUID
+
+
+class Kind(enum.IntEnum):
+    """What a key names; the first byte that is hashed. The values are stored: never renumber."""
+
+    BRANCH = 1
+    GRANT = 2
+    PROCESS = 3
+    ORCHESTRATOR = 4
+    CREW = 5
+    KEY = 6
+
+
+def table_key(kind: Kind, crew: str, identifier: bytes) -> bytes:
+    """BLAKE2b-128 of (kind, crew, id); the crew is the one whose key verified the token.
+
+    The crew's length goes first, so that no two (crew, id) pairs hash the same bytes.
+    """
+    name = crew.encode()
+    return blake2b(bytes((kind, len(name))) + name + identifier, digest_size=16).digest()
+
+
+def branch_key(crew: str, branch: str) -> bytes:
+    """The key of a branch, from its UUID text."""
+    return table_key(Kind.BRANCH, crew, uuid_bytes(branch))
+
+
+def crew_key(crew: str) -> bytes:
+    """The key of a crew, topmost ancestor of each of its branches."""
+    return table_key(Kind.CREW, crew, b"")
+
+
+def path_digest(keys: tuple[bytes, ...]) -> bytes:
+    """16 bytes that stand for a whole ancestry, root first; all zero for a root."""
+    return blake2b(b"".join(keys), digest_size=16).digest() if keys else bytes(16)
+
+
+def uuid_bytes(text: str) -> bytes:
+    """16 bytes of a lower-case hyphenated UUID that is not nil; ValueError otherwise."""
+    value = UUID(text)
+    if str(value) != text or not value.int:
+        message = f"not a lower-case hyphenated UUID other than nil: {text[:64]!r}"
+        raise ValueError(message)
+    return value.bytes
+
+
+def uuid_text(value: bytes) -> str:
+    """Lower-case hyphenated text of 16 bytes."""
+    return str(UUID(bytes=value))

@@ -1,0 +1,51 @@
+"""What the gate answers: a `Permit` (native: it holds a reservation) or a `Denial`; no bare bool.
+
+The order of `Reason` is the order of the checks, and its values are the slugs of the problem
+types that a refused client sees (RFC 9457).
+"""
+
+import enum
+
+import msgspec
+
+from crewgate.core.grant import Grant
+
+
+class Reason(enum.Enum):
+    """Why a call was refused; the value is the slug of the problem type."""
+
+    INVALID_REQUEST = "invalid-request"
+    MISSING_TOKEN = "missing-token"
+    INVALID_TOKEN = "invalid-token"
+    TOKEN_EXPIRED = "token-expired"
+    TOKEN_NOT_YET_VALID = "token-not-yet-valid"
+    TOKEN_LIFETIME = "token-lifetime"
+    TOKEN_CEILING = "token-ceiling"
+    WRONG_AUDIENCE = "wrong-audience"
+    WRONG_ISSUER = "wrong-issuer"
+    BRANCH_REVOKED = "branch-revoked"
+    BINDING_MISMATCH = "binding-mismatch"
+    UNKNOWN_TOOL = "unknown-tool"
+    TOOL_NOT_ALLOWED = "tool-not-allowed"
+    CREDITS_EXHAUSTED = "credits-exhausted"
+    BUDGET_UNAVAILABLE = "budget-unavailable"
+    REVOCATION_UNAVAILABLE = "revocation-unavailable"
+
+
+class Denial(msgspec.Struct, frozen=True):
+    """A refusal and its evidence.
+
+    `grant` is known only after a good signature. `retry` says that the same call may succeed
+    shortly. For credits-exhausted, `level` names the empty account (a branch's UUID text, or the
+    crew's name), with `used` of `quota` in micro-credits. `would` denials never leave the gate.
+    """
+
+    reason: Reason
+    grant: Grant | None = None
+    retry: bool = False
+    level: str = ""
+    used: int = 0
+    quota: int = 0
+
+    def __bool__(self) -> bool:
+        raise TypeError("a verdict is not a truth value: test isinstance(verdict, Permit)")

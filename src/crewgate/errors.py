@@ -1,0 +1,44 @@
+"""The one tree of errors, each of which knows whose fault it is.
+
+The root is never raised. A verdict is not an error: a refused call is a `Denial`, a value.
+"""
+
+
+class CrewgateError(Exception):
+    """Root of everything that Crewgate raises on purpose; never raised itself."""
+
+
+class ConfigurationError(CrewgateError):
+    """The operator's configuration, or a file that it names, cannot be used: what, where, mend."""
+
+
+class TableError(CrewgateError):
+    """The shared table cannot be created, mapped or trusted; `serve` must not start on it."""
+
+
+class TableFullError(TableError):
+    """No room for another record of this kind; the caller refuses, nothing that is kept is lost."""
+
+
+class LinkError(CrewgateError):
+    """The agent of this machine cannot be reached, or a peer on its socket broke the protocol."""
+
+
+class IssuerError(CrewgateError):
+    """A mint, refresh or spawn that this orchestrator must not perform."""
+
+
+class LedgerError(CrewgateError):
+    """The ledger was asked for something that its protocol does not allow."""
+
+
+class PeerError(CrewgateError):
+    """The client of a connection broke a protocol or a limit; only its connection suffers."""
+
+
+class UpstreamError(CrewgateError):
+    """A tool's server could not be reached, or answered with something that is not HTTP."""
+
+
+class SettledError(CrewgateError):
+    """A reservation was ended a second time; it had been settled, released or burned before."""
