@@ -1,0 +1,311 @@
+"""The audit's nouns: what one line of the log says, made from a request, a grant and its verdict.
+
+Knows neither files nor clocks, nor how a line is written (`core/line`). A record has no field that
+could hold a token, a header, a path or a query, so no secret can reach the log by mistake. A field
+with a default is absent from the line when it has that default; amounts are micro-credits; times
+are UTC (RFC 3339 with microseconds).
+"""
+
+import enum
+from datetime import UTC, datetime, timedelta
+from typing import Literal, TypedDict
+
+import msgspec
+
+from crewgate.core.grant import Grant
+from crewgate.core.verdict import Denial, Reason
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Outcome(enum.StrEnum):
+    """How a call ended, whoever ended it."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    UPSTREAM_ERROR = "upstream-error"
+    CLIENT_GONE = "client-gone"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """What is known of a call before it is judged.
+
+    `time_ns` is the wall clock when it arrived, `id` 16 bytes or empty, `peer` a network as
+    `peer_network` writes it, `tool` a configured name or empty for a route that does not exist.
+    """
+
+    time_ns: int
+    id: bytes
+    listener: str
+    peer: str
+    tool: str
+    method: str
+
+
+class End(msgspec.Struct, frozen=True, gc=False):
+    """How a permitted call ended; `status` is the upstream's, 0 if it never answered."""
+
+    outcome: Outcome
+    cost_micro: int
+    status: int = 0
+    bytes_in: int = 0  # of the request's body, from the client
+    bytes_out: int = 0  # of the response's body, to the client
+    duration_us: int = 0
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """The thread of execution that a record is about, as its grant named it."""
+
+    crew: str
+    orchestrator: str
+    process: str
+    role: str
+    branch: str
+    ancestry: tuple[str, ...] = ()  # branch ids, root first
+    grant: str = ""  # the jti
+    subject: str = ""
+
+
+class Call(Identity, frozen=True, kw_only=True, tag_field="kind", tag="call", gc=False):
+    """One verdict after a good signature, written when the call has ended."""
+
+    time: datetime  # when the request arrived
+    request: str
+    listener: str
+    peer: str
+    tool: str
+    method: str
+    verdict: Literal["permit", "deny"]
+    outcome: Outcome
+    cost_micro: int
+    quota_micro: int
+    duration_us: int
+    remaining_micro: int | None = None  # what the branch still had on this machine
+    reason: str = ""  # slug of a refusal
+    would: str = ""  # observe mode: the slug that it would have been refused with
+    level: str = ""  # credits-exhausted: the empty account, what it used, of how much
+    level_used_micro: int = 0
+    level_quota_micro: int = 0
+    status: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+class Open(Identity, frozen=True, kw_only=True, tag_field="kind", tag="open", gc=False):
+    """A stream has begun; its `Call` with the same request id follows when it ends."""
+
+    time: datetime
+    request: str
+    listener: str
+    peer: str
+    tool: str
+    method: str
+    price_micro: int
+    would: str = ""
+    status: int = 0
+
+
+class Burned(Identity, frozen=True, kw_only=True, tag_field="kind", tag="burned", gc=False):
+    """A reservation that the agent ended, because its owner died or its deadline passed.
+
+    Identity texts are empty where the registry knows no branch of this key.
+    """
+
+    time: datetime  # when it was burned
+    started: datetime
+    request: str
+    tool: str
+    cost_micro: int
+    cause: Literal["owner-died", "deadline"]
+    branch_key: str  # 32 hexadecimal digits
+    grant_key: str
+    owner: int  # attachment number
+    intent: bool = False  # it is not known whether the credit had been taken
+
+
+class Revocation(Identity, frozen=True, kw_only=True, tag_field="kind", tag="revocation", gc=False):
+    """Who was revoked, by whom, and what the receipt said.
+
+    `target` is the kind of thing named (`branch`, `grant`, `orchestrator`, …), `id` its name; the
+    identity's texts are empty where the target is not one known branch.
+    """
+
+    time: datetime  # when the agent read the request
+    target: str
+    id: str
+    by: str
+    cut_us: int | None = None  # from reading the request to the last cut; None: not all answered
+    cuts: int = 0  # calls and streams that were cancelled
+    workers: int = 0  # attachments that answered
+
+
+class Refusals(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="refusals", gc=False
+):
+    """A summary of refusals before a good signature; a `peer` of `*` counts all others."""
+
+    time: datetime
+    listener: str
+    reason: str
+    peer: str
+    count: int
+    first: datetime
+    last: datetime
+
+
+class Event(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="event",
+    omit_defaults=True,
+    gc=False,
+):
+    """Something that the service says of itself: start, stop, reload, degraded, recovered."""
+
+    time: datetime
+    event: str
+    detail: str = ""
+    count: int = 0
+
+
+Record = Call | Open | Burned | Revocation | Refusals | Event
+
+
+def when(time_ns: int) -> datetime:
+    """A wall clock in nanoseconds as a UTC time, exact to the microsecond."""
+    return EPOCH + timedelta(microseconds=time_ns // 1000)
+
+
+def request_text(identifier: bytes) -> str:
+    """UUID text of a 16-byte request id; empty for none (no bytes, or all zero).
+
+    Written out, because `str(UUID(...))` costs as much as the rest of a record.
+    """
+    if not any(identifier):
+        return ""
+    digits = identifier.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+class Who(TypedDict):
+    """The fields of `Identity`, to be spread into a record's constructor."""
+
+    crew: str
+    orchestrator: str
+    process: str
+    role: str
+    branch: str
+    ancestry: tuple[str, ...]
+    grant: str
+    subject: str
+
+
+class What(TypedDict):
+    """The fields that a call and a stream's opening share."""
+
+    time: datetime
+    request: str
+    listener: str
+    peer: str
+    tool: str
+    method: str
+
+
+def who(grant: Grant) -> Who:
+    """The identity that a verified grant proves."""
+    claims = grant.claims
+    return {
+        "crew": grant.crew,
+        "orchestrator": claims.client_id,
+        "process": claims.process_id,
+        "role": claims.agent_role,
+        "branch": claims.execution_branch_id,
+        "ancestry": tuple([element.id for element in claims.branch_path]),
+        "grant": claims.jti,
+        "subject": claims.sub,
+    }
+
+
+def what(request: Request) -> What:
+    """The facts of a request that a line repeats."""
+    return {
+        "time": when(request.time_ns),
+        "request": request_text(request.id),
+        "listener": request.listener,
+        "peer": request.peer,
+        "tool": request.tool,
+        "method": request.method,
+    }
+
+
+def permitted(
+    request: Request,
+    grant: Grant,
+    end: End,
+    *,
+    remaining_micro: int | None = None,
+    would: Reason | None = None,
+) -> Call:
+    """The record of a call that was let through and has ended."""
+    return Call(
+        **who(grant),
+        **what(request),
+        verdict="permit",
+        outcome=end.outcome,
+        cost_micro=end.cost_micro,
+        remaining_micro=remaining_micro,
+        quota_micro=grant.quota,
+        duration_us=end.duration_us,
+        would=would.value if would else "",
+        status=end.status,
+        bytes_in=end.bytes_in,
+        bytes_out=end.bytes_out,
+    )
+
+
+def denied(request: Request, denial: Denial, *, duration_us: int = 0) -> Call:
+    """The record of a refusal after a good signature.
+
+    ValueError for a denial without a grant: nobody has proved who that was, so it is counted
+    (`audit/refusals`) and never gets a line of its own.
+    """
+    grant = denial.grant
+    if grant is None:
+        message = f"a refusal without a grant ({denial.reason.value}) is counted, not recorded"
+        raise ValueError(message)
+    return Call(
+        **who(grant),
+        **what(request),
+        verdict="deny",
+        outcome=Outcome.REFUSED,
+        cost_micro=0,
+        quota_micro=grant.quota,
+        duration_us=duration_us,
+        reason=denial.reason.value,
+        level=denial.level,
+        level_used_micro=denial.used,
+        level_quota_micro=denial.quota,
+    )
+
+
+def opened(
+    request: Request,
+    grant: Grant,
+    price_micro: int,
+    *,
+    status: int = 0,
+    would: Reason | None = None,
+) -> Open:
+    """The opening record of a stream."""
+    return Open(
+        **who(grant),
+        **what(request),
+        price_micro=price_micro,
+        status=status,
+        would=would.value if would else "",
+    )
