@@ -46,4 +46,17 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
     nbf: Seconds | None = None
 
 
+class _PathTimes(msgspec.Struct, frozen=True, gc=False):
+    iat: Seconds | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Times(msgspec.Struct, frozen=True, gc=False):
+    branch_path: list[_PathTimes]
+    nbf: Seconds | msgspec.UnsetType = msgspec.UNSET
+
+
 decode_claims = msgspec.json.Decoder(Claims).decode
+
+# An optional time is a JSON integer or absent. `None` stands for absent above, so an explicit
+# `null` needs this second look; it is taken only at a payload that has a `null` somewhere.
+refuse_null = msgspec.json.Decoder(_Times).decode

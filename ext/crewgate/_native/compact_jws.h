@@ -1,0 +1,84 @@
+/* A compact JWS (RFC 7515, section 7.1) taken apart, as far as that needs no key.
+ *
+ * Accepts one form only: three canonical base64url segments, at most TOKEN_BYTES_MAX bytes in
+ * all, a header of exactly {alg, typ, kid}. The payload is decoded and not looked at: nobody reads
+ * it before the signature is known to be good. */
+#ifndef CREWGATE_COMPACT_JWS_H
+#define CREWGATE_COMPACT_JWS_H
+
+#include <stddef.h>
+#include <string.h>
+
+#include "base64url.h"
+#include "claim_text.h"
+#include "strict_json.h"
+#include "token_bounds.h"
+
+enum { SIGNATURE_BYTES = 64, SIGNATURE_CHARS = 86 };
+
+typedef struct {
+    size_t kid_size, payload_size, joined_size;
+    unsigned char kid[CLAIM_CHARS_MAX];
+    unsigned char payload[TOKEN_BYTES_MAX / 4 * 3 + 3];
+    /* Signature, then signing input: the order in which libsodium reads them. */
+    unsigned char joined[SIGNATURE_BYTES + TOKEN_BYTES_MAX];
+} jws_parts;
+
+static inline int jws_equal(const unsigned char *text, size_t n, const char *word) {
+    return n == strlen(word) && memcmp(text, word, n) == 0;
+}
+
+/* One member of the header; its bit, 0 if it is not one that may stand there. */
+static int jws_member(json_scan *s, jws_parts *parts) {
+    unsigned char name[TOKEN_BYTES_MAX], text[TOKEN_BYTES_MAX], *end;
+    if (!json_take(s, '"') || (end = json_string(s, name)) == NULL) return 0;
+    size_t size = (size_t)(end - name);
+    if (!json_take(s, ':') || !json_take(s, '"') || (end = json_string(s, text)) == NULL) return 0;
+    size_t n = (size_t)(end - text);
+    if (jws_equal(name, size, "alg"))
+        /* RFC 8037 and RFC 9864: two names of one algorithm. */
+        return jws_equal(text, n, "EdDSA") || jws_equal(text, n, "Ed25519") ? 1 : 0;
+    if (jws_equal(name, size, "typ")) return jws_equal(text, n, "at+jwt") ? 2 : 0;
+    if (!jws_equal(name, size, "kid") || !claim_is_text(text, n)) return 0;
+    memcpy(parts->kid, text, n);
+    parts->kid_size = n;
+    return 4;
+}
+
+/* 1 if the header is exactly {alg, typ, kid}, each once, in any order. */
+static int jws_header(const unsigned char *text, size_t n, jws_parts *parts) {
+    json_scan s = {text, text + n, NULL, 0};
+    int seen = 0;
+    if (!json_take(&s, '{')) return 0;
+    do {
+        int member = jws_member(&s, parts);
+        if (member == 0 || seen & member) return 0;
+        seen |= member;
+    } while (json_take(&s, ','));
+    if (seen != 7 || !json_take(&s, '}')) return 0;
+    json_skip_blank(&s);
+    return s.at == s.end;
+}
+
+/* Fills `parts`; 1 if the form is canonical, else 0. Cheapest checks first. */
+static int jws_split(const unsigned char *token, size_t n, jws_parts *parts) {
+    unsigned char header[TOKEN_BYTES_MAX / 4 * 3 + 3];
+    if (n > TOKEN_BYTES_MAX || n < SIGNATURE_CHARS + 4) return 0;
+    size_t input = n - SIGNATURE_CHARS - 1;
+    if (token[input] != '.') return 0;
+    const unsigned char *dot = memchr(token, '.', input);
+    if (dot == NULL || dot == token || dot + 1 == token + input) return 0;
+    size_t head = (size_t)(dot - token), body = input - head - 1;
+    /* A dot is outside the alphabet, so a fourth segment is refused here as well. */
+    if (base64url_decode(token + input + 1, SIGNATURE_CHARS, parts->joined) != 0 ||
+        base64url_decode(token, head, header) != 0 ||
+        !jws_header(header, base64url_size(head), parts) ||
+        base64url_decode(dot + 1, body, parts->payload) != 0)
+        return 0;
+    parts->payload_size = base64url_size(body);
+    memcpy(parts->joined + SIGNATURE_BYTES, token, input);
+    parts->joined_size = SIGNATURE_BYTES + input;
+    return 1;
+}
+
+#endif

@@ -1,0 +1,165 @@
+"""A compact JWS split and decoded on C buffers, canonical form only; claims' characters checked.
+
+Decides whether a token has the one form that Crewgate accepts and whether its payload is claims.
+Refuses to know keys, signatures and the time, and never says which check failed: what stands in
+`Malformed` is what a stranger may learn. Everything here is bounded by the token's 4 KiB.
+"""
+
+import msgspec
+
+from crewgate import limits
+from crewgate.core.claims import decode_claims, refuse_null
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.string cimport memcmp
+
+cdef extern from "Python.h":
+    bint PyUnicode_Check(object text) noexcept
+    bint PyUnicode_IS_COMPACT_ASCII(object text) noexcept
+    const unsigned char* PyUnicode_1BYTE_DATA(object text) noexcept
+    Py_ssize_t PyUnicode_GET_LENGTH(object text) noexcept
+
+cdef extern from "token_bounds.h" nogil:
+    const int TOKEN_BYTES_MAX, JSON_DEPTH_MAX, JSON_MEMBERS_MAX, CLAIM_CHARS_MAX, BRANCH_DEPTH_MAX
+
+cdef extern from "compact_jws.h" nogil:
+    const int SIGNATURE_BYTES
+    void base64url_prepare() noexcept
+    void claim_prepare() noexcept
+    int claim_is_text(const unsigned char*, size_t) noexcept
+    int claim_is_pattern(const unsigned char*, size_t) noexcept
+    int claim_uuid(const unsigned char*, size_t, unsigned char*) noexcept
+    int claim_matches(const unsigned char*, size_t, const unsigned char*, size_t) noexcept
+    int jws_split(const unsigned char*, size_t, jws_parts*) noexcept
+    int json_scan_object(const unsigned char*, size_t) noexcept
+
+base64url_prepare()
+claim_prepare()
+
+if (TOKEN_BYTES_MAX, JSON_DEPTH_MAX, JSON_MEMBERS_MAX, CLAIM_CHARS_MAX, BRANCH_DEPTH_MAX) != (
+    limits.token_bytes_max, limits.json_depth_max, limits.json_members_max,
+    limits.claim_chars_max, limits.depth_max,
+):
+    raise ImportError("token_bounds.h and crewgate/limits.py differ: make them equal and rebuild")
+
+
+class Malformed(Exception):
+    """See token.pyi."""
+
+
+cdef int split_parts(const unsigned char* token, size_t n, jws_parts* parts) noexcept nogil:
+    return jws_split(token, n, parts)
+
+
+cdef int uuid_bytes(const unsigned char* text, size_t n, unsigned char* out16) noexcept nogil:
+    return claim_uuid(text, n, out16)
+
+
+cdef int tool_matches(
+    const unsigned char* pattern, size_t n, const unsigned char* tool, size_t m
+) noexcept nogil:
+    return claim_matches(pattern, n, tool, m)
+
+
+cdef const unsigned char* ascii_text(object text, size_t* n) noexcept:
+    if not PyUnicode_Check(text) or not PyUnicode_IS_COMPACT_ASCII(text):
+        return NULL
+    n[0] = <size_t> PyUnicode_GET_LENGTH(text)
+    return PyUnicode_1BYTE_DATA(text)
+
+
+cdef bint _is_text(object value) noexcept:
+    cdef size_t n = 0
+    cdef const unsigned char* text = ascii_text(value, &n)
+    return text != NULL and claim_is_text(text, n)
+
+
+cdef bint _is_id(object value, unsigned char* out16) noexcept:
+    cdef size_t n = 0
+    cdef const unsigned char* text = ascii_text(value, &n)
+    return text != NULL and claim_uuid(text, n, out16)
+
+
+cdef bint _are_patterns(list values) noexcept:
+    cdef size_t n = 0
+    cdef const unsigned char* text
+    for value in values:
+        text = ascii_text(value, &n)
+        if text == NULL or not claim_is_pattern(text, n):
+            return False
+    return True
+
+
+cdef bint _is_audience(object audience):
+    if isinstance(audience, str):
+        return _is_text(audience)
+    for value in <list> audience:
+        if not _is_text(value):
+            return False
+    return True
+
+
+cdef bint _are_distinct(object claims, Ids* ids):
+    """Fills `ids`; False if one is no UUID, or one is there twice."""
+    cdef size_t i, j
+    if not _is_id(claims.execution_branch_id, ids.branch):
+        return False
+    cdef list path = claims.branch_path
+    ids.depth = <size_t> len(path)
+    for i in range(ids.depth):
+        if not _is_id(path[i].id, ids.path[i]) or not memcmp(ids.path[i], ids.branch, 16):
+            return False
+        for j in range(i):
+            if not memcmp(ids.path[i], ids.path[j], 16):
+                return False
+    return True
+
+
+cdef bint _are_well_formed(object claims, Ids* ids):
+    return (
+        _is_text(claims.iss)
+        and _is_audience(claims.aud)
+        and _is_text(claims.sub)
+        and _is_text(claims.client_id)
+        and _is_text(claims.jti)
+        and _is_text(claims.crew)
+        and _is_text(claims.process_id)
+        and _is_text(claims.agent_role)
+        and _are_patterns(claims.allowed_tools)
+        and _are_distinct(claims, ids)
+    )
+
+
+cdef object decode(const unsigned char* payload, size_t n, Ids* ids):
+    cdef int nulls = json_scan_object(payload, n)
+    if nulls < 0:
+        raise Malformed
+    cdef bytes text = PyBytes_FromStringAndSize(<const char*> payload, <Py_ssize_t> n)
+    try:
+        claims = decode_claims(text)
+        if nulls:
+            refuse_null(text)
+    except msgspec.DecodeError:
+        raise Malformed from None
+    if not _are_well_formed(claims, ids):
+        raise Malformed
+    return claims
+
+
+def split(bytes token not None):
+    """See token.pyi."""
+    cdef jws_parts parts
+    if not jws_split(<const unsigned char*> PyBytes_AS_STRING(token), len(token), &parts):
+        raise Malformed
+    return (
+        parts.kid[:parts.kid_size].decode("ascii"),
+        <bytes> parts.joined[SIGNATURE_BYTES:parts.joined_size],
+        <bytes> parts.payload[:parts.payload_size],
+        <bytes> parts.joined[:SIGNATURE_BYTES],
+    )
+
+
+def claims(bytes payload not None):
+    """See token.pyi."""
+    cdef Ids ids
+    return decode(<const unsigned char*> PyBytes_AS_STRING(payload), len(payload), &ids)
