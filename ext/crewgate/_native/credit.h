@@ -1,0 +1,126 @@
+/* Spending a lease: one compare-and-swap on the available-credit word, by any process.
+ *
+ * A reservation is claimed as intent before its credit is taken, so that whatever a dead process
+ * leaves is found; what is missing once nobody holds it any more counts as burned.
+ */
+#ifndef CREWGATE_CREDIT_H
+#define CREWGATE_CREDIT_H
+
+#include "layout.h"
+
+enum { CG_TAKEN = 0, CG_SHORT = 1, CG_GONE = 2 };
+
+/* Takes `amount` from the lease. CG_SHORT: not that much there; CG_GONE: record reclaimed. */
+static inline int cg_take(cg_branch *branch, uint64_t generation, uint64_t amount,
+                          uint64_t *left) {
+  uint64_t available = cg_get(&branch->available);
+  do {
+    if (!CG_SAME_AVAILABLE(available, generation)) return CG_GONE;
+    if (CG_AMOUNT(available) < amount) return CG_SHORT;
+  } while (!cg_cas(&branch->available, &available, available - amount));
+  *left = CG_AMOUNT(available) - amount;
+  return CG_TAKEN;
+}
+
+/* Gives `amount` that was taken back to the lease, and tells the branches that were refused. */
+static inline void cg_untake(cg_table *t, cg_branch *branch, uint64_t generation,
+                             uint64_t amount) {
+  if (amount == 0) return;
+  uint64_t available = cg_get(&branch->available);
+  do {
+    if (!CG_SAME_AVAILABLE(available, generation)) return;
+  } while (!cg_cas(&branch->available, &available, available + amount));
+  cg_increment(&t->header->credit_generation);
+}
+
+/* Adds to what the branch has settled for good (a negative amount undoes a settled call). */
+static inline void cg_settle(cg_branch *branch, uint64_t generation, int64_t amount) {
+  uint64_t settled = cg_get(&branch->settled);
+  do {
+    if (!CG_SAME_SETTLED(settled, generation)) return;
+  } while (!cg_cas(&branch->settled, &settled, settled + (uint64_t)amount));
+}
+
+/* Moves a slot on from `state`; 0 if the agent has ended it meanwhile (deadline, detached). */
+static inline int cg_slot_step(cg_slot *slot, uint64_t *state, uint64_t next) {
+  uint64_t moved = (*state & ~7ull) | next;
+  if (!cg_cas(&slot->state, state, moved)) return 0;
+  *state = moved;
+  return 1;
+}
+
+/* The reservation ends; its slot may be claimed again under a new generation. */
+static inline int cg_slot_end(cg_slot *slot, uint64_t state) {
+  return cg_cas(&slot->state, &state, CG_SLOT_NEXT(state, CG_OWNER(state)));
+}
+
+/* A call in flight as its process knows it. What settles it is this private copy, never the words
+ * of the slot: those are for the agent, should the process die. */
+typedef struct {
+  cg_slot *slot; /* null: nothing is held */
+  uint64_t state;
+  uint64_t branch, generation, amount;
+} cg_hold;
+
+/* Claims the slot (free, of a block that `owner` holds), then takes the credit. */
+static inline int cg_reserve(cg_table *t, cg_hold *hold, uint64_t owner, uint64_t deadline,
+                             const cg_slot *attribution, uint64_t *left) {
+  cg_slot *slot = hold->slot;
+  hold->state = cg_get(&slot->state);
+  if (CG_OWNER(hold->state) != owner || CG_SLOT(hold->state) != CG_SLOT_FREE ||
+      !cg_slot_step(slot, &hold->state, CG_SLOT_CLAIMED))
+    return CG_GONE;
+  cg_put(&slot->branch, hold->branch);
+  cg_put(&slot->branch_generation, hold->generation);
+  cg_put(&slot->amount, hold->amount);
+  cg_put(&slot->deadline, deadline);
+  cg_put(&slot->started, attribution->started);
+  cg_put(&slot->tool, attribution->tool);
+  cg_put(&slot->cost, 0);
+  for (int half = 0; half < 2; half++) {
+    cg_put(&slot->grant[half], attribution->grant[half]);
+    cg_put(&slot->request[half], attribution->request[half]);
+  }
+  if (!cg_slot_step(slot, &hold->state, CG_SLOT_INTENT)) return CG_GONE;
+  int taken = cg_take(&t->branch[hold->branch], hold->generation, hold->amount, left);
+  if (taken != CG_TAKEN) {
+    cg_slot_end(slot, hold->state);
+    return taken;
+  }
+  if (cg_slot_step(slot, &hold->state, CG_SLOT_HELD)) return CG_TAKEN;
+  cg_untake(t, &t->branch[hold->branch], hold->generation, hold->amount);
+  return CG_GONE;
+}
+
+/* Ends a held reservation: `cost` of it is charged for good, the rest returns to the lease.
+ * 0 if the agent had burned it. */
+static inline int cg_hold_settle(cg_table *t, cg_hold *hold, uint64_t cost) {
+  cg_branch *branch = &t->branch[hold->branch];
+  if (!cg_slot_step(hold->slot, &hold->state, CG_SLOT_SETTLING)) return 0;
+  cg_put(&hold->slot->cost, cost);
+  if (cost) cg_settle(branch, hold->generation, (int64_t)cost);
+  cg_untake(t, branch, hold->generation, hold->amount - cost);
+  cg_slot_end(hold->slot, hold->state);
+  return 1;
+}
+
+/* Takes a free block of slots for `owner`; its number, or -1. Any process, at most its share. */
+static inline int64_t cg_block_take(cg_table *t, uint64_t owner) {
+  uint64_t blocks = t->header->reservations / CG_BLOCK_SLOTS, held = 0;
+  for (uint64_t block = 0; block < blocks; block++)
+    held += cg_get(&t->block_owner[block]) == owner + 1;
+  if (held >= (blocks + 1) / 2) return -1; /* half at most: one process cannot starve the rest */
+  for (uint64_t block = 0; block < blocks; block++) {
+    uint64_t none = 0;
+    if (cg_get(&t->block_owner[block]) || !cg_cas(&t->block_owner[block], &none, owner + 1))
+      continue;
+    for (uint64_t i = 0; i < CG_BLOCK_SLOTS; i++) {
+      cg_slot *slot = &t->slot[block * CG_BLOCK_SLOTS + i];
+      cg_put(&slot->state, CG_SLOT_NEXT(cg_get(&slot->state), owner));
+    }
+    return (int64_t)block;
+  }
+  return -1;
+}
+
+#endif

@@ -1,0 +1,230 @@
+/* The shared table's layout: one mmap file a machine, the same bytes in every process.
+ *
+ * Only the agent inserts, moves and reclaims records; everyone else changes single words of
+ * existing ones. Nothing here is a lock: a process that is killed or stopped between any two
+ * stores holds up nobody, and the agent repairs what it left (owner.h).
+ *
+ * Every store to shared memory that another process may depend on goes through PUT, TAKE or CAS,
+ * so that the fault-injection build can end the process between any two of them.
+ */
+#ifndef CREWGATE_LAYOUT_H
+#define CREWGATE_LAYOUT_H
+
+#include <signal.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CG_VERSION 1u
+#define CG_MAGIC 0x3145544147574552ull /* "REWGATE1" */
+#define CG_SHARDS 64u
+#define CG_PARENTS 9u      /* the crew and eight ancestors */
+#define CG_BLOCK_SLOTS 64u /* reservation slots are handed to attachments in blocks */
+#define CG_REDO 24u
+
+typedef _Atomic uint64_t cg_word;
+
+#ifdef CREWGATE_FAULTS
+static int64_t cg_fault_countdown = -1;
+static inline void cg_fault(void) {
+  if (cg_fault_countdown > 0 && --cg_fault_countdown == 0) kill(getpid(), SIGKILL);
+}
+#else
+#define cg_fault() ((void)0)
+#endif
+
+static inline uint64_t cg_get(const cg_word *word) {
+  return atomic_load_explicit((cg_word *)word, memory_order_acquire);
+}
+static inline void cg_put(cg_word *word, uint64_t value) {
+  cg_fault();
+  atomic_store_explicit(word, value, memory_order_release);
+}
+static inline int cg_cas(cg_word *word, uint64_t *expected, uint64_t value) {
+  cg_fault();
+  return atomic_compare_exchange_strong_explicit(word, expected, value, memory_order_acq_rel,
+                                                 memory_order_acquire);
+}
+static inline void cg_increment(cg_word *word) {
+  cg_fault();
+  atomic_fetch_add_explicit(word, 1, memory_order_acq_rel);
+}
+
+/* A record's life: generation << 3 | state. The generation grows each time it is reclaimed. */
+enum { CG_FREE = 0, CG_BUSY = 1, CG_LIVE = 2, CG_DYING = 3 };
+#define CG_STATE(life) ((life) & 7u)
+#define CG_GENERATION(life) ((life) >> 3)
+
+/* The available-credit word: generation (22 bits) | taking | pending | amount (40 bits). A record
+ * that was reclaimed fails every compare-and-swap that began before. `pending` is set from
+ * begin_draw until the grant is applied, `taking` while credit is being given back: clearing it is
+ * the commit point of that transaction. */
+#define CG_AMOUNT_MAX ((1ull << 40) - 1)
+#define CG_PENDING (1ull << 40)
+#define CG_TAKING (1ull << 41)
+#define CG_AMOUNT(available) ((available) & CG_AMOUNT_MAX)
+#define CG_TAG_AVAILABLE(generation) ((uint64_t)(generation) << 42)
+#define CG_SAME_AVAILABLE(available, generation) \
+  (((available) >> 42) == ((uint64_t)(generation) & ((1ull << 22) - 1)))
+
+/* The settled word: generation (11 bits) | amount (53 bits). */
+#define CG_SETTLED_MAX ((1ull << 53) - 1)
+#define CG_SETTLED(settled) ((settled) & CG_SETTLED_MAX)
+#define CG_TAG_SETTLED(generation) ((uint64_t)(generation) << 53)
+#define CG_SAME_SETTLED(settled, generation) \
+  (((settled) >> 53) == ((uint64_t)(generation) & ((1ull << 11) - 1)))
+
+/* A branch, or a crew (the topmost ancestor of its branches). 256 bytes. */
+typedef struct {
+  alignas(64) cg_word life;
+  cg_word key[2];
+  cg_word available;
+  cg_word settled;
+  cg_word path[2]; /* digest of the ancestors' keys */
+  cg_word closed;
+  union {
+    struct { /* why a draw was refused last: valid while credit_generation stands where it stood */
+      cg_word refused_need, refused_level, refused_used, refused_quota, refused_generation;
+    };
+    struct { /* of a crew: what was charged in which hour and day since the epoch */
+      cg_word hour, hour_charged, day, day_charged;
+    };
+  };
+  cg_word quota, quota_iat, expires;
+  /* Only the agent reads and writes what follows. */
+  cg_word granted, given_back, retired, sequence, pending_need;
+  cg_word held_from, held_for; /* CLOCK_BOOTTIME ns; ns of life seen from there */
+  cg_word parent_count;
+  uint32_t parents[CG_PARENTS + 1]; /* record numbers: crew, root … parent */
+} cg_branch;
+
+/* A revocation of anything that has a key: tokens issued up to `before` are dead. 64 bytes. */
+typedef struct {
+  alignas(64) cg_word life;
+  cg_word key[2];
+  cg_word before;
+  cg_word expires;
+  cg_word held_from, held_for;
+  cg_word crew; /* first half of the crew's key: whose share this entry takes */
+} cg_revocation;
+
+/* A reservation. state: owner (16 bits) | generation (45 bits) | state (3 bits); the generation
+ * grows at every end, the owner is an attachment number. 128 bytes. */
+enum {
+  CG_SLOT_FREE = 0,
+  CG_SLOT_CLAIMED = 1,  /* the other words are being written */
+  CG_SLOT_INTENT = 2,   /* the credit is about to be taken */
+  CG_SLOT_HELD = 3,     /* it has been taken */
+  CG_SLOT_SETTLING = 4  /* `cost` is being charged, the rest given back */
+};
+#define CG_SLOT(state) ((state) & 7u)
+#define CG_OWNER(state) ((state) >> 48)
+#define CG_SLOT_NEXT(state, owner) \
+  ((uint64_t)(owner) << 48 | ((((state) >> 3) + 1) & ((1ull << 45) - 1)) << 3)
+typedef struct {
+  alignas(64) cg_word state;
+  cg_word branch; /* record number */
+  cg_word branch_generation;
+  cg_word amount;
+  cg_word deadline; /* CLOCK_BOOTTIME ns */
+  cg_word started;  /* wall clock ns */
+  cg_word tool;
+  cg_word cost; /* while settling: what is charged */
+  cg_word grant[2];
+  cg_word request[2];
+} cg_slot;
+
+/* What the agent is in the middle of: absolute stores to words that only it writes. `guard` names
+ * the available-credit word whose flag tells whether the transaction had committed. */
+typedef struct {
+  cg_word armed; /* number of stores, 0 = idle */
+  cg_word guard; /* offset of an available-credit word, 0 = none */
+  cg_word guard_flag;
+  cg_word offset[CG_REDO];
+  cg_word value[CG_REDO];
+} cg_redo;
+
+typedef struct {
+  uint64_t magic, version, bytes;
+  uint64_t branches, revocations, reservations, attachments;
+  uint8_t boot[16]; /* kernel boot id */
+  uint8_t identity[16]; /* the table's life: `boot` of the ledger protocol */
+  uint64_t seed[2]; /* of the indexes' hash: an attacker cannot aim at one shard */
+  uint64_t checksum; /* of all above */
+  alignas(64) cg_word fresh_until; /* CLOCK_BOOTTIME ns */
+  cg_word retired;
+  cg_word revocation_generation, policy_generation;
+  alignas(64) cg_word credit_generation; /* credit came back to some lease or level */
+  alignas(64) cg_word branch_moves[CG_SHARDS];
+  cg_word revocation_moves[CG_SHARDS];
+  cg_redo redo;
+} cg_header;
+
+/* One process's view: pointers into its mapping. */
+typedef struct {
+  uint64_t bytes;
+  cg_header *header;
+  cg_word *branch_index, *revocation_index; /* twice the records, a power of two each */
+  cg_word *attachment;                      /* nonce of the holder, 0 = free */
+  cg_word *block_owner;                     /* attachment + 1 of a block of slots, 0 = free */
+  cg_branch *branch;
+  cg_revocation *revocation;
+  cg_slot *slot;
+} cg_table;
+
+static inline uint64_t cg_align(uint64_t bytes) { return (bytes + 4095u) & ~4095ull; }
+
+/* Lays the regions out after the header; with a null base it only computes the size. */
+static inline uint64_t cg_map(cg_table *t, uint8_t *base, uint64_t branches, uint64_t revocations,
+                              uint64_t reservations, uint64_t attachments) {
+  uint64_t at = cg_align(sizeof(cg_header));
+  t->header = (cg_header *)base;
+#define CG_REGION(field, type, count)          \
+  t->field = (type *)(base ? base + at : NULL); \
+  at += cg_align((count) * sizeof(type))
+  CG_REGION(branch_index, cg_word, 2 * branches);
+  CG_REGION(revocation_index, cg_word, 2 * revocations);
+  CG_REGION(attachment, cg_word, attachments);
+  CG_REGION(block_owner, cg_word, reservations / CG_BLOCK_SLOTS);
+  CG_REGION(branch, cg_branch, branches);
+  CG_REGION(revocation, cg_revocation, revocations);
+  CG_REGION(slot, cg_slot, reservations);
+#undef CG_REGION
+  t->bytes = at;
+  return at;
+}
+
+static inline uint64_t cg_checksum(const cg_header *header) {
+  const uint8_t *bytes = (const uint8_t *)header;
+  uint64_t sum = 0xcbf29ce484222325ull; /* FNV-1a: against accident, not malice */
+  for (size_t i = 0; i < offsetof(cg_header, checksum); i++) sum = (sum ^ bytes[i]) * 0x100000001b3ull;
+  return sum;
+}
+
+static inline int cg_is_power(uint64_t n, uint64_t low, uint64_t high) {
+  return n >= low && n <= high && (n & (n - 1)) == 0;
+}
+
+/* 0 if the header describes a table of ours that fits `bytes`; else which check failed. */
+enum { CG_OK = 0, CG_TORN = 1, CG_FOREIGN = 2, CG_OTHER_VERSION = 3, CG_TOO_SMALL = 4 };
+static inline int cg_validate(const cg_header *h, uint64_t bytes) {
+  cg_table scratch;
+  if (bytes < sizeof(cg_header)) return CG_TOO_SMALL;
+  if (h->magic != CG_MAGIC) return CG_FOREIGN;
+  if (h->version != CG_VERSION) return CG_OTHER_VERSION;
+  if (h->checksum != cg_checksum(h)) return CG_TORN;
+  if (!cg_is_power(h->branches, CG_SHARDS, 1u << 24) ||
+      !cg_is_power(h->revocations, CG_SHARDS, 1u << 24) ||
+      !cg_is_power(h->reservations, CG_BLOCK_SLOTS, 1u << 24) ||
+      !cg_is_power(h->attachments, 2, 1u << 15))
+    return CG_TORN;
+  if (cg_map(&scratch, NULL, h->branches, h->revocations, h->reservations, h->attachments) !=
+      h->bytes)
+    return CG_TORN;
+  return bytes < h->bytes ? CG_TOO_SMALL : CG_OK;
+}
+
+#endif

@@ -1,0 +1,91 @@
+"""The table in the hands of its one agent, or of the process that made it for itself.
+
+Every method is one whole transaction: a SIGKILL between any two of its stores leaves a state that
+the next `open` repairs.
+"""
+
+from typing import NamedTuple
+
+from crewgate._native.table import Branch, Geometry, Table
+
+class Burned(NamedTuple):
+    """A reservation that the agent ended: its owner died, or its deadline passed."""
+
+    branch_key: bytes
+    amount: int
+    state: int  # 1 claimed, 2 intent (unknown whether the credit was taken), 3 held, 4 settling
+    cost: int  # of a settling one: what was being charged
+    tool: int
+    grant: bytes  # 16 bytes, the grant's key
+    request: bytes  # 16 bytes
+    started_ns: int  # wall clock
+    owner: int  # attachment number
+
+class Reclaimed(NamedTuple):
+    """A branch that was forgotten; `consumed` stays charged on its ancestors."""
+
+    key: bytes
+    consumed: int
+
+class OwnedTable(Table):
+    @staticmethod
+    def create(path: str, geometry: Geometry, *, mode: int = 0o600) -> OwnedTable:
+        """Allocate a new file in full, lock it as the one agent, put it in place of any other.
+
+        A table that stood there is retired: whoever maps it refuses from then on. Raises
+        TableError: another agent holds it, no space, not permitted.
+        """
+    @staticmethod
+    def open(path: str, *, mode: int = 0o600) -> OwnedTable:
+        """Lock and map an existing file and repair it. Raises TableError; FileNotFoundError if
+        there is none, StaleTableError (a TableError) for another version, boot or a torn file."""
+    @staticmethod
+    def private(geometry: Geometry) -> OwnedTable:
+        """An anonymous table of this process; always fresh."""
+    fd: int  # to pass to those who attach; -1 if private
+    lost: int  # records that repair found without an index word
+    def vouch(self, until_boot_ns: int) -> None:
+        """Everybody may admit until then (fresh_until)."""
+    def retire(self) -> None:
+        """Nobody may admit on this table any more."""
+    def set_policy_generation(self, generation: int) -> None: ...
+    def take_attachment(self) -> tuple[int, int]:
+        """(number, nonce) for a process that attaches. TableFullError."""
+    def resume_attachment(self, number: int, nonce: int) -> bool:
+        """The process that was given them comes back (the agent was restarted)."""
+    def attachments(self) -> list[int]:
+        """Numbers in use: after `open`, those whose owners must come back or be dropped."""
+    def drop_attachment(self, number: int) -> list[Burned]:
+        """Its process is gone: end its reservations, free its slots."""
+    def burn_overdue(self, now_boot_ns: int) -> list[Burned]:
+        """End every reservation past its deadline (one that is settling goes on)."""
+    def revoke(self, key: bytes, crew: bytes, before: int, life: int, now_wall: int,
+               now_boot_ns: int) -> bool:
+        """Tokens with this key issued up to `before` (seconds) are dead for `life` seconds from
+        now, by both clocks; `crew` is the crew's key. Never shortens what is there. False if it
+        was there already. TableFullError."""
+    def revocations_of(self, crew: bytes) -> int:
+        """Live entries of this crew."""
+    def open_branch(self, key: bytes, parents: tuple[int, ...], path_digest: bytes, quota: int,
+                    quota_iat: int, expires: int, now_wall: int, now_boot_ns: int) -> int:
+        """A new record; its number. ValueError if the key is there, TableFullError."""
+    def amend(self, number: int, quota: int, quota_iat: int, expires: int, now_wall: int,
+              now_boot_ns: int) -> None:
+        """The governing quota, and a life that is never shortened."""
+    def close_branch(self, number: int) -> int:
+        """No more credit for it, ever; what was taken back out of its lease."""
+    def begin_draw(self, number: int, need: int) -> int:
+        """The sequence number under which the ledger is asked."""
+    def grant(self, number: int, amount: int, hour: tuple[int, int] = (0, 0),
+              day: tuple[int, int] = (0, 0)) -> None:
+        """Apply the answer to the pending draw, once; the crew's windows with it. ValueError if
+        no draw is pending or the lease would pass lease_micro_max."""
+    def refuse(self, number: int, level: int, need: int, used: int, quota: int) -> None:
+        """The pending draw was refused; a need of 0 only clears it (not exhausted)."""
+    def take_back(self, number: int, amount: int) -> int:
+        """Unreserved credit out of the lease, up to `amount`; how much it was."""
+    def reclaim(self, now_wall: int, now_boot_ns: int, records_max: int = ...) -> list[Reclaimed]:
+        """Forget what has expired by both clocks: revocations, and branches without children or
+        reservations. Looks at `records_max` records of each kind, then goes on next time."""
+    def scan(self, first: int, count: int) -> list[Branch]:
+        """Copies of the live records numbered first … first + count - 1."""
