@@ -24,6 +24,10 @@ class LinkError(CrewgateError):
     """The agent of this machine cannot be reached, or a peer on its socket broke the protocol."""
 
 
+class RefusedError(CrewgateError):
+    """The agent understood a request of its owner and will not do it: what, and how to mend."""
+
+
 class IssuerError(CrewgateError):
     """A mint, refresh or spawn that this orchestrator must not perform."""
 
@@ -34,6 +38,14 @@ class LedgerError(CrewgateError):
 
 class PeerError(CrewgateError):
     """The client of a connection broke a protocol or a limit; only its connection suffers."""
+
+
+class RequestRefusedError(PeerError):
+    """A request that is malformed or over a bound; `status` is the HTTP status that says so."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class UpstreamError(CrewgateError):

@@ -12,12 +12,17 @@ audiences_max = 8
 depth_max = 8  # ancestors of a branch; trees of agents seen in the field are 3 deep
 time_seconds_max = 2**40  # year 36,812: far, and a sum of two stays in 64 bits
 quota_micro_max = 2**53 - 1  # the largest integer that every JSON reader keeps exact
+jwks_bytes_max = 65_536  # 64 keys of 200 bytes, with room for certificates beside them
+jwks_keys_max = 64  # of one crew: one per orchestrator, twice over while keys are rotated
 
 # The table: one mmap file a machine, allocated in full at creation.
 table_branches_max = 262_144  # 250,000 live branches, 64 MiB of records
 table_revocations_max = 1_048_576  # 1 M live revocations, 64 MiB of records
 table_reservations_max = 65_536  # calls in flight on one machine, 8 MiB
 table_attachments_max = 1024  # processes that map the table at once
+table_branches_default = 65_536  # 16 MiB; a crew of a thousand branches a minute for an hour
+table_revocations_default = 262_144  # 16 MiB
+table_records_min = 64  # one bucket's worth for each of a few shards; tests use it
 lease_micro_max = 2**40 - 1  # 1.09 M credits; the amount's bits of the available-credit word
 price_micro_max = lease_micro_max  # a call's price must fit a lease
 branch_memory_seconds = 86_400  # a branch's spend is remembered a day after its last grant ends
@@ -31,3 +36,64 @@ token_cache_bytes_max = 64 * 2**20
 # Waiting for credit.
 credit_wait_seconds_max = 0.25  # longer than a draw, shorter than a client's patience
 reservation_seconds_max = 600.0  # a call in flight is burned after this unless it extends
+lease_rate_divisor = 4  # a lease holds a quarter second of recent spend: what a crash may burn
+ticket_seconds = 0.5  # two waits; whoever did not come back by then has given up
+holder_silence_seconds = 30.0  # a recall waits no longer: ten times what a restart takes
+draw_rounds_max = 32  # recalls of one draw: two for each of ten levels, and a few lost races
+leases_scanned_per_look = 4096  # 10 ms a second at 2.5 µs each; the largest table in 64 looks
+
+# The configuration file: written by hand or by a script, read whole.
+config_bytes_max = 2**20  # 4,096 tools of 150 bytes take 0.6 MiB
+name_chars_max = 64  # a crew, listener or upstream; it is seen in logs, paths and columns
+workers_max = 64  # one a core; the largest machines that a gateway is put on have fewer
+listeners_max = 16
+crews_max = 1024  # the gate compiles one row of ceilings each
+upstreams_max = 1024
+tools_max = 4096  # the gate compiles one row each
+route_chars_max = 1024  # the path of a route
+fields_max = 64  # names in one list of header fields or hosts
+drain_seconds_default = 5.0  # what a service supervisor grants before it kills, halved
+drain_seconds_max = 3600.0  # streams of a working day are not waited for
+audit_rotate_bytes = 64 * 2**20  # about 100,000 records
+audit_rotate_bytes_min = 64 * 2**10  # a smaller file holds no minute of work
+audit_rotate_bytes_max = 4 * 2**30
+audit_rotate_seconds = 86_400
+audit_rotate_seconds_max = 31 * 86_400
+
+# The link: the agent's unix sockets.
+link_frame_bytes_max = 128 * 2**10  # a draw carries one grant (a token is 4 KiB); a page 64 rows
+link_note_chars_max = 4096  # a sentence with a path or two
+link_tree_rows_max = 64  # rows of one page: 9 texts of 128 characters each stay under the frame
+link_draws_max = 1024  # draws in flight of one attachment; more than calls waiting in one worker
+link_push_frames_max = 256  # unread pushes; whoever reads less looks at the table's generations
+link_path_bytes_max = 107  # sun_path of unix(7) is 108 bytes with its NUL
+link_seconds_max = 5.0  # one question on a unix socket; what takes longer is not going to come
+
+# The audit's files (rotation: see the configuration file above).
+audit_ballast_bytes = 4 * 2**20  # records of 6,000 calls in flight in one process, at 650 bytes
+audit_complaint_seconds = 10.0  # often enough to be seen in a log, too seldom to fill it
+audit_tick_seconds = 1.0  # a second without new calls after a full disk has room again
+audit_refusal_seconds = 60.0  # a summary a minute and stranger: at most 90 MB a day and process
+audit_refusal_keys_max = 256  # networks that are told apart between two summaries; others share one
+
+# Connections of one worker (server/).
+connections_max = 4096  # of one listener and worker; each costs two tasks and some 60 KiB
+accept_pause_seconds = 0.1  # out of descriptors: accept again when some connection has ended
+handshake_seconds_max = 10.0  # TLS 1.3 takes one round trip; a phone on a bad network takes 3 s
+head_seconds_max = 10.0  # from a request's first byte to the end of its fields
+idle_seconds_max = 120.0  # a connection without a request; longer than clients keep theirs
+body_wait_seconds_max = 30.0  # a client that owes bytes of a body and sends none
+send_wait_seconds_max = 60.0  # a client that does not read what it asked for
+sweep_seconds = 1.0  # how exact the times above are; one look costs 1 µs a connection
+linger_seconds_max = 1.0  # read on after the last answer, so that a reset cannot destroy it
+head_bytes_max = 32_768  # a token of 4 KiB, cookies and trace fields; nginx takes 32 KiB
+head_fields_max = 100
+request_body_bytes_max = 64 * 2**20  # a prompt with pictures
+receive_bytes = 65_536  # a read; four TLS records
+send_bytes = 65_536  # what one wake of a writer encrypts before it looks up again
+buffer_bytes_max = 65_536  # of one body, each way, before whoever produces it must wait
+discard_bytes_max = 262_144  # of a body that nobody wants, before the connection is given up
+streams_max = 128  # of one HTTP/2 connection at once; RFC 9113 §6.5.2 advises 100 or more
+stream_window_bytes = 65_536  # the initial window of RFC 9113 §6.9.2
+# All streams' windows together: one unread body never stalls the others.
+connection_window_bytes = streams_max * stream_window_bytes

@@ -1,0 +1,117 @@
+"""The owner's questions to the agent: revoke, tree, status, reload. One at a time, blocking.
+
+For commands and issuers on the same machine. Prints nothing and retries nothing.
+"""
+
+import socket
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from crewgate import limits
+from crewgate.errors import LinkError, RefusedError
+from crewgate.link.doors import Door, connect
+from crewgate.link.frames import FrameDecoder
+from crewgate.link.messages import (
+    AskReload,
+    AskStatus,
+    AskTree,
+    Failed,
+    OwnerAnswers,
+    OwnerAsks,
+    Receipt,
+    Reloaded,
+    Revoke,
+    Status,
+    TreePage,
+    TreeRow,
+    owner_answers,
+    pack,
+    unpack,
+)
+
+_CHUNK = 64 * 2**10
+A = TypeVar("A", Receipt, TreePage, Status, Reloaded)
+
+
+class Owner:
+    """A connection to the owner's door; use it in a `with`.
+
+    Every method raises LinkError if the agent is gone or breaks the protocol (connect anew), and
+    RefusedError if it will not do what was asked.
+    """
+
+    def __init__(self, folder: Path, seconds: float = limits.link_seconds_max) -> None:
+        self._connection: socket.socket = connect(folder, Door.OWNER, seconds)
+        self._decoder = FrameDecoder()
+        self._received: list[OwnerAnswers] = []
+        self._last_id = 0
+
+    def __repr__(self) -> str:
+        return f"<Owner asked {self._last_id} questions>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+    def revoke(self, branch: str, crew: str = "") -> Receipt:
+        """End `branch` (UUID text) and all below it; returns when the open calls are cut."""
+        return self._ask(Revoke(id=self._next_id(), branch=branch, crew=crew), Receipt)
+
+    def status(self) -> Status:
+        """Is this machine ready, and if not, why?"""
+        return self._ask(AskStatus(id=self._next_id()), Status)
+
+    def reload(self) -> Reloaded:
+        """Read configuration and keys again; a bad file is a RefusedError, the old one stays."""
+        return self._ask(AskReload(id=self._next_id()), Reloaded)
+
+    def tree(self) -> list[TreeRow]:
+        """Every branch that this machine knows, parents before children."""
+        page = self._ask(AskTree(id=self._next_id()), TreePage)
+        rows = page.rows
+        while not page.last:
+            page = self._answer(page.id, TreePage)
+            rows += page.rows
+        return rows
+
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    def _ask(self, question: OwnerAsks, kind: type[A]) -> A:
+        try:
+            self._connection.sendall(pack(question))
+        except OSError as error:
+            raise LinkError(f"the agent does not take the question: {error}") from error
+        return self._answer(question.id, kind)
+
+    def _answer(self, number: int, kind: type[A]) -> A:
+        while not self._received:
+            self._read()
+        answer = self._received.pop(0)
+        if isinstance(answer, Failed) and answer.id in {number, 0}:
+            raise RefusedError(answer.message)
+        if not isinstance(answer, kind) or answer.id != number:
+            raise LinkError(f"the agent answered with another thing: {type(answer).__name__}")
+        return answer
+
+    def _read(self) -> None:
+        try:
+            data = self._connection.recv(_CHUNK)
+        except OSError as error:
+            raise LinkError(f"the agent does not answer: {error}") from error
+        if not data:
+            raise LinkError("the agent closed the connection: only the service's user may ask")
+        self._received += [unpack(owner_answers, body) for body in self._decoder.feed(data)]

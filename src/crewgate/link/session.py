@@ -1,0 +1,104 @@
+"""The first exchange at the group's door: who we are, and the table's descriptor in return.
+
+Blocking, and brief. What it returns is a plain connected socket with its decoder, so that a worker
+can go on with it in its own event loop and an embedder in threads.
+"""
+
+import os
+import socket
+from pathlib import Path
+
+from crewgate import limits
+from crewgate.errors import LinkError
+from crewgate.link.doors import Door, connect, descriptors
+from crewgate.link.frames import FrameDecoder
+from crewgate.link.messages import (
+    VERSION,
+    Attach,
+    Attached,
+    Failed,
+    GroupAnswers,
+    group_answers,
+    pack,
+    unpack,
+)
+
+_CHUNK = 64 * 2**10
+
+
+class Session:
+    """An attachment's connection as the handshake left it; the caller owns socket and descriptor.
+
+    `early` are messages that arrived together with the answer, in order.
+    """
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        decoder: FrameDecoder,
+        attached: Attached,
+        table: int,
+        early: list[GroupAnswers],
+    ) -> None:
+        self.connection = connection
+        self.decoder = decoder
+        self.attached = attached
+        self.table = table
+        self.early = early
+
+    def __repr__(self) -> str:
+        return f"<Session number={self.attached.number} {self.decoder!r}>"
+
+
+def attach(
+    folder: Path,
+    *,
+    worker: int = -1,
+    answers_cuts: bool = False,
+    previous: Attached | None = None,
+    seconds: float = limits.link_seconds_max,
+) -> Session:
+    """Attach to the agent whose state is in `folder`.
+
+    `previous` is what the agent answered before it was restarted: the same number is asked for
+    again. The returned socket is blocking with a timeout of `seconds`. LinkError if there is no
+    agent, if it refuses, or if it answers with anything but a table.
+    """
+    ask = Attach(
+        version=VERSION,
+        worker=worker,
+        answers_cuts=answers_cuts,
+        previous=previous.number if previous else -1,
+        life=previous.life if previous else b"",
+    )
+    connection = connect(folder, Door.GROUP, seconds)
+    passed: list[int] = []
+    try:
+        connection.sendall(pack(ask))
+        return _answer(connection, passed)
+    except BaseException as error:
+        connection.close()
+        for descriptor in passed:
+            os.close(descriptor)
+        if isinstance(error, OSError):
+            raise LinkError(f"{folder}: the agent did not attach us: {error}") from error
+        raise
+
+
+def _answer(connection: socket.socket, passed: list[int]) -> Session:
+    decoder = FrameDecoder()
+    messages: list[GroupAnswers] = []
+    while not messages:
+        data, ancillary, _, _ = connection.recvmsg(
+            _CHUNK, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC
+        )
+        passed += descriptors(ancillary)
+        if not data:
+            raise LinkError("the agent closed the connection: this process may not attach")
+        messages += [unpack(group_answers, body) for body in decoder.feed(data)]
+    first, *early = messages
+    if isinstance(first, Failed):
+        raise LinkError(first.message)
+    if not isinstance(first, Attached) or len(passed) != 1:
+        raise LinkError("the agent answered without a table")
+    return Session(connection, decoder, first, passed[0], early)

@@ -1,0 +1,138 @@
+"""Messages: each door understands its own, and nothing else."""
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crewgate import limits
+from crewgate.core.grant import Grant
+from crewgate.errors import LinkError
+from crewgate.link import messages
+from crewgate.link.frames import FrameDecoder
+from crewgate.link.messages import (
+    AskStatus,
+    Attach,
+    Draw,
+    Failed,
+    Revoke,
+    TreePage,
+    TreeRow,
+    pack,
+    unpack,
+)
+
+DOORS: list[msgspec.msgpack.Decoder[object]] = [
+    messages.group_asks,
+    messages.group_answers,
+    messages.owner_asks,
+    messages.owner_answers,
+]
+
+
+def _body(message: messages.Message) -> bytes:
+    (body,) = FrameDecoder().feed(pack(message))
+    return body
+
+
+def test_draw_carries_the_grant_whole(grant: Grant) -> None:
+    """Keys, path and claims arrive as they were sent."""
+    draw = Draw(id=7, grant=grant, need=10_000)
+    assert unpack(messages.group_asks, _body(draw)) == draw
+
+
+@pytest.mark.parametrize(
+    "message",
+    [Revoke(id=1, branch="x"), AskStatus(id=1), messages.AskTree(id=1), messages.AskReload(id=1)],
+    ids=lambda message: type(message).__name__,
+)
+def test_owners_messages_are_garbage_at_the_groups_door(message: messages.OwnerAsks) -> None:
+    """Who may only attach and draw cannot even say revoke."""
+    with pytest.raises(LinkError, match="not a message of this door"):
+        unpack(messages.group_asks, _body(message))
+
+
+@given(st.binary(max_size=200), st.sampled_from(DOORS))
+def test_garbage_is_a_link_error(
+    body: bytes, decoder: "msgspec.msgpack.Decoder[messages.Message]"
+) -> None:
+    """Random bytes raise LinkError and nothing else."""
+    try:
+        unpack(decoder, body)
+    except LinkError:
+        return
+    pytest.fail("random bytes were a message")
+
+
+@given(st.data(), st.sampled_from(DOORS))
+def test_almost_messages_are_link_errors(
+    data: st.DataObject, decoder: "msgspec.msgpack.Decoder[messages.Message]"
+) -> None:
+    """Well-formed msgpack of the wrong shape is a LinkError or a message, never a crash."""
+    tags = st.sampled_from(["attach", "draw", "cut", "revoke", "tree-page", "receipt", "failed"])
+    values = st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.binary() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=10,
+    )
+    names = st.sampled_from(["id", "grant", "need", "keys", "rows", "last", "version", "branch"])
+    shape = data.draw(st.dictionaries(names, values))
+    body = msgspec.msgpack.encode({"type": data.draw(tags), **shape})
+    try:
+        message = unpack(decoder, body)
+    except LinkError:
+        return
+    assert isinstance(message, msgspec.Struct)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Attach(version=1, worker=-2),
+        lambda: Attach(version=1, previous=limits.table_attachments_max),
+        lambda: AskStatus(id=-1),
+        lambda: Failed(id=1, message="x" * (limits.link_note_chars_max + 1)),
+        lambda: messages.Revoked(id=1, keys=[b"short"]),
+    ],
+)
+def test_values_out_of_bounds_are_refused(make: Callable[[], messages.Message]) -> None:
+    """The bounds of the fields hold when a message is read."""
+    body = _body(make())
+    for decoder in DOORS:
+        with pytest.raises(LinkError):
+            unpack(decoder, body)
+
+
+def test_a_full_page_of_the_longest_rows_fits_a_frame() -> None:
+    """The bound on rows keeps every tree within the bound on frames."""
+    text, big = "x" * limits.claim_chars_max, limits.quota_micro_max
+    row = TreeRow(
+        crew=text,
+        branch=text,
+        state="exhausted",
+        parent=text,
+        orchestrator=text,
+        role=text,
+        process=text,
+        grant=text,
+        quota=big,
+        spent=big,
+        reserved=big,
+        burned=big,
+        left=big,
+    )
+    pack(TreePage(id=2**63 - 1, rows=[row] * limits.link_tree_rows_max, last=False))
+
+
+def test_the_longest_grant_fits_a_frame(grant: Grant) -> None:
+    """A draw for a token of the largest size is sendable: the path is 8 deep, tools are 64."""
+    text = "x" * limits.claim_chars_max
+    claims = msgspec.structs.replace(
+        grant.claims,
+        allowed_tools=[text] * limits.allowed_tools_max,
+        aud=[text] * limits.audiences_max,
+        branch_path=grant.claims.branch_path * limits.depth_max,
+    )
+    pack(Draw(id=1, grant=msgspec.structs.replace(grant, claims=claims), need=1))

@@ -1,0 +1,93 @@
+"""The owner's connection against a scripted agent behind a real socket."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from crewgate.errors import LinkError, RefusedError
+from crewgate.link.doors import Door, address
+from crewgate.link.frames import FrameDecoder
+from crewgate.link.messages import (
+    Failed,
+    OwnerAsks,
+    Receipt,
+    Reloaded,
+    TreePage,
+    TreeRow,
+    owner_asks,
+    pack,
+    unpack,
+)
+from crewgate.link.owner import Owner
+
+Answer = Callable[[OwnerAsks], bytes]
+RECEIPT = Receipt(
+    id=1,
+    branch="b",
+    crew="article",
+    read_ns=5,
+    last_cut_ns=0,
+    cut_ms=0.0,
+    streams_cut=0,
+    attachments=1,
+    missing=0,
+)
+
+
+@contextmanager
+def _asking(folder: Path, answer: Answer) -> Iterator[Owner]:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with address(folder, Door.OWNER) as where:
+        listener.bind(where)
+    listener.listen()
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            (body,) = FrameDecoder().feed(connection.recv(65536))
+            connection.sendall(answer(unpack(owner_asks, body)))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with listener, Owner(folder) as owner:
+        yield owner
+    thread.join()
+
+
+def test_revoke_returns_the_receipt(tmp_path: Path) -> None:
+    """The receipt arrives as the agent wrote it."""
+    with _asking(tmp_path, lambda ask: pack(RECEIPT)) as owner:
+        assert owner.revoke("b", "article") == RECEIPT
+
+
+def test_a_tree_of_many_pages_is_one_list(tmp_path: Path) -> None:
+    """Pages are put together in order until the last one."""
+    rows = [TreeRow(crew="article", branch=str(n), state="live") for n in range(3)]
+    pages = [TreePage(id=1, rows=[row], last=row is rows[-1]) for row in rows]
+    with _asking(tmp_path, lambda ask: b"".join(map(pack, pages))) as owner:
+        assert owner.tree() == rows
+
+
+def test_a_refusal_is_its_own_error(tmp_path: Path) -> None:
+    """What the agent will not do is a RefusedError with the agent's sentence."""
+    failed = pack(Failed(id=1, message="two crews have this branch: name one"))
+    with (
+        _asking(tmp_path, lambda ask: failed) as owner,
+        pytest.raises(RefusedError, match="name one"),
+    ):
+        owner.revoke("b")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"\0\0\0\0", pack(Reloaded(id=2, generation=1, changed=True)), pack(RECEIPT)],
+    ids=["closed", "garbage", "another question", "another kind"],
+)
+def test_another_answer_is_a_link_error(tmp_path: Path, answer: bytes) -> None:
+    """A closed connection, garbage or an answer to something else is never taken for ours."""
+    with _asking(tmp_path, lambda ask: answer) as owner, pytest.raises(LinkError):
+        owner.reload()
