@@ -1,0 +1,96 @@
+"""What must hold between the sections of one configuration, once each by itself is sound.
+
+Returns problems as lines that name the key to mend. Opens no file.
+"""
+
+from collections.abc import Callable, Iterator
+
+from crewgate.config.structs import Config
+from crewgate.core.policy import SHARED
+from crewgate.core.routing import Route, Router
+
+_OURS = "x-crewgate-"
+
+
+def crosscheck(config: Config) -> list[str]:
+    """Every problem between sections, in the order of the checks."""
+    checks: tuple[Callable[[Config], Iterator[str]], ...] = (
+        _listeners,
+        _crews,
+        _tools,
+        _routes,
+        _credentials,
+        _workers,
+    )
+    return [problem for check in checks for problem in check(config)]
+
+
+def _listeners(config: Config) -> Iterator[str]:
+    names: set[str] = set()
+    places: dict[tuple[str, int], str] = {}
+    for listener in config.listeners:
+        if listener.name in names:
+            yield f'listener "{listener.name}": the name stands there twice; rename one'
+        names.add(listener.name)
+        other = places.setdefault((listener.address, listener.port), listener.name)
+        if other != listener.name:
+            yield (
+                f'listener "{listener.name}": {listener.address} port {listener.port} is also '
+                f'that of "{other}"; give one another port'
+            )
+
+
+def _crews(config: Config) -> Iterator[str]:
+    files: dict[object, str] = {}
+    for crew in config.crews:
+        if crew.name == SHARED:
+            yield f'crew.{SHARED}: "{SHARED}" means every crew; choose another name'
+        other = files.setdefault(crew.jwks, crew.name)
+        if other != crew.name:
+            yield f"crew.{crew.name}.jwks: also the file of crew.{other}; a key speaks for one crew"
+
+
+def _tools(config: Config) -> Iterator[str]:
+    upstreams = {upstream.name for upstream in config.upstreams}
+    owners = {crew.name for crew in config.crews} | {SHARED}
+    for tool in config.tools:
+        if tool.upstream not in upstreams:
+            yield (
+                f'tool."{tool.name}".upstream = "{tool.upstream}": no such upstream; '
+                f"known: {_known(upstreams)}"
+            )
+        if tool.owner not in owners:
+            yield (
+                f'tool."{tool.name}".owner = "{tool.owner}": no such crew; known: {_known(owners)}'
+            )
+        if not tool.carriers:
+            yield f'tool."{tool.name}".carriers: empty; without a carrier no call can be judged'
+        for field in tool.allow_fields:
+            if field.startswith(_OURS) or field in tool.carriers:
+                yield f'tool."{tool.name}".allow_fields: "{field}" is never passed on'
+
+
+def _routes(config: Config) -> Iterator[str]:
+    routes = [Route(tool.method, tool.path, f'tool."{tool.name}"') for tool in config.tools]
+    try:
+        Router(routes)
+    except ValueError as error:
+        yield str(error)
+
+
+def _credentials(config: Config) -> Iterator[str]:
+    for upstream in config.upstreams:
+        if upstream.credential and upstream.credential.header.startswith(_OURS):
+            yield (
+                f'upstream.{upstream.name}.credential.header = "{upstream.credential.header}": '
+                "these fields tell the tool who called; choose another"
+            )
+
+
+def _workers(config: Config) -> Iterator[str]:
+    if config.workers and not config.listeners:
+        yield "workers: no [[listener]] for them; add one, or write workers = 0 for embedders only"
+
+
+def _known(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

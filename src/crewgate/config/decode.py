@@ -1,0 +1,202 @@
+"""From a TOML document to a `Config`, section by section: every key read by its kind.
+
+Knows the keys and their defaults. What holds between sections is `crosscheck`'s; opens nothing.
+"""
+
+from pathlib import Path
+from typing import cast
+
+from crewgate import limits
+from crewgate.config import kinds
+from crewgate.config.section import Kind, Section
+from crewgate.config.structs import (
+    Audit,
+    Config,
+    Credential,
+    Crew,
+    Judge,
+    Limits,
+    Listener,
+    Mode,
+    OnFull,
+    Table,
+    Tool,
+    Upstream,
+)
+from crewgate.core.policy import SHARED
+
+_MODE: Kind[Mode] = kinds.one_of("enforce", "observe")
+_JUDGE: Kind[Judge] = kinds.one_of("headers", "body")
+_ON_FULL: Kind[OnFull] = kinds.one_of("refuse", "continue")
+_CARRIER = kinds.one_of("authorization", "x-api-key", "x-goog-api-key")
+_ALLOWANCE = kinds.credits_up_to(limits.quota_micro_max)
+_PRICE = kinds.credits_up_to(limits.price_micro_max)
+
+
+def decode(file: Path, top: Section) -> Config:
+    """The configuration; what is wrong with it is noted in the section's problems."""
+    folder = file.parent
+    path = kinds.path_from(folder)
+    state = top.optional("state", path, folder / "state")
+    return Config(
+        path=file,
+        audience=top.required("audience", kinds.CLAIM),
+        state=state,
+        workers=top.optional("workers", kinds.whole(0, limits.workers_max), 2),
+        drain_seconds=top.optional(
+            "drain_seconds", kinds.seconds(limits.drain_seconds_max), limits.drain_seconds_default
+        ),
+        listeners=tuple(_listener(item, path) for item in top.items("listener")),
+        crews=tuple(_crew(name, item, path) for name, item in top.children("crew")),
+        upstreams=tuple(_upstream(name, item, path) for name, item in top.children("upstream")),
+        tools=tuple(_tool(name, item) for name, item in top.children("tool")),
+        audit=_audit(top.child("audit"), state, path),
+        table=_table(top.child("table")),
+        limits=_limits(top.child("limits")),
+    )
+
+
+def _named(section: Section, name: str, kind: Kind[str]) -> str:
+    try:
+        return kind.read(name)
+    except ValueError:
+        section.problem(f"the name {name!r}: expected {kind.expected}")
+        return name
+
+
+def _listener(section: Section, path: Kind[Path]) -> Listener:
+    listener = Listener(
+        name=section.required("name", kinds.NAME),
+        address=section.required("address", kinds.ADDRESS),
+        port=section.required("port", kinds.PORT),
+        certificate=section.required("certificate", path),
+        key=section.required("key", path),
+        mode=section.optional("mode", _MODE, "enforce"),
+        hosts=section.optional("hosts", kinds.listed(kinds.HOST, limits.fields_max), ()),
+    )
+    section.close()
+    return listener
+
+
+def _crew(name: str, section: Section, path: Kind[Path]) -> Crew:
+    crew = Crew(
+        name=_named(section, name, kinds.NAME),
+        issuer=section.required("issuer", kinds.CLAIM),
+        jwks=section.required("jwks", path),
+        tools=section.required("tools", kinds.listed(kinds.TOOL_PATTERN, limits.allowed_tools_max)),
+        signing_key=section.optional("signing_key", cast("Kind[Path | None]", path), None),
+        mode=section.optional("mode", _MODE, "enforce"),
+        **{
+            key: section.optional(key, _ALLOWANCE, limits.quota_micro_max)
+            for key in ("credits_per_branch", "credits_per_hour", "credits_per_day")
+        },
+        **{
+            key: section.optional(key, kinds.whole(1, most), most)
+            for key, most in (
+                ("live_branches", limits.table_branches_max),
+                ("new_branches_per_minute", limits.table_branches_max),
+                ("live_revocations", limits.table_revocations_max),
+                ("lifetime_seconds", limits.token_lifetime_seconds_max),
+            )
+        },
+        depth=section.optional("depth", kinds.whole(0, limits.depth_max), limits.depth_max),
+    )
+    section.close()
+    return crew
+
+
+def _upstream(name: str, section: Section, path: Kind[Path]) -> Upstream:
+    credential = section.child("credential")
+    upstream = Upstream(
+        name=_named(section, name, kinds.NAME),
+        origin=section.required("url", kinds.ORIGIN),
+        credential=None if credential is None else _credential(credential, path),
+    )
+    section.close()
+    return upstream
+
+
+def _credential(section: Section, path: Kind[Path]) -> Credential:
+    credential = Credential(
+        header=section.required("header", kinds.FIELD),
+        prefix=section.optional("prefix", kinds.PREFIX, ""),
+        file=section.optional("file", cast("Kind[Path | None]", path), None),
+        env=section.optional("env", cast("Kind[str | None]", kinds.VARIABLE), None),
+    )
+    if (credential.file is None) == (credential.env is None):
+        section.problem("expected one of file and env: where the secret is read from")
+    section.close()
+    return credential
+
+
+def _tool(name: str, section: Section) -> Tool:
+    fields = kinds.listed(kinds.FIELD, limits.fields_max)
+    tool = Tool(
+        name=_named(section, name, kinds.TOOL_NAME),
+        method=section.required("method", kinds.METHOD),
+        path=section.required("path", kinds.ROUTE_PATH),
+        upstream=section.required("upstream", kinds.NAME),
+        price=section.required("price", _PRICE),
+        owner=section.optional("owner", kinds.NAME, SHARED),
+        judge=section.optional("judge", _JUDGE, "headers"),
+        mode=section.optional("mode", _MODE, "enforce"),
+        carriers=section.optional("carriers", kinds.listed(_CARRIER, 3), ("authorization",)),
+        allow_fields=section.optional("allow_fields", fields, ()),
+    )
+    section.close()
+    return tool
+
+
+def _audit(section: Section | None, state: Path, path: Kind[Path]) -> Audit:
+    default = Audit(folder=state / "audit")
+    if section is None:
+        return default
+    audit = Audit(
+        folder=section.optional("folder", path, default.folder),
+        rotate_bytes=section.optional(
+            "rotate_bytes",
+            kinds.whole(limits.audit_rotate_bytes_min, limits.audit_rotate_bytes_max),
+            default.rotate_bytes,
+        ),
+        rotate_seconds=section.optional(
+            "rotate_seconds",
+            kinds.whole(1, limits.audit_rotate_seconds_max),
+            default.rotate_seconds,
+        ),
+        on_full=section.optional("on_full", _ON_FULL, default.on_full),
+    )
+    section.close()
+    return audit
+
+
+def _table(section: Section | None) -> Table:
+    default = Table()
+    if section is None:
+        return default
+    table = Table(
+        **{
+            key: section.optional(
+                key, kinds.power_of_two(limits.table_records_min, most), getattr(default, key)
+            )
+            for key, most in (
+                ("branches", limits.table_branches_max),
+                ("revocations", limits.table_revocations_max),
+                ("reservations", limits.table_reservations_max),
+            )
+        }
+    )
+    section.close()
+    return table
+
+
+def _limits(section: Section | None) -> Limits:
+    """Any field of `Limits`, lowered: its default is the bound."""
+    default = Limits()
+    if section is None:
+        return default
+    lowered = {
+        name: section.optional(name, kinds.below(getattr(default, name)), getattr(default, name))
+        for name in Limits.__struct_fields__
+    }
+    section.close()
+    return Limits(**lowered)

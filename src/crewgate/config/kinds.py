@@ -1,0 +1,205 @@
+"""The sorts of values that a configuration file holds, each with the words that explain it.
+
+Every reader takes what tomllib made and returns what the structs hold, or raises ValueError. It
+opens nothing: a path is only spelled out.
+"""
+
+import re
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TypeVar, cast
+from urllib.parse import urlsplit
+
+from crewgate import limits
+from crewgate.config.section import Kind
+from crewgate.config.structs import Origin, Scheme
+from crewgate.core.credits import format_credits, parse_credits
+from crewgate.core.routing import parse_path
+from crewgate.core.scope import is_pattern, is_tool_name
+
+T = TypeVar("T")
+
+_CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
+_CLAIM = re.compile(r"[A-Za-z0-9._:/@-]+", re.ASCII)
+_FIELD = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)  # RFC 9110, section 5.6.2, lower case
+_HOST = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_PRINTABLE = re.compile(r"[ -~]*", re.ASCII)
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_PORT_MAX = 65_535
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError  # noqa: TRY004 - one kind of error for whatever is wrong with a value
+    return value
+
+
+def _matching(pattern: re.Pattern[str], chars_max: int) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        text = _string(value)
+        if len(text) > chars_max or not pattern.fullmatch(text):
+            raise ValueError
+        return text
+
+    return read
+
+
+def _such(test: Callable[[str], bool]) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        text = _string(value)
+        if not test(text):
+            raise ValueError
+        return text
+
+    return read
+
+
+def whole(low: int, high: int) -> Kind[int]:
+    """A whole number within bounds; true is not 1."""
+
+    def read(value: object) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError
+        return value
+
+    return Kind(f"a whole number from {low} to {high}", read)
+
+
+def power_of_two(low: int, high: int) -> Kind[int]:
+    """A capacity: the table finds a slot by masking."""
+
+    def read(value: object) -> int:
+        if type(value) is not int or not low <= value <= high or value & (value - 1):
+            raise ValueError
+        return value
+
+    return Kind(f"a power of two from {low} to {high}", read)
+
+
+def seconds(high: float) -> Kind[float]:
+    """A length of time."""
+
+    def read(value: object) -> float:
+        if type(value) not in (int, float) or not 0 < value <= high:  # type: ignore[operator]
+            raise ValueError
+        return float(value)  # type: ignore[arg-type]
+
+    return Kind(f"seconds, more than 0 and at most {high:g}", read)
+
+
+def below(bound: float) -> Kind[float]:
+    """A bound that is lowered; a whole one stays whole."""
+    if isinstance(bound, int):
+        return cast("Kind[float]", whole(1, bound))
+    return seconds(bound)
+
+
+def credits_up_to(high: int) -> Kind[int]:
+    """Decimal text to micro-credits: a TOML float could not be exact."""
+
+    def read(value: object) -> int:
+        micro = parse_credits(_string(value))
+        if micro > high:
+            raise ValueError
+        return micro
+
+    return Kind(f'credits as a text such as "2.50", at most "{format_credits(high)}"', read)
+
+
+def one_of(*words: T) -> Kind[T]:
+    """One word of a few."""
+
+    def read(value: object) -> T:
+        for word in words:
+            if value == word and type(value) is type(word):
+                return word
+        raise ValueError
+
+    return Kind(" or ".join(f'"{word}"' for word in words), read)
+
+
+def listed(kind: Kind[T], most: int) -> Kind[tuple[T, ...]]:
+    """A list without repetition."""
+
+    def read(value: object) -> tuple[T, ...]:
+        if not isinstance(value, list) or len(value) > most:
+            raise ValueError
+        items = tuple(kind.read(item) for item in value)
+        if len(set(items)) != len(items):
+            raise ValueError("an entry stands there twice")
+        return items
+
+    return Kind(f"a list of at most {most}, each {kind.expected}", read)
+
+
+def path_from(folder: Path) -> Kind[Path]:
+    """A path, relative to the file's folder unless absolute."""
+
+    def read(value: object) -> Path:
+        text = _string(value)
+        if not text or "\0" in text:
+            raise ValueError
+        return folder / text
+
+    return Kind("a path, relative to this file", read)
+
+
+def _origin(value: object) -> Origin:
+    parts = urlsplit(_string(value))
+    scheme: Scheme
+    if parts.scheme == "http":
+        scheme, port = "http", 80
+    elif parts.scheme == "https":
+        scheme, port = "https", 443
+    else:
+        raise ValueError
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError
+    if parts.port == 0 or not parts.hostname or not _HOST.fullmatch(parts.netloc):
+        raise ValueError
+    return Origin(scheme, parts.hostname, parts.port or port)
+
+
+def _route_path(value: object) -> str:
+    text = _string(value)
+    parse_path(text)
+    return text
+
+
+def _address(value: object) -> str:
+    return str(ip_address(_string(value)))
+
+
+def _field(value: object) -> str:
+    return _matching(_FIELD, limits.claim_chars_max)(_string(value).lower())
+
+
+NAME = Kind(
+    f"a name of at most {limits.name_chars_max} characters: a-z, 0-9, _ and -, beginning with a "
+    "letter or digit",
+    _matching(_CREW, limits.name_chars_max),
+)
+CLAIM = Kind(
+    f"a text of 1 to {limits.claim_chars_max} characters of A-Z a-z 0-9 . _ : / @ -",
+    _matching(_CLAIM, limits.claim_chars_max),
+)
+TOOL_NAME = Kind(
+    'a tool\'s name: segments of a-z, 0-9, _ and - joined by dots, such as "search.web"',
+    _such(is_tool_name),
+)
+TOOL_PATTERN = Kind(
+    'a tool\'s name, or a beginning of names such as "search.*"', _such(is_pattern)
+)
+ROUTE_PATH = Kind(
+    'a path such as "/search", "/items/{id}" or "/files/*"', _route_path
+)
+METHOD = one_of(*_METHODS)
+ADDRESS = Kind('an IP address such as "127.0.0.1" or "::"', _address)
+PORT = whole(1, _PORT_MAX)
+HOST = Kind('a host with or without a port, such as "gateway.example"', _matching(_HOST, 255))
+FIELD = Kind("the name of a header field", _field)
+VARIABLE = Kind("the name of an environment variable", _matching(_VARIABLE, 128))
+PREFIX = Kind("printable ASCII", _matching(_PRINTABLE, 64))
+ORIGIN = Kind('a URL such as "http://127.0.0.1:9000", without path, query or user', _origin)

@@ -1,0 +1,51 @@
+"""Opens a configuration file and hands out a `Config`, or says everything that is wrong with it.
+
+Opens the one file and nothing that it names.
+"""
+
+import tomllib
+from pathlib import Path
+
+from crewgate import limits
+from crewgate.config.crosscheck import crosscheck
+from crewgate.config.decode import decode
+from crewgate.config.section import Section
+from crewgate.config.structs import Config
+from crewgate.errors import ConfigurationError
+
+
+def load(path: str | Path) -> Config:
+    """The configuration in the file at `path`.
+
+    ConfigurationError names the file and, one a line, each key that is missing, unknown or has
+    a bad value, the value, and what was expected.
+    """
+    file = Path(path).absolute()
+    problems: list[str] = []
+    top = Section(_document(file), "", problems)
+    config = decode(file, top)
+    top.close()
+    if not problems:
+        problems = crosscheck(config)
+    if problems:
+        raise ConfigurationError("\n".join(f"{path}: {problem}" for problem in problems))
+    return config
+
+
+def _document(file: Path) -> dict[str, object]:
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(limits.config_bytes_max + 1)
+        if len(data) > limits.config_bytes_max:
+            raise ConfigurationError(
+                f"{file}: larger than {limits.config_bytes_max} bytes; is it a configuration file?"
+            )
+        return tomllib.loads(data.decode())
+    except OSError as error:
+        raise ConfigurationError(
+            f"{file}: cannot be read ({error.strerror}); `crewgate init` writes one"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{file}: not UTF-8 at byte {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{file}: not TOML: {error}") from error

@@ -1,0 +1,124 @@
+"""One table of a TOML document, read strictly: each key once, by kind, and none left over.
+
+A problem does not stop the reading: it is noted with the key's path, the value, and what was
+expected, so that an operator mends a file in one go. Knows no key by name.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Generic, NamedTuple, TypeVar, cast
+
+T = TypeVar("T")
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)  # TOML 1.0, "Keys"
+_SHOWN_CHARS_MAX = 80
+
+
+class Kind(NamedTuple, Generic[T]):
+    """How one sort of value is read: what to tell a person, and a reader raising ValueError.
+
+    A ValueError without a message means that `expected` says it all.
+    """
+
+    expected: str
+    read: Callable[[object], T]
+
+
+class Section:
+    """A table at `path` in the document; problems go to a list shared by the whole document."""
+
+    def __init__(self, table: dict[str, object], path: str, problems: list[str]) -> None:
+        self._table = dict(table)
+        self._known: list[str] = []
+        self._problems = problems
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"<Section {self.path or 'top'}>"
+
+    def where(self, key: str) -> str:
+        """The path of `key`, spelled as TOML spells it."""
+        word = key if _BARE.fullmatch(key) else json.dumps(key)
+        return f"{self.path}.{word}" if self.path else word
+
+    def note(self, key: str, value: object, expected: str) -> None:
+        """Remember one problem of one key's value."""
+        self._problems.append(f"{self.where(key)} = {_shown(value)}: {expected}")
+
+    def problem(self, text: str) -> None:
+        """Remember one problem of the whole table."""
+        self._problems.append(f"{self.path}: {text}")
+
+    def required(self, key: str, kind: Kind[T]) -> T:
+        """The value of a key that must be there.
+
+        What is missing or cannot be read is noted, and the None that stands for it is never seen
+        outside: `load` refuses the document.
+        """
+        self._known.append(key)
+        if key not in self._table:
+            self._problems.append(f"{self.where(key)}: missing; expected {kind.expected}")
+            return cast("T", None)
+        return self._read(key, kind, cast("T", None))
+
+    def optional(self, key: str, kind: Kind[T], default: T) -> T:
+        """The value of a key, or `default` where the file is silent."""
+        self._known.append(key)
+        return self._read(key, kind, default) if key in self._table else default
+
+    def child(self, key: str) -> "Section | None":
+        """The table under `key`; None if there is none."""
+        self._known.append(key)
+        if key not in self._table:
+            return None
+        value = self._table.pop(key)
+        if not isinstance(value, dict):
+            self.note(key, value, f"expected a table: [{self.where(key)}]")
+            return None
+        return Section(value, self.where(key), self._problems)
+
+    def children(self, key: str) -> Iterator[tuple[str, "Section"]]:
+        """(name, table) of each table under `key`: [key.NAME]."""
+        family = self.child(key)
+        for name in family.keys() if family else ():
+            member = family.child(name) if family else None
+            if member:
+                yield name, member
+
+    def keys(self) -> tuple[str, ...]:
+        """What the file has here and nobody has read yet."""
+        return tuple(self._table)
+
+    def items(self, key: str) -> Iterator["Section"]:
+        """Each table of an array of tables: [[key]]."""
+        self._known.append(key)
+        value = self._table.pop(key, [])
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            self.note(key, value, f"expected tables, each headed [[{self.where(key)}]]")
+            return
+        for number, item in enumerate(value):
+            yield Section(item, f"{self.where(key)}[{number}]", self._problems)
+
+    def close(self) -> None:
+        """Every key that nobody asked for is a problem: a misspelt limit is no limit."""
+        for key in self._table:
+            near = difflib.get_close_matches(key, self._known, n=1)
+            mend = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(self._known)}"
+            self._problems.append(f"{self.where(key)}: unknown key; {mend}")
+
+    def _read(self, key: str, kind: Kind[T], stand_in: T) -> T:
+        value = self._table.pop(key)
+        try:
+            return kind.read(value)
+        except ValueError as error:
+            detail = f" ({error})" if str(error) else ""
+            self.note(key, value, f"expected {kind.expected}{detail}")
+            return stand_in
+
+
+def _shown(value: object) -> str:
+    """A value as the file might spell it, short, escaped, on one line."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= _SHOWN_CHARS_MAX else f"{text[:_SHOWN_CHARS_MAX]}…"

@@ -1,0 +1,36 @@
+"""Credits as people write them, "2.50", and as everything else counts them, integer micro-credits.
+
+Exact: a text with more than six decimals is refused, never rounded. Knows no ceilings but the
+largest amount that every JSON reader keeps exact.
+"""
+
+import re
+
+from crewgate import limits
+
+MICRO = 1_000_000
+_DECIMALS = 6
+_TEXT = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,6}))?", re.ASCII)
+
+
+def parse_credits(text: str) -> int:
+    """Micro-credits of a decimal text such as "2.50"; ValueError says how to write it."""
+    match = _TEXT.fullmatch(text)
+    micro = 0
+    if match:
+        micro = int(match[1]) * MICRO + int((match[2] or "").ljust(_DECIMALS, "0"))
+    if not match or micro > limits.quota_micro_max:
+        message = (
+            f"not an amount of credits: {text[:64]!r}; write digits with at most six decimals, "
+            f'such as "2.50", up to {format_credits(limits.quota_micro_max)}'
+        )
+        raise ValueError(message)
+    return micro
+
+
+def format_credits(micro: int) -> str:
+    """Decimal text of micro-credits with at least two decimals and nothing lost: "2.50"."""
+    sign, amount = ("-", -micro) if micro < 0 else ("", micro)
+    whole, rest = divmod(amount, MICRO)
+    decimals = f"{rest:0{_DECIMALS}d}".rstrip("0").ljust(2, "0")
+    return f"{sign}{whole}.{decimals}"

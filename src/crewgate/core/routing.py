@@ -1,0 +1,213 @@
+"""Which tool a method and a path mean: exact before `{parameter}` before the longest prefix.
+
+Two routes of equal rank that can match one request are refused when the table is made, so a
+request never has two answers. Paths that servers are known to read in different ways match
+nothing: what is judged here must be what the tool's server serves. Knows no tools, only indices.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from crewgate import limits
+
+UNKNOWN = -1
+
+# Literals of a route: pchar of RFC 3986, section 3.3, without "%" and ";".
+_LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@-]+", re.ASCII)
+_PARAMETER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}", re.ASCII)
+_ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})?")
+_RAW = bytes(octet for octet in range(0x21, 0x7F) if octet not in b"?#")
+# Raw or encoded, servers differ on these (Spring's StrictHttpFirewall refuses the same set).
+_AMBIGUOUS = re.compile(rb"[;\\%\x00-\x1f\x7f]|//|/\.{1,2}(?:/|\Z)")
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One line of the table; `name` is what an error calls it."""
+
+    method: str
+    path: str
+    name: str
+
+
+class Pattern(msgspec.Struct, frozen=True):
+    """A route's path: its segments, None where any one may stand; `prefix`: more follow (`/*`)."""
+
+    segments: tuple[bytes | None, ...]
+    prefix: bool
+
+    @property
+    def rank(self) -> int:
+        """0 exact, 1 with parameters, 2 prefix: the order of the search."""
+        return 2 if self.prefix else int(None in self.segments)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Where the literals stand."""
+        return tuple(i for i, segment in enumerate(self.segments) if segment is not None)
+
+    def meets(self, other: "Pattern") -> bool:
+        """True if one request could match both and neither is before the other."""
+        return (
+            self.rank == other.rank
+            and len(self.segments) == len(other.segments)
+            and all(map(_meet, self.segments, other.segments))
+        )
+
+
+def _meet(mine: bytes | None, theirs: bytes | None) -> bool:
+    """A parameter is one segment with something in it."""
+    if mine is None or theirs is None:
+        return b"" not in (mine, theirs)
+    return mine == theirs
+
+
+def parse_path(text: str) -> Pattern:
+    """The pattern of a route's path; ValueError says what is wrong with it."""
+    if not text.startswith("/") or len(text) > limits.route_chars_max:
+        raise ValueError(f'a path begins with "/" and has at most {limits.route_chars_max} bytes')
+    *head, last = text[1:].split("/")
+    prefix = last == "*"
+    segments = [_segment(word, text) for word in head]
+    if not prefix:
+        segments.append(_segment(last, text) if last else b"")
+    return Pattern(tuple(segments), prefix)
+
+
+def _segment(word: str, text: str) -> bytes | None:
+    if _PARAMETER.fullmatch(word):
+        return None
+    literal = _LITERAL.fullmatch(word) and "*" not in word and word not in (".", "..")
+    if not literal:
+        raise ValueError(
+            f'segment "{word}" of "{text}": write plain characters, {{name}} for one whole '
+            "segment, or * as the whole last segment"
+        )
+    return word.encode()
+
+
+class _Rank:
+    """Patterns of one rank and method: by length, by where the literals stand, by the literals.
+
+    The number of look-ups is that of different shapes, not of routes.
+    """
+
+    def __init__(self) -> None:
+        self._tools: dict[int, dict[tuple[int, ...], dict[tuple[bytes, ...], int]]] = {}
+
+    def add(self, pattern: Pattern, tool: int) -> None:
+        shape = pattern.shape
+        literals = tuple(segment for segment in pattern.segments if segment is not None)
+        self._tools.setdefault(len(pattern.segments), {}).setdefault(shape, {})[literals] = tool
+
+    def find(self, segments: list[bytes], length: int) -> int:
+        """The tool of a pattern that is `length` long and matches so many first segments."""
+        for shape, tools in self._tools.get(length, {}).items():
+            if not segments[length - 1] and length - 1 not in shape:
+                continue  # a parameter does not stand for nothing
+            tool = tools.get(tuple([segments[i] for i in shape]), UNKNOWN)
+            if tool != UNKNOWN:
+                return tool
+        return UNKNOWN
+
+    def lengths(self) -> list[int]:
+        """Lengths that occur, longest first."""
+        return sorted(self._tools, reverse=True)
+
+
+class _Method:
+    """The routes of one method."""
+
+    def __init__(self, patterns: Iterable[tuple[int, Pattern]]) -> None:
+        self._parameter = _Rank()
+        self._prefix = _Rank()
+        for tool, pattern in patterns:
+            if pattern.rank:
+                (self._prefix if pattern.prefix else self._parameter).add(pattern, tool)
+        self._lengths = self._prefix.lengths()
+
+    def find(self, path: bytes) -> int:
+        segments = path[1:].split(b"/")
+        tool = self._parameter.find(segments, len(segments))
+        if tool != UNKNOWN:
+            return tool
+        for length in self._lengths:
+            if length < len(segments):
+                tool = self._prefix.find(segments, length)
+                if tool != UNKNOWN:
+                    return tool
+        return UNKNOWN
+
+
+class Router:
+    """The route table. A tool's index is the place of its route among those given."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        """ValueError names the routes that are malformed or that one request could both match."""
+        given = list(routes)
+        patterns = [parse_path(route.path) for route in given]
+        for first, second in _rivals(given, patterns):
+            raise ValueError(
+                f"{second.name} ({second.method} {second.path}) and "
+                f"{first.name} ({first.method} {first.path}) can match one request, "
+                "and neither goes before the other; make one of them more exact"
+            )
+        self._exact = {
+            (route.method.encode(), route.path.encode()): tool
+            for tool, route in enumerate(given)
+            if not patterns[tool].rank
+        }
+        self._methods = {
+            method.encode(): _Method(
+                (tool, patterns[tool]) for tool, route in enumerate(given) if route.method == method
+            )
+            for method in {route.method for route in given}
+        }
+
+    def find(self, method: bytes, path: bytes) -> int:
+        """Index of the tool, UNKNOWN if none. `path` is as it was sent, without the query.
+
+        HEAD is GET's tool (RFC 9110, section 9.3.2: the same but for the content).
+        """
+        if method == b"HEAD":
+            method = b"GET"
+        tool = self._exact.get((method, path), UNKNOWN)
+        if tool != UNKNOWN or method not in self._methods:
+            return tool
+        plain = plain_path(path)
+        if plain is None:
+            return UNKNOWN
+        tool = self._exact.get((method, plain), UNKNOWN)
+        return tool if tool != UNKNOWN else self._methods[method].find(plain)
+
+
+def plain_path(path: bytes) -> bytes | None:
+    """The path with its percent-encoding undone; None where servers would read different paths.
+
+    RFC 3986, section 6.2.2: encoded and plain spellings are one path, so they are one tool.
+    """
+    if not path.startswith(b"/") or path.translate(None, _RAW):
+        return None
+    if b"%" in path:
+        path = _ENCODED.sub(_decoded, path)
+    return None if _AMBIGUOUS.search(path) else path
+
+
+def _decoded(match: re.Match[bytes]) -> bytes:
+    """The octet; what would change the path's structure becomes "%", which is ambiguous."""
+    octet = bytes.fromhex(match[1].decode()) if match[1] else b"%"
+    return b"%" if octet in b"/." else octet
+
+
+def _rivals(routes: list[Route], patterns: list[Pattern]) -> Iterator[tuple[Route, Route]]:
+    """Pairs of routes that meet; only those that could are compared: a table may hold thousands."""
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for number, (route, pattern) in enumerate(zip(routes, patterns, strict=True)):
+        likeness = () if pattern.rank else pattern.segments
+        rank = (route.method, pattern.rank, len(pattern.segments))
+        group = alike.setdefault((*rank, likeness), [])
+        for other in group:
+            if pattern.meets(patterns[other]):
+                yield routes[other], route
+        group.append(number)
