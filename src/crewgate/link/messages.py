@@ -22,6 +22,8 @@ VERSION = 1
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Nanoseconds = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Count = Annotated[int, Meta(ge=0, lt=2**53)]
+# 64 random bits; msgspec has no bounds above int64, and the table compares it as a whole.
+Nonce = Annotated[int, Meta(ge=0)]
 Key = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Note = Annotated[str, Meta(max_length=limits.link_note_chars_max)]
 
@@ -36,14 +38,15 @@ class Attach(msgspec.Struct, frozen=True, tag="attach"):
 
     `worker` is the index of a gateway worker, -1 for an embedder. `answers_cuts` promises a `Cut`
     for every `Revoked`; without it no receipt waits for this attachment. After the agent was
-    restarted, `previous` and `life` ask for the number that this process still holds in the table
-    of that life, so that its calls in flight are not burned.
+    restarted, `previous`, `nonce` and `life` (as `Attached` gave them) ask for the number that
+    this process still holds in the table of that life, so that its calls in flight go on.
     """
 
     version: int
     worker: Annotated[int, Meta(ge=-1, lt=limits.table_attachments_max)] = -1
     answers_cuts: bool = False
     previous: Annotated[int, Meta(ge=-1, lt=limits.table_attachments_max)] = -1
+    nonce: Nonce = 0
     life: bytes = b""
 
 
@@ -74,6 +77,7 @@ class Attached(msgspec.Struct, frozen=True, tag="attached"):
     """The answer to `Attach`; the table's descriptor travels beside its first byte."""
 
     number: int
+    nonce: int
     life: bytes
     policy_generation: int
 

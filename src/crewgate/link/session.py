@@ -69,6 +69,7 @@ def attach(
         worker=worker,
         answers_cuts=answers_cuts,
         previous=previous.number if previous else -1,
+        nonce=previous.nonce if previous else 0,
         life=previous.life if previous else b"",
     )
     connection = connect(folder, Door.GROUP, seconds)

@@ -61,7 +61,7 @@ def agent(ends: Ends) -> Agent:
 @pytest.fixture
 def attachment(ends: Ends) -> Iterator[Attachment]:
     """Attached as number 3, with one push that came along with the answer."""
-    attached = Attached(number=3, life=bytes(16), policy_generation=1)
+    attached = Attached(number=3, nonce=7, life=bytes(16), policy_generation=1)
     table = os.open(os.devnull, os.O_RDONLY)
     early = [Reload(generation=2)]
     with Attachment(Session(ends[0], FrameDecoder(), attached, table, early)) as attachment:
