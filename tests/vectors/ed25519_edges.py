@@ -86,7 +86,7 @@ def raw(y: int, sign: int) -> bytes:
 
 
 def challenge(r: bytes, a: bytes, message: bytes) -> int:
-    """h of RFC 8032, over the encodings as sent."""
+    """The hash h of RFC 8032, over the encodings as sent."""
     return int.from_bytes(hashlib.sha512(r + a + message).digest(), "little") % L
 
 
@@ -199,7 +199,7 @@ def points() -> Iterator[Encoding]:
 
 
 def non_canonical() -> bytes:
-    """y + p of a point that is not of small order."""
+    """The encoding of y + p for a point that is not of small order."""
     for y in range(2, 19):
         point = recover(y, 0)
         if point is not None and multiply(8, point) != IDENTITY:

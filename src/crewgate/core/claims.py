@@ -1,9 +1,10 @@
 """The claims of a token: their types and the rules that hold whatever key signed them.
 
-Knows neither signatures nor keys nor the time; which characters a text may have is checked by the
-native half on the same bytes (`_native/token`).
+Knows neither signatures nor keys nor the time. Of a token that comes in, the native half checks
+the characters (`_native/token`); `is_text` is the same rule for those who mint and configure.
 """
 
+import re
 from typing import Annotated
 
 import msgspec
@@ -14,6 +15,13 @@ from crewgate import limits
 Seconds = Annotated[int, Meta(ge=0, le=limits.time_seconds_max)]
 MicroCredits = Annotated[int, Meta(ge=0, le=limits.quota_micro_max)]
 Text = Annotated[str, Meta(min_length=1, max_length=limits.claim_chars_max)]
+
+_TEXT = re.compile(rf"[A-Za-z0-9._:/@-]{{1,{limits.claim_chars_max}}}", re.ASCII)
+
+
+def is_text(value: str) -> bool:
+    """Whether `value` may stand as a text in a token; it needs no escaping anywhere."""
+    return _TEXT.fullmatch(value) is not None
 
 
 class PathElement(msgspec.Struct, frozen=True, gc=False):

@@ -21,7 +21,7 @@ OTHERS = ROOT.parent / "shared/vectors"
 EDGES = json.loads((OWN / "ed25519_edges.json").read_text())
 
 
-def vectors(name: str) -> Any:
+def vectors(name: str) -> Any:  # noqa: ANN401 - a list in one file, an object in another
     """Somebody else's vectors, or a skip where they are not kept."""
     path = OTHERS / name
     if not path.exists():
@@ -128,7 +128,7 @@ def test_agrees_with_another_library(message: bytes, flip: int) -> None:
 
 @pytest.mark.parametrize("size", [0, 31, 33])
 def test_public_keys_of_other_lengths_raise(size: int) -> None:
-    """libsodium would read past a short key: the length is checked first."""
+    """The C function would read past a short key: the length is checked first."""
     with pytest.raises(ValueError, match=f"32 bytes, not {size}"):
         signature.verify(bytes(size), b"", bytes(64))
     with pytest.raises(ValueError, match=f"32 bytes, not {size}"):

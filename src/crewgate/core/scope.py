@@ -1,0 +1,50 @@
+"""Which tools a grant or a ceiling covers: names, patterns, and patterns within patterns.
+
+A name is lower-case segments of [a-z0-9_-] joined by dots. A pattern is a name, or a name with a
+trailing `.*`: `search.*` covers every name below `search`, at any depth, and not `search` itself.
+`*` alone is no pattern: nobody grants what does not exist yet. The gate has the same rules in C
+(`claim_text.h`), and the tests compare the two.
+"""
+
+import re
+from collections.abc import Iterable
+
+from crewgate import limits
+
+_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
+_BELOW = ".*"
+
+
+def is_tool_name(text: str) -> bool:
+    """Whether `text` is the dotted name of a tool, such as "search.web"."""
+    return len(text) <= limits.claim_chars_max and _NAME.fullmatch(text) is not None
+
+
+def is_pattern(text: str) -> bool:
+    """Whether `text` may stand in `allowed_tools` or in a crew's `tools`."""
+    return len(text) <= limits.claim_chars_max and is_tool_name(text.removesuffix(_BELOW))
+
+
+def matches(pattern: str, tool: str) -> bool:
+    """Whether one valid pattern covers one valid tool name."""
+    if pattern.endswith(_BELOW):
+        return tool.startswith(pattern[:-1])
+    return tool == pattern
+
+
+def covers(patterns: Iterable[str], tool: str) -> bool:
+    """Whether any of the patterns covers the tool."""
+    return any(matches(pattern, tool) for pattern in patterns)
+
+
+def within(child: Iterable[str], parent: Iterable[str]) -> bool:
+    """Whether every tool that `child` covers is covered by `parent`, now and in future."""
+    above = tuple(parent)
+    return all(any(_is_below(pattern, other) for other in above) for pattern in child)
+
+
+def _is_below(pattern: str, other: str) -> bool:
+    # "a.b.*" covers what begins with "a.b.": all of it is within "a.*", and within no exact name.
+    if pattern.endswith(_BELOW):
+        return other.endswith(_BELOW) and pattern[:-1].startswith(other[:-1])
+    return matches(other, pattern)
