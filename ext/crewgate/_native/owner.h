@@ -222,22 +222,22 @@ static inline uint64_t cg_reindex(const cg_table *t, const cg_index *x) {
   return lost;
 }
 
-/* The agent's first act on a table that another agent left: everything is whole afterwards. */
-static inline void cg_repair(cg_table *t) {
+/* The agent's first act on a table that another agent left: everything is whole afterwards. Returns
+ * how many records no index word named. */
+static inline uint64_t cg_repair(cg_table *t) {
   cg_index branches = cg_branches(t), revocations = cg_revocations(t);
   cg_recover(t);
-  cg_reindex(t, &branches);
-  cg_reindex(t, &revocations);
+  uint64_t lost = cg_reindex(t, &branches) + cg_reindex(t, &revocations);
   for (uint64_t number = 0; number < t->header->branches; number++) {
     cg_branch *branch = &t->branch[number];
     uint64_t available = cg_get(&branch->available);
     if (available & CG_TAKING) cg_flag(&branch->available, 0, CG_TAKING);
-    if (!(available & CG_PENDING)) {
-      if (cg_get(&branch->pending_need)) cg_put(&branch->pending_need, 0);
-    }
+    if (!(available & CG_PENDING) && cg_get(&branch->pending_need))
+      cg_put(&branch->pending_need, 0); /* nothing was sent */
   }
   cg_increment(&t->header->revocation_generation);
   cg_increment(&t->header->credit_generation);
+  return lost;
 }
 
 #endif

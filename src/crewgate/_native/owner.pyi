@@ -32,8 +32,8 @@ class OwnedTable(Table):
     def create(path: str, geometry: Geometry, *, mode: int = 0o600) -> OwnedTable:
         """Allocate a new file in full, lock it as the one agent, put it in place of any other.
 
-        A table that stood there is retired: whoever maps it refuses from then on. Raises
-        TableError: another agent holds it, no space, not permitted.
+        `retire` one that stood there before: who still maps it refuses then. Raises TableError:
+        another agent holds it, no space, not permitted.
         """
     @staticmethod
     def open(path: str, *, mode: int = 0o600) -> OwnedTable:

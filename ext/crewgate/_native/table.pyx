@@ -1,0 +1,272 @@
+"""The shared table, as everybody maps it: one mmap file a machine, read without waiting.
+
+What only the agent may do is in `owner.pyx`; the layout and its rules are in `layout.h`.
+"""
+
+import os
+from typing import NamedTuple
+
+from crewgate.errors import TableError
+
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+
+
+class Geometry(NamedTuple):
+    branches: int
+    revocations: int
+    reservations: int
+    attachments: int
+
+
+class Branch(NamedTuple):
+    number: int
+    generation: int
+    key: bytes
+    parents: tuple
+    path_digest: bytes
+    quota: int
+    quota_iat: int
+    expires: int
+    available: int
+    reserved: int
+    settled: int
+    granted: int
+    given_back: int
+    burned: int
+    retired: int
+    sequence: int
+    pending: int
+    closed: bool
+    refused: object
+    hour: tuple
+    day: tuple
+
+
+class StaleTableError(TableError):
+    """The file is a table of another version or kernel boot, or torn: replace it."""
+
+
+_WRONG = {
+    CG_TORN: "is torn: its header contradicts itself",
+    CG_FOREIGN: "is not a Crewgate table",
+    CG_OTHER_VERSION: "is a table of another version of Crewgate",
+    CG_TOO_SMALL: "is shorter than its header says",
+}
+
+
+def boot_id() -> bytes:
+    """16 bytes that name this boot of the kernel."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return bytes.fromhex(file.read().strip().replace("-", ""))
+
+
+cdef int halves(bytes key, uint64_t *out) except -1:
+    if len(key) != 16:
+        raise ValueError(f"a key has 16 bytes, not {len(key)}")
+    memcpy(out, <const char *>key, 16)
+    return 0
+
+
+cdef bytes joined(const cg_word *words):
+    cdef uint64_t pair[2]
+    pair[0] = cg_get(&words[0])
+    pair[1] = cg_get(&words[1])
+    return (<const char *>pair)[:16]
+
+
+cdef class Table:
+    def __cinit__(self):
+        self.descriptor = -1
+
+    @staticmethod
+    def attach(int fd):
+        cdef Table table = Table.__new__(Table)
+        table.map_fd(fd)
+        return table
+
+    cdef int map_fd(self, int fd) except -1:
+        """Map a file after checking that it is whole, of our version and of this boot."""
+        cdef cg_header header
+        size = os.fstat(fd).st_size
+        start = os.pread(fd, sizeof(cg_header), 0)
+        if len(start) < <Py_ssize_t>sizeof(cg_header):
+            raise StaleTableError(f"the table file {_WRONG[CG_TOO_SMALL]}")
+        memcpy(&header, <const char *>start, sizeof(cg_header))
+        cdef int wrong = cg_validate(&header, size)
+        if wrong != CG_OK:
+            raise StaleTableError(f"the table file {_WRONG[wrong]}")
+        if (<const char *>header.boot)[:16] != boot_id():
+            raise StaleTableError("the table file is of another boot of this machine")
+        cdef void *base = mmap(NULL, header.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+        if base == MAP_FAILED:
+            raise TableError(f"cannot map the table file ({header.bytes} bytes)")
+        return self.view(base, header.bytes)
+
+    cdef int view(self, void *base, uint64_t size) except -1:
+        cdef cg_header *header = <cg_header *>base
+        cg_map(&self.t, <uint8_t *>base, header.branches, header.revocations,
+               header.reservations, header.attachments)
+        self.mapped = True
+        return 0
+
+    cdef int check_open(self) except -1:
+        if not self.mapped:
+            raise TableError("the table is closed")
+        return 0
+
+    def close(self):
+        if self.mapped:
+            self.mapped = False
+            munmap(self.t.header, self.t.bytes)
+
+    def __dealloc__(self):
+        if self.mapped:
+            munmap(self.t.header, self.t.bytes)
+
+    def __repr__(self):
+        if not self.mapped:
+            return "<Table closed>"
+        return f"<Table {self.life.hex()[:8]} {self.geometry}>"
+
+    @property
+    def life(self):
+        self.check_open()
+        return (<const char *>self.t.header.identity)[:16]
+
+    @property
+    def geometry(self):
+        self.check_open()
+        cdef cg_header *h = self.t.header
+        return Geometry(h.branches, h.revocations, h.reservations, h.attachments)
+
+    @property
+    def size(self):
+        return self.t.bytes
+
+    @property
+    def revocation_generation(self):
+        self.check_open()
+        return cg_get(&self.t.header.revocation_generation)
+
+    @property
+    def policy_generation(self):
+        self.check_open()
+        return cg_get(&self.t.header.policy_generation)
+
+    @property
+    def credit_generation(self):
+        self.check_open()
+        return cg_get(&self.t.header.credit_generation)
+
+    @property
+    def retired(self):
+        self.check_open()
+        return bool(cg_get(&self.t.header.retired))
+
+    @property
+    def fresh_until(self):
+        self.check_open()
+        return cg_get(&self.t.header.fresh_until)
+
+    def is_revoked(self, bytes key, uint64_t issued_at=0):
+        cdef uint64_t half[2]
+        self.check_open()
+        halves(key, half)
+        return cg_is_revoked(&self.t, half[0], half[1], issued_at)
+
+    def revoked_before(self, bytes key):
+        cdef uint64_t half[2]
+        cdef cg_index index = cg_revocations(&self.t)
+        self.check_open()
+        halves(key, half)
+        cdef int64_t number = cg_lookup(&self.t, &index, half[0], half[1])
+        return None if number < 0 else cg_get(&self.t.revocation[number].before)
+
+    def find(self, bytes key):
+        cdef uint64_t half[2]
+        self.check_open()
+        cdef cg_index index = cg_branches(&self.t)
+        halves(key, half)
+        cdef int64_t number = cg_lookup(&self.t, &index, half[0], half[1])
+        return -1 if number < 0 else number
+
+    def branch(self, uint64_t number):
+        self.check_open()
+        if number >= self.t.header.branches:
+            raise IndexError(number)
+        cdef uint64_t reserved = 0
+        cdef uint64_t at
+        cdef cg_slot *slot
+        for at in range(self.t.header.reservations):
+            if cg_get(&self.t.block_owner[at // CG_BLOCK_SLOTS]) == 0:
+                continue
+            slot = &self.t.slot[at]
+            if CG_SLOT(cg_get(&slot.state)) > 1 and cg_get(&slot.branch) == number:
+                reserved += cg_get(&slot.amount)
+        return self.copy_branch(number, reserved)
+
+    cdef uint64_t *reserved_by_branch(self) except NULL:
+        """Sum of the reservations of every branch; the caller frees it."""
+        cdef uint64_t branches = self.t.header.branches
+        cdef uint64_t *reserved = <uint64_t *>calloc(branches, sizeof(uint64_t))
+        cdef uint64_t at
+        cdef uint64_t number
+        cdef cg_slot *slot
+        if reserved == NULL:
+            raise MemoryError
+        for at in range(self.t.header.reservations):
+            slot = &self.t.slot[at]
+            number = cg_get(&slot.branch)
+            if CG_SLOT(cg_get(&slot.state)) > 1 and number < branches:
+                reserved[number] += cg_get(&slot.amount)
+        return reserved
+
+    cdef object copy_branch(self, uint64_t number, uint64_t reserved):
+        cdef cg_branch *b = &self.t.branch[number]
+        cdef uint64_t life = cg_get(&b.life)
+        if CG_STATE(life) != CG_LIVE:
+            return None
+        cdef uint64_t available = cg_get(&b.available)
+        cdef uint64_t settled = CG_SETTLED(cg_get(&b.settled))
+        cdef uint64_t granted = cg_get(&b.granted)
+        cdef uint64_t given_back = cg_get(&b.given_back)
+        cdef uint64_t parents = min(cg_get(&b.parent_count), <uint64_t>9)
+        cdef int64_t missing = <int64_t>(granted - given_back - CG_AMOUNT(available) - reserved
+                                         - settled)
+        cdef bint is_crew = parents == 0
+        hour = day = (0, 0)
+        if is_crew:
+            hour = (cg_get(&b.hour), cg_get(&b.hour_charged))
+            day = (cg_get(&b.day), cg_get(&b.day_charged))
+        cdef uint64_t need = 0 if is_crew else cg_get(&b.refused_need)
+        refused = None
+        if need and cg_get(&b.refused_generation) == cg_get(&self.t.header.credit_generation):
+            refused = (need, cg_get(&b.refused_level), cg_get(&b.refused_used),
+                       cg_get(&b.refused_quota))
+        branch = Branch(
+            number, CG_GENERATION(life), joined(b.key),
+            tuple([b.parents[i] for i in range(parents)]), joined(b.path),
+            cg_get(&b.quota), cg_get(&b.quota_iat), cg_get(&b.expires),
+            CG_AMOUNT(available), reserved, settled, granted, given_back,
+            max(0, missing), cg_get(&b.retired), cg_get(&b.sequence),
+            cg_get(&b.pending_need), bool(cg_get(&b.closed)), refused, hour,
+            day,
+        )
+        return branch if cg_get(&b.life) == life else None
+
+    def counts(self):
+        self.check_open()
+        cdef uint64_t at
+        cdef uint64_t branches = 0, revocations = 0, reservations = 0, attachments = 0
+        for at in range(self.t.header.branches):
+            branches += CG_STATE(cg_get(&self.t.branch[at].life)) == CG_LIVE
+        for at in range(self.t.header.revocations):
+            revocations += CG_STATE(cg_get(&self.t.revocation[at].life)) == CG_LIVE
+        for at in range(self.t.header.reservations):
+            reservations += CG_SLOT(cg_get(&self.t.slot[at].state)) != CG_SLOT_FREE
+        for at in range(self.t.header.attachments):
+            attachments += cg_get(&self.t.attachment[at]) != 0
+        return {"branches": branches, "revocations": revocations,
+                "reservations": reservations, "attachments": attachments}
