@@ -46,10 +46,17 @@ def decode(file: Path, top: Section) -> Config:
         drain_seconds=top.optional(
             "drain_seconds", kinds.seconds(limits.drain_seconds_max), limits.drain_seconds_default
         ),
-        listeners=tuple(_listener(item, path) for item in top.items("listener")),
-        crews=tuple(_crew(name, item, path) for name, item in top.children("crew")),
-        upstreams=tuple(_upstream(name, item, path) for name, item in top.children("upstream")),
-        tools=tuple(_tool(name, item) for name, item in top.children("tool")),
+        listeners=tuple(
+            _listener(item, path) for item in top.items("listener", limits.listeners_max)
+        ),
+        crews=tuple(
+            _crew(name, item, path) for name, item in top.children("crew", limits.crews_max)
+        ),
+        upstreams=tuple(
+            _upstream(name, item, path)
+            for name, item in top.children("upstream", limits.upstreams_max)
+        ),
+        tools=tuple(_tool(name, item) for name, item in top.children("tool", limits.tools_max)),
         audit=_audit(top.child("audit"), state, path),
         table=_table(top.child("table")),
         limits=_limits(top.child("limits")),

@@ -13,6 +13,7 @@ from typing import Generic, NamedTuple, TypeVar, cast
 T = TypeVar("T")
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)  # TOML 1.0, "Keys"
+_USER = re.compile(r"//[^/@]*@")
 _SHOWN_CHARS_MAX = 80
 
 
@@ -79,9 +80,11 @@ class Section:
             return None
         return Section(value, self.where(key), self._problems)
 
-    def children(self, key: str) -> Iterator[tuple[str, "Section"]]:
+    def children(self, key: str, most: int) -> Iterator[tuple[str, "Section"]]:
         """(name, table) of each table under `key`: [key.NAME]."""
         family = self.child(key)
+        if family and len(family.keys()) > most:
+            family.problem(f"{len(family.keys())} tables; at most {most} are possible")
         for name in family.keys() if family else ():
             member = family.child(name) if family else None
             if member:
@@ -91,13 +94,15 @@ class Section:
         """What the file has here and nobody has read yet."""
         return tuple(self._table)
 
-    def items(self, key: str) -> Iterator["Section"]:
+    def items(self, key: str, most: int) -> Iterator["Section"]:
         """Each table of an array of tables: [[key]]."""
         self._known.append(key)
         value = self._table.pop(key, [])
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             self.note(key, value, f"expected tables, each headed [[{self.where(key)}]]")
             return
+        if len(value) > most:
+            self._problems.append(f"{self.where(key)}: {len(value)}; at most {most} are possible")
         for number, item in enumerate(value):
             yield Section(item, f"{self.where(key)}[{number}]", self._problems)
 
@@ -119,6 +124,6 @@ class Section:
 
 
 def _shown(value: object) -> str:
-    """A value as the file might spell it, short, escaped, on one line."""
-    text = json.dumps(value, default=str)
+    """A value as the file might spell it, short, escaped, on one line, no password of a URL."""
+    text = _USER.sub("//…@", json.dumps(value, default=str))
     return text if len(text) <= _SHOWN_CHARS_MAX else f"{text[:_SHOWN_CHARS_MAX]}…"

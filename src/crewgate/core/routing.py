@@ -104,7 +104,7 @@ class _Rank:
     def find(self, segments: list[bytes], length: int) -> int:
         """The tool of a pattern that is `length` long and matches so many first segments."""
         for shape, tools in self._tools.get(length, {}).items():
-            if not segments[length - 1] and length - 1 not in shape:
+            if length and not segments[length - 1] and length - 1 not in shape:
                 continue  # a parameter does not stand for nothing
             tool = tools.get(tuple([segments[i] for i in shape]), UNKNOWN)
             if tool != UNKNOWN:
