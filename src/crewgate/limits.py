@@ -24,7 +24,8 @@ table_branches_default = 65_536  # 16 MiB; a crew of a thousand branches a minut
 table_revocations_default = 262_144  # 16 MiB
 table_records_min = 64  # one bucket's worth for each of a few shards; tests use it
 lease_micro_max = 2**40 - 1  # 1.09 M credits; the amount's bits of the available-credit word
-price_micro_max = lease_micro_max  # a call's price must fit a lease
+lease_granted_micro_max = lease_micro_max // 2  # the other half is room for refunds
+price_micro_max = lease_granted_micro_max  # a call must fit the lease that is granted for it
 branch_memory_seconds = 86_400  # a branch's spend is remembered a day after its last grant ends
 fresh_seconds = 5.0  # a table that no agent has vouched for so long admits nothing
 fresh_interval_seconds = 0.25  # the agent vouches four times a second
@@ -44,6 +45,7 @@ leases_scanned_per_look = 4096  # 10 ms a second at 2.5 µs each; the largest ta
 
 # The configuration file: written by hand or by a script, read whole.
 config_bytes_max = 2**20  # 4,096 tools of 150 bytes take 0.6 MiB
+file_time_seconds = 2.0  # file systems stamp writes this coarsely at worst (FAT)
 name_chars_max = 64  # a crew, listener or upstream; it is seen in logs, paths and columns
 workers_max = 64  # one a core; the largest machines that a gateway is put on have fewer
 listeners_max = 16
@@ -78,6 +80,7 @@ audit_refusal_keys_max = 256  # networks that are told apart between two summari
 
 # Connections of one worker (server/).
 connections_max = 4096  # of one listener and worker; each costs two tasks and some 60 KiB
+backlog = 1024  # connections that wait for accept; the kernel lowers it to somaxconn
 accept_pause_seconds = 0.1  # out of descriptors: accept again when some connection has ended
 handshake_seconds_max = 10.0  # TLS 1.3 takes one round trip; a phone on a bad network takes 3 s
 head_seconds_max = 10.0  # from a request's first byte to the end of its fields
@@ -92,8 +95,17 @@ request_body_bytes_max = 64 * 2**20  # a prompt with pictures
 receive_bytes = 65_536  # a read; four TLS records
 send_bytes = 65_536  # what one wake of a writer encrypts before it looks up again
 buffer_bytes_max = 65_536  # of one body, each way, before whoever produces it must wait
-discard_bytes_max = 262_144  # of a body that nobody wants, before the connection is given up
+discard_bytes_max = 8 * 2**20  # of a refused body: httpx loses the answer if it is cut short
 streams_max = 128  # of one HTTP/2 connection at once; RFC 9113 §6.5.2 advises 100 or more
 stream_window_bytes = 65_536  # the initial window of RFC 9113 §6.9.2
 # All streams' windows together: one unread body never stalls the others.
 connection_window_bytes = streams_max * stream_window_bytes
+
+# The agent.
+clock_step_seconds_max = 2.0  # NTP slews below 0.128 s and steps above; nobody steps 2 s on purpose
+clock_slew_ppm_max = 1000  # Linux slews at 500 ppm (adjtimex(2))
+clock_settle_seconds = 10.0  # a step that stays so long was meant: first NTP sync, an operator
+clock_distrust_seconds = 7200  # a wall clock may be an hour off (a zone, a summer) and twice that
+revocation_seconds = 86_400  # a dead branch may be refreshed for hours by one who does not know
+revocation_answer_seconds_max = 1.0  # a worker cuts within its look every 20 ms, or is stopped
+journal_slack_lines = 4096  # about 1 MiB before a rewriting pays

@@ -1,0 +1,78 @@
+"""The same promises with a real kernel: a SIGKILL in the middle, a file system with no room."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from crewgate.audit.folder import files
+from crewgate.core.line import decode
+
+KILLED = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from crewgate.audit.writer import Rotation, Writer
+from crewgate.core.record import Event
+writer = Writer(Path(sys.argv[1]), "w", Rotation(bytes_max=65536), ballast_bytes=0)
+number = 0
+while True:
+    writer.write(Event(time=datetime.now(UTC), event="test", detail="x" * 300, count=number))
+    if number % 100 == 0:
+        print(number, flush=True)
+    number += 1
+"""
+
+LIMITED = """
+import resource, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from crewgate.audit.writer import Writer
+from crewgate.core.record import Event
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+writer = Writer(Path(sys.argv[1]), "w", ballast_bytes=0, complain=lambda text: None)
+event = lambda text: Event(time=datetime.now(UTC), event="test", detail=text)
+texts = [str(number) for number in range(40)]
+kept = writer.write_many(map(event, texts))
+print(kept, writer.written, writer.lost, writer.writable)
+writer.tick()
+print(writer.write(event("after")), writer.writable)
+"""
+
+
+def test_a_sigkill_loses_no_record_that_was_reported(tmp_path: Path) -> None:
+    """After a kill at any moment every line but the last is whole, and none is missing."""
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        reported = [int(process.stdout.readline()) for _ in range(20)][-1]
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    paths = files(tmp_path)
+    counts = []
+    for path in paths:
+        *lines, last = path.read_bytes().split(b"\n")
+        counts += [decode(line).count for line in lines]
+        assert last == b"" or path == paths[-1]
+    assert counts == list(range(len(counts)))
+    assert len(counts) > reported
+
+
+def test_a_write_that_the_kernel_cuts_short_leaves_whole_records(tmp_path: Path) -> None:
+    """At a limit inside a line: the whole lines are kept, the others counted, the next readable."""
+    answer = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    first, second = answer.stdout.splitlines()
+    kept, written, lost, writable = first.split()
+    assert (kept, writable) == ("False", "False")
+    assert int(written) + int(lost) == 40
+    assert second == "True True"
+    cut, fresh = files(tmp_path)
+    assert cut.stat().st_size == 1000
+    *whole, _torn = cut.read_bytes().split(b"\n")
+    assert [decode(line).detail for line in whole] == [str(n) for n in range(int(written))]
+    recovered, after = [decode(line) for line in fresh.read_bytes().splitlines()]
+    assert (recovered.event, recovered.count) == ("audit-recovered", int(lost))
+    assert after.detail == "after"
