@@ -1,0 +1,78 @@
+"""From a configuration and the key files that it names to the `Policy` that a gate judges by.
+
+Decides whether the crews' keys can be trusted together: each a valid point, each `kid` once among
+all crews. All or nothing: one bad file and there is no policy, so the one in force stays.
+"""
+
+from pathlib import Path
+
+from crewgate import limits
+from crewgate._native.signature import is_valid_point
+from crewgate.config import Config
+from crewgate.config import Crew as CrewSection
+from crewgate.core.keys import parse_jwks
+from crewgate.core.policy import Crew, Key, Policy, Tool
+from crewgate.errors import ConfigurationError
+
+
+def load_policy(config: Config, generation: int) -> Policy:
+    """The policy of `config` under `generation`; tools are numbered as in `config.tools`.
+
+    Reads the crews' JWKS files. ConfigurationError names the file, the key, and how to mend it.
+    """
+    return Policy(
+        audience=config.audience,
+        keys=load_keys(config),
+        crews=tuple(_crew(crew) for crew in config.crews),
+        tools=tuple(
+            Tool(name=tool.name, price=tool.price, owner=tool.owner, observe=tool.observe)
+            for tool in config.tools
+        ),
+        generation=generation,
+    )
+
+
+def load_keys(config: Config) -> tuple[Key, ...]:
+    """All crews' public keys, crew by crew in the order of the file."""
+    keys: dict[str, tuple[Key, Path]] = {}
+    for crew in config.crews:
+        for key in parse_jwks(_read(crew.jwks, crew.name), crew.name, str(crew.jwks)):
+            if not is_valid_point(key.public):
+                raise ConfigurationError(
+                    f"{crew.jwks}: key {key.kid}: x is no point of the prime-order group of "
+                    "Ed25519, and anyone could sign for it; make a new key"
+                )
+            if key.kid in keys:
+                raise ConfigurationError(
+                    f"{crew.jwks} and {keys[key.kid][1]} both have a key {key.kid}; a kid names "
+                    "one key among all crews: give one of them another"
+                )
+            keys[key.kid] = (key, crew.jwks)
+    return tuple(key for key, _ in keys.values())
+
+
+def _read(path: Path, crew: str) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(limits.jwks_bytes_max + 1)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: the keys of crew {crew} cannot be read ({error.strerror})"
+        ) from error
+
+
+def _crew(crew: CrewSection) -> Crew:
+    return Crew(
+        name=crew.name,
+        issuer=crew.issuer,
+        tools=crew.tools,
+        quota_max=crew.credits_per_branch,
+        hourly_max=crew.credits_per_hour,
+        daily_max=crew.credits_per_day,
+        live_branches_max=crew.live_branches,
+        new_branches_per_minute_max=crew.new_branches_per_minute,
+        live_revocations_max=crew.live_revocations,
+        lifetime_seconds_max=crew.lifetime_seconds,
+        depth_max=crew.depth,
+        observe=crew.observe,
+    )

@@ -1,0 +1,67 @@
+import os
+from pathlib import Path
+
+from crewgate.verifier.watch import Watch
+
+OLD_NS = 1_000_000_000_000_000_000
+
+
+def settle(path: Path, at_ns: int = OLD_NS) -> None:
+    """Give a file an old time, so that its stamp can be trusted."""
+    os.utime(path, ns=(at_ns, at_ns))
+
+
+def test_a_file_that_did_not_change_is_not_reported(tmp_path: Path) -> None:
+    """Looking again at the same content says nothing, young or old."""
+    path = tmp_path / "keys"
+    path.write_text("a")
+    watch = Watch([path])
+    assert watch.changed() == []
+    settle(path)
+    assert watch.changed() == []
+    assert watch.changed() == []
+
+
+def test_a_changed_file_is_reported_once(tmp_path: Path) -> None:
+    """Only the file whose content changed is named, and only at the first look after it."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    for path in (one, other):
+        path.write_text("a")
+        settle(path)
+    watch = Watch([one, other])
+    other.write_text("b")
+    assert watch.changed() == [other]
+    assert watch.changed() == []
+
+
+def test_a_second_write_within_one_tick_of_the_clock_is_seen(tmp_path: Path) -> None:
+    """A young file is read again although its time, inode and size are the same."""
+    path = tmp_path / "keys"
+    path.write_text("a")
+    stamp = path.stat().st_mtime_ns
+    watch = Watch([path])
+    path.write_text("b")
+    os.utime(path, ns=(stamp, stamp))
+    assert watch.changed() == [path]
+
+
+def test_a_replaced_file_with_the_same_content_is_no_change(tmp_path: Path) -> None:
+    """A deployment that writes the same keys again causes no reload."""
+    path, fresh = tmp_path / "keys", tmp_path / "fresh"
+    path.write_text("a")
+    settle(path)
+    watch = Watch([path])
+    fresh.write_text("a")
+    fresh.replace(path)
+    assert watch.changed() == []
+
+
+def test_a_file_that_goes_and_comes_back_is_reported_each_time(tmp_path: Path) -> None:
+    """A missing file is a change, and so is its return with other content."""
+    path = tmp_path / "keys"
+    watch = Watch([path])
+    assert watch.changed() == []
+    path.write_text("a")
+    assert watch.changed() == [path]
+    path.unlink()
+    assert watch.changed() == [path]
