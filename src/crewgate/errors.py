@@ -36,6 +36,10 @@ class LedgerError(CrewgateError):
     """The ledger was asked for something that its protocol does not allow."""
 
 
+class AuditError(CrewgateError):
+    """The audit's files cannot be read, or hold what no reader of them could have written."""
+
+
 class PeerError(CrewgateError):
     """The client of a connection broke a protocol or a limit; only its connection suffers."""
 

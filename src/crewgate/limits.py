@@ -25,7 +25,7 @@ table_revocations_default = 262_144  # 16 MiB
 table_records_min = 64  # one bucket's worth for each of a few shards; tests use it
 lease_micro_max = 2**40 - 1  # 1.09 M credits; the amount's bits of the available-credit word
 lease_granted_micro_max = lease_micro_max // 2  # the other half is room for refunds
-price_micro_max = lease_granted_micro_max  # a call must fit the lease that is granted for it
+price_micro_max = lease_granted_micro_max // 2  # a call fits the lease that is granted for it
 branch_memory_seconds = 86_400  # a branch's spend is remembered a day after its last grant ends
 fresh_seconds = 5.0  # a table that no agent has vouched for so long admits nothing
 fresh_interval_seconds = 0.25  # the agent vouches four times a second
@@ -74,6 +74,8 @@ link_seconds_max = 5.0  # one question on a unix socket; what takes longer is no
 # The audit's files (rotation: see the configuration file above).
 audit_ballast_bytes = 4 * 2**20  # records of 6,000 calls in flight in one process, at 650 bytes
 audit_complaint_seconds = 10.0  # often enough to be seen in a log, too seldom to fill it
+audit_rows_default = 50  # what a terminal shows without scrolling far
+audit_rows_max = 1_000_000  # 0.6 GiB of JSON; whoever wants more reads the files
 audit_tick_seconds = 1.0  # a second without new calls after a full disk has room again
 audit_refusal_seconds = 60.0  # a summary a minute and stranger: at most 90 MB a day and process
 audit_refusal_keys_max = 256  # networks that are told apart between two summaries; others share one

@@ -1,0 +1,17 @@
+"""The edge: sockets, TLS 1.3, HTTP/1.1 and HTTP/2, turned into exchanges for an application."""
+
+from crewgate.server.exchange import Application, Exchange
+from crewgate.server.listener import Listener, listen
+from crewgate.server.request import Field, Peer, Request
+from crewgate.server.tls import server_context
+
+__all__ = [
+    "Application",
+    "Exchange",
+    "Field",
+    "Listener",
+    "Peer",
+    "Request",
+    "listen",
+    "server_context",
+]

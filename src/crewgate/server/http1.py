@@ -1,0 +1,268 @@
+"""HTTP/1.1 over httptools: messages to exchanges and back, one exchange at a time.
+
+Refuses to know sockets and tasks, and whatever two parsers could frame in two ways (RFC 9112
+§11.2): llhttp's strictness, no transfer coding but `chunked`, no upgrade. Further requests of a
+pipeline wait in the order they came, and nothing is read while one of them waits.
+"""
+
+from collections import deque
+
+import httptools
+
+from crewgate import limits
+from crewgate.errors import RequestRefusedError
+from crewgate.server import request as heads
+from crewgate.server.http1_exchange import PHRASES, HTTP1Exchange
+from crewgate.server.protocol import Host
+from crewgate.server.request import Field
+
+
+class HTTP1:
+    """One HTTP/1.1 connection of a client."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.closing = False
+        self.keep_alive = True
+        self.current: HTTP1Exchange | None = None
+        self.out = bytearray()
+        self._parser = httptools.HttpRequestParser(self)
+        self._arriving: HTTP1Exchange | None = None  # whose body is being read
+        self._waiting: deque[HTTP1Exchange] = deque()
+        self._target = b""
+        self._fields: list[Field] = []
+        self._trailers: list[Field] = []
+        self._field_bytes = 0
+        self._head_bytes = 0  # read since a head began, whole fields or not
+        self._head_since = 0.0
+        self._discarded = 0
+        self._active = host.now()
+        self._refusal: RequestRefusedError | None = None
+
+    # The connection's side.
+
+    @property
+    def paused(self) -> bool:
+        """Whether enough has been read for now."""
+        current = self.current
+        if current is None:
+            return False
+        return bool(self._waiting) or current.buffered >= limits.buffer_bytes_max
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the client."""
+        if not self.keep_alive and self._arriving is None:
+            return  # what follows a last request is nobody's
+        if self._arriving is None:
+            self._head_bytes += len(data)
+            self._head_since = self._head_since or self.host.now()
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._break(self._refusal or _refusal(error))
+        if self._arriving is None and self._head_bytes > limits.head_bytes_max:
+            self._break(RequestRefusedError(431, "the head is too large"))
+        self._advance()
+
+    def bytes_to_send(self) -> bytes:
+        """Return the next bytes for the client."""
+        if len(self.out) <= limits.send_bytes:
+            data = bytes(self.out)
+            self.out.clear()
+        else:
+            data = bytes(memoryview(self.out)[: limits.send_bytes])
+            del self.out[: limits.send_bytes]
+        if self.current is not None and len(self.out) < limits.buffer_bytes_max:
+            self.current.wake_writer()
+        return data
+
+    def sent_all(self) -> bool:
+        """Return False: nothing follows by itself."""
+        return False
+
+    def lose(self) -> None:
+        """Cancel whoever works for this client."""
+        exchange, self.current = self.current, None
+        self._waiting.clear()
+        self._arriving = None
+        if exchange is not None:
+            exchange.lose()
+
+    def drain(self) -> None:
+        """Close after the answer under way, or now."""
+        self.keep_alive = False
+        if self.current is None:
+            self.closing = True
+            self.host.wake()
+
+    def sweep(self, now: float) -> bool:
+        """Break off what is overdue; False for an idle connection."""
+        current = self.current
+        if current is not None and current.done:
+            return now - self._active <= limits.body_wait_seconds_max  # discarding its body
+        if current is not None:
+            self._active = now
+            if current.overdue(now):
+                self._end(None if current.started else 408)
+            return True
+        if self._head_since and now - self._head_since > limits.head_seconds_max:
+            self._end(408)
+            return True
+        return now - self._active <= limits.idle_seconds_max
+
+    # The exchange's side.
+
+    def finished(self, exchange: HTTP1Exchange) -> None:
+        """Note that the current answer is complete."""
+        exchange.take()
+        self._active = self.host.now()
+        if exchange.complete and self.keep_alive:
+            self.current = None
+            self.host.resume.set()
+            self._advance()
+        elif not self.keep_alive:
+            self.current = None
+            self.closing = True
+        self.host.wake()
+
+    def abandon(self) -> None:
+        """Close without ending the answer, so that the client sees that it is not whole."""
+        self.closing = True
+        self.lose()
+        self.host.wake()
+
+    def consumed(self) -> None:
+        """Note that the body was read."""
+        if not self.paused:
+            self.host.resume.set()
+
+    # The parser's side. What is raised here comes out of `feed_data` as a HttpParserError, so
+    # the reason is kept in `_refusal`.
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        self._target = b""
+        self._fields = []
+        self._trailers = []
+        self._field_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the request's target."""
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field of the head or of the trailers."""
+        fields = self._fields if self._arriving is None else self._trailers
+        fields.append((name.lower(), value))
+        self._field_bytes += len(name) + len(value)
+        if len(fields) > limits.head_fields_max or self._field_bytes > limits.head_bytes_max:
+            self._refuse(RequestRefusedError(431, "too many fields, or too long ones"))
+
+    def on_headers_complete(self) -> None:
+        """Make the exchange."""
+        self._head_bytes = 0
+        self._head_since = 0.0
+        try:
+            request = self._head()
+        except RequestRefusedError as refusal:
+            self._refuse(refusal)
+            return
+        exchange = HTTP1Exchange(request, self)
+        exchange.last = not self._parser.should_keep_alive()
+        self._arriving = exchange
+        self._waiting.append(exchange)
+
+    def on_body(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        exchange = self._arriving
+        if exchange is None:
+            return
+        if not exchange.done:
+            exchange.feed(data)
+            if exchange.bytes_in > limits.request_body_bytes_max:
+                self._refuse(RequestRefusedError(413, "the body is too large"))
+            return
+        self._discarded += len(data)
+        if self._discarded > limits.discard_bytes_max:
+            self.abandon()
+
+    def on_message_complete(self) -> None:
+        """End the request."""
+        exchange, self._arriving = self._arriving, None
+        self._discarded = 0
+        if exchange is None:
+            return
+        exchange.feed_end(self._trailers)
+        if exchange is self.current and exchange.done:
+            self.finished(exchange)
+
+    # Inside.
+
+    def _head(self) -> heads.Request:
+        parser = self._parser
+        version = parser.get_http_version()
+        if version not in {"1.1", "1.0"}:
+            raise RequestRefusedError(505, "this is neither HTTP/1.1 nor HTTP/1.0")
+        if parser.should_upgrade():
+            raise RequestRefusedError(501, "no upgrade and no CONNECT")
+        codings = [value for name, value in self._fields if name == b"transfer-encoding"]
+        if codings and [coding.lower() for coding in codings] != [b"chunked"]:
+            raise RequestRefusedError(501, "no transfer coding but chunked")
+        target, authority = _origin_form(self._target)
+        return heads.build(
+            parser.get_method(),
+            target,
+            authority,
+            self._fields,
+            version=version,
+            stream=0,
+            streamed=bool(codings),
+        )
+
+    def _refuse(self, refusal: RequestRefusedError) -> None:
+        self._refusal = refusal
+        raise refusal
+
+    def _advance(self) -> None:
+        """Begin the next request that waits, if none is under way."""
+        while self.current is None and self._waiting and not self.closing:
+            self.current = self._waiting.popleft()
+            if self.current.last:
+                self.keep_alive = False
+            self.host.dispatch(self.current)
+
+    def _break(self, refusal: RequestRefusedError) -> None:
+        """Answer what cannot be read on with an error, and close.
+
+        An earlier request of the pipeline is whole: its answer comes first and closes.
+        """
+        self.keep_alive = False
+        broken, self._arriving = self._arriving, None
+        current = self.current
+        if current is None or current is broken:
+            self._end(None if current is not None and current.started else refusal.status)
+        else:
+            self._waiting.clear()
+
+    def _end(self, status: int | None) -> None:
+        """Close, with an answer of this status if one may still be given."""
+        if status is not None:
+            self.out += b"HTTP/1.1 %d %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % (
+                status,
+                PHRASES.get(status, b""),
+            )
+        self.abandon()
+
+
+def _origin_form(target: bytes) -> tuple[bytes, bytes | None]:
+    """(target in origin form, authority if the target was absolute), RFC 9112 §3.2.2."""
+    if target[:8].lower() != b"https://":
+        return target, None
+    authority, slash, rest = target[8:].partition(b"/")
+    return slash + rest or b"/", authority
+
+
+def _refusal(error: Exception) -> RequestRefusedError:
+    if isinstance(error, httptools.HttpParserInvalidMethodError):
+        return RequestRefusedError(501, "the method is unknown")
+    return RequestRefusedError(400, "this is not HTTP/1.1")

@@ -1,0 +1,149 @@
+"""One HTTP/1.1 request as an exchange: how an answer is framed (RFC 9112 §6).
+
+Knows nothing of parsing. An answer that comes out shorter or longer than its Content-Length said
+closes the connection, so that no byte of it can be taken for the next answer.
+"""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Protocol
+
+from crewgate import limits
+from crewgate.errors import PeerError
+from crewgate.server.exchange import Exchange
+from crewgate.server.protocol import Host
+from crewgate.server.request import Field, Request
+
+PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+_BODYLESS = {204, 304}
+
+
+class Owner(Protocol):
+    """The connection's protocol, as an exchange sees it."""
+
+    host: Host
+    out: bytearray
+    keep_alive: bool
+
+    def finished(self, exchange: "HTTP1Exchange") -> None:
+        """Note that the answer is complete."""
+
+    def abandon(self) -> None:
+        """Close without ending the answer."""
+
+    def consumed(self) -> None:
+        """Note that the body was read."""
+
+
+class HTTP1Exchange(Exchange):
+    """One request; `last` if its connection ends with it."""
+
+    __slots__ = ("_chunked", "_protocol", "_remaining", "last")
+
+    def __init__(self, request: Request, protocol: Owner) -> None:
+        super().__init__(request, protocol.host.peer)
+        self._protocol = protocol
+        self._chunked = False
+        self._remaining: int | None = None  # of a declared Content-Length
+        self.last = False
+
+    def respond(self, status: int, headers: Sequence[Field], body: bytes = b"") -> None:
+        """Answer in full."""
+        if self.done or self.started:
+            return
+        self.started = self.done = True
+        protocol = self._protocol
+        if not self.complete and self._owes_continue():
+            protocol.keep_alive = False  # whether the body comes or not cannot be told
+        own = ((b"content-length", b"%d" % len(body)), (b"date", protocol.host.date()))
+        protocol.out += self._head(status, (*headers, *own))
+        if self.request.method != b"HEAD":
+            protocol.out += body
+        protocol.finished(self)
+
+    def start(self, status: int, headers: Sequence[Field]) -> None:
+        """Send the head of a streamed answer."""
+        if self.done:
+            raise PeerError("the client has gone")
+        self.started = True
+        protocol = self._protocol
+        if not self.complete and self._owes_continue():
+            protocol.keep_alive = False
+        length = next((value for name, value in headers if name == b"content-length"), None)
+        own: tuple[Field, ...] = ()
+        if self.request.method == b"HEAD" or status in _BODYLESS:
+            self._remaining = 0
+        elif length is not None:
+            self._remaining = int(length)
+        elif self.request.version == "1.1":
+            self._chunked = True
+            own = ((b"transfer-encoding", b"chunked"),)
+        else:
+            protocol.keep_alive = False
+        protocol.out += self._head(status, (*headers, *own))
+        protocol.host.wake()
+
+    async def send(self, data: bytes) -> None:
+        """Send a piece; wait while `limits.buffer_bytes_max` or more are unsent."""
+        self._push(data)
+        while len(self._protocol.out) >= limits.buffer_bytes_max:
+            await self._wait_writable()
+            if self.done:
+                raise PeerError("the client has gone")
+
+    def finish(self, data: bytes = b"", trailers: Sequence[Field] = ()) -> None:
+        """End the answer."""
+        if self.done:
+            return
+        self._push(data)
+        if self._remaining:
+            self.reset(0)
+            return
+        protocol = self._protocol
+        if self._chunked:
+            lines = b"".join([b"%b: %b\r\n" % field for field in trailers])
+            protocol.out += b"0\r\n%b\r\n" % lines
+        self.done = True
+        protocol.finished(self)
+
+    def reset(self, code: int) -> None:  # noqa: ARG002 - HTTP/1.1 has no codes
+        """Close the connection in the middle of the answer."""
+        if not self.done:
+            self.done = True
+            self._protocol.abandon()
+
+    def _push(self, data: bytes) -> None:
+        if self.done:
+            raise PeerError("the client has gone")
+        if not data:
+            return
+        out = self._protocol.out
+        if self._chunked:
+            out += b"%x\r\n%b\r\n" % (len(data), data)
+        else:
+            if self._remaining is not None:
+                data = data[: self._remaining]
+                self._remaining -= len(data)
+            out += data
+        self._protocol.host.wake()
+
+    def _head(self, status: int, headers: Sequence[Field]) -> bytes:
+        lines = [b"HTTP/1.1 %d %b\r\n" % (status, PHRASES.get(status, b""))]
+        lines += [b"%b: %b\r\n" % field for field in headers]
+        if not self._protocol.keep_alive:
+            lines.append(b"connection: close\r\n")
+        elif self.request.version == "1.0":
+            lines.append(b"connection: keep-alive\r\n")
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    def _now(self) -> float:
+        return self._protocol.host.now()
+
+    def _want_body(self) -> None:
+        if self._owes_continue() and self.request.version == "1.1":
+            self._protocol.out += b"HTTP/1.1 100 Continue\r\n\r\n"
+            self._protocol.host.wake()
+
+    def _consumed(self, count: int) -> None:  # noqa: ARG002 - bytes are not counted here
+        self._protocol.consumed()

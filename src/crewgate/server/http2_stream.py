@@ -1,0 +1,165 @@
+"""One HTTP/2 stream as an exchange: what an application writes becomes calls of the engine.
+
+Knows neither frames nor events; a stream that is gone is where writing ends, not an error of ours.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import ngh2
+
+from crewgate.errors import PeerError, RequestRefusedError
+from crewgate.server.exchange import Exchange
+from crewgate.server.protocol import Host
+from crewgate.server.request import Field, Request, build
+
+
+class Owner(Protocol):
+    """The connection's protocol, as a stream sees it."""
+
+    host: Host
+    engine: ngh2.Connection
+    blocked: "set[HTTP2Exchange]"  # those whose `send` waits for the queue to shrink
+
+    def reset(self, exchange: "HTTP2Exchange", code: int) -> None:
+        """Send RST_STREAM; nothing if the stream is gone."""
+
+    def is_full(self, stream: int) -> bool:
+        """Return whether as much of an answer is queued as may be."""
+
+    def acknowledge(self, stream: int, count: int) -> None:
+        """Open the windows by `count` bytes."""
+
+    def answered(self, exchange: "HTTP2Exchange") -> None:
+        """Note that an answer is complete."""
+
+
+class HTTP2Exchange(Exchange):
+    """One stream."""
+
+    __slots__ = ("_protocol", "discarded")
+
+    def __init__(self, request: Request, protocol: Owner) -> None:
+        super().__init__(request, protocol.host.peer)
+        self._protocol = protocol
+        self.discarded = 0  # bytes of the body that came after the answer
+
+    def respond(self, status: int, headers: Sequence[Field], body: bytes = b"") -> None:
+        """Answer in full."""
+        if self.done or self.started:
+            return
+        self.started = self.done = True
+        protocol = self._protocol
+        stream = self.request.stream
+        fields = [
+            (b":status", b"%d" % status),
+            *headers,
+            (b"content-length", b"%d" % len(body)),
+            (b"date", protocol.host.date()),
+        ]
+        whole = not body or self.request.method == b"HEAD"
+        try:
+            protocol.engine.send_response(stream, fields, end_stream=whole)
+            if not whole:
+                protocol.engine.send_data(stream, body, end_stream=True)
+        except ngh2.NGH2Error:
+            return
+        self._writing_since = self._now()  # the client has to read it in time
+        protocol.answered(self)
+
+    def start(self, status: int, headers: Sequence[Field]) -> None:
+        """Send the head of a streamed answer."""
+        if self.done:
+            raise PeerError("the client has gone")
+        self.started = True
+        try:
+            self._protocol.engine.send_response(
+                self.request.stream, [(b":status", b"%d" % status), *headers]
+            )
+        except ngh2.NGH2Error as error:
+            self.lose()
+            raise PeerError("the client has gone") from error
+        self._protocol.host.wake()
+
+    async def send(self, data: bytes) -> None:
+        """Send a piece; wait while `limits.buffer_bytes_max` or more are queued."""
+        self._push(data)
+        protocol = self._protocol
+        while protocol.is_full(self.request.stream):
+            protocol.blocked.add(self)
+            await self._wait_writable()
+            if self.done:
+                raise PeerError("the client has gone")
+
+    def finish(self, data: bytes = b"", trailers: Sequence[Field] = ()) -> None:
+        """End the answer."""
+        if self.done:
+            return
+        self.done = True
+        engine, stream = self._protocol.engine, self.request.stream
+        try:
+            if trailers:
+                if data:
+                    engine.send_data(stream, data)
+                engine.send_trailers(stream, trailers)
+            else:
+                engine.send_data(stream, data, end_stream=True)
+        except ngh2.NGH2Error:
+            return
+        self._writing_since = self._now()
+        self._protocol.answered(self)
+
+    def reset(self, code: int) -> None:
+        """Break the stream off."""
+        if not self.done or not self.complete:
+            self.done = True
+            self._protocol.reset(self, code)
+
+    def _push(self, data: bytes) -> None:
+        if self.done:
+            raise PeerError("the client has gone")
+        try:
+            self._protocol.engine.send_data(self.request.stream, data)
+        except ngh2.NGH2Error as error:
+            self.lose()
+            raise PeerError("the client has gone") from error
+        self._protocol.host.wake()
+
+    def _now(self) -> float:
+        return self._protocol.host.now()
+
+    def _want_body(self) -> None:
+        protocol = self._protocol
+        if not self._owes_continue():
+            return
+        try:
+            protocol.engine.send_informational_response(self.request.stream, [(b":status", b"100")])
+        except ngh2.NGH2Error:
+            return
+        protocol.host.wake()
+
+    def _consumed(self, count: int) -> None:
+        self._protocol.acknowledge(self.request.stream, count)
+
+
+def read_head(event: ngh2.RequestReceived) -> Request:
+    """Make a request of a stream's first fields; RequestRefusedError as `request.build` says.
+
+    nghttp2 has checked that no pseudo field is unknown, comes twice or comes late.
+    """
+    pseudo = {name: value for name, value in event.headers if name[:1] == b":"}
+    fields = [field for field in event.headers if field[0][:1] != b":"]
+    method = pseudo.get(b":method", b"")
+    if method == b"CONNECT":
+        raise RequestRefusedError(501, "CONNECT is not supported")
+    if pseudo.get(b":scheme") != b"https":
+        raise RequestRefusedError(400, "the scheme is not https")
+    return build(
+        method,
+        pseudo.get(b":path", b""),
+        pseudo.get(b":authority"),
+        fields,
+        version="2",
+        stream=event.stream_id,
+        streamed=not event.end_stream,
+    )

@@ -1,0 +1,148 @@
+"""A listening socket and its connections: accept, sweep, drain.
+
+Refuses to know HTTP and the application, which is handed over. The TLS context is looked up at
+every accept, so that a reload serves the next connection. Every worker has a socket of its own on
+the same address (SO_REUSEPORT), and the kernel spreads connections over them.
+"""
+
+import errno
+import logging
+import socket
+import ssl
+from email.utils import formatdate
+
+import trio
+
+from crewgate import limits
+from crewgate.errors import ConfigurationError
+from crewgate.server.connection import Connection
+from crewgate.server.exchange import Application
+from crewgate.server.request import Peer
+
+_log = logging.getLogger(__name__)
+# accept(2): errors of the connection that was to be accepted, not of the socket.
+_PASSING = {
+    errno.ECONNABORTED,
+    errno.EPROTO,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.EPERM,
+}
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+def listen(address: str, port: int, *, where: str = "listener") -> socket.socket:
+    """Return a bound, listening, non-blocking socket. ConfigurationError if that is impossible."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted ones inherit it
+        sock.bind((address, port))
+        sock.listen(limits.backlog)
+    except OSError as error:
+        sock.close()
+        raise ConfigurationError(
+            f"{where}: cannot listen on {address} port {port}: {error.strerror}; "
+            "give an address of this machine and a port that is free"
+        ) from error
+    sock.settimeout(0)
+    return sock
+
+
+class Listener:
+    """Serves `sock` with `application` until it is drained or cancelled.
+
+    `context` may be replaced at any time. Is the `Clock` of its connections.
+    """
+
+    def __init__(
+        self, sock: socket.socket, context: ssl.SSLContext, application: Application
+    ) -> None:
+        self.context = context
+        self.application = application
+        self.connections: set[Connection] = set()
+        self.now = 0.0
+        self.date = b""
+        self._sock = sock
+        self._accepting = trio.CancelScope()
+        self._emptied = trio.Event()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The address and port that are listened on."""
+        host, port = self._sock.getsockname()[:2]
+        return host, port
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Accept and serve; returns after a drain. Started when connections are accepted."""
+        self._tick()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._sweep)
+            with self._sock, self._accepting:
+                task_status.started()
+                await self._accept(nursery)
+            if self.connections:
+                await self._emptied.wait()
+            nursery.cancel_scope.cancel()
+
+    async def drain(self, seconds: float) -> None:
+        """Accept no more, let requests under way end for at most `seconds`, then end them."""
+        self._accepting.cancel()
+        for connection in list(self.connections):
+            connection.drain()
+        with trio.move_on_after(seconds):
+            if self.connections:
+                await self._emptied.wait()
+        for connection in list(self.connections):
+            connection.abort()
+
+    async def _accept(self, nursery: trio.Nursery) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(self._sock)
+            try:
+                sock, address = self._sock.accept()
+            except BlockingIOError:
+                continue  # another worker was faster
+            except OSError as error:
+                if error.errno not in _EXHAUSTED | _PASSING:
+                    raise
+                if error.errno in _EXHAUSTED:
+                    _log.warning("no new connection: %s", error.strerror)
+                    await trio.sleep(limits.accept_pause_seconds)
+                continue
+            if len(self.connections) >= limits.connections_max:
+                sock.close()
+                continue
+            nursery.start_soon(self._serve, sock, Peer(address[0], address[1]))
+
+    async def _serve(self, sock: socket.socket, peer: Peer) -> None:
+        sock.settimeout(0)
+        try:
+            secure = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        except OSError:
+            sock.close()  # gone before the first byte
+            return
+        connection = Connection(secure, peer, self)
+        self.connections.add(connection)
+        try:
+            await connection.serve()
+        finally:
+            self.connections.discard(connection)
+            if not self.connections:
+                self._emptied.set()
+                self._emptied = trio.Event()
+
+    async def _sweep(self) -> None:
+        while True:
+            self._tick()
+            for connection in list(self.connections):
+                connection.sweep(self.now)
+            await trio.sleep(limits.sweep_seconds)
+
+    def _tick(self) -> None:
+        self.now = trio.current_time()
+        self.date = formatdate(usegmt=True).encode()

@@ -1,0 +1,32 @@
+"""The TLS context of a listener: version 1.3 and nothing that outlives a handshake.
+
+Tickets are off: a resumed session skips the checks of certificate and revocation (measured). The
+files are read when the context is made; a reload makes a new one.
+"""
+
+import ssl
+from pathlib import Path
+
+from crewgate.errors import ConfigurationError
+
+PROTOCOLS = ["h2", "http/1.1"]
+
+
+def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return the context of a listener that shows `certificate` (PEM, chain included).
+
+    ConfigurationError if a file is missing or they do not belong together.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(PROTOCOLS)
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigurationError(
+            f"certificate {certificate} with key {key}: {error.strerror or error}; "
+            "give a PEM chain and its unencrypted PEM key"
+        ) from error
+    return context

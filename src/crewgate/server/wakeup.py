@@ -1,0 +1,37 @@
+"""A flag that one task sleeps on: the cheapest way for plain code to wake a Trio task.
+
+Knows nothing of what it stands for. `trio.Event` is made anew for every cycle and wakes any
+number of tasks; a connection's writer needs neither.
+"""
+
+import trio
+
+
+class Wakeup:
+    """Set any number of times, seen once; at most one task waits."""
+
+    __slots__ = ("_set", "_sleeper")
+
+    def __init__(self) -> None:
+        self._set = False
+        self._sleeper: trio.lowlevel.Task | None = None
+
+    def set(self) -> None:
+        """Wake the waiter, or let the next `wait` return at once."""
+        if self._sleeper is None:
+            self._set = True
+        else:
+            sleeper, self._sleeper = self._sleeper, None
+            trio.lowlevel.reschedule(sleeper)
+
+    async def wait(self) -> None:
+        """Sleep until the next `set`; one that came earlier counts."""
+        if self._set:
+            self._set = False
+            return
+        self._sleeper = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+
+    def _abort(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        self._sleeper = None
+        return trio.lowlevel.Abort.SUCCEEDED
