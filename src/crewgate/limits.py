@@ -14,6 +14,13 @@ time_seconds_max = 2**40  # year 36,812: far, and a sum of two stays in 64 bits
 quota_micro_max = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 jwks_bytes_max = 65_536  # 64 keys of 200 bytes, with room for certificates beside them
 jwks_keys_max = 64  # of one crew: one per orchestrator, twice over while keys are rotated
+key_file_bytes_max = 16_384  # PKCS 8 of an Ed25519 key is 119 bytes of PEM
+
+# The issuer.
+issuer_branches_max = 65_536  # branches an orchestrator remembers at once; 100 MiB of claims
+refresh_margin_seconds_max = 300  # a third of a token's life: time for two failed attempts more
+keep_fresh_seconds_max = 30.0  # the keeper of token files looks again; a wall clock may have moved
+keep_fresh_retry_seconds = 5.0  # after a failed refresh: soon, and not a busy loop
 
 # The table: one mmap file a machine, allocated in full at creation.
 table_branches_max = 262_144  # 250,000 live branches, 64 MiB of records
@@ -110,4 +117,13 @@ clock_settle_seconds = 10.0  # a step that stays so long was meant: first NTP sy
 clock_distrust_seconds = 7200  # a wall clock may be an hour off (a zone, a summer) and twice that
 revocation_seconds = 86_400  # a dead branch may be refreshed for hours by one who does not know
 revocation_answer_seconds_max = 1.0  # a worker cuts within its look every 20 ms, or is stopped
+draw_again_seconds = 0.02  # a contended draw is tried so often even if no credit was seen to return
+inherited_seconds = 6.0  # guests of a killed agent come back before the table is stale (5 s)
+policies_kept = 16  # to name the tool of a call that began under an older one
 journal_slack_lines = 4096  # about 1 MiB before a rewriting pays
+
+# Development certificates; a set-up that serves others has an authority of its own.
+development_root_days = 3650  # nobody rotates a development root
+development_issuing_days = 1825
+development_server_days = 397  # the longest that browsers accepted from a public CA
+certificate_backdate_seconds = 300  # a virtual machine's clock after a pause

@@ -1,0 +1,1 @@
+"""Certificates: the authority of a development set-up, and what hangs on it."""
