@@ -43,7 +43,7 @@ setup(
         extensions,
         include_path=["ext"],
         build_dir="build/cython",
-        force=TRACE or SANITIZE or FAULTS,
+        force=TRACE,
         compiler_directives={
             "language_level": 3,
             "boundscheck": False,

@@ -28,12 +28,17 @@
 typedef _Atomic uint64_t cg_word;
 
 #ifdef CREWGATE_FAULTS
-static int64_t cg_fault_countdown = -1;
+static int64_t cg_fault_countdown = 0;
 static inline void cg_fault(void) {
   if (cg_fault_countdown > 0 && --cg_fault_countdown == 0) kill(getpid(), SIGKILL);
 }
+static inline int cg_arm_fault(int64_t stores) {
+  cg_fault_countdown = stores;
+  return 1;
+}
 #else
 #define cg_fault() ((void)0)
+static inline int cg_arm_fault(int64_t stores) { return 0; }
 #endif
 
 static inline uint64_t cg_get(const cg_word *word) {

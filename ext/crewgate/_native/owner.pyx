@@ -19,6 +19,14 @@ from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_
 
 from crewgate._native.table cimport *
 
+cdef extern from "layout.h" nogil:
+    bint cg_arm_fault(int64_t stores)
+
+
+def arm_fault(int64_t stores):
+    """See the stub."""
+    return cg_arm_fault(stores)
+
 
 class Burned(NamedTuple):
     branch_key: bytes

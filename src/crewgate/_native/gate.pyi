@@ -25,12 +25,12 @@ class Permit:
     def settle(self, cost_micro: int | None = None) -> None:
         """Charge `cost_micro` (default: the price; more than the price charges the price) and end.
 
-        SettledError if it was ended before, or burned by the agent after its deadline. A permit
-        that holds nothing (embedded fixed price) may be settled at its price only, as a no-op.
+        SettledError if it was ended before, or burned by the agent after its deadline. Of a
+        price that was settled at once (embedded) the rest is given back.
         """
     def release(self) -> None:
         """End without charge: no byte of the call reached the tool. For a permit that holds
-        nothing, gives the price back (once)."""
+        nothing, gives the price back (once). SettledError as for `settle`."""
     def extend(self, until_boot_ns: int) -> bool:
         """Move the reservation's deadline; False if it was burned meanwhile."""
     def __enter__(self) -> Self: ...
@@ -46,7 +46,15 @@ class Gate:
     def load(self, policy: Policy) -> None:
         """Judge by `policy` from now on; cached tokens of keys that are gone are dead at once."""
     def decide(self, token: bytes, tool: int, *, request: bytes = b"", peer_crew: str | None = None,
-               observe: bool = False) -> Permit | Denial:
+               observe: bool = False, drawn: bool = False) -> Permit | Denial:
         """The verdict. `tool` is an index into the policy's tools, -1 for none such. Never raises
-        for bad input, never waits. Denial(BUDGET_UNAVAILABLE, retry=True, grant) asks for a draw."""
+        for bad input, never waits. Denial(BUDGET_UNAVAILABLE, retry=True, grant) asks for a draw:
+        the branch is unknown to the table, its grant is newer than the agent knows, or its lease
+        is too small. `drawn` says that a draw was tried: in observe mode the call then goes on."""
     def counters(self) -> dict[str, int]: ...
+
+def arm_fault(stores: int) -> bool:
+    """Tests: SIGKILL this process just before its `stores`-th store to a table from now on.
+
+    False in every build but the fault-injection one (CREWGATE_FAULTS=1): nothing happens then.
+    """

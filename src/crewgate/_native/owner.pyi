@@ -89,3 +89,9 @@ class OwnedTable(Table):
         reservations. Looks at `records_max` records of each kind, then goes on next time."""
     def scan(self, first: int, count: int) -> list[Branch]:
         """Copies of the live records numbered first … first + count - 1."""
+
+def arm_fault(stores: int) -> bool:
+    """Tests: SIGKILL this process just before its `stores`-th store to a table from now on.
+
+    False in every build but the fault-injection one (CREWGATE_FAULTS=1): nothing happens then.
+    """

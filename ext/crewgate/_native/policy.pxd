@@ -1,0 +1,38 @@
+"""C face of a compiled policy."""
+
+from libc.stdint cimport uint8_t, uint64_t
+
+
+cdef class Crew:
+    cdef readonly str name
+    cdef readonly str issuer
+    cdef readonly uint64_t quota_max, lifetime_max, depth_max
+    cdef readonly bint observe
+    cdef uint64_t key[2]
+    cdef bytes prefix            # what BLAKE2b hashes before an id, without the kind
+    cdef tuple patterns
+
+
+cdef class Key:
+    cdef readonly str kid
+    cdef readonly Crew crew
+    cdef readonly bytes public
+    cdef readonly object orchestrator
+    cdef uint64_t key[2]
+
+
+cdef class Policy:
+    cdef readonly str audience
+    cdef readonly uint64_t generation
+    cdef dict keys               # kid as bytes → Key
+    cdef readonly tuple tools    # names
+    cdef uint64_t *price
+    cdef uint8_t *observe
+    cdef tuple owner             # crew name, or None if shared
+    cdef Py_ssize_t tool_count
+
+    cdef bint covers(self, tuple patterns, Py_ssize_t tool)
+
+
+cdef int table_key(Crew crew, int kind, const unsigned char *identifier, size_t n,
+                   uint64_t *out) except -1

@@ -1,0 +1,94 @@
+"""A policy compiled for judging: keys by kid, crews with their keys, prices as C arrays.
+
+Knows no token and no table. Made anew for every configuration generation.
+"""
+
+from crewgate import limits
+from crewgate.core import ids, policy as model
+
+from libc.stdint cimport uint8_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+from crewgate._native.signature cimport blake2b16
+from crewgate._native.token cimport ascii_text, tool_matches
+
+
+cdef int table_key(Crew crew, int kind, const unsigned char *identifier, size_t n,
+                   uint64_t *out) except -1:
+    """The key of `core.ids.table_key`, without making Python objects."""
+    cdef unsigned char text[512]
+    cdef size_t length = len(crew.prefix)
+    if n + length + 1 > sizeof(text):
+        raise ValueError("an id that long has no key")
+    text[0] = <unsigned char>kind
+    memcpy(text + 1, <const char *>crew.prefix, length)
+    memcpy(text + 1 + length, identifier, n)
+    blake2b16(text, 1 + length + n, <unsigned char *>out)
+    return 0
+
+
+cdef class Crew:
+    def __cinit__(self, crew):
+        name = crew.name.encode()
+        self.name = crew.name
+        self.issuer = crew.issuer
+        self.quota_max = crew.quota_max
+        self.lifetime_max = crew.lifetime_seconds_max
+        self.depth_max = crew.depth_max
+        self.observe = crew.observe
+        self.patterns = tuple(crew.tools)
+        self.prefix = bytes((len(name),)) + name
+        table_key(self, ids.Kind.CREW, b"", 0, self.key)
+
+
+cdef class Key:
+    def __cinit__(self, key, Crew crew):
+        kid = key.kid.encode()
+        if len(key.public) != 32:
+            raise ValueError(f"key {key.kid!r}: a public key has 32 bytes, not {len(key.public)}")
+        self.kid = key.kid
+        self.crew = crew
+        self.public = key.public
+        self.orchestrator = key.orchestrator
+        table_key(crew, ids.Kind.KEY, kid, len(kid), self.key)
+
+
+cdef class Policy:
+    def __cinit__(self, policy):
+        crews = {crew.name: Crew(crew) for crew in policy.crews}
+        self.audience = policy.audience
+        self.generation = policy.generation
+        self.keys = {key.kid.encode(): Key(key, crews[key.crew]) for key in policy.keys}
+        if len(self.keys) != len(policy.keys):
+            raise ValueError("a kid is used twice: keys are found by kid alone")
+        self.tool_count = len(policy.tools)
+        self.tools = tuple([tool.name for tool in policy.tools])
+        self.owner = tuple([None if tool.owner == model.SHARED else tool.owner
+                            for tool in policy.tools])
+        self.price = <uint64_t *>calloc(self.tool_count + 1, sizeof(uint64_t))
+        self.observe = <uint8_t *>calloc(self.tool_count + 1, 1)
+        if self.price == NULL or self.observe == NULL:
+            raise MemoryError
+        for at, tool in enumerate(policy.tools):
+            if not 0 <= tool.price <= limits.price_micro_max:
+                raise ValueError(f"tool {tool.name!r}: a price is 0 to {limits.price_micro_max} "
+                                 f"micro-credits, not {tool.price}")
+            self.price[<Py_ssize_t>at] = tool.price
+            self.observe[<Py_ssize_t>at] = tool.observe
+
+    def __dealloc__(self):
+        free(self.price)
+        free(self.observe)
+
+    cdef bint covers(self, tuple patterns, Py_ssize_t tool):
+        """Does any of the patterns (of a grant, of a crew's ceiling) match this tool's name?"""
+        cdef size_t n = 0
+        cdef size_t m = 0
+        cdef const unsigned char *name = ascii_text(self.tools[tool], &m)
+        cdef const unsigned char *text
+        for pattern in patterns:
+            text = ascii_text(pattern, &n)
+            if text != NULL and name != NULL and tool_matches(text, n, name, m):
+                return True
+        return False
