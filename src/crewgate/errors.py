@@ -32,6 +32,10 @@ class IssuerError(CrewgateError):
     """A mint, refresh or spawn that this orchestrator must not perform."""
 
 
+class JournalError(IssuerError):
+    """The orchestrator's journal cannot be read or written; nothing is minted without it."""
+
+
 class LedgerError(CrewgateError):
     """The ledger was asked for something that its protocol does not allow."""
 
@@ -54,6 +58,10 @@ class RequestRefusedError(PeerError):
 
 class UpstreamError(CrewgateError):
     """A tool's server could not be reached, or answered with something that is not HTTP."""
+
+
+class UpstreamTimeoutError(UpstreamError):
+    """A tool's server did not accept, answer or go on in time."""
 
 
 class SettledError(CrewgateError):

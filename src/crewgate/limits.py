@@ -117,9 +117,13 @@ clock_settle_seconds = 10.0  # a step that stays so long was meant: first NTP sy
 clock_distrust_seconds = 7200  # a wall clock may be an hour off (a zone, a summer) and twice that
 revocation_seconds = 86_400  # a dead branch may be refreshed for hours by one who does not know
 revocation_answer_seconds_max = 1.0  # a worker cuts within its look every 20 ms, or is stopped
+draw_look_seconds = 0.005  # whether credit came back for a waiting draw
+reclaim_records_max = 4096  # looked at a second: the largest table in a minute, 10 ms at a time
 draw_again_seconds = 0.02  # a contended draw is tried so often even if no credit was seen to return
 inherited_seconds = 6.0  # guests of a killed agent come back before the table is stale (5 s)
+configuration_looks_max = 3  # a script that writes it piece by piece is done by then
 policies_kept = 16  # to name the tool of a call that began under an older one
+tree_scan_records = 4096  # 10 ms at a time, so that draws go on meanwhile
 journal_slack_lines = 4096  # about 1 MiB before a rewriting pays
 
 # Development certificates; a set-up that serves others has an authority of its own.
@@ -127,3 +131,13 @@ development_root_days = 3650  # nobody rotates a development root
 development_issuing_days = 1825
 development_server_days = 397  # the longest that browsers accepted from a public CA
 certificate_backdate_seconds = 300  # a virtual machine's clock after a pause
+
+# Tools' servers (upstream/).
+upstream_connections_max = 256  # of one upstream and worker at once; a tool server has fewer threads
+upstream_idle_connections_max = 64  # kept for reuse; each costs the tool's server a thread or so
+upstream_keep_seconds = 4.0  # unused; servers of the field close after 5 (uvicorn, Node)
+upstream_connect_seconds_max = 10.0  # name, TCP and TLS together; also the wait for a free one
+upstream_first_byte_seconds_max = 300.0  # a model that thinks before it answers
+upstream_idle_seconds_max = 300.0  # between two bytes of an answer, or of a request
+upstream_head_bytes_max = 65_536  # of an answer; twice what we take from a client
+upstream_fields_max = 200

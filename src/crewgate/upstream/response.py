@@ -1,0 +1,114 @@
+"""The answer of a tool's server as llhttp reads it: head, pieces of the body, trailers, end.
+
+Refuses what could be framed in two ways (llhttp does), switching protocols, and heads over their
+bounds. Informational answers are dropped. Knows no socket.
+"""
+
+from http import HTTPStatus
+
+import httptools
+
+from crewgate import limits
+from crewgate.errors import UpstreamError
+
+Field = tuple[bytes, bytes]
+
+
+class Response:
+    """Reads the answers of one connection, one after the other; `reset` goes before each.
+
+    `status` is 0 until the head is complete. `reusable` says whether the connection may carry
+    another request after `complete`.
+    """
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self.reset(head_only=False)
+
+    def reset(self, *, head_only: bool) -> None:
+        """Forget the last answer; `head_only` for the answer to HEAD."""
+        self.status = 0
+        self.headers: list[Field] = []
+        self.trailers: list[Field] = []
+        self.complete = False
+        self.reusable = False
+        self.head_only = head_only
+        self._chunks: list[bytes] = []
+        self._until_end = False
+        self._size = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the server. UpstreamError if they are not HTTP/1."""
+        if not self.status:
+            self._size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if self.complete:
+                self.reusable = False  # bytes after a complete answer: nobody's
+                return
+            raise UpstreamError("the tool's server does not answer in HTTP/1.1") from error
+        if not self.status and self._size > limits.upstream_head_bytes_max:
+            raise UpstreamError("the head of the answer is too large")
+
+    def feed_end(self) -> None:
+        """Take the end of the connection. UpstreamError if the answer is not whole."""
+        self.reusable = False
+        if self.status and self._until_end:
+            self.complete = True
+        if not self.complete:
+            raise UpstreamError("the tool's server closed the connection in mid-answer")
+
+    def take(self) -> bytes:
+        """Return what has come of the body and was not taken."""
+        chunks = self._chunks
+        if not chunks:
+            return b""
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        return data
+
+    # The parser's side.
+
+    def on_message_begin(self) -> None:
+        """Begin a head; one that nobody asked for is an error."""
+        if self.complete:
+            raise UpstreamError("an answer without a request")
+        self.headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field of the head or of the trailers."""
+        fields = self.trailers if self.status else self.headers
+        fields.append((name.lower(), value))
+        if len(fields) > limits.upstream_fields_max:
+            raise UpstreamError("too many fields")
+
+    def on_headers_complete(self) -> None:
+        """Know how the body ends (RFC 9112 §6.3)."""
+        status = self._parser.get_status_code()
+        if status == HTTPStatus.SWITCHING_PROTOCOLS or status < HTTPStatus.CONTINUE:
+            raise UpstreamError("no answer that was asked for")
+        if status < HTTPStatus.OK:
+            return
+        self.status = status
+        self.reusable = self._parser.should_keep_alive()
+        if self.head_only:
+            # The parser now waits for a body that never comes: the next answer gets a new one.
+            self._parser = httptools.HttpResponseParser(self)
+            self.complete = True
+            return
+        names = {name for name, _ in self.headers}
+        self._until_end = b"content-length" not in names and b"transfer-encoding" not in names
+        if b"transfer-encoding" in names and (b"transfer-encoding", b"chunked") not in self.headers:
+            raise UpstreamError("a transfer coding other than chunked")
+
+    def on_body(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        if self.complete:
+            raise UpstreamError("a body where none may be")
+        self._chunks.append(data)
+
+    def on_message_complete(self) -> None:
+        """End the answer, unless it was informational."""
+        if self.status:
+            self.complete = True

@@ -1,0 +1,70 @@
+"""A tool's server that says exactly what a test tells it to, byte for byte; and its callers' fakes.
+
+Runs on a real loopback socket, because what is tested is what the kernel took.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import trio
+
+from crewgate.config import Origin
+
+Script = Callable[[trio.SocketStream, int], Awaitable[None]]
+
+
+class FakePermit:
+    """Counts how it was ended."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+
+
+class Body:
+    """A request's body: the pieces given, then the end."""
+
+    def __init__(self, *pieces: bytes, complete: bool = True, trailers: Sequence = ()) -> None:
+        self.pieces = list(pieces)
+        self.complete = complete
+        self.trailers = trailers
+
+    def take(self) -> bytes:
+        data, self.pieces = b"".join(self.pieces), []
+        return data
+
+    async def read(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return self.pieces.pop(0) if self.pieces else b""
+
+
+@asynccontextmanager
+async def scripted(script: Script, *, port: int = 0) -> AsyncIterator[Origin]:
+    """Run `script(stream, number of the connection)` for each connection."""
+    numbers = iter(range(10**6))
+
+    async def serve(stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):
+            await script(stream, next(numbers))
+
+    async with trio.open_nursery() as nursery:
+        serving = partial(trio.serve_tcp, serve, port, host="127.0.0.1")
+        listeners = await nursery.start(serving)
+        yield Origin("http", "127.0.0.1", listeners[0].socket.getsockname()[1])
+        nursery.cancel_scope.cancel()
+
+
+async def read_request(stream: trio.SocketStream) -> bytes:
+    """Read one request whose body, if any, has a Content-Length; b"" at the end."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = await stream.receive_some()
+        if not piece:
+            return data
+        data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    for line in head.split(b"\r\n"):
+        if line.lower().startswith(b"content-length:"):
+            length = int(line.split(b":")[1])
+            while len(body) < length:
+                body += await stream.receive_some()
+    return head + b"\r\n\r\n" + body
