@@ -133,7 +133,9 @@ development_server_days = 397  # the longest that browsers accepted from a publi
 certificate_backdate_seconds = 300  # a virtual machine's clock after a pause
 
 # Tools' servers (upstream/).
-upstream_connections_max = 256  # of one upstream and worker at once; a tool server has fewer threads
+upstream_connections_max = (
+    256  # of one upstream and worker at once; a tool server has fewer threads
+)
 upstream_idle_connections_max = 64  # kept for reuse; each costs the tool's server a thread or so
 upstream_keep_seconds = 4.0  # unused; servers of the field close after 5 (uvicorn, Node)
 upstream_connect_seconds_max = 10.0  # name, TCP and TLS together; also the wait for a free one

@@ -1,0 +1,174 @@
+"""Asks the audit's files with DuckDB: who called what, under which grant, at what cost.
+
+The files stay what they are, lines of JSON; nothing is imported or indexed, so that an answer is
+never older than the last record. A line that a power loss or a full disk cut is counted and
+skipped. Whatever a person typed reaches the engine as a parameter only.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+
+from crewgate.audit import folder as audit_folder
+from crewgate.audit import sql
+from crewgate.audit.question import By, Question
+from crewgate.errors import AuditError
+
+_ATTEMPTS_MAX = 3  # a file may be deleted by a rotation between the listing and the reading
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One call, one stream that is still open, or one burned reservation, newest last.
+
+    `outcome` is a call's, or `open` or `burned`; `reason` is a refusal's slug or why it burned.
+    """
+
+    time: datetime
+    request: str
+    crew: str
+    orchestrator: str
+    process: str
+    role: str
+    branch: str
+    ancestry: list[str]
+    grant: str
+    subject: str
+    listener: str
+    peer: str
+    tool: str
+    method: str
+    verdict: str
+    outcome: str
+    reason: str
+    would: str
+    level: str
+    cost_micro: int
+    remaining_micro: int | None
+    quota_micro: int | None
+    status: int
+    bytes_in: int
+    bytes_out: int
+    duration_us: int | None
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Sums over the calls of one branch, crew, role or tool; `key` names it ("" for no group).
+
+    `cost_micro` is what settled calls cost, `burned_micro` what burned reservations took: together
+    they are spent. `crew`, `role` and `parent` are filled in where they are the same for all.
+    """
+
+    key: str
+    crew: str
+    role: str
+    parent: str
+    calls: int
+    permitted: int
+    denied: int
+    would_deny: int
+    open: int
+    burned: int
+    cost_micro: int
+    burned_micro: int
+    quota_micro: int | None
+    first: datetime | None
+    last: datetime | None
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """Refusals before a good signature, by listener, reason and peer network."""
+
+    listener: str
+    reason: str
+    peer: str
+    count: int
+    first: datetime
+    last: datetime
+
+
+class Health(msgspec.Struct, frozen=True):
+    """What the answers cannot contain: records lost to a full disk, lines that are no record."""
+
+    files: int
+    bytes: int
+    lost_records: int
+    unreadable_lines: int
+
+
+class Audit:
+    """The records of one folder; each answer reads the files as they are at that moment."""
+
+    def __init__(self, folder: Path) -> None:
+        """Ask the files in `folder`; a folder that is not there has no records."""
+        self._folder = folder
+        self._engine = duckdb.connect(":memory:", config=dict(sql.ENGINE))
+
+    def close(self) -> None:
+        """Let go of the engine's memory and threads."""
+        self._engine.close()
+
+    def calls(self, question: Question) -> list[Row]:
+        """The newest `question.limit` rows that match, oldest of them first."""
+        rows = self._ask(sql.CALLS, question, {"limit": question.limit})
+        return msgspec.convert(rows, list[Row])[::-1]
+
+    def groups(self, question: Question, by: By) -> list[Group]:
+        """Sums by branch, crew, role or tool, the most expensive first."""
+        return msgspec.convert(self._ask(sql.GROUPS[by], question), list[Group])
+
+    def total(self, question: Question) -> Group:
+        """Sums over everything that matches."""
+        return msgspec.convert(self._ask(sql.TOTAL, question)[0], Group)
+
+    def refusals(self, since: datetime | None = None) -> list[Refused]:
+        """Whom nobody could prove to be anybody, the most frequent first."""
+        return msgspec.convert(self._ask(sql.REFUSALS, Question(since=since)), list[Refused])
+
+    def health(self, since: datetime | None = None) -> Health:
+        """How complete the answers are; lines count whatever their time, being unreadable."""
+        [row] = self._ask(sql.HEALTH, Question(since=since))
+        files = audit_folder.files(self._folder)
+        return Health(files=len(files), bytes=audit_folder.size(self._folder), **row)
+
+    def _ask(
+        self, statement: str, question: Question, more: Mapping[str, object] | None = None
+    ) -> list[dict[str, Any]]:
+        for attempt in range(1, _ATTEMPTS_MAX + 1):
+            names = self._files(question.since)
+            values = {"files": names, **sql.parameters(question, statement), **(more or {})}
+            try:
+                answer = self._engine.execute(statement, values)
+                columns = [column[0] for column in answer.description]
+                return [
+                    dict(zip(columns, map(_aware, row), strict=True)) for row in answer.fetchall()
+                ]
+            except duckdb.IOException as error:
+                if attempt == _ATTEMPTS_MAX:
+                    raise AuditError(f"audit folder {self._folder}: {error}") from error
+            except duckdb.Error as error:
+                raise AuditError(f"audit folder {self._folder}: {error}") from error
+        raise AssertionError("the last attempt answers or raises")
+
+    def _files(self, since: datetime | None) -> list[str]:
+        """Files that may hold something newer than `since`, as patterns that match only them."""
+        paths = audit_folder.files(self._folder)
+        if since is not None:
+            paths = [path for path in paths if _changed(path) >= since.timestamp()]
+        return [sql.literal_path(str(path)) for path in paths] or [os.devnull]
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _aware(value: object) -> object:
+    """The engine's timestamps are UTC and do not say so."""
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value

@@ -1,0 +1,190 @@
+"""The audit's questions in SQL: constant text, made once, with named parameters for every value.
+
+Knows DuckDB's dialect and the fields of `core/record`; a test holds the two together.
+"""
+
+# ruff: noqa: S608 - statements are put together from constants of this file only, never from input
+
+import re
+from datetime import UTC
+from typing import Final
+
+from crewgate.audit.question import By, Question
+
+# The engine fetches and loads nothing by itself; JSON is built in.
+ENGINE: Final = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
+
+# Read as these types: a line that does not fit becomes a row of NULLs, never an error.
+COLUMNS: Final = {
+    "kind": "VARCHAR",
+    "time": "TIMESTAMP",
+    "request": "VARCHAR",
+    "crew": "VARCHAR",
+    "orchestrator": "VARCHAR",
+    "process": "VARCHAR",
+    "role": "VARCHAR",
+    "branch": "VARCHAR",
+    "ancestry": "VARCHAR[]",
+    "grant": "VARCHAR",
+    "subject": "VARCHAR",
+    "listener": "VARCHAR",
+    "peer": "VARCHAR",
+    "tool": "VARCHAR",
+    "method": "VARCHAR",
+    "verdict": "VARCHAR",
+    "outcome": "VARCHAR",
+    "reason": "VARCHAR",
+    "cause": "VARCHAR",
+    "would": "VARCHAR",
+    "level": "VARCHAR",
+    "cost_micro": "BIGINT",
+    "remaining_micro": "BIGINT",
+    "quota_micro": "BIGINT",
+    "status": "BIGINT",
+    "bytes_in": "BIGINT",
+    "bytes_out": "BIGINT",
+    "duration_us": "BIGINT",
+    "event": "VARCHAR",
+    "count": "BIGINT",
+    "first": "TIMESTAMP",
+    "last": "TIMESTAMP",
+}
+
+_TYPES = ", ".join(f"\"{name}\": '{kind}'" for name, kind in COLUMNS.items())
+_LINES = f"""
+    lines AS (
+        SELECT * FROM read_json(
+            $files, format = 'newline_delimited', ignore_errors = true, columns = {{{_TYPES}}}
+        )
+    )"""
+
+# A stream that is open has its opening record and no other with the same request.
+_ROWS = f"""
+    WITH {_LINES},
+    opened AS (SELECT request FROM lines WHERE kind = 'open'),
+    ended AS (
+        SELECT request FROM lines
+        WHERE kind IN ('call', 'burned') AND request IN (SELECT request FROM opened)
+    ),
+    matching AS (
+        SELECT
+            * EXCLUDE (verdict, outcome, reason, cost_micro),
+            CASE kind WHEN 'call' THEN verdict ELSE 'permit' END AS verdict,
+            CASE kind WHEN 'call' THEN outcome ELSE kind END AS outcome,
+            coalesce(reason, cause, '') AS reason,
+            CASE kind WHEN 'open' THEN 0 ELSE coalesce(cost_micro, 0) END AS cost_micro
+        FROM lines
+        WHERE
+            (kind IN ('call', 'burned')
+             OR (kind = 'open' AND request NOT IN (SELECT request FROM ended)))
+            AND ($branch IS NULL OR branch = $branch OR list_contains(ancestry, $branch))
+            AND ($crew IS NULL OR crew = $crew)
+            AND ($role IS NULL OR role = $role)
+            AND ($tool IS NULL OR tool = $tool)
+            AND ($prefix IS NULL OR starts_with(tool, $prefix))
+            AND (NOT $denied OR (kind = 'call' AND verdict = 'deny'))
+            AND (NOT $would_deny OR coalesce(would, '') <> '')
+            AND ($since IS NULL OR time >= $since)
+    )"""
+
+CALLS: Final = f"""{_ROWS}
+    SELECT
+        time, coalesce(request, '') AS request, coalesce(crew, '') AS crew,
+        coalesce(orchestrator, '') AS orchestrator, coalesce(process, '') AS process,
+        coalesce(role, '') AS role, coalesce(branch, '') AS branch,
+        coalesce(ancestry, []) AS ancestry, coalesce("grant", '') AS "grant",
+        coalesce(subject, '') AS subject, coalesce(listener, '') AS listener,
+        coalesce(peer, '') AS peer, coalesce(tool, '') AS tool, coalesce(method, '') AS method,
+        verdict, outcome, reason, coalesce(would, '') AS would, coalesce(level, '') AS level,
+        cost_micro, remaining_micro, quota_micro, coalesce(status, 0) AS status,
+        coalesce(bytes_in, 0) AS bytes_in, coalesce(bytes_out, 0) AS bytes_out, duration_us
+    FROM matching
+    WHERE time IS NOT NULL
+    ORDER BY time DESC, request DESC
+    LIMIT $limit
+"""
+
+_SUMS = """
+        count(*) FILTER (kind = 'call') AS calls,
+        count(*) FILTER (kind = 'call' AND verdict = 'permit') AS permitted,
+        count(*) FILTER (verdict = 'deny') AS denied,
+        count(*) FILTER (coalesce(would, '') <> '') AS would_deny,
+        count(*) FILTER (kind = 'open') AS open,
+        count(*) FILTER (kind = 'burned') AS burned,
+        coalesce(sum(cost_micro) FILTER (kind = 'call'), 0)::BIGINT AS cost_micro,
+        coalesce(sum(cost_micro) FILTER (kind = 'burned'), 0)::BIGINT AS burned_micro,
+        max(quota_micro) AS quota_micro, min(time) AS first, max(time) AS last
+"""
+
+
+def _same(expression: str) -> str:
+    """The value that all rows of a group share, or nothing."""
+    return f"CASE WHEN min({expression}) = max({expression}) THEN min({expression}) ELSE '' END"
+
+
+def _groups(by: By) -> str:
+    # Two crews may use one branch id; they are two branches.
+    of_one_crew = by in (By.BRANCH, By.CREW)
+    return f"""{_ROWS}
+    SELECT
+        coalesce({by.value}, '') AS key,
+        coalesce({"crew" if of_one_crew else _same("crew")}, '') AS crew,
+        coalesce({_same("role")}, '') AS role,
+        {"coalesce(max(ancestry[-1]), '')" if by is By.BRANCH else "''"} AS parent,
+        {_SUMS}
+    FROM matching
+    GROUP BY ALL
+    ORDER BY sum(matching.cost_micro) DESC, calls DESC, key
+"""
+
+
+GROUPS: Final = {by: _groups(by) for by in By}
+
+TOTAL: Final = f"""{_ROWS}
+    SELECT '' AS key, '' AS crew, '' AS role, '' AS parent, {_SUMS} FROM matching
+"""
+
+REFUSALS: Final = f"""
+    WITH {_LINES}
+    SELECT
+        listener, reason, peer, sum("count")::BIGINT AS "count",
+        min("first") AS "first", max("last") AS "last"
+    FROM lines
+    WHERE kind = 'refusals' AND ($since IS NULL OR "last" >= $since)
+    GROUP BY ALL
+    ORDER BY "count" DESC, listener, reason, peer
+"""
+
+HEALTH: Final = f"""
+    WITH {_LINES}
+    SELECT
+        coalesce(sum("count") FILTER (
+            kind = 'event' AND event = 'audit-recovered' AND ($since IS NULL OR time >= $since)
+        ), 0)::BIGINT AS lost_records,
+        count(*) FILTER (kind IS NULL) AS unreadable_lines
+    FROM lines
+"""
+
+
+def parameters(question: Question, statement: str) -> dict[str, object]:
+    """The values that a statement asks for; DuckDB refuses those that it does not name."""
+    since = question.since
+    values = {
+        "branch": question.branch,
+        "crew": question.crew,
+        "role": question.role,
+        "tool": None if question.tool_prefix else question.tool,
+        "prefix": question.tool_prefix,
+        "denied": question.denied,
+        "would_deny": question.would_deny,
+        "since": None if since is None else since.astimezone(UTC).replace(tzinfo=None),
+    }
+    return {name: value for name, value in values.items() if f"${name}" in statement}
+
+
+def literal_path(path: str) -> str:
+    """A path as a pattern that matches nothing else: `read_json` takes `*`, `?` and `[` as such."""
+    return re.sub(r"([*?\[])", r"[\1]", path)
