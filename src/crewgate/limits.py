@@ -76,6 +76,8 @@ link_tree_rows_max = 64  # rows of one page: 9 texts of 128 characters each stay
 link_draws_max = 1024  # draws in flight of one attachment; more than calls waiting in one worker
 link_push_frames_max = 256  # unread pushes; whoever reads less looks at the table's generations
 link_path_bytes_max = 107  # sun_path of unix(7) is 108 bytes with its NUL
+link_backlog = 128  # connections not yet accepted; every process of a machine comes at once
+link_connections_max = table_attachments_max + 64  # a door: all guests and some questions
 link_seconds_max = 5.0  # one question on a unix socket; what takes longer is not going to come
 
 # The audit's files (rotation: see the configuration file above).
@@ -130,6 +132,7 @@ journal_slack_lines = 4096  # about 1 MiB before a rewriting pays
 development_root_days = 3650  # nobody rotates a development root
 development_issuing_days = 1825
 development_server_days = 397  # the longest that browsers accepted from a public CA
+certificate_warning_days = 14  # two working weeks to renew it
 certificate_backdate_seconds = 300  # a virtual machine's clock after a pause
 
 # Tools' servers (upstream/).

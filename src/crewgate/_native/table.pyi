@@ -6,6 +6,8 @@ named with their unit, amounts are micro-credits.
 
 from typing import NamedTuple
 
+from crewgate.errors import TableError
+
 class Geometry(NamedTuple):
     """Capacities, each a power of two; reservations a multiple of 64."""
 
@@ -38,6 +40,9 @@ class Branch(NamedTuple):
     refused: tuple[int, int, int, int] | None  # (need, level, used, quota) while it holds
     hour: tuple[int, int]  # (hour since the epoch, charged in it); crews only
     day: tuple[int, int]
+
+class StaleTableError(TableError):
+    """The file is a table of another version or kernel boot, or torn: replace it."""
 
 class Table:
     """A mapping. `Table.attach(fd)` maps as a worker or embedder."""

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -35,6 +36,13 @@ class Door(enum.Enum):
         return 0o660 if self is Door.GROUP else 0o600
 
 
+class HasOptions(Protocol):
+    """A socket, of the standard library or of an event loop."""
+
+    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes:
+        """As in the standard library."""
+
+
 class Peer(msgspec.Struct, frozen=True):
     """The process that connected, as the kernel knew it then (SO_PEERCRED, SO_PEERGROUPS)."""
 
@@ -43,7 +51,7 @@ class Peer(msgspec.Struct, frozen=True):
     groups: frozenset[int]
 
 
-def peer_of(connection: socket.socket) -> Peer:
+def peer_of(connection: HasOptions) -> Peer:
     """Who is on the other side; of a listening process, who called listen()."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     pid, uid, gid = _UCRED.unpack(raw)

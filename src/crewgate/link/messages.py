@@ -85,7 +85,7 @@ class Attached(msgspec.Struct, frozen=True, tag="attached"):
 class Drawn(msgspec.Struct, frozen=True, tag="drawn"):
     """How a draw ended; the table already says so when this arrives.
 
-    granted: `amount` is available. exhausted: the account `level` (branch UUID or crew name) has
+    granted: the credit is available. exhausted: the account `level` (branch UUID or crew name) has
     `used` of `quota`. contended: the credit is held by calls in flight; try again. full, share: no
     room for another branch, in the table or in the crew's share. closed: the branch is dead.
     mismatch: it was seen before under another path.
@@ -93,7 +93,6 @@ class Drawn(msgspec.Struct, frozen=True, tag="drawn"):
 
     id: Id
     status: DrawStatus
-    amount: int = 0
     level: str = ""
     used: int = 0
     quota: int = 0

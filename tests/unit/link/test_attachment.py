@@ -77,7 +77,7 @@ def test_a_draw_waits_for_its_own_answer(
         ask = agent.next_draw()
         revoked = pack(Revoked(id=9, keys=[KEY]))
         other = pack(Drawn(id=ask.id + 1, status="full"))
-        mine = pack(Drawn(id=ask.id, status="granted", amount=5))
+        mine = pack(Drawn(id=ask.id, status="exhausted", used=5))
         agent.end.sendall(revoked + other + mine)
 
     thread = threading.Thread(target=answer)
@@ -85,7 +85,7 @@ def test_a_draw_waits_for_its_own_answer(
     drawn = attachment.draw(grant, 5, seconds=5)
     thread.join()
     assert drawn is not None
-    assert (drawn.status, drawn.amount) == ("granted", 5)
+    assert (drawn.status, drawn.used) == ("exhausted", 5)
     assert attachment.poll() == [Reload(generation=2), Revoked(id=9, keys=[KEY])]
     assert attachment.poll() == []
 
@@ -99,14 +99,14 @@ def test_many_threads_share_the_connection(
     def draw(need: int) -> None:
         drawn = attachment.draw(grant, need, seconds=5)
         assert drawn is not None
-        got[need] = drawn.amount
+        got[need] = drawn.used
 
     threads = [threading.Thread(target=draw, args=(need,)) for need in range(1, 9)]
     for thread in threads:
         thread.start()
     asks = [agent.next_draw() for _ in threads]
     for ask in reversed(asks):
-        agent.end.sendall(pack(Drawn(id=ask.id, status="granted", amount=ask.need * 10)))
+        agent.end.sendall(pack(Drawn(id=ask.id, status="exhausted", used=ask.need * 10)))
     for thread in threads:
         thread.join()
     assert got == {need: need * 10 for need in range(1, 9)}

@@ -1,0 +1,7 @@
+"""`python -m crewgate.agent`."""
+
+import sys
+
+from crewgate.agent.main import main
+
+sys.exit(main())

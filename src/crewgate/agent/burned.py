@@ -1,0 +1,71 @@
+"""Records of the reservations that the agent ended, with all that is known of whose they were."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Literal
+
+from crewgate import limits
+from crewgate._native.owner import Burned
+from crewgate.agent.registry import Registry
+from crewgate.core import record
+from crewgate.core.ids import Kind, table_key
+from crewgate.core.policy import Policy
+
+# States of a slot whose owner died (`Burned.state`).
+_CLAIMED, _INTENT, _SETTLING = 1, 2, 4
+Cause = Literal["owner-died", "deadline"]
+
+
+class Attribution:
+    """Turns what the table ended into audit records.
+
+    A slot holds the number of a tool under the policy of its time, so the names of the last few
+    policies are kept.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._tools: deque[tuple[int, tuple[str, ...]]] = deque(maxlen=limits.policies_kept)
+
+    def load(self, policy: Policy, now_ns: int) -> None:
+        """Calls that begin from now on (wall clock) number their tools like this."""
+        self._tools.appendleft((now_ns, tuple(tool.name for tool in policy.tools)))
+
+    def records(self, burned: Iterable[Burned], cause: Cause, now_ns: int) -> list[record.Burned]:
+        """One record for each reservation that had, or may have, taken credit."""
+        return [self._record(each, cause, now_ns) for each in burned if each.state != _CLAIMED]
+
+    def _record(self, burned: Burned, cause: Cause, now_ns: int) -> record.Burned:
+        entry = self._registry.get(burned.branch_key)
+        grant = ""
+        # The registry knows the newest grant only; an older one is named by its key alone.
+        if entry and table_key(Kind.GRANT, entry.crew, entry.grant.encode()) == burned.grant:
+            grant = entry.grant
+        return record.Burned(
+            crew=entry.crew if entry else "",
+            orchestrator=entry.orchestrator if entry else "",
+            process=entry.process if entry else "",
+            role=entry.role if entry else "",
+            branch=entry.branch if entry else "",
+            ancestry=self._registry.ancestry(entry) if entry else (),
+            grant=grant,
+            subject=entry.subject if entry else "",
+            time=record.when(now_ns),
+            started=record.when(burned.started_ns),
+            request=record.request_text(burned.request),
+            tool=self._tool(burned),
+            cost_micro=burned.cost if burned.state == _SETTLING else burned.amount,
+            cause=cause,
+            branch_key=burned.branch_key.hex(),
+            grant_key=burned.grant.hex(),
+            owner=burned.owner,
+            intent=burned.state == _INTENT,
+        )
+
+    def _tool(self, burned: Burned) -> str:
+        for since, names in self._tools:
+            if since <= burned.started_ns:
+                return names[burned.tool] if burned.tool < len(names) else ""
+        # It began before this agent did; the oldest policy known is the likeliest.
+        names = self._tools[-1][1] if self._tools else ()
+        return names[burned.tool] if burned.tool < len(names) else ""

@@ -1,0 +1,110 @@
+"""The group's door: a process attaches, draws, and hears of revocations and reloads.
+
+One connection is one guest; when it ends, however it ends, what the guest held is burned.
+"""
+
+import array
+import socket
+
+import trio
+
+from crewgate import limits
+from crewgate.agent.conversation import Conversation, EndedError
+from crewgate.agent.guests import Guest
+from crewgate.agent.machine import Machine
+from crewgate.errors import LinkError, TableFullError
+from crewgate.link.messages import (
+    VERSION,
+    Accepting,
+    Attach,
+    Attached,
+    Cut,
+    Draw,
+    Failed,
+    GroupAsks,
+    group_asks,
+    pack,
+)
+
+
+async def converse(machine: Machine, stream: trio.SocketStream) -> None:
+    """Serve one connection until it ends; LinkError if it breaks the protocol."""
+    talk = Conversation(stream, group_asks)
+    ask: GroupAsks | None = None
+    with trio.move_on_after(limits.link_seconds_max):
+        ask = await talk.next()
+    if ask is None:
+        return
+    why = _objection(ask)
+    if why or not isinstance(ask, Attach):
+        await talk.say(Failed(id=0, message=why))
+        return
+    try:
+        guest, attached = machine.enter(ask)
+    except TableFullError as error:
+        await talk.say(Failed(id=0, message=f"{error}: end some embedders"))
+        return
+    try:
+        await _hand_over(stream, attached, machine.table.fd)
+        await _serve(machine, talk, guest)
+    finally:
+        machine.leave(guest)
+
+
+def _objection(ask: GroupAsks) -> str:
+    if not isinstance(ask, Attach):
+        return "attach first"
+    if ask.version != VERSION:
+        return (
+            f"this process speaks version {ask.version} of the link and the agent {VERSION}: "
+            "restart whichever runs an older Crewgate"
+        )
+    return ""
+
+
+async def _hand_over(stream: trio.SocketStream, attached: Attached, table: int) -> None:
+    """The answer, with the table's descriptor beside it (unix(7), SCM_RIGHTS)."""
+    body = pack(attached)
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [table]))
+    try:
+        sent = await stream.socket.sendmsg([body], [rights])
+    except OSError as error:
+        raise EndedError("the other side has ended") from error
+    if sent != len(body):
+        raise LinkError("the other side takes no answer")
+
+
+async def _serve(machine: Machine, talk: Conversation[GroupAsks], guest: Guest) -> None:
+    failed: list[LinkError] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_tell, talk, guest, nursery.cancel_scope)
+        try:
+            while (ask := await talk.next()) is not None:
+                _hear(machine, guest, ask)
+        except LinkError as error:
+            # Carried out of the nursery by hand, so that it arrives as itself, not in a group.
+            failed.append(error)
+        nursery.cancel_scope.cancel()
+    if failed:
+        raise failed[0]
+
+
+def _hear(machine: Machine, guest: Guest, ask: GroupAsks) -> None:
+    if isinstance(ask, Draw):
+        machine.draw(guest, ask)
+    elif isinstance(ask, Cut):
+        machine.cuts.answer(guest, ask)
+    elif isinstance(ask, Accepting):
+        guest.accepting = ask.accepting
+        guest.policy_generation = ask.policy_generation
+    else:
+        raise LinkError("attached already")
+
+
+async def _tell(talk: Conversation[GroupAsks], guest: Guest, scope: trio.CancelScope) -> None:
+    """Send what is queued, until the guest is gone; a guest that does not read waits here alone."""
+    try:
+        async for message in guest.outbox:
+            await talk.say(message)
+    except LinkError:
+        scope.cancel()

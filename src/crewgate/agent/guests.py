@@ -1,0 +1,104 @@
+"""Who is attached: one guest a connection, with a bounded queue of what it is to be told.
+
+Plain state; sends nothing itself. A guest that does not read (stopped, or only ever drawing) loses
+messages, never its place in the table: every message only says sooner what the table says too.
+"""
+
+import math
+from collections.abc import Iterator
+
+import trio
+
+from crewgate import limits
+from crewgate._native.owner import Burned, OwnedTable
+from crewgate.link.messages import Attach, Drawn, Failed, Reload, Revoked
+
+Told = Drawn | Failed | Reload | Revoked
+
+
+class Guest:
+    """One attached process. `number` is its name in the table for as long as it is connected."""
+
+    def __init__(self, number: int, nonce: int, ask: Attach) -> None:
+        self.number = number
+        self.nonce = nonce
+        self.worker = ask.worker
+        self.answers_cuts = ask.answers_cuts
+        self.accepting = False
+        self.policy_generation = 0
+        self.draws = 0  # in flight
+        self.gone = False
+        # Answers to draws are bounded by the draws in flight, pushes by their own bound.
+        room = limits.link_push_frames_max + limits.link_draws_max
+        self._send, self.outbox = trio.open_memory_channel[Told](room)
+
+    def __repr__(self) -> str:
+        who = "embedder" if self.worker < 0 else f"worker {self.worker}"
+        return f"<Guest {self.number} {who} draws={self.draws}>"
+
+    def tell(self, message: Told) -> bool:
+        """Queue a message; False if the guest does not read."""
+        try:
+            self._send.send_nowait(message)
+        except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+            return False
+        return True
+
+    def leave(self) -> None:
+        """Nothing more is to be told."""
+        self.gone = True
+        self._send.close()
+        self.outbox.close()
+
+
+class Guests:
+    """All guests of one table, and the numbers whose owners have not come back yet."""
+
+    def __init__(self, table: OwnedTable) -> None:
+        self._table = table
+        self._guests: dict[int, Guest] = {}
+        # After a restart the processes of the last agent are alive, but not connected.
+        self._inherited = set(table.attachments())
+        self._wait_until_ns = math.inf
+
+    def __repr__(self) -> str:
+        return f"<Guests {len(self._guests)} inherited={len(self._inherited)}>"
+
+    def __len__(self) -> int:
+        return len(self._guests)
+
+    def __iter__(self) -> Iterator[Guest]:
+        return iter(list(self._guests.values()))
+
+    def wait_for_inherited(self, until_boot_ns: int) -> None:
+        """Those of the last agent may come back until then."""
+        self._wait_until_ns = until_boot_ns
+
+    def enter(self, ask: Attach) -> Guest:
+        """A place for a process, if possible the one that it had; TableFullError."""
+        back = ask.life == self._table.life and ask.previous in self._inherited
+        if back and self._table.resume_attachment(ask.previous, ask.nonce):
+            self._inherited.discard(ask.previous)
+            number, nonce = ask.previous, ask.nonce
+        else:
+            number, nonce = self._table.take_attachment()
+        guest = self._guests[number] = Guest(number, nonce, ask)
+        return guest
+
+    def leave(self, guest: Guest) -> list[Burned]:
+        """Its connection has ended: what it still held is burned."""
+        guest.leave()
+        del self._guests[guest.number]
+        return self._table.drop_attachment(guest.number)
+
+    def drop_inherited(self, now_boot_ns: int) -> list[Burned]:
+        """Once the wait is over: burn what those held who did not come back."""
+        if now_boot_ns < self._wait_until_ns:
+            return []
+        gone, self._inherited = self._inherited, set()
+        return [burned for number in gone for burned in self._table.drop_attachment(number)]
+
+    def worker(self, index: int) -> Guest | None:
+        """The gateway worker of this index; the newest, if an old one has not ended yet."""
+        found = [guest for guest in self._guests.values() if guest.worker == index]
+        return found[-1] if found else None

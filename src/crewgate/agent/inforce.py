@@ -1,0 +1,145 @@
+"""The configuration in force: loaded whole or not at all, watched, and numbered by generations.
+
+Decides whether what stands in the files now may replace what is in force. Tells nobody.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+
+from crewgate import limits
+from crewgate.config import Config, load
+from crewgate.core.policy import Policy
+from crewgate.errors import ConfigurationError
+from crewgate.verifier.policy import load_policy
+from crewgate.verifier.watch import Watch, key_files
+
+
+class Stamp(msgspec.Struct, frozen=True):
+    """What a generation number stands for: the table that it was told to, and the content."""
+
+    life: str
+    generation: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration with its policy, as one look at the files found them."""
+
+    config: Config
+    policy: Policy
+    watch: Watch
+
+    @property
+    def digest(self) -> str:
+        """Names the content, whatever its generation."""
+        policy = msgspec.structs.replace(self.policy, generation=0)
+        content = msgspec.json.encode((self.config, policy), enc_hook=str)
+        return blake2b(content, digest_size=16).hexdigest()
+
+
+class InForce:
+    """The newest good configuration; `error` says why the files' present content is not it."""
+
+    config: Config
+    policy: Policy
+    error: str
+
+    def __init__(self, path: Path) -> None:
+        """Load for the first time; ConfigurationError."""
+        self._adopt(look_at(path), 0)
+
+    def __repr__(self) -> str:
+        return f"<InForce {self.config.path} generation={self.policy.generation}>"
+
+    def number(self, life: str, generation: int) -> None:
+        """Continue from `generation`, the last one that the table of this life was told.
+
+        A restarted agent that finds the same content keeps the number, so that no worker has to
+        load anything; otherwise it takes the next.
+        """
+        same = self._read_stamp() == Stamp(life, generation, self._loaded.digest)
+        self._adopt(self._loaded, generation if same else generation + 1)
+        self.stamp(life)
+
+    def changed(self) -> bool:
+        """Some file differs from the last look."""
+        return bool(self._loaded.watch.changed())
+
+    def look(self) -> Loaded:
+        """What the files hold now; ConfigurationError. Blocks: to be called in a thread."""
+        found = look_at(self.config.path)
+        for name, new, old in (
+            ("state", found.config.state, self.config.state),
+            ("[table]", found.config.table, self.config.table),
+        ):
+            if new != old:
+                raise ConfigurationError(
+                    f"{self.config.path}: {name} cannot change while serving; end `crewgate serve` "
+                    "and start it again"
+                )
+        return found
+
+    def replace(self, loaded: Loaded) -> None:
+        """Put a good look in force, under the next generation."""
+        self._adopt(loaded, self.policy.generation + 1)
+
+    def refuse(self, error: ConfigurationError, say: Callable[[str], None]) -> None:
+        """What the files hold now is bad: said once, the old one stays."""
+        if str(error) != self.error:
+            say(f"the configuration in force stays: {error}")
+        self.error = str(error)
+
+    def stamp(self, life: str) -> None:
+        """Remember for a restarted agent what the generation stands for."""
+        stamp = Stamp(life, self.policy.generation, self._loaded.digest)
+        beside = self._stamp_path.with_name(self._stamp_path.name + ".new")
+        beside.write_bytes(msgspec.json.encode(stamp))
+        beside.replace(self._stamp_path)
+
+    @property
+    def _stamp_path(self) -> Path:
+        return self.config.state / "generation"
+
+    def _read_stamp(self) -> Stamp | None:
+        try:
+            return msgspec.json.decode(self._stamp_path.read_bytes(), type=Stamp)
+        except (OSError, msgspec.DecodeError, ValueError):
+            return None
+
+    def _adopt(self, loaded: Loaded, generation: int) -> None:
+        self._loaded = loaded
+        self.config = loaded.config
+        self.policy = msgspec.structs.replace(loaded.policy, generation=generation)
+        self.error = ""
+
+
+def look_at(path: Path) -> Loaded:
+    """The content of `path` and of what it names; ConfigurationError.
+
+    The watch is made before the files are read, so that no later change escapes it.
+    """
+    for _ in range(limits.configuration_looks_max):
+        first = Watch((path,))
+        config = load(path)
+        watch = Watch(watched(config))
+        policy = load_policy(config, 0)
+        if not first.changed():
+            return Loaded(config, policy, watch)
+    raise ConfigurationError(f"{path}: changes while it is being read")
+
+
+def watched(config: Config) -> Iterator[Path]:
+    """Every file whose content a worker has loaded under one generation."""
+    yield config.path
+    yield from key_files(config)
+    for listener in config.listeners:
+        yield listener.certificate
+        yield listener.key
+    for upstream in config.upstreams:
+        if upstream.credential is not None and upstream.credential.file is not None:
+            yield upstream.credential.file

@@ -1,0 +1,177 @@
+"""All that one machine's agent holds, wired together, and what may be done to it.
+
+Every method is one plain step: it changes state and returns or queues what is to be said, so no
+change ever straddles an await. Reads the clocks for everyone else here; knows no sockets.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from crewgate import limits
+from crewgate._native.owner import Burned, OwnedTable
+from crewgate.agent import registry as registry_
+from crewgate.agent import revocations as revocations_
+from crewgate.agent.burned import Attribution, Cause
+from crewgate.agent.cuts import Cuts, Pending
+from crewgate.agent.draws import Draws
+from crewgate.agent.guests import Guest, Guests
+from crewgate.agent.inforce import InForce, Loaded
+from crewgate.agent.journal import Journal
+from crewgate.agent.registry import Registry
+from crewgate.agent.revocations import Clocks, Done, Revocations
+from crewgate.core.accounts import MemoryLedger
+from crewgate.core.record import Record
+from crewgate.link.messages import Attach, Attached, Draw, Reload, Revoked
+from crewgate.verifier.leasing import Lessor
+
+Say = Callable[[str], None]
+Sink = Callable[[Iterable[Record]], None]
+
+
+class Clock:
+    """The two real clocks; a virtual one in tests."""
+
+    def wall_ns(self) -> int:
+        """Nanoseconds since the epoch."""
+        return time.time_ns()
+
+    def boot_ns(self) -> int:
+        """CLOCK_BOOTTIME: counts on while the machine sleeps, and nobody sets it."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def monotonic_ns(self) -> int:
+        """CLOCK_MONOTONIC: what cuts are timed by."""
+        return time.monotonic_ns()
+
+    def read(self) -> Clocks:
+        """Both, as they are passed on."""
+        return Clocks(wall=self.wall_ns() // 10**9, boot_ns=self.boot_ns())
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A revocation that is entered and on its way to `attachments` guests."""
+
+    done: Done
+    number: int
+    pending: Pending
+    attachments: int
+
+
+class Machine:
+    """The agent's state: table, ledger, registry, revocations, guests, policy."""
+
+    def __init__(
+        self, inforce: InForce, table: OwnedTable, *, say: Say, sink: Sink, clock: Clock
+    ) -> None:
+        self.inforce = inforce
+        self.table = table
+        self.say = say
+        self.clock = clock
+        self._sink = sink
+        config = inforce.config
+        inforce.number(table.life.hex(), table.policy_generation)
+        # Bound to the table's life: a new table knows none of its branches.
+        self.registry_journal = Journal(
+            config.state / f"registry-{table.life.hex()[:16]}", registry_.Entry, say
+        )
+        self.registry = Registry(self.registry_journal, table.geometry.branches)
+        self.revocations_journal = Journal(config.state / "revocations", revocations_.Entry, say)
+        self.revocations = Revocations(table, self.revocations_journal, self.registry)
+        self.lessor = Lessor(table, MemoryLedger(), inforce.policy, os.uname().nodename)
+        self.attribution = Attribution(self.registry)
+        self.draws = Draws(table, self.lessor, self.registry, config.limits.credit_wait_seconds_max)
+        self.guests = Guests(table)
+        self.cuts = Cuts()
+        self.steady = True
+        self.ending = False
+
+    def __repr__(self) -> str:
+        return f"<Machine {self.table!r} {self.guests!r} {self.registry!r}>"
+
+    def restore(self) -> None:
+        """Take up what the last agent left: registry, leases, revocations. OSError, TableError."""
+        clocks = self.clock.read()
+        self._drop_old_registries()
+        self.registry.restore(self.registry_journal.read())
+        self.registry_journal.rewrite(self.registry)
+        self.lessor.rebuild(clocks.wall)
+        missing = self.revocations.restore(self.revocations_journal.read(), clocks)
+        if missing:
+            self.say(f"{missing} revocations found no room: raise [table] revocations")
+        self.attribution.load(self.inforce.policy, self.clock.wall_ns())
+        self.guests.wait_for_inherited(clocks.boot_ns + round(limits.inherited_seconds * 1e9))
+        self.table.set_policy_generation(self.inforce.policy.generation)
+
+    def enter(self, ask: Attach) -> tuple[Guest, Attached]:
+        """A guest attaches; TableFullError."""
+        guest = self.guests.enter(ask)
+        return guest, Attached(
+            number=guest.number,
+            nonce=guest.nonce,
+            life=self.table.life,
+            policy_generation=self.inforce.policy.generation,
+        )
+
+    def leave(self, guest: Guest) -> None:
+        """A guest's connection has ended.
+
+        When it is we who end, guests keep their numbers and come back to the next agent.
+        """
+        if self.ending:
+            return
+        self.cuts.left(guest)
+        self.burn(self.guests.leave(guest), "owner-died")
+
+    def draw(self, guest: Guest, ask: Draw) -> None:
+        """A guest wants credit; LinkError for what no honest guest says."""
+        self.draws.ask(guest, ask, self.clock.read())
+
+    def burn(self, burned: list[Burned], cause: Cause) -> None:
+        """Write down what was ended."""
+        if burned:
+            self._sink(self.attribution.records(burned, cause, self.clock.wall_ns()))
+
+    def revoke(self, branch: str, crew: str) -> Told:
+        """End a branch and all below it, here and now; RefusedError.
+
+        The table binds every process when this returns; what follows is to hear when they cut.
+        """
+        clocks = self.clock.read()
+        done = self.revocations.revoke(branch, crew, self.inforce.policy.crews, clocks)
+        waited_for = {guest.number for guest in self.guests if guest.answers_cuts}
+        number, pending = self.cuts.begin(waited_for)
+        told = Revoked(id=number, keys=[done.key])
+        for guest in self.guests:
+            guest.tell(told)
+        # After the push: giving credit back may take a while, and nobody can draw any more.
+        self.lessor.close(done.branch_key)
+        return Told(done=done, number=number, pending=pending, attachments=len(self.guests))
+
+    def reload(self, loaded: Loaded) -> None:
+        """Put a new configuration in force, for everybody."""
+        self.inforce.replace(loaded)
+        self.inforce.stamp(self.table.life.hex())
+        policy = self.inforce.policy
+        self.lessor.load(policy)
+        self.attribution.load(policy, self.clock.wall_ns())
+        self.table.set_policy_generation(policy.generation)
+        for guest in self.guests:
+            guest.tell(Reload(generation=policy.generation))
+
+    def record(self, records: Iterable[Record]) -> None:
+        """Write something else down."""
+        self._sink(records)
+
+    def is_fresh(self) -> bool:
+        """Processes may admit at this moment."""
+        return not self.table.retired and self.table.fresh_until > self.clock.boot_ns()
+
+    def _drop_old_registries(self) -> None:
+        """Registries of tables that are gone name nobody any more."""
+        keep = f"registry-{self.table.life.hex()[:16]}"
+        for path in self.inforce.config.state.glob("registry-*"):
+            if path.name != keep:
+                path.unlink(missing_ok=True)

@@ -1,0 +1,118 @@
+"""The agent as a process: opens everything in order, serves until told to end, leaves the table.
+
+`python -m crewgate.agent -c FILE`. Exit status 0 after SIGTERM or SIGINT, 2 with one line when it
+cannot start.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import trio
+
+from crewgate.agent import ticks
+from crewgate.agent.clock import ClockWatch
+from crewgate.agent.doors import Doorkeeper
+from crewgate.agent.inforce import InForce
+from crewgate.agent.machine import Clock, Machine
+from crewgate.agent.opening import open_table
+from crewgate.agent.reloading import reload_now
+from crewgate.audit.writer import Rotation, Writer
+from crewgate.core.record import Event, Record, when
+from crewgate.errors import ConfigurationError, CrewgateError
+from crewgate.link.doors import Door
+
+
+class Voice:
+    """Says things of the agent itself: on standard error, and in the audit once that is open."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.audit: Writer | None = None
+
+    def __call__(self, text: str) -> None:
+        """One sentence."""
+        # A closed standard error is no reason to end.
+        try:
+            sys.stderr.write(f"crewgate agent: {text}\n")
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            pass
+        self.write([Event(time=when(self._clock.wall_ns()), event="agent", detail=text)])
+
+    def write(self, records: Iterable[Record]) -> None:
+        """Records for the audit."""
+        if self.audit is not None:
+            self.audit.write_many(records)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the agent; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m crewgate.agent", description=__doc__)
+    parser.add_argument("-c", dest="file", type=Path, required=True, help="crewgate.toml")
+    parser.add_argument(
+        "--ready",
+        type=int,
+        default=-1,
+        help="descriptor that is written to once the doors are open",
+    )
+    asked = parser.parse_args(arguments)
+    try:
+        run(asked.file, asked.ready)
+    except (CrewgateError, OSError) as error:
+        sys.stderr.write(f"crewgate agent: {error}\n")
+        return 2
+    return 0
+
+
+def run(file: Path, ready: int) -> None:
+    """Open table, audit and doors, and serve; ConfigurationError, TableError, LinkError."""
+    clock = Clock()
+    voice = Voice(clock)
+    inforce = InForce(file)
+    table, new = open_table(inforce.config, voice)
+    try:
+        audit = inforce.config.audit
+        rotation = Rotation(bytes_max=audit.rotate_bytes, seconds_max=audit.rotate_seconds)
+        voice.audit = Writer(audit.folder, "agent", rotation)
+        machine = Machine(inforce, table, say=voice, sink=voice.write, clock=clock)
+        machine.restore()
+        voice(f"serving {'a new table' if new else 'the table that stood there'}: {table!r}")
+        trio.run(_serve, machine, voice.audit, ready)
+        voice("ended; the table stays for the next one")
+    finally:
+        if voice.audit is not None:
+            voice.audit.close()
+        table.close()
+
+
+async def _serve(machine: Machine, audit: Writer, ready: int) -> None:
+    keepers = [Doorkeeper(machine, door) for door in Door]
+    watch = ClockWatch(machine.clock.wall_ns(), machine.clock.boot_ns())
+    ticks.vouch(machine, watch)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ticks.vouch_for_ever, machine, watch)
+        nursery.start_soon(ticks.retry_draws, machine)
+        nursery.start_soon(ticks.tidy_for_ever, machine, audit.tick)
+        for keeper in keepers:
+            nursery.start_soon(keeper.serve)
+        if ready >= 0:
+            os.write(ready, b"ready")
+            os.close(ready)
+        await _until_told_to_end(machine)
+        machine.ending = True
+        nursery.cancel_scope.cancel()
+
+
+async def _until_told_to_end(machine: Machine) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for number in signals:
+            if number != signal.SIGHUP:
+                return
+            try:
+                await reload_now(machine)
+            except ConfigurationError:  # it has been said, and the old one stays
+                continue

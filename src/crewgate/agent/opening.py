@@ -1,0 +1,66 @@
+"""Gets the agent its table: the one that stands in the state folder, or a new one, and says which.
+
+Only a new table starts afresh; a table of this boot, version and geometry goes on.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from crewgate import limits
+from crewgate._native.owner import OwnedTable
+from crewgate._native.table import Geometry, StaleTableError
+from crewgate.config import Config
+from crewgate.errors import TableError
+
+Say = Callable[[str], None]
+
+
+def state_folder(path: Path) -> None:
+    """Make the folder; its group may pass through to the group's door, not look around.
+
+    TableError where that cannot be.
+    """
+    try:
+        path.mkdir(mode=0o710, parents=True, exist_ok=True)
+    except OSError as error:
+        raise TableError(
+            f"state folder {path}: {error.strerror}; name another as `state`"
+        ) from error
+
+
+def geometry_of(config: Config) -> Geometry:
+    """The capacities that the configuration asks for."""
+    table = config.table
+    return Geometry(
+        branches=table.branches,
+        revocations=table.revocations,
+        reservations=table.reservations,
+        attachments=limits.table_attachments_max,
+    )
+
+
+def open_table(config: Config, say: Say) -> tuple[OwnedTable, bool]:
+    """The table, locked as the one agent, and whether it is new. TableError."""
+    state_folder(config.state)
+    path, geometry = config.state / "table", geometry_of(config)
+    why = _usable(path, geometry)
+    if isinstance(why, OwnedTable):
+        return why, False
+    say(f"{path}: {why}: a new table, and budgets start afresh")
+    return OwnedTable.create(str(path), geometry), True
+
+
+def _usable(path: Path, geometry: Geometry) -> OwnedTable | str:
+    """The table in the file, or why it cannot be gone on with."""
+    try:
+        table = OwnedTable.open(str(path))
+    except FileNotFoundError:
+        return "there was none"
+    except StaleTableError as error:
+        return str(error).removeprefix(f"{path}: ")
+    if table.geometry == geometry and not table.retired:
+        return table
+    why = "it was retired" if table.retired else "[table] has changed"
+    table.retire()  # whoever still maps it must not go on with it
+    table.close()
+    return why

@@ -1,0 +1,107 @@
+"""The owner's door: revoke, tree, status, reload, each answered in turn.
+
+Decides nothing: asks the machine and puts its answers into messages.
+"""
+
+import trio
+
+from crewgate import limits
+from crewgate.agent import status
+from crewgate.agent.conversation import Conversation
+from crewgate.agent.machine import Machine, Told
+from crewgate.agent.reloading import reload_now
+from crewgate.core import record
+from crewgate.errors import ConfigurationError, LinkError, RefusedError
+from crewgate.link.messages import (
+    AskReload,
+    AskStatus,
+    AskTree,
+    Failed,
+    OwnerAsks,
+    Receipt,
+    Reloaded,
+    Revoke,
+    owner_asks,
+)
+
+
+async def converse(machine: Machine, stream: trio.SocketStream) -> None:
+    """Serve one connection until it ends; LinkError if it breaks the protocol."""
+    talk = Conversation(stream, owner_asks)
+    while (ask := await talk.next()) is not None:
+        try:
+            await _answer(machine, talk, ask)
+        except (RefusedError, ConfigurationError) as error:
+            await talk.say(Failed(id=ask.id, message=str(error)[: limits.link_note_chars_max]))
+
+
+async def _answer(machine: Machine, talk: Conversation[OwnerAsks], ask: OwnerAsks) -> None:
+    if isinstance(ask, Revoke):
+        await talk.say(await revoke(machine, ask, read_ns=machine.clock.monotonic_ns()))
+    elif isinstance(ask, AskStatus):
+        await talk.say(status.status(machine, ask.id))
+    elif isinstance(ask, AskReload):
+        before = machine.inforce.policy.generation
+        await reload_now(machine)
+        after = machine.inforce.policy.generation
+        await talk.say(Reloaded(id=ask.id, generation=after, changed=after != before))
+    elif isinstance(ask, AskTree):
+        found = await trio.to_thread.run_sync(status.tree, machine)
+        for page in status.pages(found, ask.id):
+            await talk.say(page)
+    else:
+        raise LinkError("not a question of this door")
+
+
+async def revoke(machine: Machine, ask: Revoke, read_ns: int) -> Receipt:
+    """Enter the revocation, hear for a bounded time who has cut what, and write it all down."""
+    told = machine.revoke(ask.branch, ask.crew)
+    try:
+        async with trio.open_nursery() as nursery:
+            # The disk may take longer than the last cut; both are waited for at once.
+            nursery.start_soon(trio.to_thread.run_sync, machine.revocations.sync)
+            with trio.move_on_after(limits.revocation_answer_seconds_max):
+                await told.pending.wait()
+    finally:
+        machine.cuts.end(told.number)
+    receipt = _receipt(ask, told, read_ns)
+    machine.record([_record(machine, receipt, told)])
+    return receipt
+
+
+def _receipt(ask: Revoke, told: Told, read_ns: int) -> Receipt:
+    pending, done = told.pending, told.done
+    return Receipt(
+        id=ask.id,
+        branch=done.branch,
+        crew=done.crew,
+        read_ns=read_ns,
+        last_cut_ns=pending.last_cut_ns,
+        cut_ms=max(0, pending.last_cut_ns - read_ns) / 1e6 if pending.last_cut_ns else 0.0,
+        streams_cut=pending.count,
+        attachments=told.attachments,
+        missing=len(pending.waiting),
+        coarsened=done.coarsened,
+    )
+
+
+def _record(machine: Machine, receipt: Receipt, told: Told) -> record.Revocation:
+    entry = machine.registry.get(told.done.branch_key)
+    answered = not told.pending.waiting
+    return record.Revocation(
+        crew=receipt.crew,
+        orchestrator=entry.orchestrator if entry else "",
+        process=entry.process if entry else "",
+        role=entry.role if entry else "",
+        branch=receipt.branch,
+        ancestry=machine.registry.ancestry(entry) if entry else (),
+        grant=entry.grant if entry else "",
+        subject=entry.subject if entry else "",
+        time=record.when(machine.clock.wall_ns()),
+        target="crew" if receipt.coarsened else "branch",
+        id=receipt.crew if receipt.coarsened else receipt.branch,
+        by="owner",
+        cut_us=round(receipt.cut_ms * 1000) if answered else None,
+        cuts=receipt.streams_cut,
+        workers=receipt.attachments - receipt.missing,
+    )

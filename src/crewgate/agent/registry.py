@@ -1,0 +1,128 @@
+"""Who each branch is: crew, orchestrator, role, process, parent, newest grant and its credits.
+
+Learns from grants that were verified; knows nothing of credit spent or of revocations, which are
+in the table. Bounded like the table, and kept in a journal, so that a restarted agent still knows
+whom a reservation belonged to.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from crewgate.agent.journal import Journal
+from crewgate.core.grant import Grant
+from crewgate.core.ids import branch_key
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One branch. Of an ancestor that never called, only its place and quota are known."""
+
+    crew: str
+    branch: str
+    parent: str = ""
+    orchestrator: str = ""
+    role: str = ""
+    process: str = ""
+    grant: str = ""  # jti of the newest grant
+    subject: str = ""
+    quota: int = 0
+    iat: int = 0
+    exp: int = 0
+    forgotten: bool = False  # the last line of a branch that the table has reclaimed
+
+
+class Registry:
+    """The branches of this machine's table by their keys; at most `entries_max`."""
+
+    def __init__(self, journal: Journal[Entry], entries_max: int) -> None:
+        self._journal = journal
+        self._entries_max = entries_max
+        self._entries: dict[bytes, Entry] = {}
+
+    def __repr__(self) -> str:
+        return f"<Registry branches={len(self._entries)}>"
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+    def restore(self, entries: Iterable[Entry]) -> None:
+        """Begin with what a journal held, oldest first."""
+        for entry in entries:
+            try:
+                key = branch_key(entry.crew, entry.branch)
+            except ValueError:  # a damaged line
+                continue
+            if entry.forgotten:
+                self._entries.pop(key, None)
+            elif key in self._entries or len(self._entries) < self._entries_max:
+                self._entries[key] = entry
+
+    def get(self, key: bytes) -> Entry | None:
+        """The branch of this key, if it was ever seen here."""
+        return self._entries.get(key)
+
+    def snapshot(self) -> dict[bytes, Entry]:
+        """A copy for another thread."""
+        return dict(self._entries)
+
+    def ancestry(self, entry: Entry) -> tuple[str, ...]:
+        """UUIDs above `entry`, root first, as far as they are known."""
+        above: list[str] = []
+        while entry.parent and entry.parent not in above:
+            above.append(entry.parent)
+            parent = self._entries.get(branch_key(entry.crew, entry.parent))
+            if parent is None:
+                break
+            entry = parent
+        return tuple(reversed(above))
+
+    def learn(self, grant: Grant) -> None:
+        """Remember the branch of a verified grant, and the ancestors that it names."""
+        parent = ""
+        for key, element in zip(grant.path_keys, grant.claims.branch_path, strict=True):
+            if key not in self._entries:
+                self._put(
+                    key,
+                    Entry(
+                        crew=grant.crew,
+                        branch=element.id,
+                        parent=parent,
+                        quota=element.credit_quota,
+                    ),
+                )
+            parent = element.id
+        known = self._entries.get(grant.branch_key)
+        # At equal iat the lower quota governs, like in the ledger (design/token.md).
+        if known is None or (known.iat, -known.quota) < (grant.claims.iat, -grant.quota):
+            self._put(grant.branch_key, _entry(grant, parent))
+
+    def forget(self, key: bytes) -> None:
+        """The table has reclaimed this branch."""
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._journal.append(msgspec.structs.replace(entry, forgotten=True))
+
+    def _put(self, key: bytes, entry: Entry) -> None:
+        if key in self._entries or len(self._entries) < self._entries_max:
+            self._entries[key] = entry
+            self._journal.append(entry)
+
+
+def _entry(grant: Grant, parent: str) -> Entry:
+    claims = grant.claims
+    return Entry(
+        crew=grant.crew,
+        branch=grant.branch,
+        parent=parent,
+        orchestrator=claims.client_id,
+        role=claims.agent_role,
+        process=claims.process_id,
+        grant=claims.jti,
+        subject=claims.sub,
+        quota=grant.quota,
+        iat=claims.iat,
+        exp=claims.exp,
+    )

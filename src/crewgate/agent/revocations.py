@@ -1,0 +1,170 @@
+"""Revocation on this machine: whose branch is meant, which key is entered, and for how long.
+
+Enters keys into the table, where every process sees them at once, and into a journal, from which a
+new table (another kernel boot) gets them again. Tells nobody: who must cut open calls is the
+doors' business. There is no way back: a revocation only ever expires.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from crewgate import limits
+from crewgate._native.owner import OwnedTable
+from crewgate.agent.journal import Journal
+from crewgate.agent.registry import Registry
+from crewgate.core.ids import branch_key, crew_key, uuid_bytes
+from crewgate.core.policy import Crew
+from crewgate.errors import RefusedError, TableFullError
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One revocation: tokens with `key` issued up to `before` are dead until `expires`."""
+
+    crew: str
+    branch: str
+    key: str  # hexadecimal
+    before: int
+    expires: int
+
+
+class Done(msgspec.Struct, frozen=True):
+    """What was entered. `coarsened`: `key` is the crew's, because its share is used up."""
+
+    branch: str
+    crew: str
+    branch_key: bytes
+    key: bytes
+    coarsened: bool
+
+
+class Clocks(msgspec.Struct, frozen=True, gc=False):
+    """One reading of the wall clock (seconds) and of CLOCK_BOOTTIME (nanoseconds)."""
+
+    wall: int
+    boot_ns: int
+
+
+class Revocations:
+    """What this machine has revoked, within each crew's share of the table."""
+
+    def __init__(self, table: OwnedTable, journal: Journal[Entry], registry: Registry) -> None:
+        self._table = table
+        self._journal = journal
+        self._registry = registry
+        self._entries: dict[str, Entry] = {}
+
+    def __repr__(self) -> str:
+        return f"<Revocations entries={len(self._entries)}>"
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+    def restore(self, entries: Iterable[Entry], clocks: Clocks) -> int:
+        """Enter again what a journal held; returns how many the table had no room for.
+
+        The wall clock may be wrong at start, so an entry counts as expired only when it is so by
+        more than a clock is trusted to be wrong.
+        """
+        missing = 0
+        for entry in entries:
+            life = entry.expires + limits.clock_distrust_seconds - clocks.wall
+            if life <= 0:
+                continue
+            try:
+                self._enter(entry, life, clocks)
+            except TableFullError:
+                missing += 1
+        self._journal.rewrite(self._entries.values())
+        return missing
+
+    def whose(self, branch: str, crew: str, crews: Sequence[Crew]) -> str:
+        """The crew whose `branch` is meant; RefusedError if that is not plain."""
+        names = [each.name for each in crews]
+        if crew:
+            if crew not in names:
+                raise RefusedError(f"no crew {crew!r}; configured are: {', '.join(names)}")
+            return crew
+        seen = [name for name in names if self._registry.get(branch_key(name, branch))]
+        if not seen:
+            raise RefusedError(
+                f"no branch {branch} was seen on this machine; to revoke it unseen, "
+                f"say whose it is: --crew {'|'.join(names)}"
+            )
+        if len(seen) > 1:
+            raise RefusedError(
+                f"several crews have a branch {branch}; say which: --crew {'|'.join(seen)}"
+            )
+        return seen[0]
+
+    def revoke(self, branch: str, crew: str, crews: Sequence[Crew], clocks: Clocks) -> Done:
+        """End `branch` (UUID text) and all below it; RefusedError if it is not plain whose it is.
+
+        Over the crew's share, all its tokens issued before now are dead instead.
+        """
+        try:
+            uuid_bytes(branch)
+        except ValueError as error:
+            raise RefusedError(f"not a branch id: {error}") from error
+        crew = self.whose(branch, crew, crews)
+        key = branch_key(crew, branch)
+        coarsened = not self._has_room(key, crew, crews)
+        entry = Entry(
+            crew=crew,
+            branch=branch,
+            key=(crew_key(crew) if coarsened else key).hex(),
+            # A token may be dated up to the leeway ahead, so it counts as issued before now.
+            before=clocks.wall + limits.leeway_seconds if coarsened else limits.time_seconds_max,
+            expires=clocks.wall + limits.revocation_seconds,
+        )
+        try:
+            self._enter(entry, limits.revocation_seconds, clocks)
+        except TableFullError as error:
+            raise RefusedError(
+                f"{error}: remove the crew's key from its JWKS, which ends all its tokens, "
+                "and raise [table] revocations"
+            ) from error
+        self._journal.append(entry)
+        return Done(
+            branch=branch,
+            crew=crew,
+            branch_key=key,
+            key=bytes.fromhex(entry.key),
+            coarsened=coarsened,
+        )
+
+    def sync(self) -> None:
+        """Wait until the disk has what was entered; to be called in a thread."""
+        self._journal.sync()
+
+    def tidy(self, clocks: Clocks) -> None:
+        """Drop what has long expired."""
+        for key, entry in list(self._entries.items()):
+            if entry.expires + limits.clock_distrust_seconds < clocks.wall:
+                del self._entries[key]
+
+    def _has_room(self, key: bytes, crew: str, crews: Sequence[Crew]) -> bool:
+        """Within the crew's share, and leaving a place for every crew's coarse entry."""
+        if key.hex() in self._entries:
+            return True
+        capacity = self._table.geometry.revocations
+        most = next(each.live_revocations_max for each in crews if each.name == crew)
+        # Half at most: one crew must not take the places of all others (design/table.md).
+        if self._table.revocations_of(crew_key(crew)) >= min(most, capacity // 2):
+            return False
+        used = sum(self._table.revocations_of(crew_key(each.name)) for each in crews)
+        return used + len(crews) < capacity
+
+    def _enter(self, entry: Entry, life: int, clocks: Clocks) -> None:
+        self._table.revoke(
+            bytes.fromhex(entry.key),
+            crew_key(entry.crew),
+            entry.before,
+            life,
+            clocks.wall,
+            clocks.boot_ns,
+        )
+        self._entries[entry.key] = entry

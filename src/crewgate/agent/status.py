@@ -1,0 +1,75 @@
+"""Whether this machine is ready, and if not, what it waits for; and the auth graph in pages."""
+
+import os
+from collections.abc import Iterator
+
+from crewgate import limits
+from crewgate.agent.machine import Machine
+from crewgate.agent.tree import rows
+from crewgate.link.messages import Status, TreePage, TreeRow, WorkerStatus
+
+
+def status(machine: Machine, number: int) -> Status:
+    """The answer to question `number`: ready = fresh, and all workers accept under our policy."""
+    policy = machine.inforce.policy.generation
+    workers = [_worker(machine, index) for index in range(machine.inforce.config.workers)]
+    fresh = machine.is_fresh()
+    waiting_for = [why for each in workers if (why := _waiting(each, policy))]
+    if not fresh:
+        waiting_for.insert(0, "a steady clock" if not machine.steady else "a fresh table")
+    return Status(
+        id=number,
+        ready=not waiting_for,
+        waiting_for=waiting_for,
+        pid=os.getpid(),
+        life=machine.table.life.hex(),
+        fresh=fresh,
+        policy_generation=policy,
+        revocation_generation=machine.table.revocation_generation,
+        workers=workers,
+        embedders=sum(guest.worker < 0 for guest in machine.guests),
+        counts=machine.table.counts(),
+        configuration_error=machine.inforce.error[: limits.link_note_chars_max],
+    )
+
+
+def _worker(machine: Machine, index: int) -> WorkerStatus:
+    guest = machine.guests.worker(index)
+    return WorkerStatus(
+        index=index,
+        attached=guest is not None,
+        accepting=guest is not None and guest.accepting,
+        policy_generation=guest.policy_generation if guest else 0,
+    )
+
+
+def _waiting(worker: WorkerStatus, policy: int) -> str:
+    if not worker.attached:
+        return f"worker {worker.index} to attach"
+    if not worker.accepting:
+        return f"worker {worker.index} to accept"
+    if worker.policy_generation != policy:
+        return f"worker {worker.index} to load configuration {policy}"
+    return ""
+
+
+def tree(machine: Machine) -> list[TreeRow]:
+    """The auth graph. A second's work for a full table: to be called in a thread."""
+    table = machine.table
+    size = limits.tree_scan_records
+    records = (
+        record
+        for first in range(0, table.geometry.branches, size)
+        for record in table.scan(first, min(size, table.geometry.branches - first))
+    )
+    now = machine.clock.wall_ns() // 10**9
+    entries = machine.registry.snapshot()
+    return rows(records, entries, machine.inforce.policy.crews, table.is_revoked, now)
+
+
+def pages(found: list[TreeRow], number: int) -> Iterator[TreePage]:
+    """The answer to question `number`, at least one page."""
+    size = limits.link_tree_rows_max
+    last = max(0, len(found) - 1) // size * size
+    for first in range(0, last + 1, size):
+        yield TreePage(id=number, rows=found[first : first + size], last=first == last)

@@ -1,0 +1,91 @@
+"""What the agent does by the clock: vouch, burn what is overdue, give back, forget, look at files.
+
+Each task is one `while`; the steps are plain functions of a machine, so that a test needs no time.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import msgspec
+import trio
+
+from crewgate import limits
+from crewgate.agent.clock import ClockWatch
+from crewgate.agent.journal import Journal
+from crewgate.agent.machine import Machine
+from crewgate.agent.reloading import reload_if_changed
+
+R = TypeVar("R", bound=msgspec.Struct)
+_AHEAD_NS = round(limits.fresh_seconds * 1e9)
+
+
+def vouch(machine: Machine, watch: ClockWatch) -> None:
+    """Let everybody admit for the next seconds, unless the wall clock cannot be believed."""
+    boot = machine.clock.boot_ns()
+    steady = watch.is_steady(machine.clock.wall_ns(), boot)
+    if steady != machine.steady:
+        machine.say(
+            "the clock is steady again: admitting"
+            if steady
+            else f"the clock jumped by {watch.step_seconds:+.1f} s: admitting nothing until it is "
+            f"back, or steady for {limits.clock_settle_seconds:.0f} s"
+        )
+    machine.steady = steady
+    machine.table.vouch(boot + _AHEAD_NS if steady else 0)
+
+
+def burn(machine: Machine) -> None:
+    """End what is past its deadline, and what those held who did not come back."""
+    boot = machine.clock.boot_ns()
+    machine.burn(machine.table.burn_overdue(boot), "deadline")
+    machine.burn(machine.guests.drop_inherited(boot), "owner-died")
+
+
+def tidy(machine: Machine) -> None:
+    """Give idle credit back; forget what has expired, if the clock can be believed."""
+    clocks = machine.clock.read()
+    machine.lessor.give_back_idle(clocks.wall, clocks.boot_ns)
+    if not machine.steady:
+        return
+    for gone in machine.lessor.reclaim(clocks.wall, clocks.boot_ns, limits.reclaim_records_max):
+        machine.registry.forget(gone.key)
+    machine.revocations.tidy(clocks)
+
+
+async def vouch_for_ever(machine: Machine, watch: ClockWatch) -> None:
+    """Four times a second; the table outlives a missed tick by seconds."""
+    while True:
+        vouch(machine, watch)
+        burn(machine)
+        await trio.sleep(limits.fresh_interval_seconds)
+
+
+async def retry_draws(machine: Machine) -> None:
+    """Try contended draws again while there are any."""
+    while True:
+        await machine.draws.wait()
+        machine.draws.retry(machine.clock.read())
+        await trio.sleep(limits.draw_look_seconds)
+
+
+async def tidy_for_ever(machine: Machine, audit_tick: Callable[[], None]) -> None:
+    """Once a second, everything that is in no hurry."""
+    while True:
+        await trio.sleep(1)
+        tidy(machine)
+        audit_tick()
+        await reload_if_changed(machine)
+        await rewrite_if_due(machine.registry_journal, len(machine.registry), machine.registry)
+        revocations = machine.revocations
+        await rewrite_if_due(machine.revocations_journal, len(revocations), revocations)
+
+
+async def rewrite_if_due(journal: Journal[R], count: int, live: Iterable[R]) -> None:
+    """Rewrite a journal in a thread, while lines go on being appended to the old file."""
+    if not journal.is_due(count):
+        return
+    journal.begin()
+    try:
+        journal.finish(await trio.to_thread.run_sync(journal.write, list(live)))
+    except OSError:
+        journal.abandon()

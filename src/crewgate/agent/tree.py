@@ -1,0 +1,184 @@
+"""The auth graph: who is on this machine, what each branch spent and what it may still spend.
+
+Pure: joins copies of the table's records with what the registry knows. Amounts come from the
+records alone, so that the tree shows what the gate judges by.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from crewgate._native.table import Branch
+from crewgate.agent.registry import Entry
+from crewgate.core.ids import Kind, crew_key, table_key
+from crewgate.core.ledger import WINDOW_SECONDS_DAY, WINDOW_SECONDS_HOUR
+from crewgate.core.policy import Crew
+from crewgate.link.messages import BranchState, TreeRow
+
+IsRevoked = Callable[[bytes, int], bool]
+
+
+@dataclass(slots=True)
+class Node:
+    """One record with the sums of itself and all below it."""
+
+    record: Branch
+    spent: int = 0
+    reserved: int = 0
+    burned: int = 0
+    idle: int = 0
+    children: list[int] = field(default_factory=list)
+
+    @property
+    def consumed(self) -> int:
+        """What cannot come back to the account any more, unless a call in flight is released."""
+        return self.spent + self.reserved + self.burned
+
+
+def rows(
+    records: Iterable[Branch],
+    entries: Mapping[bytes, Entry],
+    crews: Iterable[Crew],
+    is_revoked: IsRevoked,
+    now: int,
+) -> list[TreeRow]:
+    """Crew by crew, each branch after its parent; `now` is the wall clock in seconds."""
+    nodes = {record.number: Node(record) for record in records}
+    roots = _sum(nodes)
+    known = {crew_key(crew.name): crew for crew in crews}
+    graph = _Graph(nodes, entries, is_revoked, now)
+    tops = sorted(roots, key=lambda number: _name(nodes[number], known))
+    return [row for number in tops for row in graph.crew(number, known)]
+
+
+def _name(node: Node, crews: Mapping[bytes, Crew]) -> str:
+    crew = crews.get(node.record.key)
+    return crew.name if crew else node.record.key.hex()
+
+
+def _sum(nodes: dict[int, Node]) -> list[int]:
+    """Add every record to itself and what stands above it; returns the topmost."""
+    roots = []
+    for number, node in nodes.items():
+        record = node.record
+        for level in (number, *record.parents):
+            above = nodes.get(level)
+            if above is None:
+                continue
+            above.spent += record.settled + record.retired
+            above.reserved += record.reserved
+            above.burned += record.burned
+            above.idle += record.available
+        if record.parents and record.parents[-1] in nodes:
+            nodes[record.parents[-1]].children.append(number)
+        else:
+            roots.append(number)
+    return roots
+
+
+class _Graph:
+    """A walk over the nodes that carries down what holds for a whole path."""
+
+    def __init__(
+        self,
+        nodes: dict[int, Node],
+        entries: Mapping[bytes, Entry],
+        is_revoked: IsRevoked,
+        now: int,
+    ) -> None:
+        self._nodes = nodes
+        self._entries = entries
+        self._is_revoked = is_revoked
+        self._now = now
+
+    def crew(self, number: int, crews: Mapping[bytes, Crew]) -> list[TreeRow]:
+        node = self._nodes[number]
+        crew = crews.get(node.record.key)
+        left = _allowance(node, crew, self._now) if crew else None
+        state: BranchState = "closed" if node.record.closed else "live"
+        if left is not None and left <= 0:
+            state = "exhausted"
+        top = TreeRow(
+            crew=_name(node, crews),
+            branch="",
+            state=state,
+            spent=node.spent,
+            reserved=node.reserved,
+            burned=node.burned,
+            left=-1 if left is None else max(0, left),
+        )
+        found = [top]
+        # Depth first without recursion: the tree is at most limits.depth_max deep, but wide.
+        waiting = [(child, top, left) for child in reversed(node.children)]
+        while waiting:
+            child, above, remaining = waiting.pop()
+            row = self._branch(child, above, remaining)
+            found.append(row)
+            waiting += [(below, row, row.left) for below in reversed(self._nodes[child].children)]
+        return found
+
+    def _branch(self, number: int, above: TreeRow, remaining: int | None) -> TreeRow:
+        node = self._nodes[number]
+        record = node.record
+        entry = self._entries.get(record.key)
+        if entry is None:  # the table knows it and the registry lost it: show that it is there
+            entry = Entry(crew=above.crew, branch=record.key.hex(), parent=above.branch)
+        left = max(0, record.quota - node.consumed)
+        left = left if remaining is None else min(left, remaining)
+        return TreeRow(
+            crew=entry.crew,
+            branch=entry.branch,
+            state=self._state(record, entry, above, left),
+            parent=entry.parent,
+            orchestrator=entry.orchestrator,
+            role=entry.role,
+            process=entry.process,
+            grant=entry.grant,
+            quota=record.quota,
+            spent=node.spent,
+            reserved=node.reserved,
+            burned=node.burned,
+            left=left,
+        )
+
+    def _state(self, record: Branch, entry: Entry, above: TreeRow, left: int) -> BranchState:
+        if above.state == "revoked" or self._revoked(record.key, entry):
+            return "revoked"
+        if record.closed or (above.branch and above.state == "closed"):
+            return "closed"
+        if left == 0 or record.refused is not None:
+            return "exhausted"
+        if 0 < entry.exp < self._now:
+            return "expired"
+        return "live"
+
+    def _revoked(self, key: bytes, entry: Entry) -> bool:
+        """Anything that the entry names is revoked for tokens of its newest grant's age."""
+        crew = entry.crew
+        if self._is_revoked(key, entry.iat) or self._is_revoked(crew_key(crew), entry.iat):
+            return True
+        named = (
+            (Kind.GRANT, entry.grant),
+            (Kind.PROCESS, entry.process),
+            (Kind.ORCHESTRATOR, entry.orchestrator),
+        )
+        return any(
+            name and self._is_revoked(table_key(kind, crew, name.encode()), entry.iat)
+            for kind, name in named
+        )
+
+
+def _allowance(node: Node, crew: Crew, now: int) -> int | None:
+    """What the crew may still spend in this hour and day; None without such a ceiling.
+
+    Idle leases count as charged in the record; they can still be spent.
+    """
+    record, unbounded = node.record, Crew(name="", issuer="")
+    left = []
+    for (number, charged), seconds, most, none in (
+        (record.hour, WINDOW_SECONDS_HOUR, crew.hourly_max, unbounded.hourly_max),
+        (record.day, WINDOW_SECONDS_DAY, crew.daily_max, unbounded.daily_max),
+    ):
+        if most != none:
+            used = charged if number == now // seconds else 0
+            left.append(most - max(0, used - node.idle))
+    return min(left) if left else None
