@@ -1,0 +1,77 @@
+"""`crewgate audit`: who called what, under which grant, at what cost.
+
+Needs no running gateway: the answer comes from the audit files that the configuration names.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from crewgate import limits
+from crewgate.cli.options import config_option, json_option
+
+_BY = ["branch", "crew", "role", "tool"]
+
+
+@click.command("audit")
+@config_option
+@click.option("--branch", metavar="UUID", help="This branch and all that it spawned.")
+@click.option("--crew", metavar="NAME", help="Calls of this crew.")
+@click.option("--role", metavar="NAME", help="Calls of agents with this role.")
+@click.option("--tool", metavar="TOOL", help="Calls of this tool; 'search.*' for all below.")
+@click.option("--denied", is_flag=True, help="Refused calls only.")
+@click.option("--would-deny", is_flag=True, help="Calls that only observe mode let through.")
+@click.option("--since", metavar="WHEN", help="30s, 10m, 2h, 1d ago, or 2026-11-24T12:00:00Z.")
+@click.option(
+    "--limit",
+    type=click.IntRange(0, limits.audit_rows_max),
+    default=limits.audit_rows_default,
+    show_default=True,
+    help="List so many of the newest calls.",
+)
+@click.option("--by", type=click.Choice(_BY), help="List sums by this instead of calls.")
+@json_option
+def command(
+    config_path: Path,
+    branch: str | None,
+    crew: str | None,
+    role: str | None,
+    tool: str | None,
+    since: str | None,
+    limit: int,
+    by: str | None,
+    *,
+    denied: bool,
+    would_deny: bool,
+    as_json: bool,
+) -> None:
+    """Ask who called what, under which grant, at what cost."""
+    from crewgate.audit.query import Audit
+    from crewgate.audit.question import By, Question, parse_since
+    from crewgate.cli import audit_answer
+    from crewgate.config.load import load
+
+    try:
+        question = Question(
+            branch=branch,
+            crew=crew,
+            role=role,
+            tool=tool,
+            denied=denied,
+            would_deny=would_deny,
+            since=None if since is None else parse_since(since, datetime.now(UTC)),
+            limit=limit,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    folder = load(config_path).audit.folder
+    audit = Audit(folder)
+    try:
+        answer = audit_answer.ask(audit, question, By(by) if by else None)
+    finally:
+        audit.close()
+    if as_json:
+        click.echo(audit_answer.to_json(answer))
+    else:
+        audit_answer.show(answer, folder)

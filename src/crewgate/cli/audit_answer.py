@@ -1,0 +1,182 @@
+"""The audit's answer as one document for a script or as tables for a person.
+
+Every text in it came from outside once; on a terminal each passes `printable`, and is never read
+as markup.
+"""
+
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from crewgate.audit.query import Audit, Group, Health, Refused, Row
+from crewgate.audit.question import By, Question
+from crewgate.core.credits import format_credits
+from crewgate.core.printable import printable
+
+_WIDTH = 240  # of a pipe or a file: no line is folded for a screen that is not there
+_MIB = 2**20
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Everything that one `crewgate audit` says; `calls` or `groups`, by what was asked."""
+
+    total: Group
+    health: Health
+    refusals: list[Refused]  # before a good signature; only where no thread was asked for
+    calls: list[Row] | None = None
+    groups: list[Group] | None = None
+    by: By | None = None
+
+
+def ask(audit: Audit, question: Question, by: By | None) -> Answer:
+    """Ask once for each part of the answer."""
+    anybody = question == Question(since=question.since, limit=question.limit)
+    return Answer(
+        total=audit.total(question),
+        health=audit.health(question.since),
+        refusals=audit.refusals(question.since) if anybody else [],
+        calls=None if by else audit.calls(question),
+        groups=audit.groups(question, by) if by else None,
+        by=by,
+    )
+
+
+def to_json(answer: Answer) -> str:
+    """One JSON document; ASCII only, so that it cannot drive a terminal either."""
+    import json
+
+    return json.dumps(msgspec.to_builtins(answer), indent=2)
+
+
+def show(answer: Answer, folder: Path) -> None:
+    """Tables on standard output."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH)
+    if answer.calls:
+        console.print(_calls(answer.calls))
+    if answer.groups and answer.by:
+        console.print(_groups(answer.groups, answer.by))
+    if answer.refusals:
+        console.print(_refusals(answer.refusals))
+    for line in _footer(answer, folder):
+        console.print(Text(line))
+
+
+def _table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in columns:
+        right = name in numbers
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    return table
+
+
+def _cells(*texts: str | Text) -> list[Text]:
+    return [text if isinstance(text, Text) else Text(printable(text)) for text in texts]
+
+
+def _calls(rows: list[Row]) -> Table:
+    table = _table(
+        "time (UTC)", "crew/role", "branch", "grant", "tool", "verdict", "ended", "cost", "left",
+        numbers=("cost", "left"),
+    )  # fmt: skip
+    for row in rows:
+        left = "" if row.remaining_micro is None else format_credits(row.remaining_micro)
+        table.add_row(
+            *_cells(
+                _time(row.time),
+                f"{row.crew}/{row.role}",
+                row.branch,
+                row.grant,
+                row.tool,
+                _verdict(row),
+                f"{row.outcome} {row.status or ''}".strip(),
+                format_credits(row.cost_micro),
+                left,
+            )
+        )
+    return table
+
+
+def _verdict(row: Row) -> Text:
+    if row.verdict == "deny":
+        return Text(printable(f"deny {row.reason}"), style="red")
+    if row.would:
+        return Text(printable(f"permit (would: {row.would})"), style="yellow")
+    return Text(printable(f"permit {row.reason}".strip()))
+
+
+def _groups(groups: list[Group], by: By) -> Table:
+    wanted = {By.BRANCH: ["branch", "crew/role", "parent"], By.ROLE: ["role", "crew"]}
+    heads = wanted.get(by, [by.value])
+    numbers = ("calls", "permitted", "denied", "would deny", "open", "cost", "burned", "of quota")
+    shown = numbers if by is By.BRANCH else numbers[:-1]
+    table = _table(*heads, *shown, numbers=numbers)
+    for group in groups:
+        table.add_row(*_cells(*_names(group, by), *_sums(group)[: len(shown)]))
+    return table
+
+
+def _names(group: Group, by: By) -> list[str]:
+    key = group.key or "(unknown)"
+    if by is By.BRANCH:
+        return [key, f"{group.crew}/{group.role}", group.parent]
+    return [key, group.crew] if by is By.ROLE else [key]
+
+
+def _sums(group: Group) -> list[str]:
+    return [
+        *map(str, (group.calls, group.permitted, group.denied, group.would_deny, group.open)),
+        format_credits(group.cost_micro),
+        format_credits(group.burned_micro),
+        "" if group.quota_micro is None else format_credits(group.quota_micro),
+    ]
+
+
+def _refusals(refusals: list[Refused]) -> Table:
+    table = _table(
+        "refused before a good signature", "listener", "from", "times", "first (UTC)", "last (UTC)",
+        numbers=("times",),
+    )  # fmt: skip
+    for one in refusals:
+        table.add_row(
+            *_cells(
+                one.reason,
+                one.listener,
+                "others" if one.peer == "*" else one.peer,
+                str(one.count),
+                _time(one.first),
+                _time(one.last),
+            )
+        )
+    return table
+
+
+def _time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def _footer(answer: Answer, folder: Path) -> list[str]:
+    total, health = answer.total, answer.health
+    listed = len(answer.calls or [])
+    more = total.calls + total.open + total.burned - listed
+    sums = (
+        f"{total.calls} calls: {total.permitted} permitted, {total.denied} denied; "
+        f"cost {format_credits(total.cost_micro)} credits, "
+        f"burned {format_credits(total.burned_micro)}; {total.open} streams open"
+    )
+    lines = [
+        sums,
+        f"{health.files} files, {health.bytes / _MIB:.1f} MiB in {printable(str(folder))}",
+    ]
+    if answer.calls is not None and more > 0:
+        lines.insert(1, f"{more} older ones are not listed; --limit lists more")
+    if health.lost_records:
+        lines.append(f"{health.lost_records} records were lost while the disk could not be written")
+    if health.unreadable_lines:
+        lines.append(f"{health.unreadable_lines} lines are cut or damaged and were skipped")
+    return lines

@@ -1,0 +1,131 @@
+"""`crewgate audit` answers from files, in a table that nothing can drive, or as one document."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from audit_records import CHILD, NOON, OTHER, ROOT, deny, permit
+from click.testing import CliRunner, Result
+
+from crewgate.audit.folder import create
+from crewgate.cli import main
+from crewgate.cli.init import write_all
+from crewgate.config.load import load
+from crewgate.core.line import encode
+from crewgate.core.record import Record, Refusals
+
+EVIL = "\x1b[2J[bold]\u202e\x9b31m"
+RECORDS: list[Record] = [
+    permit(1, ROOT, "lead", "publish.post", 10_000, remaining_micro=2_490_000),
+    permit(2, CHILD, "researcher", "search.web", 20_000),
+    deny(3, CHILD, "researcher", "publish.post", "tool-not-allowed"),
+    permit(4, OTHER, EVIL, "search.web", 0, would="credits-exhausted"),
+    Refusals(
+        time=NOON, listener="agents", reason="invalid-token", peer="*", count=7,
+        first=NOON, last=NOON,
+    ),
+]  # fmt: skip
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A configuration whose audit folder holds the records."""
+    path = write_all(tmp_path / "gate", 8443)
+    descriptor, _ = create(load(path).audit.folder, "worker-1", 1_800_000_000_000_000_000)
+    os.write(descriptor, b"".join(map(encode, RECORDS)) + b'{"kind":"ca')
+    os.close(descriptor)
+    return path
+
+
+def run(config: Path, *arguments: str) -> Result:
+    """The command as typed."""
+    return CliRunner().invoke(main, ["audit", "-c", str(config), *arguments])
+
+
+def test_the_table_says_who_what_which_grant_and_what_cost(config: Path) -> None:
+    """Each row carries the thread, its grant, the tool, the verdict and the credits."""
+    result = run(config)
+    assert result.exit_code == 0
+    [row] = [line for line in result.stdout.splitlines() if "deny" in line and CHILD in line]
+    assert row.split() == [
+        "2026-11-24",
+        "12:00:03.000",
+        "article/researcher",
+        CHILD,
+        "grant-researcher",
+        "publish.post",
+        "deny",
+        "tool-not-allowed",
+        "refused",
+        "0.00",
+    ]
+    assert "4 calls: 3 permitted, 1 denied; cost 0.03 credits" in result.stdout
+    assert "1 lines are cut or damaged" in result.stdout
+    assert "would: credits-exhausted" in result.stdout
+    assert "invalid-token" in result.stdout
+
+
+def test_nothing_in_a_record_drives_the_terminal(config: Path) -> None:
+    """ANSI, C1 and bidirectional text are shown as codes, and square brackets are no markup."""
+    for arguments in [(), ("--by", "role"), ("--by", "branch"), ("--json",)]:
+        result = run(config, *arguments)
+        assert not {"\x1b", "\x9b", "\u202e"} & set(result.stdout)
+        assert "[2J[bold]" in result.stdout
+
+
+def test_json_is_one_document_with_every_field(config: Path) -> None:
+    """A script finds rows, sums, strangers and what is missing in one object."""
+    result = run(config, "--json", "--branch", ROOT)
+    answer = json.loads(result.stdout)
+    assert [row["role"] for row in answer["calls"]] == ["lead", "researcher", "researcher"]
+    assert answer["calls"][0]["remaining_micro"] == 2_490_000
+    assert answer["total"]["cost_micro"] == 30_000
+    assert answer["health"]["unreadable_lines"] == 1
+    assert answer["refusals"] == []
+
+
+def test_sums_by_branch(config: Path) -> None:
+    """`--by` lists one line a group, the most expensive first."""
+    answer = json.loads(run(config, "--by", "branch", "--json").stdout)
+    assert [(group["key"], group["cost_micro"]) for group in answer["groups"]] == [
+        (CHILD, 20_000),
+        (ROOT, 10_000),
+        (OTHER, 0),
+    ]
+    table = run(config, "--by", "branch").stdout
+    [row] = [line for line in table.splitlines() if line.startswith(CHILD)]
+    assert row.split() == [
+        CHILD, "article/researcher", ROOT, "2", "1", "1", "0", "0", "0.02", "0.00", "2.50",
+    ]  # fmt: skip
+
+
+def test_a_limit_says_that_there_is_more(config: Path) -> None:
+    """Nobody takes the newest rows for all rows."""
+    assert "3 older ones are not listed" in run(config, "--limit", "1").stdout
+
+
+def test_before_the_first_call_the_answer_is_empty(tmp_path: Path) -> None:
+    """A fresh installation can be asked too."""
+    result = run(write_all(tmp_path / "gate", 8443))
+    assert result.exit_code == 0
+    assert "0 calls" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mend"),
+    [
+        (("--since", "yesterday"), "write 30s, 10m, 2h, 1d"),
+        (("--tool", "Search!"), "write search.web or 'search.*'"),
+        (("--by", "colour"), "branch"),
+        (("--limit", "-1"), "0<=x<="),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    config: Path, arguments: tuple[str, ...], mend: str
+) -> None:
+    """What was wrong and how to write it."""
+    result = run(config, *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert mend in result.stderr
+    assert result.stderr.count("\n") == 1
