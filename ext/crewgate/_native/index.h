@@ -53,13 +53,21 @@ static inline int cg_holds(const cg_index *x, uint64_t number, uint64_t low, uin
   return a == low && b == high && atomic_load_explicit(word, memory_order_relaxed) == life;
 }
 
-static inline uint64_t cg_span(const cg_index *x) { return 2 * x->records / CG_SHARDS; }
+/* Words of a shard: 64 shards, or fewer in a small table, whose shards would fill unevenly. */
+#define CG_SPAN_MIN 1024u
+static inline uint64_t cg_span(const cg_index *x) {
+  uint64_t words = 2 * x->records, span = words / CG_SHARDS;
+  return span >= CG_SPAN_MIN ? span : words < CG_SPAN_MIN ? words : CG_SPAN_MIN;
+}
+static inline uint64_t cg_shard(const cg_index *x, uint64_t hash) {
+  return hash & (2 * x->records / cg_span(x) - 1);
+}
 
 /* Position of the word for (key), or CG_NONE; `number` receives the record. */
 static inline int64_t cg_probe(const cg_index *x, uint64_t hash, uint64_t low, uint64_t high,
                                uint64_t *number) {
   uint64_t span = cg_span(x), mask = span - 1;
-  cg_word *shard = x->words + (hash & (CG_SHARDS - 1)) * span;
+  cg_word *shard = x->words + cg_shard(x, hash) * span;
   uint64_t home = (hash >> 6) & mask, tag = hash >> 32 << 32;
   for (uint64_t step = 0; step < span; step++) {
     uint64_t at = (home + step) & mask, word = cg_get(shard + at);
@@ -68,7 +76,7 @@ static inline int64_t cg_probe(const cg_index *x, uint64_t hash, uint64_t low, u
     if ((word >> 32 << 32) == tag && candidate < x->records &&
         cg_holds(x, candidate, low, high)) {
       *number = candidate;
-      return (int64_t)((hash & (CG_SHARDS - 1)) * span + at);
+      return (int64_t)(cg_shard(x, hash) * span + at);
     }
   }
   return CG_NONE;
@@ -79,7 +87,7 @@ static inline int64_t cg_probe(const cg_index *x, uint64_t hash, uint64_t low, u
 static inline int64_t cg_lookup(const cg_table *t, const cg_index *x, uint64_t low,
                                 uint64_t high) {
   uint64_t hash = cg_hash(t, low, high), number = 0;
-  cg_word *moves = x->moves + (hash & (CG_SHARDS - 1));
+  cg_word *moves = x->moves + cg_shard(x, hash);
   for (int again = 0; again < CG_LOOKUPS_MAX; again++) {
     uint64_t before = cg_get(moves);
     if (cg_probe(x, hash, low, high, &number) >= 0) return (int64_t)number;
@@ -107,7 +115,7 @@ static inline int cg_publish(const cg_table *t, const cg_index *x, uint64_t numb
   cg_word *record = cg_life(x, number);
   uint64_t hash = cg_hash(t, cg_get(record + 1), cg_get(record + 2));
   uint64_t span = cg_span(x), mask = span - 1;
-  cg_word *shard = x->words + (hash & (CG_SHARDS - 1)) * span;
+  cg_word *shard = x->words + cg_shard(x, hash) * span;
   for (uint64_t step = 0; step < span; step++) {
     cg_word *word = shard + (((hash >> 6) + step) & mask);
     if ((cg_get(word) & 0xffffffffu) == 0) {
@@ -123,7 +131,7 @@ static inline void cg_bury(const cg_table *t, const cg_index *x, uint64_t number
   cg_word *record = cg_life(x, number);
   uint64_t hash = cg_hash(t, cg_get(record + 1), cg_get(record + 2));
   uint64_t span = cg_span(x), mask = span - 1;
-  cg_word *shard = x->words + (hash & (CG_SHARDS - 1)) * span;
+  cg_word *shard = x->words + cg_shard(x, hash) * span;
   for (uint64_t step = 0; step < span; step++) {
     cg_word *word = shard + (((hash >> 6) + step) & mask);
     uint64_t value = cg_get(word);

@@ -31,7 +31,8 @@ static inline void cg_perform(cg_table *t) {
   uint64_t count = cg_get(&redo->armed);
   for (uint64_t i = 0; i < count && i < CG_REDO; i++) {
     uint64_t offset = cg_get(&redo->offset[i]);
-    if (offset < t->bytes) cg_put(cg_at(t, offset), cg_get(&redo->value[i]));
+    if (offset < t->bytes && offset >= sizeof(cg_header) && offset % sizeof(cg_word) == 0)
+      cg_put(cg_at(t, offset), cg_get(&redo->value[i]));
   }
   cg_put(&redo->armed, 0);
 }
@@ -48,7 +49,7 @@ static inline void cg_recover(cg_table *t) {
   cg_redo *redo = &t->header->redo;
   if (cg_get(&redo->armed) == 0) return;
   uint64_t guard = cg_get(&redo->guard), flag = cg_get(&redo->guard_flag);
-  if (guard && guard < t->bytes && (cg_get(cg_at(t, guard)) & flag)) {
+  if (guard && guard < t->bytes && guard % sizeof(cg_word) == 0 && (cg_get(cg_at(t, guard)) & flag)) {
     cg_put(&redo->armed, 0);
     return;
   }
@@ -202,7 +203,7 @@ static inline uint64_t cg_reindex(const cg_table *t, const cg_index *x) {
     uint64_t low = record ? cg_get(record + 1) : 0, high = record ? cg_get(record + 2) : 0;
     uint64_t hash = cg_hash(t, low, high);
     if (!record || CG_STATE(cg_get(record)) != CG_LIVE || word >> 32 != hash >> 32 ||
-        (hash & (CG_SHARDS - 1)) != at / span ||
+        cg_shard(x, hash) != at / span ||
         cg_probe(x, hash, low, high, &found) != (int64_t)at) {
       cg_increment(x->moves + at / span); /* a double: its move may not have been counted */
       cg_put(x->words + at, CG_TOMBSTONE);
@@ -218,8 +219,20 @@ static inline uint64_t cg_reindex(const cg_table *t, const cg_index *x) {
     lost += 1;
     cg_publish(t, x, number);
   }
-  for (uint64_t shard = 0; shard < CG_SHARDS; shard++) cg_compact(t, x, shard);
+  for (uint64_t shard = 0; shard < 2 * x->records / span; shard++) cg_compact(t, x, shard);
   return lost;
+}
+
+/* Records whose parents cannot be: the file was damaged, not left by a killed process. */
+static inline void cg_drop_damaged(cg_table *t) {
+  for (uint64_t number = 0; number < t->header->branches; number++) {
+    cg_branch *branch = &t->branch[number];
+    uint64_t count = cg_get(&branch->parent_count), bad = count > CG_PARENTS;
+    for (uint64_t i = 0; i < count && !bad; i++) bad = branch->parents[i] >= t->header->branches;
+    if (!bad) continue;
+    cg_put(&branch->parent_count, 0);
+    cg_put(&branch->life, cg_get(&branch->life) & ~7ull);
+  }
 }
 
 /* The agent's first act on a table that another agent left: everything is whole afterwards. Returns
@@ -227,6 +240,7 @@ static inline uint64_t cg_reindex(const cg_table *t, const cg_index *x) {
 static inline uint64_t cg_repair(cg_table *t) {
   cg_index branches = cg_branches(t), revocations = cg_revocations(t);
   cg_recover(t);
+  cg_drop_damaged(t);
   uint64_t lost = cg_reindex(t, &branches) + cg_reindex(t, &revocations);
   for (uint64_t number = 0; number < t->header->branches; number++) {
     cg_branch *branch = &t->branch[number];

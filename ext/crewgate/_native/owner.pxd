@@ -13,6 +13,7 @@ cdef extern from "owner.h" nogil:
     void cg_compact(const cg_table *t, const cg_index *x, uint64_t number)
     uint64_t cg_tombstones(const cg_index *x, uint64_t number)
     uint64_t cg_span(const cg_index *x)
+    uint64_t cg_shard(const cg_index *x, uint64_t hash)
     uint64_t cg_hash(const cg_table *t, uint64_t low, uint64_t high)
     void cg_increment(cg_word *word)
     void cg_open(cg_table *t, uint64_t number, const uint64_t *key, const uint64_t *path,

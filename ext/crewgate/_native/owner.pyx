@@ -442,7 +442,7 @@ cdef class OwnedTable(Table):
 
     cdef tidy(self, cg_index *index, uint64_t low, uint64_t high):
         """Compact the shard of a key that was buried, once a quarter of it is tombstones."""
-        cdef uint64_t shard = cg_hash(&self.t, low, high) & (CG_SHARDS - 1)
+        cdef uint64_t shard = cg_shard(index, cg_hash(&self.t, low, high))
         if cg_tombstones(index, shard) * 4 >= cg_span(index):
             cg_compact(&self.t, index, shard)
 

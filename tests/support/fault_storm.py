@@ -1,0 +1,295 @@
+"""Kills a process before every store of every transaction on the table; prints what came of it.
+
+Run with the fault-injection build (CREWGATE_FAULTS=1) first on the path:
+`python fault_storm.py FOLDER`. For each scenario a prepared table is copied, a child performs the
+operation with a SIGKILL before its n-th store, and the survivor opens and repairs the table and
+checks what must hold, for n = 1, 2, … until the child lives. Prints one JSON object:
+scenario → number of stores at which it was killed.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from crewgate._native import gate as native_gate
+from crewgate._native import owner
+from crewgate._native.gate import Gate, Permit
+from crewgate._native.owner import OwnedTable
+from crewgate._native.table import Geometry, Table
+from crewgate.core import ids
+
+from world import CREW, World
+
+GEOMETRY = Geometry(64, 64, 128, 4)
+WALL, BOOT = 1_000_000, 10**15
+NS = 10**9
+LIFE = 1000
+LATER = (WALL + LIFE + 1, BOOT + (LIFE + 1) * NS)
+OLD = [bytes([i]) * 16 for i in range(1, 20)]  # revocations that were acknowledged
+
+
+def keep(table: OwnedTable, wall: int, boot: int) -> None:
+    """The acknowledged revocations, for another LIFE from then on."""
+    for key in OLD:
+        table.revoke(key, ids.crew_key(CREW), 2**60, LIFE, wall, boot)
+
+
+class Scene:
+    """A table in a known state, and where its records are."""
+
+    def __init__(self, folder: Path, world: World) -> None:
+        self.path = str(folder / "table")
+        self.world = world
+        table = OwnedTable.create(self.path, GEOMETRY)
+        table.set_policy_generation(1)
+        table.vouch(2**62)
+        self.crew = table.open_branch(
+            ids.crew_key(CREW), (), bytes(16), 10**12, 0, 2**40, WALL, BOOT
+        )
+        grant = world.grant
+        parents = [self.crew]
+        for at, key in enumerate(grant.path_keys):
+            digest = ids.path_digest(grant.path_keys[:at])
+            parents.append(
+                table.open_branch(
+                    key, tuple(parents), digest, 10**9, 0, WALL + LIFE, WALL, BOOT
+                )
+            )
+        self.parents = tuple(parents)
+        self.branch = table.open_branch(
+            grant.branch_key, self.parents, grant.path_digest, grant.quota,
+            grant.claims.iat, WALL + LIFE, WALL, BOOT,
+        )
+        table.begin_draw(self.branch, 1)
+        table.grant(self.branch, 1000, (7, 1000), (1, 1000))
+        keep(table, WALL, BOOT)
+        number, _ = table.take_attachment()
+        assert number == 0
+        table.close()
+        shutil.copy(self.path, f"{self.path}.clean")
+
+    def reset(self) -> None:
+        shutil.copy(f"{self.path}.clean", self.path)
+
+    def gate(self, *, holds: bool) -> Gate:
+        """A gate on the table, as a worker with attachment 0 maps it."""
+        fd = os.open(self.path, os.O_RDWR)
+        gate = Gate(Table.attach(fd), 0, holds=holds)
+        os.close(fd)
+        gate.load(self.world.policy)
+        gate.clock = (self.world.now * NS, BOOT)
+        return gate
+
+    def permit(self, *, holds: bool = True) -> Permit:
+        verdict = self.gate(holds=holds).decide(self.world.token, 0)
+        assert isinstance(verdict, Permit), verdict
+        return verdict
+
+
+def run(scene: Scene, arm: Callable[[int], bool], prepare: Callable, act: Callable,
+        check: Callable) -> int:
+    """Kill at every store in turn; how many there were."""
+    stores = 0
+    while True:
+        stores += 1
+        scene.reset()
+        child = os.fork()
+        if child == 0:
+            try:
+                state = prepare(scene)
+                assert arm(stores), "not the fault-injection build"
+                act(scene, state)
+            except BaseException as error:  # noqa: BLE001 - the child must not return
+                os.write(2, f"{error!r}\n".encode())
+                os._exit(3)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        done = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        assert done or killed, f"the child ended with {status:#x} at store {stores}"
+        table = OwnedTable.open(scene.path)
+        try:
+            common(table)
+            check(scene, table, done)
+        finally:
+            table.close()
+        if done:
+            return stores - 1
+
+
+def common(table: OwnedTable) -> None:
+    """Holds after any kill: nothing acknowledged is forgotten, no amount is out of balance."""
+    for key in OLD:
+        assert table.is_revoked(key, 5), "a revocation was forgotten"
+    live = table.scan(0, GEOMETRY.branches)
+    for record in live:
+        assert record.available + record.settled + record.given_back <= record.granted, record
+        assert table.find(record.key) == record.number
+
+
+def owned(scene: Scene) -> OwnedTable:
+    return OwnedTable.open(scene.path)
+
+
+def pending(scene: Scene) -> OwnedTable:
+    table = owned(scene)
+    table.begin_draw(scene.branch, 5)
+    return table
+
+
+def granted(scene: Scene, table: OwnedTable, done: bool) -> None:
+    """Exactly once or not at all, and the crew is charged exactly when it is."""
+    record, crew = table.branch(scene.branch), table.branch(scene.crew)
+    assert (record.granted, record.available) in ((1000, 1000), (1500, 1500))
+    applied = record.granted == 1500
+    assert crew.hour == ((8, 500) if applied else (7, 1000))
+    assert crew.day == ((1, 1500) if applied else (1, 1000))
+    assert record.pending == (0 if applied else 5)
+    assert applied or not done
+
+
+def drawn(scene: Scene, table: OwnedTable, done: bool) -> None:
+    record = table.branch(scene.branch)
+    assert record.pending in (0, 5)
+    assert record.sequence in (1, 2)
+    assert record.available == record.granted == 1000
+    assert not done or record.pending == 5
+
+
+def taken_back(scene: Scene, table: OwnedTable, done: bool) -> None:
+    record = table.branch(scene.branch)
+    assert record.available + record.given_back == 1000
+    assert record.given_back in (0, 300)
+    assert not done or record.given_back == 300
+
+
+def closed(scene: Scene, table: OwnedTable, done: bool) -> None:
+    record = table.branch(scene.branch)
+    assert record.available + record.given_back == 1000
+    assert not done or (record.closed and record.given_back == 1000)
+
+
+def opened(scene: Scene, table: OwnedTable, done: bool) -> None:
+    found = table.find(b"n" * 16)
+    assert not done or found >= 0
+    if found >= 0:
+        record = table.branch(found)
+        assert record.parents == scene.parents
+        assert record.available == record.granted == 0
+
+
+def revoked(scene: Scene, table: OwnedTable, done: bool) -> None:
+    assert not done or table.is_revoked(b"r" * 16, 5)
+
+
+def rerevoked(scene: Scene, table: OwnedTable, done: bool) -> None:
+    assert not done or table.is_revoked(OLD[0], 2**61 - 1)
+
+
+def forgotten(scene: Scene, table: OwnedTable, done: bool) -> None:
+    """What the branch consumed stays charged on every ancestor, once."""
+    keep(table, *LATER)
+    forget(scene, table)
+    assert table.branch(scene.crew).retired == 40
+    assert table.counts()["branches"] == 1
+
+
+def spend_and_expire(scene: Scene) -> OwnedTable:
+    """The branch has settled 40; the others' lives are extended so that only it expires."""
+    gate = scene.gate(holds=False)
+    for _ in range(4):
+        assert isinstance(gate.decide(scene.world.token, 0), Permit)
+    table = owned(scene)
+    keep(table, *LATER)
+    return table
+
+
+def forget(scene: Scene, table: OwnedTable) -> None:
+    for _ in range(4):
+        table.reclaim(*LATER, GEOMETRY.branches)
+
+
+def burned(scene: Scene, table: OwnedTable, done: bool) -> None:
+    """A dead worker's reservation is burned or was never taken; nothing else is lost."""
+    table.drop_attachment(0)
+    record = table.branch(scene.branch)
+    assert record.reserved == 0
+    missing = 1000 - record.available - record.settled
+    assert missing in (0, 4, 6, 10), record
+    assert record.burned == missing
+    assert table.counts()["reservations"] == 0
+
+
+def settled_at_once(scene: Scene, table: OwnedTable, done: bool) -> None:
+    record = table.branch(scene.branch)
+    assert record.settled in (0, 10)
+    assert 1000 - record.available in (0, 10)
+    assert record.settled <= 1000 - record.available
+    assert not done or (record.settled, record.available) == (10, 990)
+
+
+def dropped(scene: Scene, table: OwnedTable, done: bool) -> None:
+    table.drop_attachment(0)
+    record = table.branch(scene.branch)
+    assert (record.available, record.burned, record.reserved) == (990, 10, 0)
+
+
+SHORT = [bytes([i]) * 16 for i in range(100, 140)]  # entries that expire between the others
+
+
+def fill(scene: Scene) -> OwnedTable:
+    """Forty entries that expire together leave tombstones enough for the shard to be compacted."""
+    table = owned(scene)
+    for key in SHORT:
+        table.revoke(key, ids.crew_key(CREW), 9, 1, WALL, BOOT)
+    return table
+
+
+def compact(scene: Scene, table: OwnedTable) -> None:
+    table.reclaim(WALL + 5, BOOT + 5 * NS, 64)
+
+
+def churned(scene: Scene, table: OwnedTable, done: bool) -> None:
+    table.reclaim(WALL + 5, BOOT + 5 * NS, 64)
+    assert table.counts()["revocations"] == len(OLD)
+
+
+def main(folder: Path) -> dict[str, int]:
+    world = World.make()
+    scene = Scene(folder, world)
+    agent, worker = owner.arm_fault, native_gate.arm_fault
+
+    def decide(scene: Scene, gate: Gate) -> None:
+        assert isinstance(gate.decide(world.token, 0), Permit)
+        os._exit(0)  # a reservation is left behind, whatever happened before
+
+    scenarios = {
+        "begin_draw": (agent, owned, lambda s, t: t.begin_draw(s.branch, 5), drawn),
+        "grant": (agent, pending, lambda s, t: t.grant(s.branch, 500, (8, 500), (1, 1500)),
+                  granted),
+        "take_back": (agent, owned, lambda s, t: t.take_back(s.branch, 300), taken_back),
+        "close": (agent, owned, lambda s, t: t.close_branch(s.branch), closed),
+        "open": (agent, owned, lambda s, t: t.open_branch(
+            b"n" * 16, s.parents, b"p" * 16, 5, 1, WALL + LIFE, WALL, BOOT), opened),
+        "revoke": (agent, owned, lambda s, t: t.revoke(
+            b"r" * 16, ids.crew_key(CREW), 2**60, LIFE, WALL, BOOT), revoked),
+        "revoke again": (agent, owned, lambda s, t: t.revoke(
+            OLD[0], ids.crew_key(CREW), 2**61, LIFE, WALL, BOOT), rerevoked),
+        "forget": (agent, spend_and_expire, forget, forgotten),
+        "compact": (agent, fill, compact, churned),
+        "drop": (agent, lambda s: (s.permit(), owned(s))[1],
+                 lambda s, t: t.drop_attachment(0), dropped),
+        "reserve": (worker, lambda s: s.gate(holds=True), decide, burned),
+        "settle": (worker, lambda s: s.permit(), lambda s, p: p.settle(4), burned),
+        "release": (worker, lambda s: s.permit(), lambda s, p: p.release(), burned),
+        "settle at once": (worker, lambda s: s.gate(holds=False), decide, settled_at_once),
+    }
+    return {name: run(scene, *scenario) for name, scenario in scenarios.items()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]))))
