@@ -5,6 +5,7 @@ Runs on a real loopback socket, because what is tested is what the kernel took.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import trio
 
