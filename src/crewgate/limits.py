@@ -146,3 +146,17 @@ upstream_first_byte_seconds_max = 300.0  # a model that thinks before it answers
 upstream_idle_seconds_max = 300.0  # between two bytes of an answer, or of a request
 upstream_head_bytes_max = 65_536  # of an answer; twice what we take from a client
 upstream_fields_max = 200
+
+# The supervisor.
+restart_seconds_min = 0.1  # the second restart in a row; the first one is at once
+restart_seconds_max = 5.0  # what cannot start does not keep a core busy
+restart_forgiven_seconds = 10.0  # whoever lived so long died of something new
+agent_end_seconds = 2.0  # it has nothing to drain
+child_look_seconds = 0.02
+lock_wait_seconds = 2.0  # the agent of a killed `serve` is being taken down by the kernel
+
+# The demo: a story that ends by itself, whatever hangs.
+demo_seconds_max = 120.0  # its processes end themselves then; the story takes a sixth of it
+demo_summary_seconds = 30.0  # a summary that nobody cuts outlasts the story
+demo_event_seconds = 0.05  # an event of the summary; cuts are seen with this resolution or better
+demo_body_bytes_max = 2**20  # more than any agent of the story sends

@@ -23,7 +23,7 @@ def load_policy(config: Config, generation: int) -> Policy:
     return Policy(
         audience=config.audience,
         keys=load_keys(config),
-        crews=tuple(_crew(crew) for crew in config.crews),
+        crews=tuple(ceilings(crew) for crew in config.crews),
         tools=tuple(
             Tool(name=tool.name, price=tool.price, owner=tool.owner, observe=tool.observe)
             for tool in config.tools
@@ -36,12 +36,7 @@ def load_keys(config: Config) -> tuple[Key, ...]:
     """All crews' public keys, crew by crew in the order of the file."""
     keys: dict[str, tuple[Key, Path]] = {}
     for crew in config.crews:
-        for key in parse_jwks(_read(crew.jwks, crew.name), crew.name, str(crew.jwks)):
-            if not is_valid_point(key.public):
-                raise ConfigurationError(
-                    f"{crew.jwks}: key {key.kid}: x is no point of the prime-order group of "
-                    "Ed25519, and anyone could sign for it; make a new key"
-                )
+        for key in crew_keys(crew):
             if key.kid in keys:
                 raise ConfigurationError(
                     f"{crew.jwks} and {keys[key.kid][1]} both have a key {key.kid}; a kid names "
@@ -51,17 +46,20 @@ def load_keys(config: Config) -> tuple[Key, ...]:
     return tuple(key for key, _ in keys.values())
 
 
-def _read(path: Path, crew: str) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(limits.jwks_bytes_max + 1)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path}: the keys of crew {crew} cannot be read ({error.strerror})"
-        ) from error
+def crew_keys(crew: CrewSection) -> tuple[Key, ...]:
+    """One crew's public keys, each a point that libsodium accepts."""
+    keys = parse_jwks(_read(crew), crew.name, str(crew.jwks))
+    for key in keys:
+        if not is_valid_point(key.public):
+            raise ConfigurationError(
+                f"{crew.jwks}: key {key.kid}: x is no point of the prime-order group of "
+                "Ed25519, and anyone could sign for it; make a new key"
+            )
+    return keys
 
 
-def _crew(crew: CrewSection) -> Crew:
+def ceilings(crew: CrewSection) -> Crew:
+    """What a crew's keys can grant at most, as the gate and the issuer see it."""
     return Crew(
         name=crew.name,
         issuer=crew.issuer,
@@ -76,3 +74,13 @@ def _crew(crew: CrewSection) -> Crew:
         depth_max=crew.depth,
         observe=crew.observe,
     )
+
+
+def _read(crew: CrewSection) -> bytes:
+    try:
+        with crew.jwks.open("rb") as stream:
+            return stream.read(limits.jwks_bytes_max + 1)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{crew.jwks}: the keys of crew {crew.name} cannot be read ({error.strerror})"
+        ) from error

@@ -1,0 +1,87 @@
+"""The `crewgate` command: its subcommands by name, each imported only when it runs.
+
+Decides how errors look: one line on standard error and exit status 2, for whatever a person could
+have typed or configured otherwise. Knows no subcommand but its name and summary.
+"""
+
+import sys
+from importlib import import_module
+from typing import Any, NoReturn
+
+try:
+    import click
+except ImportError:
+    sys.exit("crewgate: the commands need more than the library: pip install 'crewgate[gateway]'")
+
+from crewgate.errors import CrewgateError
+
+# In the order in which a newcomer meets them; the summaries stand here so that `--help` is fast.
+COMMANDS = {
+    "init": "Write a configuration, certificates and keys to start with.",
+    "check": "Say what is wrong with a configuration and the files that it names.",
+    "serve": "Run the gateway: the agent and its workers, in the foreground.",
+    "status": "Say whether the gateway is ready.",
+    "mint": "Sign a token for a new branch and print it.",
+    "refresh": "Sign the next token of a branch and print it.",
+    "inspect": "Show what a token says.",
+    "tree": "Show the branches, what they spent and may still spend.",
+    "revoke": "End a branch and all that it spawned, at once.",
+    "audit": "Ask who called what, under which grant, at what cost.",
+    "demo": "Replay the incident on a real gateway.",
+}
+
+
+class _OneLineError(click.ClickException):
+    """Bad input, told on one line (or one line a problem) with exit status 2."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:  # noqa: ANN401 - click's signature
+        click.echo(f"crewgate: {self.message}", err=True, file=file)
+
+
+class _Commands(click.Group):
+    """Subcommands that are imported on use, and errors as this project tells them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"crewgate.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:  # noqa: ANN401
+        try:
+            return super().make_context(*args, **extra)
+        except click.ClickException as error:
+            _tell(error)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            _tell(error)
+        except CrewgateError as error:
+            raise _OneLineError(str(error)) from error
+
+
+def _tell(error: click.ClickException) -> NoReturn:
+    """A usage error without the usage; `crewgate` alone still prints its help."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError | _OneLineError):
+        raise error
+    command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
+    hint = f"; see {command} --help" if command else ""
+    text = " ".join(error.format_message().split()).rstrip(".")
+    raise _OneLineError(f"{text}{hint}") from error
+
+
+@click.group("crewgate", cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="crewgate")
+def main() -> None:
+    """A gateway for the tool traffic of AI-agent crews."""

@@ -1,0 +1,86 @@
+"""Who can read, or replace, the secrets that a configuration names, by the file system's word.
+
+A process with the uid of a key's owner *is* that key holder: the gateway's key, an upstream's
+credential and a crew's signing key want three users. Says nothing of files that are missing.
+"""
+
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from crewgate.config import Config
+
+
+class Secret(NamedTuple):
+    """A file and the part of the system that it belongs to."""
+
+    holder: str
+    path: Path
+
+
+def secrets(config: Config) -> list[Secret]:
+    """Every secret file that the configuration names."""
+    found = [Secret("the gateway", listener.key) for listener in config.listeners]
+    found += [
+        Secret("the gateway", upstream.credential.file)
+        for upstream in config.upstreams
+        if upstream.credential and upstream.credential.file
+    ]
+    found += [
+        Secret(f"crew {crew.name}", crew.signing_key) for crew in config.crews if crew.signing_key
+    ]
+    return list(dict.fromkeys(found))
+
+
+def exposures(config: Config) -> Iterator[str]:
+    """One line for each way in which somebody can read or replace what is not theirs."""
+    holders: dict[int, dict[str, Path]] = {}
+    for secret in secrets(config):
+        try:
+            status = secret.path.stat()
+        except OSError:
+            continue
+        holders.setdefault(status.st_uid, {}).setdefault(secret.holder, secret.path)
+        yield from _readable(secret, status.st_mode)
+        yield from _replaceable(secret.path)
+    for crew in config.crews:
+        yield from _replaceable(crew.jwks)
+    yield from _replaceable(config.path)
+    for uid, held in holders.items():
+        if len(held) > 1:
+            parts = " and ".join(f"{holder} ({path})" for holder, path in held.items())
+            yield (
+                f"{_user(uid)} owns the keys of {parts}: a process of that user is all of them; "
+                "give each a user of its own before crews run code here"
+            )
+
+
+def _readable(secret: Secret, mode: int) -> Iterator[str]:
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        yield (
+            f"{secret.path}: a secret of {secret.holder} that others may read "
+            f"(mode {stat.S_IMODE(mode):04o}); chmod 600, and replace it if they may have"
+        )
+
+
+def _replaceable(path: Path) -> Iterator[str]:
+    """Write access for others, to the file or to its folder (unless sticky), replaces it."""
+    try:
+        file, folder = path.stat().st_mode, path.parent.stat().st_mode
+    except OSError:
+        return
+    if file & stat.S_IWOTH:
+        yield f"{path}: anyone may write it; chmod o-w"
+    if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:
+        yield f"{path.parent}: anyone may replace {path.name} there; chmod o-w"
+
+
+def _user(uid: int) -> str:
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = f"uid {uid}"
+    return f"{name} (this user)" if uid == os.geteuid() else name

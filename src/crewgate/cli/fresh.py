@@ -1,0 +1,81 @@
+"""The configuration that `crewgate init` writes: as text, with the comments a newcomer needs."""
+
+from crewgate import limits
+
+ADDRESS = "127.0.0.1"
+CREW = "article"
+UPSTREAM_OFFSET = 10  # the example's tool server listens so many ports above the agents
+PORT_MAX = 65_535 - UPSTREAM_OFFSET
+
+_TEXT = """\
+# Crewgate's configuration. Paths are relative to this file. `crewgate check -c FILE` reads it and
+# everything that it names, and says what is wrong; SIGHUP makes a running gateway read it again.
+
+audience = "https://gateway.crewgate.example"   # what a token's `aud` must name
+state = "state"                                 # sockets, table and audit of this machine
+workers = 2                                     # processes that serve; 0: embedders only
+drain_seconds = {drain:g}                               # what calls in flight get at the end
+
+[audit]
+folder = "state/audit"
+on_full = "refuse"                              # a full disk: "refuse" calls or "continue"
+
+# Agents come here, over TLS with a token. The next three ports are kept for the crews' listener
+# ({crews}), the control API ({control}) and the gateway's peers ({peers}).
+[[listener]]
+name = "agents"
+address = "{address}"
+port = {port}
+certificate = "certs/gateway.pem"               # the leaf, then the issuing CA
+key = "gateway/gateway.key"
+mode = "enforce"                                # "observe": judge and record, refuse little
+# hosts = ["localhost"]                         # refuse requests for any other Host
+
+# A crew: whose keys may sign tokens, and the most that any of them can grant.
+[crew.{crew}]
+issuer = "https://orchestrator.crewgate.example"
+jwks = "crews/{crew}.jwks.json"                # public keys; watched, a change is taken up
+signing_key = "crews/{crew}/signing.key"       # only where tokens are minted
+tools = ["search.*", "embeddings.*", "publish.*"]
+credits_per_branch = "1000"
+# credits_per_hour, credits_per_day, live_branches, new_branches_per_minute, live_revocations,
+# lifetime_seconds and depth lower the crew as a whole.
+
+[upstream.tools]
+url = "http://{address}:{upstream}"
+# The gateway's own credential; what a client sends never goes upstream.
+# credential = {{ header = "authorization", prefix = "Bearer ", env = "TOOLS_KEY" }}
+
+# A tool: a name to grant, a route, a price in credits a call.
+[tool."search.web"]
+method = "POST"
+path = "/search"
+upstream = "tools"
+price = "0.01"
+
+[tool."embeddings.create"]
+method = "POST"
+path = "/v1/embeddings"
+upstream = "tools"
+price = "0.01"
+
+[tool."publish.post"]
+method = "POST"
+path = "/publish"
+upstream = "tools"
+price = "0.01"
+"""
+
+
+def fresh_config(port: int) -> str:
+    """The text of a new crewgate.toml whose agents' listener is at `port`."""
+    return _TEXT.format(
+        address=ADDRESS,
+        crew=CREW,
+        drain=limits.drain_seconds_default,
+        port=port,
+        crews=port + 1,
+        control=port + 2,
+        peers=port + 3,
+        upstream=port + UPSTREAM_OFFSET,
+    )

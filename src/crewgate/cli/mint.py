@@ -1,0 +1,99 @@
+"""`crewgate mint`: one token for a new branch, a root or a child, printed and kept nowhere."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import click
+
+from crewgate.cli.options import Credits, Duration, config_option, json_option
+from crewgate.core.claims import Claims
+from crewgate.errors import IssuerError
+
+
+@click.command("mint")
+@config_option
+@click.option("--crew", required=True, help="The crew whose key signs.")
+@click.option("--role", required=True, help="What the sub-agent does, such as researcher.")
+@click.option(
+    "--tools",
+    required=True,
+    multiple=True,
+    help="A tool's name or a pattern; may be given again, or several with commas between.",
+)
+@click.option("--credits", "quota", required=True, type=Credits(), help="Such as 2.50.")
+@click.option("--parent", metavar="TOKEN", help="The parent's token; - reads it from stdin.")
+@click.option("--ttl", type=Duration(), help="Such as 15m; the crew's longest if not given.")
+@click.option("--name", help="The orchestrator's name within the crew.")
+@click.option("--process", help="What to call the process that will hold the token.")
+@json_option
+def command(
+    *,
+    config_path: Path,
+    crew: str,
+    role: str,
+    tools: tuple[str, ...],
+    quota: int,
+    parent: str | None,
+    ttl: int | None,
+    name: str | None,
+    process: str | None,
+    as_json: bool,
+) -> None:
+    """Sign a token for a new branch and print it.
+
+    Needs no running gateway. Without --parent it starts a new root: a pipeline run.
+    """
+    from crewgate.issuer.gateway import minter_of
+
+    config, minter = minter_of(config_path, crew, name)
+    names = [tool for given in tools for tool in given.replace(",", " ").split()]
+    shell = process or f"pid_{os.getppid()}"
+    now = time.time()
+    if parent is None:
+        minted = minter.root(
+            role=role, tools=names, quota=quota, process=shell, now=now, lifetime=ttl
+        )
+    else:
+        from crewgate.cli.tokens import proved_claims, read_token
+        from crewgate.verifier.policy import crew_keys
+
+        above = proved_claims(read_token(parent), crew_keys(config.crew(crew)), crew)
+        check_alive(config.state, above)
+        minted = minter.child(
+            above, role=role, tools=names, quota=quota, process=shell, now=now, lifetime=ttl
+        )
+        click.echo(
+            "crewgate: no journal is kept here, so it is not checked that the credits of all "
+            "children fit in the parent's; Orchestrator.spawn does",
+            err=True,
+        )
+    show(minted.token, minted.claims, as_json=as_json)
+
+
+def show(token: str, claims: Claims, *, as_json: bool) -> None:
+    """The token and nothing else, or a document with what a script needs beside it."""
+    document = {
+        "token": token,
+        "branch": claims.execution_branch_id,
+        "grant": claims.jti,
+        "expires": claims.exp,
+    }
+    click.echo(json.dumps(document) if as_json else token)
+
+
+def check_alive(state: Path, claims: Claims) -> None:
+    """IssuerError if a running gateway here knows the branch, or one above it, to be revoked."""
+    from crewgate.errors import LinkError
+    from crewgate.link.owner import Owner
+
+    try:
+        with Owner(state) as owner:
+            rows = owner.tree()
+    except LinkError:
+        return  # no gateway runs here; it will refuse the token itself when it meets it
+    lineage = {claims.execution_branch_id, *(element.id for element in claims.branch_path)}
+    for row in rows:
+        if row.crew == claims.crew and row.state == "revoked" and row.branch in lineage:
+            raise IssuerError(f"branch {row.branch} is revoked; nothing below it is minted again")

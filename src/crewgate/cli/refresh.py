@@ -1,0 +1,33 @@
+"""`crewgate refresh`: the next grant of a branch, with the same tools and credits, printed."""
+
+import time
+from pathlib import Path
+
+import click
+
+from crewgate.cli.mint import check_alive, show
+from crewgate.cli.options import Duration, config_option, json_option
+
+
+@click.command("refresh")
+@config_option
+@click.argument("token")
+@click.option("--ttl", type=Duration(), help="Such as 15m; the crew's longest if not given.")
+@json_option
+def command(*, config_path: Path, token: str, ttl: int | None, as_json: bool) -> None:
+    """Sign the next token of a branch and print it.
+
+    TOKEN is the branch's last one, expired or not; - reads it from standard input.
+    """
+    from crewgate.cli.tokens import proved_claims, read_token
+    from crewgate.issuer.gateway import minter_of
+    from crewgate.issuer.inspection import read_claims
+    from crewgate.verifier.policy import crew_keys
+
+    text = read_token(token)
+    crew = read_claims(text).crew
+    config, minter = minter_of(config_path, crew)
+    claims = proved_claims(text, crew_keys(config.crew(crew)), crew)
+    check_alive(config.state, claims)
+    minted = minter.extend(claims, now=time.time(), lifetime=ttl)
+    show(minted.token, minted.claims, as_json=as_json)

@@ -1,0 +1,95 @@
+"""Whether what a configuration names can be used: certificates, keys, credentials, patterns."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+
+from crewgate import limits
+from crewgate.config import Config, Crew, Listener
+from crewgate.core.scope import matches
+from crewgate.errors import ConfigurationError
+from crewgate.issuer.signing import SigningKey
+from crewgate.server.tls import server_context
+from crewgate.verifier.policy import crew_keys, load_policy
+
+
+def problems(config: Config) -> Iterator[str]:
+    """What would stop `serve`, or a mint, one line each."""
+    try:
+        load_policy(config, 1)
+    except ConfigurationError as error:
+        yield str(error)
+    for listener in config.listeners:
+        try:
+            server_context(listener.certificate, listener.key)
+        except ConfigurationError as error:
+            yield f"listener {listener.name}: {error}"
+        else:
+            yield from _expired(listener)
+    for crew in config.crews:
+        yield from _unusable(crew)
+    for upstream in config.upstreams:
+        if upstream.credential and upstream.credential.file:
+            yield from _unreadable(upstream.credential.file, f"credential of {upstream.name}")
+
+
+def oddities(config: Config) -> Iterator[str]:
+    """What can be served and is hardly meant."""
+    for listener in config.listeners:
+        yield from _expiring(listener)
+    for upstream in config.upstreams:
+        variable = upstream.credential and upstream.credential.env
+        if variable and not os.environ.get(variable):
+            yield f"upstream {upstream.name}: {variable} is not set here; set it for `serve`"
+    tools = [tool.name for tool in config.tools]
+    for crew in config.crews:
+        for pattern in crew.tools:
+            if not any(matches(pattern, tool) for tool in tools):
+                yield f'crew {crew.name}: "{pattern}" covers no tool of this configuration'
+    for tool in tools:
+        if not any(matches(pattern, tool) for crew in config.crews for pattern in crew.tools):
+            yield f"tool {tool}: no crew may be granted it"
+
+
+def _unusable(crew: Crew) -> Iterator[str]:
+    if crew.signing_key is None:
+        return
+    try:
+        keys = crew_keys(crew)
+    except ConfigurationError:
+        return  # the policy has the same problem, and it was told there
+    try:
+        SigningKey.load(crew.signing_key, keys, str(crew.jwks))
+    except ConfigurationError as error:
+        yield f"crew {crew.name}: {error}"
+
+
+def _unreadable(path: Path, what: str) -> Iterator[str]:
+    try:
+        if not path.read_bytes().strip():
+            yield f"{path}: the {what} is empty; put the secret there"
+    except OSError as error:
+        yield f"{path}: the {what} cannot be read ({error.strerror})"
+
+
+def _end(listener: Listener) -> datetime:
+    """When the listener's own certificate ends; the context has read the file before."""
+    return x509.load_pem_x509_certificates(listener.certificate.read_bytes())[0].not_valid_after_utc
+
+
+def _expired(listener: Listener) -> Iterator[str]:
+    end = _end(listener)
+    if end < datetime.now(UTC):
+        yield f"{listener.certificate}: ended on {end:%Y-%m-%d}; clients refuse it: renew it"
+
+
+def _expiring(listener: Listener) -> Iterator[str]:
+    try:
+        left = _end(listener) - datetime.now(UTC)
+    except (OSError, ValueError, IndexError):
+        return  # told as a problem
+    if timedelta() < left < timedelta(days=limits.certificate_warning_days):
+        yield f"{listener.certificate}: ends in {left.days} days; renew it"

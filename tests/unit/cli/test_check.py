@@ -1,0 +1,125 @@
+import json
+import stat
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from commands import Run
+
+from crewgate.config import load
+from crewgate.pki.development import make_issuing, make_root, make_server
+
+
+def check(run: Run, config: Path) -> tuple[list[str], list[str]]:
+    """Problems and warnings, and the status that goes with them."""
+    result = run("check", "-c", config, "--json")
+    document = json.loads(result.stdout)
+    assert result.exit_code == (2 if document["problems"] else 0)
+    return document["problems"], document["warnings"]
+
+
+def test_a_fresh_set_up_has_one_warning_about_one_user(run: Run, fresh: Path) -> None:
+    """Nothing is wrong; that gateway and crew keys have one owner is said."""
+    problems, warnings = check(run, fresh)
+    assert problems == []
+    (warning,) = warnings
+    assert "owns the keys of the gateway" in warning
+    assert "and crew article" in warning
+
+
+def test_the_text_for_people_says_the_same(run: Run, fresh: Path) -> None:
+    """Without --json each finding is a line, and the verdict comes last."""
+    result = run("check", "-c", fresh)
+    assert result.exit_code == 0
+    *found, verdict = result.stdout.splitlines()
+    assert [line.split(":")[0] for line in found] == ["warning"]
+    assert verdict.endswith("can be served, but see above")
+
+
+def test_a_key_that_others_can_read_is_told(run: Run, fresh: Path) -> None:
+    """A readable gateway key is a warning; a readable signing key is refused like at mint."""
+    config = load(fresh)
+    config.listeners[0].key.chmod(0o644)
+    signing = config.crews[0].signing_key
+    assert signing
+    signing.chmod(0o640)
+    problems, warnings = check(run, fresh)
+    assert any("a signing key that others can read (mode 0640)" in text for text in problems)
+    assert any("gateway.key: a secret of the gateway" in text for text in warnings)
+
+
+def test_what_anyone_may_replace_is_told(run: Run, fresh: Path) -> None:
+    """A JWKS that anyone can write makes anyone an orchestrator; so does its folder."""
+    jwks = load(fresh).crews[0].jwks
+    jwks.chmod(0o666)
+    jwks.parent.chmod(0o777)
+    _, warnings = check(run, fresh)
+    assert f"{jwks}: anyone may write it; chmod o-w" in warnings
+    assert f"{jwks.parent}: anyone may replace {jwks.name} there; chmod o-w" in warnings
+    jwks.parent.chmod(0o777 | stat.S_ISVTX)
+    _, warnings = check(run, fresh)
+    assert not any("anyone may replace" in text for text in warnings)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("certs/gateway.pem", "listener agents: certificate"),
+        ("gateway/gateway.key", "listener agents: certificate"),
+        ("crews/article.jwks.json", "the keys of crew article cannot be read"),
+        ("crews/article/signing.key", "crew article: "),
+    ],
+)
+def test_a_missing_file_is_a_problem(run: Run, fresh: Path, name: str, told: str) -> None:
+    """Each file that the configuration names is opened, and a missing one is told once."""
+    (fresh.parent / name).unlink()
+    problems, _ = check(run, fresh)
+    assert len(problems) == 1
+    assert told in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("days", "problem", "warning"), [(-390, [], "ends in 6 days"), (-400, ["ended on"], "")]
+)
+def test_a_certificate_near_its_end_is_a_warning_and_past_it_a_problem(
+    run: Run, fresh: Path, days: int, problem: list[str], warning: str
+) -> None:
+    """Nobody learns from their clients that a certificate has ended."""
+    made = datetime.now(UTC) + timedelta(days=days)
+    issuing = make_issuing(make_root(made), made)
+    server = make_server(issuing, ["localhost"], [ip_address("::1")], made)
+    (fresh.parent / "certs/gateway.pem").write_bytes(server.certificate_pem)
+    (fresh.parent / "gateway/gateway.key").write_bytes(server.key_pem)
+    problems, warnings = check(run, fresh)
+    assert len(problems) == len(problem)
+    assert all(told in text for told, text in zip(problem, problems, strict=True))
+    assert any(warning in text for text in warnings)
+
+
+def test_credentials_that_are_not_there_are_told(
+    run: Run, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A missing variable is a warning (serve may have it), an empty file a problem."""
+    text = fresh.read_text()
+    where = '[tool."search.web"]'
+    monkeypatch.delenv("CREWGATE_TEST_KEY", raising=False)
+    env = 'credential = { header = "x-api-key", env = "CREWGATE_TEST_KEY" }\n'
+    fresh.write_text(text.replace(where, env + where))
+    problems, warnings = check(run, fresh)
+    assert problems == []
+    assert any("CREWGATE_TEST_KEY is not set here" in told for told in warnings)
+    file = 'credential = { header = "x-api-key", file = "secret" }\n'
+    fresh.write_text(text.replace(where, file + where))
+    (fresh.parent / "secret").write_text("\n")
+    (fresh.parent / "secret").chmod(0o600)
+    problems, _ = check(run, fresh)
+    assert [told for told in problems if "the credential of tools is empty" in told] == problems
+
+
+def test_patterns_and_tools_that_meet_nothing_are_told(run: Run, fresh: Path) -> None:
+    """A ceiling that covers no tool, or a tool that no ceiling covers, is hardly meant."""
+    fresh.write_text(fresh.read_text().replace('"publish.*"', '"publsh.*"'))
+    _, warnings = check(run, fresh)
+    assert 'crew article: "publsh.*" covers no tool of this configuration' in warnings
+    assert "tool publish.post: no crew may be granted it" in warnings

@@ -1,0 +1,48 @@
+import subprocess
+import sys
+
+import pytest
+from commands import Run
+
+from crewgate.cli import COMMANDS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["bogus"], "crewgate: No such command 'bogus'; see crewgate --help"),
+        (["init"], "crewgate: Missing argument 'DIR'; see crewgate init --help"),
+        (["init", "--port", "0", "x"], "crewgate: Invalid value for '--port'"),
+        (["mint", "--colour"], "crewgate: No such option"),
+        (["mint", "--crew", "a"], "crewgate: Missing option"),
+        (["check", "-c", "nowhere.toml"], "nowhere.toml: cannot be read (No such file"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(run: Run, arguments: list[str], told: str) -> None:
+    """Nothing on standard output, one line on standard error, no traceback."""
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert told in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_crewgate_alone_prints_its_help(run: Run) -> None:
+    """A newcomer who types the bare name sees every command."""
+    result = run()
+    assert all(name in result.output for name in COMMANDS)
+
+
+def test_help_imports_no_command() -> None:
+    """`crewgate --help` is fast because nothing but click is imported for it."""
+    program = (
+        "import sys\n"
+        "from crewgate.cli import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "heavy = {'trio', 'cryptography', 'jwt', 'duckdb', 'httpx', 'msgspec', 'nacl', 'rich'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "[]\n")
