@@ -3,6 +3,9 @@
 Only a new table starts afresh; a table of this boot, version and geometry goes on.
 """
 
+import fcntl
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,11 +46,34 @@ def open_table(config: Config, say: Say) -> tuple[OwnedTable, bool]:
     """The table, locked as the one agent, and whether it is new. TableError."""
     state_folder(config.state)
     path, geometry = config.state / "table", geometry_of(config)
+    await_lock(path, limits.lock_wait_seconds)
     why = _usable(path, geometry)
     if isinstance(why, OwnedTable):
         return why, False
     say(f"{path}: {why}: a new table, and budgets start afresh")
     return OwnedTable.create(str(path), geometry), True
+
+
+def await_lock(path: Path, seconds: float) -> None:
+    """Wait for an agent that is being taken down; whoever opens the table hears if it is alive.
+
+    A killed `serve` takes its agent with it, but the kernel needs a moment to let go of the lock.
+    """
+    deadline = time.monotonic() + seconds
+    try:
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                time.sleep(limits.child_look_seconds)
+            else:
+                return
+    finally:
+        os.close(lock)
 
 
 def _usable(path: Path, geometry: Geometry) -> OwnedTable | str:

@@ -1,0 +1,20 @@
+"""`crewgate serve`: the gateway in the foreground, until SIGTERM or Ctrl-C."""
+
+from pathlib import Path
+
+import click
+
+from crewgate.cli.options import config_option
+
+
+@click.command("serve")
+@config_option
+@click.pass_context
+def command(ctx: click.Context, *, config_path: Path) -> None:
+    """Run the gateway: the agent and its workers, in the foreground.
+
+    SIGTERM drains and ends it with status 0; SIGHUP reads the configuration again.
+    """
+    from crewgate.supervisor.serve import serve
+
+    ctx.exit(serve(config_path))

@@ -1,0 +1,81 @@
+"""`crewgate status`: ready or not, and why; also for a `serve` that is just starting."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from crewgate.cli.options import config_option, json_option
+
+_LOOK_SECONDS = 0.05
+
+
+@click.command("status")
+@config_option
+@click.option(
+    "--wait",
+    "wait_seconds",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, max=86_400),
+    default=0.0,
+    help="Wait so long for it to be ready, also for a `serve` that has not opened its doors yet.",
+)
+@json_option
+@click.pass_context
+def command(ctx: click.Context, *, config_path: Path, wait_seconds: float, as_json: bool) -> None:
+    """Say whether the gateway is ready.
+
+    Ready means: the agent is up, its table is fresh, and every worker accepts. Exit status 0 if it
+    is ready, 1 if not.
+    """
+    from crewgate.config import load
+
+    state = load(config_path).state
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        found = _look(state)
+        left = deadline - time.monotonic()
+        if found["ready"] or left <= 0:
+            break
+        time.sleep(min(left, _LOOK_SECONDS))
+    click.echo(json.dumps(found) if as_json else _explained(found))
+    ctx.exit(0 if found["ready"] else 1)
+
+
+def _look(state: Path) -> dict[str, Any]:
+    import msgspec
+
+    from crewgate.errors import LinkError
+    from crewgate.link.owner import Owner
+
+    try:
+        with Owner(state) as owner:
+            document: dict[str, Any] = msgspec.to_builtins(owner.status())
+    except LinkError as error:
+        return {"ready": False, "waiting_for": [f"the agent ({error})"]}
+    del document["type"], document["id"]
+    return document
+
+
+def _explained(found: dict[str, Any]) -> str:
+    if "pid" not in found:
+        return f"not ready: waiting for {found['waiting_for'][0]}"
+    waiting = "; ".join(found["waiting_for"])
+    workers = found["workers"]
+    accepting = sum(worker["accepting"] for worker in workers)
+    counts = found["counts"]
+    lines = [
+        "ready" if found["ready"] else f"not ready: waiting for {waiting}",
+        f"agent          process {found['pid']}, table {found['life'][:8]}"
+        + ("" if found["fresh"] else ", not fresh"),
+        f"workers        {accepting} of {len(workers)} accept",
+        f"embedders      {found['embedders']}",
+        f"configuration  generation {found['policy_generation']}",
+        f"table          {counts['branches']} branches, {counts['revocations']} revocations",
+        f"calls          {counts['reservations']} in flight",
+    ]
+    if found["configuration_error"]:
+        lines.append(f"not loaded     {found['configuration_error']}")
+    return "\n".join(lines)

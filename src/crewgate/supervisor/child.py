@@ -1,0 +1,101 @@
+"""One child process: started so that it cannot outlive us, restarted no faster than is useful.
+
+Plain blocking code of a process with one thread. Knows nothing of what its child does.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+
+from crewgate import limits
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_prctl = ctypes.CDLL(None).prctl
+
+
+def _bind_to(parent: int) -> Callable[[], None]:
+    """What the child does before it becomes another program: die when `parent` dies.
+
+    SIGKILL, so that a stopped child ends too and a new `serve` finds the table's lock free. The
+    setting survives execve(2). If the parent died before it was made, nobody sends the signal:
+    then getppid() differs.
+    """
+
+    def bind() -> None:
+        if _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0 or os.getppid() != parent:
+            os._exit(1)
+
+    return bind
+
+
+class Child:
+    """A process that is to run: its arguments, and the times of its last life."""
+
+    def __init__(self, name: str, arguments: Sequence[str]) -> None:
+        self.name = name
+        self._arguments = list(arguments)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+        self._wait = 0.0
+        self.due = 0.0  # when to start it again (monotonic seconds), if it does not run
+
+    def __repr__(self) -> str:
+        state = f"pid {self._process.pid}" if self._process else f"due at {self.due:.1f}"
+        return f"<Child {self.name} {state}>"
+
+    @property
+    def running(self) -> bool:
+        """It was started and has not been seen to end."""
+        return self._process is not None
+
+    @property
+    def pid(self) -> int:
+        """Its process id; -1 while it does not run."""
+        return self._process.pid if self._process else -1
+
+    def start(self, now: float, *more: str, keep: Sequence[int] = ()) -> None:
+        """Start it, with `more` arguments and the descriptors `keep`; OSError.
+
+        It gets a process group of its own, so that Ctrl-C in a terminal reaches the supervisor
+        alone, which then ends everybody in order.
+        """
+        self._started = now
+        self._process = subprocess.Popen(
+            [*self._arguments, *more],
+            stdin=subprocess.DEVNULL,
+            pass_fds=keep,
+            process_group=0,
+            preexec_fn=_bind_to(os.getpid()),  # noqa: PLW1509  -- we have one thread only
+        )
+
+    def ended(self, now: float) -> int | None:
+        """Its exit status (negative: the signal) once it has ended; None while it runs.
+
+        Sets when it is due again: at once after a long life, later and later after short ones.
+        """
+        if self._process is None:
+            return None
+        status = self._process.poll()
+        if status is None:
+            return None
+        self._process = None
+        if now - self._started >= limits.restart_forgiven_seconds:
+            self._wait = 0.0
+        self.due = now + self._wait
+        self._wait = min(
+            max(2 * self._wait, limits.restart_seconds_min), limits.restart_seconds_max
+        )
+        return status
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, if it runs."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def wait(self) -> None:
+        """Until it has ended; after a SIGKILL that is soon."""
+        if self._process is not None:
+            self._process.wait()
+            self._process = None

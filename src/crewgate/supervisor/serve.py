@@ -1,0 +1,213 @@
+"""The supervisor: agent first, then the workers; restarts what dies; drains and ends on SIGTERM.
+
+A plain blocking process. It judges no call, opens no listener and holds no secret, so that little
+can go wrong in the one process whose death ends all others.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from crewgate import limits
+from crewgate.config import Config, load
+from crewgate.errors import ConfigurationError, LinkError, RefusedError
+from crewgate.link.owner import Owner
+from crewgate.supervisor.child import Child
+from crewgate.supervisor.signals import Signals
+from crewgate.verifier.policy import load_policy
+from crewgate.verifier.watch import Watch
+
+_END = {signal.SIGTERM, signal.SIGINT}
+
+
+def serve(path: Path) -> int:
+    """Run until SIGTERM or SIGINT; the exit status. ConfigurationError if `path` is no good."""
+    return Supervisor(path).run()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"crewgate serve: {text}\n")
+    sys.stderr.flush()
+
+
+def _python(module: str, path: Path, *more: str) -> list[str]:
+    # -P: a file named trio.py in the present folder is nobody's module.
+    return [sys.executable, "-P", "-m", module, "-c", str(path), *more]
+
+
+class Supervisor:
+    """The children of one configuration file."""
+
+    def __init__(self, path: Path) -> None:
+        """Validate everything first; ConfigurationError."""
+        self._watch = Watch((path,))
+        self._config = _validated(path)
+        self._agent = Child("agent", _python("crewgate.agent", self._config.path))
+        self._workers: dict[int, Child] = {}
+        self._leaving: list[tuple[Child, float]] = []  # and when they are killed
+
+    def __repr__(self) -> str:
+        return f"<Supervisor {self._agent!r} {list(self._workers.values())!r}>"
+
+    def run(self) -> int:
+        """Start everything, keep it running, end everything; the exit status."""
+        with Signals() as signals:
+            try:
+                status = self._start_agent(signals)
+                if status is not None:
+                    return status
+                self._fit_workers()
+                self._keep_running(signals)
+                self._drain(signals)
+            finally:
+                self._kill()
+        return 0
+
+    def _start_agent(self, signals: Signals) -> int | None:
+        """Wait until its doors are open; an exit status if it ended, or we were told to end.
+
+        The agent says itself why it cannot start.
+        """
+        ours, theirs = os.pipe()
+        try:
+            try:
+                self._agent.start(time.monotonic(), "--ready", str(theirs), keep=(theirs,))
+            finally:
+                os.close(theirs)
+            while True:
+                if _END & signals.wait(1.0, (ours,)):
+                    return 0
+                status = self._agent.ended(time.monotonic())
+                if status is not None:
+                    return status if status > 0 else 1
+                if _has_word(ours):
+                    return None
+        finally:
+            os.close(ours)
+
+    def _keep_running(self, signals: Signals) -> None:
+        """Until told to end."""
+        while True:
+            heard = signals.wait(self._pause())
+            if _END & heard:
+                return
+            if signal.SIGHUP in heard:
+                self._reload()
+            elif self._watch.changed():
+                self._follow()
+            self._revive()
+
+    def _pause(self) -> float:
+        """Seconds until some child is due, at most a second."""
+        now = time.monotonic()
+        dues = [0.1] if self._leaving else []
+        dues += [child.due - now for child in self._children() if not child.running]
+        return min([1.0, *dues])
+
+    def _children(self) -> list[Child]:
+        return [self._agent, *self._workers.values()]
+
+    def _revive(self) -> None:
+        now = time.monotonic()
+        self._leaving = [each for each in self._leaving if each[0].ended(now) is None]
+        for child, deadline in self._leaving:
+            if now > deadline:
+                child.send(signal.SIGKILL)
+        for child in self._children():
+            status = child.ended(now)
+            if status is not None:
+                _say(f"{child.name} {_told(status)}; starts again in {child.due - now:.1f} s")
+            if not child.running and child.due <= now:
+                child.start(now)
+
+    def _fit_workers(self) -> None:
+        """As many workers as the configuration asks for; those that are too many drain."""
+        now = time.monotonic()
+        for index in range(self._config.workers):
+            if index not in self._workers:
+                more = ("--worker", str(index))
+                arguments = _python("crewgate.gateway", self._config.path, *more)
+                self._workers[index] = Child(f"worker {index}", arguments)
+                self._workers[index].start(now)
+        for index in [each for each in self._workers if each >= self._config.workers]:
+            child = self._workers.pop(index)
+            child.send(signal.SIGTERM)
+            self._leaving.append((child, now + self._config.drain_seconds))
+
+    def _reload(self) -> None:
+        """SIGHUP: everybody loads the file again, if it is good."""
+        try:
+            self._config = _validated(self._config.path)
+            with Owner(self._config.state) as owner:
+                owner.reload()
+        except ConfigurationError as error:
+            _say(f"not reloaded, the configuration in force stays: {error}")
+        except RefusedError as error:
+            _say(f"the agent did not reload: {error}")
+        except LinkError as error:
+            _say(f"{error}; the agent reads the configuration when it is back")
+        else:
+            self._fit_workers()
+
+    def _follow(self) -> None:
+        """The file changed: the agent has it loaded by everybody; the number of workers is ours."""
+        try:
+            self._config = _validated(self._config.path)
+        except ConfigurationError:  # the agent says it
+            return
+        self._fit_workers()
+
+    def _drain(self, signals: Signals) -> None:
+        """Workers end their calls first, while the agent still serves them; then the agent."""
+        workers = [*self._workers.values(), *(child for child, _ in self._leaving)]
+        self._end(workers, self._config.drain_seconds, signals)
+        self._end([self._agent], limits.agent_end_seconds, signals)
+
+    def _end(self, children: list[Child], seconds: float, signals: Signals) -> None:
+        """SIGTERM, at most `seconds` of patience, then SIGKILL. Told twice, it ends at once."""
+        for child in children:
+            child.send(signal.SIGTERM)
+        deadline = time.monotonic() + seconds
+        while any(child.running for child in children):
+            now = time.monotonic()
+            for child in children:
+                child.ended(now)
+            left = deadline - now
+            if left <= 0:
+                break
+            if any(child.running for child in children) and _END & signals.wait(min(left, 1.0)):
+                break
+        for child in children:
+            if child.running:
+                _say(f"{child.name} did not end in time: killed")
+                child.send(signal.SIGKILL)
+                child.wait()
+
+    def _kill(self) -> None:
+        """Whatever still runs when we leave."""
+        for child in [*self._children(), *(child for child, _ in self._leaving)]:
+            child.send(signal.SIGKILL)
+            child.wait()
+
+
+def _validated(path: Path) -> Config:
+    config = load(path)
+    load_policy(config, 0)
+    return config
+
+
+def _has_word(descriptor: int) -> bool:
+    """The agent wrote that it is ready; False at the end of the pipe or while it is silent."""
+    os.set_blocking(descriptor, False)
+    try:
+        return bool(os.read(descriptor, 64))
+    except BlockingIOError:
+        return False
+
+
+def _told(status: int) -> str:
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"ended with status {status}"

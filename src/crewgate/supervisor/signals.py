@@ -1,0 +1,55 @@
+"""Signals as something to wait for, beside descriptors; no handler of ours does any work."""
+
+import selectors
+import signal
+import socket
+from collections.abc import Iterable
+from types import FrameType, TracebackType
+from typing import Self
+
+_HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """The number has been written to the wake-up descriptor already."""
+
+
+class Signals:
+    """In a `with`: SIGTERM, SIGINT, SIGHUP and SIGCHLD are heard by `wait` alone."""
+
+    def __init__(self) -> None:
+        self._read, self._write = socket.socketpair()
+        self._read.setblocking(False)  # noqa: FBT003  -- the standard library's signature
+        self._write.setblocking(False)  # noqa: FBT003
+        self._before: dict[signal.Signals, object] = {}
+        self._wakeup_before = -1
+
+    def __enter__(self) -> Self:
+        self._wakeup_before = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+        for number in _HEARD:
+            self._before[number] = signal.signal(number, _ignore)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)  # type: ignore[arg-type]  # what signal() gave us
+        signal.set_wakeup_fd(self._wakeup_before)
+        self._read.close()
+        self._write.close()
+
+    def wait(self, seconds: float, descriptors: Iterable[int] = ()) -> set[int]:
+        """Signals that came within `seconds`; returns early for one, or if anything is readable."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._read, selectors.EVENT_READ)
+            for descriptor in descriptors:
+                selector.register(descriptor, selectors.EVENT_READ)
+            selector.select(max(0.0, seconds))
+        try:
+            return set(self._read.recv(4096))
+        except BlockingIOError:
+            return set()
