@@ -106,6 +106,7 @@ request_body_bytes_max = 64 * 2**20  # a prompt with pictures
 receive_bytes = 65_536  # a read; four TLS records
 send_bytes = 65_536  # what one wake of a writer encrypts before it looks up again
 buffer_bytes_max = 65_536  # of one body, each way, before whoever produces it must wait
+judged_body_bytes_max = buffer_bytes_max  # read before the verdict where a tool asks for it
 discard_bytes_max = 8 * 2**20  # of a refused body: httpx loses the answer if it is cut short
 streams_max = 128  # of one HTTP/2 connection at once; RFC 9113 §6.5.2 advises 100 or more
 stream_window_bytes = 65_536  # the initial window of RFC 9113 §6.9.2

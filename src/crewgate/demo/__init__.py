@@ -1,0 +1,1 @@
+"""The incident of the design, replayed on a real gateway by real processes."""

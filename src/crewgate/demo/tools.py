@@ -1,0 +1,190 @@
+"""The tool server of the demo, `python -m crewgate.demo.tools --port N`: four tools and a list.
+
+Plain HTTP/1.1 on loopback, for one demo: its search page is always partial, which is what the
+researcher of the story fell for. Lists what it received for whom, by the identity that the gateway
+adds, and judges nothing. Ends by itself after `--seconds`.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import partial
+
+import h11
+import msgspec
+import trio
+
+from crewgate import limits
+
+HOST = "127.0.0.1"
+_CHUNK = 64 * 2**10
+_CONTENT = ("content-type", "application/json")
+
+
+class Received(msgspec.Struct, frozen=True):
+    """A call that reached a tool, and whose it is; empty where the gateway did not say."""
+
+    path: str
+    request: str
+    branch: str
+
+
+class ToolServer:
+    """Answers calls, and lists them."""
+
+    def __init__(self) -> None:
+        self.received: list[Received] = []
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """One connection, to its end; whatever a client does ends this connection only."""
+        connection = _Connection(stream)
+        try:
+            while await self._answer(connection):
+                pass
+        except (trio.BrokenResourceError, trio.ClosedResourceError, h11.ProtocolError):
+            pass
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def _answer(self, connection: "_Connection") -> bool:
+        request = await connection.request()
+        if request is None:
+            return False
+        path = request.target.decode().partition("?")[0]
+        body = await connection.body()
+        if path == "/received":
+            await connection.reply(200, {"received": msgspec.to_builtins(self.received)})
+            return connection.next()
+        fields = {name.decode(): value.decode() for name, value in request.headers}
+        self.received.append(
+            Received(
+                path, fields.get("x-crewgate-request", ""), fields.get("x-crewgate-branch", "")
+            )
+        )
+        if path == "/summary":
+            await _summary(connection)
+        elif (tool := _TOOLS.get(path)) is not None:
+            await connection.reply(200, tool(body))
+        else:
+            await connection.reply(404, {"error": f"no tool at {path}"})
+        return connection.next()
+
+
+def _search(body: Mapping[str, object]) -> dict[str, object]:
+    """A page of results that says, each time, that the rest is on the next one."""
+    cursor = body.get("cursor")
+    page = cursor if isinstance(cursor, int) else 0
+    return {
+        "partial": True,
+        "cursor": page + 1,
+        "results": [f"result {page}.{number}" for number in range(3)],
+    }
+
+
+def _embeddings(body: Mapping[str, object]) -> dict[str, object]:
+    """Numbers that depend on the text, as an embedding does."""
+    digest = hashlib.sha256(json.dumps(body.get("input")).encode()).digest()
+    return {"data": [{"index": 0, "embedding": [byte / 255 for byte in digest[:16]]}]}
+
+
+def _publish(body: Mapping[str, object]) -> dict[str, object]:
+    return {"published": True, "title": body.get("title")}
+
+
+_TOOLS = {"/search": _search, "/v1/embeddings": _embeddings, "/publish": _publish}
+
+
+async def _summary(connection: "_Connection") -> None:
+    """Server-sent events, one every 50 ms, until the summary is complete."""
+    await connection.start(200, ("content-type", "text/event-stream"))
+    for number in range(int(limits.demo_summary_seconds / limits.demo_event_seconds)):
+        await connection.send(f"data: sentence {number}\n\n".encode())
+        await trio.sleep(limits.demo_event_seconds)
+    await connection.end()
+
+
+class _Connection:
+    """h11 over one stream, one request after another."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._state = h11.Connection(h11.SERVER)
+
+    async def request(self) -> h11.Request | None:
+        """The next request; None when the client is done."""
+        event = await self._event()
+        return event if isinstance(event, h11.Request) else None
+
+    async def body(self) -> dict[str, object]:
+        """The JSON object of the request's body; empty for anything else."""
+        data = bytearray()
+        while isinstance(event := await self._event(), h11.Data):
+            data += event.data
+            if len(data) > limits.demo_body_bytes_max:
+                raise h11.RemoteProtocolError("body too large", error_status_hint=413)
+        try:
+            value = json.loads(data or b"{}")
+        except ValueError:
+            value = {}
+        return value if isinstance(value, dict) else {}
+
+    async def reply(self, status: int, answer: Mapping[str, object]) -> None:
+        """A whole response."""
+        data = json.dumps(answer).encode()
+        await self.start(status, _CONTENT, ("content-length", str(len(data))))
+        await self.send(data)
+        await self.end()
+
+    async def start(self, status: int, *fields: tuple[str, str]) -> None:
+        """The head of a response; without a content-length it is sent in chunks."""
+        await self._emit(h11.Response(status_code=status, headers=list(fields)))
+
+    async def send(self, data: bytes) -> None:
+        """A piece of the body, on its way when this returns."""
+        await self._emit(h11.Data(data=data))
+
+    async def end(self) -> None:
+        """The end of the response."""
+        await self._emit(h11.EndOfMessage())
+
+    def next(self) -> bool:
+        """Make ready for another request; False when the connection cannot take one."""
+        if self._state.our_state is not h11.DONE or self._state.their_state is not h11.DONE:
+            return False
+        self._state.start_next_cycle()
+        return True
+
+    async def _event(self) -> object:
+        while (event := self._state.next_event()) is h11.NEED_DATA:
+            self._state.receive_data(bytes(await self._stream.receive_some(_CHUNK)))
+        return event
+
+    async def _emit(self, event: h11.Response | h11.Data | h11.EndOfMessage) -> None:
+        data = self._state.send(event)
+        if data:
+            await self._stream.send_all(data)
+
+
+async def serve(
+    port: int,
+    seconds: float,
+    task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve on loopback for so long."""
+    server = ToolServer()
+    with trio.move_on_after(seconds):
+        await trio.serve_tcp(server.serve, port, host=HOST, task_status=task_status)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="The tool server of the demo.")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--seconds", type=float, default=limits.demo_seconds_max)
+    arguments = parser.parse_args()
+    trio.run(partial(serve, arguments.port, arguments.seconds))
+
+
+if __name__ == "__main__":
+    main()
