@@ -1,0 +1,285 @@
+"""The ledger in memory: whole paths charged at every draw, exact on every level at every step.
+
+Decides what is granted, to whom it counts, who must wait and who is refused. Knows no clock, no
+table and no socket; what it must not forget when its process dies is lent to it by the table
+(`restore`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from crewgate import limits
+from crewgate.core.charges import NOTHING, Account, CrewAccount, Lease, TicketOf, Totals
+from crewgate.core.ledger import (
+    Closed,
+    Draw,
+    Exhausted,
+    GiveBack,
+    Granted,
+    Mismatch,
+    Opened,
+    Path,
+    Restored,
+    Settle,
+    Statement,
+    Ticket,
+)
+from crewgate.core.statements import restored, restored_lease, standing, statement
+from crewgate.errors import LedgerError
+
+
+@dataclass(slots=True)
+class Holder:
+    """A machine: the boot that may draw, those that may not any more, and when it was heard."""
+
+    boot: bytes
+    replaced: set[bytes] = field(default_factory=set)
+    branches: set[bytes] = field(default_factory=set)
+    silent_seconds: float = 0.0
+
+
+class MemoryLedger:
+    """The `Ledger` protocol on dictionaries; also `Volatile`: it lives as long as its process."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[bytes, Account] = {}
+        self._holders: dict[str, Holder] = {}
+
+    def __repr__(self) -> str:
+        return f"<MemoryLedger accounts={len(self._accounts)} holders={len(self._holders)}>"
+
+    def open(self, path: Path) -> Opened | Mismatch | Closed:
+        """Open what is unknown on the path, amend the rest; all or nothing."""
+        keys = path.keys
+        for depth, key in enumerate(keys):
+            known = self._accounts.get(key)
+            if known is not None and known.path != keys[:depth]:
+                return Mismatch(key)
+            if known is not None and known.closed:
+                return Closed(key)
+        crew = self._accounts.get(path.crew)
+        if not isinstance(crew, CrewAccount):
+            crew = CrewAccount(path.crew, (), limits.quota_micro_max, 0)
+            self._accounts[path.crew] = crew
+        crew.allowance = path.allowance
+        for depth, level in enumerate(path.levels, start=1):
+            account = self._accounts.get(level.key)
+            if account is None:
+                account = Account(level.key, keys[:depth], level.quota, level.iat or 0)
+                self._accounts[level.key] = account
+                self._accounts[keys[depth - 1]].children += 1
+            account.accept(level.quota, level.iat)
+        return Opened(tuple(standing(self._accounts[key]) for key in keys))
+
+    def draw(self, draw: Draw, now: float) -> Granted | Ticket | Exhausted | Closed:
+        """Answer once; the same (branch, holder, boot, seq) gets the same answer again."""
+        account = self._accounts.get(draw.branch)
+        if account is None or draw.need <= 0 or draw.rate < 0:
+            raise LedgerError(
+                "a draw names a branch that is open, a need above 0 and a rate of 0 or more"
+            )
+        lease = account.leases.get((draw.holder, draw.boot))
+        if lease is not None and draw.seq <= lease.seq:
+            if draw.seq < lease.seq or lease.reply is None:
+                raise LedgerError(f"draw {draw.seq} was answered and applied: begin another")
+            return lease.reply
+        self._meet(draw.holder, draw.boot)
+        if lease is None:
+            lease = account.leases[draw.holder, draw.boot] = Lease()
+        levels = self._levels(account)
+        closed = next((level.key for level in levels if level.closed), None)
+        if closed is not None:
+            return Closed(closed)
+        lease.reply = self._answer(levels, lease, draw, now)
+        lease.seq = draw.seq
+        return lease.reply
+
+    def give_back(self, given: GiveBack) -> None:
+        """Return the part of the total that is new to every level above."""
+        account, lease = self._lease(given.branch, given.holder, given.boot)
+        if account is None or lease is None or lease.burned:
+            return
+        if given.amount > lease.granted:
+            raise LedgerError("more was given back than had been granted")
+        returned = given.amount - lease.given_back
+        if returned <= 0:
+            return
+        levels, before = self._levels(account), lease.totals
+        lease.given_back = given.amount
+        _count(levels, before, lease.totals)
+        for level in levels:
+            level.take_back(lease, returned)
+
+    def settle(self, settle: Settle) -> None:
+        """Let the newest report count."""
+        account, lease = self._lease(settle.branch, settle.holder, settle.boot)
+        if account is None or lease is None or settle.seq <= lease.report:
+            return
+        before = lease.totals
+        lease.report = settle.seq
+        lease.spent, lease.reserved = settle.spent, settle.reserved
+        lease.lost, lease.overrun = settle.burned, settle.overrun
+        _count(self._levels(account), before, lease.totals)
+
+    def close(self, branch: bytes) -> None:
+        """Mark it; draws at and below it see the mark. What never opened has nothing to close."""
+        account = self._accounts.get(branch)
+        if account is not None:
+            account.closed = True
+
+    def report(self, below: bytes | None = None) -> tuple[Statement, ...]:
+        """In the order of opening, which puts ancestors first."""
+        return tuple(
+            statement(account)
+            for account in self._accounts.values()
+            if below is None or below == account.key or below in account.path
+        )
+
+    def pass_time(self, seconds: float) -> list[str]:
+        """So many seconds went by on a clock that nobody sets; returns holders burned for silence.
+
+        Any draw, give-back or settle of a holder is a sign of life.
+        """
+        burned = []
+        for name, holder in self._holders.items():
+            holder.silent_seconds += seconds
+            if holder.silent_seconds >= limits.holder_silence_seconds and holder.branches:
+                self._burn(name, holder)
+                burned.append(name)
+        return burned
+
+    def restore(self, holder: str, boot: bytes, accounts: Iterable[Restored]) -> None:
+        """Begin from a table; LedgerError if this ledger has begun already."""
+        if self._accounts:
+            raise LedgerError("only a ledger that knows nothing yet can be restored")
+        self._meet(holder, boot)
+        for saved in accounts:
+            account = restored(saved)
+            self._accounts[saved.key] = account
+            levels = self._levels(account)
+            if saved.path:
+                levels[-2].children += 1
+            gone = Totals(charged=saved.retired, settled=saved.retired)
+            _count(levels[-1:], NOTHING, gone)
+            if saved.path:
+                lease = account.leases[holder, boot] = restored_lease(saved)
+                self._holders[holder].branches.add(saved.key)
+                _count(levels, NOTHING, lease.totals)
+
+    def forget(self, branch: bytes, consumed: int) -> None:
+        """Let every level above count `consumed` as settled for good, and drop the account."""
+        account = self._accounts.get(branch)
+        if account is None:
+            return
+        if account.children:
+            raise LedgerError("an account with descendants cannot be forgotten before them")
+        del self._accounts[branch]
+        above = [self._accounts[key] for key in account.path]
+        if above:
+            above[-1].children -= 1
+        _count(above, NOTHING, Totals(charged=consumed, settled=consumed))
+        for (name, boot), lease in account.leases.items():
+            _count(above, lease.totals, NOTHING)
+            for level in above:
+                level.queue.drop((branch, name, boot))
+            self._holders[name].branches.discard(branch)
+
+    def _levels(self, account: Account) -> list[Account]:
+        return [*(self._accounts[key] for key in account.path), account]
+
+    def _lease(
+        self, branch: bytes, holder: str, boot: bytes
+    ) -> tuple[Account | None, Lease | None]:
+        known = self._holders.get(holder)
+        if known is not None and known.boot == boot:
+            known.silent_seconds = 0.0
+        account = self._accounts.get(branch)
+        return account, account.leases.get((holder, boot)) if account is not None else None
+
+    def _meet(self, name: str, boot: bytes) -> None:
+        """Hear of a holder. A new boot means that its table is gone: its old leases are burned."""
+        holder = self._holders.setdefault(name, Holder(boot))
+        if boot in holder.replaced:
+            raise LedgerError(f"the table of {name} was replaced; its old boot draws no more")
+        if boot != holder.boot:
+            self._burn(name, holder)
+            holder.replaced.add(holder.boot)
+            holder.boot = boot
+        holder.silent_seconds = 0.0
+
+    def _burn(self, name: str, holder: Holder) -> None:
+        for branch in holder.branches:
+            account = self._accounts[branch]
+            lease = account.leases[name, holder.boot]
+            before = lease.totals
+            lease.burned = True
+            _count(self._levels(account), before, lease.totals)
+            for level in self._levels(account):
+                level.queue.drop((branch, name, holder.boot))
+        holder.branches.clear()
+
+    def _answer(
+        self, levels: list[Account], lease: Lease, draw: Draw, now: float
+    ) -> Granted | Ticket | Exhausted:
+        """Grant, queue or refuse; the only place where a level's credit goes down."""
+        for level in levels:
+            level.turn(now)
+        ticket = (draw.branch, draw.holder, draw.boot)
+        own = lease.totals.idle
+        free, tight = _least((_free(level, ticket, now), level) for level in levels)
+        if free >= draw.need:
+            return self._grant(levels, lease, draw, (free, tight))
+        # What the drawer holds itself cannot come back to it: it asks for what is missing besides.
+        reach, empty = _least((level.reach(own).remaining, level) for level in levels)
+        if reach < draw.need:
+            for level in levels:
+                level.queue.drop(ticket)
+            return _exhausted(empty, own, draw.need)
+        for level in levels:
+            if _free(level, ticket, now) < draw.need:
+                level.queue.keep(ticket, draw.need, now)
+        return Ticket(tight.key, draw.need - free)
+
+    def _grant(
+        self, levels: list[Account], lease: Lease, draw: Draw, least: tuple[int, Account]
+    ) -> Granted:
+        free, tight = least
+        ticket: TicketOf = (draw.branch, draw.holder, draw.boot)
+        for level in levels:
+            level.queue.drop(ticket)
+        before = lease.totals
+        amount = draw.need
+        # While anybody waits, everybody takes exact amounts (design/ledger.md, "Last credits").
+        if not any(level.queue.waiting for level in levels):
+            holders = tight.totals.live + 1 - before.live
+            most = max(draw.need, free // (2 * holders))
+            amount = max(draw.need, min(draw.rate // limits.lease_rate_divisor, most))
+        self._holders[draw.holder].branches.add(draw.branch)
+        lease.granted += amount
+        _count(levels, before, lease.totals)
+        for level in levels:
+            level.draw(lease, amount)
+        return Granted(amount, *levels[0].windows())
+
+
+def _free(level: Account, ticket: TicketOf, now: float) -> int:
+    """What the level has left for `ticket` when those before it in the queue are served."""
+    remaining = level.tightest().remaining
+    return remaining - level.queue.ahead(ticket, now, level.reach(0).remaining)
+
+
+def _least(candidates: Iterable[tuple[int, Account]]) -> tuple[int, Account]:
+    """The smallest amount; among equals the level nearest to the branch, which says most."""
+    return min(reversed(list(candidates)), key=lambda candidate: candidate[0])
+
+
+def _exhausted(level: Account, own: int, need: int) -> Exhausted:
+    bound = level.reach(own)
+    return Exhausted(
+        level.key, max(0, bound.charged - own), bound.cap, need - level.tightest().remaining
+    )
+
+
+def _count(levels: list[Account], before: Totals, after: Totals) -> None:
+    for level in levels:
+        level.totals = level.totals.changed(before, after)

@@ -1,0 +1,245 @@
+"""The ledger's protocol: six idempotent operations on credit, and what they ask and answer.
+
+Credit counts as spent from the moment it is leased; only its holder may give it back; a lost lease
+is burned, never granted again by a timeout. Every operation may be sent twice, late or in another
+order without changing what it means. Says nothing about where an engine keeps its accounts; an
+engine that blocks is put into a thread by its shell.
+
+Amounts are integer micro-credits; keys are 16 bytes (`core.ids`); a holder is a machine, a boot
+the life of its table. Wall clock seconds come as arguments and serve a crew's hourly and daily
+allowance and the age of a ticket, nothing else.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from crewgate import limits
+
+WINDOW_SECONDS_HOUR = 3600
+WINDOW_SECONDS_DAY = 86_400
+
+
+class Level(msgspec.Struct, frozen=True, gc=False):
+    """A branch as a token names it. Without `iat` it only opens a branch that is not known yet."""
+
+    key: bytes
+    quota: int
+    iat: int | None = None
+
+
+class Allowance(msgspec.Struct, frozen=True, gc=False):
+    """What a whole crew may draw in one hour and in one day since the epoch."""
+
+    hourly_max: int = limits.quota_micro_max
+    daily_max: int = limits.quota_micro_max
+
+
+class Path(msgspec.Struct, frozen=True):
+    """A branch and its ancestry: the crew, its allowance, then root … branch."""
+
+    crew: bytes
+    allowance: Allowance
+    levels: tuple[Level, ...]
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """All levels, the crew first, the branch last."""
+        return (self.crew, *(level.key for level in self.levels))
+
+
+class Standing(msgspec.Struct, frozen=True, gc=False):
+    """The grant that governs a branch. `overdrawn` is what is drawn above it: to be recalled."""
+
+    key: bytes
+    quota: int
+    iat: int
+    overdrawn: int
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """Every level is known and governed by its newest grant; the crew first, the branch last."""
+
+    standings: tuple[Standing, ...]
+
+
+class Mismatch(msgspec.Struct, frozen=True, gc=False):
+    """This level was seen before under another path; nothing was opened or amended."""
+
+    level: bytes
+
+
+class Closed(msgspec.Struct, frozen=True, gc=False):
+    """This level is closed: nothing below it may draw again."""
+
+    level: bytes
+
+
+class Draw(msgspec.Struct, frozen=True, gc=False):
+    """A wish for credit. `need` is the least that helps; `rate` what was spent lately, a second.
+
+    `seq` grows by one with each draw of this branch by this holder in this boot; the next may be
+    sent once the one before was answered and applied.
+    """
+
+    branch: bytes
+    holder: str
+    boot: bytes
+    seq: int
+    need: int
+    rate: int = 0
+
+
+class Window(msgspec.Struct, frozen=True, gc=False):
+    """What a crew was charged in one hour or day, which is counted since the epoch."""
+
+    number: int = 0
+    charged: int = 0
+
+
+class Granted(msgspec.Struct, frozen=True, gc=False):
+    """A lease of `amount`, charged to the branch and every level above; and the crew's windows."""
+
+    amount: int
+    hour: Window
+    day: Window
+
+
+class Ticket(msgspec.Struct, frozen=True, gc=False):
+    """`missing` credit of this level lies in leases that may come back: recall it, draw again.
+
+    The place in the queue is kept for `limits.ticket_seconds` and belongs to the branch, holder
+    and boot, so that the next draw (with the next `seq`) is served in its turn.
+    """
+
+    level: bytes
+    missing: int
+
+
+class Exhausted(msgspec.Struct, frozen=True, gc=False):
+    """As far as the ledger knows, this level cannot pay even if all idle credit comes back.
+
+    `used` of `quota` is settled, burned or reserved by calls in flight; `missing` is what the
+    level lacks right now.
+    """
+
+    level: bytes
+    used: int
+    quota: int
+    missing: int
+
+
+class GiveBack(msgspec.Struct, frozen=True, gc=False):
+    """Unreserved credit returned by its holder.
+
+    `amount` is the total given back in this boot, so that it needs no sequence number: duplicates
+    and late ones change nothing, and a restarted agent just says it again.
+    """
+
+    branch: bytes
+    holder: str
+    boot: bytes
+    amount: int
+
+
+class Settle(msgspec.Struct, frozen=True, gc=False):
+    """What became of a lease so far, in totals of this boot; a lower `seq` than before is late.
+
+    `reserved` is held by calls in flight whose price is fixed: spent, unless they are released.
+    `burned` was lost by processes that died; `overrun` is what responses stated above their bound.
+    """
+
+    branch: bytes
+    holder: str
+    boot: bytes
+    seq: int
+    spent: int
+    reserved: int = 0
+    burned: int = 0
+    overrun: int = 0
+
+
+class Statement(msgspec.Struct, frozen=True):
+    """One level with all below it: settled + reserved + leased + burned + remaining = quota.
+
+    `leased` is idle credit in leases; `remaining` is below zero after a lowered quota.
+    """
+
+    key: bytes
+    path: tuple[bytes, ...]
+    quota: int
+    iat: int
+    closed: bool
+    settled: int
+    reserved: int
+    leased: int
+    burned: int
+    remaining: int
+    overrun: int
+
+
+class Ledger(Protocol):
+    """The one place that grants credit. LedgerError for a request that the protocol excludes."""
+
+    def open(self, path: Path) -> Opened | Mismatch | Closed:
+        """Make every level known; the newest grant of each governs its quota."""
+
+    def draw(self, draw: Draw, now: float) -> Granted | Ticket | Exhausted | Closed:
+        """Charge a lease to the whole path. The answer to (branch, holder, boot, seq) is final.
+
+        LedgerError: the branch is not open, the boot was replaced, or `seq` was passed already.
+        """
+
+    def give_back(self, given: GiveBack) -> None:
+        """Return credit to every level; ignored after a burn or a new boot of the holder."""
+
+    def settle(self, settle: Settle) -> None:
+        """Say what was spent; of a burned lease it moves from burned to settled."""
+
+    def close(self, branch: bytes) -> None:
+        """No more draws at or below it; closing again, or the unknown, does nothing.
+
+        What is leased stays charged until its holder, who alone knows what of it is unspent,
+        gives it back: exactly that returns to every level above, once.
+        """
+
+    def report(self, below: bytes | None = None) -> tuple[Statement, ...]:
+        """All levels, or the one named and those below it; ancestors before descendants."""
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """One level as a table remembers it: its own lease, not those of the levels below.
+
+    `retired` is what reclaimed descendants had consumed, each written on every level above it.
+    Windows matter for crews only.
+    """
+
+    key: bytes
+    path: tuple[bytes, ...]
+    quota: int
+    iat: int
+    closed: bool
+    granted: int
+    given_back: int
+    spent: int
+    reserved: int
+    burned: int
+    retired: int
+    seq: int
+    hour: Window = Window()
+    day: Window = Window()
+
+
+@runtime_checkable
+class Volatile(Protocol):
+    """What a ledger that keeps nothing by itself offers besides: a memory lent by the table."""
+
+    def restore(self, holder: str, boot: bytes, accounts: Iterable[Restored]) -> None:
+        """Begin from what one table holds; ancestors come before their descendants."""
+
+    def forget(self, branch: bytes, consumed: int) -> None:
+        """Drop an account whose record was reclaimed; `consumed` stays charged above it.
+
+        Descendants go before their ancestors: LedgerError otherwise.
+        """

@@ -1,0 +1,65 @@
+"""A small family of accounts for tests of a ledger: a crew, a root, and two branches below it."""
+
+from crewgate.core.accounts import MemoryLedger
+from crewgate.core.ledger import (
+    Allowance,
+    Closed,
+    Draw,
+    Exhausted,
+    GiveBack,
+    Granted,
+    Level,
+    Opened,
+    Path,
+    Settle,
+    Statement,
+    Ticket,
+)
+
+CREW, ROOT, A, B = (name.ljust(16).encode() for name in ("crew", "root", "a", "b"))
+BOOT, NEXT_BOOT = b"boot" * 4, b"next" * 4
+NOW = 1_800_000_000.0
+
+
+def path(*levels: Level, hourly: int = 10**9, daily: int = 10**9) -> Path:
+    return Path(CREW, Allowance(hourly, daily), levels)
+
+
+def family(root: int = 100, a: int = 100, b: int = 100, **allowance: int) -> MemoryLedger:
+    """A ledger that knows two branches under one root."""
+    ledger = MemoryLedger()
+    for child, quota in ((A, a), (B, b)):
+        levels = Level(ROOT, root, 1), Level(child, quota, 1)
+        assert isinstance(ledger.open(path(*levels, **allowance)), Opened)
+    return ledger
+
+
+def draw(
+    ledger: MemoryLedger,
+    branch: bytes,
+    seq: int,
+    need: int,
+    *,
+    rate: int = 0,
+    now: float = NOW,
+    holder: str = "one",
+    boot: bytes = BOOT,
+) -> Granted | Ticket | Exhausted | Closed:
+    return ledger.draw(Draw(branch, holder, boot, seq, need, rate), now)
+
+
+def amount(answer: object) -> int:
+    assert isinstance(answer, Granted)
+    return answer.amount
+
+
+def give(ledger: MemoryLedger, branch: bytes, total: int, holder: str = "one") -> None:
+    ledger.give_back(GiveBack(branch, holder, BOOT, total))
+
+
+def spend(ledger: MemoryLedger, branch: bytes, seq: int, total: int, holder: str = "one") -> None:
+    ledger.settle(Settle(branch, holder, BOOT, seq, total))
+
+
+def line(ledger: MemoryLedger, key: bytes) -> Statement:
+    return ledger.report(key)[0]

@@ -1,0 +1,271 @@
+"""The memory ledger under every order of messages, against sums that anybody can check."""
+
+from dataclasses import dataclass
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from crewgate import limits
+from crewgate.core.accounts import MemoryLedger
+from crewgate.core.ledger import (
+    Allowance,
+    Closed,
+    Draw,
+    Exhausted,
+    GiveBack,
+    Granted,
+    Level,
+    Opened,
+    Path,
+    Settle,
+    Ticket,
+)
+
+CREW, ROOT, A, B, LEAF = (name.ljust(16).encode() for name in ("crew", "root", "a", "b", "leaf"))
+PATHS = {ROOT: (ROOT,), A: (ROOT, A), B: (ROOT, B), LEAF: (ROOT, A, LEAF)}
+BRANCHES = st.sampled_from(sorted(PATHS))
+HOLDERS = st.sampled_from(["one", "two"])
+# Few enough that what is drawn is also spent, given back and told.
+LESSEES = st.sampled_from([(A, "one"), (A, "two"), (LEAF, "one"), (B, "two")])
+AMOUNTS = st.integers(1, 40)
+WIDE = Allowance(10**6, 10**6)
+NOW = 1_800_000_000.0
+
+
+@dataclass
+class Lease:
+    """What is true on a machine, and what of it the ledger has heard."""
+
+    granted: int = 0
+    available: int = 0
+    spent: int = 0
+    given: int = 0
+    heard_given: int = 0
+    heard_spent: int = 0
+    heard_report: int = -1
+    lost: bool = False  # its boot is over, or it was silent: burned
+    last: tuple[Draw, Granted | Ticket | Exhausted] | None = None
+
+    @property
+    def settled(self) -> int:
+        return min(self.heard_spent, self.granted - self.heard_given)
+
+    @property
+    def outstanding(self) -> int:
+        return self.granted - self.heard_given - self.settled
+
+
+class Machines(RuleBasedStateMachine):
+    """Two machines draw for a small tree; their messages are late, doubled and out of order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger = MemoryLedger()
+        self.quota = dict.fromkeys(PATHS, 0)
+        self.iat = 1
+        self.leases: dict[tuple[bytes, str, int], Lease] = {}
+        self.boot = {"one": 0, "two": 0}
+        self.seq = 0
+        self.report = 0
+        self.messages: list[tuple[tuple[bytes, str, int], GiveBack | Settle]] = []
+        self.closed: set[bytes] = set()
+        self.now = NOW
+        for branch, quota in ((ROOT, 100), (A, 60), (B, 100), (LEAF, 100)):
+            self.quota[branch] = quota
+        self.open_all()
+
+    def open_all(self) -> None:
+        for levels in PATHS.values():
+            self.ledger.open(
+                Path(CREW, WIDE, tuple(Level(k, self.quota[k], self.iat) for k in levels))
+            )
+
+    def lease(self, branch: bytes, holder: str) -> Lease:
+        return self.leases.setdefault((branch, holder, self.boot[holder]), Lease())
+
+    def boot_name(self, holder: str) -> bytes:
+        return f"{holder} {self.boot[holder]}".encode()
+
+    def below(self, level: bytes) -> list[Lease]:
+        return [
+            lease
+            for (branch, _, _), lease in self.leases.items()
+            if level == CREW or level in PATHS[branch]
+        ]
+
+    def is_closed(self, branch: bytes) -> bool:
+        return any(level in self.closed for level in PATHS[branch])
+
+    @rule(lessee=LESSEES, need=AMOUNTS, rate=st.integers(0, 400))
+    def draw(self, lessee: tuple[bytes, str], need: int, rate: int) -> None:
+        branch, holder = lessee
+        self.seq += 1
+        draw = Draw(branch, holder, self.boot_name(holder), self.seq, need, rate)
+        answer = self.ledger.draw(draw, self.now)
+        lease = self.lease(branch, holder)
+        if self.is_closed(branch):
+            assert isinstance(answer, Closed)
+            return
+        assert not isinstance(answer, Closed)
+        lease.last = draw, answer
+        if isinstance(answer, Granted):
+            assert answer.amount >= need
+            assert answer.amount <= max(need, rate // limits.lease_rate_divisor)
+            lease.granted += answer.amount
+            lease.available += answer.amount
+        elif isinstance(answer, Exhausted):
+            self.check_exhausted(answer, lease, need)
+
+    def check_exhausted(self, answer: Exhausted, own: Lease, need: int) -> None:
+        """As far as the ledger was told, the level cannot pay even if all others give back."""
+        cap = self.quota.get(answer.level, limits.quota_micro_max)
+        below = self.below(answer.level)
+        kept = sum(
+            lease.granted - lease.heard_given if lease.lost or lease is own else lease.settled
+            for lease in below
+        )
+        assert cap - kept < need
+
+    @precondition(lambda self: any(lease.last for lease in self.leases.values()))
+    @rule(data=st.data())
+    def resend_draw(self, data: st.DataObject) -> None:
+        """A reply was lost: the same question gets the same answer, whatever happened since."""
+        sent = [lease.last for lease in self.leases.values() if lease.last is not None]
+        draw, answer = data.draw(st.sampled_from(sent))
+        assert self.ledger.draw(draw, self.now) == answer
+
+    @rule(lessee=LESSEES, spent=st.integers(0, 20), given=st.integers(0, 10))
+    def work(self, lessee: tuple[bytes, str], spent: int, given: int) -> None:
+        """Spend of the lease, give some of it back, and say so some time."""
+        branch, holder = lessee
+        lease = self.lease(branch, holder)
+        spent = min(spent, lease.available)
+        lease.spent += spent
+        given = min(given, lease.available - spent)
+        lease.given += given
+        lease.available -= spent + given
+        self.report += 1
+        name, boot = (branch, holder, self.boot[holder]), self.boot_name(holder)
+        self.messages.append((name, GiveBack(branch, holder, boot, lease.given)))
+        self.messages.append((name, Settle(branch, holder, boot, self.report, lease.spent)))
+
+    @rule(lessee=LESSEES, amount=AMOUNTS)
+    def refund(self, lessee: tuple[bytes, str], amount: int) -> None:
+        """An embedded permit that was charged already is released."""
+        lease = self.lease(*lessee)
+        amount = min(amount, lease.spent)
+        lease.spent -= amount
+        lease.available += amount
+
+    @precondition(lambda self: self.messages)
+    @rule(order=st.lists(st.integers(0, 99), min_size=1, max_size=4), again=st.booleans())
+    def deliver(self, order: list[int], again: bool) -> None:
+        """Any messages, the newest as likely as old ones, once or more often."""
+        for at in order:
+            name, message = self.messages[-1 - at % len(self.messages)]
+            self.hear(self.leases[name], message)
+        if not again:
+            self.messages.clear()
+
+    def hear(self, lease: Lease, message: GiveBack | Settle) -> None:
+        if isinstance(message, GiveBack):
+            self.ledger.give_back(message)
+            if not lease.lost:
+                lease.heard_given = max(lease.heard_given, message.amount)
+            return
+        self.ledger.settle(message)
+        if message.seq > lease.heard_report:
+            lease.heard_report, lease.heard_spent = message.seq, message.spent
+
+    @rule(chance=st.integers(0, 5), holder=HOLDERS, silence=st.booleans())
+    def disaster(self, chance: int, holder: str, silence: bool) -> None:
+        """Seldom, or there would be no credit left to be wrong about."""
+        if chance < 5:
+            return
+        if silence:
+            self.everybody_is_silent()
+        else:
+            self.new_boot(holder)
+
+    def new_boot(self, holder: str) -> None:
+        """The machine crashed: its table, and all that it had leased, is gone."""
+        for (_, name, boot), lease in self.leases.items():
+            if name == holder and boot == self.boot[holder]:
+                lease.lost = lease.lost or lease.granted > 0
+                lease.available = 0
+        self.boot[holder] += 1
+        self.draw((ROOT, holder), 1, 0)
+
+    def everybody_is_silent(self) -> None:
+        self.ledger.pass_time(limits.holder_silence_seconds)
+        for (_, holder, boot), lease in self.leases.items():
+            if boot == self.boot[holder] and lease.granted:
+                lease.lost = True
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, -3600.0, 3600.0]))
+    def clock(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(branch=st.sampled_from([A, LEAF]), chance=st.integers(0, 5))
+    def close(self, branch: bytes, chance: int) -> None:
+        if chance < 5:
+            return
+        self.ledger.close(branch)
+        self.closed.add(branch)
+
+    @rule(branch=BRANCHES, quota=st.integers(60, 150))
+    def raise_quota(self, branch: bytes, quota: int) -> None:
+        """Only upwards, so that `spent <= quota` stays a law; lowering has its own tests."""
+        if self.is_closed(branch) or quota <= self.quota[branch]:
+            return
+        self.iat += 1
+        self.quota[branch] = quota
+        levels = tuple(Level(k, self.quota[k], self.iat) for k in PATHS[branch])
+        assert isinstance(self.ledger.open(Path(CREW, WIDE, levels)), Opened)
+
+    @invariant()
+    def every_level_adds_up(self) -> None:
+        for line in self.ledger.report():
+            below = self.below(line.key)
+            assert line.settled == sum(lease.settled for lease in below)
+            assert line.burned == sum(lease.outstanding for lease in below if lease.lost)
+            assert line.leased == sum(lease.outstanding for lease in below if not lease.lost)
+            total = line.settled + line.reserved + line.leased + line.burned + line.remaining
+            assert total == line.quota
+            assert line.remaining >= 0
+
+    @invariant()
+    def nobody_overspends(self) -> None:
+        """By the machines' own books, whatever the ledger has heard of them."""
+        for level, quota in self.quota.items():
+            below = self.below(level)
+            assert sum(lease.spent + lease.available for lease in below) <= quota
+
+    def teardown(self) -> None:
+        """Once quiet: all idle credit was given back, and no level refuses what it still has."""
+        for _, lease in sorted(self.leases.items()):
+            lease.given += lease.available
+            lease.available = 0
+        for (branch, holder, boot), lease in sorted(self.leases.items()):
+            self.report += 1
+            name = f"{holder} {boot}".encode()
+            given = min(lease.given, lease.granted)
+            self.hear(lease, GiveBack(branch, holder, name, given))
+            self.hear(lease, Settle(branch, holder, name, self.report, lease.spent))
+        self.every_level_adds_up()
+        self.now += 1
+        remaining = {line.key: line.remaining for line in self.ledger.report()}
+        for branch, levels in sorted(PATHS.items()):
+            left = min(remaining[level] for level in levels)
+            if self.is_closed(branch) or not left:
+                continue
+            self.seq += 1
+            draw = Draw(branch, "one", self.boot_name("one"), self.seq, left)
+            assert isinstance(self.ledger.draw(draw, self.now), Granted)
+            for level in levels:
+                remaining[level] -= left
+
+
+Machines.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+TestMachines = Machines.TestCase
