@@ -1,0 +1,180 @@
+"""Draws: an answer for each, at once or after a bounded wait for credit that others hold."""
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+import trio
+from lessees import BOOT_NS, NOW, POLICY, branch_id, grant, key
+
+from crewgate import limits
+from crewgate._native.owner import OwnedTable
+from crewgate.agent.draws import Draws, level_name
+from crewgate.agent.guests import Guest, Guests
+from crewgate.agent.registry import Registry
+from crewgate.agent.revocations import Clocks
+from crewgate.core.accounts import MemoryLedger
+from crewgate.core.grant import Grant
+from crewgate.errors import LinkError
+from crewgate.link.messages import VERSION, Attach, Draw, Drawn
+from crewgate.verifier.leasing import Lessor, Status
+
+WAIT = 0.25
+
+
+class Scripted(Lessor):
+    """A lessor that is contended until a test says otherwise, then does what lessors do."""
+
+    def __init__(self, table: OwnedTable) -> None:
+        super().__init__(table, MemoryLedger(), POLICY, "machine")
+        self.contended = False
+        self.asked = 0
+
+    def draw(self, grant: Grant, need: int, now: float, now_boot_ns: int) -> Status:
+        self.asked += 1
+        status = super().draw(grant, need, now, now_boot_ns)
+        return Status.CONTENDED if self.contended else status
+
+
+def _at(seconds: float) -> Clocks:
+    return Clocks(wall=int(NOW), boot_ns=BOOT_NS + round(seconds * 1e9))
+
+
+@pytest.fixture
+def lessor(table: OwnedTable) -> Scripted:
+    """Leases from a ledger in memory."""
+    return Scripted(table)
+
+
+@pytest.fixture
+def draws(table: OwnedTable, lessor: Scripted, registry: Registry) -> Draws:
+    """With a wait of a quarter of a second."""
+    return Draws(table, lessor, registry, WAIT)
+
+
+@pytest.fixture
+def guest(table: OwnedTable) -> Iterator[Guest]:
+    """One guest."""
+    guest = Guests(table).enter(Attach(version=VERSION))
+    yield guest
+    guest.leave()
+
+
+def _told(guest: Guest) -> list[Drawn]:
+    told = []
+    while True:
+        try:
+            message = guest.outbox.receive_nowait()
+        except trio.WouldBlock:
+            return told
+        assert isinstance(message, Drawn)
+        told.append(message)
+
+
+def test_a_draw_is_granted_and_its_branch_known(
+    draws: Draws, guest: Guest, table: OwnedTable, registry: Registry
+) -> None:
+    """The answer says granted once the table has the credit."""
+    draws.ask(guest, Draw(id=5, grant=grant(1, 500), need=10), _at(0))
+    assert _told(guest) == [Drawn(id=5, status="granted")]
+    record = table.branch(table.find(key(1)))
+    assert record is not None
+    assert record.available >= 10
+    assert registry.get(key(1)) is not None
+
+
+def test_an_exhausted_draw_names_the_empty_account(draws: Draws, guest: Guest) -> None:
+    """The level is a branch by its UUID; used and quota come along."""
+    draws.ask(guest, Draw(id=1, grant=grant(2, 500, (1, 100, None)), need=200), _at(0))
+    assert _told(guest) == [Drawn(id=1, status="exhausted", level=branch_id(1), used=0, quota=100)]
+
+
+@pytest.mark.parametrize(("level", "name"), [(0, 3), (1, 2), (2, 1)])
+def test_levels_count_upwards_from_the_branch(level: int, name: int) -> None:
+    """The branch is level 0, its root the last of its path, the crew above."""
+    assert level_name(grant(3, 5, (1, 9, None), (2, 8, None)), level) == branch_id(name)
+    assert level_name(grant(3, 5, (1, 9, None), (2, 8, None)), 3) == "article"
+
+
+def test_a_contended_draw_waits_and_is_served(draws: Draws, guest: Guest, lessor: Scripted) -> None:
+    """Nothing is said while it waits; it is granted as soon as credit is there."""
+    lessor.contended = True
+    draws.ask(guest, Draw(id=1, grant=grant(1, 500), need=10), _at(0))
+    draws.retry(_at(0.1))
+    assert _told(guest) == []
+    lessor.contended = False
+    draws.retry(_at(0.2))
+    assert _told(guest) == [Drawn(id=1, status="granted")]
+    assert guest.draws == 0
+
+
+def test_the_wait_is_bounded(draws: Draws, guest: Guest, lessor: Scripted) -> None:
+    """After a quarter of a second the answer is contended."""
+    lessor.contended = True
+    draws.ask(guest, Draw(id=1, grant=grant(1, 500), need=10), _at(0))
+    draws.retry(_at(WAIT - 0.01))
+    assert _told(guest) == []
+    draws.retry(_at(WAIT + 0.02))
+    assert _told(guest) == [Drawn(id=1, status="contended")]
+
+
+def test_nothing_is_tried_while_nothing_changed(
+    draws: Draws, guest: Guest, lessor: Scripted
+) -> None:
+    """Between looks the lessor is asked again only if credit came back somewhere."""
+    lessor.contended = True
+    draws.ask(guest, Draw(id=1, grant=grant(1, 500), need=10), _at(0))
+    draws.retry(_at(0.1))
+    asked = lessor.asked
+    draws.retry(_at(0.1 + limits.draw_again_seconds / 2))
+    assert lessor.asked == asked
+    draws.retry(_at(0.1 + limits.draw_again_seconds))
+    assert lessor.asked == asked + 1
+
+
+def test_a_guest_that_left_is_not_drawn_for(draws: Draws, guest: Guest, lessor: Scripted) -> None:
+    """Its waiting draws are forgotten."""
+    lessor.contended = True
+    draws.ask(guest, Draw(id=1, grant=grant(1, 500), need=10), _at(0))
+    asked = lessor.asked
+    guest.leave()
+    draws.retry(_at(0.1))
+    assert lessor.asked == asked
+
+
+def test_a_guest_cannot_queue_without_end(draws: Draws, guest: Guest, lessor: Scripted) -> None:
+    """Over the bound a contended draw is answered at once."""
+    lessor.contended = True
+    for number in range(limits.link_draws_max + 3):
+        draws.ask(guest, Draw(id=number, grant=grant(1, 500), need=10), _at(0))
+    assert [each.id for each in _told(guest)] == [
+        limits.link_draws_max + extra for extra in range(3)
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"branch_key": key(9)},
+        {"path_keys": (key(9),)},
+        {"path_keys": ()},
+        {"path_digest": bytes(16)},
+        {"crew": "finance"},
+    ],
+)
+def test_a_grant_that_contradicts_itself_is_a_broken_protocol(
+    draws: Draws, guest: Guest, lessor: Scripted, change: dict[str, object]
+) -> None:
+    """Keys must be those of the names; nothing is charged to anybody."""
+    good = grant(2, 500, (1, 900, None))
+    bad = msgspec.structs.replace(good, **change)
+    with pytest.raises(LinkError, match="keys are not those"):
+        draws.ask(guest, Draw(id=1, grant=bad, need=10), _at(0))
+    assert lessor.asked == 0
+
+
+def test_an_impossible_need_is_a_broken_protocol(draws: Draws, guest: Guest) -> None:
+    """More than a lease can hold is nobody's price."""
+    need = limits.price_micro_max + 1
+    with pytest.raises(LinkError, match="nobody can answer"):
+        draws.ask(guest, Draw(id=1, grant=grant(1, 500), need=need), _at(0))

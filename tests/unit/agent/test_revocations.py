@@ -1,0 +1,165 @@
+"""Revocations: whose branch is meant, within a crew's share, over restarts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lessees import branch_id, grant, key
+
+from crewgate import limits
+from crewgate._native.owner import OwnedTable
+from crewgate._native.table import Geometry
+from crewgate.agent import revocations as revocations_
+from crewgate.agent.journal import Journal
+from crewgate.agent.registry import Registry
+from crewgate.agent.revocations import Clocks, Revocations
+from crewgate.core.ids import crew_key
+from crewgate.core.policy import Crew
+from crewgate.errors import RefusedError
+
+NOW = Clocks(wall=1_800_000_000, boot_ns=10**12)
+ARTICLE = Crew("article", "https://orchestrator.example")
+FINANCE = Crew("finance", "https://finance.example")
+CREWS = (ARTICLE, FINANCE)
+
+
+@pytest.fixture
+def journal(tmp_path: Path, said: list[str]) -> Iterator[Journal[revocations_.Entry]]:
+    """The journal, empty."""
+    journal = Journal(tmp_path / "revocations", revocations_.Entry, said.append)
+    journal.rewrite([])
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def revocations(
+    table: OwnedTable, journal: Journal[revocations_.Entry], registry: Registry
+) -> Revocations:
+    """Nothing revoked yet."""
+    return Revocations(table, journal, registry)
+
+
+def test_a_seen_branch_is_dead_for_good(
+    revocations: Revocations, registry: Registry, table: OwnedTable
+) -> None:
+    """Its crew need not be named, and no later grant of it lives."""
+    registry.learn(grant(1, 500))
+    done = revocations.revoke(branch_id(1), "", CREWS, NOW)
+    assert (done.crew, done.key, done.coarsened) == ("article", key(1), False)
+    assert table.is_revoked(key(1), NOW.wall + limits.revocation_seconds)
+    assert not table.is_revoked(key(1, "finance"), NOW.wall)
+
+
+def test_an_unseen_branch_needs_its_crew(revocations: Revocations, table: OwnedTable) -> None:
+    """Nobody guesses; with the crew named it is revoked before it is ever seen."""
+    with pytest.raises(RefusedError, match=r"--crew article\|finance"):
+        revocations.revoke(branch_id(1), "", CREWS, NOW)
+    revocations.revoke(branch_id(1), "finance", CREWS, NOW)
+    assert table.is_revoked(key(1, "finance"), NOW.wall)
+    assert not table.is_revoked(key(1), NOW.wall)
+
+
+def test_an_id_that_two_crews_use_is_refused_with_the_list(
+    revocations: Revocations, registry: Registry, table: OwnedTable
+) -> None:
+    """A crew that copies another's branch id cannot have it revoked by mistake."""
+    registry.learn(grant(1, 500))
+    registry.learn(grant(1, 500, crew="finance"))
+    with pytest.raises(RefusedError, match=r"--crew article\|finance"):
+        revocations.revoke(branch_id(1), "", CREWS, NOW)
+    revocations.revoke(branch_id(1), "article", CREWS, NOW)
+    assert table.is_revoked(key(1), NOW.wall)
+    assert not table.is_revoked(key(1, "finance"), NOW.wall)
+
+
+@pytest.mark.parametrize(
+    ("branch", "crew", "says"),
+    [
+        ("nonsense", "article", "not a branch id"),
+        (branch_id(1).upper().replace("0", "A"), "article", "not a branch id"),
+        ("00000000-0000-0000-0000-000000000000", "article", "not a branch id"),
+        (branch_id(1), "nobody", "configured are: article, finance"),
+    ],
+)
+def test_bad_requests_are_refused_and_change_nothing(
+    revocations: Revocations, table: OwnedTable, branch: str, crew: str, says: str
+) -> None:
+    """The refusal says what is wrong; no key is entered."""
+    before = table.revocation_generation
+    with pytest.raises(RefusedError, match=says):
+        revocations.revoke(branch, crew, CREWS, NOW)
+    assert table.revocation_generation == before
+    assert len(revocations) == 0
+
+
+def test_over_its_share_a_crew_is_coarsened_and_others_are_not(
+    revocations: Revocations, table: OwnedTable
+) -> None:
+    """The next one kills all tokens of that crew issued before now; another crew's go on."""
+    crews = (Crew("article", "https://o.example", live_revocations_max=2), FINANCE)
+    for number in range(2):
+        assert not revocations.revoke(branch_id(number), "article", crews, NOW).coarsened
+    done = revocations.revoke(branch_id(2), "article", crews, NOW)
+    assert (done.coarsened, done.key) == (True, crew_key("article"))
+    assert table.is_revoked(crew_key("article"), NOW.wall)
+    assert not table.is_revoked(crew_key("article"), NOW.wall + limits.leeway_seconds + 1)
+    assert not table.is_revoked(crew_key("finance"), NOW.wall)
+    # What it had revoked already can be revoked again without harm.
+    assert not revocations.revoke(branch_id(0), "article", crews, NOW).coarsened
+
+
+def test_no_crew_has_more_than_half_and_each_keeps_a_place(
+    revocations: Revocations, table: OwnedTable
+) -> None:
+    """64 places: 32 for the first crew, then one coarse entry; the second has its own still."""
+    fine = [
+        revocations.revoke(branch_id(number), crew, CREWS, NOW).coarsened
+        for crew in ("article", "finance")
+        for number in range(100)
+    ]
+    assert fine.index(True) == 32
+    assert table.revocations_of(crew_key("article")) == 33
+    assert 28 <= table.revocations_of(crew_key("finance")) <= 31
+    assert table.is_revoked(crew_key("finance"), NOW.wall)
+
+
+def test_a_new_table_gets_them_again(
+    revocations: Revocations,
+    journal: Journal[revocations_.Entry],
+    registry: Registry,
+    tmp_path: Path,
+) -> None:
+    """After a reboot the table is new, and what was revoked stays so for the rest of its day."""
+    revocations.revoke(branch_id(1), "article", CREWS, NOW)
+    hours = 20
+    later = Clocks(wall=NOW.wall + hours * 3600, boot_ns=1)
+    table = OwnedTable.private(Geometry(256, 64, 128, 8))
+    again = Revocations(table, journal, registry)
+    assert again.restore(journal.read(), later) == 0
+    assert table.is_revoked(key(1), later.wall)
+    table.close()
+
+
+@pytest.mark.parametrize(("hours", "kept"), [(24, True), (25, True), (26, True), (27, False)])
+def test_forgetting_distrusts_the_wall_clock(
+    revocations: Revocations, hours: int, kept: bool
+) -> None:
+    """An entry outlives its day by what a wall clock may be wrong."""
+    revocations.revoke(branch_id(1), "article", CREWS, NOW)
+    revocations.tidy(Clocks(wall=NOW.wall + hours * 3600, boot_ns=0))
+    assert (len(revocations) == 1) is kept
+
+
+def test_a_table_without_room_is_said_not_hidden(
+    revocations: Revocations, journal: Journal[revocations_.Entry], registry: Registry
+) -> None:
+    """A smaller new table: the number of revocations that found no place is returned."""
+    for number in range(20):
+        revocations.revoke(branch_id(number), "article", CREWS, NOW)
+    small = OwnedTable.private(Geometry(64, 64, 64, 2))
+    for number in range(50):
+        small.revoke(key(1000 + number), crew_key("finance"), 1, 86_400, NOW.wall, NOW.boot_ns)
+    again = Revocations(small, journal, registry)
+    assert again.restore(journal.read(), NOW) == 6
+    small.close()

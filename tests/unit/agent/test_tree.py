@@ -1,0 +1,160 @@
+"""The auth graph: sums, what is left on the tightest level, and states."""
+
+from lessees import NOW, branch_id, key
+
+from crewgate import limits
+from crewgate._native.table import Branch
+from crewgate.agent.registry import Entry
+from crewgate.agent.tree import IsRevoked, rows
+from crewgate.core.ids import Kind, crew_key, table_key
+from crewgate.core.policy import Crew
+from crewgate.link.messages import TreeRow
+
+ARTICLE = Crew("article", "https://o.example")
+BIG = limits.quota_micro_max
+
+
+def _record(
+    number: int, own: bytes, parents: tuple[int, ...], quota: int, **more: object
+) -> Branch:
+    blank = Branch(
+        number=number,
+        generation=1,
+        key=own,
+        parents=parents,
+        path_digest=bytes(16),
+        quota=quota,
+        quota_iat=0,
+        expires=0,
+        available=0,
+        reserved=0,
+        settled=0,
+        granted=0,
+        given_back=0,
+        burned=0,
+        retired=0,
+        sequence=0,
+        pending=0,
+        closed=False,
+        refused=None,
+        hour=(0, 0),
+        day=(0, 0),
+    )
+    return blank._replace(**more)  # type: ignore[arg-type]
+
+
+def _entry(number: int, parent: int | None = None, exp: int = int(NOW) + 900) -> Entry:
+    return Entry(
+        crew="article",
+        branch=branch_id(number),
+        parent="" if parent is None else branch_id(parent),
+        orchestrator="article/one",
+        role="researcher",
+        process="pid_7",
+        grant=f"grant-{number}",
+        iat=100,
+        exp=exp,
+    )
+
+
+def _family(**more: object) -> list[Branch]:
+    """The crew (record 0), a root (1) with quota 100, two children (2, 3) with 60 each."""
+    return [
+        _record(0, crew_key("article"), (), BIG),
+        _record(1, key(1), (0,), 100, settled=10),
+        _record(2, key(2), (0, 1), 60, settled=20, reserved=5, burned=3, retired=2),
+        _record(3, key(3), (0, 1), 60, settled=30, available=7)._replace(**more),  # type: ignore[arg-type]
+    ]
+
+
+ENTRIES = {key(1): _entry(1), key(2): _entry(2, 1), key(3): _entry(3, 1)}
+
+
+def _none(key: bytes, issued: int) -> bool:
+    return False
+
+
+def _rows(
+    records: list[Branch],
+    entries: dict[bytes, Entry] = ENTRIES,
+    is_revoked: IsRevoked = _none,
+    crew: Crew = ARTICLE,
+) -> dict[str, TreeRow]:
+    found = rows(records, entries, [crew], is_revoked, int(NOW))
+    return {row.branch: row for row in found}
+
+
+def test_a_branch_is_charged_for_all_below_it() -> None:
+    """Spent, reserved and burned add up; what is left is the least over the path."""
+    tree = _rows(_family())
+    root, second, third = (tree[branch_id(n)] for n in (1, 2, 3))
+    assert (second.spent, second.reserved, second.burned, second.left) == (22, 5, 3, 30)
+    assert (third.spent, third.left) == (30, 30)
+    assert (root.spent, root.reserved, root.burned, root.left) == (62, 5, 3, 30)
+    assert (tree[""].spent, tree[""].left) == (62, -1)
+
+
+def test_a_parent_without_credit_exhausts_its_children() -> None:
+    """A child with quota left cannot pay when its parent cannot."""
+    tree = _rows(_family(settled=60))
+    assert tree[branch_id(1)].left == 0
+    assert [tree[branch_id(n)].state for n in (1, 2, 3)] == ["exhausted"] * 3
+
+
+def test_parents_come_before_children_whatever_the_records_order() -> None:
+    """Pages can be read in order: whoever is named as parent was shown before."""
+    found = rows(list(reversed(_family())), ENTRIES, [ARTICLE], _none, int(NOW))
+    assert [row.branch for row in found][:2] == ["", branch_id(1)]
+    assert {row.branch for row in found[2:]} == {branch_id(2), branch_id(3)}
+
+
+def test_a_revoked_parent_is_seen_in_everything_below() -> None:
+    """And nowhere else."""
+    tree = _rows(_family(), is_revoked=lambda each, issued: each == key(1))
+    assert {row.state for row in tree.values() if row.branch} == {"revoked"}
+    tree = _rows(_family(), is_revoked=lambda each, issued: each == key(2))
+    assert [tree[branch_id(n)].state for n in (1, 2, 3)] == ["live", "revoked", "live"]
+
+
+def test_every_way_to_be_revoked_is_seen() -> None:
+    """Its crew, its orchestrator, its process, its grant: by the age of its newest grant."""
+    named = [
+        crew_key("article"),
+        table_key(Kind.ORCHESTRATOR, "article", b"article/one"),
+        table_key(Kind.PROCESS, "article", b"pid_7"),
+        table_key(Kind.GRANT, "article", b"grant-1"),
+    ]
+    for each in named:
+        tree = _rows(
+            _family(), is_revoked=lambda asked, issued, e=each: (asked, issued) == (e, 100)
+        )
+        assert tree[branch_id(1)].state == "revoked"
+
+
+def test_states_of_a_single_branch() -> None:
+    """Refused draws, closed records and ended grants are told apart."""
+    refused = _rows(_family(refused=(10, 0, 30, 60)))
+    closed = _rows(_family(closed=True))
+    ended = _rows(_family(), {**ENTRIES, key(3): _entry(3, 1, exp=int(NOW) - 1)})
+    states = [tree[branch_id(3)].state for tree in (refused, closed, ended)]
+    assert states == ["exhausted", "closed", "expired"]
+    assert all(tree[branch_id(2)].state == "live" for tree in (refused, closed, ended))
+
+
+def test_a_record_without_a_name_is_shown_all_the_same() -> None:
+    """What the registry lost is there by its key, so that no spend is hidden."""
+    tree = _rows(_family(), {key(1): _entry(1), key(2): _entry(2, 1)})
+    assert tree[key(3).hex()].spent == 30
+    assert tree[key(3).hex()].parent == branch_id(1)
+
+
+def test_a_crews_allowance_bounds_its_branches() -> None:
+    """The hour's ceiling counts what is charged, less what lies idle; another hour's is nothing."""
+    crew = Crew("article", "https://o.example", hourly_max=80)
+    hour = int(NOW) // 3600
+    now = [_family()[0]._replace(hour=(hour, 77)), *_family()[1:]]
+    tree = _rows(now, crew=crew)
+    assert tree[""].left == 80 - (77 - 7)
+    assert tree[branch_id(2)].left == 10
+    old = [_family()[0]._replace(hour=(hour - 1, 77)), *_family()[1:]]
+    assert _rows(old, crew=crew)[""].left == 80
