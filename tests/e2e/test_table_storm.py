@@ -30,8 +30,9 @@ class Storm:
         self.path = str(folder / "table")
         self.world = World.make()
         self.tokens = [
-            self.world.mint(execution_branch_id=f"0199c1d2-0000-7000-8000-0000000000{i:02x}",
-                            branch_path=[]).decode()
+            self.world.mint(
+                execution_branch_id=f"0199c1d2-0000-7000-8000-0000000000{i:02x}", branch_path=[]
+            ).decode()
             for i in range(4)
         ]
         self.acknowledged: list[str] = []
@@ -57,14 +58,25 @@ class Storm:
     def start_agent(self) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             [sys.executable, str(SUPPORT / "storm_agent.py"), self.path, str(CAP)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
         )
 
     def start_spender(self, number: int) -> "subprocess.Popen[bytes]":
         spender = subprocess.Popen(
-            [sys.executable, str(SUPPORT / "storm_spender.py"), self.path, str(number),
-             str(self.world.now), str(self.folder / "audit"), *self.tokens],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+            [
+                sys.executable,
+                str(SUPPORT / "storm_spender.py"),
+                self.path,
+                str(number),
+                str(self.world.now),
+                str(self.folder / "audit"),
+                *self.tokens,
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
         )
         assert spender.stdin is not None
         spender.stdin.write(msgspec.json.encode(self.world.policy))
@@ -146,8 +158,11 @@ class Storm:
 
 
 def test_storm(tmp_path: Path) -> None:
-    """Agent and workers killed and stopped at random: every budget in balance and never passed,
-    every acknowledged revocation still there, every admitted call counted in what was settled."""
+    """Agent and workers killed and stopped at random lose nothing.
+
+    Every budget is in balance and never passed, every acknowledged revocation still there, every
+    admitted call counted in what was settled.
+    """
     seed = int(os.environ.get("CREWGATE_SEED", random.randrange(2**32)))
     storm = Storm(tmp_path)
     done = storm.rage(SECONDS, seed)

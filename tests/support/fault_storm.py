@@ -15,14 +15,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from world import CREW, World
+
 from crewgate._native import gate as native_gate
-from crewgate._native import owner
+from crewgate._native import attachments, owner
 from crewgate._native.gate import Gate, Permit
 from crewgate._native.owner import OwnedTable
 from crewgate._native.table import Geometry, Table
 from crewgate.core import ids
-
-from world import CREW, World
 
 GEOMETRY = Geometry(64, 64, 128, 4)
 WALL, BOOT = 1_000_000, 10**15
@@ -55,14 +55,18 @@ class Scene:
         for at, key in enumerate(grant.path_keys):
             digest = ids.path_digest(grant.path_keys[:at])
             parents.append(
-                table.open_branch(
-                    key, tuple(parents), digest, 10**9, 0, WALL + LIFE, WALL, BOOT
-                )
+                table.open_branch(key, tuple(parents), digest, 10**9, 0, WALL + LIFE, WALL, BOOT)
             )
         self.parents = tuple(parents)
         self.branch = table.open_branch(
-            grant.branch_key, self.parents, grant.path_digest, grant.quota,
-            grant.claims.iat, WALL + LIFE, WALL, BOOT,
+            grant.branch_key,
+            self.parents,
+            grant.path_digest,
+            grant.quota,
+            grant.claims.iat,
+            WALL + LIFE,
+            WALL,
+            BOOT,
         )
         table.begin_draw(self.branch, 1)
         table.grant(self.branch, 1000, (7, 1000), (1, 1000))
@@ -90,8 +94,9 @@ class Scene:
         return verdict
 
 
-def run(scene: Scene, arm: Callable[[int], bool], prepare: Callable, act: Callable,
-        check: Callable) -> int:
+def run(
+    scene: Scene, arm: Callable[[int], bool], prepare: Callable, act: Callable, check: Callable
+) -> int:
     """Kill at every store in turn; how many there were."""
     stores = 0
     while True:
@@ -269,20 +274,42 @@ def main(folder: Path) -> dict[str, int]:
 
     scenarios = {
         "begin_draw": (agent, owned, lambda s, t: t.begin_draw(s.branch, 5), drawn),
-        "grant": (agent, pending, lambda s, t: t.grant(s.branch, 500, (8, 500), (1, 1500)),
-                  granted),
+        "grant": (
+            agent,
+            pending,
+            lambda s, t: t.grant(s.branch, 500, (8, 500), (1, 1500)),
+            granted,
+        ),
         "take_back": (agent, owned, lambda s, t: t.take_back(s.branch, 300), taken_back),
         "close": (agent, owned, lambda s, t: t.close_branch(s.branch), closed),
-        "open": (agent, owned, lambda s, t: t.open_branch(
-            b"n" * 16, s.parents, b"p" * 16, 5, 1, WALL + LIFE, WALL, BOOT), opened),
-        "revoke": (agent, owned, lambda s, t: t.revoke(
-            b"r" * 16, ids.crew_key(CREW), 2**60, LIFE, WALL, BOOT), revoked),
-        "revoke again": (agent, owned, lambda s, t: t.revoke(
-            OLD[0], ids.crew_key(CREW), 2**61, LIFE, WALL, BOOT), rerevoked),
+        "open": (
+            agent,
+            owned,
+            lambda s, t: t.open_branch(
+                b"n" * 16, s.parents, b"p" * 16, 5, 1, WALL + LIFE, WALL, BOOT
+            ),
+            opened,
+        ),
+        "revoke": (
+            agent,
+            owned,
+            lambda s, t: t.revoke(b"r" * 16, ids.crew_key(CREW), 2**60, LIFE, WALL, BOOT),
+            revoked,
+        ),
+        "revoke again": (
+            agent,
+            owned,
+            lambda s, t: t.revoke(OLD[0], ids.crew_key(CREW), 2**61, LIFE, WALL, BOOT),
+            rerevoked,
+        ),
         "forget": (agent, spend_and_expire, forget, forgotten),
         "compact": (agent, fill, compact, churned),
-        "drop": (agent, lambda s: (s.permit(), owned(s))[1],
-                 lambda s, t: t.drop_attachment(0), dropped),
+        "drop": (
+            attachments.arm_fault,
+            lambda s: (s.permit(), owned(s))[1],
+            lambda s, t: t.drop_attachment(0),
+            dropped,
+        ),
         "reserve": (worker, lambda s: s.gate(holds=True), decide, burned),
         "settle": (worker, lambda s: s.permit(), lambda s, p: p.settle(4), burned),
         "release": (worker, lambda s: s.permit(), lambda s, p: p.release(), burned),

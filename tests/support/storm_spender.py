@@ -39,5 +39,10 @@ def main(path: str, attachment: int, now: int, audit: str, tokens: list[bytes]) 
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4],
-         [token.encode() for token in sys.argv[5:]])
+    main(
+        sys.argv[1],
+        int(sys.argv[2]),
+        int(sys.argv[3]),
+        sys.argv[4],
+        [token.encode() for token in sys.argv[5:]],
+    )

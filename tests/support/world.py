@@ -53,8 +53,12 @@ class World:
             AUDIENCE,
             tuple(public),
             tuple(
-                Crew(crew, ISSUER, ("search.*", "embeddings.create", "free.*", "publish.*",
-                                    "audit.*"), **ceilings)
+                Crew(
+                    crew,
+                    ISSUER,
+                    ("search.*", "embeddings.create", "free.*", "publish.*", "audit.*"),
+                    **ceilings,
+                )
                 for crew in crews
             ),
             tools,
@@ -67,13 +71,23 @@ class World:
         """A full set of claims; a change to None leaves the claim out."""
         self.serial += 1
         claims: dict[str, Any] = {
-            "iss": ISSUER, "aud": AUDIENCE, "sub": "user_414", "client_id": f"{CREW}/article-1",
-            "iat": self.now, "exp": self.now + 900, "jti": f"grant-{self.serial}", "crew": CREW,
-            "process_id": "pid_7729", "agent_role": "researcher", "execution_branch_id": BRANCH,
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": "user_414",
+            "client_id": f"{CREW}/article-1",
+            "iat": self.now,
+            "exp": self.now + 900,
+            "jti": f"grant-{self.serial}",
+            "crew": CREW,
+            "process_id": "pid_7729",
+            "agent_role": "researcher",
+            "execution_branch_id": BRANCH,
             "allowed_tools": ["search.*", "embeddings.create", "free.*"],
             "credit_quota": 2_500_000,
-            "branch_path": [{"id": ROOT, "credit_quota": 10_000_000, "iat": self.now},
-                            {"id": PARENT, "credit_quota": 5_000_000, "iat": self.now}],
+            "branch_path": [
+                {"id": ROOT, "credit_quota": 10_000_000, "iat": self.now},
+                {"id": PARENT, "credit_quota": 5_000_000, "iat": self.now},
+            ],
         }
         claims.update(changes)
         return {name: value for name, value in claims.items() if value is not None}

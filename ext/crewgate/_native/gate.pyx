@@ -10,6 +10,7 @@ import warnings
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import SettledError
 
+cimport cython
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
@@ -43,6 +44,7 @@ cdef uint64_t clock_ns(int clock) noexcept nogil:
     return <uint64_t>now.tv_sec * 1_000_000_000 + <uint64_t>now.tv_nsec
 
 
+@cython.no_gc  # its gate, entry and reason do not know it
 cdef class Permit:
     """See gate.pyi."""
 
@@ -255,7 +257,6 @@ cdef class Gate:
     cdef object charge(self, Policy policy, Verified entry, cg_branch *branch, Py_ssize_t tool,
                        bytes request, uint64_t wall, uint64_t boot):
         cdef Permit permit = self.permit(entry, tool, policy.price[tool])
-        cdef cg_table *t = &self.table.t
         cdef int taken
         if permit.price == 0:
             permit.remaining = CG_AMOUNT(cg_get(&branch.available))

@@ -5,18 +5,17 @@ numbers of children) is kept here and rebuilt at `open`.
 """
 
 import os
-import secrets
-from typing import NamedTuple
 
 from crewgate._native import storage
-from crewgate._native.table import boot_id
+from crewgate._native.records import Burned, Reclaimed
 from crewgate.errors import TableError, TableFullError
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free
-from libc.string cimport memcpy, memset
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap
 
+from crewgate._native.attachments cimport AttachmentTable
 from crewgate._native.table cimport *
 
 cdef extern from "layout.h" nogil:
@@ -28,65 +27,20 @@ def arm_fault(int64_t stores):
     return cg_arm_fault(stores)
 
 
-class Burned(NamedTuple):
-    branch_key: bytes
-    amount: int
-    state: int
-    cost: int
-    tool: int
-    grant: bytes
-    request: bytes
-    started_ns: int
-    owner: int
-
-
-class Reclaimed(NamedTuple):
-    key: bytes
-    consumed: int
-
-
-cdef bytes _header(geometry):
-    """The first bytes of a new table: who it is, how large, on which boot of the kernel."""
-    cdef cg_header header
-    cdef cg_table scratch
-    cdef bytes random = secrets.token_bytes(32)
-    cdef bytes boot = boot_id()
-    memset(&header, 0, sizeof(cg_header))
-    header.magic = CG_MAGIC
-    header.version = CG_VERSION
-    header.branches, header.revocations, header.reservations, header.attachments = geometry
-    header.bytes = cg_map(&scratch, NULL, header.branches, header.revocations,
-                          header.reservations, header.attachments)
-    memcpy(header.boot, <const char *>boot, 16)
-    memcpy(header.identity, <const char *>random, 16)
-    memcpy(header.seed, <const char *>random + 16, 16)
-    header.checksum = cg_checksum(&header)
-    if cg_validate(&header, header.bytes) != CG_OK:
-        raise TableError(f"a table cannot have the capacities {tuple(geometry)}: each is a power "
-                         "of two, at least 64 (2 attachments), at most 16,777,216 (32,768)")
-    return (<const char *>&header)[:sizeof(cg_header)]
-
-
-cdef uint64_t _size(bytes header):
-    return (<const cg_header *><const char *>header).bytes
-
-
 cdef uint64_t NS = 1_000_000_000
 cdef uint64_t ALWAYS = <uint64_t>-1
 
 
-cdef class OwnedTable(Table):
+cdef class OwnedTable(AttachmentTable):
     cdef object lock
-    cdef list free_branches, free_revocations
-    cdef dict revoked_by_crew
-    cdef list children
-    cdef uint64_t next_branch, next_revocation
+    cdef cg_private mine
+    cdef dict revoked_by_crew   # first half of a crew's key → its live revocations
     cdef readonly uint64_t lost
 
     @staticmethod
     def create(str path, geometry, *, int mode=0o600):
-        header = _header(geometry)
-        return OwnedTable.take(storage.create(path, header, _size(header), mode), path)
+        header = new_header(geometry)
+        return OwnedTable.take(storage.create(path, header, table_size(header), mode), path)
 
     @staticmethod
     def open(str path, *, int mode=0o600):
@@ -112,8 +66,8 @@ cdef class OwnedTable(Table):
     @staticmethod
     def private(geometry):
         cdef OwnedTable table = OwnedTable.__new__(OwnedTable)
-        cdef bytes header = _header(geometry)
-        cdef uint64_t size = _size(header)
+        cdef bytes header = new_header(geometry)
+        cdef uint64_t size = table_size(header)
         cdef void *base = mmap(NULL, size, PROT_READ | PROT_WRITE,
                                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         if base == MAP_FAILED:
@@ -137,28 +91,19 @@ cdef class OwnedTable(Table):
 
     cdef count(self):
         """What is free, who has children, whose revocations: from the records themselves."""
-        cdef uint64_t at, i
-        cdef uint64_t crew
-        cdef cg_branch *branch
-        self.free_branches = []
-        self.free_revocations = []
+        cdef uint64_t at
+        if not cg_count(&self.t, &self.mine):
+            raise MemoryError
         self.revoked_by_crew = {}
-        self.children = [0] * <Py_ssize_t>self.t.header.branches
-        for at in range(self.t.header.branches):
-            branch = &self.t.branch[at]
-            if CG_STATE(cg_get(&branch.life)) == CG_FREE:
-                self.free_branches.append(at)
-                continue
-            for i in range(min(cg_get(&branch.parent_count), CG_PARENTS)):
-                self.children[branch.parents[i]] += 1
         for at in range(self.t.header.revocations):
             if CG_STATE(cg_get(&self.t.revocation[at].life)) == CG_LIVE:
-                crew = cg_get(&self.t.revocation[at].crew)
-                self.revoked_by_crew[crew] = self.revoked_by_crew.get(crew, 0) + 1
-            else:
-                self.free_revocations.append(at)
-        self.free_branches.reverse()
-        self.free_revocations.reverse()
+                self.revoked(cg_get(&self.t.revocation[at].crew), 1)
+
+    cdef revoked(self, uint64_t crew, int more):
+        self.revoked_by_crew[crew] = self.revoked_by_crew.get(crew, 0) + more
+
+    def __dealloc__(self):
+        cg_private_free(&self.mine)
 
     cdef cg_branch *live(self, uint64_t number) except NULL:
         self.check_open()
@@ -183,68 +128,6 @@ cdef class OwnedTable(Table):
         self.check_open()
         cg_put(&self.t.header.policy_generation, generation)
 
-    # -- attachments and their reservations ---------------------------------------------------
-
-    def take_attachment(self):
-        cdef uint64_t number
-        self.check_open()
-        for number in range(self.t.header.attachments):
-            if cg_get(&self.t.attachment[number]) == 0:
-                nonce = secrets.randbits(63) | 1
-                cg_put(&self.t.attachment[number], nonce)
-                return number, nonce
-        raise TableFullError(f"all {self.t.header.attachments} attachments are in use")
-
-    def resume_attachment(self, uint64_t number, uint64_t nonce):
-        self.check_open()
-        return (number < self.t.header.attachments and nonce != 0
-                and cg_get(&self.t.attachment[number]) == nonce)
-
-    def attachments(self):
-        cdef uint64_t number
-        self.check_open()
-        return [number for number in range(self.t.header.attachments)
-                if cg_get(&self.t.attachment[number]) != 0]
-
-    def drop_attachment(self, uint64_t number):
-        cdef uint64_t block, at
-        cdef list burned = []
-        self.check_open()
-        if number >= self.t.header.attachments:
-            raise IndexError(number)
-        for block in range(self.t.header.reservations // CG_BLOCK_SLOTS):
-            if cg_get(&self.t.block_owner[block]) != number + 1:
-                continue
-            for at in range(block * CG_BLOCK_SLOTS, (block + 1) * CG_BLOCK_SLOTS):
-                self.burn(at, 0xffff, burned)
-            cg_put(&self.t.block_owner[block], 0)
-        cg_put(&self.t.attachment[number], 0)
-        return burned
-
-    def burn_overdue(self, uint64_t now_boot_ns):
-        cdef uint64_t at
-        cdef uint64_t state
-        cdef list burned = []
-        self.check_open()
-        for at in range(self.t.header.reservations):
-            state = cg_get(&self.t.slot[at].state)
-            if (CG_SLOT(state) in (2, 3)
-                    and cg_get(&self.t.slot[at].deadline) < now_boot_ns):
-                self.burn(at, CG_OWNER(state), burned)
-        return burned
-
-    cdef burn(self, uint64_t at, uint64_t owner, list burned):
-        """End a reservation in whatever state; what is missing afterwards counts as burned."""
-        cdef cg_slot *slot = &self.t.slot[at]
-        cdef uint64_t state = cg_get(&slot.state)
-        cdef uint64_t number = cg_get(&slot.branch)
-        key = joined(self.t.branch[number].key) if number < self.t.header.branches else bytes(16)
-        record = Burned(key, cg_get(&slot.amount), CG_SLOT(state), cg_get(&slot.cost),
-                        cg_get(&slot.tool), joined(slot.grant), joined(slot.request),
-                        cg_get(&slot.started), CG_OWNER(state))
-        if cg_cas(&slot.state, &state, CG_SLOT_NEXT(state, owner)) and record.state > 1:
-            burned.append(record)
-
     # -- revocations --------------------------------------------------------------------------
 
     def revoke(self, bytes key, bytes crew, uint64_t before, uint64_t life, uint64_t now_wall,
@@ -265,23 +148,16 @@ cdef class OwnedTable(Table):
             cg_put(&entry.expires, max(cg_get(&entry.expires), now_wall + life))
             cg_put(&entry.before, max(cg_get(&entry.before), before))
         else:
-            if not self.free_revocations:
+            if not self.mine.revocations_free:
                 raise TableFullError(f"all {self.t.header.revocations} revocations are in use")
-            number = self.free_revocations[len(self.free_revocations) - 1]
+            number = self.mine.free_revocations[self.mine.revocations_free - 1]
             cg_write_revocation(&self.t.revocation[number], half, before, now_wall + life,
                                 now_boot_ns, life * NS, owner[0])
-            self.publish(&index, number)
-            self.free_revocations.pop()
-            self.revoked_by_crew[owner[0]] = self.revoked_by_crew.get(owner[0], 0) + 1
+            entered(cg_enter(&self.t, &index, self.mine.free_revocations,
+                             &self.mine.revocations_free))
+            self.revoked(owner[0], 1)
         cg_increment(&self.t.header.revocation_generation)
         return not known
-
-    cdef int publish(self, cg_index *index, uint64_t number) except -1:
-        if not cg_publish(&self.t, index, number):
-            life = <cg_word *>(index.record + number * index.stride)
-            cg_put(life, cg_get(life) & ~<uint64_t>7)
-            raise TableFullError("a shard of the table's index is full")
-        return 0
 
     def revocations_of(self, bytes crew):
         cdef uint64_t owner[2]
@@ -306,15 +182,14 @@ cdef class OwnedTable(Table):
         for at, parent in enumerate(parents):
             self.live(parent)
             above[at] = parent
-        if not self.free_branches:
+        if not self.mine.branches_free:
             raise TableFullError(f"all {self.t.header.branches} branch records are in use")
-        cdef uint64_t number = self.free_branches[len(self.free_branches) - 1]
+        cdef uint64_t number = self.mine.free_branches[self.mine.branches_free - 1]
         cg_open(&self.t, number, half, path, above, len(parents))
         self.amend(number, quota, quota_iat, expires, now_wall, now_boot_ns)
-        self.publish(&index, number)
-        self.free_branches.pop()
+        entered(cg_enter(&self.t, &index, self.mine.free_branches, &self.mine.branches_free))
         for parent in parents:
-            self.children[parent] += 1
+            self.mine.children[<uint64_t>parent] += 1
         return number
 
     def amend(self, uint64_t number, uint64_t quota, uint64_t quota_iat, uint64_t expires,
@@ -374,80 +249,43 @@ cdef class OwnedTable(Table):
     # -- forgetting ---------------------------------------------------------------------------
 
     def reclaim(self, uint64_t now_wall, uint64_t now_boot_ns, uint64_t records_max=65536):
+        cdef uint64_t most = min(records_max, self.t.header.revocations)
+        cdef uint64_t at, gone
         self.check_open()
-        self.reclaim_revocations(now_wall, now_boot_ns, records_max)
+        cdef uint64_t *crews = <uint64_t *>calloc(most + 1, sizeof(uint64_t))
+        if crews == NULL:
+            raise MemoryError
+        try:
+            gone = cg_forget_revocations(&self.t, &self.mine, now_wall, now_boot_ns, most, crews)
+            for at in range(gone):
+                self.revoked(crews[at], -1)
+        finally:
+            free(crews)
         return self.reclaim_branches(now_wall, now_boot_ns, records_max)
-
-    cdef reclaim_revocations(self, uint64_t now_wall, uint64_t now_boot_ns, uint64_t most):
-        cdef cg_index index = cg_revocations(&self.t)
-        cdef cg_revocation *entry
-        cdef uint64_t capacity = self.t.header.revocations
-        cdef uint64_t looked, number
-        for looked in range(min(most, capacity)):
-            number = self.next_revocation
-            self.next_revocation = (number + 1) % capacity
-            entry = &self.t.revocation[number]
-            if CG_STATE(cg_get(&entry.life)) != CG_LIVE or not _over(
-                    cg_get(&entry.expires), cg_get(&entry.held_from), cg_get(&entry.held_for),
-                    now_wall, now_boot_ns):
-                continue
-            cg_bury(&self.t, &index, number)
-            cg_put(&entry.life, cg_get(&entry.life) & ~<uint64_t>7)
-            self.free_revocations.append(number)
-            self.revoked_by_crew[cg_get(&entry.crew)] -= 1
-            self.tidy(&index, cg_get(&entry.key[0]), cg_get(&entry.key[1]))
 
     cdef list reclaim_branches(self, uint64_t now_wall, uint64_t now_boot_ns, uint64_t most):
         cdef cg_index index = cg_branches(&self.t)
         cdef cg_branch *branch
-        cdef uint64_t capacity = self.t.header.branches
-        cdef uint64_t looked, number, state
+        cdef int64_t number
         cdef list forgotten = []
         cdef uint64_t *reserved = self.reserved_by_branch()
+        most = min(most, self.t.header.branches)
         try:
-            for looked in range(min(most, capacity)):
-                number = self.next_branch
-                self.next_branch = (number + 1) % capacity
+            while True:
+                number = cg_next_expired(&self.t, &self.mine, reserved, now_wall, now_boot_ns,
+                                         &most)
+                if number < 0:
+                    return forgotten
                 branch = &self.t.branch[number]
-                state = CG_STATE(cg_get(&branch.life))
-                if state == CG_LIVE and not _over(
-                        cg_get(&branch.expires), cg_get(&branch.held_from),
-                        cg_get(&branch.held_for), now_wall, now_boot_ns):
-                    continue
-                if state == CG_FREE or self.children[number] or reserved[number]:
-                    continue
-                self.forget(&index, number, forgotten)
+                if cg_forget_branch(&self.t, &index, &self.mine, number):
+                    consumed = (cg_get(&branch.granted) - cg_get(&branch.given_back)
+                                - CG_AMOUNT(cg_get(&branch.available)))
+                    forgotten.append(Reclaimed(joined(branch.key), consumed))
         finally:
             free(reserved)
-        return forgotten
-
-    cdef forget(self, cg_index *index, uint64_t number, list forgotten):
-        """Seal first: what was claimed before is then visible, and nothing can be any more."""
-        cdef cg_branch *branch = &self.t.branch[number]
-        cdef uint64_t at, i
-        cg_seal(branch)
-        for at in range(self.t.header.reservations):
-            if (CG_SLOT(cg_get(&self.t.slot[at].state)) != CG_SLOT_FREE
-                    and cg_get(&self.t.slot[at].branch) == number):
-                return
-        consumed = (cg_get(&branch.granted) - cg_get(&branch.given_back)
-                    - CG_AMOUNT(cg_get(&branch.available)))
-        cg_bury(&self.t, index, number)
-        cg_forget(&self.t, number)
-        self.free_branches.append(number)
-        for i in range(cg_get(&branch.parent_count)):
-            self.children[branch.parents[i]] -= 1
-        forgotten.append(Reclaimed(joined(branch.key), consumed))
-        self.tidy(index, cg_get(&branch.key[0]), cg_get(&branch.key[1]))
-
-    cdef tidy(self, cg_index *index, uint64_t low, uint64_t high):
-        """Compact the shard of a key that was buried, once a quarter of it is tombstones."""
-        cdef uint64_t shard = cg_shard(index, cg_hash(&self.t, low, high))
-        if cg_tombstones(index, shard) * 4 >= cg_span(index):
-            cg_compact(&self.t, index, shard)
 
 
-cdef bint _over(uint64_t expires, uint64_t held_from, uint64_t held_for, uint64_t now_wall,
-                uint64_t now_boot_ns):
-    """Forgetting needs two clocks: the wall clock may jump, CLOCK_BOOTTIME does not."""
-    return now_wall > expires and now_boot_ns > held_from and now_boot_ns - held_from >= held_for
+cdef int entered(int64_t number) except -1:
+    if number < 0:
+        raise TableFullError("a shard of the table's index is full")
+    return 0

@@ -130,3 +130,5 @@ cdef class Table:
 
 cdef int halves(bytes key, uint64_t *out) except -1
 cdef bytes joined(const cg_word *words)
+cdef bytes new_header(geometry)
+cdef uint64_t table_size(bytes header)

@@ -4,44 +4,14 @@ What only the agent may do is in `owner.pyx`; the layout and its rules are in `l
 """
 
 import os
-from typing import NamedTuple
+import secrets
 
+from crewgate._native.records import Branch, Geometry
 from crewgate.errors import TableError
 
-from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.stdlib cimport calloc
+from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
-
-
-class Geometry(NamedTuple):
-    branches: int
-    revocations: int
-    reservations: int
-    attachments: int
-
-
-class Branch(NamedTuple):
-    number: int
-    generation: int
-    key: bytes
-    parents: tuple
-    path_digest: bytes
-    quota: int
-    quota_iat: int
-    expires: int
-    available: int
-    reserved: int
-    settled: int
-    granted: int
-    given_back: int
-    burned: int
-    retired: int
-    sequence: int
-    pending: int
-    closed: bool
-    refused: object
-    hour: tuple
-    day: tuple
 
 
 class StaleTableError(TableError):
@@ -60,6 +30,32 @@ def boot_id() -> bytes:
     """16 bytes that name this boot of the kernel."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return bytes.fromhex(file.read().strip().replace("-", ""))
+
+
+cdef bytes new_header(geometry):
+    """The first bytes of a new table: who it is, how large, on which boot of the kernel."""
+    cdef cg_header header
+    cdef cg_table scratch
+    cdef bytes random = secrets.token_bytes(32)
+    cdef bytes boot = boot_id()
+    memset(&header, 0, sizeof(cg_header))
+    header.magic = CG_MAGIC
+    header.version = CG_VERSION
+    header.branches, header.revocations, header.reservations, header.attachments = geometry
+    header.bytes = cg_map(&scratch, NULL, header.branches, header.revocations,
+                          header.reservations, header.attachments)
+    memcpy(header.boot, <const char *>boot, 16)
+    memcpy(header.identity, <const char *>random, 16)
+    memcpy(header.seed, <const char *>random + 16, 16)
+    header.checksum = cg_checksum(&header)
+    if cg_validate(&header, header.bytes) != CG_OK:
+        raise TableError(f"a table cannot have the capacities {tuple(geometry)}: each is a power "
+                         "of two, at least 64 (2 attachments), at most 16,777,216 (32,768)")
+    return (<const char *>&header)[:sizeof(cg_header)]
+
+
+cdef uint64_t table_size(bytes header):
+    return (<const cg_header *><const char *>header).bytes
 
 
 cdef int halves(bytes key, uint64_t *out) except -1:

@@ -7,14 +7,16 @@ from crewgate._native.policy cimport Crew, Key, Policy
 
 cdef class Verified:
     cdef bytes token
-    cdef readonly object grant
+    cdef object claims
+    cdef object made                        # the Grant, once somebody has asked for it
+    cdef Key key
     cdef Crew crew
     cdef int64_t not_before, not_after      # wall clock ns, leeway included
     cdef uint64_t issued_at, quota
     cdef uint64_t path[2]
     cdef uint64_t branch[2]
     cdef uint64_t jti[2]
-    cdef int key_count
+    cdef int key_count, depth
     cdef uint64_t[30] keys                  # pairs: everything whose revocation kills this token
     cdef uint8_t *allowed                   # by tool: 0 unknown, 1 no, 2 yes
     cdef uint64_t record, generation        # where the branch's record was last found

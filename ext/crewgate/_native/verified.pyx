@@ -12,6 +12,7 @@ from crewgate.core import ids
 from crewgate.core.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
@@ -35,9 +36,21 @@ cdef uint64_t ODD = <uint64_t>0x9e3779b97f4a7c15   # 2^64 / golden ratio, Knuth 
 cdef object INVALID = Denial(Reason.INVALID_TOKEN)
 
 
+@cython.no_gc  # holds only what cannot hold it: bytes, claims, keys
 cdef class Verified:
     def __dealloc__(self):
         free(self.allowed)
+
+    @property
+    def grant(self):
+        """The Grant; made when it is first asked for, most verdicts are given without."""
+        cdef int first = 2               # the grant's own key and the branch's come before
+        cdef int at
+        if self.made is None:
+            path = tuple([sixteen(self.keys + 2 * (first + at)) for at in range(self.depth)])
+            self.made = Grant(self.claims, self.crew.name, self.key.kid, self.quota,
+                              sixteen(self.branch), path, sixteen(self.path))
+        return self.made
 
     cdef int add(self, const uint64_t *key) except -1:
         self.keys[2 * self.key_count] = key[0]
@@ -53,7 +66,7 @@ cdef class Verified:
                 raise MemoryError
         if self.allowed[tool] == 0:
             self.allowed[tool] = 2 if (
-                policy.covers(tuple(self.grant.claims.allowed_tools), tool)
+                policy.covers(tuple(self.claims.allowed_tools), tool)
                 and policy.covers(self.crew.patterns, tool)) else 1
         return self.allowed[tool] == 2
 
@@ -101,7 +114,10 @@ cdef Verified describe(bytes token, object claims, Key key, Ids *ids):
     cdef uint64_t path[16]
     cdef size_t at
     entry.token = token
+    entry.claims = claims
+    entry.key = key
     entry.crew = crew
+    entry.depth = <int>ids.depth
     entry.issued_at = claims.iat
     entry.quota = min(<uint64_t>claims.credit_quota, crew.quota_max)
     nbf = claims.nbf
@@ -111,11 +127,9 @@ cdef Verified describe(bytes token, object claims, Key key, Ids *ids):
     memcpy(entry.jti, entry.keys, 16)
     table_key(crew, BRANCH, ids.branch, 16, entry.branch)
     entry.add(entry.branch)
-    ancestors = []
     for at in range(ids.depth):
         table_key(crew, BRANCH, ids.path[at], 16, path + 2 * at)
         entry.add(path + 2 * at)
-        ancestors.append(sixteen(path + 2 * at))
     entry.path[0] = entry.path[1] = 0
     if ids.depth:
         blake2b16(<const unsigned char *>path, 16 * ids.depth, <unsigned char *>entry.path)
@@ -123,8 +137,6 @@ cdef Verified describe(bytes token, object claims, Key key, Ids *ids):
     named(entry, crew, ORCHESTRATOR, claims.client_id)
     entry.add(crew.key)
     entry.add(key.key)
-    entry.grant = Grant(claims, crew.name, key.kid, entry.quota, sixteen(entry.branch),
-                        tuple(ancestors), sixteen(entry.path))
     return entry
 
 

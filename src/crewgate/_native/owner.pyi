@@ -4,30 +4,12 @@ Every method is one whole transaction: a SIGKILL between any two of its stores l
 the next `open` repairs.
 """
 
-from typing import NamedTuple
+from crewgate._native.attachments import AttachmentTable
+from crewgate._native.records import Branch, Burned, Geometry, Reclaimed
 
-from crewgate._native.table import Branch, Geometry, Table
+__all__ = ["Burned", "OwnedTable", "Reclaimed", "arm_fault"]
 
-class Burned(NamedTuple):
-    """A reservation that the agent ended: its owner died, or its deadline passed."""
-
-    branch_key: bytes
-    amount: int
-    state: int  # 1 claimed, 2 intent (unknown whether the credit was taken), 3 held, 4 settling
-    cost: int  # of a settling one: what was being charged
-    tool: int
-    grant: bytes  # 16 bytes, the grant's key
-    request: bytes  # 16 bytes
-    started_ns: int  # wall clock
-    owner: int  # attachment number
-
-class Reclaimed(NamedTuple):
-    """A branch that was forgotten; `consumed` stays charged on its ancestors."""
-
-    key: bytes
-    consumed: int
-
-class OwnedTable(Table):
+class OwnedTable(AttachmentTable):
     @staticmethod
     def create(path: str, geometry: Geometry, *, mode: int = 0o600) -> OwnedTable:
         """Allocate a new file in full, lock it as the one agent, put it in place of any other.
@@ -49,16 +31,6 @@ class OwnedTable(Table):
     def retire(self) -> None:
         """Nobody may admit on this table any more."""
     def set_policy_generation(self, generation: int) -> None: ...
-    def take_attachment(self) -> tuple[int, int]:
-        """(number, nonce) for a process that attaches. TableFullError."""
-    def resume_attachment(self, number: int, nonce: int) -> bool:
-        """The process that was given them comes back (the agent was restarted)."""
-    def attachments(self) -> list[int]:
-        """Numbers in use: after `open`, those whose owners must come back or be dropped."""
-    def drop_attachment(self, number: int) -> list[Burned]:
-        """Its process is gone: end its reservations, free its slots."""
-    def burn_overdue(self, now_boot_ns: int) -> list[Burned]:
-        """End every reservation past its deadline (one that is settling goes on)."""
     def revoke(self, key: bytes, crew: bytes, before: int, life: int, now_wall: int,
                now_boot_ns: int) -> bool:
         """Tokens with this key issued up to `before` (seconds) are dead for `life` seconds from

@@ -25,7 +25,7 @@ def create(path: str, header: bytes, size: int, mode: int) -> tuple[int, int]:
             os.fchmod(fd, mode)
             _allocate(fd, path, size)
             os.pwrite(fd, header, 0)
-            os.rename(temporary, path)
+            Path(temporary).rename(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             os.close(fd)
@@ -68,8 +68,11 @@ def _allocate(fd: int, path: str, size: int) -> None:
 
 
 def _lock(path: str, mode: int) -> int:
-    """A file beside the table, because descriptors of the table itself are passed to others, and
-    a kernel lock belongs to whoever still holds the open file."""
+    """Lock a file beside the table, not the table itself.
+
+    The table's descriptors are passed to others, and a kernel lock lasts as long as anybody holds
+    the open file.
+    """
     name = f"{path}.lock"
     try:
         fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)

@@ -4,45 +4,16 @@ What only the agent may do is in `_native/owner`. Integers and bytes cross this 
 named with their unit, amounts are micro-credits.
 """
 
-from typing import NamedTuple
-
+from crewgate._native.records import Branch, Geometry
 from crewgate.errors import TableError
 
-class Geometry(NamedTuple):
-    """Capacities, each a power of two; reservations a multiple of 64."""
-
-    branches: int
-    revocations: int
-    reservations: int
-    attachments: int
-
-class Branch(NamedTuple):
-    """A copy of one branch (or crew) record."""
-
-    number: int
-    generation: int
-    key: bytes
-    parents: tuple[int, ...]  # record numbers: crew, root … parent; empty for a crew
-    path_digest: bytes
-    quota: int
-    quota_iat: int
-    expires: int  # wall clock, seconds
-    available: int
-    reserved: int
-    settled: int
-    granted: int
-    given_back: int
-    burned: int  # granted - given back - available - reserved - settled; exact once quiet
-    retired: int  # what reclaimed descendants had consumed
-    sequence: int  # of the last draw
-    pending: int  # need of a draw that was begun and not applied, 0 if none
-    closed: bool
-    refused: tuple[int, int, int, int] | None  # (need, level, used, quota) while it holds
-    hour: tuple[int, int]  # (hour since the epoch, charged in it); crews only
-    day: tuple[int, int]
+__all__ = ["Branch", "Geometry", "StaleTableError", "Table", "boot_id"]
 
 class StaleTableError(TableError):
     """The file is a table of another version or kernel boot, or torn: replace it."""
+
+def boot_id() -> bytes:
+    """16 bytes that name this boot of the kernel."""
 
 class Table:
     """A mapping. `Table.attach(fd)` maps as a worker or embedder."""

@@ -12,9 +12,20 @@ import pytest
 ROOT = Path(__file__).parents[3]
 # Fewer would mean that a scenario no longer does what it is there for.
 STORES_MIN = {
-    "begin_draw": 3, "grant": 20, "take_back": 8, "close": 8, "open": 20, "revoke": 8,
-    "revoke again": 4, "forget": 30, "compact": 100, "drop": 60, "reserve": 70, "settle": 5,
-    "release": 4, "settle at once": 2,
+    "begin_draw": 3,
+    "grant": 20,
+    "take_back": 8,
+    "close": 8,
+    "open": 20,
+    "revoke": 8,
+    "revoke again": 4,
+    "forget": 30,
+    "compact": 100,
+    "drop": 60,
+    "reserve": 70,
+    "settle": 5,
+    "release": 4,
+    "settle at once": 2,
 }
 
 
@@ -24,7 +35,10 @@ def faulty_build() -> Path:
     base = ROOT / "build" / f"faults-{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
     done = subprocess.run(
         [sys.executable, "setup.py", "-q", "build", "--build-base", str(base)],
-        cwd=ROOT, env={**os.environ, "CREWGATE_FAULTS": "1"}, capture_output=True, text=True,
+        cwd=ROOT,
+        env={**os.environ, "CREWGATE_FAULTS": "1"},
+        capture_output=True,
+        text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
@@ -32,15 +46,21 @@ def faulty_build() -> Path:
 
 
 def test_killed_before_every_store(faulty_build: Path, tmp_path: Path) -> None:
-    """Each of some 500 kills is repaired: nothing acknowledged is forgotten, no credit is granted
-    twice, what is missing is burned, index and records agree."""
+    """Each of some 500 kills is repaired.
+
+    Nothing acknowledged is forgotten, no credit is granted twice, what is missing is burned, index
+    and records agree.
+    """
     environment = {
         **os.environ,
         "PYTHONPATH": f"{faulty_build}{os.pathsep}{ROOT / 'tests' / 'support'}",
     }
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests/support/fault_storm.py"), str(tmp_path)],
-        env=environment, capture_output=True, text=True, check=False,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     stores = json.loads(done.stdout)

@@ -120,9 +120,7 @@ def test_a_parent_outlives_its_children(table: OwnedTable) -> None:
     """An ancestor whose own time is over stays as long as a branch below it."""
     parent = branch(table, b"p" * 16)
     crew = table.find(CREW)
-    child = table.open_branch(
-        b"c" * 16, (crew, parent), b"d" * 16, 10, 0, WALL + 500, WALL, BOOT
-    )
+    child = table.open_branch(b"c" * 16, (crew, parent), b"d" * 16, 10, 0, WALL + 500, WALL, BOOT)
     table.reclaim(WALL + 200, BOOT + 200 * NS)
     assert table.branch(parent) is not None
     assert table.branch(child).parents == (crew, parent)
@@ -196,9 +194,7 @@ def damage(path: str, offset: int, value: bytes) -> None:
         (16, struct.pack("<Q", 2**40), "torn"),
     ],
 )
-def test_a_foreign_or_torn_file_is_refused(
-    path: str, offset: int, value: bytes, why: str
-) -> None:
+def test_a_foreign_or_torn_file_is_refused(path: str, offset: int, value: bytes, why: str) -> None:
     """Wrong magic, version or header: an error that says so, for the agent and who attaches."""
     OwnedTable.create(path, GEOMETRY).close()
     damage(path, offset, value)
@@ -240,9 +236,7 @@ def test_random_bytes_in_the_records_crash_nobody(path: str) -> None:
     table.counts()
 
 
-def test_a_full_disk_is_an_error_at_start(
-    path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_an_error_at_start(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is allocated in full; no space says so and leaves nothing behind."""
 
     def full(fd: int, start: int, size: int) -> None:
