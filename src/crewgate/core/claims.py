@@ -24,7 +24,7 @@ def is_text(value: str) -> bool:
     return _TEXT.fullmatch(value) is not None
 
 
-class PathElement(msgspec.Struct, frozen=True, gc=False):
+class PathElement(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One ancestor in `branch_path`; with an `iat` it counts as that grant of the ancestor."""
 
     id: str
@@ -32,7 +32,7 @@ class PathElement(msgspec.Struct, frozen=True, gc=False):
     iat: Seconds | None = None
 
 
-class Claims(msgspec.Struct, frozen=True, gc=False):
+class Claims(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The payload of a token, decoded strictly; unknown members were ignored."""
 
     iss: Text

@@ -1,0 +1,58 @@
+"""What a token says, for a person to read. Nothing is verified: nobody may act on the answer."""
+
+import base64
+import json
+
+import msgspec
+
+from crewgate import limits
+from crewgate._native import token as native
+from crewgate.core.claims import Claims
+from crewgate.errors import IssuerError
+
+_BYTES_MAX = 16 * limits.token_bytes_max  # a person may paste what a gateway would refuse
+
+
+class Inspection(msgspec.Struct, frozen=True):
+    """Header and payload as they stand; `claims` if the form is one that gateways accept."""
+
+    header: object
+    payload: object
+    bytes: int
+    claims: Claims | None
+
+
+def inspect_token(text: str) -> Inspection:
+    """Decode without verifying; IssuerError if there is nothing to decode."""
+    text = text.strip()
+    segments = text.split(".")
+    if len(segments) != 3 or len(text) > _BYTES_MAX:  # noqa: PLR2004 - RFC 7515, section 7.1
+        raise IssuerError("not a token: expected three segments with dots between them")
+    return Inspection(
+        header=_segment(segments[0], "header"),
+        payload=_segment(segments[1], "payload"),
+        bytes=len(text),
+        claims=_claims(text),
+    )
+
+
+def read_claims(text: str) -> Claims:
+    """The claims of a token whose form is good, unverified; IssuerError for any other."""
+    claims = _claims(text.strip())
+    if claims is None:
+        raise IssuerError("not a token that a gateway accepts: its form or a claim is wrong")
+    return claims
+
+
+def _claims(text: str) -> Claims | None:
+    try:
+        return native.claims(native.split(text.encode())[2])
+    except native.Malformed:
+        return None
+
+
+def _segment(text: str, name: str) -> object:
+    try:
+        return json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_"))
+    except (ValueError, RecursionError):
+        raise IssuerError(f"not a token: its {name} is not JSON in base64url") from None

@@ -1,0 +1,189 @@
+"""The orchestrator's journal: an append-only file of every mint, every extension, every end.
+
+A line is on disk before the token that it tells of leaves the process, so a crash can lose a token
+that nobody has, never one that somebody has. Its last line may be torn by such a crash and is cut
+off at the next start; damage anywhere else is an error, because a forgotten line may be a death.
+One process at a time writes a journal (flock). What the lines mean is for `lineage`.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from crewgate.core import scope
+from crewgate.core.claims import Claims
+from crewgate.errors import JournalError
+
+_log = logging.getLogger(__name__)
+_CHUNK = 2**20
+
+
+class Mint(msgspec.Struct, frozen=True, tag="mint", tag_field="event", omit_defaults=True):
+    """The first grant of a new branch. `at` is wall-clock seconds."""
+
+    at: float
+    claims: Claims
+    why: str = ""
+    overcommit: bool = False
+
+
+class Extension(msgspec.Struct, frozen=True, tag="extend", tag_field="event", omit_defaults=True):
+    """A further grant of a branch and what grew: seconds of life, micro-credits, tools."""
+
+    at: float
+    claims: Claims
+    seconds: int
+    credits: int = 0
+    tools: tuple[str, ...] = ()
+    why: str = ""
+    overcommit: bool = False
+
+
+class End(msgspec.Struct, frozen=True, tag="revoke", tag_field="event", omit_defaults=True):
+    """The death of a branch (UUID text) and of all below it."""
+
+    at: float
+    branch: str
+    by: str
+    why: str = ""
+
+
+Entry = Mint | Extension | End
+
+
+def extension(
+    before: Claims, after: Claims, now: float, *, why: str, overcommit: bool
+) -> Extension:
+    """The line for a further grant of a branch: what grew from `before` to `after`."""
+    return Extension(
+        at=now,
+        claims=after,
+        seconds=after.exp - before.exp,
+        credits=after.credit_quota - before.credit_quota,
+        tools=tuple(
+            tool for tool in after.allowed_tools if not scope.within([tool], before.allowed_tools)
+        ),
+        why=why,
+        overcommit=overcommit,
+    )
+
+
+_decode = msgspec.json.Decoder(Entry).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Journal:
+    """The journal in the file `path`, made (0600) if it is not there; read `entries` once first.
+
+    JournalError: another process has it, it is damaged, or the disk refuses.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._process = os.getpid()
+        self._broken = ""
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            self._descriptor = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise JournalError(f"{path}: cannot open the journal: {error.strerror}") from error
+        self._close = weakref.finalize(self, os.close, self._descriptor)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.close()
+            raise JournalError(
+                f"{path}: another process mints with this journal; give this orchestrator another "
+                "name, or end the other"
+            ) from None
+        self._size = os.fstat(self._descriptor).st_size
+        _sync_folder(path.parent)
+
+    def __repr__(self) -> str:
+        return f"<Journal {self.path} {self._size} bytes>"
+
+    def close(self) -> None:
+        """Let the file go; nothing can be appended any more."""
+        self._close()
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries so far, oldest first; cuts off a torn last line."""
+        number = whole = 0
+        damaged: int | None = None
+        for line in self._lines():
+            number += 1
+            if damaged is not None:
+                raise JournalError(
+                    f"{self.path}: line {damaged} is damaged; restore the file, or move it away "
+                    "and revoke the crew's branches"
+                )
+            try:
+                entry = _decode(line) if line.endswith(b"\n") else None
+            except msgspec.DecodeError:
+                entry = None
+            if entry is None:
+                damaged = number
+                continue
+            whole += len(line)
+            yield entry
+        if damaged is not None:
+            self._cut(whole)
+
+    def append(self, entry: Entry) -> None:
+        """Write one entry through to the disk; JournalError if that failed, and nothing stays."""
+        if not self._close.alive:
+            raise JournalError(f"{self.path}: the journal was closed")
+        if os.getpid() != self._process:
+            raise JournalError(f"{self.path}: opened before a fork; make a new orchestrator here")
+        if self._broken:
+            raise JournalError(f"{self.path}: cannot write the journal: {self._broken}")
+        line = _encode(entry) + b"\n"
+        try:
+            written = os.write(self._descriptor, line)
+            if written < len(line):
+                os.write(self._descriptor, line[written:])
+            os.fsync(self._descriptor)
+        except OSError as error:
+            self._undo(str(error.strerror))
+            raise JournalError(
+                f"{self.path}: cannot write the journal: {error.strerror}; nothing was minted"
+            ) from error
+        self._size += len(line)
+
+    def _undo(self, reason: str) -> None:
+        try:
+            os.ftruncate(self._descriptor, self._size)
+        except OSError:
+            # A line may be half there: the next would be glued to it.
+            self._broken = f"{reason}, and what was written cannot be undone"
+
+    def _cut(self, size: int) -> None:
+        _log.warning(
+            "%s: cut off a last line of %d bytes that a crash left torn; its token was never given",
+            self.path,
+            self._size - size,
+        )
+        os.ftruncate(self._descriptor, size)
+        os.fsync(self._descriptor)
+        self._size = size
+
+    def _lines(self) -> Iterator[bytes]:
+        with self.path.open("rb", buffering=_CHUNK) as file:
+            yield from file
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the file's name durable too; a file system that cannot is no worse than before."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

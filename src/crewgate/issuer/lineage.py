@@ -1,0 +1,168 @@
+"""An orchestrator's branches: their tree, their newest grants, which are dead, and what still fits.
+
+The same `apply` builds it from the journal after a crash and follows it in life, so the two cannot
+differ. Pure: reads no clock, asks no gateway, mints nothing.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from crewgate import limits
+from crewgate.core.claims import Claims, PathElement
+from crewgate.core.credits import format_credits
+from crewgate.errors import IssuerError
+from crewgate.issuer.journal import End, Entry
+from crewgate.issuer.mint import check_within
+
+
+class Branch:
+    """One branch: its newest claims, and the branches spawned from it."""
+
+    __slots__ = ("children", "claims", "parent")
+
+    def __init__(self, claims: Claims) -> None:
+        self.claims = claims
+        self.parent = claims.branch_path[-1].id if claims.branch_path else None
+        self.children: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"<Branch {self.claims.execution_branch_id} of {self.claims.agent_role}>"
+
+
+class Lineage:
+    """All branches that one orchestrator knows. Ids are UUID texts, amounts micro-credits."""
+
+    def __init__(self) -> None:
+        self._branches: dict[str, Branch] = {}
+        self._dead: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._branches)
+
+    def __repr__(self) -> str:
+        return f"<Lineage of {len(self._branches)} branches, {len(self._dead)} dead>"
+
+    def apply(self, entry: Entry) -> list[str]:
+        """Take over one line of the journal; the branches that it ended, parents first."""
+        if isinstance(entry, End):
+            return self._end(entry.branch)
+        claims = entry.claims
+        known = self._branches.get(claims.execution_branch_id)
+        if known is not None:
+            known.claims = claims
+            return []
+        branch = Branch(claims)
+        self._branches[claims.execution_branch_id] = branch
+        if branch.parent in self._branches:
+            self._branches[branch.parent].children.add(claims.execution_branch_id)
+        return []
+
+    def is_dead(self, branch: str) -> bool:
+        """Whether the branch was ended here, by itself or with an ancestor."""
+        return branch in self._dead
+
+    def living(self, branch: str) -> Branch:
+        """The branch of that id; IssuerError if it is dead or was not minted here."""
+        if branch in self._dead:
+            raise IssuerError(f"branch {branch} was revoked: it gets no further token")
+        known = self._branches.get(branch)
+        if known is None:
+            raise IssuerError(f"branch {branch} is not known to this orchestrator's journal")
+        return known
+
+    def path_of(self, claims: Claims) -> list[PathElement]:
+        """The ancestry of a branch with the newest grant of each ancestor."""
+        return [self._newest(element) for element in claims.branch_path]
+
+    def live_children(self, branch: str, now: float) -> list[str]:
+        """The children that can still spend: by an unexpired token, or by one further below."""
+        return [child for child in self._branches[branch].children if self.can_spend(child, now)]
+
+    def families(self, branches: Iterable[str], now: float) -> set[str]:
+        """These branches and the live children of each; IssuerError if one is dead or unknown."""
+        found: set[str] = set()
+        for branch in branches:
+            self.living(branch)
+            found.update((branch, *self.live_children(branch, now)))
+        return found
+
+    def can_spend(self, branch: str, now: float) -> bool:
+        """Whether the branch, or one below it, has a token that gateways may still accept."""
+        known = self._branches[branch]
+        if branch in self._dead:
+            return False
+        return known.claims.exp + limits.leeway_seconds >= now or any(
+            self.can_spend(child, now) for child in known.children
+        )
+
+    def check_room(
+        self, parent: Claims, wanted: Mapping[str, int], spent: Mapping[str, int], now: float
+    ) -> None:
+        """IssuerError unless the live children, with those `wanted`, fit in what `parent` has.
+
+        `wanted` is the credits of children that are new or change. `spent` is what branches have
+        spent with all below them; a branch that is missing has spent nothing. What a live child
+        has spent is within its own credits; the rest is the parent's own, or of ended children.
+        """
+        branch, quota = parent.execution_branch_id, parent.credit_quota
+        children = {
+            child: self._branches[child].claims.credit_quota
+            for child in self.live_children(branch, now)
+        }
+        own = max(spent.get(branch, 0) - sum(spent.get(child, 0) for child in children), 0)
+        held = sum({**children, **wanted}.values())
+        if held + own > quota:
+            raise IssuerError(
+                f"branch {branch} has {format_credits(quota)} credits: its live children would "
+                f"hold {format_credits(held)} and {format_credits(own)} are spent; ask for less, "
+                "revoke a child, or pass overcommit=True"
+            )
+
+    def check_extension(
+        self, claims: Claims, spent: Mapping[str, int], now: float, *, overcommit: bool
+    ) -> None:
+        """IssuerError unless a next grant with these `claims` is within the parent and fits."""
+        branch, quota = claims.execution_branch_id, claims.credit_quota
+        before = self.living(branch).claims.credit_quota
+        if claims.branch_path:
+            parent = self.living(claims.branch_path[-1].id).claims
+            check_within(parent, claims.allowed_tools, quota)
+            if not overcommit and (quota > before or not self.can_spend(branch, now)):
+                self.check_room(parent, {branch: quota}, spent, now)
+        if not overcommit and quota < before:
+            self.check_room(claims, {}, spent, now)
+
+    def make_room(self, now: float) -> None:
+        """Forget what has ended for good when there are too many; IssuerError if all still live."""
+        if len(self._branches) < limits.issuer_branches_max:
+            return
+        for branch in [*self._branches]:
+            if not self.can_spend(branch, now):
+                self._forget(branch)
+        if len(self._branches) >= limits.issuer_branches_max:
+            raise IssuerError(
+                f"{limits.issuer_branches_max} branches are live: an orchestrator has no more"
+            )
+
+    def _newest(self, element: PathElement) -> PathElement:
+        known = self._branches.get(element.id)
+        if known is None:
+            return element
+        return PathElement(element.id, known.claims.credit_quota, known.claims.iat)
+
+    def _end(self, branch: str) -> list[str]:
+        ended = [one for one in self._below(branch) if one not in self._dead]
+        self._dead.update(ended)
+        return ended
+
+    def _below(self, branch: str) -> Iterator[str]:
+        yield branch
+        known = self._branches.get(branch)
+        for child in known.children if known else ():
+            yield from self._below(child)
+
+    def _forget(self, branch: str) -> None:
+        # A forgotten branch is unknown, and an unknown one is refused like a dead one.
+        known = self._branches.pop(branch)
+        self._dead.discard(branch)
+        if known.parent in self._branches:
+            self._branches[known.parent].children.discard(branch)

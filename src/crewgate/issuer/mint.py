@@ -1,0 +1,245 @@
+"""Parameters become a signed token: a root, a child of some grant, or the next grant of a branch.
+
+Decides what a crew's key may sign at all: the form that gateways accept, the crew's ceilings, a
+child within its parent's tools, credits and depth. Keeps nothing and reads no clock: what the
+children of a parent may have *together* is known only to who keeps a journal (`Orchestrator`).
+"""
+
+import uuid
+from collections.abc import Sequence
+
+import jwt
+import msgspec
+
+from crewgate import limits
+from crewgate._native import token as native
+from crewgate.core import scope
+from crewgate.core.claims import Claims, PathElement, is_text
+from crewgate.core.credits import format_credits
+from crewgate.core.policy import Crew
+from crewgate.errors import IssuerError
+from crewgate.issuer.signing import SigningKey
+
+
+class Minted(msgspec.Struct, frozen=True):
+    """A token and what it says. The token is a secret and stays out of `repr`."""
+
+    token: str
+    claims: Claims
+
+    def __repr__(self) -> str:
+        return f"<Minted {self.claims.execution_branch_id} until {self.claims.exp}>"
+
+
+class Minter:
+    """Signs for one orchestrator, `<crew>/<name>`, under its crew's ceilings.
+
+    All methods raise IssuerError, one line, and then nothing was signed. Amounts are
+    micro-credits, times wall-clock seconds; `lifetime` None is the longest that is allowed.
+    """
+
+    def __init__(self, crew: Crew, audience: str, key: SigningKey, name: str | None = None) -> None:
+        given = f"{crew.name}/{name}" if name else None
+        client = given or key.orchestrator or f"{crew.name}/{crew.name}-1"
+        if key.orchestrator not in {None, client}:
+            raise IssuerError(
+                f"key {key.kid} speaks for {key.orchestrator} alone, not for {client}"
+            )
+        self.crew = crew
+        self.audience = audience
+        self.key = key
+        self.client_id = client
+
+    def __repr__(self) -> str:
+        return f"<Minter {self.client_id} with key {self.key.kid}>"
+
+    def root(
+        self,
+        *,
+        role: str,
+        tools: Sequence[str],
+        quota: int,
+        process: str,
+        now: float,
+        subject: str | None = None,
+        lifetime: int | None = None,
+    ) -> Minted:
+        """The first grant of a new root: a pipeline run. `subject` is who it runs for."""
+        return self._grant(
+            sub=subject or self.client_id,
+            process_id=process,
+            agent_role=role,
+            execution_branch_id=str(uuid.uuid4()),
+            allowed_tools=list(tools),
+            credit_quota=quota,
+            branch_path=[],
+            iat=int(now),
+            exp=int(now) + self._lifetime(lifetime),
+        )
+
+    def child(
+        self,
+        parent: Claims,
+        *,
+        role: str,
+        tools: Sequence[str],
+        quota: int,
+        process: str,
+        now: float,
+        lifetime: int | None = None,
+    ) -> Minted:
+        """The first grant of a new branch below `parent`'s."""
+        if parent.crew != self.crew.name:
+            raise IssuerError(f"a branch of crew {parent.crew} has no children in {self.crew.name}")
+        check_within(parent, tools, quota)
+        above = PathElement(parent.execution_branch_id, parent.credit_quota, parent.iat)
+        return self._grant(
+            sub=parent.sub,
+            process_id=process,
+            agent_role=role,
+            execution_branch_id=str(uuid.uuid4()),
+            allowed_tools=list(tools),
+            credit_quota=quota,
+            branch_path=[*parent.branch_path, above],
+            iat=int(now),
+            exp=int(now) + self._lifetime(lifetime),
+        )
+
+    def extend(
+        self,
+        claims: Claims,
+        *,
+        now: float,
+        tools: Sequence[str] | None = None,
+        quota: int | None = None,
+        path: Sequence[PathElement] | None = None,
+        lifetime: int | None = None,
+    ) -> Minted:
+        """The next grant of a branch; what is not given stays.
+
+        `path` has the same ancestors with their newest quotas.
+        """
+        if claims.crew != self.crew.name:
+            raise IssuerError(f"a branch of crew {claims.crew} is not {self.crew.name}'s to extend")
+        quota = claims.credit_quota if quota is None else quota
+        issued = self._next_iat(claims, quota, int(now))
+        return self._grant(
+            sub=claims.sub,
+            process_id=claims.process_id,
+            agent_role=claims.agent_role,
+            execution_branch_id=claims.execution_branch_id,
+            allowed_tools=list(claims.allowed_tools if tools is None else tools),
+            credit_quota=quota,
+            branch_path=list(claims.branch_path if path is None else path),
+            iat=issued,
+            exp=issued + self._lifetime(lifetime),
+        )
+
+    def _next_iat(self, claims: Claims, quota: int, now: int) -> int:
+        # The highest iat governs, and at equal iat the lower quota: a change within one second
+        # needs a second of its own, which the leeway for iat lets be ahead of the clock.
+        if claims.iat > now + limits.leeway_seconds:
+            raise IssuerError(
+                f"the last grant was issued {claims.iat - now} s ahead of this clock: set the clock"
+            )
+        issued = max(now, claims.iat + (quota != claims.credit_quota))
+        if issued > now + limits.leeway_seconds - 1 and issued > claims.iat:
+            raise IssuerError("its quota was changed too often within a few seconds: try again")
+        return issued
+
+    def _lifetime(self, seconds: int | None) -> int:
+        most = min(self.crew.lifetime_seconds_max, limits.token_lifetime_seconds_max)
+        if seconds is not None and not 1 <= seconds <= most:
+            raise IssuerError(f"a token of {self.crew.name} lives 1 to {most} s, not {seconds}")
+        return most if seconds is None else int(seconds)
+
+    def _grant(self, **members: object) -> Minted:
+        claims = Claims(
+            iss=self.crew.issuer,
+            aud=self.audience,
+            client_id=self.client_id,
+            jti=str(uuid.uuid4()),
+            crew=self.crew.name,
+            **members,  # type: ignore[arg-type] # `_check` and the native half judge them
+        )
+        self._check(claims)
+        return Minted(self._sign(claims), claims)
+
+    def _check(self, claims: Claims) -> None:
+        """What gateways would refuse, or count as less than it says, is not signed."""
+        check_texts(claims)
+        crew = self.crew
+        outside = [tool for tool in claims.allowed_tools if not scope.within([tool], crew.tools)]
+        if outside:
+            raise IssuerError(
+                f"{outside[0]!r} is outside the tools of crew {crew.name}: {', '.join(crew.tools)}"
+            )
+        if not 0 <= claims.credit_quota <= crew.quota_max:
+            raise IssuerError(
+                f"{format_credits(claims.credit_quota)} credits; a branch of crew {crew.name} has "
+                f"0 to {format_credits(crew.quota_max)}"
+            )
+        if len(claims.branch_path) > min(crew.depth_max, limits.depth_max):
+            raise IssuerError(
+                f"{len(claims.branch_path)} ancestors; crew {crew.name} may have {crew.depth_max}"
+            )
+
+    def _sign(self, claims: Claims) -> str:
+        token = jwt.encode(
+            msgspec.to_builtins(claims),
+            self.key.private,
+            algorithm="EdDSA",
+            headers={"typ": "at+jwt", "kid": self.key.kid},
+        )
+        if len(token) > limits.token_bytes_max:
+            raise IssuerError(
+                f"the token has {len(token)} bytes of at most {limits.token_bytes_max}: "
+                "name fewer tools, or use patterns"
+            )
+        try:
+            native.claims(native.split(token.encode())[2])
+        except native.Malformed:
+            raise IssuerError(
+                "gateways would refuse this token's form: check crew, issuer, audience and tools"
+            ) from None
+        return token
+
+
+def check_within(parent: Claims, tools: Sequence[str], quota: int) -> None:
+    """IssuerError unless a child of these tools and credits is within what `parent` has."""
+    for tool in tools:
+        if not scope.within([tool], parent.allowed_tools):
+            raise IssuerError(
+                f"{tool!r} is outside the parent's tools: {', '.join(parent.allowed_tools)}"
+            )
+    if quota > parent.credit_quota:
+        raise IssuerError(
+            f"{format_credits(quota)} credits are more than the parent's "
+            f"{format_credits(parent.credit_quota)}"
+        )
+
+
+def check_texts(claims: Claims) -> None:
+    """IssuerError that names the parameter whose text no token can hold."""
+    texts = {
+        "role": claims.agent_role,
+        "process": claims.process_id,
+        "subject": claims.sub,
+        "orchestrator": claims.client_id,
+        "issuer": claims.iss,
+        "audience": str(claims.aud),
+    }
+    for name, text in texts.items():
+        if not is_text(text):
+            raise IssuerError(
+                f"{name} {text[:64]!r} must be 1 to {limits.claim_chars_max} characters of "
+                "A-Z a-z 0-9 . _ : / @ -"
+            )
+    if not 1 <= len(claims.allowed_tools) <= limits.allowed_tools_max:
+        raise IssuerError(f"a grant names 1 to {limits.allowed_tools_max} tools")
+    for tool in claims.allowed_tools:
+        if not scope.is_pattern(tool):
+            raise IssuerError(
+                f'{str(tool)[:64]!r} is neither a tool\'s name, "search.web", nor a pattern, '
+                '"search.*"'
+            )

@@ -1,0 +1,298 @@
+"""One orchestrator: mints for its crew's branches, renews, ends, and journals each of these.
+
+Decides who may have what: a child within its parent, nothing for a dead branch, and a dead branch
+is dead here before any gateway is told. Knows no sockets: what has been spent and how gateways
+hear of a revocation are callables (`gateway` has those of this machine).
+
+Every method may be called from any thread. No callable is called under the lock, so a slow gateway
+holds up nobody's token.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from crewgate.core.claims import Claims
+from crewgate.errors import IssuerError, JournalError
+from crewgate.issuer.custody import renewal
+from crewgate.issuer.gateway import Gateway, journal_of, minter_of, process_name
+from crewgate.issuer.journal import End, Mint, extension
+from crewgate.issuer.keeper import Keeper
+from crewgate.issuer.mint import Minted, Minter
+from crewgate.issuer.parameters import amount, branch_id, tool_list
+from crewgate.issuer.register import Register
+from crewgate.issuer.subagent import SubAgent, branch_of
+
+_log = logging.getLogger(__name__)
+
+Spent = Callable[[Collection[str]], Mapping[str, int]]
+
+
+class Orchestrator:
+    """Mints for one crew under one name; use it in a `with`, or `close` it.
+
+    `spent` answers, for some branches (UUID text), the micro-credits that each has spent with all
+    below it; without it only what was granted is compared. `revoker` makes a revocation known to
+    the gateways and returns their receipt. `lifetime` is the seconds of each token.
+    """
+
+    def __init__(
+        self,
+        minter: Minter,
+        journal: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        lifetime: int | None = None,
+        spent: Spent | None = None,
+        revoker: Callable[[str], object] | None = None,
+    ) -> None:
+        self._minter, self._lifetime = minter, lifetime
+        self._clock, self._spent, self._revoker = clock, spent, revoker
+        self._lock = threading.RLock()
+        self._keeper: Keeper | None = None
+        self._register = Register(journal)
+        self._lineage = self._register.lineage
+        self._custody = self._register.custody
+
+    def __repr__(self) -> str:
+        return f"<Orchestrator {self._minter.client_id} with {len(self._lineage)} branches>"
+
+    @classmethod
+    def from_config(
+        cls, path: Path | str, *, crew: str, name: str | None = None, lifetime: int | None = None
+    ) -> Self:
+        """The orchestrator `<crew>/<name>` of a configuration file, with this machine's gateway.
+
+        Its journal is kept in the state folder. ConfigurationError if the crew has no usable
+        signing key there; JournalError if another process is this orchestrator.
+        """
+        config, minter = minter_of(path, crew, name)
+        local = Gateway(config.state, crew)
+        journal = journal_of(config, minter)
+        return cls(minter, journal, lifetime=lifetime, spent=local.spent, revoker=local.revoke)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop renewing token files and let the journal go. Its branches live on until they end."""
+        with self._lock:
+            keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.close()  # not under the lock: it may be renewing
+        with self._lock:
+            self._register.close()
+
+    def start_run(
+        self,
+        *,
+        credits: str,  # noqa: A002 - the field's word
+        tools: Sequence[str],
+        role: str = "orchestrator",
+        subject: str | None = None,
+        process_id: str | None = None,
+        token_file: Path | str | None = None,
+        why: str = "",
+    ) -> SubAgent:
+        """A new root: one run of the pipeline, for `subject` (default: the orchestrator itself).
+
+        `credits` is decimal text for the run and all that it spawns. IssuerError if the crew's
+        ceilings do not allow it.
+        """
+        quota, names = amount(credits), tool_list(tools)
+        with self._lock:
+            now = self._clock()
+            self._lineage.make_room(now)
+            minted = self._minter.root(
+                role=role,
+                tools=names,
+                quota=quota,
+                process=process_id or process_name(),
+                now=now,
+                subject=subject,
+                lifetime=self._lifetime,
+            )
+            return self._begin(Mint(now, minted.claims, why), minted, token_file)
+
+    def spawn(
+        self,
+        *,
+        role: str,
+        parent: SubAgent | str,
+        tools: Sequence[str],
+        credits: str,  # noqa: A002 - the field's word
+        process_id: str | None = None,
+        overcommit: bool = False,
+        token_file: Path | str | None = None,
+        why: str = "",
+    ) -> SubAgent:
+        """A new branch below `parent`, within its tools, its depth and what is left of its credits.
+
+        IssuerError if it is not, or if the parent is dead. `overcommit=True` allows children that
+        together hold more than the parent (the gateways still stop all of them at the parent's
+        credits) and is journalled. `token_file` is kept fresh for a child process.
+        """
+        above, quota, names = branch_of(parent), amount(credits), tool_list(tools)
+        spent = {} if overcommit else self._ask_spent(above)
+        with self._lock:
+            now = self._clock()
+            claims = self._lineage.living(above).claims
+            self._lineage.make_room(now)
+            minted = self._minter.child(
+                claims,
+                role=role,
+                tools=names,
+                quota=quota,
+                process=process_id or process_name(),
+                now=now,
+                lifetime=self._lifetime,
+            )
+            if not overcommit:
+                self._lineage.check_room(claims, {"": quota}, spent, now)
+            return self._begin(Mint(now, minted.claims, why, overcommit), minted, token_file)
+
+    def agent(self, branch: str) -> SubAgent:
+        """The handle of a branch of this journal, after a restart too; IssuerError if dead."""
+        return SubAgent(self, branch, self.claims(branch).agent_role)
+
+    def claims(self, branch: str) -> Claims:
+        """The newest claims of a living branch; IssuerError if it is dead or unknown."""
+        with self._lock:
+            return self._lineage.living(branch).claims
+
+    def token(self, branch: str) -> str:
+        """See `SubAgent.token`."""
+        with self._lock:
+            claims, minted = self.claims(branch), self._custody.get(branch)
+            now = self._clock()
+            if minted is not None and now < renewal(claims):
+                return minted.token
+            try:
+                if self._lineage.can_spend(branch, now):
+                    return self._extend(branch, why="expires" if minted else "resumed")
+            except IssuerError as error:
+                if minted is None or now >= claims.exp:
+                    raise
+                _log.warning("branch %s keeps its token for a while: %s", branch, error)
+                return minted.token
+        # Nobody counted on its credits any more, so they may be promised to others by now.
+        return self.refresh(branch, why="resumed after its end")
+
+    def refresh(
+        self,
+        agent: SubAgent | str,
+        *,
+        credits: str | None = None,  # noqa: A002 - the field's word
+        tools: Sequence[str] | None = None,
+        overcommit: bool = False,
+        why: str = "",
+    ) -> str:
+        """The next grant of a branch, from now on: its token. What is not given stays.
+
+        IssuerError if the branch or an ancestor is dead, if what it asks for is outside its
+        parent's, or if credits do not fit: its own in the parent's, its children's in its own.
+        """
+        branch = branch_of(agent)
+        quota = None if credits is None else amount(credits)
+        names = None if tools is None else tool_list(tools)
+        spent = {} if overcommit else self._ask_spent(branch, self.claims(branch))
+        with self._lock:
+            return self._extend(branch, quota, names, spent, overcommit=overcommit, why=why)
+
+    def revoke(self, agent: SubAgent | str, *, why: str = "") -> object:
+        """End a branch (a handle, or any UUID of the crew) and all below it, here and everywhere.
+
+        First it is dead here, so that nothing is minted for it whatever comes; then the gateways
+        are told, and their receipt is returned (None without a `revoker`). LinkError if they
+        cannot be told (call again, until then its tokens live to their end), JournalError if it
+        could not be written down.
+        """
+        branch = branch_of(agent)
+        try:
+            self.note_death(branch, why=why)
+        except JournalError:
+            # A full disk must not keep a branch alive; that it is not written is still an error.
+            self._tell(branch)
+            raise
+        return self._tell(branch)
+
+    def note_death(self, branch: str, *, why: str = "") -> None:
+        """The branch was ended elsewhere: mint nothing for it or below it from now on."""
+        entry = End(self._clock(), branch_id(branch), self._minter.client_id, why)
+        with self._lock:
+            self._register.end(entry)
+
+    def keep_token_in(self, agent: SubAgent | str, path: Path | str) -> None:
+        """Keep the file `path` (0600) holding a fresh token of a branch until it or we end."""
+        branch = branch_of(agent)
+        self.token(branch)
+        with self._lock:
+            self._custody.keep_in(branch, Path(path))
+            if self._keeper is None:
+                self._keeper = Keeper(lambda: self._custody.kept, self.keep_fresh)
+                self._keeper.start()
+            self._keeper.wake()
+
+    def keep_fresh(self, branch: str) -> float:
+        """Renew a branch's token if it is due, and its file; seconds until it is due again."""
+        self.token(branch)
+        with self._lock:
+            return self._custody.write(branch, self._clock())
+
+    def _tell(self, branch: str) -> object:
+        return None if self._revoker is None else self._revoker(branch)
+
+    def _ask_spent(self, branch: str, claims: Claims | None = None) -> Mapping[str, int]:
+        """What a branch, its parent (if claims are given) and their live children have spent."""
+        if self._spent is None:
+            return {}
+        parent = [element.id for element in claims.branch_path[-1:]] if claims else []
+        with self._lock:
+            asked = self._lineage.families([branch, *parent], self._clock())
+        return self._spent(asked)
+
+    def _begin(self, entry: Mint, minted: Minted, file: Path | str | None) -> SubAgent:
+        self._register.grant(entry, minted)
+        agent = SubAgent(self, minted.claims.execution_branch_id, minted.claims.agent_role)
+        try:
+            if file is not None:
+                self.keep_token_in(agent, file)
+        except IssuerError:
+            # Nobody has its token, and nobody will: it must not hold on to its credits.
+            self.note_death(agent.branch, why="its token file could not be written")
+            raise
+        return agent
+
+    def _extend(
+        self,
+        branch: str,
+        quota: int | None = None,
+        tools: list[str] | None = None,
+        spent: Mapping[str, int] | None = None,
+        *,
+        overcommit: bool = False,
+        why: str = "",
+    ) -> str:
+        now = self._clock()
+        claims = self._lineage.living(branch).claims
+        path = self._lineage.path_of(claims)
+        minted = self._minter.extend(
+            claims, now=now, tools=tools, quota=quota, path=path, lifetime=self._lifetime
+        )
+        self._lineage.check_extension(minted.claims, spent or {}, now, overcommit=overcommit)
+        entry = extension(claims, minted.claims, now, why=why, overcommit=overcommit)
+        self._register.grant(entry, minted)
+        self._custody.write(branch, now)
+        return minted.token

@@ -1,0 +1,35 @@
+"""What a caller passes, checked at the border: credits, tools and branches as people write them."""
+
+from collections.abc import Sequence
+
+from crewgate.core import ids
+from crewgate.core.credits import parse_credits
+from crewgate.errors import IssuerError
+
+
+def amount(text: str) -> int:
+    """Micro-credits of decimal text; IssuerError for anything else, numbers too."""
+    if not isinstance(text, str):
+        raise IssuerError(f'credits are decimal text such as "2.50", not {text!r}')
+    try:
+        return parse_credits(text)
+    except ValueError as error:
+        raise IssuerError(str(error)) from None
+
+
+def tool_list(tools: Sequence[str]) -> list[str]:
+    """The tools as a list; IssuerError for one text, which is a sequence of letters too."""
+    if isinstance(tools, str):
+        raise IssuerError(f"tools are a list: write [{tools[:64]!r}]")
+    return list(tools)
+
+
+def branch_id(text: str) -> str:
+    """The UUID text of a branch; IssuerError if it is none."""
+    try:
+        ids.uuid_bytes(text)
+    except (ValueError, AttributeError, TypeError):
+        raise IssuerError(
+            f"not a branch: {str(text)[:64]!r}; expected a lower-case hyphenated UUID"
+        ) from None
+    return text

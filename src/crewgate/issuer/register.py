@@ -1,0 +1,55 @@
+"""Journal, lineage and tokens of one orchestrator, changed together: a line, then what it says.
+
+Decides the order that a crash or a full disk cannot undo: a grant is on disk before its token is
+in anybody's hands; a death counts at once and is written as soon as the disk lets us. Not locked:
+the orchestrator holds its lock around every call.
+"""
+
+from pathlib import Path
+
+from crewgate.issuer.custody import Custody
+from crewgate.issuer.journal import End, Extension, Journal, Mint
+from crewgate.issuer.lineage import Lineage
+from crewgate.issuer.mint import Minted
+
+
+class Register:
+    """What an orchestrator knows, rebuilt from its journal; JournalError as `Journal` says."""
+
+    def __init__(self, path: Path) -> None:
+        self.custody = Custody()
+        self.lineage = Lineage()
+        self._unwritten: dict[str, End] = {}
+        self._journal = Journal(path)
+        try:
+            for entry in self._journal.entries():
+                self.lineage.apply(entry)
+        except BaseException:
+            self._journal.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<Register of {len(self.lineage)} branches in {self._journal!r}>"
+
+    def close(self) -> None:
+        """Let the journal go."""
+        self._journal.close()
+
+    def grant(self, entry: Mint | Extension, minted: Minted) -> None:
+        """A branch has a first or a further grant; JournalError and it has not."""
+        self._journal.append(entry)
+        self.lineage.apply(entry)
+        self.custody.put(minted)
+
+    def end(self, entry: End) -> None:
+        """A branch and all below it are dead, whatever the disk says.
+
+        JournalError if that could not be written; calling again tries again.
+        """
+        if not self.lineage.is_dead(entry.branch):
+            self._unwritten[entry.branch] = entry
+            for branch in self.lineage.apply(entry):
+                self.custody.drop(branch)
+        for branch, unwritten in [*self._unwritten.items()]:
+            self._journal.append(unwritten)
+            del self._unwritten[branch]

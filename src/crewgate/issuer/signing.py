@@ -1,0 +1,111 @@
+"""An orchestrator's private key: read from a file that only its owner can read, never shown.
+
+Knows no claims. The key signs through PyJWT (`mint`); it is verified by nothing here.
+"""
+
+import base64
+import os
+import stat
+from pathlib import Path
+from typing import Self
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from crewgate import limits
+from crewgate.core.claims import is_text
+from crewgate.core.policy import Key
+from crewgate.errors import ConfigurationError
+
+
+class SigningKey:
+    """An Ed25519 private key and the kid under which the gateways know it.
+
+    `orchestrator` is the one `client_id` that the key may sign for, None if its crew's any.
+    """
+
+    def __init__(
+        self, private: Ed25519PrivateKey, kid: str, orchestrator: str | None = None
+    ) -> None:
+        if not is_text(kid):
+            raise ConfigurationError(f"not a kid: {kid[:64]!r}; use A-Z a-z 0-9 . _ : / @ -")
+        self.private = private
+        self.kid = kid
+        self.orchestrator = orchestrator
+
+    def __repr__(self) -> str:
+        return f"<SigningKey {self.kid}>"
+
+    @classmethod
+    def generate(cls, kid: str) -> Self:
+        """A new key."""
+        return cls(Ed25519PrivateKey.generate(), kid)
+
+    @classmethod
+    def load(cls, path: Path, keys: tuple[Key, ...], where: str) -> Self:
+        """The key in the PEM file `path`, under the kid that the crew's JWKS gives it.
+
+        `keys` are those of the JWKS file `where`. ConfigurationError if the file is missing, is
+        readable by others, holds no Ed25519 key, or one that the JWKS does not hold.
+        """
+        private = _read(path)
+        public = private.public_key().public_bytes_raw()
+        for key in keys:
+            if key.public == public:
+                return cls(private, key.kid, key.orchestrator)
+        raise ConfigurationError(
+            f"{path}: its public key is not in {where}; gateways would refuse what it signs: "
+            "add its JWK there"
+        )
+
+    @property
+    def public(self) -> bytes:
+        """The 32 bytes of the public key."""
+        return self.private.public_key().public_bytes_raw()
+
+    def jwk(self) -> dict[str, str]:
+        """The public JWK (RFC 8037) for the crew's JWKS."""
+        x = base64.urlsafe_b64encode(self.public).rstrip(b"=").decode()
+        jwk = {"kty": "OKP", "crv": "Ed25519", "kid": self.kid, "alg": "EdDSA", "use": "sig"}
+        jwk["x"] = x
+        if self.orchestrator is not None:
+            jwk["orchestrator"] = self.orchestrator
+        return jwk
+
+    def write(self, path: Path) -> None:
+        """Write the private key as PKCS 8 PEM into a new file of mode 0600; OSError if there."""
+        pem = self.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(descriptor)
+
+
+def _read(path: Path) -> Ed25519PrivateKey:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            pem = file.read(limits.key_file_bytes_max)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot read the signing key: {error.strerror}") from None
+    if stat.S_IMODE(mode) & 0o077:
+        raise ConfigurationError(
+            f"{path}: a signing key that others can read (mode {stat.S_IMODE(mode):04o}); "
+            "chmod 600, and replace the key if they may have"
+        )
+    try:
+        private = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError):
+        private = None
+    if not isinstance(private, Ed25519PrivateKey):
+        raise ConfigurationError(
+            f"{path}: expected an unencrypted PKCS 8 PEM of an Ed25519 private key, as "
+            "`openssl genpkey -algorithm ed25519` writes it"
+        )
+    return private

@@ -1,0 +1,66 @@
+"""The handle of one branch that an orchestrator minted; what a sub-agent's code holds.
+
+Holds no token itself: the orchestrator does, and renews it. Safe to share between threads.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crewgate.core.claims import Claims
+from crewgate.issuer.parameters import branch_id
+
+if TYPE_CHECKING:
+    from crewgate.issuer.orchestrator import Orchestrator
+
+
+class SubAgent:
+    """One branch: a pipeline run or a sub-agent below it. `branch` is its UUID text."""
+
+    __slots__ = ("_orchestrator", "branch", "role")
+
+    def __init__(self, orchestrator: "Orchestrator", branch: str, role: str) -> None:
+        self._orchestrator = orchestrator
+        self.branch = branch
+        self.role = role
+
+    def __repr__(self) -> str:
+        return f"<SubAgent {self.role} {self.branch}>"
+
+    @property
+    def claims(self) -> Claims:
+        """What its newest token says; IssuerError if it is dead."""
+        return self._orchestrator.claims(self.branch)
+
+    def token(self) -> str:
+        """A token that is good for minutes: the last one, or a new one before that expires.
+
+        Each new one is journalled. IssuerError if the branch is dead.
+        """
+        return self._orchestrator.token(self.branch)
+
+    def refresh(
+        self,
+        *,
+        credits: str | None = None,  # noqa: A002 - the field's word
+        tools: Sequence[str] | None = None,
+        overcommit: bool = False,
+        why: str = "",
+    ) -> str:
+        """A new token now, perhaps with other credits or tools; see `Orchestrator.refresh`."""
+        return self._orchestrator.refresh(
+            self, credits=credits, tools=tools, overcommit=overcommit, why=why
+        )
+
+    def revoke(self, *, why: str = "") -> object:
+        """End this branch and all below it; see `Orchestrator.revoke`."""
+        return self._orchestrator.revoke(self, why=why)
+
+    def keep_token_in(self, path: Path | str) -> None:
+        """Keep a fresh token in a file (0600) from now on, for a child process to read."""
+        self._orchestrator.keep_token_in(self, path)
+
+
+def branch_of(agent: SubAgent | str) -> str:
+    """The UUID text of a handle's branch, or the text itself; IssuerError if it is no UUID."""
+    return agent.branch if isinstance(agent, SubAgent) else branch_id(agent)

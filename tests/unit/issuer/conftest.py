@@ -1,0 +1,67 @@
+"""An orchestrator on a clock that only the test moves."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tokens
+
+from crewgate.core.policy import Crew
+from crewgate.issuer import Minter, Orchestrator, SigningKey
+
+START = 1_800_000_000.0
+
+
+class Clock:
+    """A wall clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def minter() -> Minter:
+    """Mints for crew article, within modest ceilings."""
+    crew = Crew(
+        name="article",
+        issuer="https://orchestrator.example",
+        tools=("search.*", "embeddings.create"),
+        quota_max=100_000_000,
+        depth_max=2,
+    )
+    return Minter(crew, "https://gateway.example", SigningKey(tokens.KEY, "article-1"))
+
+
+Make = Callable[..., Orchestrator]
+
+
+@pytest.fixture
+def make(minter: Minter, clock: Clock, tmp_path: Path) -> Iterator[Make]:
+    """Makes orchestrators on one journal, and closes them."""
+    made: list[Orchestrator] = []
+
+    def build(**parts: Any) -> Orchestrator:
+        settings = {"journal": tmp_path / "journal.jsonl", "clock": clock, **parts}
+        made.append(Orchestrator(parts.pop("minter", minter), **settings))
+        return made[-1]
+
+    yield build
+    for orchestrator in made:
+        orchestrator.close()
+
+
+@pytest.fixture
+def article(make: Make) -> Orchestrator:
+    return make()

@@ -1,0 +1,236 @@
+import errno
+import os
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+import pytest
+
+from crewgate import limits
+from crewgate.errors import IssuerError
+from crewgate.issuer import Orchestrator, SubAgent
+from crewgate.issuer.httpx_auth import TokenAuth
+from crewgate.issuer.keeper import Keeper
+from crewgate.issuer.token_file import read_token, write_token
+
+Make = Callable[..., Orchestrator]
+
+
+class Clock(Protocol):
+    def __call__(self) -> float: ...
+    def pass_seconds(self, seconds: float) -> None: ...
+
+
+def spawn(article: Orchestrator, path: Path) -> SubAgent:
+    """A researcher whose token is in a file."""
+    run = article.start_run(credits="10.00", tools=["search.*"])
+    return article.spawn(
+        role="researcher", parent=run, tools=["search.web"], credits="2.50", token_file=path
+    )
+
+
+def test_a_token_file_is_its_owners_alone(article: Orchestrator, tmp_path: Path) -> None:
+    """0600 from its first moment, and it holds the token and nothing else."""
+    path = tmp_path / "token"
+    before = os.umask(0)
+    try:
+        agent = spawn(article, path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.read_text() == agent.token() == read_token(path)
+
+
+def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
+    """A reader that opened the old file still reads the old token, whole."""
+    path = tmp_path / "token"
+    write_token(path, "old")
+    with path.open() as reader:
+        write_token(path, "new")
+        assert reader.read() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_follows_its_token(article: Orchestrator, clock: Clock, tmp_path: Path) -> None:
+    """Renewed before the token ends, without the child's doing; dead with its branch."""
+    path = tmp_path / "token"
+    agent = spawn(article, path)
+    first = read_token(path)
+    assert article.keep_fresh(agent.branch) == 600
+    clock.pass_seconds(599)
+    article.keep_fresh(agent.branch)
+    assert read_token(path) == first
+    clock.pass_seconds(1)
+    assert article.keep_fresh(agent.branch) == 600
+    assert read_token(path) == agent.token() != first
+    second = agent.refresh()
+    assert read_token(path) == second
+    agent.revoke()
+    with pytest.raises(IssuerError, match="its branch was revoked"):
+        read_token(path)
+
+
+def test_a_file_that_cannot_be_written_ends_its_branch(
+    article: Orchestrator, tmp_path: Path
+) -> None:
+    """Nobody has the token, so its credits are free again and the caller is told."""
+    with pytest.raises(IssuerError, match="cannot write the token file: No such file"):
+        spawn(article, tmp_path / "nowhere/token")
+    last = (tmp_path / "journal.jsonl").read_text().splitlines()[-1]
+    assert "its token file could not be written" in last
+
+
+def test_a_file_that_was_missed_is_written_later(
+    article: Orchestrator, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A renewal whose file failed is not lost: the next look writes it."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    agent = spawn(article, folder / "token")
+    hidden = folder.rename(tmp_path / "hidden")
+    clock.pass_seconds(700)
+    assert article.keep_fresh(agent.branch) == 0
+    assert "cannot write the token file" in caplog.text
+    hidden.rename(folder)
+    assert article.keep_fresh(agent.branch) == 600
+    assert read_token(folder / "token") == agent.token()
+
+
+def test_the_keeper_renews_by_itself(make: Make, tmp_path: Path) -> None:
+    """A thread, woken when a file is added, renews what is due; closing ends it."""
+    now = 1_800_000_000.0
+    looked = threading.Semaphore(0)
+
+    def clock() -> float:
+        if threading.current_thread().name == "crewgate-token-files":
+            looked.release()
+        return now
+
+    article = make(clock=clock)
+    spawn(article, tmp_path / "first")
+    assert looked.acquire(timeout=10)
+    before = read_token(tmp_path / "first")
+    now += 700
+    spawn(article, tmp_path / "second")  # wakes it
+    while read_token(tmp_path / "first") == before:
+        assert looked.acquire(timeout=10)
+    article.close()
+    names = [thread.name for thread in threading.enumerate()]
+    assert "crewgate-token-files" not in names
+
+
+def test_one_branchs_trouble_does_not_stop_the_others() -> None:
+    """Whatever renewing one raises, the others are renewed and it is tried again soon."""
+    renewed: list[str] = []
+
+    def renew(branch: str) -> float:
+        renewed.append(branch)
+        if branch == "refused":
+            raise IssuerError("dead")
+        if branch == "broken":
+            raise RuntimeError("a caller's mistake")
+        return 12.0
+
+    keeper = Keeper(lambda: ["refused", "broken", "good"], renew)
+    assert keeper.look() == limits.keep_fresh_retry_seconds
+    assert renewed == ["refused", "broken", "good"]
+    assert Keeper(lambda: ["good"], renew).look() == 12.0
+    assert Keeper(list, renew).look() == limits.keep_fresh_seconds_max
+    assert Keeper(lambda: ["x"], lambda branch: 600.0).look() == limits.keep_fresh_seconds_max
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"a" * 4097, b"two\nlines", b"\xff\xfe", b"a\0b"])
+def test_what_is_no_token_is_not_sent(tmp_path: Path, content: bytes) -> None:
+    """A file that holds something else is an error, not a header."""
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    with pytest.raises(IssuerError, match="does not hold a token"):
+        read_token(path)
+
+
+def test_a_failed_write_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a half file nor a temporary one."""
+    path = tmp_path / "token"
+    write_token(path, "old")
+
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(IssuerError, match="Input/output error"):
+        write_token(path, "new")
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == "old"
+
+
+def client(auth: httpx.Auth, answer: Callable[[httpx.Request], httpx.Response]) -> httpx.Client:
+    """A client of a server that is a function."""
+    return httpx.Client(auth=auth, transport=httpx.MockTransport(answer))
+
+
+def test_the_hook_reads_the_file_for_each_request(tmp_path: Path) -> None:
+    """A long-lived client presents the token that is there now."""
+    path = tmp_path / "token"
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["Authorization"])
+        return httpx.Response(200)
+
+    with client(TokenAuth(path), answer) as http:
+        for token in ("one", "two"):
+            write_token(path, token)
+            http.get("https://gateway.example/search")
+        path.unlink()
+        with pytest.raises(IssuerError, match="its branch was revoked"):
+            http.get("https://gateway.example/search")
+    assert seen == ["Bearer one", "Bearer two"]
+
+
+def test_the_hook_asks_a_handle_or_a_function(article: Orchestrator, tmp_path: Path) -> None:
+    """In process there is no file in between."""
+    agent = spawn(article, tmp_path / "token")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text=request.headers["Authorization"])
+
+    for source in (agent, agent.token, str(tmp_path / "token")):
+        with client(TokenAuth(source), answer) as http:
+            said = http.get("https://gateway.example/").text
+            assert said == f"Bearer {agent.token()}"
+
+
+def test_a_refused_request_is_repeated_once_with_a_newer_token() -> None:
+    """A file replaced between reading and use costs a second try, never a third."""
+    tokens = iter(["old", "new", "newer", "newest"])
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["Authorization"])
+        return httpx.Response(401)
+
+    with client(TokenAuth(lambda: next(tokens)), answer) as http:
+        assert http.post("https://gateway.example/", content=b"x").status_code == 401
+    assert seen == ["Bearer old", "Bearer new"]
+
+
+def test_a_refusal_of_the_same_token_stands() -> None:
+    """The same token would be refused again; and a streamed body is gone."""
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["Authorization"])
+        return httpx.Response(401)
+
+    with client(TokenAuth(lambda: "same"), answer) as http:
+        http.get("https://gateway.example/")
+    tokens = iter(["one", "two"])
+    with client(TokenAuth(lambda: next(tokens)), answer) as http:
+        http.post("https://gateway.example/", content=iter([b"x"]))
+    assert seen == ["Bearer same", "Bearer one"]
