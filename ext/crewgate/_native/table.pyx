@@ -193,14 +193,15 @@ cdef class Table:
         if number >= self.t.header.branches:
             raise IndexError(number)
         cdef uint64_t reserved = 0
-        cdef uint64_t at
+        cdef uint64_t block, at
         cdef cg_slot *slot
-        for at in range(self.t.header.reservations):
-            if cg_get(&self.t.block_owner[at // CG_BLOCK_SLOTS]) == 0:
+        for block in range(self.t.header.reservations // CG_BLOCK_SLOTS):
+            if cg_get(&self.t.block_owner[block]) == 0:
                 continue
-            slot = &self.t.slot[at]
-            if CG_SLOT(cg_get(&slot.state)) > 1 and cg_get(&slot.branch) == number:
-                reserved += cg_get(&slot.amount)
+            for at in range(block * CG_BLOCK_SLOTS, (block + 1) * CG_BLOCK_SLOTS):
+                slot = &self.t.slot[at]
+                if CG_SLOT(cg_get(&slot.state)) > 1 and cg_get(&slot.branch) == number:
+                    reserved += cg_get(&slot.amount)
         return self.copy_branch(number, reserved)
 
     cdef uint64_t *reserved_by_branch(self) except NULL:
