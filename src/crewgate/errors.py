@@ -44,6 +44,10 @@ class AuditError(CrewgateError):
     """The audit's files cannot be read, or hold what no reader of them could have written."""
 
 
+class StoryError(CrewgateError):
+    """The demo cannot be shown: a part of it did not start, or did not end."""
+
+
 class PeerError(CrewgateError):
     """The client of a connection broke a protocol or a limit; only its connection suffers."""
 

@@ -37,7 +37,7 @@ def what(second: int, tool: str, request: str = "") -> dict[str, Any]:
     }
 
 
-def permit(second: int, branch: str, role: str, tool: str, cost: int, **more: Any) -> Call:  # noqa: ANN401 - any field
+def permit(second: int, branch: str, role: str, tool: str, cost: int, **more: Any) -> Call:
     """A call that was let through."""
     return Call(
         **who(branch, role, more.pop("crew", "article")),

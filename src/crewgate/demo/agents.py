@@ -1,0 +1,193 @@
+"""The five sub-agents, each a process of its own: `python -m crewgate.demo.agents ROLE …`.
+
+A stock HTTP/2 client (httpx), a token file, and a habit; nothing here knows what the gateway will
+answer, and each answer is told as it came, one JSON line on standard output. Ends when standard
+input does, so that no agent outlives its orchestrator.
+"""
+
+import argparse
+import os
+import ssl
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import httpx
+import msgspec
+import trio
+
+from crewgate import limits
+from crewgate.issuer.httpx_auth import TokenAuth
+
+SEARCH, EMBEDDINGS, PUBLISH, SUMMARY = "/search", "/v1/embeddings", "/publish", "/summary"
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What an agent saw, and when (CLOCK_MONOTONIC, which all processes of a machine share).
+
+    `call`: an answer of `status` (0: none came), refused for `reason` if it was. `opened` and
+    `ended`: a stream; `last_byte_ns` is when its last byte came, `reason` how it ended.
+    """
+
+    what: Literal["call", "opened", "ended"]
+    at_ns: int
+    path: str
+    status: int = 0
+    reason: str = ""
+    last_byte_ns: int = 0
+
+    @property
+    def admitted(self) -> bool:
+        """The tool answered."""
+        return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110, section 15.3
+
+
+Say = Callable[[Said], None]
+
+
+class Agent:
+    """One sub-agent's connection to the gateway, and its voice."""
+
+    def __init__(self, client: httpx.AsyncClient, say: Say) -> None:
+        self._client = client
+        self._say = say
+
+    async def call(self, path: str, body: object) -> tuple[Said, dict[str, object]]:
+        """Call a tool once; tell and return the answer."""
+        try:
+            response = await self._client.post(path, json=body)
+        except httpx.HTTPError as error:
+            said = Said("call", time.monotonic_ns(), path, reason=type(error).__name__)
+            answer: dict[str, object] = {}
+        else:
+            answer = _object(response)
+            said = Said(
+                "call", time.monotonic_ns(), path, response.status_code, _reason(response, answer)
+            )
+        self._say(said)
+        return said, answer
+
+    async def listen(self, path: str, body: object) -> None:
+        """Open a stream and read it to its end, whoever ends it."""
+        last, status, how = 0, 0, "complete"
+        try:
+            async with self._client.stream("POST", path, json=body) as response:
+                status = response.status_code
+                self._say(Said("opened", time.monotonic_ns(), path, status))
+                async for _chunk in response.aiter_raw():
+                    last = time.monotonic_ns()
+        except httpx.HTTPError as error:
+            how = str(error) or type(error).__name__
+        self._say(Said("ended", time.monotonic_ns(), path, status, how, last))
+
+
+def _object(response: httpx.Response) -> dict[str, object]:
+    try:
+        value = response.json()
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _reason(response: httpx.Response, answer: dict[str, object]) -> str:
+    """The slug of a refusal's problem type (RFC 9457); empty for anything else."""
+    if response.headers.get("content-type") != "application/problem+json":
+        return ""
+    return str(answer.get("type", "")).rpartition("/")[2]
+
+
+async def researcher(agent: Agent) -> None:
+    """Follow "next page" for as long as the page says that it is partial; retry what fails.
+
+    The loop of the incident: it has no idea of money, and being refused does not end it. Only its
+    attempts are bounded, so that the demo ends.
+    """
+    cursor: object = 0
+    for _ in range(limits.demo_loop_calls):
+        _said, page = await agent.call(SEARCH, {"query": "agent loops", "cursor": cursor})
+        cursor = page.get("cursor", cursor)
+
+
+async def drafter(agent: Agent) -> None:
+    """Embed paragraphs; now and then try to scrape, which it was never allowed."""
+    for number in range(limits.demo_sibling_calls):
+        await agent.call(EMBEDDINGS, {"input": f"paragraph {number}"})
+        if number % limits.demo_scrape_every == 0:
+            await agent.call(SEARCH, {"query": "scrape this"})
+        await trio.sleep(limits.demo_pace_seconds)
+
+
+async def fact_checker(agent: Agent) -> None:
+    """Listen to a long summary; when it ends, try to go on working."""
+    await agent.listen(SUMMARY, {"of": "the draft"})
+    for number in range(limits.demo_dead_calls):
+        await agent.call(SEARCH, {"query": f"fact {number}"})
+
+
+async def style_reviewer(agent: Agent) -> None:
+    """Compare the style of paragraphs."""
+    for number in range(limits.demo_sibling_calls):
+        await agent.call(EMBEDDINGS, {"input": f"style of paragraph {number}"})
+        await trio.sleep(limits.demo_pace_seconds)
+
+
+async def publisher(agent: Agent) -> None:
+    """Publish section after section."""
+    for number in range(limits.demo_sibling_calls):
+        await agent.call(PUBLISH, {"title": f"section {number}"})
+        await trio.sleep(limits.demo_pace_seconds)
+
+
+ROLES: dict[str, Callable[[Agent], Awaitable[None]]] = {
+    "researcher": researcher,
+    "drafter": drafter,
+    "fact-checker": fact_checker,
+    "style-reviewer": style_reviewer,
+    "publisher": publisher,
+}
+
+
+def client(url: str, ca: Path, auth: httpx.Auth) -> httpx.AsyncClient:
+    """A stock HTTP/2 client that trusts the gateway's root and no other."""
+    context = ssl.create_default_context(cafile=str(ca))
+    return httpx.AsyncClient(
+        base_url=url, verify=context, http2=True, auth=auth, timeout=limits.demo_answer_seconds
+    )
+
+
+async def work(role: str, url: str, ca: Path, token_file: Path) -> None:
+    """Live as `role` until the work is done or standard input ends."""
+    async with trio.open_nursery() as nursery, client(url, ca, TokenAuth(token_file)) as http:
+        nursery.start_soon(_end_with_stdin, nursery.cancel_scope)
+        await ROLES[role](Agent(http, _tell))
+        nursery.cancel_scope.cancel()
+
+
+def _tell(said: Said) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(said) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+async def _end_with_stdin(scope: trio.CancelScope) -> None:
+    async with trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as stream:
+        while await stream.receive_some(1):
+            pass
+    scope.cancel()
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="A sub-agent of the demo.")
+    parser.add_argument("role", choices=ROLES)
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--ca", type=Path, required=True)
+    parser.add_argument("--token-file", type=Path, required=True)
+    options = parser.parse_args()
+    trio.run(partial(work, options.role, options.url, options.ca, options.token_file))
+
+
+if __name__ == "__main__":
+    main()

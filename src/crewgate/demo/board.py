@@ -1,0 +1,149 @@
+"""What a person sees: the crew at work while the story plays, and then what came of it.
+
+Only shows; every figure is counted elsewhere. Texts that came from outside are escaped.
+"""
+
+import time
+from collections import Counter
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from crewgate.core.credits import format_credits, parse_credits
+from crewgate.core.printable import printable
+from crewgate.demo.agents import Said
+from crewgate.demo.report import Result
+from crewgate.demo.story import CAST, ROLES, RUN_CREDITS
+
+_QUOTAS = {part.role: part.credits for part in CAST}
+_TOOLS = {part.role: " ".join(part.tools) for part in CAST}
+
+
+class Board:
+    """Tells what is new as a line, and on a terminal also counts live; use it in a `with`."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._start = time.monotonic()
+        self._admitted: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._last: dict[str, str] = {}
+        self._told: set[tuple[str, str]] = set()
+        self._live = Live(
+            console=console, get_renderable=self._table, refresh_per_second=8, transient=True
+        )
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def tell(self, text: str) -> None:
+        """A line of the story, with the seconds since its beginning."""
+        self._console.print(Text(f"{time.monotonic() - self._start:5.1f} s  {printable(text)}"))
+
+    def hear(self, role: str, said: Said) -> None:
+        """Count what an agent said; what it says for the first time is told."""
+        if said.what == "opened" and said.admitted:
+            self._admitted[role] += 1
+            self._once(role, f"the {role} opens a stream at {said.path}")
+        elif said.what == "ended":
+            self._last[role] = f"stream ended: {said.reason}"
+            self._once(role, f"the {role}'s stream ends: {said.reason}")
+        elif said.admitted:
+            self._admitted[role] += 1
+            self._once(role, f"the {role} calls {said.path}")
+        else:
+            self._refused[role] += 1
+            why = f"{said.status or 'no answer'} {said.reason}".strip()
+            self._last[role] = why
+            count = self._admitted[role]
+            self._once(role, f"the {role} is refused {said.path} after {count} calls: {why}")
+
+    def _once(self, role: str, text: str) -> None:
+        # The same news with another count is no news.
+        key = "".join(letter for letter in text if not letter.isdigit())
+        if (role, key) not in self._told:
+            self._told.add((role, key))
+            self.tell(text)
+
+    def _table(self) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in ("sub-agent", "may use", "credits", "answered", "refused", "last refusal"):
+            numeric = name in {"credits", "answered", "refused"}
+            table.add_column(name, justify="right" if numeric else "left")
+        for role in ROLES:
+            table.add_row(
+                role,
+                _TOOLS.get(role, "all of these"),
+                _QUOTAS.get(role, RUN_CREDITS),
+                str(self._admitted[role]),
+                str(self._refused[role]),
+                Text(printable(self._last.get(role, ""))),
+            )
+        return table
+
+
+def show(result: Result, console: Console) -> None:
+    """The summary: what held, who spent what, and what did not hold."""
+    console.print()
+    console.print(_threads(result))
+    console.print()
+    for line in _lines(result):
+        console.print(Text(line))
+    for text in result.broken:
+        console.print(Text(f"NOT HELD: {printable(text)}", style="bold red"))
+    if result.held:
+        console.print(Text(f"The story held, in {result.seconds:g} s.", style="bold green"))
+
+
+def _threads(result: Result) -> Table:
+    table = Table(
+        box=None, pad_edge=False, header_style="bold", title="Who spent what, by the audit",
+        title_justify="left",
+    )  # fmt: skip
+    for name in ("thread", "branch", "permitted", "denied", "spent", "of"):
+        numeric = name in {"permitted", "denied", "spent", "of"}
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+    for thread in result.threads:
+        quota = format_credits(parse_credits(_QUOTAS.get(thread.role, RUN_CREDITS)))
+        table.add_row(
+            thread.role,
+            thread.branch,
+            str(thread.permitted),
+            str(thread.denied),
+            f"{thread.spent_credits:.2f}",
+            quota,
+        )
+    return table
+
+
+def _lines(result: Result) -> list[str]:
+    researcher, revocation, siblings = result.researcher, result.revocation, result.siblings
+    loop = (
+        f"The loop         {researcher.admitted} calls for {researcher.spent_credits:.2f} of "
+        f"{researcher.quota_credits:.2f} credits, then {researcher.refused} refused"
+    )
+    cut = (
+        f"The revocation   last byte {revocation.cut_ms:.1f} ms after the request was read "
+        f"(command {revocation.command_ms:.0f} ms); {revocation.calls_admitted_after} calls after"
+    )
+    return [
+        loop,
+        f"The scraping     {result.scope_denials} calls refused as out of scope",
+        cut,
+        f"The siblings     {siblings.calls} calls, {siblings.failed} failed",
+        f"The audit        {result.unattributed_calls} calls without a name",
+    ]

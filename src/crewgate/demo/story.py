@@ -1,0 +1,170 @@
+"""The story, played: an orchestrator, five sub-agents, a loop, and one revocation.
+
+Scripts what the crew does, never what comes of it: every number is taken from the gateway's
+answers, the receipt of the revocation, the tool server's list and the audit files.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import trio
+
+from crewgate import limits
+from crewgate.audit.query import Row
+from crewgate.demo.agents import EMBEDDINGS, Agent, Said, client
+from crewgate.demo.stage import Stage, end
+from crewgate.demo.tools import Received
+from crewgate.errors import StoryError
+from crewgate.issuer import Orchestrator, SubAgent
+from crewgate.issuer.httpx_auth import TokenAuth
+
+CREW = "article"
+ORCHESTRATOR = "orchestrator"
+RUN_TOOLS = ["search.web", "embeddings.create", "publish.post", "summary.stream"]
+RUN_CREDITS = "10.00"
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A role in the story: what it may use and what it may spend."""
+
+    role: str
+    tools: list[str]
+    credits: str
+
+
+RESEARCHER = Part("researcher", ["search.web"], "2.50")
+DRAFTER = Part("drafter", ["embeddings.create"], "1.50")
+FACT_CHECKER = Part("fact-checker", ["summary.stream", "search.web"], "1.50")
+STYLE_REVIEWER = Part("style-reviewer", ["embeddings.create"], "1.50")
+PUBLISHER = Part("publisher", ["publish.post"], "1.50")
+CAST = (RESEARCHER, DRAFTER, FACT_CHECKER, STYLE_REVIEWER, PUBLISHER)
+ROLES = (ORCHESTRATOR, *(part.role for part in CAST))
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What `crewgate revoke --json` says, as far as the story needs it."""
+
+    branch: str
+    read_ns: int
+    streams_cut: int
+    cut_ms: float
+
+
+class Revoked(msgspec.Struct, frozen=True):
+    """The revocation: its receipt, how long the command took, and when the agent read it."""
+
+    receipt: Receipt
+    command_ms: float
+    time: datetime
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """All that was observed: what each role said in order, and what the gateway wrote down."""
+
+    branches: dict[str, str]  # of each role
+    said: dict[str, list[Said]]
+    revoked: Revoked
+    received: list[Received]
+    seconds: float
+    calls: list[Row] = []
+
+
+Hear = Callable[[str, Said], None]
+
+
+async def play(stage: Stage, hear: Hear) -> Seen:
+    """Play the story on a running stage; `hear` is told everything as it is said."""
+    start = time.monotonic()
+    said: dict[str, list[Said]] = {role: [] for role in ROLES}
+    streaming = trio.Event()
+
+    def note(role: str, one: Said) -> None:
+        said[role].append(one)
+        if one.what == "opened":
+            streaming.set()
+        hear(role, one)
+
+    with Orchestrator.from_config(stage.config, crew=CREW) as article:
+        run = article.start_run(credits=RUN_CREDITS, tools=RUN_TOOLS)
+        crew = {part.role: _spawn(article, run, part, stage) for part in CAST}
+        with trio.move_on_after(limits.demo_story_seconds) as scope:
+            async with trio.open_nursery() as nursery:
+                for role in crew:
+                    nursery.start_soon(_sub_agent, stage, role, note)
+                nursery.start_soon(_orchestrate, stage, run, note)
+                await streaming.wait()
+                await trio.sleep(limits.demo_listen_seconds)
+                revoked = await _revoke(stage, crew[FACT_CHECKER.role].branch)
+    if scope.cancelled_caught:
+        raise StoryError(f"the story was not over after {limits.demo_story_seconds:g} s")
+    branches = {role: agent.branch for role, agent in crew.items()} | {ORCHESTRATOR: run.branch}
+    return Seen(branches, said, revoked, await stage.received(), time.monotonic() - start)
+
+
+async def ask_audit(stage: Stage, seen: Seen) -> Seen:
+    """What was seen, with what the audit says of it; the gateway need not run any more."""
+    answer = await stage.command("audit", "--json", "--limit", str(limits.audit_rows_max))
+    rows = msgspec.json.decode(answer)["calls"]
+    return msgspec.structs.replace(seen, calls=msgspec.convert(rows, list[Row]))
+
+
+def _spawn(article: Orchestrator, run: SubAgent, part: Part, stage: Stage) -> SubAgent:
+    return article.spawn(
+        role=part.role,
+        parent=run,
+        tools=part.tools,
+        credits=part.credits,
+        token_file=stage.folder / f"{part.role}.token",
+    )
+
+
+async def _sub_agent(stage: Stage, role: str, note: Hear) -> None:
+    """One sub-agent's process, from its start to its end; what it says goes to `note`."""
+    options = ["--url", stage.url, "--ca", str(stage.ca)]
+    options += ["--token-file", str(stage.folder / f"{role}.token")]
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", "crewgate.demo.agents", role, *options],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        await _listen(process, role, note)
+        if await process.wait():
+            raise StoryError(f"the {role} ended with status {process.returncode}")
+    finally:
+        if process.returncode is None:
+            with trio.CancelScope(shield=True):
+                await end(process)
+
+
+async def _listen(process: trio.Process, role: str, note: Hear) -> None:
+    decoder = msgspec.json.Decoder(Said)
+    rest = b""
+    if process.stdout is None:
+        return
+    async for chunk in process.stdout:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            note(role, decoder.decode(line))
+
+
+async def _orchestrate(stage: Stage, run: SubAgent, note: Hear) -> None:
+    """The orchestrator's own calls, on the run's own token, all through the story."""
+    async with client(stage.url, stage.ca, TokenAuth(run)) as http:
+        agent = Agent(http, lambda one: note(ORCHESTRATOR, one))
+        for number in range(limits.demo_sibling_calls):
+            await agent.call(EMBEDDINGS, {"input": f"plan {number}"})
+            await trio.sleep(limits.demo_pace_seconds)
+
+
+async def _revoke(stage: Stage, branch: str) -> Revoked:
+    wall, start = datetime.now(UTC), time.monotonic_ns()
+    answer = await stage.command("revoke", branch, "--json")
+    command_ms = (time.monotonic_ns() - start) / 1e6
+    receipt = msgspec.json.decode(answer, type=Receipt)
+    read = wall + timedelta(microseconds=(receipt.read_ns - start) / 1000)
+    return Revoked(receipt, command_ms, read)

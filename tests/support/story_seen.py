@@ -1,0 +1,81 @@
+"""Observations of a story that held, made up call by call, for tests that break one thing in it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from crewgate import limits
+from crewgate.audit.query import Row
+from crewgate.demo.agents import EMBEDDINGS, PUBLISH, SEARCH, SUMMARY, Said
+from crewgate.demo.story import ROLES, Receipt, Revoked, Seen
+from crewgate.demo.tools import Received
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+READ_NS = 5_000_000_000
+PAID = 250  # calls at 0.01 that 2.50 credits pay for
+BRANCHES = {role: f"0199c1d2-0000-7000-8000-{n:012d}" for n, role in enumerate(ROLES)}
+
+
+def said(path: str, status: int = 200, reason: str = "", second: float = 6) -> Said:
+    """An answered or refused call."""
+    return Said("call", int(second * 1e9), path, status, reason)
+
+
+def what_was_said() -> dict[str, list[Said]]:
+    """Each role's own account."""
+    left = limits.demo_loop_calls - PAID
+    dead = said(SEARCH, 401, "branch-revoked")
+    scrape = said(SEARCH, 403, "tool-not-allowed")
+    return {
+        "orchestrator": [said(EMBEDDINGS)] * 20,
+        "researcher": [said(SEARCH)] * PAID + [said(SEARCH, 403, "credits-exhausted")] * left,
+        "drafter": [said(EMBEDDINGS), scrape] * 20,
+        "fact-checker": [
+            Said("opened", READ_NS - 10, SUMMARY, 200),
+            Said("ended", READ_NS + 9_000_000, SUMMARY, 200, "reset", READ_NS + 8_000_000),
+            *[dead] * limits.demo_dead_calls,
+        ],
+        "style-reviewer": [said(EMBEDDINGS)] * 20,
+        "publisher": [said(PUBLISH)] * 20,
+    }
+
+
+def row(role: str, number: int, **more: Any) -> Row:
+    """One line of the audit: a call of that role that cost 0.01."""
+    fields: dict[str, Any] = {
+        "time": NOON, "request": f"{role}-{number}", "crew": "article",
+        "orchestrator": "article/one", "process": "pid_1", "role": role,
+        "branch": BRANCHES[role], "ancestry": [], "grant": "g", "subject": "u",
+        "listener": "agents", "peer": "127.0.0.0/24", "tool": "t", "method": "POST",
+        "verdict": "permit", "outcome": "done", "reason": "", "would": "", "level": "",
+        "cost_micro": 10_000, "remaining_micro": 0, "quota_micro": 0, "status": 200,
+        "bytes_in": 0, "bytes_out": 0, "duration_us": 1,
+    }  # fmt: skip
+    return Row(**(fields | more))
+
+
+def rows() -> list[Row]:
+    """What the audit says of the same calls."""
+    found = []
+    for role, ones in what_was_said().items():
+        for number, one in enumerate(ones):
+            if one.what == "opened":
+                found.append(row(role, number, outcome="revoked"))
+            elif one.what == "call":
+                refused = {"verdict": "deny", "cost_micro": 0, "outcome": "refused"}
+                found.append(row(role, number, **({} if one.admitted else refused)))
+    return found
+
+
+def seen() -> Seen:
+    """A story that held."""
+    permits = [one for one in rows() if one.verdict == "permit"]
+    return Seen(
+        branches=BRANCHES,
+        said=what_was_said(),
+        revoked=Revoked(
+            Receipt(BRANCHES["fact-checker"], READ_NS, 1, 5.0), 300.0, NOON + timedelta(seconds=5)
+        ),
+        received=[Received("/t", one.request, one.branch) for one in permits],
+        seconds=12.0,
+        calls=rows(),
+    )

@@ -1,0 +1,81 @@
+"""A person can read what happens, and no answer from outside can drive the terminal."""
+
+import io
+
+from msgspec.structs import replace
+from rich.console import Console
+from story_seen import said, seen
+
+from crewgate.demo.agents import SEARCH, SUMMARY, Said
+from crewgate.demo.board import Board, show
+from crewgate.demo.report import judge
+
+
+def screen(*, terminal: bool = False) -> Console:
+    """A console that writes into memory."""
+    return Console(file=io.StringIO(), force_terminal=terminal, width=120, color_system=None)
+
+
+def text(console: Console) -> str:
+    """What it shows."""
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+def test_news_is_told_once() -> None:
+    """300 calls of the loop are two lines: the first answer and the first refusal."""
+    console = screen()
+    with Board(console) as board:
+        for one in seen().said["researcher"]:
+            board.hear("researcher", one)
+    first, second = text(console).splitlines()
+    assert "the researcher calls /search" in first
+    assert "refused /search after 250 calls: 403 credits-exhausted" in second
+
+
+def test_a_stream_is_told_from_its_beginning_to_its_end() -> None:
+    """Also how it ended."""
+    console = screen()
+    with Board(console) as board:
+        board.hear("fact-checker", Said("opened", 1, SUMMARY, 200))
+        board.hear("fact-checker", Said("ended", 2, SUMMARY, 200, "reset"))
+    assert "opens a stream at /summary" in text(console)
+    assert "stream ends: reset" in text(console)
+
+
+def test_a_terminal_shows_everybody_live() -> None:
+    """Each role has its row, whatever has happened so far."""
+    console = screen(terminal=True)
+    with Board(console) as board:
+        board.hear("drafter", said(SEARCH, 403, "tool-not-allowed"))
+        console.print(board._table())
+    assert "style-reviewer" in text(console)
+    assert "403 tool-not-allowed" in text(console)
+
+
+def test_the_summary_says_what_held() -> None:
+    """Each figure that a reader is after, and the verdict."""
+    console = screen()
+    show(judge(seen()), console)
+    for part in ("250 calls for 2.50 of 2.50", "then 50 refused", "8.0 ms", "The story held"):
+        assert part in text(console)
+    assert "NOT HELD" not in text(console)
+
+
+def test_the_summary_names_what_did_not_hold() -> None:
+    """A broken promise is not hidden behind the figures."""
+    console = screen()
+    show(judge(replace(seen(), received=[])), console)
+    assert "The story held" in text(console)
+    show(judge(replace(seen(), calls=[])), console)
+    assert "NOT HELD: the audit and the agents count different calls" in text(console)
+
+
+def test_an_answer_cannot_drive_the_terminal() -> None:
+    """Reasons come from a server; they are shown, not obeyed."""
+    console = screen()
+    with Board(console) as board:
+        board.hear("drafter", said(SEARCH, 403, "\x1b[2J[red]\u202e"))
+    assert "\x1b" not in text(console)
+    assert r"\x1b[2J[red]\u202e" in text(console)

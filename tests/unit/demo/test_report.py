@@ -1,0 +1,98 @@
+"""The story holds only if every promise does, and a broken one is named."""
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+from story_seen import BRANCHES, NOON, READ_NS, row, said, seen
+
+from crewgate.demo.agents import EMBEDDINGS, PUBLISH, SEARCH, SUMMARY, Said
+from crewgate.demo.report import judge
+from crewgate.demo.story import Seen
+from crewgate.demo.tools import Received
+
+
+def with_said(role: str, *ones: Said, first: bool = False) -> Seen:
+    """The story in which that role also said something."""
+    story = seen()
+    there = story.said[role]
+    return replace(story, said=story.said | {role: [*ones, *there] if first else [*there, *ones]})
+
+
+def test_a_story_that_held() -> None:
+    """The figures are the observations', and nothing is broken."""
+    result = judge(seen())
+    assert result.broken == []
+    assert result.held
+    assert msgspec.to_builtins(result.researcher) == {
+        "admitted": 250,
+        "refused": 50,
+        "spent_credits": 2.5,
+        "quota_credits": 2.5,
+    }
+    assert result.scope_denials == 20
+    assert msgspec.to_builtins(result.revocation) == {
+        "cut_ms": 8.0,
+        "command_ms": 300.0,
+        "calls_admitted_after": 0,
+    }
+    assert (result.siblings.calls, result.siblings.failed) == (80, 0)
+    assert result.unattributed_calls == 0
+    assert [thread.spent_credits for thread in result.threads] == [0.2, 2.5, 0.2, 0.01, 0.2, 0.2]
+
+
+STRANGER = Received("/search", "nobody-1", "")
+LATE = row("fact-checker", 99, time=NOON + timedelta(seconds=6))
+
+
+@pytest.mark.parametrize(
+    ("story", "promise"),
+    [
+        (with_said("researcher", said(SEARCH)), "was not refused for its credits every time"),
+        (with_said("researcher", said(SEARCH, 503, "budget-unavailable"), first=True), "not refus"),
+        (replace(seen(), calls=seen().calls[:-1]), "count different calls"),
+        (replace(seen(), calls=[*seen().calls, row("researcher", 999)]), "spent 2.51, not its 2.5"),
+        (replace(seen(), said=seen().said | {"drafter": [said(EMBEDDINGS)] * 20}), "scraping was"),
+        (with_said("drafter", said(SEARCH)), "a scraping call of the drafter went through"),
+        (with_said("drafter", said(EMBEDDINGS, 503)), "1 of 81 calls of the siblings failed"),
+        (with_said("publisher", said(PUBLISH, 0)), "1 of 81 calls of the siblings failed"),
+        (with_said("fact-checker", said(SEARCH)), "was admitted, or not refused as revoked"),
+        (with_said("fact-checker", said(SEARCH, 403, "x")), "was admitted, or not refused as"),
+        (replace(seen(), calls=[*seen().calls, LATE]), "was admitted, or not refused as revoked"),
+        (
+            with_said("fact-checker", Said("ended", 9, SUMMARY, 200, "", READ_NS + 300_000_000)),
+            "the cut took 300.0 ms, more than 200",
+        ),
+        (
+            replace(seen(), calls=[replace(one, outcome="done") for one in seen().calls]),
+            "stream was not cut in its middle",
+        ),
+        (
+            replace(seen(), said=seen().said | {"publisher": [said(PUBLISH, second=1)] * 20}),
+            "a sibling made no call after the revocation",
+        ),
+        (
+            replace(seen(), received=[*seen().received, STRANGER]),
+            "1 calls reached a tool without a record",
+        ),
+        (
+            replace(
+                seen(),
+                received=[replace(one, branch=BRANCHES["drafter"]) for one in seen().received],
+            ),
+            "calls reached a tool without a record",
+        ),
+    ],
+)
+def test_each_promise_can_be_broken(story: Seen, promise: str) -> None:
+    """Whatever goes wrong is seen, and named."""
+    result = judge(story)
+    assert not result.held
+    assert any(promise in text for text in result.broken), result.broken
+
+
+def test_a_story_in_which_nobody_spoke_did_not_hold() -> None:
+    """No observation is no proof."""
+    silent = replace(seen(), said={role: [] for role in BRANCHES}, calls=[], received=[])
+    assert len(judge(silent).broken) >= 6
