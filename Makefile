@@ -1,0 +1,74 @@
+# Every target works as the only command after `git clone`, on a machine with Python, a C compiler
+# and make. PYTHON=python3.13 picks another interpreter, which has a virtual environment of its own.
+PYTHON ?= python3
+VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+NATIVE := src/crewgate/_native
+SOURCES := $(shell find ext -type f ! -name '*.c')
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint bench coverage clean
+
+help:  ## these lines
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+
+setup: $(STAMPS)/extension  ## virtual environment, tools and the native core; only what changed
+
+demo: setup  ## the incident, on a real gateway
+	@$(BIN)/crewgate demo
+
+test: setup  ## all tests; ARGS="-k name" narrows them
+	@$(BIN)/pytest $(ARGS)
+
+lint: setup  ## style, types, layers
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/cython-lint ext
+
+bench: setup  ## measure decisions and the table; writes bench/results/latest.json
+	@$(BIN)/python bench/run.py $(ARGS)
+
+# The extension is built with line tracing for this and built again without afterwards.
+coverage: setup  ## tests with branch coverage, Python and Cython
+	@rm -f .coverage .coverage.* $(STAMPS)/extension
+	@touch $(STAMPS)/building
+	CREWGATE_TRACE=1 $(BIN)/python setup.py -q build_ext --inplace --force
+	$(BIN)/coverage run -m pytest -m "not stress" $(ARGS)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+	@$(MAKE) --no-print-directory setup
+
+clean:  ## all that was built, and the virtual environments
+	@rm -rf build dist .venv .venv-* src/*.egg-info $(NATIVE)/*.so .coverage .coverage.*
+
+# A stamp is written when its step is whole; without one the step starts from nothing. A pip that
+# was killed may leave half a package, a compiler half a file: then all of that is made anew.
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Crewgate needs Python 3.11 or newer; try make PYTHON=python3.13")'
+	@echo "Making $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+FORGET = if [ -e $(STAMPS)/building ]; then \
+	rm -rf build $(NATIVE)/*.$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))').so; fi
+
+$(STAMPS)/tools: pyproject.toml $(STAMPS)/venv
+	@if [ -e $(STAMPS)/installing ]; then \
+		$(PYTHON) -m venv --clear $(VENV) && mkdir -p $(STAMPS) && touch $(STAMPS)/venv $(STAMPS)/building; fi
+	@echo "Installing the tools and building the native core"
+	@$(FORGET)
+	@touch $(STAMPS)/installing $(STAMPS)/building
+	@$(BIN)/python -m pip install -q --disable-pip-version-check "setuptools>=77" "cython>=3.1,<4"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e ".[dev]"
+	@rm $(STAMPS)/installing $(STAMPS)/building
+	@touch $@
+
+$(STAMPS)/extension: setup.py $(SOURCES) $(STAMPS)/tools
+	@$(FORGET)
+	@touch $(STAMPS)/building
+	@$(BIN)/python setup.py -q build_ext --inplace $(if $(filter setup.py,$?),$(if $(wildcard $@),--force))
+	@rm $(STAMPS)/building
+	@touch $@

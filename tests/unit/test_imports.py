@@ -1,0 +1,44 @@
+import subprocess
+import sys
+
+import pytest
+
+# The library half: what `pip install crewgate` brings, and what those bring themselves.
+FENCE = """
+import sys
+class Fence:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in sys.stdlib_module_names and top not in {
+            "crewgate", "msgspec", "nacl", "cffi", "_cffi_backend", "pycparser"
+        }:
+            raise ModuleNotFoundError(f"{name} is not installed")
+sys.meta_path.insert(0, Fence())
+"""
+
+
+def behind_the_fence(statement: str) -> subprocess.CompletedProcess[str]:
+    """Run a statement where nothing but the library's own requirements can be imported."""
+    command = [sys.executable, "-c", f"{FENCE}\n{statement}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import crewgate",
+        "import crewgate.config, crewgate.verifier.policy, crewgate.verifier.watch",
+        "import crewgate.link.attachment, crewgate.link.owner",
+        "import crewgate._native.gate, crewgate._native.table, crewgate._native.token",
+    ],
+)
+def test_the_library_needs_only_what_it_is_installed_with(statement: str) -> None:
+    """No event loop, web stack or X.509 is imported by the half that embedders use."""
+    done = behind_the_fence(statement)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["trio", "click", "cryptography", "jwt"])
+def test_the_fence_keeps_out_what_is_installed(name: str) -> None:
+    """The check above can fail: what the other half needs does not pass."""
+    assert f"{name} is not installed" in behind_the_fence(f"import {name}").stderr
