@@ -1,0 +1,64 @@
+"""Where a process's verdicts go: records to its file, strangers to their counts.
+
+What a process that judges calls is handed; it answers whether calls may be judged at all while
+nothing can be written.
+"""
+
+import time
+from collections.abc import Callable
+
+from crewgate import limits
+from crewgate.audit.refusals import RefusalCounts
+from crewgate.audit.writer import Writer
+from crewgate.core.record import Record
+from crewgate.core.verdict import Reason
+
+
+class Sink:
+    """A writer and the counts of refusals before a good signature; `tick` it once a second."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        *,
+        refuses_when_full: bool = True,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """`refuses_when_full` is the policy `on_full = "refuse"`; else calls go on unrecorded."""
+        self._writer = writer
+        self._refuses_when_full = refuses_when_full
+        self._now_ns = now_ns
+        self._counts = RefusalCounts()
+        self._flushed_ns = now_ns()
+
+    def __repr__(self) -> str:
+        return f"<Sink {self._writer!r} strangers={len(self._counts)}>"
+
+    def ready(self) -> bool:
+        """Return False if calls must be refused because they could not be recorded."""
+        return self._writer.writable or not self._refuses_when_full
+
+    def write(self, record: Record) -> bool:
+        """Append a record; True once the kernel has it, False when it is lost (and counted)."""
+        return self._writer.write(record)
+
+    def count(self, listener: str, reason: Reason, network: str) -> None:
+        """Count a refusal before a good signature."""
+        self._counts.add(listener, reason, network, self._now_ns())
+
+    def tick(self) -> None:
+        """Do what is due: rotate, recover, and summarise the counts once an interval."""
+        self._writer.tick()
+        if abs(self._now_ns() - self._flushed_ns) >= limits.audit_refusal_seconds * 1e9:
+            self._flush()
+
+    def close(self) -> None:
+        """Write the last summaries and end the file."""
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        """Summarise what was counted; while nothing can be written, go on counting."""
+        if self._writer.writable:
+            self._flushed_ns = self._now_ns()
+            self._writer.write_many(self._counts.flush(self._flushed_ns))
