@@ -1,0 +1,141 @@
+"""`crewgate serve` and its commands as real processes."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from agents import COMMAND, Guest, Site
+from world import BRANCH
+
+Enter = Callable[..., Guest]
+
+
+def _gone(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "Z"
+
+
+def _wait(what: Callable[[], bool]) -> None:
+    """Until it holds; the test's own time limit bounds it."""
+    while not what():
+        time.sleep(0.02)
+
+
+def _ready(site: Site) -> None:
+    found = site.command("status", "--wait", "30")
+    assert found.returncode == 0, found
+    assert found.stdout.startswith("ready\n")
+
+
+def test_serve_lives_from_ready_to_sigterm(site: Site) -> None:
+    """`status --wait` may come first; SIGTERM is status 0, and nothing is left running."""
+    waiting = subprocess.Popen(
+        [*COMMAND, "status", "-c", str(site.file), "--wait", "30"], stdout=subprocess.PIPE
+    )
+    serve = site.serve()
+    output, _ = waiting.communicate()
+    assert (waiting.returncode, output.splitlines()[0]) == (0, b"ready")
+    agent = site.status().pid
+    serve.send_signal(signal.SIGTERM)
+    assert serve.wait() == 0
+    assert _gone(agent)
+    assert site.command("status").returncode == 1
+
+
+def test_a_killed_serve_takes_its_agent_along_and_a_new_one_goes_on(site: Site) -> None:
+    """SIGKILL of the supervisor; the next one starts at once on the same table."""
+    serve = site.serve()
+    _ready(site)
+    before = site.status()
+    serve.kill()
+    serve.wait()
+    again = site.serve()
+    _ready(site)
+    after = site.status()
+    assert _gone(before.pid)
+    assert (after.life, after.pid != before.pid) == (before.life, True)
+    again.send_signal(signal.SIGTERM)
+    assert again.wait() == 0
+
+
+def test_a_killed_agent_is_started_again(site: Site) -> None:
+    """Again and again, on the same table, and the supervisor says so."""
+    site.serve()
+    _ready(site)
+    first = site.status()
+    os.kill(first.pid, signal.SIGKILL)
+    _wait(lambda: _gone(first.pid))
+    _ready(site)
+    assert site.status().life == first.life
+    assert "agent was ended by SIGKILL" in (site.folder / "serve.log").read_text()
+
+
+def test_a_second_serve_is_refused(site: Site) -> None:
+    """One line that says why, status 2; the first goes on."""
+    site.serve()
+    _ready(site)
+    second = site.command("serve")
+    assert second.returncode == 2
+    assert "another agent holds this table" in second.stderr
+    _ready(site)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "says"),
+    [
+        (lambda site: site.write(price="a lot"), "price"),
+        (lambda site: (site.folder / "jwks.json").write_text("{}"), "jwks.json"),
+        (lambda site: site.file.unlink(), "cannot be read"),
+    ],
+    ids=["value", "keys", "missing"],
+)
+def test_serve_refuses_a_bad_configuration(
+    site: Site, break_it: Callable[[Site], object], says: str
+) -> None:
+    """Before anything starts: what is wrong and where, status 2."""
+    break_it(site)
+    found = site.command("serve")
+    assert found.returncode == 2
+    assert says in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_sighup_reloads_a_good_file_and_refuses_a_bad_one(site: Site, enter: Enter) -> None:
+    """A bad file is said and the old one stays; a good one is a new generation for everybody."""
+    serve = site.serve()
+    _ready(site)
+    generation = site.status().policy_generation
+    site.write(price="a lot")
+    serve.send_signal(signal.SIGHUP)
+    _wait(lambda: "not reloaded" in (site.folder / "serve.log").read_text())
+    assert site.status().policy_generation == generation
+    site.write(price="0.02")
+    serve.send_signal(signal.SIGHUP)
+    _wait(lambda: site.status().policy_generation > generation)
+    assert site.status().configuration_error == ""
+
+
+def test_revoke_and_tree_on_the_command_line(site: Site, enter: Enter) -> None:
+    """A branch that drew is in the tree; revoked by its id alone, it is shown as such."""
+    site.serve()
+    _ready(site)
+    guest = enter()
+    verdict = guest.gate.decide(site.world.token, 0)
+    guest.attachment.draw(verdict.grant, 10_000, seconds=5)
+    shown = site.command("tree")
+    assert BRANCH in shown.stdout
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+    revoked = site.command("revoke", BRANCH, "--json")
+    assert revoked.returncode == 0, revoked.stderr
+    assert f'"branch": "{BRANCH}"' in revoked.stdout
+    assert "revoked" in site.command("tree").stdout
+    unseen = site.command("revoke", "0199c1d2-0000-7000-8000-0000000000ff")
+    assert (unseen.returncode, unseen.stdout) == (2, "")
+    assert "--crew article" in unseen.stderr

@@ -1,0 +1,166 @@
+"""A state folder with an agent (or a whole `serve`) as real processes, for end-to-end tests."""
+
+import base64
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from world import World
+
+from crewgate._native.gate import Gate
+from crewgate._native.table import Table
+from crewgate.config import load
+from crewgate.link.attachment import Attachment
+from crewgate.link.messages import Status
+from crewgate.link.owner import Owner
+from crewgate.verifier.policy import load_policy
+
+COMMAND = [sys.executable, "-c", "from crewgate.cli import main; main()"]
+
+TOML = """
+audience = "https://gateway.example"
+state = "{state}"
+workers = {workers}
+[table]
+branches = 256
+revocations = 256
+reservations = 1024
+[crew.article]
+issuer = "https://orchestrator.example"
+jwks = "jwks.json"
+tools = ["search.*"]
+credits_per_branch = "1000"
+[upstream.local]
+url = "http://127.0.0.1:9"
+[tool."search.web"]
+method = "POST"
+path = "/search"
+upstream = "local"
+price = "{price}"
+"""
+
+
+class Guest:
+    """This process, attached: what an embedder or a worker has in its hands."""
+
+    def __init__(self, site: "Site", *, answers_cuts: bool = False) -> None:
+        self.attachment = Attachment.open(site.state, answers_cuts=answers_cuts)
+        self.table = Table.attach(self.attachment.table)
+        self.gate = Gate(self.table, self.attachment.attached.number)
+        self._file = site.file
+        self.load(self.attachment.attached.policy_generation)
+
+    def load(self, generation: int) -> None:
+        """Judge by what the files hold now."""
+        self.gate.load(load_policy(load(self._file), generation))
+
+    def close(self) -> None:
+        """Leave."""
+        self.attachment.close()
+        self.table.close()
+
+
+class Site:
+    """One configuration file in a folder, and the processes that a test started on it."""
+
+    def __init__(self, folder: Path, state: str = "state", workers: int = 0) -> None:
+        self.folder = folder
+        self.state = folder / state
+        self.file = folder / "crewgate.toml"
+        self._state, self._workers = state, workers
+        self._running: list[subprocess.Popen[bytes]] = []
+        self._guests: list[subprocess.Popen[str]] = []
+        self.write()
+        self.world = World.make()
+        (folder / "jwks.json").write_text(json.dumps({"keys": self._keys()}))
+
+    def _keys(self) -> list[dict[str, str]]:
+        return [
+            {
+                "kty": "OKP",
+                "crv": "Ed25519",
+                "x": base64.urlsafe_b64encode(key.public).rstrip(b"=").decode(),
+                "kid": key.kid,
+                "alg": "EdDSA",
+                "use": "sig",
+            }
+            for key in self.world.policy.keys
+        ]
+
+    def write(self, price: str = "0.01") -> None:
+        """Write the configuration, whole and at once, like a careful person does."""
+        beside = self.file.with_suffix(".new")
+        beside.write_text(TOML.format(state=self._state, workers=self._workers, price=price))
+        beside.replace(self.file)
+
+    def agent(self) -> subprocess.Popen[bytes]:
+        """Start an agent and return once its doors are open."""
+        ours, theirs = os.pipe()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "crewgate.agent", "-c", str(self.file), "--ready", str(theirs)],
+            pass_fds=(theirs,),
+            stderr=subprocess.DEVNULL,
+        )
+        self._running.append(process)
+        os.close(theirs)
+        with os.fdopen(ours, "rb") as pipe:
+            ready, _, _ = select.select([pipe], [], [], 30)
+            assert ready, "the agent did not start in time"
+            assert pipe.read() == b"ready", "the agent ended instead of getting ready"
+        return process
+
+    def command(self, *arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run one `crewgate` command on the configuration."""
+        return subprocess.run(
+            [*COMMAND, *arguments, "-c", str(self.file)],
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+
+    def serve(self) -> subprocess.Popen[bytes]:
+        """Start `crewgate serve`; does not wait."""
+        with (self.folder / "serve.log").open("ab") as log:
+            process = subprocess.Popen([*COMMAND, "serve", "-c", str(self.file)], stderr=log)
+        self._running.append(process)
+        return process
+
+    def guest(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start a process that attaches and holds a reservation (tests/support/holding_guest)."""
+        script = Path(__file__).with_name("holding_guest.py")
+        process = subprocess.Popen(
+            [sys.executable, str(script), str(self.file), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._guests.append(process)
+        return process
+
+    def status(self) -> Status:
+        """What the agent says of itself."""
+        with Owner(self.state) as owner:
+            return owner.status()
+
+    def audit(self) -> list[dict[str, object]]:
+        """All lines that were written, oldest file first."""
+        lines = []
+        for path in sorted((self.state / "audit").glob("*.jsonl")):
+            lines += [json.loads(line) for line in path.read_text().splitlines()]
+        return lines
+
+    def end(self) -> None:
+        """End what still runs."""
+        for process in [*self._running, *self._guests]:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
