@@ -1,0 +1,141 @@
+"""What the owner of a table knows of its records without reading them: it alone writes these.
+
+Decides nothing. Finds records by key, and the leases below a level, so that a recall looks at
+those only and not at a quarter of a million records.
+"""
+
+from dataclasses import dataclass
+
+from crewgate import limits
+from crewgate._native.records import Branch
+from crewgate.core.ledger import Restored, Window
+
+
+@dataclass(slots=True)
+class Holding:
+    """One record: a crew's (no path) or a branch's. Credit is micro-credits, totals of the table.
+
+    `spent` and `burned` are as last looked at; `told` is what the ledger was told last. `drawn_ns`
+    and `consumed` are the boot clock and the consumption at the last draw: the rate's beginning.
+    """
+
+    number: int
+    key: bytes
+    path: tuple[bytes, ...]
+    quota: int
+    iat: int
+    expires: int
+    closed: bool = False
+    granted: int = 0
+    given_back: int = 0
+    spent: int = 0
+    burned: int = 0
+    told: tuple[int, int, int] = (0, 0, 0)
+    seen: tuple[int, int] = (0, 0)
+    drawn_ns: int = 0
+    consumed: int = 0
+
+    @property
+    def leased(self) -> int:
+        """Granted and not given back."""
+        return self.granted - self.given_back
+
+    def rate(self, available: int, now_boot_ns: int) -> int:
+        """Micro-credits a second consumed since the last draw; begins the next measurement."""
+        consumed = self.leased - available
+        elapsed, spent = now_boot_ns - self.drawn_ns, consumed - self.consumed
+        first = self.drawn_ns == 0
+        self.drawn_ns, self.consumed = now_boot_ns, consumed
+        if first or elapsed <= 0 or spent <= 0:
+            return 0
+        room = max(0, limits.price_micro_max - available)
+        return min(spent * 10**9 // elapsed, room * limits.lease_rate_divisor)
+
+
+class Holdings:
+    """All records of one table by key, and which of them may hold a lease, by level."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[bytes, Holding] = {}
+        self._leases: dict[bytes, dict[bytes, Holding]] = {}
+        self.highest = -1  # the highest record number that was ever used
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def get(self, key: bytes) -> Holding | None:
+        """The record of a branch or crew."""
+        return self._by_key.get(key)
+
+    def add(self, holding: Holding) -> None:
+        """A record was made, or found."""
+        self._by_key[holding.key] = holding
+        self.highest = max(self.highest, holding.number)
+
+    def remove(self, key: bytes) -> Holding | None:
+        """The record was reclaimed."""
+        holding = self._by_key.pop(key, None)
+        if holding is not None:
+            self.rest(holding, ended=True)
+            self._leases.pop(key, None)
+        return holding
+
+    def lease(self, holding: Holding) -> None:
+        """The branch may hold credit from now on."""
+        for level in (*holding.path, holding.key):
+            self._leases.setdefault(level, {})[holding.key] = holding
+
+    def rest(self, holding: Holding, *, ended: bool) -> None:
+        """The branch was seen to hold nothing, neither idle nor reserved.
+
+        A call that was charged can still be refunded while its grant lives: until it has `ended`
+        a recall of the branch's own tree looks there, and only one of the whole crew does not.
+        """
+        levels = (*holding.path, holding.key) if ended else holding.path[:1]
+        for level in levels:
+            leases = self._leases.get(level, {})
+            leases.pop(holding.key, None)
+            if not leases:
+                self._leases.pop(level, None)
+
+    def leases_below(self, level: bytes) -> list[Holding]:
+        """Branches at and below `level` that may hold credit."""
+        return list(self._leases.get(level, {}).values())
+
+
+def holding_of(record: Branch, path: tuple[bytes, ...]) -> Holding:
+    """A record that was there when its owner began."""
+    return Holding(
+        record.number,
+        record.key,
+        path,
+        record.quota,
+        record.quota_iat,
+        record.expires,
+        record.closed,
+        record.granted,
+        record.given_back,
+        record.settled,
+        record.burned,
+        (record.settled, record.reserved, record.burned),
+    )
+
+
+def restored_from(record: Branch, path: tuple[bytes, ...]) -> Restored:
+    """What the ledger is to know; a pending draw has not been answered as far as anybody knows."""
+    return Restored(
+        record.key,
+        path,
+        record.quota,
+        record.quota_iat,
+        record.closed,
+        record.granted,
+        record.given_back,
+        record.settled,
+        record.reserved,
+        record.burned,
+        record.retired,
+        record.sequence - (1 if record.pending else 0),
+        Window(*record.hour),
+        Window(*record.day),
+    )

@@ -1,0 +1,191 @@
+"""Opens a branch with its ancestry: the crew first, then root … parent, then the branch.
+
+Decides which levels are new, whether the crew may have them, and what governs each; the same in
+the ledger and in the table. Draws no credit.
+"""
+
+import enum
+
+import msgspec
+
+from crewgate import limits
+from crewgate._native.owner import OwnedTable
+from crewgate.core import ids
+from crewgate.core.grant import Grant
+from crewgate.core.ledger import (
+    Allowance,
+    Closed,
+    Ledger,
+    Level,
+    Mismatch,
+    Path,
+    Standing,
+    Volatile,
+)
+from crewgate.core.policy import Crew
+from crewgate.errors import TableFullError
+from crewgate.verifier.holdings import Holding, Holdings
+from crewgate.verifier.shares import Shares
+
+
+class Status(enum.Enum):
+    """How a draw ended. Only GRANTED lets the gate judge again at once with another outcome."""
+
+    GRANTED = "granted"
+    EXHAUSTED = "exhausted"  # written into the table: the gate refuses inline from now on
+    CONTENDED = "contended"  # the credit is held by others that may give it back: try again
+    FULL = "full"  # the table has no record left
+    SHARE = "share"  # the crew has its share of records, of new or of live branches
+    CLOSED = "closed"  # the branch or one above it was closed
+    MISMATCH = "mismatch"  # it was seen before under another path
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """What changed: levels with a raised quota; with a lowered one, and what is drawn above it."""
+
+    raised: tuple[bytes, ...]
+    lowered: tuple[tuple[bytes, int], ...]
+
+
+class Lineage:
+    """The opening of branches in one table and its ledger."""
+
+    def __init__(self, table: OwnedTable, ledger: Ledger, holdings: Holdings) -> None:
+        self._table = table
+        self._ledger = ledger
+        self._holdings = holdings
+        self.shares = Shares(table.geometry.branches)
+
+    def open(self, grant: Grant, crew: Crew, now: float, now_boot_ns: int) -> Opening | Status:
+        """Every level has a record afterwards and stands as the ledger says.
+
+        Otherwise nothing changed, except that ancestors opened before the table was full stay.
+        """
+        path = path_of(grant, crew)
+        refused = self._judge(path, crew, now, now_boot_ns)
+        if refused is not None:
+            return refused
+        opened = self._ledger.open(path)
+        if isinstance(opened, Mismatch):
+            return Status.MISMATCH
+        if isinstance(opened, Closed):
+            return Status.CLOSED
+        before = [self._quota(standing) for standing in opened.standings]
+        try:
+            for depth, standing in enumerate(opened.standings):
+                self._stand(path.keys[:depth], standing, grant, now, now_boot_ns)
+        except TableFullError:
+            self._disown(path.keys)
+            return Status.FULL
+        changes = list(zip(before, opened.standings, strict=True))
+        return Opening(
+            tuple(new.key for quota, new in changes if new.quota > quota),
+            tuple(
+                (new.key, new.overdrawn)
+                for quota, new in changes
+                if new.overdrawn and new.quota < quota
+            ),
+        )
+
+    def keep(self, holding: Holding) -> None:
+        """Count a record that was there when the agent began."""
+        self._holdings.add(holding)
+        if holding.path:
+            grant_ends = holding.expires - limits.branch_memory_seconds
+            share = self.shares.kept(holding.path[0], holding.key, grant_ends)
+            if holding.closed:
+                share.until.pop(holding.key, None)
+
+    def _judge(self, path: Path, crew: Crew, now: float, now_boot_ns: int) -> Status | None:
+        keys, unknown = path.keys, 0
+        for depth, key in enumerate(keys):
+            holding = self._holdings.get(key)
+            if holding is None:
+                unknown += depth > 0
+            elif holding.path != keys[:depth]:
+                return Status.MISMATCH
+            elif holding.closed:
+                return Status.CLOSED
+        if unknown and not self.shares.admits(path.crew, crew, unknown, now, now_boot_ns):
+            return Status.SHARE
+        return None
+
+    def _quota(self, standing: Standing) -> int:
+        """What governed until now; a new level changes nothing."""
+        holding = self._holdings.get(standing.key)
+        return standing.quota if holding is None else holding.quota
+
+    def _stand(
+        self, above: tuple[bytes, ...], standing: Standing, grant: Grant, now: float, boot_ns: int
+    ) -> None:
+        holding = self._holdings.get(standing.key)
+        if holding is None:
+            self._insert(above, standing, grant, now, boot_ns)
+        else:
+            self._amend(holding, standing, grant, now, boot_ns)
+
+    def _insert(
+        self, above: tuple[bytes, ...], standing: Standing, grant: Grant, now: float, boot_ns: int
+    ) -> None:
+        expires = _kept_until(grant) if above else limits.time_seconds_max
+        number = self._table.open_branch(
+            standing.key,
+            tuple(self._number(key) for key in above),
+            ids.path_digest(above[1:]),
+            standing.quota,
+            standing.iat,
+            expires,
+            int(now),
+            boot_ns,
+        )
+        self._holdings.add(
+            Holding(number, standing.key, above, standing.quota, standing.iat, expires)
+        )
+        if above:
+            self.shares.opened(above[0], standing.key, grant.claims.exp, boot_ns)
+
+    def _amend(
+        self, holding: Holding, standing: Standing, grant: Grant, now: float, boot_ns: int
+    ) -> None:
+        """Ancestors live as long as their youngest descendant's grant."""
+        expires = max(holding.expires, _kept_until(grant))
+        known = holding.quota, holding.iat, holding.expires
+        if (standing.quota, standing.iat, expires) == known:
+            return
+        self._table.amend(holding.number, standing.quota, standing.iat, expires, int(now), boot_ns)
+        holding.quota, holding.iat, holding.expires = standing.quota, standing.iat, expires
+        if holding.path:
+            grant_ends = expires - limits.branch_memory_seconds
+            self.shares.extended(holding.path[0], holding.key, grant_ends)
+
+    def _disown(self, keys: tuple[bytes, ...]) -> None:
+        """Forget, deepest first, what the ledger opened and the table had no room for."""
+        if isinstance(self._ledger, Volatile):
+            for key in reversed(keys):
+                if self._holdings.get(key) is None:
+                    self._ledger.forget(key, 0)
+
+    def _number(self, key: bytes) -> int:
+        holding = self._holdings.get(key)
+        if holding is None:
+            raise KeyError(key.hex())
+        return holding.number
+
+
+def _kept_until(grant: Grant) -> int:
+    return grant.claims.exp + limits.branch_memory_seconds
+
+
+def path_of(grant: Grant, crew: Crew) -> Path:
+    """The grant's path as the ledger takes it; ceilings of the crew hold for ancestors too."""
+    above = tuple(
+        Level(key, min(element.credit_quota, crew.quota_max), element.iat)
+        for key, element in zip(grant.path_keys, grant.claims.branch_path, strict=True)
+    )
+    own = Level(grant.branch_key, min(grant.quota, crew.quota_max), grant.claims.iat)
+    return Path(ids.crew_key(crew.name), allowance_of(crew), (*above, own))
+
+
+def allowance_of(crew: Crew) -> Allowance:
+    """What the whole crew may draw in an hour and in a day."""
+    return Allowance(crew.hourly_max, crew.daily_max)

@@ -1,0 +1,116 @@
+"""Credit on its way back: taken out of leases in the table, given back to the ledger, told truly.
+
+Decides which leases a recall takes from and which are idle. Never draws. Every step is safe to be
+killed after: the table says how much was ever given back, and a restarted agent says it again.
+"""
+
+from crewgate import limits
+from crewgate._native.owner import OwnedTable
+from crewgate._native.records import Branch
+from crewgate.core.ledger import GiveBack, Ledger, Settle
+from crewgate.verifier.holdings import Holding, Holdings
+
+
+class Returns:
+    """What one machine gives back and reports; `holder` is its name in the ledger."""
+
+    def __init__(self, table: OwnedTable, ledger: Ledger, holdings: Holdings, holder: str) -> None:
+        self._table = table
+        self._ledger = ledger
+        self._holdings = holdings
+        self._holder = holder
+        self._reports = 0
+        self._next = 0  # the record at which the next look begins
+
+    def relieve(
+        self, level: bytes, wanted: int, own: Holding, available: int, now_boot_ns: int
+    ) -> bool:
+        """Take up to `wanted` unreserved credit out of the leases at and below `level`.
+
+        `own` keeps its `available`: it draws for what is missing besides. Every lease that was
+        emptied is reported, so that the ledger knows what can still come back. False if nothing
+        came of it: asking the ledger again would bring the same answer.
+        """
+        news = self._tell(own, own.spent, own.burned, available, now_boot_ns)
+        for holding in self._holdings.leases_below(level):
+            if holding is own:
+                continue
+            if wanted <= 0:
+                break
+            taken = self.take(holding, wanted)
+            wanted -= taken
+            # What was left of `wanted` found no more: the lease has nothing idle now.
+            emptied = wanted > 0
+            told = emptied and self._tell(holding, holding.spent, holding.burned, 0, now_boot_ns)
+            news = news or taken > 0 or told
+        return news
+
+    def recall(self, level: bytes, wanted: int) -> int:
+        """Up to `wanted` unreserved credit out of the leases at and below `level`."""
+        left = wanted
+        for holding in self._holdings.leases_below(level):
+            left -= self.take(holding, left)
+        return wanted - left
+
+    def take(self, holding: Holding, most: int) -> int:
+        """Up to `most` out of one lease and into the ledger."""
+        taken = self._table.take_back(holding.number, most)
+        self.returned(holding, taken)
+        return taken
+
+    def returned(self, holding: Holding, amount: int) -> None:
+        """`amount` was taken out of the lease; tell the ledger the total."""
+        if amount:
+            holding.given_back += amount
+            self._ledger.give_back(
+                GiveBack(holding.key, self._holder, self._table.life, holding.given_back)
+            )
+
+    def look(self, now: float, now_boot_ns: int) -> int:
+        """Look at the next records: report them, give back what lay idle since the last look.
+
+        Returns the credit given back. Also finds leases that got credit back by a refund after
+        they had been seen empty.
+        """
+        if self._next > self._holdings.highest:
+            self._next = 0
+        records = self._table.scan(self._next, limits.leases_scanned_per_look)
+        self._next += limits.leases_scanned_per_look
+        return sum(self._look_at(record, now, now_boot_ns) for record in records if record.parents)
+
+    def _look_at(self, record: Branch, now: float, now_boot_ns: int) -> int:
+        holding = self._holdings.get(record.key)
+        if holding is None:
+            return 0
+        holding.spent, holding.burned = record.settled, record.burned
+        self._tell(holding, record.settled, record.burned, record.available, now_boot_ns)
+        seen, holding.seen = holding.seen, (record.granted, record.available)
+        if not record.available and not record.reserved:
+            grant_ends = record.expires - limits.branch_memory_seconds
+            ended = now > grant_ends + limits.leeway_seconds or not holding.leased
+            self._holdings.rest(holding, ended=ended)
+            return 0
+        self._holdings.lease(holding)
+        idle = seen == holding.seen or holding.closed
+        return self.take(holding, record.available) if idle else 0
+
+    def _tell(
+        self, holding: Holding, spent: int, burned: int, available: int, now_boot_ns: int
+    ) -> bool:
+        """Report what became of the lease; True if the ledger had been told otherwise.
+
+        What is neither idle, spent nor burned is in flight, or was spent since the last look,
+        which counts the same.
+        """
+        gone = max(0, holding.leased - available)
+        spent = min(spent, gone)
+        burned = min(burned, gone - spent)
+        told = spent, gone - spent - burned, burned
+        if told == holding.told:
+            return False
+        holding.told = told
+        self._reports = max(self._reports + 1, now_boot_ns)
+        self._ledger.settle(
+            Settle(holding.key, self._holder, self._table.life, self._reports, *told)
+        )
+        return True

@@ -1,0 +1,87 @@
+"""Each crew's share of the branch records, so that one crew cannot fill a machine's table.
+
+Decides only whether a crew may have so many records more; over its share that crew alone is
+refused new branches (design/table.md). Knows neither table nor ledger.
+"""
+
+import heapq
+from dataclasses import dataclass, field
+
+from crewgate.core.policy import Crew
+
+MINUTE_NS = 60 * 10**9
+
+
+@dataclass(slots=True)
+class Share:
+    """One crew: records it has, those opened this minute, and which of its branches are live.
+
+    `until` holds the wall clock second at which each live branch's newest grant ends; `ends` is a
+    heap of the same, with entries that an extension has overtaken.
+    """
+
+    records: int = 0
+    minute: int = 0
+    opened: int = 0
+    until: dict[bytes, int] = field(default_factory=dict)
+    ends: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def live(self, now: float) -> int:
+        """Branches with a grant that has not ended."""
+        while self.ends and self.ends[0][0] <= now:
+            end, key = heapq.heappop(self.ends)
+            if self.until.get(key) == end:
+                del self.until[key]
+        return len(self.until)
+
+
+class Shares:
+    """The shares of all crews in a table of `capacity` branch records."""
+
+    def __init__(self, capacity: int) -> None:
+        self._records_max = capacity // 2
+        self._shares: dict[bytes, Share] = {}
+
+    def admits(self, crew_key: bytes, crew: Crew, count: int, now: float, boot_ns: int) -> bool:
+        """True if the crew may open `count` branches now.
+
+        A minute is one of the boot clock, so that a clock that is set does not begin a new one.
+        """
+        share = self._shares.setdefault(crew_key, Share())
+        opened = share.opened if share.minute == boot_ns // MINUTE_NS else 0
+        return (
+            share.records + count <= self._records_max
+            and opened + count <= crew.new_branches_per_minute_max
+            and share.live(now) + count <= crew.live_branches_max
+        )
+
+    def opened(self, crew_key: bytes, key: bytes, expires: int, boot_ns: int) -> None:
+        """A new record of the crew, made now."""
+        share = self.kept(crew_key, key, expires)
+        minute = boot_ns // MINUTE_NS
+        if share.minute != minute:
+            share.minute, share.opened = minute, 0
+        share.opened += 1
+
+    def kept(self, crew_key: bytes, key: bytes, expires: int) -> Share:
+        """A record of the crew that was there when the agent began."""
+        share = self._shares.setdefault(crew_key, Share())
+        share.records += 1
+        self.extended(crew_key, key, expires)
+        return share
+
+    def extended(self, crew_key: bytes, key: bytes, expires: int) -> None:
+        """A grant of the branch ends at `expires` (wall clock, seconds)."""
+        share = self._shares[crew_key]
+        if share.until.get(key) != expires:
+            share.until[key] = expires
+            heapq.heappush(share.ends, (expires, key))
+
+    def ended(self, crew_key: bytes, key: bytes) -> None:
+        """The branch was closed; its record is kept."""
+        self._shares[crew_key].until.pop(key, None)
+
+    def reclaimed(self, crew_key: bytes, key: bytes) -> None:
+        """The branch's record is free again."""
+        self.ended(crew_key, key)
+        self._shares[crew_key].records -= 1

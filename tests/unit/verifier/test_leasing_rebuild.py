@@ -1,0 +1,218 @@
+"""A restarted agent grants nothing twice; a reclaimed branch stays charged; shares hold."""
+
+import pytest
+from lessees import NOW, grant, key
+from machine import Machine, siblings
+
+from crewgate import limits
+from crewgate.core import ids
+from crewgate.core.grant import Grant
+from crewgate.core.policy import Crew, Policy
+from crewgate.verifier.leasing import Status
+
+MEMORY = limits.branch_memory_seconds
+
+
+def policy(**ceilings: int) -> Policy:
+    crew = Crew("article", "https://orchestrator.example", **ceilings)
+    return Policy("https://gateway.example", (), (crew,), ())
+
+
+def available(machine: Machine, of: Grant) -> int:
+    record = machine.table.branch(machine.table.find(of.branch_key))
+    assert record is not None
+    return record.available
+
+
+def test_a_restarted_agent_knows_what_was_granted() -> None:
+    """Leases, spend and quota come from the table; the cap holds over both lives."""
+    machine = Machine()
+    one, two = siblings(2, parent=50, quota=40)
+    machine.call(one, 30)
+    machine.draw(one, 5)
+    before = machine.ledger.report()
+    machine.look()
+    told = machine.ledger.report()
+    machine.start()
+    assert machine.ledger.report() == told != before
+    assert sum(machine.call(two, 1) for _ in range(60)) == 20
+    assert machine.draw(one, 1) is Status.EXHAUSTED
+
+
+def test_a_draw_that_was_begun_is_applied_once() -> None:
+    """Killed between asking and applying: the new life asks again under the same number."""
+    machine = Machine()
+    of = grant(1, 50)
+    machine.call(of, 10)
+    number = machine.table.find(of.branch_key)
+    sequence = machine.table.begin_draw(number, 7)
+    machine.start()
+    record = machine.table.branch(number)
+    assert record is not None
+    assert (record.available, record.pending, record.sequence) == (7, 0, sequence)
+    assert machine.consumed(key(1)) == 17
+    machine.start()
+    assert available(machine, of) == 7
+
+
+def test_a_draw_that_was_begun_and_cannot_be_granted_is_only_ended() -> None:
+    """The branch asks anew when it is called."""
+    machine = Machine()
+    of = grant(1, 10)
+    machine.call(of, 10)
+    machine.table.begin_draw(machine.table.find(of.branch_key), 7)
+    machine.start()
+    assert machine.table.scan(0, 64)[1].pending == 0
+    assert machine.draw(of, 1) is Status.EXHAUSTED
+
+
+def test_idle_leases_of_the_former_life_are_recalled() -> None:
+    """Siblings are not refused for credit that nobody in the new life drew."""
+    machine = Machine()
+    one, two = siblings(2, parent=50, quota=50)
+    machine.draw(one, 50)
+    machine.start()
+    assert machine.call(two, 50)
+
+
+def test_the_hour_of_the_former_life_goes_on() -> None:
+    """A restart gives no crew a second allowance."""
+    machine = Machine(policy(hourly_max=10))
+    assert machine.call(grant(1, 50), 8)
+    machine.start()
+    assert machine.draw(grant(1, 50), 3) is Status.EXHAUSTED
+    assert machine.draw(grant(1, 50), 2) is Status.GRANTED
+
+
+def test_a_begun_draw_respects_the_allowance() -> None:
+    """The new life knows the crew's ceilings before it asks again."""
+    machine = Machine(policy(hourly_max=10))
+    of = grant(1, 50)
+    assert machine.call(of, 8)
+    machine.table.begin_draw(machine.table.find(of.branch_key), 3)
+    machine.start()
+    assert available(machine, of) == 0
+
+
+def test_closed_branches_stay_closed_over_a_restart() -> None:
+    """The table remembers; so do their descendants' draws."""
+    machine = Machine()
+    parent, child = grant(1, 50), grant(2, 50, (1, 50, 1))
+    machine.draw(child, 5)
+    machine.lessor.close(key(1))
+    machine.start()
+    assert machine.draw(parent, 1) is Status.CLOSED
+    assert machine.draw(child, 1) is Status.CLOSED
+
+
+def expire(machine: Machine, seconds: int = 900 + MEMORY + 1) -> list[bytes]:
+    machine.now += seconds
+    machine.boot_ns += seconds * 10**9
+    return [gone.key for gone in machine.lessor.reclaim(machine.now, machine.boot_ns, 64)]
+
+
+def test_a_reclaimed_branch_stays_charged_to_its_ancestors() -> None:
+    """Its record is free; the parent has not got its credit back, nor after a restart."""
+    machine = Machine()
+    parent, child = grant(1, 100), grant(2, 50, (1, 100, int(NOW)))
+    machine.call(child, 30)
+    machine.draw(child, 10)
+    machine.now += 600
+    machine.boot_ns += 600 * 10**9
+    assert machine.draw(grant(1, 100, iat=int(NOW) + 600), 5) is Status.GRANTED
+    assert expire(machine, MEMORY + 301) == [key(2)]
+    assert machine.table.find(key(2)) == -1
+    assert machine.consumed(key(1)) == 35
+    machine.start()
+    assert machine.consumed(key(1)) == 35
+    assert sum(machine.call(parent, 10) for _ in range(10)) == 7
+
+
+def test_a_whole_tree_is_reclaimed_and_only_the_crew_remembers() -> None:
+    """Children go before parents; the crew's record never expires."""
+    machine = Machine()
+    machine.call(grant(3, 50, (1, 100, None), (2, 100, None)), 30)
+    gone = expire(machine) + expire(machine) + expire(machine)
+    assert gone == [key(3), key(2), key(1)]
+    assert [record.retired for record in machine.table.scan(0, 64)] == [30]
+    machine.start()
+    assert machine.consumed(ids.crew_key("article")) == 30
+
+
+def test_a_branch_is_remembered_a_day_after_its_last_grant() -> None:
+    """A token that is presented meanwhile finds its spend."""
+    machine = Machine()
+    machine.call(grant(1, 10), 10)
+    assert expire(machine, 900 + MEMORY - 1) == []
+    again = grant(1, 10, iat=int(machine.now))
+    assert machine.draw(again, 1) is Status.EXHAUSTED
+    assert expire(machine, MEMORY) == []
+
+
+def test_one_crew_has_at_most_half_of_the_records() -> None:
+    """Over it, that crew alone is refused; branches it has go on."""
+    machine = Machine()
+    statuses = [machine.draw(grant(n, 10), 1) for n in range(33)]
+    assert statuses == [Status.GRANTED] * 32 + [Status.SHARE]
+    assert machine.draw(grant(0, 10), 2) is Status.GRANTED
+
+
+def test_the_share_counts_ancestors_and_survives_a_restart() -> None:
+    """A deep path takes a record for every level."""
+    machine = Machine()
+    for n in range(30):
+        machine.draw(grant(n, 10), 1)
+    machine.start()
+    assert machine.draw(grant(50, 9, (51, 9, None), (52, 9, None)), 1) is Status.SHARE
+    assert machine.draw(grant(50, 9, (51, 9, None)), 1) is Status.GRANTED
+
+
+def test_a_full_table_refuses_new_branches_and_keeps_what_it_has() -> None:
+    """Nothing is forgotten to make room; the refused branch left nothing in the ledger."""
+    crews = tuple(Crew(name, "https://orchestrator.example") for name in "abc")
+    machine = Machine(Policy("https://gateway.example", (), crews, ()))
+    for crew in "ab":
+        for n in range(31):
+            assert machine.draw(grant(n, 10, crew=crew), 1) is Status.GRANTED
+    assert machine.draw(grant(1, 10, crew="c"), 1) is Status.FULL
+    assert len(machine.ledger.report()) == 64
+    assert machine.draw(grant(1, 10, crew="a"), 2) is Status.GRANTED
+
+
+def test_new_branches_a_minute_are_bounded() -> None:
+    """By the boot clock: setting the wall clock begins no new minute."""
+    machine = Machine(policy(new_branches_per_minute_max=3))
+    machine.step_ns = 0
+    machine.boot_ns = 600 * 10**9
+    assert [machine.draw(grant(n, 9), 1) for n in range(4)] == [Status.GRANTED] * 3 + [Status.SHARE]
+    machine.now += 3600
+    assert machine.draw(grant(4, 9), 1) is Status.SHARE
+    machine.boot_ns += 60 * 10**9
+    assert machine.draw(grant(4, 9), 1) is Status.GRANTED
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_live_branches_are_bounded_until_grants_end_or_are_closed(restart: bool) -> None:
+    """A branch lives until its newest grant ends; a closed one makes room at once."""
+    machine = Machine(policy(live_branches_max=2))
+    assert machine.draw(grant(1, 9), 1) is Status.GRANTED
+    assert machine.draw(grant(2, 9, lifetime=60), 1) is Status.GRANTED
+    if restart:
+        machine.start()
+    assert machine.draw(grant(3, 9), 1) is Status.SHARE
+    machine.now += 61
+    assert machine.draw(grant(3, 9), 1) is Status.GRANTED
+    assert machine.draw(grant(4, 9), 1) is Status.SHARE
+    machine.lessor.close(key(1))
+    if restart:
+        machine.start()
+    assert machine.draw(grant(4, 9), 1) is Status.GRANTED
+
+
+def test_a_refresh_keeps_a_branch_alive() -> None:
+    """The newest grant's end counts, also when an older one ends before."""
+    machine = Machine(policy(live_branches_max=1))
+    machine.draw(grant(1, 9, lifetime=60), 1)
+    machine.draw(grant(1, 9, iat=int(NOW) + 30), 1)
+    machine.now += 61
+    assert machine.draw(grant(2, 9), 1) is Status.SHARE
