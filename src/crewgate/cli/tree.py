@@ -8,6 +8,7 @@ import click
 
 from crewgate.cli.options import config_option, json_option
 from crewgate.core.credits import format_credits
+from crewgate.core.printable import printable
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -108,7 +109,7 @@ def _crew(row: "TreeRow") -> "Text":
     from rich.text import Text
 
     text = Text(overflow="fold")
-    text.append(row.crew, style="bold")
+    text.append(printable(row.crew), style="bold")
     text.append(f"  spent {format_credits(row.spent)}")
     if row.left >= 0:
         text.append(f", left now {format_credits(row.left)}")
@@ -121,8 +122,8 @@ def _branch(row: "TreeRow") -> "Text":
 
     role = row.role or ("ancestor" if row.parent else "run")
     text = Text(overflow="fold")
-    text.append(role, style="bold")
-    text.append(f" {row.branch}\n")
+    text.append(printable(role), style="bold")
+    text.append(f" {printable(row.branch)}\n")
     text.append(row.state, style=_COLOURS[row.state])
     text.append(f" {format_credits(row.spent)} of {format_credits(row.quota)} spent")
     if row.left >= 0:
@@ -130,5 +131,5 @@ def _branch(row: "TreeRow") -> "Text":
     if row.burned:
         text.append(f", {format_credits(row.burned)} burned")
     if row.orchestrator:
-        text.append(f", {row.orchestrator}", style="bright_black")
+        text.append(f", {printable(row.orchestrator)}", style="bright_black")
     return text

@@ -1,0 +1,315 @@
+"""The whole agent without sockets: two clocks that a test sets, and what may go wrong with them."""
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from lessees import NOW, grant, key
+
+from crewgate import limits
+from crewgate._native.owner import OwnedTable
+from crewgate._native.table import Geometry
+from crewgate.agent import ticks
+from crewgate.agent.clock import ClockWatch
+from crewgate.agent.inforce import InForce
+from crewgate.agent.machine import Clock, Machine
+from crewgate.agent.status import pages, status, tree
+from crewgate.core import record
+from crewgate.core.record import Record
+from crewgate.errors import ConfigurationError, RefusedError
+from crewgate.link.messages import VERSION, Attach, Draw, Drawn, Reload, Revoked, TreeRow
+
+S = 10**9
+GEOMETRY = Geometry(branches=256, revocations=64, reservations=128, attachments=8)
+TOML = """
+audience = "https://gateway.example"
+workers = {workers}
+[[listener]]
+name = "agents"
+address = "127.0.0.1"
+port = 8443
+certificate = "server.pem"
+key = "server.key"
+[crew.article]
+issuer = "https://orchestrator.example"
+jwks = "jwks.json"
+tools = ["search.*"]
+[upstream.local]
+url = "http://127.0.0.1:9"
+[tool."search.web"]
+method = "POST"
+path = "/search"
+upstream = "local"
+price = "{price}"
+"""
+# The public key of RFC 8032, section 7.1, test 1.
+X = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+
+
+class Hands(Clock):
+    """Two clocks that only a test moves."""
+
+    def __init__(self) -> None:
+        self.wall, self.boot = int(NOW) * S, 10**12
+
+    def wall_ns(self) -> int:
+        return self.wall
+
+    def boot_ns(self) -> int:
+        return self.boot
+
+    def go(self, seconds: float) -> None:
+        """Time passes."""
+        self.wall += round(seconds * S)
+        self.boot += round(seconds * S)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A configuration without workers, and its state folder."""
+    x = base64.urlsafe_b64encode(bytes.fromhex(X)).rstrip(b"=").decode()
+    jwk = {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k", "alg": "EdDSA", "use": "sig"}
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [jwk]}))
+    (tmp_path / "state").mkdir()
+    file = tmp_path / "crewgate.toml"
+    file.write_text(TOML.format(workers=0, price="0.01"))
+    return file
+
+
+@pytest.fixture
+def hands() -> Hands:
+    """The clocks."""
+    return Hands()
+
+
+@pytest.fixture
+def written() -> list[Record]:
+    """What went to the audit."""
+    return []
+
+
+Start = Callable[[], Machine]
+
+
+@pytest.fixture
+def start(
+    file: Path, hands: Hands, said: list[str], written: list[Record]
+) -> Iterator[Callable[[], Machine]]:
+    """Start an agent on the table that stands there: twice is a kill and a restart."""
+    path = str(file.parent / "state" / "table")
+    tables: list[OwnedTable] = []
+
+    def sink(records: Iterable[Record]) -> None:
+        written.extend(records)
+
+    def begin() -> Machine:
+        for table in tables:
+            table.close()
+        tables.append(OwnedTable.open(path) if tables else OwnedTable.create(path, GEOMETRY))
+        machine = Machine(InForce(file), tables[-1], say=said.append, sink=sink, clock=hands)
+        machine.restore()
+        return machine
+
+    yield begin
+    for table in tables:
+        table.close()
+
+
+def _tick(machine: Machine, watch: ClockWatch, hands: Hands, seconds: int) -> list[bool]:
+    """Everything that is done by the clock, for so long; whether it was fresh each second."""
+    fresh = []
+    for _ in range(seconds):
+        for _ in range(4):
+            hands.go(0.25)
+            ticks.vouch(machine, watch)
+            ticks.burn(machine)
+        ticks.tidy(machine)
+        fresh.append(machine.is_fresh())
+    return fresh
+
+
+@pytest.mark.parametrize("hours", [1, -1, 48, -48])
+def test_no_revocation_is_forgotten_by_a_clock_that_jumps(
+    start: Start, hands: Hands, hours: int
+) -> None:
+    """Two seconds at the wrong hour: nothing is admitted meanwhile, and nothing forgotten."""
+    machine = start()
+    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    machine.revoke(_id(1), "article")
+    assert _tick(machine, watch, hands, 2) == [True, True]
+    hands.wall += hours * 3600 * S
+    assert _tick(machine, watch, hands, 2) == [False, False]
+    hands.wall -= hours * 3600 * S
+    assert _tick(machine, watch, hands, 2) == [True, True]
+    assert machine.table.is_revoked(key(1), int(NOW))
+    assert len(machine.revocations) == 1
+
+
+def test_a_clock_that_was_set_for_good_forgets_nothing_either(start: Start, hands: Hands) -> None:
+    """A day ahead by mistake: the entry is held for its day by the other clock."""
+    machine = start()
+    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    machine.revoke(_id(1), "article")
+    hands.wall += 25 * 3600 * S
+    _tick(machine, watch, hands, 60)
+    assert machine.is_fresh()
+    assert machine.table.is_revoked(key(1), int(NOW))
+
+
+def test_what_expired_by_both_clocks_is_forgotten(start: Start, hands: Hands) -> None:
+    """A day later by both clocks the entry's place is free again; the journal keeps a margin."""
+    machine = start()
+    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    machine.revoke(_id(1), "article")
+    hands.go(limits.revocation_seconds + 1)
+    _tick(machine, watch, hands, 2)
+    assert not machine.table.is_revoked(key(1), int(NOW))
+    hands.go(limits.clock_distrust_seconds)
+    _tick(machine, watch, hands, 1)
+    assert len(machine.revocations) == 0
+
+
+def test_a_reclaimed_branch_leaves_the_registry(start: Start, hands: Hands) -> None:
+    """What the table forgets after a day, the registry forgets with it."""
+    machine = start()
+    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    guest, _ = machine.enter(Attach(version=VERSION))
+    machine.draw(guest, Draw(id=1, grant=grant(1, 500), need=10))
+    assert len(machine.registry) == 1
+    hands.go(limits.branch_memory_seconds + 1000)
+    _tick(machine, watch, hands, 5)
+    assert len(machine.registry) == 0
+    assert machine.table.find(key(1)) == -1
+
+
+def test_an_agent_that_stops_vouching_is_stale(start: Start, hands: Hands) -> None:
+    """Five seconds after the last tick nobody admits on its word."""
+    machine = start()
+    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    _tick(machine, watch, hands, 1)
+    hands.go(limits.fresh_seconds - 0.1)
+    assert machine.is_fresh()
+    hands.go(0.2)
+    assert not machine.is_fresh()
+    assert status(machine, 1).waiting_for == ["a fresh table"]
+
+
+def test_guests_that_do_not_come_back_are_dropped(start: Start, hands: Hands) -> None:
+    """After a restart their numbers are kept for the wait, then free."""
+    before = start()
+    before.enter(Attach(version=VERSION))
+    machine = start()
+    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    _tick(machine, watch, hands, int(limits.inherited_seconds) - 1)
+    assert len(machine.table.attachments()) == 1
+    _tick(machine, watch, hands, 2)
+    assert machine.table.attachments() == []
+
+
+def test_a_restart_with_the_same_files_is_the_same_generation(start: Start, file: Path) -> None:
+    """No worker has to load anything; with other files it is the next."""
+    generation = start().inforce.policy.generation
+    assert start().inforce.policy.generation == generation
+    file.write_text(TOML.format(workers=0, price="0.02"))
+    machine = start()
+    assert machine.inforce.policy.generation == generation + 1
+    assert machine.table.policy_generation == generation + 1
+
+
+def test_everybody_is_told_of_a_reload_and_of_a_revocation(start: Start, file: Path) -> None:
+    """The push names the generation and the keys; the table said so before."""
+    machine = start()
+    guest, attached = machine.enter(Attach(version=VERSION))
+    file.write_text(TOML.format(workers=0, price="0.02"))
+    assert machine.inforce.changed()
+    machine.reload(machine.inforce.look())
+    assert not machine.inforce.changed()
+    machine.revoke(_id(1), "article")
+    reload = guest.outbox.receive_nowait()
+    revoked = guest.outbox.receive_nowait()
+    assert reload == Reload(generation=attached.policy_generation + 1)
+    assert machine.table.policy_generation == attached.policy_generation + 1
+    assert isinstance(revoked, Revoked)
+    assert revoked.keys == [key(1)]
+
+
+def test_a_bad_file_is_said_once(start: Start, file: Path, said: list[str]) -> None:
+    """The same fault again says nothing; the next good look clears it."""
+    machine = start()
+    file.write_text("nonsense")
+    said.clear()
+    for _ in range(3):
+        with pytest.raises(ConfigurationError) as raised:
+            machine.inforce.look()
+        machine.inforce.refuse(raised.value, said.append)
+    assert len(said) == 1
+    assert "nonsense" not in machine.inforce.policy.audience
+    file.write_text(TOML.format(workers=0, price="0.02"))
+    machine.reload(machine.inforce.look())
+    assert machine.inforce.error == ""
+
+
+def test_a_revoked_branch_draws_nothing_more(start: Start) -> None:
+    """The ledger has closed it too, so that its death outlives the entry; its child as well."""
+    machine = start()
+    guest, _ = machine.enter(Attach(version=VERSION))
+    machine.draw(guest, Draw(id=1, grant=grant(1, 500), need=10))
+    machine.draw(guest, Draw(id=2, grant=grant(2, 50, (1, 500, None)), need=10))
+    machine.revoke(_id(1), "")
+    machine.draw(guest, Draw(id=3, grant=grant(1, 500, iat=int(NOW) + 9), need=200))
+    machine.draw(guest, Draw(id=4, grant=grant(2, 50, (1, 500, None)), need=20))
+    told = {}
+    for _ in range(5):
+        message = guest.outbox.receive_nowait()
+        if isinstance(message, Drawn):
+            told[message.id] = message.status
+    assert told == {1: "granted", 2: "granted", 3: "closed", 4: "closed"}
+
+
+def test_ready_means_that_every_worker_accepts_under_our_policy(
+    start: Start, file: Path, hands: Hands
+) -> None:
+    """Not attached, not accepting, an older configuration: each is named; then it is ready."""
+    file.write_text(TOML.format(workers=2, price="0.01"))
+    machine = start()
+    ticks.vouch(machine, ClockWatch(hands.wall_ns(), hands.boot_ns()))
+    first, _ = machine.enter(Attach(version=VERSION, worker=0))
+    assert status(machine, 1).waiting_for == ["worker 0 to accept", "worker 1 to attach"]
+    second, _ = machine.enter(Attach(version=VERSION, worker=1))
+    generation = machine.inforce.policy.generation
+    for guest in (first, second):
+        guest.accepting, guest.policy_generation = True, generation
+    assert status(machine, 1).ready
+    second.policy_generation = generation - 1
+    assert status(machine, 1).waiting_for == [f"worker 1 to load configuration {generation}"]
+    second.policy_generation = generation
+    machine.leave(second)
+    assert status(machine, 1).waiting_for == ["worker 1 to attach"]
+
+
+def test_the_tree_is_paged(start: Start) -> None:
+    """Every row once, in order; an empty tree is one empty page."""
+    machine = start()
+    assert [(page.rows, page.last) for page in pages(tree(machine), 1)] == [([], True)]
+    row = TreeRow(crew="article", branch="b", state="live")
+    for count in (1, limits.link_tree_rows_max, limits.link_tree_rows_max + 1):
+        found = list(pages([row] * count, 7))
+        assert sum(len(page.rows) for page in found) == count
+        assert [page.last for page in found] == [False] * (len(found) - 1) + [True]
+        assert all(len(page.rows) <= limits.link_tree_rows_max for page in found)
+
+
+def test_a_refused_revocation_tells_nobody(start: Start, written: list[Record]) -> None:
+    """No push, no record, no key."""
+    machine = start()
+    guest, _ = machine.enter(Attach(version=VERSION))
+    with pytest.raises(RefusedError):
+        machine.revoke("nonsense", "article")
+    assert guest.outbox.statistics().current_buffer_used == 0
+    assert not [each for each in written if isinstance(each, record.Revocation)]
+
+
+def _id(number: int) -> str:
+    return grant(number, 1).branch

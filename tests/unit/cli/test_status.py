@@ -1,0 +1,67 @@
+"""What `status` and `revoke` say in words."""
+
+import msgspec
+
+from crewgate.cli.revoke import _explained as receipt_explained
+from crewgate.cli.status import _explained
+from crewgate.link.messages import Receipt, Status, WorkerStatus
+
+READY = Status(
+    id=1,
+    ready=True,
+    waiting_for=[],
+    pid=7,
+    life="ab" * 16,
+    fresh=True,
+    policy_generation=3,
+    revocation_generation=4,
+    workers=[WorkerStatus(index=0, attached=True, accepting=True, policy_generation=3)],
+    embedders=2,
+    counts={"branches": 5, "revocations": 6, "reservations": 7, "attachments": 3},
+)
+RECEIPT = Receipt(
+    id=1,
+    branch="0199c1d2-0000-7000-8000-000000000002",
+    crew="article",
+    read_ns=1,
+    last_cut_ns=3_000_001,
+    cut_ms=3.0,
+    streams_cut=1,
+    attachments=3,
+    missing=0,
+)
+
+
+def test_ready_is_the_first_word() -> None:
+    """A script and a person both see it at once."""
+    lines = _explained(msgspec.to_builtins(READY)).splitlines()
+    assert lines[0] == "ready"
+    assert "1 of 1 accept" in lines[2]
+
+
+def test_not_ready_says_why() -> None:
+    """Everything that is waited for, and a configuration that was not loaded."""
+    status = msgspec.structs.replace(
+        READY,
+        ready=False,
+        waiting_for=["a fresh table", "worker 0 to accept"],
+        configuration_error="crewgate.toml: price",
+    )
+    lines = _explained(msgspec.to_builtins(status)).splitlines()
+    assert lines[0] == "not ready: waiting for a fresh table; worker 0 to accept"
+    assert lines[-1] == "not loaded     crewgate.toml: price"
+    assert _explained({"ready": False, "waiting_for": ["the agent (x)"]}) == (
+        "not ready: waiting for the agent (x)"
+    )
+
+
+def test_a_receipt_in_words() -> None:
+    """How many calls were cut and how fast; who did not answer; what it was widened to."""
+    (line,) = receipt_explained(RECEIPT)
+    assert line.startswith(f"revoked {RECEIPT.branch} of crew article and all below it: ")
+    assert line.endswith(": 1 open call cut within 3.0 ms")
+    worse = msgspec.structs.replace(RECEIPT, streams_cut=0, missing=1, coarsened=True)
+    first, coarse, missing = receipt_explained(worse)
+    assert first.endswith("no call was open")
+    assert "share of revocations" in coarse
+    assert missing.startswith("1 of 3 attached processes did not answer")

@@ -1,0 +1,116 @@
+"""Children: they die with us, and come back no faster than is useful."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from crewgate import limits
+from crewgate.supervisor.child import Child
+from crewgate.supervisor.signals import Signals
+
+FOREVER = [sys.executable, "-c", "import sys; sys.stdin.read(); import time; time.sleep(600)"]
+
+
+def _ended(child: Child, now: float) -> int:
+    """Its status once it has ended; waits for the kernel, not for a time."""
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    status = child.ended(now)
+    assert status is not None
+    return status
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("", 0), ("raise SystemExit(3)", 3), ("import os; os.kill(os.getpid(), 9)", -9)],
+)
+def test_how_it_ended_is_told(code: str, status: int) -> None:
+    """Its exit status, or the signal as a negative number, once."""
+    child = Child("x", [sys.executable, "-c", code])
+    child.start(0)
+    assert child.running
+    assert _ended(child, 1) == status
+    assert not child.running
+    assert child.ended(2) is None
+
+
+def test_short_lives_make_longer_waits_and_a_long_one_forgives() -> None:
+    """At once, then doubling up to the bound; whoever lived long starts at once again."""
+    child = Child("x", [sys.executable, "-c", ""])
+    waits = []
+    now = 0.0
+    for _ in range(12):
+        child.start(now)
+        _ended(child, now)
+        waits.append(child.due - now)
+        now = child.due
+    assert waits[:3] == pytest.approx(
+        [0, limits.restart_seconds_min, 2 * limits.restart_seconds_min]
+    )
+    assert waits[-1] == pytest.approx(limits.restart_seconds_max)
+    child.start(now)
+    later = now + limits.restart_forgiven_seconds + 1
+    _ended(child, later)
+    assert child.due == later
+
+
+def test_a_child_dies_with_its_parent() -> None:
+    """SIGKILL of the parent is SIGKILL of the child, also if the child is stopped."""
+    code = (
+        "import sys, os, signal\n"
+        "from crewgate.supervisor.child import Child\n"
+        f"child = Child('x', {FOREVER!r})\n"
+        "child.start(0)\n"
+        "child.send(signal.SIGSTOP)\n"
+        "print(child.pid, flush=True)\n"
+        "signal.pause()\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    with parent.stdout:
+        pid = int(parent.stdout.readline())
+        watch = os.pidfd_open(pid)
+        parent.kill()
+        parent.wait()
+        # Readable once the process has ended; a closed pipe would not prove it.
+        os.set_blocking(watch, True)
+        with Signals() as signals:
+            signals.wait(10, (watch,))
+        os.close(watch)
+    state = ""
+    try:
+        with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
+            state = file.read().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return
+    assert state == "Z"
+
+
+def test_a_child_whose_parent_is_gone_already_does_not_start() -> None:
+    """The window between fork and prctl: the wrong parent means nobody would send the signal."""
+    code = (
+        "import os\n"
+        "from crewgate.supervisor.child import _bind_to\n"
+        "_bind_to(1 if os.getppid() != 1 else 2)()\n"
+        "print('lives')\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (found.returncode, found.stdout) == (1, b"")
+
+
+def test_signals_are_heard_and_put_back() -> None:
+    """Inside the `with` SIGTERM is an item of a set; afterwards it is what it was."""
+    before = signal.getsignal(signal.SIGTERM)
+    with Signals() as signals:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert signals.wait(10) == {signal.SIGTERM, signal.SIGHUP}
+        assert signals.wait(0) == set()
+        ours, theirs = os.pipe()
+        os.write(theirs, b"x")
+        assert signals.wait(600, (ours,)) == set()
+        os.close(ours)
+        os.close(theirs)
+    assert signal.getsignal(signal.SIGTERM) is before
