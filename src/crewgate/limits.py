@@ -7,8 +7,8 @@ leeway_seconds = 5  # clocks of machines with NTP differ by far less
 json_depth_max = 8  # our claims need 3
 json_members_max = 64  # members of one object; our claims have 15
 claim_chars_max = 128  # URLs and names; the whole token stays under 4 KiB
-allowed_tools_max = 64
-audiences_max = 8
+allowed_tools_max = 64  # who needs more names wants a pattern; 64 of 40 bytes fit a token
+audiences_max = 8  # a token meant for more gateways than that is meant for any
 depth_max = 8  # ancestors of a branch; trees of agents seen in the field are 3 deep
 time_seconds_max = 2**40  # year 36,812: far, and a sum of two stays in 64 bits
 quota_micro_max = 2**53 - 1  # the largest integer that every JSON reader keeps exact
@@ -39,7 +39,7 @@ fresh_interval_seconds = 0.25  # the agent vouches four times a second
 
 # The verified-token cache of one process.
 token_cache_entries_max = 65_536
-token_cache_bytes_max = 64 * 2**20
+token_cache_bytes_max = 64 * 2**20  # the entries above at 1 KiB, the size of a usual token
 
 # Waiting for credit.
 credit_wait_seconds_max = 0.25  # longer than a draw, shorter than a client's patience
@@ -55,9 +55,9 @@ config_bytes_max = 2**20  # 4,096 tools of 150 bytes take 0.6 MiB
 file_time_seconds = 2.0  # file systems stamp writes this coarsely at worst (FAT)
 name_chars_max = 64  # a crew, listener or upstream; it is seen in logs, paths and columns
 workers_max = 64  # one a core; the largest machines that a gateway is put on have fewer
-listeners_max = 16
+listeners_max = 16  # two address families for each of a few faces
 crews_max = 1024  # the gate compiles one row of ceilings each
-upstreams_max = 1024
+upstreams_max = 1024  # each keeps a pool in each worker
 tools_max = 4096  # the gate compiles one row each
 route_chars_max = 1024  # the path of a route
 fields_max = 64  # names in one list of header fields or hosts
@@ -65,9 +65,9 @@ drain_seconds_default = 5.0  # what a service supervisor grants before it kills,
 drain_seconds_max = 3600.0  # streams of a working day are not waited for
 audit_rotate_bytes = 64 * 2**20  # about 100,000 records
 audit_rotate_bytes_min = 64 * 2**10  # a smaller file holds no minute of work
-audit_rotate_bytes_max = 4 * 2**30
-audit_rotate_seconds = 86_400
-audit_rotate_seconds_max = 31 * 86_400
+audit_rotate_bytes_max = 4 * 2**30  # what tools that read a file whole still take
+audit_rotate_seconds = 86_400  # a file a day, as people look for them
+audit_rotate_seconds_max = 31 * 86_400  # a month; longer keeps no promise of deletion
 
 # The link: the agent's unix sockets.
 link_frame_bytes_max = 128 * 2**10  # a draw carries one grant (a token is 4 KiB); a page 64 rows
@@ -101,7 +101,7 @@ send_wait_seconds_max = 60.0  # a client that does not read what it asked for
 sweep_seconds = 1.0  # how exact the times above are; one look costs 1 µs a connection
 linger_seconds_max = 1.0  # read on after the last answer, so that a reset cannot destroy it
 head_bytes_max = 32_768  # a token of 4 KiB, cookies and trace fields; nginx takes 32 KiB
-head_fields_max = 100
+head_fields_max = 100  # as Apache (LimitRequestFields)
 request_body_bytes_max = 64 * 2**20  # a prompt with pictures
 receive_bytes = 65_536  # a read; four TLS records
 send_bytes = 65_536  # what one wake of a writer encrypts before it looks up again
@@ -131,7 +131,7 @@ journal_slack_lines = 4096  # about 1 MiB before a rewriting pays
 
 # Development certificates; a set-up that serves others has an authority of its own.
 development_root_days = 3650  # nobody rotates a development root
-development_issuing_days = 1825
+development_issuing_days = 1825  # half the root's life, so that it never outlives it
 development_server_days = 397  # the longest that browsers accepted from a public CA
 certificate_warning_days = 14  # two working weeks to renew it
 certificate_backdate_seconds = 300  # a virtual machine's clock after a pause
@@ -171,4 +171,5 @@ demo_story_seconds = 60.0  # then the story has not held
 demo_stop_seconds = 8.0  # a gateway drains for 5
 demo_listen_seconds = 1.0  # of its stream the fact-checker hears so much before it is revoked
 demo_cut_ms_max = 200.0  # the mission's bound for the end of a revoked stream
+demo_event_bytes_max = 4096  # the last event of a stream, a problem of half a KiB
 demo_body_bytes_max = 2**20  # more than any agent of the story sends

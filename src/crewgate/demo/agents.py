@@ -6,6 +6,7 @@ input does, so that no agent outlives its orchestrator.
 """
 
 import argparse
+import json
 import os
 import ssl
 import sys
@@ -72,13 +73,15 @@ class Agent:
 
     async def listen(self, path: str, body: object) -> None:
         """Open a stream and read it to its end, whoever ends it."""
-        last, status, how = 0, 0, "complete"
+        last, status, tail = 0, 0, b""
         try:
             async with self._client.stream("POST", path, json=body) as response:
                 status = response.status_code
                 self._say(Said("opened", time.monotonic_ns(), path, status))
-                async for _chunk in response.aiter_raw():
+                async for chunk in response.aiter_raw():
                     last = time.monotonic_ns()
+                    tail = (tail + chunk)[-limits.demo_event_bytes_max :]
+            how = _last_event(tail)
         except httpx.HTTPError as error:
             how = str(error) or type(error).__name__
         self._say(Said("ended", time.monotonic_ns(), path, status, how, last))
@@ -90,6 +93,17 @@ def _object(response: httpx.Response) -> dict[str, object]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _last_event(tail: bytes) -> str:
+    """How a stream ended that was not reset: `complete`, or the problem its last event tells of."""
+    _, error, data = tail.rpartition(b"event: error\ndata: ")
+    if not error:
+        return "complete"
+    try:
+        return f"event: error, {str(json.loads(data)['type']).rpartition('/')[2]}"
+    except (ValueError, KeyError, TypeError):
+        return "event: error"
 
 
 def _reason(response: httpx.Response, answer: dict[str, object]) -> str:

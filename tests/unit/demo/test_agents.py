@@ -97,6 +97,26 @@ async def test_the_fact_checker_goes_on_after_its_stream(autojump_clock: MockClo
     assert [path for path, _ in gateway.asked] == [SUMMARY, *[SEARCH] * limits.demo_dead_calls]
 
 
+@pytest.mark.parametrize(
+    ("tail", "how"),
+    [
+        (b"", "complete"),
+        (b"data: sentence 1\n\n", "complete"),
+        (
+            b'data: x\n\nevent: error\ndata: {"type":"https://x/problems/branch-revoked"}\n\n',
+            "event: error, branch-revoked",
+        ),
+        (b"event: error\ndata: oops\n\n", "event: error"),
+        (b"event: error\ndata: [1]\n\n", "event: error"),
+    ],
+)
+async def test_a_stream_that_was_not_reset_says_how_it_ended(tail: bytes, how: str) -> None:
+    """A terminal event is told from a summary that was complete."""
+    worker, said = agent(Answers(httpx.Response(200, content=tail)))
+    await worker.listen(SUMMARY, {})
+    assert said[-1].reason == how
+
+
 async def test_the_drafter_scrapes_now_and_then(autojump_clock: MockClock) -> None:
     """Its embedding calls are never held up by the refusals."""
     worker, said = agent(Answers(httpx.Response(200, json={})))
