@@ -48,6 +48,8 @@ class TableModel:
         self.credit_generation = 0
         self.records: dict[int, Record] = {}
         self.generations = [0] * geometry.branches
+        self.free = list(reversed(range(geometry.branches)))  # a stack: the lowest number first
+        self.next_looked_at = 0
         self.slots = itertools.count()
 
     # -- what the owner does --------------------------------------------------------------------
@@ -70,10 +72,9 @@ class TableModel:
             raise ValueError("the branch has a record already")
         for parent in parents:
             self.live(parent)
-        free = [n for n in range(self.geometry.branches) if n not in self.records]
-        if not free:
+        if not self.free:
             raise TableFullError("all branch records are in use")
-        number = free[0]
+        number = self.free.pop()
         self.generations[number] += 1
         self.records[number] = Record(
             number, self.generations[number], key, tuple(parents), path_digest
@@ -144,16 +145,22 @@ class TableModel:
         return taken
 
     def reclaim(self, now_wall: int, now_boot_ns: int, records_max: int = 4096) -> list[Reclaimed]:
-        """Forgets whatever may go; the native table looks at `records_max` records at a time."""
+        """Looks at `records_max` records, in their order, and goes on there next time."""
         gone = []
-        for record in list(self.records.values()):
-            if self.may_go(record, now_wall, now_boot_ns):
-                consumed = record.granted - record.given_back - record.available
-                for parent in record.parents:
-                    self.records[parent].retired += consumed
-                del self.records[record.number]
-                gone.append(Reclaimed(record.key, consumed))
+        for _ in range(min(records_max, self.geometry.branches)):
+            record = self.records.get(self.next_looked_at)
+            self.next_looked_at = (self.next_looked_at + 1) % self.geometry.branches
+            if record is not None and self.may_go(record, now_wall, now_boot_ns):
+                gone.append(self.forget(record))
         return gone
+
+    def forget(self, record: Record) -> Reclaimed:
+        consumed = record.granted - record.given_back - record.available
+        for parent in record.parents:
+            self.records[parent].retired += consumed
+        del self.records[record.number]
+        self.free.append(record.number)
+        return Reclaimed(record.key, consumed)
 
     def may_go(self, record: Record, now_wall: int, now_boot_ns: int) -> bool:
         children = any(record.number in other.parents for other in self.records.values())
