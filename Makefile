@@ -26,10 +26,10 @@ lint: setup  ## style, types, layers
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/cython-lint ext
+	@PATH="$(abspath $(BIN)):$$PATH" cython-lint ext  # it looks for pycodestyle there
 
 bench: setup  ## measure decisions and the table; writes bench/results/latest.json
-	@$(BIN)/python bench/run.py $(ARGS)
+	@$(BIN)/python -m bench $(ARGS)
 
 # The extension is built with line tracing for this and built again without afterwards.
 coverage: setup  ## tests with branch coverage, Python and Cython

@@ -125,6 +125,7 @@ reclaim_records_max = 4096  # looked at a second: the largest table in a minute,
 draw_again_seconds = 0.02  # a contended draw is tried so often even if no credit was seen to return
 inherited_seconds = 6.0  # guests of a killed agent come back before the table is stale (5 s)
 configuration_looks_max = 3  # a script that writes it piece by piece is done by then
+descriptors_spare = 64  # table, journals, audit, the loop's own
 policies_kept = 16  # to name the tool of a call that began under an older one
 tree_scan_records = 4096  # 10 ms at a time, so that draws go on meanwhile
 journal_slack_lines = 4096  # about 1 MiB before a rewriting pays
@@ -153,7 +154,7 @@ restart_seconds_min = 0.1  # the second restart in a row; the first one is at on
 restart_seconds_max = 5.0  # what cannot start does not keep a core busy
 restart_forgiven_seconds = 10.0  # whoever lived so long died of something new
 agent_end_seconds = 2.0  # it has nothing to drain
-child_look_seconds = 0.02
+lock_look_seconds = 0.02  # whether the lock is free by now
 lock_wait_seconds = 2.0  # the agent of a killed `serve` is being taken down by the kernel
 
 # The demo: a story that ends by itself, whatever hangs.

@@ -10,6 +10,11 @@ from crewgate.core.policy import SHARED
 from crewgate.core.routing import Route, Router
 
 _OURS = "x-crewgate-"
+# They frame a message or end at the next hop (RFC 9110, sections 7.2 and 7.6.1; RFC 9112).
+_FRAMING = frozenset(
+    {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding",
+     "upgrade"}
+)  # fmt: skip
 
 
 def crosscheck(config: Config) -> list[str]:
@@ -66,7 +71,7 @@ def _tools(config: Config) -> Iterator[str]:
         if not tool.carriers:
             yield f'tool."{tool.name}".carriers: empty; without a carrier no call can be judged'
         for field in tool.allow_fields:
-            if field.startswith(_OURS) or field in tool.carriers:
+            if field.replace("_", "-").startswith(_OURS) or field in tool.carriers:
                 yield f'tool."{tool.name}".allow_fields: "{field}" is never passed on'
 
 
@@ -80,11 +85,14 @@ def _routes(config: Config) -> Iterator[str]:
 
 def _credentials(config: Config) -> Iterator[str]:
     for upstream in config.upstreams:
-        if upstream.credential and upstream.credential.header.startswith(_OURS):
-            yield (
-                f'upstream.{upstream.name}.credential.header = "{upstream.credential.header}": '
-                "these fields tell the tool who called; choose another"
-            )
+        if upstream.credential is None:
+            continue
+        header = upstream.credential.header
+        where = f'upstream.{upstream.name}.credential.header = "{header}"'
+        if header.replace("_", "-").startswith(_OURS):
+            yield f"{where}: these fields tell the tool who called; choose another"
+        if header in _FRAMING:
+            yield f"{where}: this field frames the message and holds no credential"
 
 
 def _workers(config: Config) -> Iterator[str]:

@@ -130,10 +130,12 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Bounds of `limits.py` that the file may lower; each field has its bound's name."""
+    """Bounds of `limits.py` that the file may lower; each field has its bound's name.
+
+    A field stands here only if some code asks the configuration for it.
+    """
 
     credit_wait_seconds_max: float = limits.credit_wait_seconds_max
-    reservation_seconds_max: float = limits.reservation_seconds_max
 
 
 class Config(msgspec.Struct, frozen=True):

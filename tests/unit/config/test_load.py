@@ -167,6 +167,7 @@ BAD = [
     (', env = "LOCAL_KEY"', ', env = "A", file = "b"', "expected one of file and env"),
     ('header = "x-api-key"', 'header = "x api"', "the name of a header field"),
     ('header = "x-api-key"', 'header = "X-Crewgate-Crew"', "these fields tell the tool who"),
+    ('header = "x-api-key"', 'header = "Host"', "frames the message and holds no credential"),
     ('"search.web"]', '"Search.Web"]', "the name 'Search.Web': expected a tool's name"),
     ('"POST"\npath = "/search"', '"HEAD"\npath = "/search"', 'method = "HEAD": expected "GET" or'),
     ('path = "/search"', 'path = "/a//b"', 'tool."search.web".path = "/a//b": expected a path'),
@@ -178,6 +179,7 @@ BAD = [
     ('["authorization", "x-api-key"]', '["cookie"]', 'expected a list of at most 3, each "auth'),
     ('["authorization", "x-api-key"]', "[]", "without a carrier no call can be judged"),
     ('["X-HTTP-Method-Override"]', '["x-crewgate-role"]', "is never passed on"),
+    ('["X-HTTP-Method-Override"]', '["X_Crewgate_Role"]', "is never passed on"),
     ("rotate_bytes = 1048576", "rotate_bytes = 1", "audit.rotate_bytes = 1: expected"),
     ('on_full = "continue"', 'on_full = "drop"', 'expected "refuse" or "continue"'),
     ("branches = 1024", "branches = 1000", "table.branches = 1000: expected a power of two"),
@@ -274,3 +276,11 @@ def test_a_long_or_hostile_value_is_shown_short_and_escaped(write: Write, minima
         load(write(text))
     assert "\x1b" not in str(caught.value)
     assert "a" * 100 not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", Limits.__struct_fields__)
+def test_every_bound_that_can_be_lowered_is_asked_for(field: str) -> None:
+    """A bound that the file may lower but no code reads from it would be a lie."""
+    source = Path(limits.__file__).parent
+    code = [path for path in source.rglob("*.py") if path.parent.name != "config"]
+    assert any(f"config.limits.{field}" in path.read_text() for path in code)
