@@ -3,7 +3,10 @@
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+import pytest
 
 from crewgate.audit.folder import files
 from crewgate.core.line import decode
@@ -38,6 +41,53 @@ print(kept, writer.written, writer.lost, writer.writable)
 writer.tick()
 print(writer.write(event("after")), writer.writable)
 """
+
+
+FULL = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from crewgate.audit.writer import Writer
+from crewgate.core.record import Event
+folder = Path(sys.argv[1])
+(folder / "filler").write_bytes(bytes(300_000))
+event = lambda number: Event(time=datetime.now(UTC), event="test", detail="x" * 500, count=number)
+writer = Writer(folder / "audit", "w", ballast_bytes=65536)
+number = 0
+while writer.writable:
+    writer.write(event(number))
+    number += 1
+print(writer.lost, flush=True)
+while writer.write(event(number)):
+    number += 1
+print(number, writer.lost, flush=True)
+(folder / "filler").unlink()
+writer.tick()
+print(writer.writable, writer.write(event(number)), flush=True)
+for path in (folder / "audit").iterdir():
+    sys.stderr.write(path.read_text())
+"""
+
+
+def on_a_small_disk(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script with a file system of 1 MiB at `folder`, in a mount namespace of its own."""
+    mount = 'mount -t tmpfs -o size=1m none "$1" || exit 77; shift; exec "$@"'
+    command = ["unshare", "-rm", "sh", "-c", mount, "sh", str(folder)]
+    return subprocess.run(
+        [*command, sys.executable, "-c", script, str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def may_mount() -> bool:
+    """Whether this machine lets us have a mount namespace (some containers do not)."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return on_a_small_disk(Path(folder), "pass").returncode == 0
+        except FileNotFoundError:
+            return False
 
 
 def test_a_sigkill_loses_no_record_that_was_reported(tmp_path: Path) -> None:
@@ -76,3 +126,18 @@ def test_a_write_that_the_kernel_cuts_short_leaves_whole_records(tmp_path: Path)
     recovered, after = [decode(line) for line in fresh.read_bytes().splitlines()]
     assert (recovered.event, recovered.count) == ("audit-recovered", int(lost))
     assert after.detail == "after"
+
+
+@pytest.mark.skipif(not may_mount(), reason="needs a mount namespace for a file system of 1 MiB")
+def test_a_real_disk_fills_and_empties(tmp_path: Path) -> None:
+    """The ballast takes the records of calls in flight; then one is lost, counted, and told."""
+    answer = on_a_small_disk(tmp_path, FULL)
+    first, second, third = answer.stdout.splitlines()
+    assert first == "0"  # refusing new calls began before anything was lost
+    number, lost = map(int, second.split())
+    assert lost == 1
+    assert third == "True True"
+    assert "No space left on device" in answer.stderr
+    whole = [line for line in answer.stderr.splitlines() if '"test"' in line and line[-1] == "}"]
+    assert sorted(decode(line.encode()).count for line in whole) == list(range(number + 1))
+    assert '"event":"audit-recovered","count":1' in answer.stderr
