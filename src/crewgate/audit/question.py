@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from crewgate import limits
+from crewgate.core.ids import uuid_bytes
 from crewgate.core.scope import is_pattern, is_tool_name
 
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
@@ -42,7 +43,12 @@ class Question(msgspec.Struct, frozen=True):
     limit: int = limits.audit_rows_default
 
     def __post_init__(self) -> None:
-        """ValueError for a tool that no tool can be called, or a limit out of bounds."""
+        """ValueError for what no branch or tool can be called, or a limit out of bounds."""
+        if self.branch is not None:
+            try:
+                uuid_bytes(self.branch)
+            except ValueError as error:
+                raise ValueError(f"not a branch id: {error}") from error
         if self.tool is not None and not (is_tool_name(self.tool) or is_pattern(self.tool)):
             raise ValueError(
                 f"not a tool name or pattern: {self.tool[:64]!r}; write search.web or 'search.*'"

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -92,7 +93,7 @@ def seconds(rows: list[Row]) -> list[int]:
         (Question(limit=0), []),
         (Question(branch=CHILD), [2, 3, 4, 7]),
         (Question(branch=ROOT), [1, 2, 3, 4, 7]),
-        (Question(branch="no-such-branch"), []),
+        (Question(branch=str(UUID(int=1))), []),
         (Question(crew="finance"), [6]),
         (Question(role="drafter"), [5, 6, 10]),
         (Question(tool="search.web"), [2, 6]),

@@ -42,6 +42,13 @@ def test_a_tool_that_no_tool_can_be_called_is_refused(tool: str) -> None:
         Question(tool=tool)
 
 
+@pytest.mark.parametrize("branch", ["", "0199C1D2-0000-7000-8000-000000000001", "' OR 1=1"])
+def test_a_branch_that_no_branch_can_be_called_is_refused(branch: str) -> None:
+    """Nor must half a UUID."""
+    with pytest.raises(ValueError, match="not a branch id"):
+        Question(branch=branch)
+
+
 @pytest.mark.parametrize("limit", [-1, limits.audit_rows_max + 1])
 def test_a_listing_is_bounded(limit: int) -> None:
     """More rows than a person or a script can take are refused before they are read."""
