@@ -1,0 +1,59 @@
+"""Where a request carries its token: exactly one place, or it is refused before any judgement.
+
+Says only that there is one token and which bytes it is; whether it is good is the gate's business
+(RFC 6750 §2.1; §2.3, the token in the query, is never accepted).
+"""
+
+from collections.abc import Collection
+from urllib.parse import unquote_to_bytes
+
+from crewgate.core.problems import Field
+from crewgate.core.verdict import Reason
+
+AUTHORIZATION = b"authorization"
+_SCHEME = b"bearer"
+
+
+def find_token(headers: list[Field], query: bytes, carriers: Collection[bytes]) -> bytes | Reason:
+    """Return the token, or INVALID_REQUEST or MISSING_TOKEN.
+
+    `carriers` are the lower-case fields that may hold it: `authorization` with the Bearer scheme,
+    others with the bare token. An Authorization of another scheme is no token.
+    """
+    if query and _holds_token(query):
+        return Reason.INVALID_REQUEST
+    found: bytes | None = None
+    authorized = False
+    for name, value in headers:
+        if name not in carriers:
+            continue
+        if name == AUTHORIZATION:
+            if authorized:
+                return Reason.INVALID_REQUEST
+            authorized = True
+            token = _bearer(value)
+            if token is None:
+                continue
+        else:
+            token = value
+        if found is not None or not token or token.translate(None, b" ,\t") != token:
+            return Reason.INVALID_REQUEST
+        found = token
+    return Reason.MISSING_TOKEN if found is None else found
+
+
+def _bearer(value: bytes) -> bytes | None:
+    """Return what follows the scheme; None for another scheme."""
+    scheme, _, token = value.partition(b" ")
+    return token.strip(b" ") if scheme.lower() == _SCHEME else None
+
+
+def _holds_token(query: bytes) -> bool:
+    """Return whether a parameter is named `access_token`, however it is spelled."""
+    for parameter in query.split(b"&"):
+        name = parameter.partition(b"=")[0]
+        if b"%" in name or b"+" in name:
+            name = unquote_to_bytes(name)
+        if name.lower() == b"access_token":
+            return True
+    return False

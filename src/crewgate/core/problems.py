@@ -1,0 +1,185 @@
+"""How a refusal is said: status, challenge and problem document (DESIGN's table, RFC 9457).
+
+One home for the gateway and the ASGI middleware. Says nothing that helps to forge a token: form,
+key and signature share one description. Knows verdicts and texts, neither requests nor servers.
+"""
+
+import msgspec
+
+from crewgate.core.credits import format_credits
+from crewgate.core.record import request_text
+from crewgate.core.verdict import Denial, Reason
+
+Field = tuple[bytes, bytes]
+
+TYPES = "https://crewgate.dev/problems/"
+_RETRY_SECONDS = b"1"
+_UNAVAILABLE = 503
+_CHALLENGED = {400, 401, 403}
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """One kind of problem: its slug, status, words, and error code of RFC 6750 §3.1 if any."""
+
+    slug: str
+    status: int
+    title: str
+    detail: str
+    error: str = ""
+    challenge: bool = True
+
+
+def _kind(reason: Reason, status: int, title: str, detail: str, error: str = "") -> Kind:
+    return Kind(reason.value, status, title, detail, error, challenge=status in _CHALLENGED)
+
+
+_INVALID = "invalid_token"
+KINDS: dict[Reason, Kind] = {
+    Reason.INVALID_REQUEST: _kind(
+        Reason.INVALID_REQUEST,
+        400,
+        "The request is malformed",
+        "Send one token in one place, an unambiguous path, and none of the gateway's own fields.",
+        "invalid_request",
+    ),
+    Reason.MISSING_TOKEN: _kind(
+        Reason.MISSING_TOKEN, 401, "A token is needed", "Send a Bearer token of your crew."
+    ),
+    Reason.INVALID_TOKEN: _kind(
+        Reason.INVALID_TOKEN,
+        401,
+        "The token is not valid",
+        "The token is malformed, or no key of this gateway's crews signed it.",
+        _INVALID,
+    ),
+    Reason.TOKEN_EXPIRED: _kind(
+        Reason.TOKEN_EXPIRED, 401, "The token has expired", "Refresh it.", _INVALID
+    ),
+    Reason.TOKEN_NOT_YET_VALID: _kind(
+        Reason.TOKEN_NOT_YET_VALID,
+        401,
+        "The token is not valid yet",
+        "Its times lie in the future: compare the clocks.",
+        _INVALID,
+    ),
+    Reason.TOKEN_LIFETIME: _kind(
+        Reason.TOKEN_LIFETIME,
+        401,
+        "The token lives too long",
+        "Its lifetime is over the crew's ceiling.",
+        _INVALID,
+    ),
+    Reason.TOKEN_CEILING: _kind(
+        Reason.TOKEN_CEILING,
+        401,
+        "The token is over a ceiling",
+        "Its depth, or who signed it, is not what its crew may grant.",
+        _INVALID,
+    ),
+    Reason.WRONG_AUDIENCE: _kind(
+        Reason.WRONG_AUDIENCE,
+        401,
+        "The token is for another audience",
+        "Ask for a token for this gateway.",
+        _INVALID,
+    ),
+    Reason.WRONG_ISSUER: _kind(
+        Reason.WRONG_ISSUER,
+        401,
+        "The token names another issuer",
+        "The issuer or crew is not the one that its key belongs to.",
+        _INVALID,
+    ),
+    Reason.BRANCH_REVOKED: _kind(
+        Reason.BRANCH_REVOKED,
+        401,
+        "The branch is revoked",
+        "The token, its branch, or something above it has been revoked.",
+        _INVALID,
+    ),
+    Reason.BINDING_MISMATCH: _kind(
+        Reason.BINDING_MISMATCH,
+        401,
+        "The token does not belong here",
+        "Certificate, ancestry and the tool's crew must match the token's.",
+        _INVALID,
+    ),
+    Reason.UNKNOWN_TOOL: _kind(
+        Reason.UNKNOWN_TOOL, 404, "There is no such tool", "No tool has this method and path."
+    ),
+    Reason.TOOL_NOT_ALLOWED: _kind(
+        Reason.TOOL_NOT_ALLOWED,
+        403,
+        "The tool is not allowed",
+        "The tool is outside the branch's allowed tools or the crew's ceiling.",
+        "insufficient_scope",
+    ),
+    Reason.CREDITS_EXHAUSTED: _kind(
+        Reason.CREDITS_EXHAUSTED,
+        403,
+        "The credits are spent",
+        "What is left at the level named does not cover this call. Do not retry.",
+    ),
+    Reason.BUDGET_UNAVAILABLE: _kind(
+        Reason.BUDGET_UNAVAILABLE,
+        503,
+        "The budget cannot be told now",
+        "The ledger did not answer, or calls in flight hold the credit. Retry shortly.",
+    ),
+    Reason.REVOCATION_UNAVAILABLE: _kind(
+        Reason.REVOCATION_UNAVAILABLE,
+        503,
+        "Revocations cannot be told now",
+        "This gateway does not know the newest revocations. Retry shortly.",
+    ),
+}
+
+_encode = msgspec.json.Encoder().encode
+
+
+def document(kind: Kind, request: bytes, denial: Denial | None = None) -> bytes:
+    """The problem document (RFC 9457, section 3); `request` is the 16-byte request id."""
+    members: dict[str, object] = {
+        "type": TYPES + kind.slug,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": kind.detail,
+        "request_id": request_text(request),
+    }
+    if denial is not None and denial.grant is not None:
+        members["branch"] = denial.grant.branch
+        if denial.level:
+            members["level"] = denial.level
+            members["used_credits"] = format_credits(denial.used)
+            members["quota_credits"] = format_credits(denial.quota)
+    return _encode(members)
+
+
+def fields(kind: Kind, metadata: bytes, *, scope: str = "") -> list[Field]:
+    """The header fields of a refusal.
+
+    `metadata` is the URL of the document of RFC 9728, empty where none is served; `scope` the
+    tool that was asked for, if it is known.
+    """
+    headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
+    if kind.challenge:
+        headers.append((b"www-authenticate", _challenge(kind, metadata, scope)))
+    if kind.status == _UNAVAILABLE:
+        headers.append((b"retry-after", _RETRY_SECONDS))
+    return headers
+
+
+def event(kind: Kind, request: bytes) -> bytes:
+    """The last event of a stream of events that is cut."""
+    return b"event: error\ndata: %b\n\n" % document(kind, request)
+
+
+def _challenge(kind: Kind, metadata: bytes, scope: str) -> bytes:
+    """The challenge of RFC 6750, section 3, with the parameter of RFC 9728, section 5.1."""
+    parts = [b'resource_metadata="%b"' % metadata] if metadata else []
+    if kind.error:
+        parts.append(b'error="%b"' % kind.error.encode())
+        parts.append(b'error_description="%b"' % kind.detail.encode())
+    if scope and kind.error == "insufficient_scope":
+        parts.append(b'scope="%b"' % scope.encode())
+    return b"Bearer " + b", ".join(parts) if parts else b"Bearer"

@@ -1,0 +1,81 @@
+"""Refusals are said as DESIGN's table has them, in the same words wherever they are said."""
+
+import json
+
+import pytest
+from lessees import grant
+
+from crewgate.core import problems
+from crewgate.core.problems import KINDS
+from crewgate.core.verdict import Denial, Reason
+
+STATUS = {
+    Reason.INVALID_REQUEST: (400, "invalid_request"),
+    Reason.MISSING_TOKEN: (401, ""),
+    Reason.INVALID_TOKEN: (401, "invalid_token"),
+    Reason.TOKEN_EXPIRED: (401, "invalid_token"),
+    Reason.TOKEN_NOT_YET_VALID: (401, "invalid_token"),
+    Reason.TOKEN_LIFETIME: (401, "invalid_token"),
+    Reason.TOKEN_CEILING: (401, "invalid_token"),
+    Reason.WRONG_AUDIENCE: (401, "invalid_token"),
+    Reason.WRONG_ISSUER: (401, "invalid_token"),
+    Reason.BRANCH_REVOKED: (401, "invalid_token"),
+    Reason.BINDING_MISMATCH: (401, "invalid_token"),
+    Reason.UNKNOWN_TOOL: (404, ""),
+    Reason.TOOL_NOT_ALLOWED: (403, "insufficient_scope"),
+    Reason.CREDITS_EXHAUSTED: (403, ""),
+    Reason.BUDGET_UNAVAILABLE: (503, ""),
+    Reason.REVOCATION_UNAVAILABLE: (503, ""),
+}
+METADATA = b"https://tools.example/.well-known/oauth-protected-resource"
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_has_the_status_and_code_of_the_design(reason: Reason) -> None:
+    """The slug is the reason; 403 is never 429, because clients retry that."""
+    kind = KINDS[reason]
+    assert (kind.slug, (kind.status, kind.error)) == (reason.value, STATUS[reason])
+
+
+def test_the_challenge_of_a_refused_scope_names_what_would_do() -> None:
+    """RFC 6750, section 3.1, and the parameter of RFC 9728, section 5.1."""
+    headers = dict(problems.fields(KINDS[Reason.TOOL_NOT_ALLOWED], METADATA, scope="publish.post"))
+    challenge = headers[b"www-authenticate"]
+    assert challenge.startswith(b'Bearer resource_metadata="' + METADATA + b'", error=')
+    assert challenge.endswith(b'scope="publish.post"')
+    assert headers[b"content-type"] == b"application/problem+json"
+    assert headers[b"cache-control"] == b"no-store"
+
+
+def test_a_missing_token_is_challenged_without_an_error() -> None:
+    """RFC 6750, section 3.1: a request without credentials gets no error code."""
+    headers = dict(problems.fields(KINDS[Reason.MISSING_TOKEN], b""))
+    assert headers[b"www-authenticate"] == b"Bearer"
+
+
+@pytest.mark.parametrize("reason", [Reason.UNKNOWN_TOOL, Reason.BUDGET_UNAVAILABLE])
+def test_only_refused_credentials_are_challenged(reason: Reason) -> None:
+    """404 and 503 ask for no other token; 503 says when to try again."""
+    headers = dict(problems.fields(KINDS[reason], METADATA))
+    assert b"www-authenticate" not in headers
+    assert (b"retry-after" in headers) == (reason is Reason.BUDGET_UNAVAILABLE)
+
+
+def test_the_document_names_the_empty_level_in_credits() -> None:
+    """Whoever is out of credit reads which account is empty, and by how much."""
+    denial = Denial(
+        Reason.CREDITS_EXHAUSTED, grant(1, 50), level="article", used=2_500_000, quota=2_500_000
+    )
+    document = json.loads(problems.document(KINDS[denial.reason], bytes(15) + b"\1", denial))
+    assert document["type"] == "https://crewgate.dev/problems/credits-exhausted"
+    assert document["branch"] == denial.grant.branch if denial.grant else None
+    assert (document["level"], document["used_credits"]) == ("article", "2.50")
+    assert document["request_id"] == "00000000-0000-0000-0000-000000000001"
+
+
+def test_a_stream_is_ended_by_an_event_of_its_own() -> None:
+    """The last event of a cut stream carries the same document."""
+    event = problems.event(KINDS[Reason.BRANCH_REVOKED], bytes(16))
+    head, data, *rest = event.split(b"\n")
+    assert (head, rest) == (b"event: error", [b"", b""])
+    assert json.loads(data.removeprefix(b"data: "))["status"] == 401
