@@ -130,11 +130,11 @@ class Site:
         self._running.append(process)
         return process
 
-    def guest(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start a process that attaches and holds a reservation (tests/support/holding_guest)."""
-        script = Path(__file__).with_name("holding_guest.py")
+    def guest(self, *arguments: str, script: str = "holding_guest.py") -> "subprocess.Popen[str]":
+        """Start a process that attaches; by default one that holds a reservation."""
+        program = Path(__file__).with_name(script)
         process = subprocess.Popen(
-            [sys.executable, str(script), str(self.file), *arguments],
+            [sys.executable, str(program), str(self.file), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -6,6 +6,7 @@ cannot start.
 
 import argparse
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import trio
 
+from crewgate import limits
 from crewgate.agent import ticks
 from crewgate.agent.clock import ClockWatch
 from crewgate.agent.doors import Doorkeeper
@@ -70,6 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(file: Path, ready: int) -> None:
     """Open table, audit and doors, and serve; ConfigurationError, TableError, LinkError."""
+    _raise_descriptor_limit()
     clock = Clock()
     voice = Voice(clock)
     inforce = InForce(file)
@@ -87,6 +90,18 @@ def run(file: Path, ready: int) -> None:
         if voice.audit is not None:
             voice.audit.close()
         table.close()
+
+
+def _raise_descriptor_limit() -> None:
+    """Every guest is a descriptor, and the usual soft limit of 1024 is below what the table holds.
+
+    The hard limit is the operator's word; below our need, the last guests are refused.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * limits.link_connections_max + limits.descriptors_spare
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 async def _serve(machine: Machine, audit: Writer, ready: int) -> None:

@@ -69,7 +69,7 @@ def await_lock(path: Path, seconds: float) -> None:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                time.sleep(limits.child_look_seconds)
+                time.sleep(limits.lock_look_seconds)
             else:
                 return
     finally:

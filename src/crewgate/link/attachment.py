@@ -1,7 +1,7 @@
 """An embedder's attachment: draws, asked for without waiting or awaited, from any thread.
 
 Knows no event loop and starts no thread: whoever waits first reads for all. The table is the
-truth; a message only says that looking at it pays off now, so what nobody waits for is dropped.
+truth; a message only says that looking at it pays off now, so what nobody waits for may be lost.
 """
 
 import os
@@ -19,6 +19,8 @@ from crewgate import limits
 from crewgate.core.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.link.messages import (
+    Attached,
+    Attached,
     Cut,
     Draw,
     Drawn,
@@ -58,6 +60,7 @@ class Attachment:
         self._answers: dict[int, Drawn | Failed] = {}
         # Pushes are hints; the oldest may be forgotten.
         self._pushed: deque[Revoked | Reload] = deque(maxlen=limits.link_push_frames_max)
+        self._drawn: deque[Drawn | Failed] = deque(maxlen=limits.link_draws_max)
         self._sort(session.early)
 
     @classmethod
@@ -66,10 +69,15 @@ class Attachment:
         folder: Path,
         *,
         answers_cuts: bool = False,
+        previous: Attached | None = None,
         seconds: float = limits.link_seconds_max,
     ) -> Self:
-        """Attach to the agent whose state is in `folder`; LinkError if that fails."""
-        return cls(attach(folder, answers_cuts=answers_cuts, seconds=seconds))
+        """Attach to the agent whose state is in `folder`; LinkError if that fails.
+
+        With `previous`, the `attached` of an attachment that died, the agent is asked for the same
+        number: it is given if the agent was restarted on the same table, so compare.
+        """
+        return cls(attach(folder, answers_cuts=answers_cuts, previous=previous, seconds=seconds))
 
     def __repr__(self) -> str:
         state = self._dead or "alive"
@@ -108,10 +116,42 @@ class Attachment:
             self.table = -1
             self._condition.notify_all()
 
-    def request_draw(self, grant: Grant, need: int) -> bool:
-        """Ask for credit and do not wait; False if the agent does not keep up. LinkError."""
+    def abandon(self) -> None:
+        """In a child after fork: let go of the copies, without a word to the agent.
+
+        Takes no lock, since a thread that held it does not exist here, and shuts nothing down,
+        since the connection is the parent's.
+        """
+        self._dead = "the connection of another process"
+        if self.table >= 0:
+            self._connection.close()
+            os.close(self.table)
+            self.table = -1
+
+    def request_draw(self, grant: Grant, need: int) -> int:
+        """Ask for credit and do not wait: the id that the answer will have. LinkError.
+
+        0 if the agent does not keep up. Who wants the answer calls `listen`.
+        """
         with self._condition:
-            return self._send(Draw(id=self._next_id(), grant=grant, need=need))
+            number = self._next_id()
+            return number if self._send(Draw(id=number, grant=grant, need=need)) else 0
+
+    def listen(self, seconds: float) -> list[Drawn | Failed | Revoked | Reload]:
+        """Wait at most `seconds` for anything that no `draw` waits for. LinkError if it is gone.
+
+        For one thread that listens for the whole process.
+        """
+        with self._condition:
+            if not self._drawn and not self._pushed:
+                if self._reading:
+                    self._condition.wait(seconds)
+                else:
+                    self._lead(seconds)
+            heard = [*self._drawn, *self._pushed]
+            self._drawn.clear()
+            self._pushed.clear()
+            return heard
 
     def draw(self, grant: Grant, need: int, seconds: float) -> Drawn | None:
         """Ask for credit and wait at most `seconds`; None if no answer came. LinkError."""
@@ -214,8 +254,11 @@ class Attachment:
         for message in messages:
             if isinstance(message, (Revoked, Reload)):
                 self._pushed.append(message)
-            elif isinstance(message, (Drawn, Failed)) and message.id in self._awaited:
-                self._answers[message.id] = message
+            elif isinstance(message, (Drawn, Failed)):
+                if message.id in self._awaited:
+                    self._answers[message.id] = message
+                else:
+                    self._drawn.append(message)
 
     def _check(self) -> None:
         if self._dead:

@@ -19,7 +19,16 @@ from crewgate._native.gate import Permit
 from crewgate.core.ids import branch_key
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import LinkError, RefusedError
-from crewgate.link.messages import Receipt, Reload, Revoked, TreeRow
+from crewgate.link.messages import (
+    VERSION,
+    Attach,
+    Cut,
+    Receipt,
+    Reload,
+    Revoked,
+    TreeRow,
+    pack,
+)
 from crewgate.link.owner import Owner
 from crewgate.link.session import attach
 
@@ -330,6 +339,32 @@ def test_garbage_ends_its_connection_only(site: Site, enter: Enter, garbage: byt
                 while connection.recv(4096):
                     pass
     _settled(enter(), site.world.token)
+
+
+@pytest.mark.parametrize(
+    ("asks", "says"),
+    [
+        ([Cut(id=1, last_cut_ns=0, count=0)], "attach first"),
+        ([Attach(version=VERSION + 1)], f"version {VERSION + 1}"),
+        ([Attach(version=VERSION), Attach(version=VERSION)], ""),
+    ],
+    ids=["not attached", "another version", "twice"],
+)
+def test_a_guest_that_breaks_the_protocol_is_put_out(
+    site: Site, asks: list[Attach | Cut], says: str
+) -> None:
+    """It hears why where it can, its number is free again, and the agent goes on."""
+    site.agent()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(site.state / "agent.sock"))
+        connection.sendall(b"".join(map(pack, asks)))
+        heard = b""
+        with suppress(ConnectionResetError):
+            while data := connection.recv(4096):
+                heard += data
+    assert says.encode() in heard
+    assert site.status().counts["attachments"] == 0
 
 
 def test_doors_have_their_modes(site: Site) -> None:
