@@ -1,13 +1,14 @@
 """What ties an issuer to one machine: its configuration file, and its agent's owner door.
 
 The only part of the issuer that knows either. Minting needs no running gateway: without one
-nothing more is known of what was spent, and that is said in the log.
+nothing more is known of what was spent or revoked, and that is said in the log.
 """
 
 import logging
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from crewgate.config import Config, load
 from crewgate.errors import ConfigurationError, LinkError
@@ -15,7 +16,7 @@ from crewgate.issuer.mint import Minter
 from crewgate.issuer.signing import SigningKey
 from crewgate.link.messages import Receipt
 from crewgate.link.owner import Owner
-from crewgate.verifier.policy import load_policy
+from crewgate.verifier.policy import ceilings, crew_keys
 
 _log = logging.getLogger(__name__)
 
@@ -31,11 +32,8 @@ def minter_of(path: Path | str, crew: str, name: str | None = None) -> tuple[Con
         raise ConfigurationError(
             f"{config.path}: crew {crew} has no signing_key: name the PEM file of its private key"
         )
-    policy = load_policy(config, 1)
-    keys = tuple(key for key in policy.keys if key.crew == crew)
-    key = SigningKey.load(section.signing_key, keys, str(section.jwks))
-    ceilings = next(ceiling for ceiling in policy.crews if ceiling.name == crew)
-    return config, Minter(ceilings, config.audience, key, name)
+    key = SigningKey.load(section.signing_key, crew_keys(section), str(section.jwks))
+    return config, Minter(ceilings(section), config.audience, key, name)
 
 
 def journal_of(config: Config, minter: Minter) -> Path:
@@ -48,7 +46,24 @@ def process_name() -> str:
     return f"pid_{os.getpid()}"
 
 
-class Gateway:
+class Standing(NamedTuple):
+    """What a gateway knows of a branch: what it and all below it spent, and whether it is dead."""
+
+    spent: int
+    dead: bool = False
+
+
+class Gateway(Protocol):
+    """What an orchestrator asks of the gateways that its tokens are for."""
+
+    def standing(self, branches: Collection[str]) -> Mapping[str, Standing]:
+        """What is known of these branches (UUID text); those not seen yet are left out."""
+
+    def revoke(self, branch: str) -> object:
+        """End a branch and all below it, everywhere; the receipt, or an error if that failed."""
+
+
+class LocalGateway:
     """The gateway of this machine, as its owner sees it through the agent's socket."""
 
     def __init__(self, state: Path, crew: str) -> None:
@@ -56,18 +71,22 @@ class Gateway:
         self._crew = crew
 
     def __repr__(self) -> str:
-        return f"<Gateway at {self._state} for crew {self._crew}>"
+        return f"<LocalGateway at {self._state} for crew {self._crew}>"
 
-    def spent(self, branches: Collection[str]) -> Mapping[str, int]:
-        """Micro-credits that are gone or held for calls, by branch, with all below it."""
+    def standing(self, branches: Collection[str]) -> Mapping[str, Standing]:
+        """See `Gateway`; what is held for calls counts as spent, what is closed as dead."""
         try:
             with Owner(self._state) as owner:
                 rows = owner.tree()
         except LinkError as error:
-            _log.warning("what was spent is not known, only grants are compared: %s", error)
+            _log.warning(
+                "what was spent or revoked is not known, only grants are compared: %s", error
+            )
             return {}
         return {
-            row.branch: row.spent + row.reserved + row.burned
+            row.branch: Standing(
+                row.spent + row.reserved + row.burned, row.state in {"revoked", "closed"}
+            )
             for row in rows
             if row.crew == self._crew and row.branch in branches
         }

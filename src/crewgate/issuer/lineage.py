@@ -4,7 +4,7 @@ The same `apply` builds it from the journal after a crash and follows it in life
 differ. Pure: reads no clock, asks no gateway, mints nothing.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from crewgate import limits
 from crewgate.core.claims import Claims, PathElement
@@ -77,12 +77,13 @@ class Lineage:
         """The children that can still spend: by an unexpired token, or by one further below."""
         return [child for child in self._branches[branch].children if self.can_spend(child, now)]
 
-    def families(self, branches: Iterable[str], now: float) -> set[str]:
-        """These branches and the live children of each; IssuerError if one is dead or unknown."""
-        found: set[str] = set()
-        for branch in branches:
-            self.living(branch)
-            found.update((branch, *self.live_children(branch, now)))
+    def relatives(self, branch: str, now: float) -> set[str]:
+        """A living branch, its ancestors, and the live children of it and of its parent."""
+        known = self.living(branch)
+        found = {branch, *(element.id for element in known.claims.branch_path)}
+        found.update(self.live_children(branch, now))
+        if known.parent in self._branches:
+            found.update(self.live_children(known.parent, now))
         return found
 
     def can_spend(self, branch: str, now: float) -> bool:

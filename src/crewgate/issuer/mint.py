@@ -115,15 +115,21 @@ class Minter:
         path: Sequence[PathElement] | None = None,
         lifetime: int | None = None,
     ) -> Minted:
-        """The next grant of a branch; what is not given stays.
+        """The next grant of a branch; what is not given stays, its orchestrator too.
 
         `path` has the same ancestors with their newest quotas.
         """
         if claims.crew != self.crew.name:
             raise IssuerError(f"a branch of crew {claims.crew} is not {self.crew.name}'s to extend")
+        if self.key.orchestrator not in {None, claims.client_id}:
+            raise IssuerError(
+                f"key {self.key.kid} speaks for {self.key.orchestrator} alone, and the branch is "
+                f"{claims.client_id}'s"
+            )
         quota = claims.credit_quota if quota is None else quota
         issued = self._next_iat(claims, quota, int(now))
         return self._grant(
+            client_id=claims.client_id,
             sub=claims.sub,
             process_id=claims.process_id,
             agent_role=claims.agent_role,
@@ -154,14 +160,14 @@ class Minter:
         return most if seconds is None else int(seconds)
 
     def _grant(self, **members: object) -> Minted:
-        claims = Claims(
-            iss=self.crew.issuer,
-            aud=self.audience,
-            client_id=self.client_id,
-            jti=str(uuid.uuid4()),
-            crew=self.crew.name,
-            **members,  # type: ignore[arg-type] # `_check` and the native half judge them
-        )
+        issuer: dict[str, object] = {
+            "iss": self.crew.issuer,
+            "aud": self.audience,
+            "client_id": self.client_id,
+            "jti": str(uuid.uuid4()),
+            "crew": self.crew.name,
+        }
+        claims = Claims(**{**issuer, **members})  # type: ignore[arg-type] # `_check` judges them
         self._check(claims)
         return Minted(self._sign(claims), claims)
 

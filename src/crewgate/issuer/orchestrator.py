@@ -1,25 +1,24 @@
 """One orchestrator: mints for its crew's branches, renews, ends, and journals each of these.
 
 Decides who may have what: a child within its parent, nothing for a dead branch, and a dead branch
-is dead here before any gateway is told. Knows no sockets: what has been spent and how gateways
-hear of a revocation are callables (`gateway` has those of this machine).
+is dead here before any gateway is told. Knows no sockets: a `Gateway` answers what was spent and
+hears of revocations.
 
-Every method may be called from any thread. No callable is called under the lock, so a slow gateway
-holds up nobody's token.
+Every method may be called from any thread. The gateway is never asked under the lock, so a slow
+one holds up nobody who has a fresh token.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from crewgate.core.claims import Claims
 from crewgate.errors import IssuerError, JournalError
 from crewgate.issuer.custody import renewal
-from crewgate.issuer.gateway import Gateway, journal_of, minter_of, process_name
+from crewgate.issuer.gateway import Gateway, LocalGateway, journal_of, minter_of, process_name
 from crewgate.issuer.journal import End, Mint, extension
 from crewgate.issuer.keeper import Keeper
 from crewgate.issuer.mint import Minted, Minter
@@ -29,15 +28,12 @@ from crewgate.issuer.subagent import SubAgent, branch_of
 
 _log = logging.getLogger(__name__)
 
-Spent = Callable[[Collection[str]], Mapping[str, int]]
-
 
 class Orchestrator:
     """Mints for one crew under one name; use it in a `with`, or `close` it.
 
-    `spent` answers, for some branches (UUID text), the micro-credits that each has spent with all
-    below it; without it only what was granted is compared. `revoker` makes a revocation known to
-    the gateways and returns their receipt. `lifetime` is the seconds of each token.
+    Without a `gateway` only what was granted is compared, and revocations are known here alone.
+    `lifetime` is the seconds of each token; `clock` gives wall-clock seconds.
     """
 
     def __init__(
@@ -47,11 +43,10 @@ class Orchestrator:
         *,
         clock: Callable[[], float] = time.time,
         lifetime: int | None = None,
-        spent: Spent | None = None,
-        revoker: Callable[[str], object] | None = None,
+        gateway: Gateway | None = None,
     ) -> None:
         self._minter, self._lifetime = minter, lifetime
-        self._clock, self._spent, self._revoker = clock, spent, revoker
+        self._clock, self._gateway = clock, gateway
         self._lock = threading.RLock()
         self._keeper: Keeper | None = None
         self._register = Register(journal)
@@ -71,19 +66,13 @@ class Orchestrator:
         signing key there; JournalError if another process is this orchestrator.
         """
         config, minter = minter_of(path, crew, name)
-        local = Gateway(config.state, crew)
-        journal = journal_of(config, minter)
-        return cls(minter, journal, lifetime=lifetime, spent=local.spent, revoker=local.revoke)
+        local = LocalGateway(config.state, crew)
+        return cls(minter, journal_of(config, minter), lifetime=lifetime, gateway=local)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -145,7 +134,7 @@ class Orchestrator:
         credits) and is journalled. `token_file` is kept fresh for a child process.
         """
         above, quota, names = branch_of(parent), amount(credits), tool_list(tools)
-        spent = {} if overcommit else self._ask_spent(above)
+        spent = self._ask(above)
         with self._lock:
             now = self._clock()
             claims = self._lineage.living(above).claims
@@ -175,20 +164,12 @@ class Orchestrator:
     def token(self, branch: str) -> str:
         """See `SubAgent.token`."""
         with self._lock:
-            claims, minted = self.claims(branch), self._custody.get(branch)
-            now = self._clock()
-            if minted is not None and now < renewal(claims):
-                return minted.token
-            try:
-                if self._lineage.can_spend(branch, now):
-                    return self._extend(branch, why="expires" if minted else "resumed")
-            except IssuerError as error:
-                if minted is None or now >= claims.exp:
-                    raise
-                _log.warning("branch %s keeps its token for a while: %s", branch, error)
-                return minted.token
-        # Nobody counted on its credits any more, so they may be promised to others by now.
-        return self.refresh(branch, why="resumed after its end")
+            fresh = self._fresh(branch)
+        if fresh is not None:
+            return fresh
+        spent = self._ask(branch)
+        with self._lock:  # another thread may have been faster
+            return self._fresh(branch) or self._renew(branch, spent)
 
     def refresh(
         self,
@@ -207,7 +188,7 @@ class Orchestrator:
         branch = branch_of(agent)
         quota = None if credits is None else amount(credits)
         names = None if tools is None else tool_list(tools)
-        spent = {} if overcommit else self._ask_spent(branch, self.claims(branch))
+        spent = self._ask(branch)
         with self._lock:
             return self._extend(branch, quota, names, spent, overcommit=overcommit, why=why)
 
@@ -215,7 +196,7 @@ class Orchestrator:
         """End a branch (a handle, or any UUID of the crew) and all below it, here and everywhere.
 
         First it is dead here, so that nothing is minted for it whatever comes; then the gateways
-        are told, and their receipt is returned (None without a `revoker`). LinkError if they
+        are told, and their receipt is returned (None without a gateway). LinkError if they
         cannot be told (call again, until then its tokens live to their end), JournalError if it
         could not be written down.
         """
@@ -252,16 +233,33 @@ class Orchestrator:
             return self._custody.write(branch, self._clock())
 
     def _tell(self, branch: str) -> object:
-        return None if self._revoker is None else self._revoker(branch)
+        return None if self._gateway is None else self._gateway.revoke(branch)
 
-    def _ask_spent(self, branch: str, claims: Claims | None = None) -> Mapping[str, int]:
-        """What a branch, its parent (if claims are given) and their live children have spent."""
-        if self._spent is None:
+    def _ask(self, branch: str) -> Mapping[str, int]:
+        """What the branch and its relatives have spent; notes which of them are dead."""
+        if self._gateway is None:
             return {}
-        parent = [element.id for element in claims.branch_path[-1:]] if claims else []
         with self._lock:
-            asked = self._lineage.families([branch, *parent], self._clock())
-        return self._spent(asked)
+            relatives = self._lineage.relatives(branch, self._clock())
+        standing = self._gateway.standing(relatives)
+        for relative, known in standing.items():
+            if known.dead:
+                self.note_death(relative, why="dead at the gateway")
+        return {relative: known.spent for relative, known in standing.items()}
+
+    def _fresh(self, branch: str) -> str | None:
+        claims, minted = self._lineage.living(branch).claims, self._custody.get(branch)
+        return minted.token if minted and self._clock() < renewal(claims) else None
+
+    def _renew(self, branch: str, spent: Mapping[str, int]) -> str:
+        minted = self._custody.get(branch)
+        try:
+            return self._extend(branch, spent=spent, why="expires" if minted else "resumed")
+        except IssuerError as error:
+            if minted is None or self._clock() >= minted.claims.exp:
+                raise
+            _log.warning("branch %s keeps its token for a while: %s", branch, error)
+            return minted.token
 
     def _begin(self, entry: Mint, minted: Minted, file: Path | str | None) -> SubAgent:
         self._register.grant(entry, minted)

@@ -1,6 +1,6 @@
 """An orchestrator on a clock that only the test moves."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import tokens
 
 from crewgate.core.policy import Crew
 from crewgate.issuer import Minter, Orchestrator, SigningKey
+from crewgate.issuer.gateway import Standing
 
 START = 1_800_000_000.0
 
@@ -42,6 +43,34 @@ def minter() -> Minter:
         depth_max=2,
     )
     return Minter(crew, "https://gateway.example", SigningKey(tokens.KEY, "article-1"))
+
+
+class FakeGateway:
+    """Knows what a test tells it, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Standing] = {}
+        self.asked: list[set[str]] = []
+        self.revoked: list[str] = []
+        self.failures: list[Exception] = []
+        self.meanwhile: Callable[[], object] = list
+
+    def standing(self, branches: Collection[str]) -> dict[str, Standing]:
+        self.asked.append(set(branches))
+        self.meanwhile()
+        return {branch: self.known[branch] for branch in branches if branch in self.known}
+
+    def revoke(self, branch: str) -> str:
+        self.meanwhile()
+        self.revoked.append(branch)
+        if self.failures:
+            raise self.failures.pop()
+        return "receipt"
+
+
+@pytest.fixture
+def gateway() -> FakeGateway:
+    return FakeGateway()
 
 
 Make = Callable[..., Orchestrator]

@@ -190,6 +190,17 @@ def test_a_key_of_one_orchestrator_signs_for_no_other() -> None:
         Minter(crew, "https://gateway.example", key, "day")
 
 
+def test_an_extension_stays_with_its_orchestrator(minter: Minter) -> None:
+    """Whoever extends it, the branch is still its orchestrator's; a bound key is that one's."""
+    crew = minter.crew
+    night = Minter(crew, minter.audience, SigningKey(tokens.KEY, "article-1"), "night")
+    claims = root(night).claims
+    assert minter.extend(claims, now=NOW).claims.client_id == "article/night"
+    bound = Minter(crew, minter.audience, SigningKey(tokens.KEY, "article-1", "article/day"))
+    with pytest.raises(IssuerError, match="speaks for article/day alone"):
+        bound.extend(claims, now=NOW)
+
+
 def test_secrets_stay_out_of_reprs(minter: Minter) -> None:
     """Neither a token nor a key is in what a log would print."""
     minted = root(minter)

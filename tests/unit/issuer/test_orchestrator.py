@@ -2,7 +2,7 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from crewgate import limits
 from crewgate.core.claims import Claims
 from crewgate.errors import IssuerError, JournalError, LinkError
 from crewgate.issuer import Orchestrator, SubAgent, read_claims
+from crewgate.issuer.gateway import Standing
 
 Make = Callable[..., Orchestrator]
 
@@ -19,6 +20,14 @@ Make = Callable[..., Orchestrator]
 class Clock(Protocol):
     def __call__(self) -> float: ...
     def pass_seconds(self, seconds: float) -> None: ...
+
+
+class Gateway(Protocol):
+    known: dict[str, Standing]
+    asked: list[set[str]]
+    revoked: list[str]
+    failures: list[Exception]
+    meanwhile: Callable[[], object]
 
 
 def start(article: Orchestrator, **changes: Any) -> SubAgent:
@@ -109,44 +118,58 @@ def test_a_childs_children_keep_it_alive(article: Orchestrator, clock: Clock) ->
         spawn(article, run)
 
 
-def test_what_is_spent_counts(make: Make) -> None:
+def test_what_is_spent_counts(make: Make, gateway: Gateway) -> None:
     """The parent's own spend takes room; a live child's is within the child's credits."""
-    spent: dict[str, int] = {}
-    asked: list[set[str]] = []
-
-    def tell(branches: Collection[str]) -> Mapping[str, int]:
-        asked.append(set(branches))
-        return {branch: spent.get(branch, 0) for branch in branches}
-
-    article = make(spent=tell)
+    article = make(gateway=gateway)
     run = start(article)
     child = spawn(article, run)
-    spent.update({run.branch: 6_000_000, child.branch: 1_000_000})
+    gateway.known[run.branch] = Standing(6_000_000)
+    gateway.known[child.branch] = Standing(1_000_000)
     with pytest.raises(IssuerError, match=r"would hold 5\.01 and 5\.00 are spent"):
         spawn(article, run, credits="2.51")
     spawn(article, run, credits="2.50")
-    assert asked[-1] == {run.branch, child.branch}
+    assert gateway.asked[-1] == {run.branch, child.branch}
     article.revoke(child)
     with pytest.raises(IssuerError, match=r"6\.00 are spent"):
         spawn(article, run, credits="2.00")
     spawn(article, run, credits="1.50")
 
 
-def test_no_callable_runs_under_the_lock(make: Make) -> None:
+def test_the_gateway_is_not_asked_under_the_lock(make: Make, gateway: Gateway) -> None:
     """While a gateway is slow to answer, another thread gets its token."""
     tokens: list[str] = []
 
-    def tell(branches: Collection[str]) -> Mapping[str, int]:
+    def ask_elsewhere() -> None:
         other = threading.Thread(target=lambda: tokens.append(run.token()))
         other.start()
         other.join(10)
-        return {}
 
-    article = make(spent=tell, revoker=tell)
+    article = make(gateway=gateway)
     run = start(article)
-    child = spawn(article, run)
-    article.revoke(child)
+    gateway.meanwhile = ask_elsewhere
+    article.revoke(spawn(article, run))
     assert tokens == [run.token()] * 2
+
+
+def test_a_death_at_the_gateway_is_learnt(
+    make: Make, gateway: Gateway, clock: Clock, tmp_path: Path
+) -> None:
+    """What an operator revoked there gets no further token here, nor does anything below it."""
+    article = make(gateway=gateway)
+    run = start(article)
+    child, sibling = spawn(article, run, tools=["search.*"]), spawn(article, run)
+    below = spawn(article, child, credits="1.00")
+    gateway.known[child.branch] = Standing(0, dead=True)
+    clock.pass_seconds(700)
+    with pytest.raises(IssuerError, match="was revoked"):
+        below.token()
+    with pytest.raises(IssuerError, match="was revoked"):
+        spawn(article, child)
+    assert sibling.token()
+    last = [line for line in lines(tmp_path) if line["event"] == "revoke"]
+    assert [(line["branch"], line["why"]) for line in last] == [
+        (child.branch, "dead at the gateway")
+    ]
 
 
 def test_a_token_is_renewed_before_it_ends(
@@ -225,20 +248,14 @@ def test_a_parent_cannot_shrink_below_its_children(article: Orchestrator) -> Non
     run.refresh(credits="2.50")
 
 
-def test_revoking_ends_everything_below_and_nothing_else(make: Make) -> None:
+def test_revoking_ends_everything_below_and_nothing_else(make: Make, gateway: Gateway) -> None:
     """No token, refresh or child for the branch or its descendants; siblings go on."""
-    told: list[str] = []
-
-    def tell(branch: str) -> str:
-        told.append(branch)
-        return "receipt"
-
-    article = make(revoker=tell)
+    article = make(gateway=gateway)
     run = start(article)
     child, sibling = spawn(article, run, tools=["search.*"]), spawn(article, run)
     below = spawn(article, child, credits="1.00")
     assert article.revoke(child, why="loops") == "receipt"
-    assert told == [child.branch]
+    assert gateway.revoked == [child.branch]
     for dead in (child, below):
         for attempt in (dead.token, dead.refresh, lambda dead=dead: spawn(article, dead)):
             with pytest.raises(IssuerError, match="was revoked"):
@@ -247,17 +264,12 @@ def test_revoking_ends_everything_below_and_nothing_else(make: Make) -> None:
     assert spawn(article, run).token()
 
 
-def test_revoking_again_tells_again_and_journals_once(make: Make, tmp_path: Path) -> None:
+def test_revoking_again_tells_again_and_journals_once(
+    make: Make, gateway: Gateway, tmp_path: Path
+) -> None:
     """A gateway that could not be told is told by the next attempt."""
-    answers: list[Exception | str] = ["receipt", LinkError("agent away")]
-
-    def tell(branch: str) -> str:
-        answer = answers.pop()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    article = make(revoker=tell)
+    gateway.failures = [LinkError("agent away")]
+    article = make(gateway=gateway)
     run = start(article)
     with pytest.raises(LinkError):
         run.revoke()
@@ -267,12 +279,13 @@ def test_revoking_again_tells_again_and_journals_once(make: Make, tmp_path: Path
     assert [line["event"] for line in lines(tmp_path)] == ["mint", "revoke"]
 
 
-def test_a_branch_minted_elsewhere_can_be_revoked(make: Make, tmp_path: Path) -> None:
+def test_a_branch_minted_elsewhere_can_be_revoked(
+    make: Make, gateway: Gateway, tmp_path: Path
+) -> None:
     """Any UUID of the crew; it is journalled and told like an own one."""
-    told: list[str] = []
-    article = make(revoker=told.append)
+    article = make(gateway=gateway)
     article.revoke("0199c1d2-0000-7000-8000-000000000003")
-    assert told == ["0199c1d2-0000-7000-8000-000000000003"]
+    assert gateway.revoked == ["0199c1d2-0000-7000-8000-000000000003"]
     assert lines(tmp_path)[0]["event"] == "revoke"
     with pytest.raises(IssuerError, match="not a branch"):
         article.revoke("*")
@@ -294,11 +307,14 @@ def full(descriptor: int, data: bytes) -> int:
 
 
 def test_a_full_disk_mints_nothing_but_still_kills(
-    make: Make, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make,
+    gateway: Gateway,
+    clock: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No token leaves without its line; a death counts and is told, and is written later."""
-    told: list[str] = []
-    article = make(revoker=told.append)
+    article = make(gateway=gateway)
     run = start(article)
     child, other = spawn(article, run), spawn(article, run)
     first = child.token()
@@ -309,7 +325,7 @@ def test_a_full_disk_mints_nothing_but_still_kills(
     assert child.token() == first  # not renewed, and good for some minutes more
     with pytest.raises(JournalError):
         other.revoke()
-    assert told == [other.branch]
+    assert gateway.revoked == [other.branch]
     with pytest.raises(IssuerError, match="was revoked"):
         other.token()
     clock.pass_seconds(201)
