@@ -84,16 +84,13 @@ def show(token: str, claims: Claims, *, as_json: bool) -> None:
 
 
 def check_alive(state: Path, claims: Claims) -> None:
-    """IssuerError if a running gateway here knows the branch, or one above it, to be revoked."""
-    from crewgate.errors import LinkError
-    from crewgate.link.owner import Owner
+    """IssuerError if a running gateway here knows the branch, or one above it, to be dead.
 
-    try:
-        with Owner(state) as owner:
-            rows = owner.tree()
-    except LinkError:
-        return  # no gateway runs here; it will refuse the token itself when it meets it
+    Without one the gateways themselves refuse the token when they meet it.
+    """
+    from crewgate.issuer.gateway import LocalGateway
+
     lineage = {claims.execution_branch_id, *(element.id for element in claims.branch_path)}
-    for row in rows:
-        if row.crew == claims.crew and row.state == "revoked" and row.branch in lineage:
-            raise IssuerError(f"branch {row.branch} is revoked; nothing below it is minted again")
+    for branch, standing in LocalGateway(state, claims.crew).standing(lineage).items():
+        if standing.dead:
+            raise IssuerError(f"branch {branch} is dead: it gets no token again, nor does any below")
