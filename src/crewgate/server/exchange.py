@@ -79,17 +79,19 @@ class Exchange(ABC):
     async def read(self) -> bytes:
         """Return the next piece of the body, b"" at its end; PeerError if the client has gone."""
         while not self._chunks:
-            if self.gone:
-                raise PeerError("the client has gone")
             if self.complete:
                 return b""
-            self._want_body()
-            if self._reading is None:
-                self._reading = Wakeup()
-            self._reading_since = self._now()
-            await self._reading.wait()
-            self._reading_since = 0.0
+            await self._wait_readable()
         return self.take()
+
+    async def fill(self, count: int) -> None:
+        """Wait until the body is complete or `count` bytes of it are buffered, and take none.
+
+        `count` is at most `limits.buffer_bytes_max`, beyond which nothing comes. PeerError if the
+        client has gone.
+        """
+        while not self.complete and self.buffered < count:
+            await self._wait_readable()
 
     def take(self) -> bytes:
         """Return all of the body that has arrived and was not read; b"" if there is none."""
@@ -195,6 +197,17 @@ class Exchange(ABC):
     def _wake_reader(self) -> None:
         if self._reading is not None:
             self._reading.set()
+
+    async def _wait_readable(self) -> None:
+        """Wait for more of the body, known to the sweeper as a client that owes it."""
+        if self.gone:
+            raise PeerError("the client has gone")
+        self._want_body()
+        if self._reading is None:
+            self._reading = Wakeup()
+        self._reading_since = self._now()
+        await self._reading.wait()
+        self._reading_since = 0.0
 
     async def _wait_writable(self) -> None:
         """Wait for `wake_writer`, known to the sweeper as a client that does not read."""

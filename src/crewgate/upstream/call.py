@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """Where the body of a request comes from."""
 
-    complete: bool  # all of it has arrived
-    trailers: Sequence[Field]
+    @property
+    def complete(self) -> bool:
+        """Whether all of it has arrived."""
+
+    @property
+    def trailers(self) -> Sequence[Field]:
+        """What follows it, once it is complete."""
 
     def take(self) -> bytes:
         """Return what has arrived and was not taken."""
@@ -45,7 +50,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
 class Call:
     """A request in flight. Use: `begin`, then `read` until b"", then `close`, whatever happened.
 
-    When `begin` returns and the body was not complete, `send_body` must run beside what follows.
+    When `begin` returns and `sending` is set, `send_body` must run beside what follows.
     """
 
     def __init__(self, permit: "Permit", pool: "Pool", head: Head) -> None:
@@ -54,7 +59,7 @@ class Call:
         self._pool = pool
         self._head = head
         self._connection: Connection | None = None
-        self._sending = False
+        self.sending = False  # `send_body` has not come to its end
         self._chunked = False
 
     @property
@@ -78,10 +83,10 @@ class Call:
             body = source.take()
             data = self._format(len(body)) + body
         else:
-            self._sending = True
+            self.sending = True
             data = self._format(self._head.length)
         await self._send_first(data)
-        if not self._sending:
+        if not self.sending:
             self._wait_for(limits.upstream_first_byte_seconds_max)
 
     async def send_body(self, source: Source) -> None:
@@ -101,7 +106,7 @@ class Call:
                 await connection.wire.send(b"0\r\n%b\r\n" % lines)
         except (OSError, trio.ClosedResourceError):
             return
-        self._sending = False
+        self.sending = False
         self._wait_for(limits.upstream_first_byte_seconds_max)
 
     async def receive_head(self) -> None:
@@ -136,7 +141,7 @@ class Call:
         """Give the connection back if both sides are done with this call, else close it."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            done = connection.response.complete and not self._sending
+            done = connection.response.complete and not self.sending
             self._pool.give_back(connection, reusable=done and connection.response.reusable)
 
     # Inside.

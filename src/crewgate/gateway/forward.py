@@ -1,0 +1,223 @@
+"""The way of a request: route, judge, then refuse inline or forward.
+
+The route is looked up first and judged last, so that without a good token an unknown path looks
+like any other. What was judged is what is forwarded: the same target bytes, the same body. Does no
+I/O itself; judge, sink and registry are handed over.
+"""
+
+import os
+import time
+from collections.abc import Coroutine
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from crewgate import limits
+from crewgate._native.gate import Permit
+from crewgate.core import record as audit
+from crewgate.core.bearer import find_token
+from crewgate.core.network import peer_network
+from crewgate.core.routing import plain_path
+from crewgate.core.verdict import Denial, Reason
+from crewgate.errors import RequestRefusedError
+from crewgate.gateway import refusals
+from crewgate.gateway.fields import passed_fields
+from crewgate.gateway.flight import Flight
+from crewgate.gateway.live import Live
+from crewgate.gateway.site import Entry, Site
+from crewgate.server import Exchange, Field
+
+_UNKNOWN = -1
+_network = lru_cache(maxsize=4096)(peer_network)
+
+
+class Judge(Protocol):
+    """The gate, and how credit is fetched for it."""
+
+    def decide(
+        self,
+        token: bytes,
+        tool: int,
+        *,
+        request: bytes = b"",
+        peer_crew: str | None = None,
+        observe: bool = False,
+        drawn: bool = False,
+    ) -> Permit | Denial:
+        """Return the verdict, without waiting."""
+
+    async def draw(self, denial: Denial, tool: int) -> None:
+        """Have credit for one call of `tool` drawn; at most `limits.credit_wait_seconds_max`."""
+
+
+class Sink(Protocol):
+    """Where records go."""
+
+    def ready(self) -> bool:
+        """Return False if calls must be refused because they could not be recorded."""
+
+    def write(self, record: audit.Record) -> object:
+        """Take a record."""
+
+    def count(self, listener: str, reason: Reason, network: str) -> None:
+        """Count a refusal before a good signature."""
+
+
+class Door(msgspec.Struct, frozen=True):
+    """What a listener says of the requests that come through it."""
+
+    name: str
+    observe: bool = False
+    hosts: frozenset[bytes] = frozenset()
+
+
+class _Case(NamedTuple):
+    """A request that may be judged; `fields` are the client's that go upstream."""
+
+    exchange: Exchange
+    entry: Entry | None
+    token: bytes
+    fields: list[Field]
+    described: audit.Request
+
+
+class Gateway:
+    """Serves the exchanges of one listener. `site` may be replaced at any time."""
+
+    def __init__(self, door: Door, site: Site, judge: Judge, live: Live, sink: Sink) -> None:
+        self.site = site
+        self.live = live
+        self.sink = sink
+        self._door = door
+        self._judge = judge
+
+    def accept(self, exchange: Exchange) -> Coroutine[None, None, None] | None:
+        """Answer inline, or return what carries the call. Is the listener's application."""
+        request = exchange.request
+        if request.path == refusals.METADATA_PATH and request.method in {b"GET", b"HEAD"}:
+            exchange.respond(200, [(b"content-type", b"application/json")], self.site.metadata)
+            return None
+        entry = self.site.find(request.method, request.path)
+        described = self._describe(exchange, entry)
+        if self._door.hosts and _host(request.authority) not in self._door.hosts:
+            self.answer(exchange, refusals.MISDIRECTED, described.id)
+            return None
+        found = self._read_head(exchange, entry)
+        if isinstance(found, Reason):
+            self._refuse(exchange, described, found)
+            return None
+        token, fields = found
+        case = _Case(exchange, entry, token, fields, described)
+        if entry is not None and entry.judges_body and not exchange.complete:
+            return self._judge_body(case)
+        return self._decide(case)
+
+    def answer(
+        self,
+        exchange: Exchange,
+        kind: refusals.Kind,
+        request: bytes,
+        *,
+        denial: Denial | None = None,
+        scope: str = "",
+    ) -> None:
+        """Answer with a problem."""
+        exchange.respond(
+            kind.status,
+            refusals.fields(kind, exchange.request.authority, scope=scope),
+            refusals.document(kind, request, denial),
+        )
+
+    # Inside.
+
+    def _describe(self, exchange: Exchange, entry: Entry | None) -> audit.Request:
+        return audit.Request(
+            time.time_ns(),
+            os.urandom(16),
+            self._door.name,
+            _network(exchange.peer.address),
+            entry.name if entry is not None else "",
+            exchange.request.method.decode("ascii"),
+        )
+
+    def _read_head(
+        self, exchange: Exchange, entry: Entry | None
+    ) -> tuple[bytes, list[Field]] | Reason:
+        """Return the token and the fields that go upstream, or why there is nothing to judge."""
+        request = exchange.request
+        if entry is None:
+            if plain_path(request.path) is None:
+                return Reason.INVALID_REQUEST
+            token = find_token(request.headers, request.query, self.site.carriers)
+            return token if isinstance(token, Reason) else (token, [])
+        token = find_token(request.headers, request.query, entry.carriers)
+        if isinstance(token, Reason):
+            return token
+        try:
+            return token, passed_fields(request.headers, entry.fields)
+        except RequestRefusedError:
+            return Reason.INVALID_REQUEST
+
+    def _decide(self, case: "_Case", *, drawn: bool = False) -> Coroutine[None, None, None] | None:
+        """Ask the gate; the answer to a call that needs credit is a coroutine that fetches it."""
+        exchange, entry, token, fields, described = case
+        verdict = self._judge.decide(
+            token,
+            _UNKNOWN if entry is None else entry.index,
+            request=described.id,
+            observe=self._door.observe,
+            drawn=drawn,
+        )
+        if isinstance(verdict, Denial):
+            if verdict.retry and verdict.grant is not None and not drawn:
+                return self._draw(case, verdict)
+            self._refuse(exchange, described, verdict.reason, verdict)
+            return None
+        if entry is None or not self.sink.ready():
+            verdict.release()
+            self.answer(exchange, refusals.AUDIT_UNAVAILABLE, described.id)
+            return None
+        flight = Flight(self, exchange, entry, fields, verdict, described)
+        self.live.add(flight)
+        return flight.run()
+
+    async def _draw(self, case: "_Case", denial: Denial) -> None:
+        """Fetch credit once and decide again."""
+        await self._judge.draw(denial, _UNKNOWN if case.entry is None else case.entry.index)
+        work = self._decide(case, drawn=True)
+        if work is not None:
+            await work
+
+    async def _judge_body(self, case: "_Case") -> None:
+        """Wait for the body, or as much of it as is judged, and leave it to be forwarded."""
+        await case.exchange.fill(limits.judged_body_bytes_max)
+        work = self._decide(case)
+        if work is not None:
+            await work
+
+    def _refuse(
+        self,
+        exchange: Exchange,
+        described: audit.Request,
+        reason: Reason,
+        denial: Denial | None = None,
+    ) -> None:
+        """Answer, and note it: with a record once a signature was good, else in a count."""
+        self.answer(
+            exchange,
+            refusals.KINDS[reason],
+            described.id,
+            denial=denial,
+            scope=described.tool,
+        )
+        if denial is not None and denial.grant is not None:
+            self.sink.write(audit.denied(described, denial))
+        else:
+            self.sink.count(described.listener, reason, described.peer)
+
+
+def _host(authority: bytes) -> bytes:
+    """Return an authority's host in lower case, without its port."""
+    host, colon, port = authority.rpartition(b":")
+    return (host if colon and port.isdigit() else authority).lower()

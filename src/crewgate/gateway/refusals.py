@@ -1,0 +1,36 @@
+"""How the gateway refuses: the problems that all share (`core/problems`), and its own.
+
+Knows verdicts and texts only, neither requests nor connections.
+"""
+
+from crewgate.core import problems, resource
+from crewgate.core.problems import KINDS, Field, Kind, document, event
+
+__all__ = ["KINDS", "METADATA_PATH", "Kind", "document", "event", "fields"]
+
+METADATA_PATH = resource.PATH.encode()
+
+AUDIT_UNAVAILABLE = Kind(
+    "audit-unavailable", 503, "The audit cannot be written", "Retry later.", challenge=False
+)
+BODY_TOO_LARGE = Kind(
+    "body-too-large", 413, "The body is too large", "Send a smaller one.", challenge=False
+)
+MISDIRECTED = Kind(
+    "misdirected", 421, "Not this gateway", "This listener serves other hosts.", challenge=False
+)
+UPSTREAM_FAILED = Kind(
+    "upstream-failed", 502, "The tool's server failed", "It did not answer.", challenge=False
+)
+UPSTREAM_TIMEOUT = Kind(
+    "upstream-timeout",
+    504,
+    "The tool's server is too slow",
+    "It did not answer in time.",
+    challenge=False,
+)
+
+
+def fields(kind: Kind, authority: bytes, *, scope: str = "") -> list[Field]:
+    """Return the fields of a refusal; `scope` is the tool that was asked for, if it is known."""
+    return problems.fields(kind, b"https://%b%b" % (authority, METADATA_PATH), scope=scope)

@@ -1,0 +1,105 @@
+"""One configuration as a worker uses it: the router, and for each tool what a call needs.
+
+A reload makes a new site; calls in flight keep the one they began with. Reads the upstreams'
+credentials, which are never shown again.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from crewgate.config import Config, Credential, Upstream
+from crewgate.core import resource
+from crewgate.core.routing import Route, Router
+from crewgate.errors import ConfigurationError
+from crewgate.gateway.fields import FieldRules, rules
+from crewgate.server import Field
+from crewgate.upstream import Pool
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A tool: its number, name, upstream, and how its calls are judged and dressed."""
+
+    index: int
+    name: str
+    pool: Pool
+    fields: FieldRules
+    carriers: frozenset[bytes]
+    judges_body: bool
+
+
+class Site(msgspec.Struct, frozen=True):
+    """What is served. `carriers` are the token carriers of all tools."""
+
+    router: Router
+    entries: tuple[Entry, ...]
+    carriers: frozenset[bytes]
+    metadata: bytes
+
+    def find(self, method: bytes, path: bytes) -> Entry | None:
+        """Return the tool of a request, None if there is none."""
+        index = self.router.find(method, path)
+        return self.entries[index] if index >= 0 else None
+
+
+def build(config: Config, pools: dict[str, Pool]) -> Site:
+    """Make a site; `pools` are those of the upstreams by name. ConfigurationError."""
+    carriers = sorted({carrier for tool in config.tools for carrier in tool.carriers})
+    credentials = {upstream.name: read_credential(upstream) for upstream in config.upstreams}
+    entries = tuple(
+        Entry(
+            index,
+            tool.name,
+            pools[tool.upstream],
+            rules(
+                carriers=carriers,
+                allow=tool.allow_fields,
+                credential=credentials[tool.upstream],
+            ),
+            frozenset(carrier.encode() for carrier in tool.carriers),
+            tool.judge == "body",
+        )
+        for index, tool in enumerate(config.tools)
+    )
+    return Site(
+        Router(Route(tool.method, tool.path, tool.name) for tool in config.tools),
+        entries,
+        frozenset(carrier.encode() for carrier in carriers) | {b"authorization"},
+        resource.document(config.audience, (crew.issuer for crew in config.crews)),
+    )
+
+
+def read_credential(upstream: Upstream) -> Field | None:
+    """Return the field that the gateway shows to an upstream. ConfigurationError says where."""
+    credential = upstream.credential
+    if credential is None:
+        return None
+    value = credential.prefix + _secret(upstream.name, credential)
+    if not value.isascii() or not value.isprintable():
+        raise ConfigurationError(
+            f"upstream {upstream.name}: the credential in {_place(credential)} is not printable "
+            "ASCII; a header field cannot carry it"
+        )
+    return credential.header.encode(), value.encode()
+
+
+def _secret(name: str, credential: Credential) -> str:
+    try:
+        if credential.file is not None:
+            value = Path(credential.file).read_text(encoding="utf-8").strip()
+        else:
+            value = os.environ.get(credential.env or "", "").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"upstream {name}: the credential in {_place(credential)} cannot be read: {error}"
+        ) from error
+    if not value:
+        raise ConfigurationError(
+            f"upstream {name}: there is no credential in {_place(credential)}; put it there"
+        )
+    return value
+
+
+def _place(credential: Credential) -> str:
+    return f"file {credential.file}" if credential.file else f"variable {credential.env}"

@@ -1,0 +1,371 @@
+"""The way of a request over real sockets: what tool and client see, and what it costs."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+from gateway_world import BRANCH, ROOT, World, answering, running_gateway
+from scripted import read_request
+
+from crewgate.core.record import Outcome
+from crewgate.core.verdict import Denial, Reason
+from crewgate.gateway.forward import Door
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Tool: yes\r\nContent-Length: 2\r\n\r\nok"
+VERSIONS = pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
+
+
+async def _only_call(world: World) -> object:
+    await world.settled()
+    (record,) = [record for record in world.sink.records if type(record).__name__ == "Call"]
+    return record
+
+
+@VERSIONS
+async def test_permitted_call(http2: bool, tmp_path: Path) -> None:
+    """The tool gets the same target and body, who is calling, the gateway's key, no token."""
+    seen: list[bytes] = []
+    async with (
+        running_gateway(answering(OK, seen), tmp_path) as world,
+        world.client(http2=http2) as client,
+    ):
+        answer = await client.post(
+            "/search?q=a%20b&q=", content=b"query", headers={"cookie": "a=b", "x-trace": "1"}
+        )
+        assert (answer.status_code, answer.text, answer.headers["x-tool"]) == (200, "ok", "yes")
+        record = await _only_call(world)
+    head, _, body = seen[0].partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    assert lines[0] == b"POST /search?q=a%20b&q= HTTP/1.1"
+    assert body == b"query"
+    for line in (
+        b"x-trace: 1",
+        b"content-length: 5",
+        b"x-crewgate-crew: article",
+        b"x-crewgate-orchestrator: article/article-1",
+        b"x-crewgate-process: pid_7729",
+        b"x-crewgate-role: researcher",
+        b"x-crewgate-subject: user_414",
+        b"x-crewgate-tool: search.web",
+        b"x-upstream-key: Key s3cret",
+        b"x-crewgate-branch: " + BRANCH.encode(),
+        b"x-crewgate-ancestry: " + ROOT.encode(),
+    ):
+        assert line in lines
+    assert b"authorization" not in head.lower()
+    assert b"cookie" not in head.lower()
+    assert b"good" not in head
+    assert [permit.ended for permit in world.judge.permits] == ["settled"]
+    assert (record.outcome, record.status, record.cost_micro) == (Outcome.DONE, 200, 10_000)
+    assert (record.bytes_in, record.bytes_out, record.tool) == (5, 2, "search.web")
+    assert (record.peer, record.listener, record.method) == ("127.0.0.0/24", "agents", "POST")
+
+
+REFUSALS = [
+    (Reason.INVALID_TOKEN, 401, "invalid_token"),
+    (Reason.TOKEN_EXPIRED, 401, "invalid_token"),
+    (Reason.WRONG_AUDIENCE, 401, "invalid_token"),
+    (Reason.BRANCH_REVOKED, 401, "invalid_token"),
+    (Reason.BINDING_MISMATCH, 401, "invalid_token"),
+    (Reason.TOOL_NOT_ALLOWED, 403, "insufficient_scope"),
+    (Reason.CREDITS_EXHAUSTED, 403, None),
+    (Reason.BUDGET_UNAVAILABLE, 503, None),
+    (Reason.REVOCATION_UNAVAILABLE, 503, None),
+]
+
+
+@VERSIONS
+@pytest.mark.parametrize(("reason", "status", "code"), REFUSALS, ids=str)
+async def test_refusal(
+    reason: Reason, status: int, code: str | None, http2: bool, tmp_path: Path
+) -> None:
+    """A refusal is a problem document with the challenge of its kind; the tool sees nothing."""
+    seen: list[bytes] = []
+    async with (
+        running_gateway(answering(OK, seen), tmp_path) as world,
+        world.client(http2=http2) as client,
+    ):
+        grant = world.judge.grants[b"good"]
+        world.judge.denials = [Denial(reason, grant, level=BRANCH, used=2_500_000, quota=2_500_000)]
+        answer = await client.post("/search", content=bytes(100_000))
+        # The connection is as good as before.
+        assert (await client.post("/search", content=b"x")).status_code == 200
+        assert len(world.edge.listener.connections) == 1
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["type"] == f"https://crewgate.dev/problems/{reason.value}"
+    assert problem["status"] == status
+    challenge = answer.headers.get("www-authenticate", "")
+    if status == 503:
+        assert answer.headers["retry-after"] == "1"
+        assert not challenge
+    else:
+        metadata = f"{world.edge.url}/.well-known/oauth-protected-resource"
+        assert challenge.startswith(f'Bearer resource_metadata="{metadata}"')
+        assert (f'error="{code}"' in challenge) if code else ("error=" not in challenge)
+        assert ('scope="search.web"' in challenge) == (code == "insufficient_scope")
+    assert (problem["used_credits"], problem["level"]) == ("2.50", BRANCH)
+    denied = world.sink.records[0]
+    assert (denied.verdict, denied.reason, denied.request) == (
+        "deny",
+        reason.value,
+        problem["request_id"],
+    )
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "path", "status", "slug"),
+    [
+        ({}, "/search", 401, "missing-token"),
+        ({"authorization": "Basic abc"}, "/search", 401, "missing-token"),
+        ({"authorization": "Bearer bad"}, "/search", 401, "invalid-token"),
+        ({"authorization": "Bearer bad"}, "/nowhere", 401, "invalid-token"),
+        ({}, "/nowhere", 401, "missing-token"),
+        ({"authorization": "Bearer good"}, "/nowhere", 404, "unknown-tool"),
+        ({"authorization": "Bearer good"}, "/search?access_token=x", 400, "invalid-request"),
+        ({"authorization": "Bearer good x"}, "/search", 400, "invalid-request"),
+        ({"authorization": "Bearer "}, "/search", 400, "invalid-request"),
+        ({"authorization": "Bearer good"}, "/pages/%2e%2e/search", 400, "invalid-request"),
+        ({"authorization": "Bearer good"}, "/pages//x", 400, "invalid-request"),
+        ({"authorization": "Bearer good"}, "/pages/a%2fb", 400, "invalid-request"),
+        ({"authorization": "Bearer good"}, "/pages/a%5cb", 400, "invalid-request"),
+        (
+            {"authorization": "Bearer good", "X-Crewgate-Crew": "x"},
+            "/search",
+            400,
+            "invalid-request",
+        ),
+        (
+            {"authorization": "Bearer good", "x_crewgate_crew": "x"},
+            "/search",
+            400,
+            "invalid-request",
+        ),
+        (
+            {"authorization": "Bearer good", "x-upstream-key": "x"},
+            "/search",
+            400,
+            "invalid-request",
+        ),
+        (
+            {"authorization": "Bearer good", "x-api-key": "x"},
+            "/v1/embeddings",
+            400,
+            "invalid-request",
+        ),
+    ],
+)
+async def test_request_that_is_refused_before_a_good_signature(
+    headers: dict[str, str], path: str, status: int, slug: str, tmp_path: Path
+) -> None:
+    """What cannot be judged is refused and counted; the tool sees nothing."""
+    seen: list[bytes] = []
+    async with running_gateway(answering(OK, seen), tmp_path) as world:
+        stream = await world.edge.connect("http/1.1")
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        await stream.send_all(
+            f"POST {path} HTTP/1.1\r\nHost: a\r\n{lines}Connection: close\r\n"
+            "Content-Length: 0\r\n\r\n".replace("POST /pages", "GET /pages").encode()
+        )
+        answer = b""
+        while piece := await stream.receive_some():
+            answer += piece
+        await trio.aclose_forcefully(stream)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert json.loads(body)["type"].endswith(f"/{slug}")
+    if status == 401 and slug == "missing-token":
+        assert b"error=" not in head
+    assert not seen
+    if slug == "unknown-tool":
+        assert [record.reason for record in world.sink.records] == [slug]
+    else:
+        assert world.sink.counts == [("agents", Reason(slug), "127.0.0.0/24")]
+
+
+async def test_judged_bytes_are_forwarded(tmp_path: Path) -> None:
+    """An encoded spelling of a path is judged as the path it means, and forwarded as it came."""
+    seen: list[bytes] = []
+    async with running_gateway(answering(OK, seen), tmp_path) as world, world.client() as client:
+        answer = await client.get("/%70ages/%41?x=%2F")
+        assert answer.status_code == 200
+    assert seen[0].startswith(b"GET /%70ages/%41?x=%2F HTTP/1.1\r\n")
+    assert world.judge.asked[0][1] == 1
+
+
+async def test_call_that_needs_credit(tmp_path: Path) -> None:
+    """The draw is awaited once, and the gate asked again; a second lack is said, not waited for."""
+    async with running_gateway(answering(OK), tmp_path) as world, world.client() as client:
+        needs = Denial(Reason.BUDGET_UNAVAILABLE, world.judge.grants[b"good"], retry=True)
+        world.judge.denials = [needs]
+        assert (await client.post("/search")).status_code == 200
+        assert world.judge.draws == [(needs, 0)]
+        assert [drawn for *_, drawn in world.judge.asked] == [False, True]
+        world.judge.denials = [needs, needs]
+        answer = await client.post("/search")
+        assert answer.status_code == 503
+        assert len(world.judge.draws) == 2
+
+
+async def test_observe(tmp_path: Path) -> None:
+    """A listener that observes tells the gate so, and what would have been is in the record."""
+    door = Door("agents", observe=True)
+    async with running_gateway(answering(OK), tmp_path, door) as world, world.client() as client:
+        world.judge.would = Reason.TOOL_NOT_ALLOWED
+        assert (await client.post("/search")).status_code == 200
+        record = await _only_call(world)
+    assert world.judge.asked[0][2] is True
+    assert record.would == "tool-not-allowed"
+
+
+async def test_hosts_of_a_listener(tmp_path: Path) -> None:
+    """A listener that names its hosts serves no other."""
+    door = Door("agents", hosts=frozenset({b"gateway.example"}))
+    async with running_gateway(answering(OK), tmp_path, door) as world, world.client() as client:
+        assert (await client.post("/search")).status_code == 421
+        named = {"host": "Gateway.Example:8443"}
+        assert (await client.post("/search", headers=named)).status_code == 200
+
+
+async def test_metadata(tmp_path: Path) -> None:
+    """The document of RFC 9728 is public, and names the audience and the issuers."""
+    async with running_gateway(answering(OK), tmp_path) as world, world.client(token="") as client:
+        answer = await client.get("/.well-known/oauth-protected-resource")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json()["resource"] == "https://gateway.example"
+    assert answer.json()["authorization_servers"] == ["https://orchestrator.example"]
+
+
+async def test_full_audit_refuses(tmp_path: Path) -> None:
+    """Where a call could not be recorded it is not made, and its permit is released."""
+    seen: list[bytes] = []
+    async with running_gateway(answering(OK, seen), tmp_path) as world, world.client() as client:
+        world.sink.is_ready = False
+        answer = await client.post("/search")
+        assert answer.status_code == 503
+        assert answer.json()["type"].endswith("/audit-unavailable")
+    assert [permit.ended for permit in world.judge.permits] == ["released"]
+    assert not seen
+
+
+@VERSIONS
+async def test_body_is_judged_first(http2: bool, tmp_path: Path) -> None:
+    """`judge = "body"`: the verdict comes after the body's first bytes; all of it goes on."""
+    seen: list[bytes] = []
+    body = bytes(range(256)) * 1000
+
+    async with (
+        running_gateway(answering(OK, seen), tmp_path) as world,
+        world.client(http2=http2) as client,
+    ):
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield body[:1000]
+            assert not world.judge.asked
+            yield body[1000:]
+
+        answer = await client.post(
+            "/v1/embeddings", content=pieces(), headers={"content-length": str(len(body))}
+        )
+        assert answer.status_code == 200
+    assert seen[0].endswith(body)
+
+
+@VERSIONS
+async def test_dead_upstream(http2: bool, tmp_path: Path) -> None:
+    """502 and a refund when no byte got there; 502 and the price when one did."""
+
+    async def script(stream: trio.SocketStream, number: int) -> None:
+        await read_request(stream)
+
+    async with (
+        running_gateway(script, tmp_path) as world,
+        world.client(http2=http2) as client,
+    ):
+        answer = await client.post("/search", content=b"x")
+        assert answer.status_code == 502
+        assert answer.json()["type"].endswith("/upstream-failed")
+        record = await _only_call(world)
+        assert (record.outcome, record.cost_micro) == (Outcome.UPSTREAM_ERROR, 10_000)
+        world.gateway.site.entries[0].pool.origin = type(world.gateway.site.entries[0].pool.origin)(
+            "http", "127.0.0.1", 1
+        )
+        assert (await client.post("/search", content=b"x")).status_code == 502
+        await world.settled()
+    assert [permit.ended for permit in world.judge.permits] == ["settled", "released"]
+    assert world.sink.records[-1].cost_micro == 0
+
+
+@VERSIONS
+async def test_upstream_that_dies_in_mid_answer(http2: bool, tmp_path: Path) -> None:
+    """The client sees that the answer is not whole."""
+
+    async def script(stream: trio.SocketStream, number: int) -> None:
+        await read_request(stream)
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+
+    async with (
+        running_gateway(script, tmp_path) as world,
+        world.client(http2=http2) as client,
+    ):
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.post("/search", content=b"x")
+        record = await _only_call(world)
+    assert (record.outcome, record.status) == (Outcome.UPSTREAM_ERROR, 200)
+
+
+@VERSIONS
+async def test_client_hangs_up(http2: bool, tmp_path: Path) -> None:
+    """The upstream's connection is closed, the call charged, the record says who left."""
+    closed = trio.Event()
+
+    async def script(stream: trio.SocketStream, number: int) -> None:
+        await read_request(stream)
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        assert await stream.receive_some() == b""
+        closed.set()
+
+    async with running_gateway(script, tmp_path) as world:
+        async with (
+            world.client(http2=http2) as client,
+            client.stream("POST", "/search", content=b"x") as answer,
+        ):
+            assert answer.status_code == 200
+        await closed.wait()
+        record = await _only_call(world)
+    assert record.outcome is Outcome.CLIENT_GONE
+    assert [permit.ended for permit in world.judge.permits] == ["settled"]
+
+
+@VERSIONS
+async def test_trailers_and_streams_both_ways(http2: bool, tmp_path: Path) -> None:
+    """A body of unknown size is streamed up while the answer is streamed down."""
+
+    async def script(stream: trio.SocketStream, number: int) -> None:
+        data = b""
+        while not data.endswith(b"0\r\n\r\n"):
+            data += await stream.receive_some()
+        await stream.send_all(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: x-hop\r\nX-Hop: 1\r\n"
+            b"X-Crewgate-Crew: liar\r\n\r\n%x\r\n%b\r\n0\r\nx-sum: 1\r\n\r\n" % (len(data), data)
+        )
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one"
+        yield b"two"
+
+    async with (
+        running_gateway(script, tmp_path) as world,
+        world.client(http2=http2) as client,
+    ):
+        answer = await client.post("/search", content=pieces())
+    assert b"transfer-encoding: chunked" in answer.content
+    assert b"one" in answer.content
+    assert b"two" in answer.content
+    assert "x-hop" not in answer.headers
+    assert "x-crewgate-crew" not in answer.headers

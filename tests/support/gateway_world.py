@@ -1,0 +1,232 @@
+"""A gateway over real sockets, with a judge, a sink and permits that tests can look into."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import trio
+from edge import Edge, running_edge
+from scripted import Script, read_request, scripted
+
+from crewgate import limits
+from crewgate.config import Audit, Config, Credential, Crew, Limits, Origin, Table, Tool, Upstream
+from crewgate.core.claims import Claims, PathElement
+from crewgate.core.grant import Grant
+from crewgate.core.ids import branch_key, path_digest
+from crewgate.core.verdict import Denial, Reason
+from crewgate.errors import SettledError
+from crewgate.gateway.forward import Door, Gateway
+from crewgate.gateway.live import Live
+from crewgate.gateway.site import build
+from crewgate.upstream import Pool
+
+ROOT = "0199c1d2-0000-7000-8000-000000000001"
+BRANCH = "0199c1d2-0000-7000-8000-000000000003"
+SIBLING = "0199c1d2-0000-7000-8000-000000000004"
+EXPIRES = 2_000_000_000
+
+
+def grant_of(branch: str = BRANCH, *, parent: str | None = ROOT, expires: int = EXPIRES) -> Grant:
+    """A grant as the gate would have verified it."""
+    path = [PathElement(parent, 10_000_000)] if parent else []
+    claims = Claims(
+        iss="https://orchestrator.example",
+        aud="https://gateway.example",
+        sub="user_414",
+        client_id="article/article-1",
+        iat=expires - 900,
+        exp=expires,
+        jti=f"grant-{branch[-1]}-{expires}",
+        crew="article",
+        process_id="pid_7729",
+        agent_role="researcher",
+        execution_branch_id=branch,
+        allowed_tools=["search.*"],
+        credit_quota=2_500_000,
+        branch_path=path,
+    )
+    keys = tuple(branch_key("article", element.id) for element in path)
+    return Grant(
+        claims,
+        "article",
+        "article-1",
+        2_500_000,
+        branch_key("article", branch),
+        keys,
+        path_digest(keys),
+    )
+
+
+class FakePermit:
+    """A permit that may be ended once, and says how it was."""
+
+    def __init__(self, grant: Grant, tool: int, would: Reason | None = None) -> None:
+        self.grant = grant
+        self.tool = tool
+        self.price = 10_000
+        self.would = would
+        self.remaining = 90_000
+        self.revoked = False
+        self.ended = ""
+        self.extended: list[int] = []
+
+    def settle(self, cost_micro: int | None = None) -> None:
+        self._end("settled")
+
+    def release(self) -> None:
+        self._end("released")
+
+    def extend(self, until_boot_ns: int) -> bool:
+        self.extended.append(until_boot_ns)
+        return True
+
+    def _end(self, how: str) -> None:
+        if self.ended:
+            raise SettledError("a second time")
+        self.ended = how
+
+
+class FakeJudge:
+    """Permits every token that names a grant in `grants`; `denials` go first, one a call."""
+
+    def __init__(self) -> None:
+        self.grants = {b"good": grant_of(), b"sibling": grant_of(SIBLING)}
+        self.denials: list[Denial] = []
+        self.permits: list[FakePermit] = []
+        self.asked: list[tuple[bytes, int, bool, bool]] = []
+        self.draws: list[tuple[Denial, int]] = []
+        self.would: Reason | None = None
+
+    def decide(
+        self,
+        token: bytes,
+        tool: int,
+        *,
+        request: bytes = b"",
+        peer_crew: str | None = None,
+        observe: bool = False,
+        drawn: bool = False,
+    ) -> FakePermit | Denial:
+        assert len(request) == 16
+        self.asked.append((token, tool, observe, drawn))
+        if self.denials:
+            return self.denials.pop(0)
+        grant = self.grants.get(token)
+        if grant is None:
+            return Denial(Reason.INVALID_TOKEN)
+        if tool < 0:
+            return Denial(Reason.UNKNOWN_TOOL, grant)
+        permit = FakePermit(grant, tool, self.would)
+        self.permits.append(permit)
+        return permit
+
+    async def draw(self, denial: Denial, tool: int) -> None:
+        await trio.lowlevel.checkpoint()
+        self.draws.append((denial, tool))
+
+
+class FakeSink:
+    """Keeps the records."""
+
+    def __init__(self) -> None:
+        self.records: list = []
+        self.counts: list[tuple[str, Reason, str]] = []
+        self.is_ready = True
+
+    def ready(self) -> bool:
+        return self.is_ready
+
+    def write(self, record: object) -> None:
+        self.records.append(record)
+
+    def count(self, listener: str, reason: Reason, network: str) -> None:
+        self.counts.append((listener, reason, network))
+
+
+def config_of(origin: Origin, folder: Path) -> Config:
+    """Four tools on one upstream, which wants a key of its own."""
+    secret = folder / "upstream.key"
+    secret.write_text("s3cret\n")
+    credential = Credential("x-upstream-key", prefix="Key ", file=secret)
+    return Config(
+        path=folder / "crewgate.toml",
+        audience="https://gateway.example",
+        state=folder,
+        workers=1,
+        drain_seconds=5.0,
+        listeners=(),
+        crews=(Crew("article", "https://orchestrator.example", folder / "jwks.json", ("*",)),),
+        upstreams=(Upstream("tools", origin, credential),),
+        tools=(
+            Tool("search.web", "POST", "/search", "tools", 10_000),
+            Tool("pages.get", "GET", "/pages/*", "tools", 10_000),
+            Tool("summary.stream", "GET", "/summary", "tools", 10_000),
+            Tool(
+                "embeddings.create",
+                "POST",
+                "/v1/embeddings",
+                "tools",
+                10_000,
+                judge="body",
+                carriers=("authorization", "x-api-key"),
+            ),
+        ),
+        audit=Audit(folder),
+        table=Table(),
+        limits=Limits(),
+    )
+
+
+class World:
+    """A running gateway and everything behind it."""
+
+    def __init__(self, edge: Edge, gateway: Gateway, judge: FakeJudge, sink: FakeSink) -> None:
+        self.edge = edge
+        self.gateway = gateway
+        self.judge = judge
+        self.sink = sink
+        self.live = gateway.live
+
+    def client(self, *, http2: bool = False, token: str = "good") -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=self.edge.url,
+            verify=self.edge.client_context(),
+            http1=not http2,
+            http2=http2,
+            headers={"authorization": f"Bearer {token}"} if token else {},
+            timeout=20,
+        )
+
+    async def settled(self) -> None:
+        """Wait until no call is in flight."""
+        while len(self.live):
+            await trio.lowlevel.checkpoint()
+
+
+@asynccontextmanager
+async def running_gateway(
+    script: Script, folder: Path, door: Door | None = None
+) -> AsyncIterator[World]:
+    """Run a gateway before a tool server that follows `script`."""
+    async with scripted(script) as origin:
+        pool = Pool(origin)
+        judge, sink = FakeJudge(), FakeSink()
+        live = Live(int(limits.reservation_seconds_max * 1e9))
+        site = build(config_of(origin, folder), {"tools": pool})
+        gateway = Gateway(door or Door("agents"), site, judge, live, sink)
+        async with running_edge(gateway.accept, folder) as edge:
+            yield World(edge, gateway, judge, sink)
+        pool.close()
+
+
+def answering(answer: bytes, seen: list[bytes] | None = None) -> Callable:
+    """A script that answers every request alike."""
+
+    async def script(stream: trio.SocketStream, number: int) -> None:
+        while request := await read_request(stream):
+            if seen is not None:
+                seen.append(request)
+            await stream.send_all(answer)
+
+    return script
