@@ -4,6 +4,7 @@ Decides whether what stands in the files now may replace what is in force. Tells
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -95,11 +96,16 @@ class InForce:
         self.error = str(error)
 
     def stamp(self, life: str) -> None:
-        """Remember for a restarted agent what the generation stands for."""
+        """Remember for a restarted agent what the generation stands for.
+
+        Where that cannot be written, a restart takes the next generation: every worker loads once
+        more than it had to.
+        """
         stamp = Stamp(life, self.policy.generation, self._loaded.digest)
         beside = self._stamp_path.with_name(self._stamp_path.name + ".new")
-        beside.write_bytes(msgspec.json.encode(stamp))
-        beside.replace(self._stamp_path)
+        with suppress(OSError):
+            beside.write_bytes(msgspec.json.encode(stamp))
+            beside.replace(self._stamp_path)
 
     @property
     def _stamp_path(self) -> Path:

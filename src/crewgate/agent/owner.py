@@ -57,6 +57,9 @@ async def revoke(machine: Machine, ask: Revoke, read_ns: int) -> Receipt:
     """Enter the revocation, hear for a bounded time who has cut what, and write it all down."""
     told = machine.revoke(ask.branch, ask.crew)
     try:
+        # What was queued for the guests leaves now, before credit is taken back.
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        machine.close(told.done)
         async with trio.open_nursery() as nursery:
             # The disk may take longer than the last cut; both are waited for at once.
             nursery.start_soon(trio.to_thread.run_sync, machine.revocations.sync)

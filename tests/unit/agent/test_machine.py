@@ -218,6 +218,13 @@ def test_a_restart_with_the_same_files_is_the_same_generation(start: Start, file
     assert machine.table.policy_generation == generation + 1
 
 
+def test_a_stamp_that_cannot_be_written_costs_a_generation_only(start: Start, file: Path) -> None:
+    """A full disk is no reason not to serve: a restart takes the next number."""
+    (file.parent / "state" / "generation.new").mkdir()
+    assert start().inforce.policy.generation == 1
+    assert start().inforce.policy.generation == 2
+
+
 def test_everybody_is_told_of_a_reload_and_of_a_revocation(start: Start, file: Path) -> None:
     """The push names the generation and the keys; the table said so before."""
     machine = start()
@@ -257,7 +264,7 @@ def test_a_revoked_branch_draws_nothing_more(start: Start) -> None:
     guest, _ = machine.enter(Attach(version=VERSION))
     machine.draw(guest, Draw(id=1, grant=grant(1, 500), need=10))
     machine.draw(guest, Draw(id=2, grant=grant(2, 50, (1, 500, None)), need=10))
-    machine.revoke(_id(1), "")
+    machine.close(machine.revoke(_id(1), "").done)
     machine.draw(guest, Draw(id=3, grant=grant(1, 500, iat=int(NOW) + 9), need=200))
     machine.draw(guest, Draw(id=4, grant=grant(2, 50, (1, 500, None)), need=20))
     told = {}
