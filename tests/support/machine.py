@@ -1,23 +1,153 @@
-"""One machine for tests of leases: a table, a ledger, a lessor, and calls as a gate makes them."""
+"""One machine for tests of leases: a table, a ledger, a lessor, and calls through a gate.
 
+The table is the slow model with a gate as short as it can be said, or the native table with the
+native gate and signed tokens: what is shown on one is shown on the other.
+"""
+
+import warnings
+from typing import Protocol
+
+import msgspec
+import tokens
 from lessees import BOOT_NS, NOW, POLICY, grant
 from table_model import TableModel
 
+from crewgate._native.gate import Gate, Permit
+from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
 from crewgate.core.accounts import MemoryLedger
 from crewgate.core.grant import Grant
-from crewgate.core.policy import Policy
+from crewgate.core.policy import Key, Policy, Tool
+from crewgate.core.verdict import Denial, Reason
 from crewgate.verifier.leasing import Lessor, Status
 
-GEOMETRY = Geometry(64, 64, 64, 4)
+GEOMETRY = Geometry(64, 64, 256, 4)
+PRICES = range(400)
+OF_CREDIT = {Reason.BUDGET_UNAVAILABLE, Reason.CREDITS_EXHAUSTED, Reason.BRANCH_REVOKED}
+
+
+class GateLike(Protocol):
+    """What a call does to a lease; slots are whatever the gate makes of them."""
+
+    def reserve(self, of: Grant, price: int, now: float, boot_ns: int) -> object | None: ...
+    def settle(self, of: Grant, slot: object, cost: int) -> None: ...
+    def charge(self, of: Grant, price: int, now: float, boot_ns: int) -> object | None: ...
+    def undo(self, of: Grant, charged: object) -> None: ...
+    def lose(self, of: Grant, price: int, now: float, boot_ns: int) -> None: ...
+
+
+class ModelGate:
+    def __init__(self, table: TableModel) -> None:
+        self.table = table
+
+    def number(self, of: Grant) -> int:
+        return self.table.find(of.branch_key)
+
+    def reserve(self, of: Grant, price: int, now: float, boot_ns: int) -> object | None:
+        number = self.number(of)
+        return None if number < 0 else self.table.reserve(number, price)
+
+    def settle(self, of: Grant, slot: object, cost: int) -> None:
+        assert isinstance(slot, int)
+        self.table.settle(self.number(of), slot, cost)
+
+    def charge(self, of: Grant, price: int, now: float, boot_ns: int) -> object | None:
+        slot = self.reserve(of, price, now, boot_ns)
+        if slot is not None:
+            self.settle(of, slot, price)
+        return None if slot is None else price
+
+    def undo(self, of: Grant, charged: object) -> None:
+        assert isinstance(charged, int)
+        self.table.undo(self.number(of), charged)
+
+    def lose(self, of: Grant, price: int, now: float, boot_ns: int) -> None:
+        slot = self.reserve(of, price, now, boot_ns)
+        assert isinstance(slot, int)
+        self.table.burn(self.number(of), slot)
+
+
+class NativeGate:
+    """Tool number n costs n micro-credits; the key of the tests signs for every crew."""
+
+    def __init__(self, table: OwnedTable, policy: Policy) -> None:
+        self.table = table
+        self.policy = msgspec.structs.replace(
+            policy,
+            keys=tuple(Key(f"{crew.name}-1", crew.name, tokens.PUBLIC) for crew in policy.crews),
+            crews=tuple(
+                msgspec.structs.replace(crew, tools=("search.*",)) for crew in policy.crews
+            ),
+            tools=tuple(Tool(f"search.p{price}", price) for price in PRICES),
+        )
+        table.set_policy_generation(policy.generation)
+        self.holding = self.gate(holds=True)
+        self.embedded = self.gate(holds=False)
+        self.minted: dict[tuple[bytes, int], bytes] = {}
+
+    def gate(self, *, holds: bool) -> Gate:
+        self.attachment, _ = self.table.take_attachment()
+        gate = Gate(self.table, self.attachment, holds=holds)
+        gate.load(self.policy)
+        return gate
+
+    def token(self, of: Grant) -> bytes:
+        name = of.branch_key, of.claims.iat
+        if name not in self.minted:
+            header = {**tokens.HEADER, "kid": f"{of.crew}-1"}
+            claims = msgspec.to_builtins(of.claims)
+            self.minted[name] = tokens.token(header, **claims)
+        return self.minted[name]
+
+    def decide(
+        self, gate: Gate, of: Grant, price: int, now: float, boot_ns: int
+    ) -> Permit | Denial:
+        gate.clock = int(now * 10**9), boot_ns
+        verdict = gate.decide(self.token(of), price)
+        if isinstance(verdict, Denial):
+            assert verdict.reason in OF_CREDIT, verdict
+        return verdict
+
+    def reserve(self, of: Grant, price: int, now: float, boot_ns: int) -> object | None:
+        verdict = self.decide(self.holding, of, price, now, boot_ns)
+        return verdict if isinstance(verdict, Permit) else None
+
+    def settle(self, of: Grant, slot: object, cost: int) -> None:
+        assert isinstance(slot, Permit)
+        slot.settle(cost)
+
+    def charge(self, of: Grant, price: int, now: float, boot_ns: int) -> object | None:
+        verdict = self.decide(self.embedded, of, price, now, boot_ns)
+        return verdict if isinstance(verdict, Permit) else None
+
+    def undo(self, of: Grant, charged: object) -> None:
+        assert isinstance(charged, Permit)
+        charged.release()
+
+    def lose(self, of: Grant, price: int, now: float, boot_ns: int) -> None:
+        dying = self.gate(holds=True)
+        permit = self.decide(dying, of, price, now, boot_ns)
+        assert isinstance(permit, Permit)
+        self.table.drop_attachment(self.attachment)
+        with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+            del permit  # a process that died warns about nothing
 
 
 class Machine:
     """A table, a ledger and a lessor; and calls as the gate would make them."""
 
-    def __init__(self, policy: Policy = POLICY) -> None:
+    table: TableModel | OwnedTable
+    gate: GateLike
+
+    def __init__(self, policy: Policy = POLICY, *, native: bool = False, name: str = "one") -> None:
         self.policy = policy
-        self.table = TableModel(GEOMETRY)
+        self.name = name
+        if native:
+            self.table = OwnedTable.private(GEOMETRY)
+            self.gate = NativeGate(self.table, policy)
+        else:
+            self.table = TableModel(GEOMETRY, name.encode().ljust(16))
+            self.gate = ModelGate(self.table)
         self.now = NOW
         self.boot_ns = BOOT_NS
         self.step_ns = 10**11  # between draws: so long that the rate of spend is next to nothing
@@ -25,28 +155,43 @@ class Machine:
 
     def start(self) -> None:
         """A new life of the agent on the same table."""
-        self.ledger = MemoryLedger()
-        self.lessor = Lessor(self.table, self.ledger, self.policy, "one")  # type: ignore[arg-type]
+        self.join(MemoryLedger())
         self.lessor.rebuild(self.now)
+
+    def join(self, ledger: MemoryLedger) -> None:
+        """Draw from a ledger, which other machines may share."""
+        self.ledger = ledger
+        self.lessor = Lessor(self.table, ledger, self.policy, self.name)  # type: ignore[arg-type]
 
     def draw(self, of: Grant, need: int) -> Status:
         self.boot_ns += self.step_ns
         return self.lessor.draw(of, need, self.now, self.boot_ns)
 
-    def reserve(self, of: Grant, price: int) -> int | None:
+    def reserve(self, of: Grant, price: int) -> object | None:
         """One call: from the lease, else after a draw; the slot it holds, None if refused."""
-        number = self.table.find(of.branch_key)
-        slot = None if number < 0 else self.table.reserve(number, price)
+        slot = self.gate.reserve(of, price, self.now, self.boot_ns)
         if slot is None and self.draw(of, price) is Status.GRANTED:
-            slot = self.table.reserve(self.table.find(of.branch_key), price)
+            slot = self.gate.reserve(of, price, self.now, self.boot_ns)
         return slot
 
     def call(self, of: Grant, price: int) -> bool:
         """A call that is settled at its price."""
         slot = self.reserve(of, price)
         if slot is not None:
-            self.table.settle(self.table.find(of.branch_key), slot, price)
+            self.gate.settle(of, slot, price)
         return slot is not None
+
+    def charge(self, of: Grant, price: int) -> object | None:
+        """An embedded call: charged at once; what can undo it, None if refused."""
+        charged = self.gate.charge(of, price, self.now, self.boot_ns)
+        if charged is None and self.draw(of, price) is Status.GRANTED:
+            charged = self.gate.charge(of, price, self.now, self.boot_ns)
+        return charged
+
+    def lose(self, of: Grant, price: int) -> None:
+        """A call in flight whose process dies."""
+        assert self.draw(of, price) is Status.GRANTED
+        self.gate.lose(of, price, self.now, self.boot_ns)
 
     def look(self, times: int = 1) -> int:
         self.boot_ns += 10**9
@@ -60,6 +205,9 @@ class Machine:
     def consumed(self, of_key: bytes) -> int:
         (line, *_) = self.ledger.report(of_key)
         return line.quota - line.remaining
+
+
+New = type[Machine]  # what the fixture `new_machine` is called like
 
 
 def siblings(count: int, parent: int, quota: int) -> list[Grant]:

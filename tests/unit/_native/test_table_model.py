@@ -106,11 +106,12 @@ class Tables(RuleBasedStateMachine):
     def fill(self, spare: int) -> None:
         """Nearly all records are taken by branches of one crew that expire soon."""
         for n in range(len(self.model.free) - spare):
-            self.both(
-                lambda table, key=b"fill" * 3 + n.to_bytes(4): table.open_branch(
-                    key, (), key, 1, 1, self.wall, self.wall, self.boot_ns
-                )
-            )
+            self.open_filler(b"fill" * 3 + n.to_bytes(4))
+
+    def open_filler(self, key: bytes) -> None:
+        self.both(
+            lambda table: table.open_branch(key, (), key, 1, 1, self.wall, self.wall, self.boot_ns)
+        )
 
     @invariant()
     def they_hold_the_same(self) -> None:

@@ -1,21 +1,23 @@
 import pytest
 from lessees import CREW, NOW, POLICY, grant, key
-from machine import Machine, siblings
+from machine import New, siblings
 
 from crewgate import limits
 from crewgate._native.table import Geometry
 from crewgate.core import ids
 from crewgate.core.policy import Crew, Policy
 from crewgate.errors import LedgerError
-from crewgate.verifier.leasing import Lessor, Status
+from crewgate.verifier.leasing import Status
 
 GEOMETRY = Geometry(64, 64, 64, 4)
 CREW_KEY = ids.crew_key("article")
 
 
-def test_a_first_draw_opens_the_crew_the_ancestors_and_the_branch() -> None:
+def test_a_first_draw_opens_the_crew_the_ancestors_and_the_branch(
+    new_machine: New,
+) -> None:
     """Records stand crew first, with the path that the grant names."""
-    machine = Machine()
+    machine = new_machine()
     of = grant(1, 30, (2, 100, None), (3, 50, int(NOW)))
     assert machine.draw(of, 10) is Status.GRANTED
     records = machine.table.scan(0, 64)
@@ -29,9 +31,9 @@ def test_a_first_draw_opens_the_crew_the_ancestors_and_the_branch() -> None:
     assert records[0].day == (int(NOW) // 86_400, 10)
 
 
-def test_a_draw_brings_the_lease_to_the_need_and_no_further() -> None:
+def test_a_draw_brings_the_lease_to_the_need_and_no_further(new_machine: New) -> None:
     """What is there already is not drawn again; a need of nothing only opens."""
-    machine = Machine()
+    machine = new_machine()
     of = grant(1, 30)
     assert machine.draw(of, 0) is Status.GRANTED
     assert machine.draw(of, 10) is Status.GRANTED
@@ -40,43 +42,48 @@ def test_a_draw_brings_the_lease_to_the_need_and_no_further() -> None:
     assert machine.consumed(key(1)) == 15
 
 
-def test_a_branch_spends_its_quota_exactly_and_is_then_refused_inline() -> None:
+def test_a_branch_spends_its_quota_exactly_and_is_then_refused_inline(
+    new_machine: New,
+) -> None:
     """Fifty calls at one credit each on fifty credits; the table says why the next is refused."""
-    machine = Machine()
+    machine = new_machine()
     of = grant(1, 50)
     assert sum(machine.call(of, 1) for _ in range(60)) == 50
     assert machine.draw(of, 1) is Status.EXHAUSTED
     assert machine.refused(of) == (1, 0, 50, 50)
 
 
-def test_calls_in_flight_count_as_spent_and_their_release_ends_the_refusal() -> None:
+def test_calls_in_flight_count_as_spent_and_their_release_ends_the_refusal(
+    new_machine: New,
+) -> None:
     """Exhausted while reserved (DESIGN.md, check 9); once released, the credit is there again."""
-    machine = Machine()
+    machine = new_machine()
     one, two = siblings(2, parent=10, quota=10)
     slot = machine.reserve(one, 10)
     assert slot is not None
     assert machine.draw(two, 4) is Status.EXHAUSTED
     assert machine.refused(two) == (4, 1, 10, 10)
-    machine.table.release(machine.table.find(one.branch_key), slot)
+    machine.gate.settle(one, slot, 0)
     assert machine.refused(two) is None
     assert machine.call(two, 4)
     assert machine.call(one, 6)
 
 
-def test_an_undone_embedded_call_can_be_drawn_by_a_sibling() -> None:
+def test_an_undone_embedded_call_can_be_drawn_by_a_sibling(new_machine: New) -> None:
     """A price that was settled in `decide` and given back is not lost to the parent."""
-    machine = Machine()
+    machine = new_machine()
     one, two = siblings(2, parent=10, quota=10)
-    assert machine.call(one, 10)
+    charged = machine.charge(one, 10)
+    assert charged is not None
     assert machine.draw(two, 10) is Status.EXHAUSTED
-    machine.table.undo(machine.table.find(one.branch_key), 10)
+    machine.gate.undo(one, charged)
     assert machine.call(two, 10)
 
 
 @pytest.mark.parametrize("price", [1, 3, 7])
-def test_twenty_siblings_under_one_tight_parent_admit_its_cap(price: int) -> None:
+def test_twenty_siblings_under_one_tight_parent_admit_its_cap(new_machine: New, price: int) -> None:
     """No false denial: leases of siblings are recalled until the last credit is spent."""
-    machine = Machine()
+    machine = new_machine()
     machine.step_ns = 10**6  # a brisk rate, so that leases hold more than one call
     children = siblings(20, parent=50 * price, quota=50 * price)
     admitted = 0
@@ -88,9 +95,9 @@ def test_twenty_siblings_under_one_tight_parent_admit_its_cap(price: int) -> Non
     assert {machine.refused(child) for child in children} == {(price, 1, 50 * price, 50 * price)}
 
 
-def test_a_recall_takes_exactly_what_is_missing() -> None:
+def test_a_recall_takes_exactly_what_is_missing(new_machine: New) -> None:
     """A sibling keeps the rest of its lease."""
-    machine = Machine()
+    machine = new_machine()
     one, two = siblings(2, parent=10, quota=10)
     machine.draw(one, 10)
     assert machine.draw(two, 3) is Status.GRANTED
@@ -99,13 +106,11 @@ def test_a_recall_takes_exactly_what_is_missing() -> None:
     assert (record.available, record.given_back) == (7, 3)
 
 
-def test_credit_held_by_another_machine_is_contended() -> None:
+def test_credit_held_by_another_machine_is_contended(new_machine: New) -> None:
     """The ledger knows of idle credit elsewhere: try again, it is not exhausted."""
-    machine = Machine()
-    other = Machine()
-    other.table.life = b"another table li"
-    other.ledger = machine.ledger
-    other.lessor = Lessor(other.table, machine.ledger, POLICY, "two")  # type: ignore[arg-type]
+    machine = new_machine()
+    other = new_machine(name="two")
+    other.join(machine.ledger)
     one, two = siblings(2, parent=10, quota=10)
     assert other.draw(one, 8) is Status.GRANTED
     assert machine.draw(two, 5) is Status.CONTENDED
@@ -117,9 +122,9 @@ def test_credit_held_by_another_machine_is_contended() -> None:
     assert machine.draw(two, 5) is Status.GRANTED
 
 
-def test_a_newer_grant_raises_the_quota_and_ends_the_refusal() -> None:
+def test_a_newer_grant_raises_the_quota_and_ends_the_refusal(new_machine: New) -> None:
     """A refresh with more credits serves the branch, and siblings that its parent had refused."""
-    machine = Machine()
+    machine = new_machine()
     one, two = siblings(2, parent=10, quota=10)
     assert machine.call(one, 10)
     assert machine.draw(two, 1) is Status.EXHAUSTED
@@ -130,9 +135,9 @@ def test_a_newer_grant_raises_the_quota_and_ends_the_refusal() -> None:
     assert machine.call(two, 10)
 
 
-def test_a_lower_quota_takes_back_what_lies_idle() -> None:
+def test_a_lower_quota_takes_back_what_lies_idle(new_machine: New) -> None:
     """The newest grant governs; what was spent stays spent."""
-    machine = Machine()
+    machine = new_machine()
     of = grant(1, 100)
     machine.call(of, 20)
     machine.draw(of, 60)
@@ -141,9 +146,9 @@ def test_a_lower_quota_takes_back_what_lies_idle() -> None:
     assert machine.draw(grant(1, 50, iat=int(NOW) + 1), 31) is Status.EXHAUSTED
 
 
-def test_an_ancestor_of_another_path_is_a_mismatch() -> None:
+def test_an_ancestor_of_another_path_is_a_mismatch(new_machine: New) -> None:
     """A path is fixed when it is first seen; nothing is opened."""
-    machine = Machine()
+    machine = new_machine()
     machine.draw(grant(1, 10, (2, 100, None)), 1)
     before = machine.table.scan(0, 64)
     assert machine.draw(grant(1, 10), 1) is Status.MISMATCH
@@ -151,39 +156,41 @@ def test_an_ancestor_of_another_path_is_a_mismatch() -> None:
     assert machine.table.scan(0, 64) == before
 
 
-def test_a_crew_cannot_touch_a_branch_of_another_crew() -> None:
+def test_a_crew_cannot_touch_a_branch_of_another_crew(new_machine: New) -> None:
     """The same UUIDs under two crews are different branches with different credit."""
-    other = Crew("finance", "https://finance.example")
-    machine = Machine(Policy("https://gateway.example", (), (CREW, other), ()))
+    other = Crew("finance", "https://orchestrator.example")
+    machine = new_machine(Policy("https://gateway.example", (), (CREW, other), ()))
     assert machine.draw(grant(1, 10), 10) is Status.GRANTED
     assert machine.call(grant(1, 99, crew="finance"), 99)
     assert machine.draw(grant(5, 9, (1, 9, int(NOW) + 9), crew="finance"), 9) is Status.EXHAUSTED
     assert machine.consumed(key(1)) == 10
 
 
-def test_a_crew_that_the_policy_does_not_know_draws_nothing() -> None:
+def test_a_crew_that_the_policy_does_not_know_draws_nothing(new_machine: New) -> None:
     """It was removed from the configuration since the token was judged."""
-    assert Machine().draw(grant(1, 10, crew="gone"), 1) is Status.CLOSED
+    assert new_machine().draw(grant(1, 10, crew="gone"), 1) is Status.CLOSED
 
 
 @pytest.mark.parametrize("need", [-1, limits.price_micro_max + 1])
-def test_a_need_out_of_bounds_is_an_error(need: int) -> None:
+def test_a_need_out_of_bounds_is_an_error(new_machine: New, need: int) -> None:
     """A lease could not hold it."""
     with pytest.raises(LedgerError):
-        Machine().draw(grant(1, 10), need)
+        new_machine().draw(grant(1, 10), need)
 
 
-def test_ceilings_hold_for_ancestors_too() -> None:
+def test_ceilings_hold_for_ancestors_too(new_machine: New) -> None:
     """A token cannot open its parent with more than the crew may give a branch."""
     crew = Crew("article", "https://orchestrator.example", quota_max=20)
-    machine = Machine(Policy("https://gateway.example", (), (crew,), ()))
+    machine = new_machine(Policy("https://gateway.example", (), (crew,), ()))
     assert machine.draw(grant(1, 10**6, (2, 10**6, None)), 21) is Status.EXHAUSTED
     assert machine.draw(grant(1, 10**6, (2, 10**6, None)), 20) is Status.GRANTED
 
 
-def test_closing_gives_back_what_is_idle_at_and_below_the_branch() -> None:
+def test_closing_gives_back_what_is_idle_at_and_below_the_branch(
+    new_machine: New,
+) -> None:
     """The parent has it again; nothing below the closed branch draws any more."""
-    machine = Machine()
+    machine = new_machine()
     child, grandchild = grant(1, 50, (9, 100, 1)), grant(2, 50, (9, 100, 1), (1, 50, 1))
     machine.call(child, 5)
     machine.draw(child, 10)
@@ -197,22 +204,24 @@ def test_closing_gives_back_what_is_idle_at_and_below_the_branch() -> None:
     assert machine.lessor.close(key(77)) == 0
 
 
-def test_a_call_released_after_its_branch_was_closed_returns_its_credit() -> None:
+def test_a_call_released_after_its_branch_was_closed_returns_its_credit(
+    new_machine: New,
+) -> None:
     """At the next look, without waiting to see it idle."""
-    machine = Machine()
+    machine = new_machine()
     of = grant(1, 50, (9, 100, 1))
     slot = machine.reserve(of, 5)
     assert slot is not None
     machine.lessor.close(key(1))
-    machine.table.release(machine.table.find(of.branch_key), slot)
+    machine.gate.settle(of, slot, 0)
     assert machine.look() == 5
     assert machine.consumed(key(9)) == 0
 
 
-def test_the_crews_hour_refuses_and_the_next_hour_serves() -> None:
+def test_the_crews_hour_refuses_and_the_next_hour_serves(new_machine: New) -> None:
     """Refused inline until the hour turns, without anybody drawing."""
     crew = Crew("article", "https://orchestrator.example", hourly_max=10)
-    machine = Machine(Policy("https://gateway.example", (), (crew,), ()))
+    machine = new_machine(Policy("https://gateway.example", (), (crew,), ()))
     one, two = grant(1, 50), grant(2, 50)
     assert machine.call(one, 10)
     assert machine.draw(two, 1) is Status.EXHAUSTED
@@ -220,13 +229,13 @@ def test_the_crews_hour_refuses_and_the_next_hour_serves() -> None:
     machine.now += 3600
     machine.lessor.turn(machine.now)
     assert machine.refused(two) is None
-    assert machine.call(two, 10)
+    assert machine.call(grant(2, 50, iat=int(machine.now)), 10)
 
 
-def test_a_raised_allowance_serves_at_once() -> None:
+def test_a_raised_allowance_serves_at_once(new_machine: New) -> None:
     """A reload of the configuration ends refusals at the crew's level."""
     crew = Crew("article", "https://orchestrator.example", daily_max=10)
-    machine = Machine(Policy("https://gateway.example", (), (crew,), ()))
+    machine = new_machine(Policy("https://gateway.example", (), (crew,), ()))
     of = grant(1, 50)
     assert machine.call(of, 10)
     assert machine.draw(of, 1) is Status.EXHAUSTED
@@ -235,9 +244,11 @@ def test_a_raised_allowance_serves_at_once() -> None:
     assert machine.call(of, 1)
 
 
-def test_a_lease_that_spends_nothing_between_two_looks_is_given_back() -> None:
+def test_a_lease_that_spends_nothing_between_two_looks_is_given_back(
+    new_machine: New,
+) -> None:
     """Idle credit is not kept from siblings; credit in use stays."""
-    machine = Machine()
+    machine = new_machine()
     idle, busy = siblings(2, parent=100, quota=100)
     machine.draw(idle, 10)
     machine.draw(busy, 10)
@@ -247,23 +258,22 @@ def test_a_lease_that_spends_nothing_between_two_looks_is_given_back() -> None:
     assert machine.consumed(key(100)) == 10
 
 
-def test_a_look_tells_the_ledger_what_became_of_every_lease() -> None:
+def test_a_look_tells_the_ledger_what_became_of_every_lease(new_machine: New) -> None:
     """Spent, in flight and burned are told apart."""
-    machine = Machine()
+    machine = new_machine()
     of = grant(1, 100)
     machine.call(of, 7)
-    machine.reserve(of, 5)
-    dead = machine.reserve(of, 3)
-    assert dead is not None
-    machine.table.burn(machine.table.find(of.branch_key), dead)
+    held = machine.reserve(of, 5)
+    machine.lose(of, 3)
     machine.look()
     (line,) = machine.ledger.report(key(1))
     assert (line.settled, line.reserved, line.burned, line.leased) == (7, 5, 3, 0)
+    machine.gate.settle(of, held, 5)
 
 
-def test_recent_spend_makes_the_lease_larger() -> None:
+def test_recent_spend_makes_the_lease_larger(new_machine: New) -> None:
     """A quarter second of what was spent since the last draw."""
-    machine = Machine()
+    machine = new_machine()
     machine.step_ns = 10**7
     of = grant(1, 10_000)
     machine.call(of, 1)
