@@ -147,7 +147,7 @@ upstream_connect_seconds_max = 10.0  # name, TCP and TLS together; also the wait
 upstream_first_byte_seconds_max = 300.0  # a model that thinks before it answers
 upstream_idle_seconds_max = 300.0  # between two bytes of an answer, or of a request
 upstream_head_bytes_max = 65_536  # of an answer; twice what we take from a client
-upstream_fields_max = 200
+upstream_fields_max = 200  # twice what we take from a client, as its bytes
 
 # The supervisor.
 restart_seconds_min = 0.1  # the second restart in a row; the first one is at once

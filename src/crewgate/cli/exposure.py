@@ -49,6 +49,8 @@ def exposures(config: Config) -> Iterator[str]:
     for crew in config.crews:
         yield from _replaceable(crew.jwks)
     yield from _replaceable(config.path)
+    for folder in (config.state, config.audit.folder):
+        yield from _open(folder)
     for uid, held in holders.items():
         if len(held) > 1:
             parts = " and ".join(f"{holder} ({path})" for holder, path in held.items())
@@ -76,6 +78,16 @@ def _replaceable(path: Path) -> Iterator[str]:
         yield f"{path}: anyone may write it; chmod o-w"
     if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:
         yield f"{path.parent}: anyone may replace {path.name} there; chmod o-w"
+
+
+def _open(folder: Path) -> Iterator[str]:
+    """Sockets, table and audit are only as good as who may put others in their place."""
+    try:
+        mode = folder.stat().st_mode
+    except OSError:
+        return  # `serve` makes it, for its own user
+    if mode & stat.S_IWOTH:
+        yield f"{folder}: anyone may put files there; chmod o-w"
 
 
 def _user(uid: int) -> str:

@@ -93,4 +93,4 @@ def check_alive(state: Path, claims: Claims) -> None:
     lineage = {claims.execution_branch_id, *(element.id for element in claims.branch_path)}
     for branch, standing in LocalGateway(state, claims.crew).standing(lineage).items():
         if standing.dead:
-            raise IssuerError(f"branch {branch} is dead: it gets no token again, nor does any below")
+            raise IssuerError(f"branch {branch} is dead: neither it nor any below gets a token")

@@ -62,6 +62,15 @@ def test_what_anyone_may_replace_is_told(run: Run, fresh: Path) -> None:
     assert not any("anyone may replace" in text for text in warnings)
 
 
+def test_a_state_folder_that_anyone_may_write_is_told(run: Run, fresh: Path) -> None:
+    """Whoever can replace the agent's socket or the audit can pass for the gateway."""
+    state = load(fresh).state
+    state.mkdir(mode=0o710)
+    assert not any(str(state) in text for text in check(run, fresh)[1])
+    state.chmod(0o777)
+    assert f"{state}: anyone may put files there; chmod o-w" in check(run, fresh)[1]
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [
