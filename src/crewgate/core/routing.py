@@ -7,6 +7,7 @@ nothing: what is judged here must be what the tool's server serves. Knows no too
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import combinations_with_replacement
 
 import msgspec
 
@@ -46,21 +47,6 @@ class Pattern(msgspec.Struct, frozen=True):
     def shape(self) -> tuple[int, ...]:
         """Where the literals stand."""
         return tuple(i for i, segment in enumerate(self.segments) if segment is not None)
-
-    def meets(self, other: "Pattern") -> bool:
-        """True if one request could match both and neither is before the other."""
-        return (
-            self.rank == other.rank
-            and len(self.segments) == len(other.segments)
-            and all(map(_meet, self.segments, other.segments))
-        )
-
-
-def _meet(mine: bytes | None, theirs: bytes | None) -> bool:
-    """A parameter is one segment with something in it."""
-    if mine is None or theirs is None:
-        return b"" not in (mine, theirs)
-    return mine == theirs
 
 
 def parse_path(text: str) -> Pattern:
@@ -201,13 +187,28 @@ def _decoded(match: re.Match[bytes]) -> bytes:
 
 
 def _rivals(routes: list[Route], patterns: list[Pattern]) -> Iterator[tuple[Route, Route]]:
-    """Pairs of routes that meet; only those that could are compared: a table may hold thousands."""
-    alike: dict[tuple[object, ...], list[int]] = {}
+    """Pairs of routes of one rank that one request could match, earlier first.
+
+    Two patterns of one length meet where the literals that both have are equal, so only shapes are
+    paired, and routes are looked up: a table of thousands takes milliseconds.
+    """
+    alike: dict[tuple[object, ...], dict[tuple[int, ...], list[int]]] = {}
     for number, (route, pattern) in enumerate(zip(routes, patterns, strict=True)):
-        likeness = () if pattern.rank else pattern.segments
-        rank = (route.method, pattern.rank, len(pattern.segments))
-        group = alike.setdefault((*rank, likeness), [])
-        for other in group:
-            if pattern.meets(patterns[other]):
-                yield routes[other], route
-        group.append(number)
+        # An empty last segment, "/a/", is never what a parameter stands for.
+        ending = pattern.segments[-1:] == (b"",)
+        rank = (route.method, pattern.rank, len(pattern.segments), ending)
+        alike.setdefault(rank, {}).setdefault(pattern.shape, []).append(number)
+    for shapes in alike.values():
+        for first, second in combinations_with_replacement(shapes, 2):
+            common = [place for place in first if place in second]
+            seen: dict[tuple[bytes | None, ...], int] = {}
+            for number in shapes[first]:
+                seen.setdefault(_literals(patterns[number], common), number)
+            for number in shapes[second]:
+                other = seen.get(_literals(patterns[number], common), number)
+                if other != number:
+                    yield routes[min(other, number)], routes[max(other, number)]
+
+
+def _literals(pattern: Pattern, places: list[int]) -> tuple[bytes | None, ...]:
+    return tuple([pattern.segments[place] for place in places])

@@ -172,3 +172,22 @@ def test_the_router_answers_as_the_model_does(paths: list[str], path: str) -> No
     except ValueError:
         assume(False)
     assert router.find(b"GET", path.encode()) == model(table, path)
+
+
+@given(st.lists(patterns, min_size=2, max_size=6, unique=True), st.lists(requests, max_size=20))
+def test_an_accepted_table_never_has_two_answers_of_one_rank(
+    paths: list[str], asked: list[str]
+) -> None:
+    """Where two routes of one rank and length match one request, the table was refused."""
+    table = routes(*(f"GET {pattern}" for pattern in paths))
+    try:
+        Router(table)
+    except ValueError:
+        assume(False)
+    for path in asked:
+        ranks = [
+            (parse_path(route.path).rank, len(parse_path(route.path).segments))
+            for route in table
+            if model([route], path) != UNKNOWN
+        ]
+        assert len(set(ranks)) == len(ranks)
