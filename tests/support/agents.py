@@ -19,12 +19,29 @@ from crewgate.link.messages import Status
 from crewgate.link.owner import Owner
 from crewgate.verifier.policy import load_policy
 
+LISTENER = """
+[[listener]]
+name = "agents"
+address = "127.0.0.1"
+port = 8443
+certificate = "server.pem"
+key = "server.key"
+"""
+# A supervisor whose workers are tests/support/stub_worker.py.
+STUBS = """
+import sys
+from pathlib import Path
+from crewgate.supervisor.serve import Supervisor
+sys.exit(Supervisor(Path(sys.argv[1]), worker="stub_worker").run())
+"""
 COMMAND = [sys.executable, "-c", "from crewgate.cli import main; main()"]
 
 TOML = """
 audience = "https://gateway.example"
 state = "{state}"
 workers = {workers}
+drain_seconds = {drain}
+{listener}
 [table]
 branches = 256
 revocations = 256
@@ -71,7 +88,8 @@ class Site:
         self.folder = folder
         self.state = folder / state
         self.file = folder / "crewgate.toml"
-        self._state, self._workers = state, workers
+        self._state = state
+        self.workers, self.drain = workers, 1
         self._running: list[subprocess.Popen[bytes]] = []
         self._guests: list[subprocess.Popen[str]] = []
         self.write()
@@ -94,7 +112,14 @@ class Site:
     def write(self, price: str = "0.01") -> None:
         """Write the configuration, whole and at once, like a careful person does."""
         beside = self.file.with_suffix(".new")
-        beside.write_text(TOML.format(state=self._state, workers=self._workers, price=price))
+        text = TOML.format(
+            state=self._state,
+            workers=self.workers,
+            drain=self.drain,
+            listener=LISTENER if self.workers else "",
+            price=price,
+        )
+        beside.write_text(text)
         beside.replace(self.file)
 
     def agent(self) -> subprocess.Popen[bytes]:
@@ -127,6 +152,16 @@ class Site:
         """Start `crewgate serve`; does not wait."""
         with (self.folder / "serve.log").open("ab") as log:
             process = subprocess.Popen([*COMMAND, "serve", "-c", str(self.file)], stderr=log)
+        self._running.append(process)
+        return process
+
+    def serve_stubs(self) -> subprocess.Popen[bytes]:
+        """Start a supervisor whose workers only attach; does not wait."""
+        path = {"PYTHONPATH": str(Path(__file__).parent)}
+        with (self.folder / "serve.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", STUBS, str(self.file)], stderr=log, env=os.environ | path
+            )
         self._running.append(process)
         return process
 

@@ -38,13 +38,16 @@ def _python(module: str, path: Path, *more: str) -> list[str]:
 
 
 class Supervisor:
-    """The children of one configuration file."""
+    """The children of one configuration file: modules that are run as `-m MODULE -c FILE`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, *, agent: str = "crewgate.agent", worker: str = "crewgate.gateway"
+    ) -> None:
         """Validate everything first; ConfigurationError."""
         self._watch = Watch((path,))
         self._config = _validated(path)
-        self._agent = Child("agent", _python("crewgate.agent", self._config.path))
+        self._agent = Child("agent", _python(agent, self._config.path))
+        self._worker = worker
         self._workers: dict[int, Child] = {}
         self._leaving: list[tuple[Child, float]] = []  # and when they are killed
 
@@ -128,7 +131,7 @@ class Supervisor:
         for index in range(self._config.workers):
             if index not in self._workers:
                 more = ("--worker", str(index))
-                arguments = _python("crewgate.gateway", self._config.path, *more)
+                arguments = _python(self._worker, self._config.path, *more)
                 self._workers[index] = Child(f"worker {index}", arguments)
                 self._workers[index].start(now)
         for index in [each for each in self._workers if each >= self._config.workers]:
@@ -161,6 +164,7 @@ class Supervisor:
 
     def _drain(self, signals: Signals) -> None:
         """Workers end their calls first, while the agent still serves them; then the agent."""
+        _say(f"draining for at most {self._config.drain_seconds:g} s")
         workers = [*self._workers.values(), *(child for child, _ in self._leaving)]
         self._end(workers, self._config.drain_seconds, signals)
         self._end([self._agent], limits.agent_end_seconds, signals)
