@@ -42,7 +42,8 @@ setup(
     ext_modules=cythonize(
         extensions,
         include_path=["ext"],
-        build_dir="build/cython",
+        # Cython.Coverage reads the C file, and looks for it beside its source only.
+        build_dir=None if TRACE else "build/cython",
         force=TRACE,
         compiler_directives={
             "language_level": 3,
