@@ -36,6 +36,10 @@ class JournalError(IssuerError):
     """The orchestrator's journal cannot be read or written; nothing is minted without it."""
 
 
+class ForkedError(CrewgateError):
+    """A standalone verifier was asked in a child of the process that owns its table."""
+
+
 class LedgerError(CrewgateError):
     """The ledger was asked for something that its protocol does not allow."""
 

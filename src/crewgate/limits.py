@@ -31,8 +31,8 @@ table_branches_default = 65_536  # 16 MiB; a crew of a thousand branches a minut
 table_revocations_default = 262_144  # 16 MiB
 table_records_min = 64  # one bucket's worth for each of a few shards; tests use it
 lease_micro_max = 2**40 - 1  # 1.09 M credits; the amount's bits of the available-credit word
-lease_granted_micro_max = lease_micro_max // 2  # the other half is room for refunds
-price_micro_max = lease_granted_micro_max // 2  # a call fits the lease that is granted for it
+lease_granted_micro_max = lease_micro_max // 2  # two calls at the highest price fit one lease
+price_micro_max = lease_granted_micro_max  # a call must fit the lease that is granted for it
 branch_memory_seconds = 86_400  # a branch's spend is remembered a day after its last grant ends
 fresh_seconds = 5.0  # a table that no agent has vouched for so long admits nothing
 fresh_interval_seconds = 0.25  # the agent vouches four times a second
@@ -47,6 +47,7 @@ reservation_seconds_max = 600.0  # a call in flight is burned after this unless 
 lease_rate_divisor = 4  # a lease holds a quarter second of recent spend: what a crash may burn
 ticket_seconds = 0.5  # two waits; whoever did not come back by then has given up
 holder_silence_seconds = 30.0  # a recall waits no longer: ten times what a restart takes
+standalone_reclaim_records = 64  # looked at a second, in a call that draws: 0.2 ms
 draw_rounds_max = 32  # recalls of one draw: two for each of ten levels, and a few lost races
 leases_scanned_per_look = 4096  # 10 ms a second at 2.5 µs each; the largest table in 64 looks
 
@@ -79,6 +80,9 @@ link_path_bytes_max = 107  # sun_path of unix(7) is 108 bytes with its NUL
 link_backlog = 128  # connections not yet accepted; every process of a machine comes at once
 link_connections_max = table_attachments_max + 64  # a door: all guests and some questions
 link_seconds_max = 5.0  # one question on a unix socket; what takes longer is not going to come
+attach_again_seconds_min = 0.05  # an embedder that lost its agent tries again: soon,
+attach_again_seconds_max = 1.0  # and not so often that a thousand of them keep a core busy
+attached_look_seconds = 0.25  # at the table's policy generation, should a push have been lost
 
 # The audit's files (rotation: see the configuration file above).
 audit_ballast_bytes = 4 * 2**20  # records of 6,000 calls in flight in one process, at 650 bytes
@@ -174,3 +178,10 @@ demo_listen_seconds = 1.0  # of its stream the fact-checker hears so much before
 demo_cut_ms_max = 200.0  # the mission's bound for the end of a revoked stream
 demo_event_bytes_max = 4096  # the last event of a stream, a problem of half a KiB
 demo_body_bytes_max = 2**20  # more than any agent of the story sends
+
+# A worker (gateway/).
+attach_again_seconds = 0.1  # a restarted agent takes half a second; the table is fresh for 5
+revocation_look_seconds = 0.02  # the table's generation: the certain way to hear of a revocation
+reload_again_seconds = 0.5  # a file that could not be loaded although the agent could
+drain_share = 0.9  # of the supervisor's patience; the rest is for the last records
+complaint_seconds = 10.0  # the same sentence on standard error

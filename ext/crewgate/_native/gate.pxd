@@ -23,6 +23,7 @@ cdef class Permit:
 
 
 cdef class Gate:
+    cdef object __weakref__
     cdef readonly Table table
     cdef uint64_t attachment
     cdef bint holds
@@ -35,6 +36,7 @@ cdef class Gate:
 
     cdef bint fresh(self, Policy policy, uint64_t boot)
     cdef bint is_revoked(self, Verified entry)
+    cdef bint ends(self, Verified entry)
     cdef cg_branch *find(self, Verified entry)
     cdef object judge(self, Policy policy, Verified entry, Py_ssize_t tool, bytes request,
                       object peer_crew, bint observe, bint drawn, uint64_t wall, uint64_t boot)

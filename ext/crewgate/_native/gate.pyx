@@ -69,7 +69,7 @@ cdef class Permit:
     @property
     def revoked(self):
         self.gate.table.check_open()
-        return self.gate.is_revoked(self.entry)
+        return self.gate.ends(self.entry)
 
     def settle(self, cost_micro=None):
         cdef uint64_t cost = self.price
@@ -193,6 +193,12 @@ cdef class Gate:
                 return True
         cdef cg_branch *branch = self.find(entry)
         return branch != NULL and cg_get(&branch.closed) != 0
+
+    cdef bint ends(self, Verified entry):
+        """Must a call in flight end? Its token is revoked, or the policy no longer trusts its
+        key, or the table was retired, so that nobody hears of revocations here any more."""
+        return (cg_get(&self.table.t.header.retired) != 0 or self.is_revoked(entry)
+                or not self.policy.trusts(entry.key))
 
     cdef cg_branch *find(self, Verified entry):
         """The branch's record; `entry` remembers where it was found last."""

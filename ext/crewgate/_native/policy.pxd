@@ -15,6 +15,7 @@ cdef class Crew:
 
 cdef class Key:
     cdef readonly str kid
+    cdef bytes name              # the kid, as policies find it
     cdef readonly Crew crew
     cdef readonly bytes public
     cdef readonly object orchestrator
@@ -31,6 +32,7 @@ cdef class Policy:
     cdef tuple owner             # crew name, or None if shared
     cdef Py_ssize_t tool_count
 
+    cdef bint trusts(self, Key key)
     cdef bint covers(self, tuple patterns, Py_ssize_t tool)
 
 

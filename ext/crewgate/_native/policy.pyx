@@ -48,6 +48,7 @@ cdef class Key:
         if len(key.public) != 32:
             raise ValueError(f"key {key.kid!r}: a public key has 32 bytes, not {len(key.public)}")
         self.kid = key.kid
+        self.name = kid
         self.crew = crew
         self.public = key.public
         self.orchestrator = key.orchestrator
@@ -80,6 +81,13 @@ cdef class Policy:
     def __dealloc__(self):
         free(self.price)
         free(self.observe)
+
+    cdef bint trusts(self, Key key):
+        """Is this key of an older policy still one of ours, and does it speak for the same?"""
+        cdef Key own = self.keys.get(key.name)
+        return own is key or (
+            own is not None and own.public == key.public and own.crew.name == key.crew.name
+            and (own.orchestrator is None or own.orchestrator == key.orchestrator))
 
     cdef bint covers(self, tuple patterns, Py_ssize_t tool):
         """Does any of the patterns (of a grant, of a crew's ceiling) match this tool's name?"""

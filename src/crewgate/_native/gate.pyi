@@ -18,7 +18,8 @@ class Permit:
     remaining: int  # available to the branch on this machine, as this call left it
     @property
     def revoked(self) -> bool:
-        """The grant, its branch or anything above it has been revoked since; ask during a long call."""
+        """A long call must end: the grant, its branch or anything above it has been revoked since,
+        its key is gone from the policy that the gate has loaded, or the table was retired."""
     @property
     def held(self) -> bool:
         """A reservation is still in force."""

@@ -25,7 +25,7 @@ from crewgate.config.structs import (
 )
 from crewgate.core.policy import SHARED
 
-_MODE: Kind[Mode] = kinds.one_of("enforce", "observe")
+MODE: Kind[Mode] = kinds.one_of("enforce", "observe")
 _JUDGE: Kind[Judge] = kinds.one_of("headers", "body")
 _ON_FULL: Kind[OnFull] = kinds.one_of("refuse", "continue")
 _CARRIER = kinds.one_of("authorization", "x-api-key", "x-goog-api-key")
@@ -78,7 +78,7 @@ def _listener(section: Section, path: Kind[Path]) -> Listener:
         port=section.required("port", kinds.PORT),
         certificate=section.required("certificate", path),
         key=section.required("key", path),
-        mode=section.optional("mode", _MODE, "enforce"),
+        mode=section.optional("mode", MODE, "enforce"),
         hosts=section.optional("hosts", kinds.listed(kinds.HOST, limits.fields_max), ()),
     )
     section.close()
@@ -92,7 +92,16 @@ def _crew(name: str, section: Section, path: Kind[Path]) -> Crew:
         jwks=section.required("jwks", path),
         tools=section.required("tools", kinds.listed(kinds.TOOL_PATTERN, limits.allowed_tools_max)),
         signing_key=section.optional("signing_key", cast("Kind[Path | None]", path), None),
-        mode=section.optional("mode", _MODE, "enforce"),
+        mode=section.optional("mode", MODE, "enforce"),
+        **ceilings(section),
+    )
+    section.close()
+    return crew
+
+
+def ceilings(section: Section) -> dict[str, int]:
+    """A crew's ceilings that are numbers, by their keys; one that is not given does not apply."""
+    return {
         **{
             key: section.optional(key, _ALLOWANCE, limits.quota_micro_max)
             for key in ("credits_per_branch", "credits_per_hour", "credits_per_day")
@@ -106,10 +115,8 @@ def _crew(name: str, section: Section, path: Kind[Path]) -> Crew:
                 ("lifetime_seconds", limits.token_lifetime_seconds_max),
             )
         },
-        depth=section.optional("depth", kinds.whole(0, limits.depth_max), limits.depth_max),
-    )
-    section.close()
-    return crew
+        "depth": section.optional("depth", kinds.whole(0, limits.depth_max), limits.depth_max),
+    }
 
 
 def _upstream(name: str, section: Section, path: Kind[Path]) -> Upstream:
@@ -146,7 +153,7 @@ def _tool(name: str, section: Section) -> Tool:
         price=section.required("price", _PRICE),
         owner=section.optional("owner", kinds.NAME, SHARED),
         judge=section.optional("judge", _JUDGE, "headers"),
-        mode=section.optional("mode", _MODE, "enforce"),
+        mode=section.optional("mode", MODE, "enforce"),
         carriers=section.optional("carriers", kinds.listed(_CARRIER, 3), ("authorization",)),
         allow_fields=section.optional("allow_fields", fields, ()),
     )

@@ -20,7 +20,6 @@ from crewgate.core.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.link.messages import (
     Attached,
-    Attached,
     Cut,
     Draw,
     Drawn,

@@ -1,0 +1,219 @@
+"""This machine's table in an embedder's process: attached, followed, and attached anew.
+
+One daemon thread listens to the agent, loads new policies and comes back after a restart of the
+agent; whoever judges meanwhile never waits for it. Without the agent the gate goes on for as long
+as the table is fresh, then refuses. Knows no tokens.
+"""
+
+import logging
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from weakref import WeakSet
+
+import msgspec
+
+from crewgate import limits
+from crewgate._native.gate import Gate, Permit
+from crewgate._native.table import Table
+from crewgate.config import load
+from crewgate.core.policy import Policy
+from crewgate.core.verdict import Denial, Reason
+from crewgate.errors import ConfigurationError, CrewgateError, RefusedError, TableError
+from crewgate.link.attachment import Attachment
+from crewgate.link.messages import Attached as Answer
+from crewgate.verifier.draws import Draws
+from crewgate.verifier.judge import Case, Decide, Judge, judge_by
+from crewgate.verifier.policy import load_policy
+from crewgate.verifier.waiting import Waiter
+
+_log = logging.getLogger("crewgate.verifier")
+_CLOSED = Denial(Reason.REVOCATION_UNAVAILABLE)
+
+
+class Attached:
+    """A source of verdicts and credit: the agent's table, and draws through the agent."""
+
+    judge: Judge
+    wait_seconds: float
+    _attachment: Attachment | None
+    _answer: Answer | None
+    _thread: threading.Thread | None
+
+    def __init__(self, file: Path) -> None:
+        """ConfigurationError, LinkError or TableError if it cannot attach now."""
+        self._file = file
+        self._table: Table | None = None
+        self._superseded: WeakSet[Gate] = WeakSet()
+        self._closed = False
+        self._load_again = 0.0
+        self._begin()
+        self._attach()
+        self.ensure()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "attached" if self._attachment else "detached"
+        return f"<Attached {self._file} {state}>"
+
+    # For who judges: nothing here waits.
+
+    def fund(self, case: Case, denial: Denial) -> Permit | Denial:
+        """Start what may turn the refusal into a permit next time; the verdict until then."""
+        self.ensure()
+        if denial.grant is None:
+            return denial
+        self._draws.start(denial.grant, case.price)
+        return case.judge.after_draw(case.token, case.tool)
+
+    def begin(self, case: Case, denial: Denial, waiter: Waiter) -> bool:
+        """See that a draw is under way whose end rings `waiter`."""
+        return denial.grant is not None and self._draws.start(denial.grant, case.price, waiter)
+
+    def ensure(self) -> None:
+        """Start the thread, if there is none (any more)."""
+        if self._closed or (self._thread is not None and self._thread.is_alive()):
+            return
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="crewgate", daemon=True)
+                with suppress(RuntimeError):  # the interpreter is shutting down
+                    self._thread.start()
+
+    def revoke(self, branch: str, crew: str) -> None:
+        """RefusedError: that is not for everybody who may attach."""
+        raise RefusedError(
+            f"branch {branch}{f' of {crew}' if crew else ''}: an attached verifier may only draw; "
+            "use `crewgate revoke` as the service's user"
+        )
+
+    # The life of a process.
+
+    def close(self) -> None:
+        """Leave the table and end the thread; from then on everything is refused."""
+        self._closed = True
+        self.judge = msgspec.structs.replace(self.judge, decide=_refuse)
+        self._closing.set()
+        self._detach()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(limits.link_seconds_max)
+
+    def after_fork(self) -> None:
+        """In the child: leave the parent's connection alone, and attach anew when first asked.
+
+        Until that is done the inherited mapping is as good here as there.
+        """
+        if self._attachment is not None:
+            self._attachment.abandon()
+        self._begin()
+        if not self._closed:
+            self.judge = msgspec.structs.replace(self.judge, decide=self._first(self.judge))
+
+    def _first(self, judge: Judge) -> Decide:
+        def decide(token: bytes, tool: int) -> Permit | Denial:
+            self.judge = judge
+            self.ensure()
+            return judge.decide(token, tool)
+
+        return decide
+
+    def _begin(self) -> None:
+        """What a process has for itself: connection, thread, locks."""
+        self._attachment = None
+        self._answer = None
+        self._draws = Draws(None)
+        self._thread = None
+        self._starting = threading.Lock()
+        self._closing = threading.Event()
+
+    # The thread.
+
+    def _run(self) -> None:
+        pause = limits.attach_again_seconds_min
+        while not self._closed:
+            began = time.monotonic()
+            try:
+                self._follow(self._attachment or self._attach())
+            except (CrewgateError, OSError) as error:
+                if not self._closed:
+                    _log.warning("not attached, trying again: %s", error)
+            self._detach()
+            if time.monotonic() - began > limits.attach_again_seconds_max:
+                pause = limits.attach_again_seconds_min
+            self._closing.wait(pause)
+            pause = min(2 * pause, limits.attach_again_seconds_max)
+
+    def _follow(self, attachment: Attachment) -> None:
+        """Listen until the agent is gone: LinkError, or TableError."""
+        table = self._table
+        while not self._closed and table is not None:
+            self._draws.answer(attachment.listen(limits.attached_look_seconds))
+            if table.retired:
+                raise TableError("the table was retired")
+            if table.policy_generation != self.judge.policy.generation:
+                self._reload(table)
+
+    def _reload(self, table: Table) -> None:
+        """Load the new policy; the gate refuses until that has succeeded."""
+        if time.monotonic() < self._load_again:
+            return
+        try:
+            self._load(table)
+        except ConfigurationError as error:
+            self._load_again = time.monotonic() + limits.attach_again_seconds_max
+            _log.warning("refusing until the configuration can be loaded: %s", error)
+
+    def _attach(self) -> Attachment:
+        state = load(self._file).state
+        attachment = Attachment.open(state, previous=self._answer)
+        try:
+            table = self._table
+            if table is None or table.retired or table.life != attachment.attached.life:
+                self._load(Table.attach(attachment.table))
+        except BaseException:
+            attachment.close()
+            raise
+        self._answer = attachment.attached
+        self._draws = Draws(attachment)
+        self._attachment = attachment
+        _log.info("attached to %s", state)
+        return attachment
+
+    def _detach(self) -> None:
+        attachment, self._attachment = self._attachment, None
+        if attachment is not None:
+            attachment.close()
+        self._draws.end()
+
+    def _load(self, table: Table) -> None:
+        """Judge by what the configuration says now, on `table`."""
+        # Read first: what is changed while we read gets another generation.
+        generation = table.policy_generation
+        config = load(self._file)
+        policy = load_policy(config, generation)
+        old = self._table
+        judge = judge_by(policy, table)
+        if old is not None:
+            self._superseded.add(self.judge.gate)
+        self.wait_seconds = config.limits.credit_wait_seconds_max
+        self._table, self.judge = table, judge
+        if self._closed:
+            self.judge = msgspec.structs.replace(judge, decide=_refuse)
+        self._supersede(policy, ended=old is not table)
+
+    def _supersede(self, policy: Policy, *, ended: bool) -> None:
+        """Old gates judge nothing more, and their permits hear which keys are gone.
+
+        Of a table that is no longer ours (`ended`), nobody hears of revocations: all its calls end.
+        """
+        keys = () if ended else policy.keys
+        last = msgspec.structs.replace(policy, generation=0, keys=keys)
+        for gate in list(self._superseded):
+            gate.load(last)
+        if ended:
+            self._superseded.clear()
+
+
+def _refuse(token: bytes, tool: int) -> Permit | Denial:  # noqa: ARG001 - as a gate is asked
+    return _CLOSED

@@ -1,0 +1,99 @@
+"""Draws on their way to the agent: at most one a branch, however many calls wait for it.
+
+Decides only whether to ask, and wakes who waits for the answer; whether there is credit then is
+read from the table. Asking never waits.
+"""
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from crewgate import limits
+from crewgate.core.grant import Grant
+from crewgate.errors import LinkError
+from crewgate.link.attachment import Attachment
+from crewgate.link.messages import Drawn, Failed, Reload, Revoked
+from crewgate.verifier.lineage import Status
+from crewgate.verifier.waiting import Waiter
+
+
+@dataclass(slots=True)
+class _Draw:
+    """One that was sent; an answer that is not there by `until` is not going to come."""
+
+    branch: bytes
+    until: float
+    waiters: list[Waiter] = field(default_factory=list)
+
+
+class Draws:
+    """The draws of one attachment; without one, nothing can be drawn."""
+
+    def __init__(self, attachment: Attachment | None) -> None:
+        self._attachment = attachment
+        self._lock = threading.Lock()
+        self._by_branch: dict[bytes, int] = {}
+        self._sent: dict[int, _Draw] = {}
+
+    def __repr__(self) -> str:
+        return f"<Draws in flight={len(self._sent)}>"
+
+    def start(self, grant: Grant, need: int, waiter: Waiter | None = None) -> bool:
+        """See that a draw for the branch is under way; False if that cannot be.
+
+        The answer may be to another call's need, so whoever waited decides again.
+        """
+        with self._lock:
+            draw = self._sent.get(self._by_branch.get(grant.branch_key, 0))
+            if draw is None or draw.until < time.monotonic():
+                draw = self._send(grant, need, draw)
+            if draw is None:
+                return False
+            if waiter is not None:
+                draw.waiters.append(waiter)
+            return True
+
+    def answer(self, heard: Iterable[Drawn | Failed | Revoked | Reload]) -> None:
+        """Wake who waits for what was heard."""
+        for message in heard:
+            if isinstance(message, Drawn | Failed):
+                with self._lock:
+                    draw = self._forget(message.id)
+                status = Status(message.status) if isinstance(message, Drawn) else None
+                for waiter in draw.waiters if draw else ():
+                    waiter.ring(status)
+
+    def end(self) -> None:
+        """The attachment is gone: nothing that is in flight is answered any more."""
+        with self._lock:
+            self._attachment = None
+            draws = list(self._sent.values())
+            self._sent.clear()
+            self._by_branch.clear()
+        for draw in draws:
+            for waiter in draw.waiters:
+                waiter.ring(None)
+
+    def _send(self, grant: Grant, need: int, overdue: _Draw | None) -> _Draw | None:
+        if overdue is None and len(self._sent) >= limits.link_draws_max:
+            return None
+        try:
+            number = self._attachment.request_draw(grant, need) if self._attachment else 0
+        except LinkError:  # the thread that listens will see it too
+            number = 0
+        if not number:
+            return None
+        draw = _Draw(grant.branch_key, time.monotonic() + limits.link_seconds_max)
+        if overdue is not None:
+            draw.waiters = overdue.waiters
+            self._forget(self._by_branch[grant.branch_key])
+        self._sent[number] = draw
+        self._by_branch[grant.branch_key] = number
+        return draw
+
+    def _forget(self, number: int) -> _Draw | None:
+        draw = self._sent.pop(number, None)
+        if draw is not None:
+            self._by_branch.pop(draw.branch, None)
+        return draw

@@ -1,0 +1,121 @@
+"""A policy from what a program says, for a verifier that has no configuration file.
+
+The keys and kinds of values are those of the file (`config/decode`), so what is refused there is
+refused here, in the same words; a crew's keys are given as a JWKS instead of a path.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from crewgate import limits
+from crewgate._native.signature import is_valid_point
+from crewgate.config import Crew as CrewSection
+from crewgate.config import kinds
+from crewgate.config.decode import MODE, ceilings
+from crewgate.config.section import Kind, Section
+from crewgate.core.keys import parse_jwks
+from crewgate.core.policy import Crew, Key, Policy, Tool
+from crewgate.core.scope import is_tool_name
+from crewgate.errors import ConfigurationError
+from crewgate.verifier import policy as configured
+
+WHERE = "Verifier.standalone"
+_PATTERNS = kinds.listed(kinds.TOOL_PATTERN, limits.allowed_tools_max)
+_PRICE = kinds.credits_up_to(limits.price_micro_max)
+
+
+def _jwks(value: object) -> bytes:
+    if not isinstance(value, dict):
+        raise ValueError  # noqa: TRY004 - one kind of error for whatever is wrong with a value
+    try:
+        return json.dumps(value).encode()
+    except (TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+_JWKS = Kind('a JWKS as a dict: {"keys": [...]}', _jwks)
+
+
+def given_policy(
+    audience: str, tools: Mapping[str, str], crews: Mapping[str, Mapping[str, object]]
+) -> Policy:
+    """The policy, as generation 1; ConfigurationError says all that is wrong with what was given.
+
+    `tools` are prices in credits by name, `crews` what a configuration file has under [crew.NAME],
+    with `keys` (a JWKS as a dict) for `jwks`.
+    """
+    problems: list[str] = []
+    given = {"audience": audience, "tools": tools, "crews": crews}
+    top = Section({name: _plain(value) for name, value in given.items()}, "", problems)
+    aud = top.required("audience", kinds.CLAIM)
+    priced = _tools(top.child("tools"))
+    pairs = [_crew(name, member) for name, member in top.children("crews", limits.crews_max)]
+    if problems:
+        raise ConfigurationError("\n".join(f"{WHERE}: {problem}" for problem in problems))
+    keys = tuple(key for crew, jwks in pairs for key in _keys(crew, jwks))
+    _refuse_twins(keys)
+    return Policy(aud, keys, tuple(crew for crew, _ in pairs), priced)
+
+
+def _plain(value: object) -> object:
+    """Mappings and tuples as a file's reader would have made them."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(member) for name, member in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _tools(section: Section | None) -> tuple[Tool, ...]:
+    if section is None:
+        return ()
+    tools = []
+    for name in section.keys():  # noqa: SIM118 - no dict
+        if not is_tool_name(name):
+            section.problem(f"the name {name!r}: expected {kinds.TOOL_NAME.expected}")
+        tools.append(Tool(name, section.required(name, _PRICE)))
+    if len(tools) > limits.tools_max:
+        section.problem(f"{len(tools)} tools; at most {limits.tools_max} are possible")
+    return tuple(tools)
+
+
+def _crew(name: str, section: Section) -> tuple[Crew, bytes]:
+    """A crew and its JWKS."""
+    try:
+        kinds.NAME.read(name)
+    except ValueError:
+        section.problem(f"the name {name!r}: expected {kinds.NAME.expected}")
+    crew = CrewSection(
+        name=name,
+        issuer=section.required("issuer", kinds.CLAIM),
+        jwks=Path(),  # the keys are given, not read
+        tools=section.optional("tools", _PATTERNS, ()),
+        signing_key=None,
+        mode=section.optional("mode", MODE, "enforce"),
+        **ceilings(section),
+    )
+    jwks = section.required("keys", _JWKS)
+    section.close()
+    return configured.ceilings(crew), jwks
+
+
+def _keys(crew: Crew, jwks: bytes) -> tuple[Key, ...]:
+    where = f"{WHERE}: crews.{crew.name}.keys"
+    keys = parse_jwks(jwks, crew.name, where)
+    for key in keys:
+        if not is_valid_point(key.public):
+            raise ConfigurationError(
+                f"{where}: key {key.kid}: x is no point of the prime-order group of Ed25519; "
+                "make a new key"
+            )
+    return keys
+
+
+def _refuse_twins(keys: tuple[Key, ...]) -> None:
+    crews: dict[str, str] = {}
+    for key in keys:
+        if key.kid in crews:
+            raise ConfigurationError(
+                f"{WHERE}: crews {crews[key.kid]} and {key.crew} both have a key {key.kid}; a kid "
+                "names one key among all crews: give one of them another"
+            )
+        crews[key.kid] = key.crew

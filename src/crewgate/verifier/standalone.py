@@ -1,0 +1,138 @@
+"""A private table with its own ledger and lessor: everything that a verdict needs, in one process.
+
+For tests and single processes: nothing is shared, nothing survives. Draws are made in the call
+itself, under a lock that only calls without a lease take. Knows no tokens.
+"""
+
+import threading
+import time
+from typing import NoReturn
+
+import msgspec
+
+from crewgate import limits
+from crewgate._native.gate import Permit
+from crewgate._native.owner import OwnedTable
+from crewgate._native.table import Geometry
+from crewgate.core import ids
+from crewgate.core.accounts import MemoryLedger
+from crewgate.core.policy import Crew, Policy
+from crewgate.core.verdict import Denial, Reason
+from crewgate.errors import ForkedError, RefusedError
+from crewgate.verifier.judge import Case, Judge, judge_by, needs_credit
+from crewgate.verifier.leasing import Lessor, Status
+from crewgate.verifier.waiting import Waiter
+
+# An embedded verifier holds no reservations and nobody else attaches: the least there can be.
+_GEOMETRY = Geometry(
+    limits.table_branches_default, limits.table_branches_default, limits.table_records_min, 2
+)
+_CLOSED = Denial(Reason.REVOCATION_UNAVAILABLE)
+_REFUSED = {Status.MISMATCH: Reason.BINDING_MISMATCH, Status.CLOSED: Reason.BRANCH_REVOKED}
+
+
+class Standalone:
+    """A source of verdicts and credit that shares nothing with any other process."""
+
+    judge: Judge
+    wait_seconds = limits.credit_wait_seconds_max
+
+    def __init__(self, policy: Policy) -> None:
+        self._lock = threading.Lock()
+        self._table = OwnedTable.private(_GEOMETRY)
+        self._table.set_policy_generation(policy.generation)
+        self._lessor = Lessor(self._table, MemoryLedger(), policy, "standalone")
+        self._tidied = time.monotonic()
+        self.judge = judge_by(policy, self._table)
+
+    def __repr__(self) -> str:
+        return f"<Standalone {self._table!r}>"
+
+    def fund(self, case: Case, denial: Denial) -> Permit | Denial:
+        """Draw what the call lacks, and judge it again."""
+        grant = denial.grant
+        if grant is None:
+            return denial
+        verdict: Permit | Denial = denial
+        with self._lock:
+            for _ in range(limits.draw_rounds_max):
+                wall, boot_ns = _clocks()
+                self._tidy(wall, boot_ns)
+                status = self._lessor.draw(grant, case.price, wall, boot_ns)
+                if status in _REFUSED:
+                    return Denial(_REFUSED[status], grant)
+                if status is not Status.GRANTED:
+                    return case.judge.after_draw(case.token, case.tool)
+                verdict = case.judge.decide(case.token, case.tool)
+                if not needs_credit(verdict):  # else another thread was faster
+                    break
+        return verdict
+
+    def begin(self, case: Case, denial: Denial, waiter: Waiter) -> bool:  # noqa: ARG002
+        """False: there is nobody to wait for."""
+        return False
+
+    def revoke(self, branch: str, crew: str) -> None:
+        """End a branch and all below it, seen or unseen; RefusedError, TableFullError.
+
+        Over the crew's share of revocations, all its tokens issued before now are dead instead.
+        """
+        try:
+            ids.uuid_bytes(branch)
+        except ValueError as error:
+            raise RefusedError(f"not a branch id: {error}") from error
+        whose = self._whose(branch, crew)
+        key, owner = ids.branch_key(whose.name, branch), ids.crew_key(whose.name)
+        with self._lock:
+            wall, boot_ns = _clocks()
+            before = limits.time_seconds_max
+            most = min(whose.live_revocations_max, _GEOMETRY.revocations // 2)
+            if not self._table.is_revoked(key) and self._table.revocations_of(owner) >= most:
+                key, before = owner, int(wall) + limits.leeway_seconds
+            life = limits.revocation_seconds
+            self._table.revoke(key, owner, before, life, int(wall), boot_ns)
+            self._lessor.close(ids.branch_key(whose.name, branch))
+
+    def close(self) -> None:
+        """From now on everything is refused; the memory goes with the last permit."""
+        self.judge = msgspec.structs.replace(self.judge, decide=_refuse)
+
+    def after_fork(self) -> None:
+        """In the child: a copy of the budgets would spend them twice."""
+        self.judge = msgspec.structs.replace(self.judge, decide=_forked)
+        self._lock = threading.Lock()
+
+    def _whose(self, branch: str, crew: str) -> Crew:
+        crews = self.judge.policy.crews
+        names = [each.name for each in crews]
+        if not crew:
+            seen = [n for n in names if self._table.find(ids.branch_key(n, branch)) >= 0]
+            possible = seen or names
+            if len(possible) != 1:
+                raise RefusedError(f"whose branch is {branch}? say crew=; there are: {possible}")
+            crew = possible[0]
+        if crew not in names:
+            raise RefusedError(f"no crew {crew!r}; there are: {', '.join(names)}")
+        return crews[names.index(crew)]
+
+    def _tidy(self, wall: float, boot_ns: int) -> None:
+        """Forget a little of what has expired, at most once a second."""
+        now = time.monotonic()
+        if now - self._tidied >= 1:
+            self._tidied = now
+            self._lessor.reclaim(wall, boot_ns, limits.standalone_reclaim_records)
+
+
+def _clocks() -> tuple[float, int]:
+    return time.time(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def _refuse(token: bytes, tool: int) -> Permit | Denial:  # noqa: ARG001 - as a gate is asked
+    return _CLOSED
+
+
+def _forked(token: bytes, tool: int) -> NoReturn:  # noqa: ARG001 - as a gate is asked
+    raise ForkedError(
+        "a standalone verifier is of the process that made it: make one in the child as well, or "
+        "use Verifier.from_config, whose budgets are shared"
+    )

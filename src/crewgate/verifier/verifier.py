@@ -1,0 +1,233 @@
+"""The in-process face: one call from (token, tool name) to `Permit` or `Denial`.
+
+Decides nothing itself: the gate judges, a source (attached or standalone) brings credit. Never
+raises for bad input. Knows no requests, and imports no event loop.
+"""
+
+import os
+import time
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+from weakref import WeakSet
+
+from crewgate import limits
+from crewgate._native.gate import Permit
+from crewgate.core.verdict import Denial, Reason
+from crewgate.verifier.attached import Attached
+from crewgate.verifier.given import given_policy
+from crewgate.verifier.judge import UNKNOWN, Case, Judge, needs_credit
+from crewgate.verifier.leasing import Status
+from crewgate.verifier.standalone import Standalone
+from crewgate.verifier.waiting import ThreadWaiter, Waiter, task_waiter
+
+Sink = Callable[[str, Permit | Denial], object]
+W = TypeVar("W", bound=Waiter)
+
+_MISSING = Denial(Reason.MISSING_TOKEN)
+_INVALID = Denial(Reason.INVALID_TOKEN)
+_REFUSED = {Status.MISMATCH: Reason.BINDING_MISMATCH, Status.CLOSED: Reason.BRANCH_REVOKED}
+_CHARS = limits.token_bytes_max + 1  # of a longer token, the gate needs only see that it is longer
+
+
+class Source(Protocol):
+    """Where judges and credit come from."""
+
+    judge: Judge
+    wait_seconds: float
+
+    def fund(self, case: Case, denial: Denial) -> Permit | Denial:
+        """Do what can be done without waiting for a call that lacks credit."""
+
+    def begin(self, case: Case, denial: Denial, waiter: Waiter) -> bool:
+        """See that a draw is under way whose end rings `waiter`."""
+
+    def revoke(self, branch: str, crew: str) -> None:
+        """End a branch."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+    def after_fork(self) -> None:
+        """The process is a copy of the one that made it."""
+
+
+class Verifier:
+    """Judges calls; made by `from_config` or `standalone`. Safe to use from many threads.
+
+    A fixed price is settled in the verdict itself; the permit's `settle` may lower it once, its
+    `release` gives it back, and `with permit:` leaves it as it is. `sink` is called with every
+    verdict and the tool's name; what it raises reaches the caller.
+    """
+
+    def __init__(self, source: Source, sink: Sink | None = None) -> None:
+        self._source = source
+        self._sink = sink
+        _verifiers.add(self)
+
+    @classmethod
+    def from_config(cls, path: str | Path, *, sink: Sink | None = None) -> Self:
+        """Attach to the table of this machine's agent, which serves the configuration at `path`.
+
+        ConfigurationError, LinkError or TableError if that cannot be done now. What happens later
+        (the agent ends, the table is replaced, the configuration changes) is followed in the
+        background; calls are refused while it must be.
+        """
+        return cls(Attached(Path(path)), sink)
+
+    @classmethod
+    def standalone(
+        cls,
+        *,
+        audience: str,
+        tools: Mapping[str, str],
+        crews: Mapping[str, Mapping[str, object]],
+        sink: Sink | None = None,
+    ) -> Self:
+        """A private table, for tests and single processes. ConfigurationError.
+
+        `tools`: price in credits by name. `crews`: by name, {"issuer": …, "keys": JWKS as a dict,
+        "tools": patterns}, and the ceilings of a configuration file ("credits_per_branch": "2.50",
+        "depth": 2, …); one that is not given does not apply, except tools (none), lifetime (900 s)
+        and depth (8).
+        """
+        return cls(Standalone(given_policy(audience, tools, crews)), sink)
+
+    def __repr__(self) -> str:
+        return f"<Verifier {self._source!r}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def audience(self) -> str:
+        """What tokens must be meant for."""
+        return self._source.judge.policy.audience
+
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        """Whose tokens are accepted."""
+        return tuple(crew.issuer for crew in self._source.judge.policy.crews)
+
+    def decide(self, token: str | bytes | None, tool: str) -> Permit | Denial:
+        """The verdict, without waiting.
+
+        A lease that is empty is Denial(BUDGET_UNAVAILABLE, retry=True), and a draw has been
+        started; a standalone verifier draws in the call itself.
+        """
+        source = self._source
+        judge = source.judge
+        if type(token) is str:
+            # Nothing that "?" stands for is base64url, so it is refused as it should be.
+            token = token[:_CHARS].encode("ascii", "replace")
+        elif type(token) is not bytes:
+            return self._tell(tool, _MISSING if token is None else _INVALID)
+        try:
+            number = judge.numbers.get(tool, UNKNOWN)
+        except TypeError:  # unhashable, and so no name
+            number = UNKNOWN
+        verdict = judge.decide(token, number)
+        if type(verdict) is Denial and verdict.retry:
+            verdict = source.fund(Case(judge, token, number), verdict)
+        return verdict if self._sink is None else self._tell(tool, verdict)
+
+    async def admit(self, token: str | bytes | None, tool: str) -> Permit | Denial:
+        """The verdict; waits at most 0.25 s for credit. Under asyncio and Trio."""
+        case = self._case(token, tool)
+        if isinstance(case, Denial):
+            return self._tell(tool, case)
+        attempts = self._attempts(case, task_waiter)
+        while True:
+            try:
+                waiter, seconds = next(attempts)
+            except StopIteration as end:
+                verdict: Permit | Denial = end.value
+                return self._tell(tool, verdict)
+            await waiter.wait(seconds)
+
+    def admit_blocking(self, token: str | bytes | None, tool: str) -> Permit | Denial:
+        """The verdict; waits at most 0.25 s for credit. For threads."""
+        case = self._case(token, tool)
+        if isinstance(case, Denial):
+            return self._tell(tool, case)
+        attempts = self._attempts(case, ThreadWaiter)
+        while True:
+            try:
+                waiter, seconds = next(attempts)
+            except StopIteration as end:
+                verdict: Permit | Denial = end.value
+                return self._tell(tool, verdict)
+            waiter.wait(seconds)
+
+    def revoke(self, branch: str, *, crew: str = "") -> None:
+        """End a branch (UUID text) and all below it, seen or unseen; standalone only.
+
+        `crew` is needed where it is not plain whose branch is meant. RefusedError, TableFullError.
+        """
+        self._source.revoke(branch, crew)
+
+    def close(self) -> None:
+        """Refuse everything from now on, and let go of table, connection and thread."""
+        self._source.close()
+
+    # Inside.
+
+    def _case(self, token: str | bytes | None, tool: str) -> Case | Denial:
+        judge = self._source.judge
+        if isinstance(token, str):
+            token = token[:_CHARS].encode("ascii", "replace")
+        elif type(token) is not bytes:
+            return _MISSING if token is None else _INVALID
+        try:
+            return Case(judge, token, judge.numbers.get(tool, UNKNOWN))
+        except TypeError:  # unhashable, and so no name
+            return Case(judge, token, UNKNOWN)
+
+    def _attempts(
+        self, case: Case, make: Callable[[], W]
+    ) -> Generator[tuple[W, float], None, Permit | Denial]:
+        """Judge, and yield what to wait for and how long, as long as a draw may help.
+
+        Every answer is a reason to judge again, also one to a smaller need of another call.
+        """
+        verdict = case.judge.decide(case.token, case.tool)
+        until = time.monotonic() + self._source.wait_seconds
+        while isinstance(verdict, Denial) and needs_credit(verdict):
+            waiter = make()
+            left = until - time.monotonic()
+            if left <= 0 or not self._source.begin(case, verdict, waiter):
+                break
+            yield waiter, left
+            if waiter.status in _REFUSED:
+                return Denial(_REFUSED[waiter.status], verdict.grant)
+            if waiter.status is not Status.GRANTED:
+                return case.judge.after_draw(case.token, case.tool)
+            verdict = case.judge.decide(case.token, case.tool)
+        if isinstance(verdict, Denial) and verdict.retry:
+            return self._source.fund(case, verdict)
+        return verdict
+
+    def _tell(self, tool: str, verdict: Permit | Denial) -> Permit | Denial:
+        if self._sink is not None:
+            self._sink(tool, verdict)
+        return verdict
+
+
+_verifiers: WeakSet[Verifier] = WeakSet()
+
+
+def _after_fork() -> None:
+    for verifier in list(_verifiers):
+        verifier._source.after_fork()  # noqa: SLF001 - this file's own class
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,102 @@
+"""How one call waits for another thread's word: in a thread, under asyncio, or under Trio.
+
+Imports neither event loop: whoever runs in one has imported it. A wait may end early or late, so
+whoever waited looks again; a word that comes when nobody waits any more is lost.
+"""
+
+import sys
+import threading
+from contextlib import suppress
+from typing import Any, Protocol
+
+from crewgate.verifier.lineage import Status
+
+
+class Waiter(Protocol):
+    """Rung once, from any thread; `status` says how the draw ended, None for not at all."""
+
+    status: Status | None
+
+    def ring(self, status: Status | None) -> None:
+        """Wake who waits."""
+
+
+class ThreadWaiter:
+    """Waits in a thread of its own."""
+
+    def __init__(self) -> None:
+        self.status: Status | None = None
+        self._rung = threading.Event()
+
+    def ring(self, status: Status | None) -> None:
+        """Wake the thread."""
+        self.status = status
+        self._rung.set()
+
+    def wait(self, seconds: float) -> None:
+        """Until rung, at most `seconds`."""
+        self._rung.wait(seconds)
+
+
+class TrioWaiter:
+    """Waits as a Trio task."""
+
+    def __init__(self, trio: Any) -> None:  # noqa: ANN401 - the module, not imported here
+        self.status: Status | None = None
+        self._trio = trio
+        self._rung = trio.Event()
+        self._token = trio.lowlevel.current_trio_token()
+
+    def ring(self, status: Status | None) -> None:
+        """Wake the task, wherever its loop runs."""
+        self.status = status
+        with suppress(self._trio.RunFinishedError):
+            self._token.run_sync_soon(self._rung.set)
+
+    async def wait(self, seconds: float) -> None:
+        """Until rung, at most `seconds`."""
+        with self._trio.move_on_after(seconds):
+            await self._rung.wait()
+
+
+class AsyncioWaiter:
+    """Waits as an asyncio task."""
+
+    def __init__(self, asyncio: Any) -> None:  # noqa: ANN401 - the module, not imported here
+        self.status: Status | None = None
+        self._asyncio = asyncio
+        self._loop = asyncio.get_running_loop()
+        self._rung = self._loop.create_future()
+
+    def ring(self, status: Status | None) -> None:
+        """Wake the task, wherever its loop runs."""
+        self.status = status
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._set)
+
+    async def wait(self, seconds: float) -> None:
+        """Until rung, at most `seconds`."""
+        await self._asyncio.wait((self._rung,), timeout=seconds)
+
+    def _set(self) -> None:
+        if not self._rung.done():
+            self._rung.set_result(None)
+
+
+def running_trio() -> Any:  # noqa: ANN401 - the module, not imported here
+    """The module `trio` if the caller is a task of it, else None."""
+    trio = sys.modules.get("trio")
+    # `in_trio_run` would also be true for asyncio code that hosts Trio as its guest.
+    is_task = getattr(getattr(trio, "lowlevel", None), "in_trio_task", None)
+    return trio if is_task is not None and is_task() else None
+
+
+def task_waiter() -> TrioWaiter | AsyncioWaiter:
+    """A waiter for the running task; RuntimeError outside of asyncio and Trio."""
+    trio = running_trio()
+    if trio is not None:
+        return TrioWaiter(trio)
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        raise RuntimeError("await admit() from a task of asyncio or Trio")
+    return AsyncioWaiter(asyncio)

@@ -1,0 +1,42 @@
+"""Verifiers as embedders make them, and the policies that a program gives them."""
+
+import base64
+from typing import Any
+
+from world import AUDIENCE, CREW, ISSUER, World
+
+from crewgate import Permit, Verifier
+from crewgate.core.verdict import Denial
+
+PRICES = {"search.web": "0.00001", "embeddings.create": "0.000005", "free.ping": "0"}
+
+
+def jwks(world: World, crew: str = CREW) -> dict[str, Any]:
+    """The crew's public key as a JWKS."""
+    public = world.keys[crew].public_key().public_bytes_raw()
+    x = base64.urlsafe_b64encode(public).rstrip(b"=").decode()
+    return {"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": f"{crew}-1", "x": x}]}
+
+
+def crew_of(world: World, crew: str = CREW, **options: Any) -> dict[str, Any]:
+    """What `Verifier.standalone` is given for one crew."""
+    tools = ["search.*", "embeddings.create", "free.*"]
+    return {"issuer": ISSUER, "keys": jwks(world, crew), "tools": tools, **options}
+
+
+def standalone(world: World, **options: Any) -> Verifier:
+    """A standalone verifier for the world's crews; `options` are of each crew."""
+    crews = {crew: crew_of(world, crew, **options) for crew in world.keys}
+    return Verifier.standalone(audience=AUDIENCE, tools=PRICES, crews=crews)
+
+
+def permitted(verdict: Permit | Denial) -> Permit:
+    """The permit, or a failed test that says why there is none."""
+    assert isinstance(verdict, Permit), verdict
+    return verdict
+
+
+def denied(verdict: Permit | Denial) -> Denial:
+    """The denial, or a failed test."""
+    assert isinstance(verdict, Denial), verdict
+    return verdict
