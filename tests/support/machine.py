@@ -12,6 +12,7 @@ import tokens
 from lessees import BOOT_NS, NOW, POLICY, grant
 from table_model import TableModel
 
+from crewgate import limits
 from crewgate._native.gate import Gate, Permit
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
@@ -22,7 +23,7 @@ from crewgate.core.verdict import Denial, Reason
 from crewgate.verifier.leasing import Lessor, Status
 
 GEOMETRY = Geometry(64, 64, 256, 4)
-PRICES = range(400)
+PRICES = (*range(400), limits.price_micro_max)
 OF_CREDIT = {Reason.BUDGET_UNAVAILABLE, Reason.CREDITS_EXHAUSTED, Reason.BRANCH_REVOKED}
 
 
@@ -68,7 +69,7 @@ class ModelGate:
 
 
 class NativeGate:
-    """Tool number n costs n micro-credits; the key of the tests signs for every crew."""
+    """There is a tool for every price; the key of the tests signs for every crew."""
 
     def __init__(self, table: OwnedTable, policy: Policy) -> None:
         self.table = table
@@ -103,7 +104,7 @@ class NativeGate:
         self, gate: Gate, of: Grant, price: int, now: float, boot_ns: int
     ) -> Permit | Denial:
         gate.clock = int(now * 10**9), boot_ns
-        verdict = gate.decide(self.token(of), price)
+        verdict = gate.decide(self.token(of), PRICES.index(price))
         if isinstance(verdict, Denial):
             assert verdict.reason in OF_CREDIT, verdict
         return verdict

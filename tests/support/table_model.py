@@ -120,7 +120,7 @@ class TableModel:
         record = self.live(number)
         if not record.pending:
             raise ValueError("no draw is pending")
-        if record.available + amount > limits.lease_granted_micro_max:
+        if record.granted - record.given_back - record.settled + amount > limits.lease_micro_max:
             raise ValueError("a lease would pass its bound")
         record.granted += amount
         record.available += amount

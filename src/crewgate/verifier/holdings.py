@@ -6,7 +6,6 @@ those only and not at a quarter of a million records.
 
 from dataclasses import dataclass
 
-from crewgate import limits
 from crewgate._native.records import Branch
 from crewgate.core.ledger import Restored, Window
 
@@ -46,10 +45,7 @@ class Holding:
         elapsed, spent = now_boot_ns - self.drawn_ns, consumed - self.consumed
         first = self.drawn_ns == 0
         self.drawn_ns, self.consumed = now_boot_ns, consumed
-        if first or elapsed <= 0 or spent <= 0:
-            return 0
-        room = max(0, limits.price_micro_max - available)
-        return min(spent * 10**9 // elapsed, room * limits.lease_rate_divisor)
+        return 0 if first or elapsed <= 0 or spent <= 0 else spent * 10**9 // elapsed
 
 
 class Holdings:

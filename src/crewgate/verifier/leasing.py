@@ -9,7 +9,7 @@ from collections import defaultdict
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
-from crewgate._native.records import Reclaimed
+from crewgate._native.records import Branch, Reclaimed
 from crewgate.core import ids
 from crewgate.core.grant import Grant
 from crewgate.core.ledger import (
@@ -147,9 +147,21 @@ class Lessor:
             holding = self._known(record.key)
             if holding.leased:
                 self._holdings.lease(holding)
+        for record in records:
             if record.pending:
-                self._apply(holding, self._send(holding, record.sequence, record.pending, 0, now))
+                self._resend(record, now)
         self._hour = int(now) // WINDOW_SECONDS_HOUR
+
+    def _resend(self, record: Branch, now: float) -> None:
+        """Have a draw that was begun answered, under its number.
+
+        A ticket is redeemed at once: nobody is left who would come back for it.
+        """
+        holding = self._known(record.key)
+        answer = self._send(holding, record.sequence, record.pending, 0, now)
+        self._apply(holding, answer)
+        if isinstance(answer, Ticket):
+            self._fill(holding, record.available + record.pending, now, 0)
 
     def _known(self, key: bytes) -> Holding:
         holding = self._holdings.get(key)
@@ -161,12 +173,15 @@ class Lessor:
         rate = -1
         for _ in range(limits.draw_rounds_max):
             generation = self._table.credit_generation
-            available = self._available(holding)
+            available, room = self._read(holding)
             missing = need - available
             if missing <= 0:
                 return Status.GRANTED
+            if missing > room:  # calls in flight hold what the lease's word has bits for
+                break
             if rate < 0:
                 rate = holding.rate(available, now_boot_ns)
+            rate = min(rate, room * limits.lease_rate_divisor)
             sequence = self._table.begin_draw(holding.number, missing)
             answer = self._send(holding, sequence, missing, rate, now)
             if isinstance(answer, Granted | Closed):
@@ -183,9 +198,13 @@ class Lessor:
         self._table.refuse(holding.number, 0, 0, 0, 0)
         return Status.CONTENDED
 
-    def _available(self, holding: Holding) -> int:
+    def _read(self, holding: Holding) -> tuple[int, int]:
+        """What the lease has available, and how much more it can hold with all calls in flight."""
         record = self._table.branch(holding.number)
-        return 0 if record is None else record.available
+        if record is None:
+            return 0, 0
+        outstanding = record.granted - record.given_back - record.settled
+        return record.available, max(0, limits.lease_micro_max - outstanding)
 
     def _send(
         self, holding: Holding, sequence: int, need: int, rate: int, now: float

@@ -63,7 +63,7 @@ class Tables(RuleBasedStateMachine):
 
     @rule(
         number=NUMBERS,
-        amount=AMOUNTS | st.just(limits.lease_granted_micro_max),
+        amount=AMOUNTS | st.just(limits.lease_micro_max),
         hour=st.integers(0, 3),
         charged=AMOUNTS,
     )

@@ -281,3 +281,16 @@ def test_recent_spend_makes_the_lease_larger(new_machine: New) -> None:
     record = machine.table.branch(machine.table.find(of.branch_key))
     assert record is not None
     assert 20 <= record.available <= 25
+
+
+def test_a_lease_never_outgrows_its_word(new_machine: New) -> None:
+    """While calls in flight hold nearly all that a lease can hold, a further one must wait."""
+    machine = new_machine()
+    most = limits.price_micro_max
+    of = grant(1, 5 * most)
+    held = [machine.reserve(of, most), machine.reserve(of, most)]
+    assert None not in held
+    assert machine.draw(of, most) is Status.CONTENDED
+    machine.gate.settle(of, held[0], most)
+    assert machine.draw(of, most) is Status.GRANTED
+    machine.gate.settle(of, held[1], most)

@@ -68,6 +68,18 @@ def test_a_draw_that_was_begun_and_cannot_be_granted_is_only_ended(
     assert machine.draw(of, 1) is Status.EXHAUSTED
 
 
+def test_a_begun_draw_holds_up_nobody_after_a_restart(new_machine: New) -> None:
+    """What it lacked is recalled at once; no ticket without a waiter stays in the queue."""
+    machine = new_machine()
+    one, two, three = siblings(3, parent=50, quota=50)
+    machine.draw(one, 40)
+    machine.draw(two, 5)
+    machine.table.begin_draw(machine.table.find(two.branch_key), 20)
+    machine.start()
+    assert available(machine, two) == 25
+    assert machine.draw(three, 20) is Status.GRANTED
+
+
 def test_idle_leases_of_the_former_life_are_recalled(new_machine: New) -> None:
     """Siblings are not refused for credit that nobody in the new life drew."""
     machine = new_machine()
