@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import msgspec
+import trio
 
 from crewgate import limits
 from crewgate._native.gate import Permit
@@ -47,8 +48,11 @@ class Judge(Protocol):
     ) -> Permit | Denial:
         """Return the verdict, without waiting."""
 
-    async def draw(self, denial: Denial, tool: int) -> None:
-        """Have credit for one call of `tool` drawn; at most `limits.credit_wait_seconds_max`."""
+    async def relieve(self, denial: Denial, tool: int) -> bool:
+        """Work on what a denial with `retry` is about; False if asking again at once is in vain.
+
+        The caller bounds the wait.
+        """
 
 
 class Sink(Protocol):
@@ -76,20 +80,28 @@ class _Case(NamedTuple):
     """A request that may be judged; `fields` are the client's that go upstream."""
 
     exchange: Exchange
+    site: Site
     entry: Entry | None
     token: bytes
     fields: list[Field]
     described: audit.Request
 
+    @property
+    def tool(self) -> int:
+        """The tool's number for the gate."""
+        return _UNKNOWN if self.entry is None else self.entry.index
+
 
 class Gateway:
-    """Serves the exchanges of one listener. `site` may be replaced at any time."""
+    """Serves the exchanges of one listener. `door` and `site` may be replaced at any time."""
+
+    wait_seconds: float = limits.credit_wait_seconds_max
 
     def __init__(self, door: Door, site: Site, judge: Judge, live: Live, sink: Sink) -> None:
         self.site = site
+        self.door = door
         self.live = live
         self.sink = sink
-        self._door = door
         self._judge = judge
 
     def accept(self, exchange: Exchange) -> Coroutine[None, None, None] | None:
@@ -98,18 +110,10 @@ class Gateway:
         if request.path == refusals.METADATA_PATH and request.method in {b"GET", b"HEAD"}:
             exchange.respond(200, [(b"content-type", b"application/json")], self.site.metadata)
             return None
-        entry = self.site.find(request.method, request.path)
-        described = self._describe(exchange, entry)
-        if self._door.hosts and _host(request.authority) not in self._door.hosts:
-            self.answer(exchange, refusals.MISDIRECTED, described.id)
+        case = self._open(exchange)
+        if case is None:
             return None
-        found = self._read_head(exchange, entry)
-        if isinstance(found, Reason):
-            self._refuse(exchange, described, found)
-            return None
-        token, fields = found
-        case = _Case(exchange, entry, token, fields, described)
-        if entry is not None and entry.judges_body and not exchange.complete:
+        if case.entry is not None and case.entry.judges_body and not exchange.complete:
             return self._judge_body(case)
         return self._decide(case)
 
@@ -135,11 +139,25 @@ class Gateway:
         return audit.Request(
             time.time_ns(),
             os.urandom(16),
-            self._door.name,
+            self.door.name,
             _network(exchange.peer.address),
             entry.name if entry is not None else "",
             exchange.request.method.decode("ascii"),
         )
+
+    def _open(self, exchange: Exchange) -> "_Case | None":
+        """Route a request and read its head; None if it has been refused already."""
+        request = exchange.request
+        entry = self.site.find(request.method, request.path)
+        described = self._describe(exchange, entry)
+        if self.door.hosts and _host(request.authority) not in self.door.hosts:
+            self.answer(exchange, refusals.MISDIRECTED, described.id)
+            return None
+        found = self._read_head(exchange, entry)
+        if isinstance(found, Reason):
+            self._refuse(exchange, described, found)
+            return None
+        return _Case(exchange, self.site, entry, *found, described)
 
     def _read_head(
         self, exchange: Exchange, entry: Entry | None
@@ -159,42 +177,69 @@ class Gateway:
         except RequestRefusedError:
             return Reason.INVALID_REQUEST
 
-    def _decide(self, case: "_Case", *, drawn: bool = False) -> Coroutine[None, None, None] | None:
-        """Ask the gate; the answer to a call that needs credit is a coroutine that fetches it."""
-        exchange, entry, token, fields, described = case
-        verdict = self._judge.decide(
-            token,
-            _UNKNOWN if entry is None else entry.index,
-            request=described.id,
-            observe=self._door.observe,
+    def _decide(self, case: "_Case") -> Coroutine[None, None, None] | None:
+        """Ask the gate; what may be relieved is waited for in a coroutine."""
+        verdict = self._ask(case, drawn=False)
+        if isinstance(verdict, Denial) and verdict.retry:
+            return self._ask_again(case, verdict)
+        return self._act(case, verdict)
+
+    def _ask(self, case: "_Case", *, drawn: bool) -> Permit | Denial:
+        return self._judge.decide(
+            case.token,
+            case.tool,
+            request=case.described.id,
+            observe=self.door.observe,
             drawn=drawn,
         )
+
+    def _act(self, case: "_Case", verdict: Permit | Denial) -> Coroutine[None, None, None] | None:
+        """Refuse, or register the call in the same breath and return what carries it."""
+        exchange, entry = case.exchange, case.entry
         if isinstance(verdict, Denial):
-            if verdict.retry and verdict.grant is not None and not drawn:
-                return self._draw(case, verdict)
-            self._refuse(exchange, described, verdict.reason, verdict)
+            self._refuse(exchange, case.described, verdict.reason, verdict)
             return None
         if entry is None or not self.sink.ready():
             verdict.release()
-            self.answer(exchange, refusals.AUDIT_UNAVAILABLE, described.id)
+            self.answer(exchange, refusals.AUDIT_UNAVAILABLE, case.described.id)
             return None
-        flight = Flight(self, exchange, entry, fields, verdict, described)
+        flight = Flight(self, exchange, entry, case.fields, verdict, case.described)
         self.live.add(flight)
         return flight.run()
 
-    async def _draw(self, case: "_Case", denial: Denial) -> None:
-        """Fetch credit once and decide again."""
-        await self._judge.draw(denial, _UNKNOWN if case.entry is None else case.entry.index)
-        work = self._decide(case, drawn=True)
+    async def _ask_again(self, case: "_Case", verdict: Permit | Denial) -> None:
+        """Have credit fetched, or a policy loaded, for as long as that helps and time is left."""
+        current: _Case | None = case
+        with trio.move_on_after(self.wait_seconds):
+            while isinstance(verdict, Denial) and verdict.retry:
+                if not await self._judge.relieve(verdict, case.tool):
+                    break
+                current = self._renew(case)
+                if current is None:
+                    return
+                case = current
+                verdict = self._ask(case, drawn=True)
+        if isinstance(verdict, Denial):
+            current = self._renew(case)
+            if current is None:
+                return
+            case = current
+            verdict = self._ask(case, drawn=True)
+        work = self._act(case, verdict)
         if work is not None:
             await work
 
     async def _judge_body(self, case: "_Case") -> None:
         """Wait for the body, or as much of it as is judged, and leave it to be forwarded."""
         await case.exchange.fill(limits.judged_body_bytes_max)
-        work = self._decide(case)
+        current = self._renew(case)
+        work = None if current is None else self._decide(current)
         if work is not None:
             await work
+
+    def _renew(self, case: "_Case") -> "_Case | None":
+        """Route again if a reload came while the case waited: tools have other numbers now."""
+        return case if case.site is self.site else self._open(case.exchange)
 
     def _refuse(
         self,

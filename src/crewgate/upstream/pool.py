@@ -45,6 +45,7 @@ class Pool:
         self._free = trio.Semaphore(limits.upstream_connections_max)
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"<Pool {self.origin.authority} {len(self._busy)} busy, {len(self._idle)} idle>"
@@ -83,8 +84,8 @@ class Pool:
         """End a connection's use."""
         self._busy.discard(connection)
         self._free.release()
-        keep = reusable and len(self._idle) < limits.upstream_idle_connections_max
-        if keep and not connection.overdue:
+        keep = reusable and not self._closed and not connection.overdue
+        if keep and len(self._idle) < limits.upstream_idle_connections_max:
             connection.deadline = self.now + limits.upstream_keep_seconds
             self._idle.append(connection)
         else:
@@ -104,7 +105,8 @@ class Pool:
         self._idle = kept
 
     def close(self) -> None:
-        """Close what is not in use."""
+        """Close what is not in use, and keep nothing from now on."""
+        self._closed = True
         for connection in self._idle:
             connection.wire.close()
         self._idle.clear()

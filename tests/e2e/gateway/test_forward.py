@@ -199,17 +199,17 @@ async def test_judged_bytes_are_forwarded(tmp_path: Path) -> None:
 
 
 async def test_call_that_needs_credit(tmp_path: Path) -> None:
-    """The draw is awaited once, and the gate asked again; a second lack is said, not waited for."""
+    """Draws are awaited and the gate asked again, as long as they help; then it is said."""
     async with running_gateway(answering(OK), tmp_path) as world, world.client() as client:
         needs = Denial(Reason.BUDGET_UNAVAILABLE, world.judge.grants[b"good"], retry=True)
         world.judge.denials = [needs]
         assert (await client.post("/search")).status_code == 200
         assert world.judge.draws == [(needs, 0)]
         assert [drawn for *_, drawn in world.judge.asked] == [False, True]
-        world.judge.denials = [needs, needs]
+        world.judge.denials = [needs, needs, needs]
         answer = await client.post("/search")
         assert answer.status_code == 503
-        assert len(world.judge.draws) == 2
+        assert len(world.judge.draws) == 3
 
 
 async def test_observe(tmp_path: Path) -> None:

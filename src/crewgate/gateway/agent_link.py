@@ -1,0 +1,175 @@
+"""A worker's place at the agent: attach, draw, hear of revocations and reloads, come back.
+
+Speaks the group's door in the worker's own event loop. Decides nothing: what is heard goes to
+`Ears`. While the agent is away the table goes on to be judged by until it is stale; after a restart
+the same number is asked for, so that the calls in flight keep their reservations.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from crewgate import limits
+from crewgate.core.grant import Grant
+from crewgate.errors import LinkError
+from crewgate.link.messages import (
+    Accepting,
+    Attached,
+    Cut,
+    Draw,
+    Drawn,
+    Failed,
+    GroupAnswers,
+    GroupAsks,
+    Reload,
+    Revoked,
+    group_answers,
+    pack,
+    unpack,
+)
+from crewgate.link.session import Session, attach
+
+
+class Ears(Protocol):
+    """The worker, as its link sees it."""
+
+    def attached(self, attached: Attached, table: int) -> None:
+        """Use the table behind descriptor `table` under the number given; close the descriptor."""
+
+    def revoked(self, pushed: Revoked) -> Cut:
+        """Cut what was revoked, and say so."""
+
+    def reload(self, generation: int) -> None:
+        """Load the configuration of `generation`."""
+
+    def lost(self, why: str) -> None:
+        """The agent is away; it will be looked for."""
+
+
+class _Question:
+    """A draw that was asked, and its answer once it has come; None if it never will."""
+
+    __slots__ = ("answer", "done")
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.answer: Drawn | None = None
+
+
+class AgentLink:
+    """The link of worker `index` to the agent whose state is in `folder`."""
+
+    def __init__(self, folder: Path, index: int, ears: Ears) -> None:
+        self._folder = folder
+        self._index = index
+        self._ears = ears
+        self._previous: Attached | None = None
+        self._outbox: trio.MemorySendChannel[GroupAsks] | None = None
+        self._questions: dict[int, _Question] = {}
+        self._last_id = 0
+
+    def __repr__(self) -> str:
+        state = "attached" if self._outbox else "looking for the agent"
+        return f"<AgentLink worker {self._index} {state}>"
+
+    async def run(self) -> None:
+        """Attach, and attach again whenever the agent has been away; until cancelled."""
+        while True:
+            try:
+                session = await trio.to_thread.run_sync(self._attach, abandon_on_cancel=True)
+            except LinkError as error:
+                self._ears.lost(str(error))
+                await trio.sleep(limits.attach_again_seconds)
+                continue
+            self._previous = session.attached
+            try:
+                await self._converse(session)
+            except LinkError as error:
+                self._ears.lost(str(error))
+            finally:
+                self._forget()
+
+    async def draw(self, grant: Grant, need: int) -> Drawn | None:
+        """Ask for credit; None if the agent is away or does not keep up. The caller bounds it."""
+        self._last_id += 1
+        number = self._last_id
+        question = self._questions[number] = _Question()
+        try:
+            if self._say(Draw(id=number, grant=grant, need=need)):
+                await question.done.wait()
+            return question.answer
+        finally:
+            del self._questions[number]
+
+    def tell_accepting(self, generation: int, *, accepting: bool) -> None:
+        """Tell the agent that the listeners are open under this policy, or closed."""
+        self._say(Accepting(accepting=accepting, policy_generation=generation))
+
+    def _attach(self) -> Session:
+        return attach(self._folder, worker=self._index, answers_cuts=True, previous=self._previous)
+
+    def _say(self, message: GroupAsks) -> bool:
+        """Queue a message; False if it cannot be said. What must hold stands in the table."""
+        if self._outbox is None:
+            return False
+        try:
+            self._outbox.send_nowait(message)
+        except (trio.WouldBlock, trio.BrokenResourceError):
+            return False
+        return True
+
+    def _forget(self) -> None:
+        """The connection has ended: nothing that was asked will be answered."""
+        self._outbox = None
+        for question in self._questions.values():
+            question.done.set()
+
+    async def _converse(self, session: Session) -> None:
+        """Serve one connection; LinkError when it ends, since it is never meant to."""
+        sender, receiver = trio.open_memory_channel[GroupAsks](limits.link_draws_max)
+        self._outbox = sender
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(session.connection))
+        failed: list[LinkError] = []
+        async with stream, trio.open_nursery() as nursery:
+            self._ears.attached(session.attached, session.table)
+            for message in session.early:
+                self._hear(message)
+            nursery.start_soon(_write, stream, receiver)
+            try:
+                await self._read(stream, session)
+            except LinkError as error:
+                failed.append(error)  # carried out by hand, so that it arrives as itself
+            nursery.cancel_scope.cancel()
+        raise failed[0] if failed else LinkError("the agent has ended the connection")
+
+    async def _read(self, stream: trio.SocketStream, session: Session) -> None:
+        while True:
+            try:
+                data = await stream.receive_some(limits.receive_bytes)
+            except trio.BrokenResourceError:
+                return
+            if not data:
+                return
+            for body in session.decoder.feed(data):
+                self._hear(unpack(group_answers, body))
+
+    def _hear(self, message: GroupAnswers) -> None:
+        if isinstance(message, Revoked):
+            self._say(self._ears.revoked(message))
+        elif isinstance(message, Reload):
+            self._ears.reload(message.generation)
+        elif isinstance(message, (Drawn, Failed)):
+            question = self._questions.get(message.id)
+            if question is not None:
+                question.answer = message if isinstance(message, Drawn) else None
+                question.done.set()
+
+
+async def _write(stream: trio.SocketStream, outbox: trio.MemoryReceiveChannel[GroupAsks]) -> None:
+    """Send what is queued; a broken connection is the reader's to notice."""
+    async for message in outbox:
+        try:
+            await stream.send_all(pack(message))
+        except trio.BrokenResourceError:
+            return

@@ -1,0 +1,47 @@
+"""A configuration made ready beside the one in force: policy, site, certificates, pools.
+
+Everything here may fail and changes nothing; what comes out can be put in force in one step.
+Blocks: to be called in a thread.
+"""
+
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from crewgate.config import Config, Listener, Origin, load
+from crewgate.core.policy import Policy
+from crewgate.gateway.site import Site, build
+from crewgate.server import server_context
+from crewgate.upstream import Pool
+from crewgate.verifier.policy import load_policy
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """One configuration, ready to be served. `contexts` belong to the listeners, in order."""
+
+    config: Config
+    policy: Policy
+    site: Site
+    pools: dict[Origin, Pool]
+    contexts: tuple[tuple[Listener, ssl.SSLContext], ...]
+
+
+def prepare(path: Path, generation: int, pools: Mapping[Origin, Pool]) -> Prepared:
+    """Load `path` as policy `generation`, with the pools that still fit. ConfigurationError."""
+    config = load(path)
+    kept = {
+        upstream.origin: pools.get(upstream.origin) or Pool(upstream.origin)
+        for upstream in config.upstreams
+    }
+    return Prepared(
+        config,
+        load_policy(config, generation),
+        build(config, {upstream.name: kept[upstream.origin] for upstream in config.upstreams}),
+        kept,
+        tuple(
+            (listener, server_context(listener.certificate, listener.key))
+            for listener in config.listeners
+        ),
+    )

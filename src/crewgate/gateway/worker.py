@@ -1,0 +1,166 @@
+"""One worker: everything a process needs to serve, wired together; attaches, reloads, drains.
+
+The only place that knows all the parts. A reload is made ready beside what is in force and then
+put in its place in one step, so that a request sees either the old configuration or the new.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import trio
+
+from crewgate import limits
+from crewgate._native.table import Table
+from crewgate.audit.sink import Sink
+from crewgate.config import Config
+from crewgate.errors import ConfigurationError, TableError
+from crewgate.gateway.agent_link import AgentLink
+from crewgate.gateway.forward import Door, Gateway
+from crewgate.gateway.judge import GateJudge
+from crewgate.gateway.listeners import Listeners
+from crewgate.gateway.live import Live
+from crewgate.gateway.prepared import Prepared, prepare
+from crewgate.gateway.site import Site
+from crewgate.gateway.voice import Voice
+from crewgate.link.messages import Attached, Cut, Revoked
+from crewgate.server.wakeup import Wakeup
+
+
+class Worker:
+    """Worker `index` of the configuration. Is the `Ears` of its link."""
+
+    def __init__(self, config: Config, index: int, sink: Sink, voice: Voice) -> None:
+        self._config = config
+        self._sink = sink
+        self._voice = voice
+        self._live = Live(round(limits.reservation_seconds_max * 1e9))
+        self._link = AgentLink(config.state, index, self)
+        self._place: tuple[Table, int] | None = None  # the table, and our number in it
+        self._judge: GateJudge | None = None
+        self._prepared: Prepared | None = None
+        self._wanted = -1  # the policy generation that the agent has in force
+        self._changed = Wakeup()
+        self._seen = -1  # the table's revocation generation at the last look
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with trio.open_nursery() as nursery:
+                listeners = Listeners(nursery, self._make_gateway)
+                nursery.start_soon(self._link.run)
+                nursery.start_soon(self._follow, listeners)
+                nursery.start_soon(self._look_for_revocations)
+                nursery.start_soon(self._sweep)
+                async for _ in signals:
+                    break
+                self._tell(accepting=False)
+                await listeners.drain(self._config.drain_seconds * limits.drain_share)
+                nursery.cancel_scope.cancel()
+        for pool in self._prepared.pools.values() if self._prepared else ():
+            pool.close()
+
+    # The link's side.
+
+    def attached(self, attached: Attached, table: int) -> None:
+        """Judge by the agent's table: the one there was, or another."""
+        try:
+            self._place = (Table.attach(table), attached.number)
+        except TableError as error:
+            self._voice.say(f"the agent's table cannot be used: {error}")
+            return
+        finally:
+            os.close(table)
+        self._voice.say(f"attached to the agent as number {attached.number}")
+        if self._judge is not None:
+            self._judge.move(*self._place)
+            self._live.cut_revoked()
+            self._tell(accepting=True)
+        self.reload(attached.policy_generation)
+
+    def revoked(self, pushed: Revoked) -> Cut:
+        """Cut the calls of the keys, and whatever else the table now says is dead."""
+        count = self._live.cut(pushed.keys) + self._live.cut_revoked()
+        return Cut(id=pushed.id, last_cut_ns=time.monotonic_ns() if count else 0, count=count)
+
+    def reload(self, generation: int) -> None:
+        """Have the configuration of `generation` loaded."""
+        self._wanted = generation
+        self._changed.set()
+
+    def lost(self, why: str) -> None:
+        """Say that the agent is away."""
+        self._voice.say(why)
+
+    # Inside.
+
+    def _make_gateway(self, door: Door, site: Site) -> Gateway:
+        if self._judge is None:
+            raise AssertionError("listeners are opened after the first attachment")
+        gateway = Gateway(door, site, self._judge, self._live, self._sink)
+        gateway.wait_seconds = self._config.limits.credit_wait_seconds_max
+        return gateway
+
+    def _tell(self, *, accepting: bool) -> None:
+        generation = self._judge.policy.generation if self._judge else 0
+        self._link.tell_accepting(generation, accepting=accepting)
+
+    async def _follow(self, listeners: Listeners) -> None:
+        """Load whatever configuration the agent has in force."""
+        while True:
+            await self._changed.wait()
+            while self._place is not None and self._generation() != self._wanted:
+                try:
+                    await self._load(self._config.path, self._wanted, listeners)
+                except ConfigurationError as error:
+                    self._voice.say(f"the configuration in force stays: {error}")
+                    await trio.sleep(limits.reload_again_seconds)
+
+    def _generation(self) -> int:
+        return self._prepared.policy.generation if self._prepared else -1
+
+    async def _load(self, path: Path, generation: int, listeners: Listeners) -> None:
+        before = self._prepared
+        pools = before.pools if before else {}
+        prepared = await trio.to_thread.run_sync(prepare, path, generation, pools)
+        self._adopt(prepared, listeners)
+        for origin, pool in pools.items():
+            if origin not in prepared.pools:
+                pool.close()
+
+    def _adopt(self, prepared: Prepared, listeners: Listeners) -> None:
+        """Put what is prepared in force, in one step: the gate's tools and the site's agree."""
+        place = self._place
+        if place is None:
+            raise AssertionError("nothing is loaded before the first attachment")
+        bound = listeners.bind(prepared)
+        if self._judge is None:
+            self._judge = GateJudge(*place, prepared.policy, self._link.draw)
+        else:
+            self._judge.load(prepared.policy)
+        listeners.adopt(prepared, bound)
+        self._prepared, self._config = prepared, prepared.config
+        self._live.cut_revoked()  # those whose key is no longer trusted
+        self._tell(accepting=True)
+        self._voice.say(f"serving configuration {prepared.policy.generation}")
+
+    async def _look_for_revocations(self) -> None:
+        """See in the table what a lost push would have told."""
+        while True:
+            await trio.sleep(limits.revocation_look_seconds)
+            if self._place is not None:
+                table = self._place[0]
+                generation = table.revocation_generation
+                if generation != self._seen or table.retired:
+                    self._seen = generation
+                    self._live.cut_revoked()
+
+    async def _sweep(self) -> None:
+        """Do once a second what no call has a timer for."""
+        while True:
+            self._live.sweep(time.time(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+            for pool in self._prepared.pools.values() if self._prepared else ():
+                pool.sweep(trio.current_time())
+            self._sink.tick()
+            await trio.sleep(limits.sweep_seconds)
