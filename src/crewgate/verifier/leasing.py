@@ -122,6 +122,7 @@ class Lessor:
             if isinstance(self._ledger, Volatile):
                 self._ledger.forget(key, consumed)
             self._refused.pop(key, None)
+            self._returns.forgotten(key)
         return gone
 
     def rebuild(self, now: float) -> None:
@@ -222,7 +223,7 @@ class Lessor:
             holding.number, answer.amount, (hour.number, hour.charged), (day.number, day.charged)
         )
         holding.granted += answer.amount
-        self._holdings.lease(holding)
+        self._returns.granted(holding)
 
     def _refuse(self, holding: Holding, answer: Exhausted, need: int) -> None:
         """Let the gate refuse inline. Levels count from the branch (0) upwards, the crew last."""

@@ -20,6 +20,7 @@ class Returns:
         self._holdings = holdings
         self._holder = holder
         self._reports = 0
+        self._barren: dict[bytes, int] = {}  # level -> credit generation of a recall for nothing
         self._next = 0  # the record at which the next look begins
 
     def relieve(
@@ -30,8 +31,16 @@ class Returns:
         `own` keeps its `available`: it draws for what is missing besides. Every lease that was
         emptied is reported, so that the ledger knows what can still come back. False if nothing
         came of it: asking the ledger again would bring the same answer.
+
+        A recall that found nothing is not repeated before credit came back somewhere (the table's
+        credit generation) or a lease below grew: a crew at the end of its hour may have ten
+        thousand leases, and as many branches that ask.
         """
         news = self._tell(own, own.spent, own.burned, available, now_boot_ns)
+        generation = self._table.credit_generation
+        if self._barren.get(level) == generation:
+            return news
+        found = False
         for holding in self._holdings.leases_below(level):
             if holding is own:
                 continue
@@ -39,11 +48,24 @@ class Returns:
                 break
             taken = self.take(holding, wanted)
             wanted -= taken
+            found = found or taken > 0
             # What was left of `wanted` found no more: the lease has nothing idle now.
             emptied = wanted > 0
             told = emptied and self._tell(holding, holding.spent, holding.burned, 0, now_boot_ns)
-            news = news or taken > 0 or told
-        return news
+            news = news or told
+        if not found and not available:
+            self._barren[level] = generation
+        return news or found
+
+    def granted(self, holding: Holding) -> None:
+        """The lease grew: a recall at a level above it may find something again."""
+        for level in (*holding.path, holding.key):
+            self._barren.pop(level, None)
+        self._holdings.lease(holding)
+
+    def forgotten(self, key: bytes) -> None:
+        """The record of a branch was reclaimed."""
+        self._barren.pop(key, None)
 
     def recall(self, level: bytes, wanted: int) -> int:
         """Up to `wanted` unreserved credit out of the leases at and below `level`."""

@@ -106,6 +106,18 @@ def test_a_recall_takes_exactly_what_is_missing(new_machine: New) -> None:
     assert (record.available, record.given_back) == (7, 3)
 
 
+def test_a_lease_that_grew_after_a_recall_for_nothing_is_found(new_machine: New) -> None:
+    """No recall is repeated in vain, and none is left out."""
+    machine = new_machine()
+    one, two = siblings(2, parent=10, quota=10)
+    held = machine.reserve(one, 6)
+    assert machine.draw(two, 5) is Status.EXHAUSTED
+    assert machine.draw(two, 5) is Status.EXHAUSTED
+    assert machine.draw(one, 3) is Status.GRANTED
+    assert machine.draw(two, 4) is Status.GRANTED
+    machine.gate.settle(one, held, 6)
+
+
 def test_credit_held_by_another_machine_is_contended(new_machine: New) -> None:
     """The ledger knows of idle credit elsewhere: try again, it is not exhausted."""
     machine = new_machine()
