@@ -161,6 +161,6 @@ class Worker:
         while True:
             self._live.sweep(time.time(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
             for pool in self._prepared.pools.values() if self._prepared else ():
-                pool.sweep(trio.current_time())
+                pool.sweep(time.monotonic())
             self._sink.tick()
             await trio.sleep(limits.sweep_seconds)

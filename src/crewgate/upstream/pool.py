@@ -5,6 +5,7 @@ not by a timer each, so they are exact to a second.
 """
 
 import ssl
+import time
 from typing import TYPE_CHECKING
 
 import trio
@@ -38,7 +39,7 @@ class Pool:
     def __init__(self, origin: Origin, *, context: ssl.SSLContext | None = None) -> None:
         self.origin = origin
         self.authority = origin.authority.encode()
-        self.now = 0.0
+        self.now = time.monotonic()  # moved on by `sweep`
         self._context = context
         if origin.scheme == "https" and context is None:
             self._context = ssl.create_default_context()
@@ -92,7 +93,7 @@ class Pool:
             connection.wire.close()
 
     def sweep(self, now: float) -> None:
-        """Break off what takes too long, close what was not used for long."""
+        """Break off what takes too long at `now` (monotonic), close what was long unused."""
         self.now = now
         for connection in self._busy:
             if connection.deadline and now > connection.deadline:

@@ -1,5 +1,7 @@
 """Calls to a scripted tool server: reuse, streaming, and exactly whether a byte got there."""
 
+import time
+
 import pytest
 import trio
 from scripted import Body, FakePermit, read_request, scripted
@@ -233,7 +235,8 @@ async def test_silent_server_is_given_up() -> None:
         pool = Pool(origin)
         call = pool.call(FakePermit(), GET)
         await call.begin(Body())
-        pool.sweep(limits.upstream_first_byte_seconds_max - 1)
+        start = pool.now
+        pool.sweep(start + limits.upstream_first_byte_seconds_max - 1)
         async with trio.open_nursery() as nursery:
 
             async def expect() -> None:
@@ -242,7 +245,7 @@ async def test_silent_server_is_given_up() -> None:
 
             nursery.start_soon(expect)
             await trio.testing.wait_all_tasks_blocked()
-            pool.sweep(limits.upstream_first_byte_seconds_max + 1)
+            pool.sweep(start + limits.upstream_first_byte_seconds_max + 1)
         call.close()
 
 
@@ -259,7 +262,7 @@ async def test_unused_connections_are_closed() -> None:
     async with scripted(script) as origin:
         pool = Pool(origin)
         await _whole(pool.call(FakePermit(), GET))
-        pool.sweep(limits.upstream_keep_seconds + 1)
+        pool.sweep(pool.now + limits.upstream_keep_seconds + 1)
         await ended.wait()
 
 
@@ -282,3 +285,24 @@ async def test_early_answer_to_a_long_body() -> None:
             assert call.status == 413
             nursery.cancel_scope.cancel()
         call.close()
+
+
+async def test_first_look_of_the_sweeper_breaks_nothing_off() -> None:
+    """A call that began before the sweeper's first look has its whole time."""
+    go = trio.Event()
+
+    async def script(stream: trio.SocketStream, number: int) -> None:
+        await read_request(stream)
+        await go.wait()
+        await stream.send_all(ANSWER)
+
+    async with scripted(script) as origin:
+        pool = Pool(origin)
+        call = pool.call(FakePermit(), GET)
+        await call.begin(Body())
+        pool.sweep(time.monotonic())
+        go.set()
+        await call.receive_head()
+        assert call.status == 200
+        call.close()
+        pool.close()
