@@ -227,7 +227,10 @@ cdef class OwnedTable(AttachmentTable):
 
     def refuse(self, uint64_t number, uint64_t level, uint64_t need, uint64_t used,
                uint64_t quota):
-        cg_refuse(&self.t, self.live(number), level, need, used, quota)
+        cdef cg_branch *branch = self.live(number)
+        if cg_get(&branch.parent_count) == 0:
+            raise ValueError("a crew draws nothing: its record has windows in that place")
+        cg_refuse(&self.t, branch, level, need, used, quota)
 
     def take_back(self, uint64_t number, uint64_t amount):
         return cg_take_back(&self.t, self.live(number), min(amount, CG_AMOUNT_MAX))

@@ -1,0 +1,175 @@
+"""A whole gateway as a stranger has it: `crewgate init`, `serve`, a tool's server, clients."""
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from crewgate.issuer import Orchestrator
+
+COMMAND = [sys.executable, "-m", "crewgate.cli"]
+STREAM = """
+[tool."search.stream"]
+method = "GET"
+path = "/stream"
+upstream = "tools"
+price = "{price}"
+"""
+
+
+def free_port() -> int:
+    """The first of a few neighbouring ports that are free now."""
+    while True:
+        with socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", 0))
+            port: int = one.getsockname()[1]
+            try:
+                other.bind(("127.0.0.1", port + 10))
+            except (OSError, OverflowError):
+                continue
+            return port
+
+
+class Installation:
+    """A folder made by `init`, and the processes that a test started on it."""
+
+    def __init__(
+        self, folder: Path, *, price: str = "1", workers: int = 2, delay: float = 0.0
+    ) -> None:
+        self.folder = folder / "gateway"
+        self.file = self.folder / "crewgate.toml"
+        self.port = free_port()
+        self.run("init", str(self.folder), "--port", str(self.port), configured=False)
+        text = self.file.read_text().replace('price = "0.01"', f'price = "{price}"')
+        text = text.replace("workers = 2", f"workers = {workers}")
+        self.file.write_text(text + STREAM.format(price=price))
+        self.tools = subprocess.Popen(
+            [
+                sys.executable,
+                str(Path(__file__).with_name("tool_server.py")),
+                str(self.port + 10),
+                str(delay),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self.tools.stdout is not None
+        assert self.tools.stdout.readline() == b"ready\n"
+        self.serving: subprocess.Popen[bytes] | None = None
+        self.orchestrators: list[Orchestrator] = []
+
+    def run(self, *arguments: str, configured: bool = True) -> str:
+        """One `crewgate` command; what it printed."""
+        where = ["-c", str(self.file)] if configured else []
+        done = subprocess.run(
+            [*COMMAND, *arguments, *where], capture_output=True, text=True, check=False, timeout=120
+        )
+        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+        return done.stdout
+
+    def ask(self, *arguments: str) -> Any:
+        """What a command says with --json."""
+        return json.loads(self.run(*arguments, "--json"))
+
+    def serve(self) -> None:
+        """Start it and wait until it is ready."""
+        with (self.folder / "serve.log").open("ab") as log:
+            self.serving = subprocess.Popen(
+                [*COMMAND, "serve", "-c", str(self.file)], stderr=log, stdout=log
+            )
+        self.run("status", "--wait", "30")
+
+    def orchestrator(self, crew: str = "article") -> Orchestrator:
+        """The crew's, closed with the installation."""
+        orchestrator = Orchestrator.from_config(self.file, crew=crew)
+        self.orchestrators.append(orchestrator)
+        return orchestrator
+
+    def client(self, *, http2: bool = True) -> httpx.AsyncClient:
+        """A stock client that trusts the installation's CA."""
+        context = ssl.create_default_context(cafile=str(self.folder / "certs" / "ca.pem"))
+        return httpx.AsyncClient(
+            verify=context,
+            http2=http2,
+            base_url=f"https://127.0.0.1:{self.port}",
+            timeout=30,
+            trust_env=False,
+        )
+
+    def children(self, kind: str) -> list[int]:
+        """Process ids of the running agent or of the workers."""
+        assert self.serving is not None
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                command = (entry / "cmdline").read_bytes()
+            except (OSError, ValueError, IndexError):
+                continue
+            if parent == self.serving.pid and f"crewgate.{kind}".encode() in command:
+                found.append(int(entry.name))
+        return sorted(found)
+
+    def records(self) -> list[dict[str, Any]]:
+        """All audit records, in the order of the files."""
+        return [
+            json.loads(line)
+            for path in sorted((self.folder / "state" / "audit").glob("*.jsonl"))
+            for line in path.read_text().splitlines()
+        ]
+
+    def stop(self) -> int:
+        """SIGTERM; the status with which it ended."""
+        assert self.serving is not None
+        self.serving.send_signal(signal.SIGTERM)
+        return self.serving.wait(30)
+
+    def end(self) -> None:
+        """End whatever still runs."""
+        for orchestrator in self.orchestrators:
+            orchestrator.close()
+        if self.serving is not None and self.serving.poll() is None:
+            for pid in self.children("gateway") + self.children("agent"):
+                os.kill(pid, signal.SIGCONT)
+            self.serving.terminate()
+            try:
+                self.serving.wait(15)
+            except subprocess.TimeoutExpired:
+                self.serving.kill()
+                self.serving.wait()
+        assert self.tools.stdin is not None
+        self.tools.stdin.close()
+        self.tools.wait(10)
+        if self.tools.stdout is not None:
+            self.tools.stdout.close()
+
+
+@contextmanager
+def installed(folder: Path, **options: Any) -> Iterator[Installation]:
+    """A serving installation that ends with the block."""
+    installation = Installation(folder, **options)
+    try:
+        installation.serve()
+        yield installation
+    finally:
+        installation.end()
+
+
+def wait_until(true: Any, seconds: float = 20.0) -> None:
+    """Look again and again; a bound that only a hang crosses."""
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "it did not come true"
+        time.sleep(0.02)

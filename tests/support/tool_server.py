@@ -1,0 +1,79 @@
+"""A tool's server for whole-gateway tests: answers after a moment, or streams until it is cut.
+
+`python tool_server.py PORT [DELAY]`: POST anything → 200 with the request's identity fields as
+JSON after DELAY seconds; GET /stream → events every 10 ms for at most 30 s. Ends with its input.
+"""
+
+import json
+import sys
+from functools import partial
+
+import h11
+import trio
+
+
+async def stream_events(stream: trio.SocketStream, connection: h11.Connection) -> None:
+    head = h11.Response(status_code=200, headers=[("content-type", "text/event-stream")])
+    await stream.send_all(connection.send(head) or b"")
+    with trio.move_on_after(30):
+        for number in range(10_000):
+            event = h11.Data(data=b"data: %d\n\n" % number)
+            await stream.send_all(connection.send(event) or b"")
+            await trio.sleep(0.01)
+    await stream.send_all(connection.send(h11.EndOfMessage()) or b"")
+
+
+async def answer(
+    stream: trio.SocketStream, connection: h11.Connection, request: h11.Request, delay: float
+) -> None:
+    await trio.sleep(delay)
+    seen = {
+        name.decode(): value.decode()
+        for name, value in request.headers
+        if name.startswith(b"x-crewgate-")
+    }
+    body = json.dumps(seen).encode()
+    headers = [("content-type", "application/json"), ("content-length", str(len(body)))]
+    data = connection.send(h11.Response(status_code=200, headers=headers)) or b""
+    data += connection.send(h11.Data(data=body)) or b""
+    data += connection.send(h11.EndOfMessage()) or b""
+    await stream.send_all(data)
+
+
+async def serve(delay: float, stream: trio.SocketStream) -> None:
+    connection = h11.Connection(h11.SERVER)
+    request: h11.Request | None = None
+    try:
+        while True:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
+                connection.receive_data(await stream.receive_some())
+            elif isinstance(event, h11.Request):
+                request = event
+            elif isinstance(event, h11.EndOfMessage) and request is not None:
+                if request.target.startswith(b"/stream"):
+                    await stream_events(stream, connection)
+                else:
+                    await answer(stream, connection, request, delay)
+                if connection.our_state is h11.MUST_CLOSE:
+                    return
+                connection.start_next_cycle()
+            elif isinstance(event, h11.ConnectionClosed):
+                return
+    except (trio.BrokenResourceError, h11.RemoteProtocolError):
+        return
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+async def main(port: int, delay: float) -> None:
+    async with trio.open_nursery() as nursery:
+        serving = partial(trio.serve_tcp, partial(serve, delay), port, host="127.0.0.1")
+        await nursery.start(serving)
+        print("ready", flush=True)
+        await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
+        nursery.cancel_scope.cancel()
+
+
+if __name__ == "__main__":
+    trio.run(main, int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0.0)
