@@ -1,8 +1,8 @@
 """The five sub-agents, each a process of its own: `python -m crewgate.demo.agents ROLE …`.
 
 A stock HTTP/2 client (httpx), a token file, and a habit; nothing here knows what the gateway will
-answer, and each answer is told as it came, one JSON line on standard output. Ends when standard
-input does, so that no agent outlives its orchestrator.
+answer, and each answer is told as it came, one JSON line on standard output. Begins at the first
+byte of standard input, and ends with it, so that no agent outlives its orchestrator.
 """
 
 import argparse
@@ -29,13 +29,14 @@ SEARCH, EMBEDDINGS, PUBLISH, SUMMARY = "/search", "/v1/embeddings", "/publish", 
 class Said(msgspec.Struct, frozen=True):
     """What an agent saw, and when (CLOCK_MONOTONIC, which all processes of a machine share).
 
-    `call`: an answer of `status` (0: none came), refused for `reason` if it was. `opened` and
-    `ended`: a stream; `last_byte_ns` is when its last byte came, `reason` how it ended.
+    `ready`: to begin when told. `call`: an answer of `status` (0: none came), refused for `reason`
+    if it was. `opened` and `ended`: a stream; `last_byte_ns` is when its last byte came, `reason`
+    how it ended.
     """
 
-    what: Literal["call", "opened", "ended"]
+    what: Literal["ready", "call", "opened", "ended"]
     at_ns: int
-    path: str
+    path: str = ""
     status: int = 0
     reason: str = ""
     last_byte_ns: int = 0
@@ -173,11 +174,17 @@ def client(url: str, ca: Path, auth: httpx.Auth) -> httpx.AsyncClient:
 
 
 async def work(role: str, url: str, ca: Path, token_file: Path) -> None:
-    """Live as `role` until the work is done or standard input ends."""
-    async with trio.open_nursery() as nursery, client(url, ca, TokenAuth(token_file)) as http:
-        nursery.start_soon(_end_with_stdin, nursery.cancel_scope)
-        await ROLES[role](Agent(http, _tell))
-        nursery.cancel_scope.cancel()
+    """Live as `role`: begin when told, until the work is done or standard input ends."""
+    async with (
+        trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as orchestrator,
+        client(url, ca, TokenAuth(token_file)) as http,
+        trio.open_nursery() as nursery,
+    ):
+        _tell(Said("ready", time.monotonic_ns()))
+        if await orchestrator.receive_some(1):
+            nursery.start_soon(_end_with, orchestrator, nursery.cancel_scope)
+            await ROLES[role](Agent(http, _tell))
+            nursery.cancel_scope.cancel()
 
 
 def _tell(said: Said) -> None:
@@ -185,10 +192,9 @@ def _tell(said: Said) -> None:
     sys.stdout.buffer.flush()
 
 
-async def _end_with_stdin(scope: trio.CancelScope) -> None:
-    async with trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as stream:
-        while await stream.receive_some(1):
-            pass
+async def _end_with(orchestrator: trio.abc.ReceiveStream, scope: trio.CancelScope) -> None:
+    while await orchestrator.receive_some(1):
+        pass
     scope.cancel()
 
 

@@ -13,7 +13,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from crewgate.core.credits import format_credits, parse_credits
 from crewgate.core.printable import printable
 from crewgate.demo.agents import Said
 from crewgate.demo.report import Result
@@ -52,7 +51,8 @@ class Board:
 
     def tell(self, text: str) -> None:
         """A line of the story, with the seconds since its beginning."""
-        self._console.print(Text(f"{time.monotonic() - self._start:5.1f} s  {printable(text)}"))
+        line = Text(f"{time.monotonic() - self._start:5.1f} s  {printable(text)}")
+        self._console.print(line, soft_wrap=True)
 
     def hear(self, role: str, said: Said) -> None:
         """Count what an agent said; what it says for the first time is told."""
@@ -102,30 +102,29 @@ def show(result: Result, console: Console) -> None:
     console.print(_threads(result))
     console.print()
     for line in _lines(result):
-        console.print(Text(line))
+        console.print(Text(line), soft_wrap=True)
     for text in result.broken:
-        console.print(Text(f"NOT HELD: {printable(text)}", style="bold red"))
+        console.print(Text(f"NOT HELD: {printable(text)}", style="bold red"), soft_wrap=True)
     if result.held:
         console.print(Text(f"The story held, in {result.seconds:g} s.", style="bold green"))
 
 
 def _threads(result: Result) -> Table:
     table = Table(
-        box=None, pad_edge=False, header_style="bold", title="Who spent what, by the audit",
-        title_justify="left",
+        box=None, padding=(0, 1, 0, 0), header_style="bold",
+        title="Who spent what, by the audit", title_justify="left",
     )  # fmt: skip
-    for name in ("thread", "branch", "permitted", "denied", "spent", "of"):
-        numeric = name in {"permitted", "denied", "spent", "of"}
+    # Together 79 columns: an id that is cut off could not be pasted into another command.
+    for name in ("thread", "branch", "answered", "refused", "spent/of"):
+        numeric = name in {"answered", "refused", "spent/of"}
         table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
     for thread in result.threads:
-        quota = format_credits(parse_credits(_QUOTAS.get(thread.role, RUN_CREDITS)))
         table.add_row(
             thread.role,
             thread.branch,
             str(thread.permitted),
             str(thread.denied),
-            f"{thread.spent_credits:.2f}",
-            quota,
+            f"{thread.spent_credits:.2f}/{_QUOTAS.get(thread.role, RUN_CREDITS)}",
         )
     return table
 

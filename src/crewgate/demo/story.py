@@ -7,7 +7,8 @@ answers, the receipt of the revocation, the tool server's list and the audit fil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -76,17 +77,35 @@ class Seen(msgspec.Struct, frozen=True):
 Hear = Callable[[str, Said], None]
 
 
+class Cues:
+    """What the story waits for: all agents ready, so that they begin at once; then a stream."""
+
+    def __init__(self, roles: Iterable[str]) -> None:
+        self._missing = set(roles)
+        self.begin = trio.Event()
+        self.streaming = trio.Event()
+
+    def notice(self, role: str, one: Said) -> None:
+        """Take what an agent said as the cue that it may be."""
+        if one.what == "opened":
+            self.streaming.set()
+        if one.what == "ready":
+            self._missing.discard(role)
+            if not self._missing:
+                self.begin.set()
+
+
 async def play(stage: Stage, hear: Hear) -> Seen:
     """Play the story on a running stage; `hear` is told everything as it is said."""
     start = time.monotonic()
     said: dict[str, list[Said]] = {role: [] for role in ROLES}
-    streaming = trio.Event()
+    cues = Cues(part.role for part in CAST)
 
     def note(role: str, one: Said) -> None:
-        said[role].append(one)
-        if one.what == "opened":
-            streaming.set()
-        hear(role, one)
+        cues.notice(role, one)
+        if one.what != "ready":
+            said[role].append(one)
+            hear(role, one)
 
     with Orchestrator.from_config(stage.config, crew=CREW) as article:
         run = article.start_run(credits=RUN_CREDITS, tools=RUN_TOOLS)
@@ -94,9 +113,10 @@ async def play(stage: Stage, hear: Hear) -> Seen:
         with trio.move_on_after(limits.demo_story_seconds) as scope:
             async with trio.open_nursery() as nursery:
                 for role in crew:
-                    nursery.start_soon(_sub_agent, stage, role, note)
+                    nursery.start_soon(_sub_agent, stage, role, note, cues.begin)
+                await cues.begin.wait()
                 nursery.start_soon(_orchestrate, stage, run, note)
-                await streaming.wait()
+                await cues.streaming.wait()
                 await trio.sleep(limits.demo_listen_seconds)
                 revoked = await _revoke(stage, crew[FACT_CHECKER.role].branch)
     if scope.cancelled_caught:
@@ -122,7 +142,7 @@ def _spawn(article: Orchestrator, run: SubAgent, part: Part, stage: Stage) -> Su
     )
 
 
-async def _sub_agent(stage: Stage, role: str, note: Hear) -> None:
+async def _sub_agent(stage: Stage, role: str, note: Hear, begin: trio.Event) -> None:
     """One sub-agent's process, from its start to its end; what it says goes to `note`."""
     options = ["--url", stage.url, "--ca", str(stage.ca)]
     options += ["--token-file", str(stage.folder / f"{role}.token")]
@@ -132,13 +152,24 @@ async def _sub_agent(stage: Stage, role: str, note: Hear) -> None:
         stdout=subprocess.PIPE,
     )
     try:
-        await _listen(process, role, note)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cue, process, begin)
+            await _listen(process, role, note)
+            nursery.cancel_scope.cancel()
         if await process.wait():
             raise StoryError(f"the {role} ended with status {process.returncode}")
     finally:
         if process.returncode is None:
             with trio.CancelScope(shield=True):
                 await end(process)
+
+
+async def _cue(process: trio.Process, begin: trio.Event) -> None:
+    await begin.wait()
+    if process.stdin is not None:
+        # One that has died says so by its exit status.
+        with suppress(trio.BrokenResourceError):
+            await process.stdin.send_all(b"\n")
 
 
 async def _listen(process: trio.Process, role: str, note: Hear) -> None:

@@ -127,14 +127,18 @@ async def test_the_drafter_scrapes_now_and_then(autojump_clock: MockClock) -> No
 
 
 def test_an_agent_ends_with_its_standard_input(tmp_path: Path) -> None:
-    """When the orchestrator dies the pipe closes, and the agent's process ends by itself."""
+    """It begins when told; when the orchestrator dies the pipe closes, and its process ends."""
     (tmp_path / "token").write_text("none")
     command = [sys.executable, "-m", "crewgate.demo.agents", "publisher"]
     command += ["--url", "https://127.0.0.1:9", "--ca", str(tmp_path / "ca.pem")]
     command += ["--token-file", str(tmp_path / "token")]
     (tmp_path / "ca.pem").write_bytes(make_root(datetime.now(UTC)).certificate_pem)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["what"] == "ready"
+        process.stdin.write(b"\n")
+        process.stdin.flush()
         assert json.loads(process.stdout.readline())["reason"] == "ConnectError"
         _, _ = process.communicate()
     assert process.returncode == 0

@@ -1,0 +1,72 @@
+"""The incident, on a real gateway: `crewgate demo --json`, as anybody would type it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crewgate import limits
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    """The demo, played once."""
+    folder = tmp_path_factory.mktemp("demo")
+    command = [sys.executable, "-m", "crewgate.cli", "demo", "--json"]
+    environment = os.environ | {"TMPDIR": str(folder)}
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert list(Path(folder).iterdir()) == []  # it takes everything away again
+    return answer
+
+
+@pytest.fixture
+def story(demo: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """Its one JSON object."""
+    assert demo.stdout, demo.stderr
+    document: dict[str, Any] = json.loads(demo.stdout)
+    return document
+
+
+def test_the_story_held(demo: subprocess.CompletedProcess[str], story: dict[str, Any]) -> None:
+    """Every promise, by the gateway's answers and the audit, and so the exit status is 0."""
+    assert story["broken"] == []
+    assert story["held"]
+    assert demo.returncode == 0, demo.stderr
+
+
+def test_the_loop_ended_at_its_credits(story: dict[str, Any]) -> None:
+    """2.50 credits at 0.01 a call are 250 calls; every other attempt was refused."""
+    assert story["researcher"] == {
+        "admitted": 250,
+        "refused": 50,
+        "spent_credits": 2.5,
+        "quota_credits": 2.5,
+    }
+
+
+def test_the_scraping_was_refused(story: dict[str, Any]) -> None:
+    """A tool outside the scope is 403, however good the credentials."""
+    assert story["scope_denials"] == limits.demo_sibling_calls // limits.demo_scrape_every
+
+
+def test_the_revocation_cut_the_stream(story: dict[str, Any]) -> None:
+    """Within the mission's 200 ms, and nothing of the branch was admitted afterwards."""
+    assert story["revocation"]["cut_ms"] < 200
+    assert story["revocation"]["calls_admitted_after"] == 0
+
+
+def test_nobody_else_was_touched(story: dict[str, Any]) -> None:
+    """Siblings and orchestrator succeed throughout, and every call has a name."""
+    assert story["siblings"] == {"calls": 4 * limits.demo_sibling_calls, "failed": 0}
+    assert story["unattributed_calls"] == 0
+
+
+def test_it_can_be_read_while_it_plays(demo: subprocess.CompletedProcess[str]) -> None:
+    """What happens is told on standard error; standard output is the one object."""
+    assert "the researcher is refused /search after 250 calls: 403 credits-exhausted" in demo.stderr
+    assert "The story held" in demo.stderr
+    assert demo.stdout.count("\n") == 1
