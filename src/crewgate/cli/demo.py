@@ -1,5 +1,6 @@
 """`crewgate demo`: the incident, replayed on a real gateway made for it."""
 
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crewgate.cli.options import json_option
-from crewgate.errors import CrewgateError
+from crewgate.errors import CrewgateError, StoryError
 
 if TYPE_CHECKING:
     from crewgate.demo.board import Board
@@ -45,7 +46,9 @@ def _replay(board: "Board") -> "Result":
         try:
             return trio.run(_play, Path(folder), board)
         except BaseExceptionGroup as group:
-            # Nurseries wrap whatever ends them; one of ours is told as the line that it is.
+            # Nurseries wrap whatever ends them; Ctrl-C and errors of ours are told as such.
+            if group.subgroup(KeyboardInterrupt) is not None:
+                raise KeyboardInterrupt from None
             ours = group.subgroup(CrewgateError)
             if ours is None or group.split(CrewgateError)[1] is not None:
                 raise
@@ -53,17 +56,32 @@ def _replay(board: "Board") -> "Result":
 
 
 async def _play(folder: Path, board: "Board") -> "Result":
+    import trio
+
     from crewgate.demo import stage as stages
     from crewgate.demo.report import judge
     from crewgate.demo.story import ask_audit, play
 
-    stage = await stages.build(folder)
-    board.tell("a new gateway starts: two workers, its agent, and the tools' server")
-    async with stages.running(stage):
-        board.tell(f"it is ready at {stage.url}; the orchestrator starts its five sub-agents")
-        seen = await play(stage, board.hear)
-    board.tell("the gateway has ended; the audit is asked")
-    return judge(await ask_audit(stage, seen))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_heed_sigterm)
+        stage = await stages.build(folder)
+        board.tell("a new gateway starts: two workers, its agent, and the tools' server")
+        async with stages.running(stage):
+            board.tell(f"it is ready at {stage.url}; the orchestrator starts its five sub-agents")
+            seen = await play(stage, board.hear)
+        board.tell("the gateway has ended; the audit is asked")
+        seen = await ask_audit(stage, seen)
+        nursery.cancel_scope.cancel()
+    return judge(seen)
+
+
+async def _heed_sigterm() -> None:
+    """End in order: the processes first, then the folder."""
+    import trio
+
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _ in signals:
+            raise StoryError("ended by SIGTERM before the story was over")
 
 
 def _first(group: BaseExceptionGroup[CrewgateError]) -> CrewgateError:

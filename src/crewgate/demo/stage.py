@@ -130,21 +130,22 @@ async def _run(
     task_status: trio.TaskStatus[trio.Process] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     await trio.run_process(
-        command,
-        stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", "crewgate.demo.guard", *command],
+        stdin=subprocess.PIPE,
         stdout=log,
         stderr=log,
         check=False,
         deliver_cancel=end,
         task_status=task_status,
+        process_group=0,
     )
 
 
 async def end(process: trio.Process) -> None:
-    """Ask a process to end, and kill it when it takes too long."""
-    with suppress(OSError):
-        process.terminate()
-    with trio.move_on_after(limits.demo_stop_seconds):
+    """End a process that ends with its standard input, and kill one that does not."""
+    if process.stdin is not None:
+        await process.stdin.aclose()
+    with trio.move_on_after(2 * limits.demo_stop_seconds):
         await process.wait()
         return
     with suppress(OSError):

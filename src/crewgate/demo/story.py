@@ -150,6 +150,7 @@ async def _sub_agent(stage: Stage, role: str, note: Hear, begin: trio.Event) -> 
         [sys.executable, "-m", "crewgate.demo.agents", role, *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        process_group=0,
     )
     try:
         async with trio.open_nursery() as nursery:

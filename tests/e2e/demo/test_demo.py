@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +72,39 @@ def test_it_can_be_read_while_it_plays(demo: subprocess.CompletedProcess[str]) -
     assert "the researcher is refused /search after 250 calls: 403 credits-exhausted" in demo.stderr
     assert "The story held" in demo.stderr
     assert demo.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_whatever_ends_it_nothing_stays_behind(tmp_path: Path, number: signal.Signals) -> None:
+    """No process of the demo outlives it, not even a SIGKILL; but for that the folder goes too."""
+    command = [sys.executable, "-m", "crewgate.cli", "demo"]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as demo:
+        assert demo.stdout is not None
+        while "calls /search" not in demo.stdout.readline():
+            pass
+        demo.send_signal(number)
+        demo.communicate()
+    assert demo.returncode != 0
+    deadline = time.monotonic() + 60
+    while _processes_of(tmp_path):
+        assert time.monotonic() < deadline, _processes_of(tmp_path)
+        time.sleep(0.1)
+    if number is not signal.SIGKILL:
+        assert list(tmp_path.iterdir()) == []
+
+
+def _processes_of(folder: Path) -> list[str]:
+    """Command lines of whatever inherited that TMPDIR: all that the demo and its children began."""
+    mark = os.fsencode(f"TMPDIR={folder}\0")
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (path / "environ").read_bytes():
+                line = (path / "cmdline").read_bytes()
+                found.append(line.replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:
+            continue
+    return found

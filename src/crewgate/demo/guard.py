@@ -1,0 +1,35 @@
+"""Runs a command for as long as standard input is open: `python -m crewgate.demo.guard CMD …`.
+
+The kernel closes a pipe however its holder dies, so that not even a SIGKILL of the demo leaves a
+gateway behind. Plain blocking code; knows nothing of the command.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+
+from crewgate import limits
+
+_CHUNK = 4096
+
+
+def main(command: list[str]) -> int:
+    """Run the command to its end, or end it; its exit status."""
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    threading.Thread(target=_end_with_stdin, args=(child,), daemon=True).start()
+    return child.wait()
+
+
+def _end_with_stdin(child: subprocess.Popen[bytes]) -> None:
+    while os.read(sys.stdin.fileno(), _CHUNK):
+        pass
+    child.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(limits.demo_stop_seconds)
+    child.kill()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
