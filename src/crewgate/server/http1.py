@@ -239,10 +239,13 @@ class HTTP1:
         self.keep_alive = False
         broken, self._arriving = self._arriving, None
         current = self.current
-        if current is None or current is broken:
-            self._end(None if current is not None and current.started else refusal.status)
-        else:
-            self._waiting.clear()
+        if broken is not None and broken in self._waiting:
+            self._waiting.remove(broken)
+        if current is None:
+            if not self._waiting:
+                self._end(refusal.status)
+        elif current is broken:
+            self._end(None if current.started else refusal.status)
 
     def _end(self, status: int | None) -> None:
         """Close, with an answer of this status if one may still be given."""

@@ -51,10 +51,10 @@ class HTTP1Exchange(Exchange):
         """Answer in full."""
         if self.done or self.started:
             return
-        self.started = self.done = True
         protocol = self._protocol
-        if not self.complete and self._owes_continue():
+        if self._owes_continue():
             protocol.keep_alive = False  # whether the body comes or not cannot be told
+        self.started = self.done = True
         own = ((b"content-length", b"%d" % len(body)), (b"date", protocol.host.date()))
         protocol.out += self._head(status, (*headers, *own))
         if self.request.method != b"HEAD":
@@ -65,10 +65,10 @@ class HTTP1Exchange(Exchange):
         """Send the head of a streamed answer."""
         if self.done:
             raise PeerError("the client has gone")
-        self.started = True
         protocol = self._protocol
-        if not self.complete and self._owes_continue():
+        if self._owes_continue():
             protocol.keep_alive = False
+        self.started = True
         length = next((value for name, value in headers if name == b"content-length"), None)
         own: tuple[Field, ...] = ()
         if self.request.method == b"HEAD" or status in _BODYLESS:

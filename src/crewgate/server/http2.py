@@ -141,7 +141,7 @@ class HTTP2:
             if self.engine.want_write:
                 self.host.wake()
         except (ngh2.NGH2Error, ValueError):
-            return  # the stream has been closed meanwhile, and its bytes given back with it
+            return  # the connection is over
 
     def answered(self, exchange: HTTP2Exchange) -> None:
         """Note that an answer is complete; a body that still arrives has lost its reader.
@@ -210,8 +210,7 @@ class HTTP2:
         self.blocked.discard(exchange)
         if not exchange.done:
             exchange.lose()
-        else:
-            exchange.take()
+        exchange.take()  # its bytes count against the connection's window until they are taken
 
     # Inside.
 

@@ -1,0 +1,32 @@
+"""A connection without a socket: what a protocol's tests feed and read."""
+
+from collections.abc import Callable, Coroutine
+
+from crewgate.server.exchange import Exchange
+from crewgate.server.request import Peer
+from crewgate.server.wakeup import Wakeup
+
+Application = Callable[[Exchange], Coroutine[None, None, None] | None]
+
+
+class FakeHost:
+    """Keeps the exchanges that are dispatched; the clock stands where it is put."""
+
+    def __init__(self) -> None:
+        self.peer = Peer("192.0.2.1", 4711)
+        self.resume = Wakeup()
+        self.clock = 1000.0
+        self.exchanges: list[Exchange] = []
+        self.woken = 0
+
+    def now(self) -> float:
+        return self.clock
+
+    def date(self) -> bytes:
+        return b"Sun, 06 Nov 1994 08:49:37 GMT"
+
+    def dispatch(self, exchange: Exchange) -> None:
+        self.exchanges.append(exchange)
+
+    def wake(self) -> None:
+        self.woken += 1

@@ -1,0 +1,221 @@
+"""HTTP/2 without a socket, against ngh2 as a client: windows, resets, drains, what is left over."""
+
+from collections.abc import Iterable
+
+import ngh2
+import pytest
+import trio
+from fake_host import FakeHost
+
+from crewgate import limits
+from crewgate.errors import PeerError
+from crewgate.server.http2 import HTTP2
+
+HEAD = [(b":scheme", b"https"), (b":path", b"/"), (b":authority", b"a")]
+GET = [(b":method", b"GET"), *HEAD]
+POST = [(b":method", b"POST"), *HEAD]
+
+
+class Pair:
+    """A client and the protocol under test, with a perfect wire between them."""
+
+    def __init__(self) -> None:
+        self.host = FakeHost()
+        self.protocol = HTTP2(self.host)
+        self.client = ngh2.Connection(ngh2.Role.CLIENT)
+        self.client.initiate_connection()
+        self.events: list[ngh2.Event] = []
+        self.pump()
+
+    def pump(self) -> None:
+        """Move bytes until there are none."""
+        while True:
+            up, down = self.client.data_to_send(), b""
+            if up:
+                self.protocol.receive(up)
+            while piece := self.protocol.bytes_to_send():
+                down += piece
+            if self.protocol.sent_all():
+                continue
+            if down:
+                self.client.receive_data(down)
+            self.events += self.client.events()
+            if not up and not down:
+                return
+
+    def ask(self, fields: Iterable[tuple[bytes, bytes]], *, ended: bool = True) -> int:
+        stream = self.client.send_request(fields, end_stream=ended)
+        self.pump()
+        return stream
+
+    def of(self, kind: type) -> list:
+        return [event for event in self.events if type(event) is kind]
+
+
+async def test_window_opens_when_the_body_is_read() -> None:
+    """No more than the stream's window arrives before the application has taken it."""
+    pair = Pair()
+    stream = pair.ask(POST, ended=False)
+    pair.client.send_data(stream, bytes(3 * limits.stream_window_bytes), end_stream=True)
+    pair.pump()
+    exchange = pair.host.exchanges[0]
+    assert exchange.buffered == limits.stream_window_bytes
+    total = 0
+    while data := await exchange.read():
+        total += len(data)
+        pair.pump()
+    assert total == 3 * limits.stream_window_bytes
+
+
+def test_windows_of_lost_and_refused_bodies_come_back() -> None:
+    """The connection's window is given back after bodies that nobody read."""
+    pair = Pair()
+    whole = pair.client.remote_window_size
+    for _ in range(300):
+        stream = pair.ask(POST, ended=False)
+        pair.client.send_data(stream, bytes(60_000))
+        pair.pump()
+        pair.client.reset_stream(stream, 8)
+        pair.pump()
+        stream = pair.ask(POST, ended=False)
+        pair.host.exchanges[-1].respond(403, [])
+        pair.client.send_data(stream, bytes(60_000), end_stream=True)
+        pair.pump()
+    # nghttp2 gives it back when half of it has been taken.
+    assert pair.client.remote_window_size > whole // 2 - 2 * limits.stream_window_bytes
+    assert not pair.protocol.exchanges
+
+
+async def test_send_waits_for_the_window() -> None:
+    """`send` returns when less than a buffer is queued, and raises when the stream is reset."""
+    pair = Pair()
+    stream = pair.ask(GET)
+    exchange = pair.host.exchanges[0]
+    exchange.start(200, [])
+    done = []
+
+    async def work() -> None:
+        await exchange.send(bytes(2 * limits.buffer_bytes_max))
+        done.append("sent")
+        with pytest.raises(PeerError):
+            await exchange.send(bytes(2 * limits.stream_window_bytes + limits.buffer_bytes_max))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not done
+        pair.pump()
+        await trio.testing.wait_all_tasks_blocked()
+        assert done
+        pair.client.reset_stream(stream, 8)
+        pair.pump()
+
+
+async def test_reset_cancels_the_work() -> None:
+    """RST_STREAM of the client cancels that stream's scope and no other."""
+    pair = Pair()
+    first, second = pair.ask(GET), pair.ask(GET)
+    scopes = [exchange.scope for exchange in pair.host.exchanges]
+    pair.client.reset_stream(first, 8)
+    pair.pump()
+    assert [scope.cancel_called for scope in scopes] == [True, False]
+    pair.host.exchanges[1].respond(200, [], b"x")
+    pair.pump()
+    assert [event.stream_id for event in pair.of(ngh2.DataReceived)] == [second]
+
+
+def test_writing_after_the_end_is_harmless() -> None:
+    """Whatever is written to a stream that is over does nothing, or says so."""
+    pair = Pair()
+    stream = pair.ask(GET)
+    exchange = pair.host.exchanges[0]
+    pair.client.reset_stream(stream, 8)
+    pair.pump()
+    exchange.respond(200, [], b"x")
+    exchange.finish(b"x")
+    exchange.reset(8)
+    with pytest.raises(PeerError):
+        exchange.start(200, [])
+
+
+def test_trailers_both_ways() -> None:
+    """Trailers of the request are kept for the application; its own follow the answer."""
+    pair = Pair()
+    stream = pair.ask(POST, ended=False)
+    pair.client.send_data(stream, b"abc")
+    pair.client.send_trailers(stream, [(b"x-t", b"1")])
+    pair.pump()
+    exchange = pair.host.exchanges[0]
+    assert exchange.complete
+    assert list(exchange.trailers) == [(b"x-t", b"1")]
+    exchange.start(200, [])
+    exchange.finish(b"end", [(b"x-u", b"2")])
+    pair.pump()
+    assert pair.of(ngh2.TrailersReceived)[0].headers == ((b"x-u", b"2"),)
+
+
+async def test_continue() -> None:
+    """100 (Continue) is sent when the body is wanted."""
+    pair = Pair()
+    pair.ask([*POST, (b"expect", b"100-continue")], ended=False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pair.host.exchanges[0].read)
+        await trio.testing.wait_all_tasks_blocked()
+        pair.pump()
+        assert pair.of(ngh2.InformationalResponseReceived)
+        nursery.cancel_scope.cancel()
+
+
+def test_drain_of_an_idle_connection() -> None:
+    """An idle connection says goodbye and closes."""
+    pair = Pair()
+    pair.protocol.drain()
+    pair.pump()
+    assert pair.of(ngh2.GoAwayReceived)
+    assert pair.protocol.closing
+
+
+def test_drain_of_a_busy_connection() -> None:
+    """A busy one is told after a while, then told which stream is the last; streams still end."""
+    pair = Pair()
+    stream = pair.ask(GET)
+    pair.protocol.drain()
+    pair.pump()
+    assert not pair.of(ngh2.GoAwayReceived)
+    pair.protocol.sweep(pair.host.clock + 1)
+    pair.pump()
+    assert pair.of(ngh2.GoAwayReceived)[0].last_stream_id == 2**31 - 1
+    pair.protocol.sweep(pair.host.clock + 2)
+    pair.pump()
+    assert pair.of(ngh2.GoAwayReceived)[1].last_stream_id == stream
+    assert not pair.protocol.closing
+    pair.host.exchanges[0].respond(200, [], b"whole")
+    pair.pump()
+    assert pair.of(ngh2.DataReceived)[0].data == b"whole"
+    assert pair.protocol.closing
+
+
+def test_slow_stream_is_reset_and_idle_connection_ends() -> None:
+    """An answer that nobody takes is given up in time; so is a connection without streams."""
+    pair = Pair()
+    stream = pair.ask(GET)
+    pair.host.exchanges[0].respond(200, [], bytes(limits.stream_window_bytes * 2))
+    assert pair.protocol.sweep(pair.host.clock + limits.send_wait_seconds_max - 1)
+    pair.protocol.sweep(pair.host.clock + limits.send_wait_seconds_max + 1)
+    pair.pump()
+    assert [event.stream_id for event in pair.of(ngh2.StreamReset)] == [stream]
+    later = pair.host.clock = pair.host.clock + limits.send_wait_seconds_max + 2
+    assert pair.protocol.sweep(later)
+    assert not pair.protocol.sweep(later + limits.idle_seconds_max + 1)
+
+
+async def test_body_over_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A streamed body that grows over the bound is answered 413, and its reader cancelled."""
+    monkeypatch.setattr(limits, "request_body_bytes_max", 1000)
+    pair = Pair()
+    stream = pair.ask(POST, ended=False)
+    scope = pair.host.exchanges[0].scope
+    pair.client.send_data(stream, bytes(2000))
+    pair.pump()
+    assert dict(pair.of(ngh2.ResponseReceived)[0].headers)[b":status"] == b"413"
+    assert scope.cancel_called
