@@ -89,7 +89,6 @@ audit_ballast_bytes = 4 * 2**20  # records of 6,000 calls in flight in one proce
 audit_complaint_seconds = 10.0  # often enough to be seen in a log, too seldom to fill it
 audit_rows_default = 50  # what a terminal shows without scrolling far
 audit_rows_max = 1_000_000  # 0.6 GiB of JSON; whoever wants more reads the files
-audit_tick_seconds = 1.0  # a second without new calls after a full disk has room again
 audit_refusal_seconds = 60.0  # a summary a minute and stranger: at most 90 MB a day and process
 audit_refusal_keys_max = 256  # networks that are told apart between two summaries; others share one
 

@@ -81,8 +81,9 @@ def _cells(*texts: str | Text) -> list[Text]:
 
 def _calls(rows: list[Row]) -> Table:
     table = _table(
-        "time (UTC)", "crew/role", "branch", "grant", "tool", "verdict", "ended", "cost", "left",
-        numbers=("cost", "left"),
+        "time (UTC)", "crew/role", "branch", "grant", "tool", "verdict", "ended", "cost",
+        "lease left",
+        numbers=("cost", "lease left"),
     )  # fmt: skip
     for row in rows:
         left = "" if row.remaining_micro is None else format_credits(row.remaining_micro)

@@ -56,7 +56,11 @@ class End(msgspec.Struct, frozen=True, gc=False):
     duration_us: int = 0
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Line(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", gc=False):
+    """What all records share: how they are written. Its subclasses are the kinds of records."""
+
+
+class Identity(Line, frozen=True, kw_only=True):
     """The thread of execution that a record is about, as its grant named it."""
 
     crew: str
@@ -69,7 +73,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     subject: str = ""
 
 
-class Call(Identity, frozen=True, kw_only=True, tag_field="kind", tag="call", gc=False):
+class Call(Identity, frozen=True, kw_only=True, tag="call"):
     """One verdict after a good signature, written when the call has ended."""
 
     time: datetime  # when the request arrived
@@ -83,7 +87,7 @@ class Call(Identity, frozen=True, kw_only=True, tag_field="kind", tag="call", gc
     cost_micro: int
     quota_micro: int
     duration_us: int
-    remaining_micro: int | None = None  # what the branch still had on this machine
+    remaining_micro: int | None = None  # of what this machine has leased for the branch
     reason: str = ""  # slug of a refusal
     would: str = ""  # observe mode: the slug that it would have been refused with
     level: str = ""  # credits-exhausted: the empty account, what it used, of how much
@@ -94,7 +98,7 @@ class Call(Identity, frozen=True, kw_only=True, tag_field="kind", tag="call", gc
     bytes_out: int = 0
 
 
-class Open(Identity, frozen=True, kw_only=True, tag_field="kind", tag="open", gc=False):
+class Open(Identity, frozen=True, kw_only=True, tag="open"):
     """A stream has begun; its `Call` with the same request id follows when it ends."""
 
     time: datetime
@@ -108,7 +112,7 @@ class Open(Identity, frozen=True, kw_only=True, tag_field="kind", tag="open", gc
     status: int = 0
 
 
-class Burned(Identity, frozen=True, kw_only=True, tag_field="kind", tag="burned", gc=False):
+class Burned(Identity, frozen=True, kw_only=True, tag="burned"):
     """A reservation that the agent ended, because its owner died or its deadline passed.
 
     Identity texts are empty where the registry knows no branch of this key.
@@ -126,7 +130,7 @@ class Burned(Identity, frozen=True, kw_only=True, tag_field="kind", tag="burned"
     intent: bool = False  # it is not known whether the credit had been taken
 
 
-class Revocation(Identity, frozen=True, kw_only=True, tag_field="kind", tag="revocation", gc=False):
+class Revocation(Identity, frozen=True, kw_only=True, tag="revocation"):
     """Who was revoked, by whom, and what the receipt said.
 
     `target` is the kind of thing named (`branch`, `grant`, `orchestrator`, …), `id` its name; the
@@ -142,9 +146,7 @@ class Revocation(Identity, frozen=True, kw_only=True, tag_field="kind", tag="rev
     workers: int = 0  # attachments that answered
 
 
-class Refusals(
-    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="refusals", gc=False
-):
+class Refusals(Line, frozen=True, kw_only=True, tag="refusals"):
     """A summary of refusals before a good signature; a `peer` of `*` counts all others."""
 
     time: datetime
@@ -156,15 +158,7 @@ class Refusals(
     last: datetime
 
 
-class Event(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    tag_field="kind",
-    tag="event",
-    omit_defaults=True,
-    gc=False,
-):
+class Event(Line, frozen=True, kw_only=True, tag="event"):
     """Something that the service says of itself: start, stop, reload, degraded, recovered."""
 
     time: datetime
@@ -269,10 +263,9 @@ def permitted(
 
 
 def denied(request: Request, denial: Denial, *, duration_us: int = 0) -> Call:
-    """The record of a refusal after a good signature.
+    """The record of a refusal after a good signature; ValueError for a denial without a grant.
 
-    ValueError for a denial without a grant: nobody has proved who that was, so it is counted
-    (`audit/refusals`) and never gets a line of its own.
+    Nobody has proved who that was: it is counted (`audit/refusals`), and gets no line of its own.
     """
     grant = denial.grant
     if grant is None:
@@ -294,12 +287,7 @@ def denied(request: Request, denial: Denial, *, duration_us: int = 0) -> Call:
 
 
 def opened(
-    request: Request,
-    grant: Grant,
-    price_micro: int,
-    *,
-    status: int = 0,
-    would: Reason | None = None,
+    request: Request, grant: Grant, price_micro: int, *, status: int, would: Reason | None = None
 ) -> Open:
     """The opening record of a stream."""
     return Open(
