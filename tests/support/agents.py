@@ -7,15 +7,17 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from world import World
 
-from crewgate._native.gate import Gate
+from crewgate._native.gate import Gate, Permit
 from crewgate._native.table import Table
 from crewgate.config import load
+from crewgate.core.verdict import Denial, Reason
 from crewgate.link.attachment import Attachment
-from crewgate.link.messages import Status
+from crewgate.link.messages import Receipt, Reload, Revoked, Status, TreeRow
 from crewgate.link.owner import Owner
 from crewgate.verifier.policy import load_policy
 
@@ -30,10 +32,12 @@ key = "server.key"
 # A supervisor whose workers are tests/support/stub_worker.py.
 STUBS = """
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from crewgate.supervisor.serve import Supervisor
 sys.exit(Supervisor(Path(sys.argv[1]), worker="stub_worker").run())
 """
+PRICE = 10_000  # of the one tool, in micro-credits
 COMMAND = [sys.executable, "-c", "from crewgate.cli import main; main()"]
 
 TOML = """
@@ -61,6 +65,12 @@ price = "{price}"
 """
 
 
+def reason(verdict: Permit | Denial) -> Reason:
+    """Why a call was refused."""
+    assert isinstance(verdict, Denial)
+    return verdict.reason
+
+
 class Guest:
     """This process, attached: what an embedder or a worker has in its hands."""
 
@@ -74,6 +84,27 @@ class Guest:
     def load(self, generation: int) -> None:
         """Judge by what the files hold now."""
         self.gate.load(load_policy(load(self._file), generation))
+
+    def call(self, token: bytes, need: int = PRICE) -> Permit | Denial:
+        """One call as every guest makes it: decide, draw if that is what is missing, decide."""
+        verdict = self.gate.decide(token, 0)
+        if isinstance(verdict, Denial) and verdict.retry and verdict.grant:
+            self.attachment.draw(verdict.grant, need, seconds=5)
+            verdict = self.gate.decide(token, 0)
+        return verdict
+
+    def settled(self, token: bytes, need: int = PRICE) -> Permit:
+        """One call that must be admitted, charged at its price."""
+        verdict = self.call(token, need)
+        assert isinstance(verdict, Permit), verdict
+        verdict.settle()
+        return verdict
+
+    def pushed(self) -> list[Revoked | Reload]:
+        """What the agent pushes next."""
+        while not (pushed := self.attachment.poll()):
+            select.select([self.attachment], [], [], 10)
+        return pushed
 
     def close(self) -> None:
         """Leave."""
@@ -182,6 +213,16 @@ class Site:
         with Owner(self.state) as owner:
             return owner.status()
 
+    def tree(self) -> dict[str, TreeRow]:
+        """The auth graph by branch; the crew's row is the empty one."""
+        with Owner(self.state) as owner:
+            return {row.branch: row for row in owner.tree()}
+
+    def revoke(self, branch: str, crew: str = "") -> Receipt:
+        """End a branch."""
+        with Owner(self.state) as owner:
+            return owner.revoke(branch, crew)
+
     def audit(self) -> list[dict[str, object]]:
         """All lines that were written, oldest file first."""
         lines = []
@@ -199,3 +240,6 @@ class Site:
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     pipe.close()
+
+
+Enter = Callable[..., Guest]
