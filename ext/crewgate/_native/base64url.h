@@ -19,11 +19,19 @@ static inline uint8_t base64url_value(unsigned char c) {
     return 0xff;
 }
 
-static uint8_t base64url_values[256];
+/* What a character stands for at each of the four places of a group, shifted to where its bits go in
+ * the group's 24; BASE64URL_OUTSIDE for one outside the alphabet. */
+#define BASE64URL_OUTSIDE 0x01000000u
+static uint32_t base64url_bits[4][256];
 
 /* Called once, when the module is imported. */
 static void base64url_prepare(void) {
-    for (int c = 0; c < 256; c++) base64url_values[c] = base64url_value((unsigned char)c);
+    for (int place = 0; place < 4; place++)
+        for (int c = 0; c < 256; c++) {
+            uint32_t value = base64url_value((unsigned char)c);
+            base64url_bits[place][c] =
+                value == 0xff ? BASE64URL_OUTSIDE : value << (18 - 6 * place);
+        }
 }
 
 /* Bytes that `n` characters stand for. */
@@ -32,26 +40,27 @@ static inline size_t base64url_size(size_t n) { return n / 4 * 3 + (n % 4 ? n % 
 /* Decodes `n` characters into base64url_size(n) bytes of `out`; 0, or -1 if the form is not
  * canonical. */
 static int base64url_decode(const unsigned char *text, size_t n, unsigned char *out) {
-    const uint8_t *value = base64url_values;
+    const uint32_t (*bits)[256] = base64url_bits;
     const unsigned char *whole = text + n / 4 * 4;
-    uint8_t outside = 0; /* the high bits of 0xff; no value has them */
+    uint32_t all = 0; /* collects BASE64URL_OUTSIDE */
     for (; text < whole; text += 4, out += 3) {
-        uint8_t a = value[text[0]], b = value[text[1]], c = value[text[2]], d = value[text[3]];
-        outside |= a | b | c | d;
-        out[0] = (unsigned char)(a << 2 | b >> 4);
-        out[1] = (unsigned char)(b << 4 | c >> 2);
-        out[2] = (unsigned char)(c << 6 | d);
+        uint32_t group =
+            bits[0][text[0]] | bits[1][text[1]] | bits[2][text[2]] | bits[3][text[3]];
+        all |= group;
+        out[0] = (unsigned char)(group >> 16);
+        out[1] = (unsigned char)(group >> 8);
+        out[2] = (unsigned char)group;
     }
     size_t rest = n % 4;
     if (rest == 1) return -1;
     if (rest) {
-        uint8_t a = value[text[0]], b = value[text[1]], c = rest == 3 ? value[text[2]] : 0;
-        outside |= a | b | c;
-        out[0] = (unsigned char)(a << 2 | b >> 4);
-        if (rest == 3) out[1] = (unsigned char)(b << 4 | c >> 2);
-        if (rest == 3 ? c & 0x03 : b & 0x0f) return -1;
+        uint32_t group = bits[0][text[0]] | bits[1][text[1]] | (rest == 3 ? bits[2][text[2]] : 0);
+        all |= group;
+        out[0] = (unsigned char)(group >> 16);
+        if (rest == 3) out[1] = (unsigned char)(group >> 8);
+        if (group & (rest == 3 ? 0xffu : 0xffffu)) return -1; /* bits left over */
     }
-    return outside & 0xc0 ? -1 : 0;
+    return all & BASE64URL_OUTSIDE ? -1 : 0;
 }
 
 #endif

@@ -18,6 +18,7 @@ cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text) noexcept
     const unsigned char* PyUnicode_1BYTE_DATA(object text) noexcept
     Py_ssize_t PyUnicode_GET_LENGTH(object text) noexcept
+    void PyObject_GC_UnTrack(void* container) noexcept
 
 cdef extern from "token_bounds.h" nogil:
     const int TOKEN_BYTES_MAX, JSON_DEPTH_MAX, JSON_MEMBERS_MAX, CLAIM_CHARS_MAX, BRANCH_DEPTH_MAX
@@ -143,6 +144,10 @@ cdef object decode(const unsigned char* payload, size_t n, Ids* ids):
         raise Malformed from None
     if not _are_well_formed(claims, ids):
         raise Malformed
+    # Frozen claims hold texts and structs without references: no cycle can pass through their two
+    # lists. Thousands of them are remembered, and the collector would look at each again and again.
+    PyObject_GC_UnTrack(<void *> claims.allowed_tools)
+    PyObject_GC_UnTrack(<void *> claims.branch_path)
     return claims
 
 
