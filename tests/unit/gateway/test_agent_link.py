@@ -1,0 +1,170 @@
+"""A worker's link, against an agent that a test plays over a real unix socket."""
+
+import array
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import trio
+from world import World
+
+from crewgate.gateway.agent_link import AgentLink
+from crewgate.link.doors import Door
+from crewgate.link.frames import FrameDecoder
+from crewgate.link.messages import (
+    Accepting,
+    Attach,
+    Attached,
+    Cut,
+    Draw,
+    Drawn,
+    Reload,
+    Revoked,
+    group_asks,
+    pack,
+    unpack,
+)
+
+
+class Ears:
+    """Remembers what was heard."""
+
+    def __init__(self) -> None:
+        self.heard: list = []
+        self.attachments = 0
+
+    def attached(self, attached: Attached, table: int) -> None:
+        os.close(table)
+        self.attachments += 1
+        self.heard.append(attached)
+
+    def revoked(self, pushed: Revoked) -> Cut:
+        self.heard.append(pushed)
+        return Cut(id=pushed.id, last_cut_ns=7, count=1)
+
+    def reload(self, generation: int) -> None:
+        self.heard.append(generation)
+
+    def lost(self, why: str) -> None:
+        self.heard.append(why)
+
+
+class FakeAgent:
+    """One listening door; `meet` attaches whoever comes next."""
+
+    def __init__(self, listener: trio.SocketListener) -> None:
+        self._listener = listener
+        self._decoder = FrameDecoder()
+        self._asks: list = []
+        self.stream: trio.SocketStream | None = None
+
+    async def meet(self, *early: msgspec.Struct) -> Attach:
+        self.stream = await self._listener.accept()
+        self._decoder, self._asks = FrameDecoder(), []
+        ask = await self.next()
+        attached = Attached(number=3, nonce=99, life=bytes(16), policy_generation=5)
+        table = os.open("/dev/null", os.O_RDONLY)
+        body = b"".join(map(pack, (attached, *early)))
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [table]))
+        await self.stream.socket.sendmsg([body], [rights])
+        os.close(table)
+        return ask
+
+    async def next(self) -> object:
+        while not self._asks:
+            data = await self.stream.receive_some()
+            assert data, "the worker has left"
+            self._asks += [unpack(group_asks, body) for body in self._decoder.feed(data)]
+        return self._asks.pop(0)
+
+    async def say(self, message: msgspec.Struct) -> None:
+        await self.stream.send_all(pack(message))
+
+
+@asynccontextmanager
+async def _linked(folder: Path) -> AsyncIterator[tuple[FakeAgent, AgentLink, Ears]]:
+    door = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    await door.bind(str(folder / Door.GROUP.value))
+    door.listen(1)
+    ears = Ears()
+    link = AgentLink(folder, 1, ears)
+    async with trio.SocketListener(door) as listener, trio.open_nursery() as nursery:
+        agent = FakeAgent(listener)
+        nursery.start_soon(link.run)
+        yield agent, link, ears
+        nursery.cancel_scope.cancel()
+        if agent.stream is not None:
+            await agent.stream.aclose()
+
+
+async def test_attach_draw_and_pushes(tmp_path: Path) -> None:
+    """A worker says who it is, draws, answers cuts, and hears what came with the answer too."""
+    async with _linked(tmp_path) as (agent, link, ears):
+        ask = await agent.meet(Reload(generation=6))
+        assert (ask.worker, ask.answers_cuts, ask.previous) == (1, True, -1)
+        await agent.say(Revoked(id=4, keys=[bytes(16)]))
+        assert await agent.next() == Cut(id=4, last_cut_ns=7, count=1)
+        assert [type(each).__name__ for each in ears.heard] == ["Attached", "int", "Revoked"]
+        link.tell_accepting(5, accepting=True)
+        assert await agent.next() == Accepting(accepting=True, policy_generation=5)
+        grant = World.make().grant
+        answers = []
+        async with trio.open_nursery() as nursery:
+
+            async def draw() -> None:
+                answers.append(await link.draw(grant, 10))
+
+            nursery.start_soon(draw)
+            asked = await agent.next()
+            assert isinstance(asked, Draw)
+            assert (asked.grant, asked.need) == (grant, 10)
+            await agent.say(Drawn(id=asked.id + 1, status="granted"))
+            await agent.say(Drawn(id=asked.id, status="exhausted"))
+        assert answers == [Drawn(id=asked.id, status="exhausted")]
+        assert not link._questions
+
+
+async def test_agent_that_goes_away(tmp_path: Path) -> None:
+    """Draws that wait are told, and the worker comes back and asks for the number that it had."""
+    async with _linked(tmp_path) as (agent, link, ears):
+        await agent.meet()
+        while not ears.attachments:
+            await trio.lowlevel.checkpoint()
+        grant = World.make().grant
+        answers: list = []
+        async with trio.open_nursery() as nursery:
+
+            async def draw() -> None:
+                answers.append(await link.draw(grant, 10))
+
+            nursery.start_soon(draw)
+            await agent.next()
+            await agent.stream.aclose()
+        assert answers == [None]
+        ask = await agent.meet()
+        assert (ask.previous, ask.nonce, ask.life) == (3, 99, bytes(16))
+        while ears.attachments < 2:
+            await trio.lowlevel.checkpoint()
+        assert "the agent has ended the connection" in ears.heard
+
+
+async def test_nothing_is_asked_of_an_absent_agent(tmp_path: Path) -> None:
+    """Without a connection a draw is answered at once, with nothing."""
+    link = AgentLink(tmp_path, 0, Ears())
+    assert await link.draw(World.make().grant, 10) is None
+    link.tell_accepting(1, accepting=True)
+
+
+async def test_garbage_ends_the_connection_not_the_worker(tmp_path: Path) -> None:
+    """An agent that talks nonsense is left, and looked for again."""
+    async with _linked(tmp_path) as (agent, _, ears):
+        await agent.meet()
+        await agent.stream.send_all(b"\x00\x00\x00\x02{}")
+        assert await agent.stream.receive_some() == b""
+        await agent.stream.aclose()
+        await agent.meet()
+        while ears.attachments < 2:
+            await trio.lowlevel.checkpoint()

@@ -1,0 +1,100 @@
+"""What goes upstream and what comes back."""
+
+import pytest
+from gateway_world import BRANCH, ROOT, grant_of
+
+from crewgate.errors import RequestRefusedError
+from crewgate.gateway.fields import FieldRules, downstream_fields, identity, passed_fields, rules
+
+CREDENTIAL = (b"x-upstream-key", b"s3cret")
+
+
+def _rules(*, allow: tuple[str, ...] = ()) -> FieldRules:
+    return rules(carriers=("authorization", "x-api-key"), allow=allow, credential=CREDENTIAL)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"authorization",
+        b"cookie",
+        b"proxy-authorization",
+        b"x-api-key",
+        b"connection",
+        b"keep-alive",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+        b"content-length",
+        b"host",
+        b"expect",
+        b"x-http-method-override",
+        b"x-original-url",
+        b"x_forwarded_for",
+    ],
+)
+def test_dropped(name: bytes) -> None:
+    """Credentials, framing, hop-by-hop fields, overrides and names with `_` stay here."""
+    kept = (b"accept", b"*/*")
+    assert passed_fields([(name, b"1"), kept], _rules()) == [kept]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"x-crewgate-crew",
+        b"x-crewgate-anything",
+        b"x_crewgate_crew",
+        b"x-crewgate_crew",
+        b"x-upstream-key",
+        b"x_upstream-key",
+    ],
+)
+def test_refused(name: bytes) -> None:
+    """What a framework could take for a field of ours makes the request malformed."""
+    with pytest.raises(RequestRefusedError):
+        passed_fields([(name, b"1")], _rules(allow=(name.decode(),)))
+
+
+def test_allowed() -> None:
+    """A tool may want a field that looks like a trick; names are compared in lower case."""
+    fields = [(b"x_session", b"1"), (b"x-http-method-override", b"PUT")]
+    assert passed_fields(fields, _rules(allow=("X_Session", "x-http-method-override"))) == fields
+
+
+def test_connection_names_hop_by_hop_fields() -> None:
+    """Fields that Connection names go no further; they can never name ours, which come later."""
+    fields = [
+        (b"connection", b"close, X-Hop"),
+        (b"x-hop", b"1"),
+        (b"x-end", b"2"),
+        (b"connection", b"x-crewgate-crew"),
+    ]
+    assert passed_fields(fields, _rules()) == [(b"x-end", b"2")]
+
+
+def test_repeated_fields_keep_their_order() -> None:
+    """End-to-end fields pass unchanged, repetitions too."""
+    fields = [(b"accept", b"a"), (b"x-b", b""), (b"accept", b"\xff")]
+    assert passed_fields(fields, _rules()) == fields
+
+
+def test_identity() -> None:
+    """Who is calling, as verified; a root has no ancestry."""
+    fields = dict(identity(grant_of()))
+    assert fields[b"x-crewgate-branch"] == BRANCH.encode()
+    assert fields[b"x-crewgate-ancestry"] == ROOT.encode()
+    assert b"x-crewgate-ancestry" not in dict(identity(grant_of(parent=None)))
+
+
+def test_answers() -> None:
+    """An answer keeps what is end-to-end, and cannot speak in the gateway's name."""
+    fields = [
+        (b"content-length", b"3"),
+        (b"set-cookie", b"a"),
+        (b"transfer-encoding", b"chunked"),
+        (b"connection", b"x-hop"),
+        (b"x-hop", b"1"),
+        (b"x-crewgate-crew", b"liar"),
+    ]
+    assert downstream_fields(fields) == fields[:2]

@@ -1,0 +1,81 @@
+"""The registry of calls in flight: whom a key ends, and whom not."""
+
+from gateway_world import BRANCH, EXPIRES, ROOT, SIBLING, FakePermit, grant_of
+
+from crewgate.core.ids import branch_key
+from crewgate.core.record import Outcome
+from crewgate.gateway.live import Live
+
+CHILD = "0199c1d2-0000-7000-8000-000000000005"
+
+
+class Flight:
+    def __init__(self, branch: str, *, parent: str = ROOT, expires: int = EXPIRES) -> None:
+        self.permit = FakePermit(grant_of(branch, parent=parent, expires=expires), 0)
+        self.extend_after_ns = 0
+        self.outcomes: list[Outcome] = []
+
+    def end(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+
+def _key(branch: str) -> bytes:
+    return branch_key("article", branch)
+
+
+def test_cut_ends_a_branch_and_what_is_below_it() -> None:
+    """Branch, children and nobody else; the crew of another name has other keys."""
+    live = Live(10)
+    branch, child, sibling = Flight(BRANCH), Flight(CHILD, parent=BRANCH), Flight(SIBLING)
+    for flight in (branch, child, sibling):
+        live.add(flight)
+    assert live.cut([branch_key("finance", BRANCH)]) == 0
+    assert live.cut([_key(BRANCH), _key(BRANCH)]) == 2
+    assert (branch.outcomes, child.outcomes, sibling.outcomes) == (
+        [Outcome.REVOKED],
+        [Outcome.REVOKED],
+        [],
+    )
+
+
+def test_nothing_is_left_of_calls_that_are_over() -> None:
+    """The registry is empty when its calls are, whatever the order in which they end."""
+    live = Live(10)
+    flights = [Flight(BRANCH), Flight(CHILD, parent=BRANCH), Flight(BRANCH), Flight(SIBLING)]
+    for flight in flights:
+        live.add(flight)
+    for flight in flights:
+        live.remove(flight)
+    assert len(live) == 0
+    assert not live._flights
+    assert not live._branches
+    assert live.cut([_key(BRANCH), _key(ROOT)]) == 0
+
+
+def test_any_revocation_is_seen_by_looking() -> None:
+    """Permits whose process, key or grant was revoked are found without their keys."""
+    live = Live(10)
+    dead, alive = Flight(BRANCH), Flight(BRANCH)
+    live.add(dead)
+    live.add(alive)
+    dead.permit.revoked = True
+    assert live.cut_revoked() == 1
+    assert (dead.outcomes, alive.outcomes) == ([Outcome.REVOKED], [])
+
+
+def test_newest_grant_of_a_branch_counts_for_its_calls() -> None:
+    """A later `exp` extends the branch's calls, an earlier one does not shorten them."""
+    live = Live(10)
+    old, new, other = (
+        Flight(BRANCH),
+        Flight(BRANCH, expires=EXPIRES + 900),
+        Flight(SIBLING),
+    )
+    live.add(new)
+    live.add(old)
+    live.add(other)
+    assert live.sweep(EXPIRES, 0) == 1
+    assert other.outcomes == [Outcome.EXPIRED]
+    live.remove(other)
+    assert live.sweep(EXPIRES + 899, 0) == 0
+    assert live.sweep(EXPIRES + 900, 0) == 2
