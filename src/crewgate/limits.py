@@ -102,6 +102,7 @@ idle_seconds_max = 120.0  # a connection without a request; longer than clients 
 body_wait_seconds_max = 30.0  # a client that owes bytes of a body and sends none
 send_wait_seconds_max = 60.0  # a client that does not read what it asked for
 sweep_seconds = 1.0  # how exact the times above are; one look costs 1 µs a connection
+drain_notice_seconds = 3.0  # before a GOAWAY to a busy client; most calls have ended by then
 linger_seconds_max = 1.0  # read on after the last answer, so that a reset cannot destroy it
 head_bytes_max = 32_768  # a token of 4 KiB, cookies and trace fields; nginx takes 32 KiB
 head_fields_max = 100  # as Apache (LimitRequestFields)

@@ -46,6 +46,7 @@ class HTTP2:
         self.blocked: set[HTTP2Exchange] = set()
         self._refused: set[int] = set()  # streams answered without an exchange, still open
         self._draining = False
+        self._announce_at = 0.0
         self._announced = False
         self._said_goodbye = False
         self._active = host.now()
@@ -93,7 +94,7 @@ class HTTP2:
             exchange.lose()
 
     def drain(self) -> None:
-        """End when idle; the sweeper announces it to a client that is never idle.
+        """End when idle; the sweeper announces it to a client that is not idle for long.
 
         Not announced at once, because clients in the field (httpx 0.28) give up the streams they
         have when they hear a GOAWAY.
@@ -101,12 +102,13 @@ class HTTP2:
         if self.closing or self._draining:
             return
         self._draining = True
+        self._announce_at = self.host.now() + limits.drain_notice_seconds
         if not self.exchanges:
             self._say_goodbye()
 
     def sweep(self, now: float) -> bool:
         """Reset streams whose client owes us something; False for an idle connection."""
-        if self._draining and not self.closing:
+        if self._draining and not self.closing and now >= self._announce_at:
             self._announce()
         if not self.exchanges:
             return now - self._active <= limits.idle_seconds_max

@@ -181,11 +181,13 @@ def test_drain_of_a_busy_connection() -> None:
     stream = pair.ask(GET)
     pair.protocol.drain()
     pair.pump()
+    pair.protocol.sweep(pair.host.clock + limits.drain_notice_seconds - 1)
+    pair.pump()
     assert not pair.of(ngh2.GoAwayReceived)
-    pair.protocol.sweep(pair.host.clock + 1)
+    pair.protocol.sweep(pair.host.clock + limits.drain_notice_seconds)
     pair.pump()
     assert pair.of(ngh2.GoAwayReceived)[0].last_stream_id == 2**31 - 1
-    pair.protocol.sweep(pair.host.clock + 2)
+    pair.protocol.sweep(pair.host.clock + limits.drain_notice_seconds + 1)
     pair.pump()
     assert pair.of(ngh2.GoAwayReceived)[1].last_stream_id == stream
     assert not pair.protocol.closing

@@ -1,0 +1,127 @@
+"""Workers as `serve` runs them: reloads, a killed agent, revocations, drains, under real calls."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+from installation import Installation, installed
+
+from crewgate.issuer import SubAgent
+
+
+def _bearer(agent: SubAgent) -> dict[str, str]:
+    return {"authorization": f"Bearer {agent.token()}"}
+
+
+async def _until(true: Callable[[], object]) -> None:
+    """Look again and again; the test's own time limit bounds it."""
+    while not true():  # noqa: ASYNC110 - other processes set no events
+        await trio.sleep(0.02)
+
+
+def _run(site: Installation) -> SubAgent:
+    return site.orchestrator().start_run(credits="900", tools=["search.*"])
+
+
+async def test_reload_keeps_connections(tmp_path: Path) -> None:
+    """SIGHUP while calls go on: none fails, the connection stays, tools may change their order."""
+    with installed(tmp_path, workers=1) as site:
+        agent = _run(site)
+        statuses: list[int] = []
+        async with site.client() as client, trio.open_nursery() as nursery:
+            ended = trio.Event()
+
+            async def call() -> None:
+                while not ended.is_set():
+                    answer = await client.post("/search", json={}, headers=_bearer(agent))
+                    statuses.append(answer.status_code)
+
+            nursery.start_soon(call)
+            assert site.serving is not None
+            text = site.file.read_text()
+            head, tools = text.split('[tool."', 1)
+            for number in range(3):
+                cheap = f'[tool."cheap{number}.get"]\nmethod = "GET"\npath = "/cheap{number}"\n'
+                cheap += 'upstream = "tools"\nprice = "0"\n\n[tool."'
+                beside = site.file.with_suffix(".new")
+                beside.write_text(head + cheap + tools)
+                beside.replace(site.file)
+                site.serving.send_signal(signal.SIGHUP)
+                wanted = f"serving configuration {number + 2}"
+                log = site.folder / "serve.log"
+                await _until(lambda: wanted in log.read_text())  # noqa: B023 - awaited at once
+                before = len(statuses)
+                await _until(lambda: len(statuses) > before + 5)  # noqa: B023 - the same
+            ended.set()
+        assert set(statuses) == {200}
+        spent = {record["tool"] for record in site.records() if record["kind"] == "call"}
+        assert spent == {"search.web"}
+
+
+async def test_killed_agent_is_outlived(tmp_path: Path) -> None:
+    """SIGKILL of the agent: workers attach again by themselves, and a stream goes on meanwhile."""
+    with installed(tmp_path) as site:
+        agent = _run(site)
+        async with (
+            site.client() as client,
+            client.stream("GET", "/stream", headers=_bearer(agent)) as answer,
+        ):
+            pieces = answer.aiter_raw()
+            await anext(pieces)
+            (old,) = site.children("agent")
+            os.kill(old, signal.SIGKILL)
+            await _until(lambda: site.children("agent") not in ([], [old]))
+            await trio.to_thread.run_sync(site.run, "status", "--wait", "20")
+            await anext(pieces)
+            again = await client.post("/search", json={}, headers=_bearer(agent))
+            assert again.status_code == 200
+            await trio.to_thread.run_sync(site.ask, "revoke", agent.branch)
+            assert b"branch-revoked" in b"".join([piece async for piece in pieces])
+
+
+async def test_revocation_cuts_a_stream_at_once(tmp_path: Path) -> None:
+    """`crewgate revoke` ends the stream with an event, and the receipt says when."""
+    with installed(tmp_path) as site:
+        agent = _run(site)
+        async with (
+            site.client() as client,
+            client.stream("GET", "/stream", headers=_bearer(agent)) as answer,
+        ):
+            pieces = answer.aiter_raw()
+            await anext(pieces)
+            receipt = await trio.to_thread.run_sync(site.ask, "revoke", agent.branch)
+            rest = b"".join([piece async for piece in pieces])
+            assert b"event: error" in rest
+            assert b"branch-revoked" in rest
+            after = await client.post("/search", json={}, headers=_bearer(agent))
+            assert after.status_code == 401
+        assert receipt["streams_cut"] == 1
+        assert 0 < receipt["cut_ms"] < 200
+        outcomes = [record["outcome"] for record in site.records() if record["kind"] == "call"]
+        assert "revoked" in outcomes
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
+async def test_end_waits_for_a_call(http2: bool, tmp_path: Path) -> None:
+    """SIGTERM while a tool works: the call is answered, and `serve` ends with status 0."""
+    with installed(tmp_path, delay=1.0) as site:
+        agent = _run(site)
+        async with site.client(http2=http2) as client, trio.open_nursery() as nursery:
+            answers = []
+
+            async def call() -> None:
+                answers.append(await client.post("/search", json={}, headers=_bearer(agent)))
+
+            nursery.start_soon(call)
+            await _until(lambda: site.ask("status")["counts"]["reservations"] == 1)
+            started = time.monotonic()
+            assert site.serving is not None
+            site.serving.send_signal(signal.SIGTERM)
+            await trio.to_thread.run_sync(site.serving.wait, 30)
+            assert time.monotonic() - started < 20
+        assert [answer.status_code for answer in answers] == [200]
+        assert site.serving.returncode == 0
