@@ -1,17 +1,20 @@
 """What the agent's tests share: a small table of this process, two clocks that a test sets."""
 
-from collections.abc import Iterator
+import base64
+import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from machines import GEOMETRY, TOML, Hands, Start, X
 
 from crewgate._native.owner import OwnedTable
-from crewgate._native.table import Geometry
 from crewgate.agent import registry as registry_
+from crewgate.agent.inforce import InForce
 from crewgate.agent.journal import Journal
+from crewgate.agent.machine import Machine
 from crewgate.agent.registry import Registry
-
-GEOMETRY = Geometry(branches=256, revocations=64, reservations=128, attachments=8)
+from crewgate.core.record import Record
 
 
 @pytest.fixture
@@ -35,3 +38,49 @@ def registry(tmp_path: Path, said: list[str]) -> Iterator[Registry]:
     journal.rewrite([])
     yield Registry(journal, GEOMETRY.branches)
     journal.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A configuration without workers, and its state folder."""
+    x = base64.urlsafe_b64encode(bytes.fromhex(X)).rstrip(b"=").decode()
+    jwk = {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k", "alg": "EdDSA", "use": "sig"}
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [jwk]}))
+    (tmp_path / "state").mkdir()
+    file = tmp_path / "crewgate.toml"
+    file.write_text(TOML.format(workers=0, price="0.01"))
+    return file
+
+
+@pytest.fixture
+def hands() -> Hands:
+    """The clocks."""
+    return Hands()
+
+
+@pytest.fixture
+def written() -> list[Record]:
+    """What went to the audit."""
+    return []
+
+
+@pytest.fixture
+def start(file: Path, hands: Hands, said: list[str], written: list[Record]) -> Iterator[Start]:
+    """Start an agent on the table that stands there: twice is a kill and a restart."""
+    path = str(file.parent / "state" / "table")
+    tables: list[OwnedTable] = []
+
+    def sink(records: Iterable[Record]) -> None:
+        written.extend(records)
+
+    def begin() -> Machine:
+        for table in tables:
+            table.close()
+        tables.append(OwnedTable.open(path) if tables else OwnedTable.create(path, GEOMETRY))
+        machine = Machine(InForce(file), tables[-1], say=said.append, sink=sink, clock=hands)
+        machine.restore()
+        return machine
+
+    yield begin
+    for table in tables:
+        table.close()

@@ -1,120 +1,20 @@
 """The whole agent without sockets: two clocks that a test sets, and what may go wrong with them."""
 
-import base64
-import json
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from lessees import NOW, grant, key
+from machines import TOML, Hands, S, Start
 
 from crewgate import limits
-from crewgate._native.owner import OwnedTable
-from crewgate._native.table import Geometry
 from crewgate.agent import ticks
 from crewgate.agent.clock import ClockWatch
-from crewgate.agent.inforce import InForce
-from crewgate.agent.machine import Clock, Machine
+from crewgate.agent.machine import Machine
 from crewgate.agent.status import pages, status, tree
 from crewgate.core import record
 from crewgate.core.record import Record
 from crewgate.errors import ConfigurationError, RefusedError
 from crewgate.link.messages import VERSION, Attach, Draw, Drawn, Reload, Revoked, TreeRow
-
-S = 10**9
-GEOMETRY = Geometry(branches=256, revocations=64, reservations=128, attachments=8)
-TOML = """
-audience = "https://gateway.example"
-workers = {workers}
-[[listener]]
-name = "agents"
-address = "127.0.0.1"
-port = 8443
-certificate = "server.pem"
-key = "server.key"
-[crew.article]
-issuer = "https://orchestrator.example"
-jwks = "jwks.json"
-tools = ["search.*"]
-[upstream.local]
-url = "http://127.0.0.1:9"
-[tool."search.web"]
-method = "POST"
-path = "/search"
-upstream = "local"
-price = "{price}"
-"""
-# The public key of RFC 8032, section 7.1, test 1.
-X = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
-
-
-class Hands(Clock):
-    """Two clocks that only a test moves."""
-
-    def __init__(self) -> None:
-        self.wall, self.boot = int(NOW) * S, 10**12
-
-    def wall_ns(self) -> int:
-        return self.wall
-
-    def boot_ns(self) -> int:
-        return self.boot
-
-    def go(self, seconds: float) -> None:
-        """Time passes."""
-        self.wall += round(seconds * S)
-        self.boot += round(seconds * S)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """A configuration without workers, and its state folder."""
-    x = base64.urlsafe_b64encode(bytes.fromhex(X)).rstrip(b"=").decode()
-    jwk = {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k", "alg": "EdDSA", "use": "sig"}
-    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [jwk]}))
-    (tmp_path / "state").mkdir()
-    file = tmp_path / "crewgate.toml"
-    file.write_text(TOML.format(workers=0, price="0.01"))
-    return file
-
-
-@pytest.fixture
-def hands() -> Hands:
-    """The clocks."""
-    return Hands()
-
-
-@pytest.fixture
-def written() -> list[Record]:
-    """What went to the audit."""
-    return []
-
-
-Start = Callable[[], Machine]
-
-
-@pytest.fixture
-def start(
-    file: Path, hands: Hands, said: list[str], written: list[Record]
-) -> Iterator[Callable[[], Machine]]:
-    """Start an agent on the table that stands there: twice is a kill and a restart."""
-    path = str(file.parent / "state" / "table")
-    tables: list[OwnedTable] = []
-
-    def sink(records: Iterable[Record]) -> None:
-        written.extend(records)
-
-    def begin() -> Machine:
-        for table in tables:
-            table.close()
-        tables.append(OwnedTable.open(path) if tables else OwnedTable.create(path, GEOMETRY))
-        machine = Machine(InForce(file), tables[-1], say=said.append, sink=sink, clock=hands)
-        machine.restore()
-        return machine
-
-    yield begin
-    for table in tables:
-        table.close()
 
 
 def _tick(machine: Machine, watch: ClockWatch, hands: Hands, seconds: int) -> list[bool]:
