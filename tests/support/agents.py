@@ -12,7 +12,8 @@ from pathlib import Path
 
 from world import World
 
-from crewgate._native.gate import Gate, Permit
+from crewgate._native.gate import Gate
+from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.config import load
 from crewgate.core.verdict import Denial, Reason

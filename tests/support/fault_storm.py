@@ -17,10 +17,10 @@ from pathlib import Path
 
 from world import CREW, World
 
-from crewgate._native import gate as native_gate
-from crewgate._native import attachments, owner
-from crewgate._native.gate import Gate, Permit
+from crewgate._native import attachments, owner, permit
+from crewgate._native.gate import Gate
 from crewgate._native.owner import OwnedTable
+from crewgate._native.permit import Permit
 from crewgate._native.table import Geometry, Table
 from crewgate.core import ids
 
@@ -266,7 +266,7 @@ def churned(scene: Scene, table: OwnedTable, done: bool) -> None:
 def main(folder: Path) -> dict[str, int]:
     world = World.make()
     scene = Scene(folder, world)
-    agent, worker = owner.arm_fault, native_gate.arm_fault
+    agent, worker = owner.arm_fault, permit.arm_fault
 
     def decide(scene: Scene, gate: Gate) -> None:
         assert isinstance(gate.decide(world.token, 0), Permit)

@@ -13,8 +13,9 @@ from lessees import BOOT_NS, NOW, POLICY, grant
 from table_model import TableModel
 
 from crewgate import limits
-from crewgate._native.gate import Gate, Permit
+from crewgate._native.gate import Gate
 from crewgate._native.owner import OwnedTable
+from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
 from crewgate.core.accounts import MemoryLedger
 from crewgate.core.grant import Grant

@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from crewgate._native.gate import Gate, Permit
+from crewgate._native.gate import Gate
+from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.config import load
 from crewgate.core.verdict import Reason

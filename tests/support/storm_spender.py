@@ -10,7 +10,8 @@ import sys
 
 import msgspec
 
-from crewgate._native.gate import Gate, Permit
+from crewgate._native.gate import Gate
+from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.core.policy import Policy
 

@@ -13,6 +13,15 @@ from libc.string cimport memcpy
 from crewgate._native.signature cimport blake2b16
 from crewgate._native.token cimport ascii_text, tool_matches
 
+cdef extern from "key_memory.h" nogil:
+    ctypedef struct key_memory:
+        pass
+    key_memory *key_memory_place(const unsigned char *, size_t) noexcept
+    bint key_memory_find(const key_memory *, const unsigned char *, size_t, uint64_t *) noexcept
+    void key_memory_keep(key_memory *, const unsigned char *, size_t, const uint64_t *) noexcept
+
+cdef int GRANT = ids.Kind.GRANT
+
 
 cdef int table_key(Crew crew, int kind, const unsigned char *identifier, size_t n,
                    uint64_t *out) except -1:
@@ -24,7 +33,14 @@ cdef int table_key(Crew crew, int kind, const unsigned char *identifier, size_t 
     text[0] = <unsigned char>kind
     memcpy(text + 1, <const char *>crew.prefix, length)
     memcpy(text + 1 + length, identifier, n)
-    blake2b16(text, 1 + length + n, <unsigned char *>out)
+    n += 1 + length
+    # A grant's id comes once: it would only push others out.
+    cdef key_memory *place = key_memory_place(text, n) if kind != GRANT else NULL
+    if place != NULL and key_memory_find(place, text, n, out):
+        return 0
+    blake2b16(text, n, <unsigned char *>out)
+    if place != NULL:
+        key_memory_keep(place, text, n, out)
     return 0
 
 

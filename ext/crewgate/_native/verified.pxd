@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from crewgate._native.policy cimport Crew, Key, Policy
+from crewgate._native.table cimport Table, cg_branch
 
 
 cdef class Verified:
@@ -43,3 +44,7 @@ cdef class TokenCache:
     cdef int add(self, Verified entry) except -1
     cdef int drop(self, Py_ssize_t at) except -1
     cdef int clear(self) except -1
+
+
+cdef cg_branch *find_branch(Table table, Verified entry)
+cdef bint is_revoked(Table table, Verified entry)

@@ -17,8 +17,13 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
+from crewgate._native.credit cimport cg_holds
 from crewgate._native.policy cimport Crew, Key, Policy, table_key
 from crewgate._native.signature cimport blake2b16, verify_joined
+from crewgate._native.table cimport (
+    CG_GENERATION, Table, cg_branch, cg_branches, cg_get, cg_index, cg_is_revoked, cg_lookup,
+    cg_table,
+)
 from crewgate._native.token cimport Ids, ascii_text, decode, jws_parts, split_parts
 
 from crewgate._native.token import Malformed
@@ -237,3 +242,33 @@ cdef class TokenCache:
         self.entries = [None] * <Py_ssize_t>len(self.entries)
         self.size = self.bytes_held = 0
         return 0
+
+
+cdef cg_branch *find_branch(Table table, Verified entry):
+    """The branch's record; `entry` remembers where it was found last. NULL if there is none."""
+    cdef cg_table *t = &table.t
+    cdef cg_index index = cg_branches(t)
+    cdef int64_t number
+    if entry.generation == 0 or entry.record >= index.records or not cg_holds(
+            &index, entry.record, entry.branch[0], entry.branch[1]):
+        number = cg_lookup(t, &index, entry.branch[0], entry.branch[1])
+        if number < 0:
+            return NULL
+        entry.record = <uint64_t>number
+    # The life is read before the key is looked at again: a record that is reclaimed meanwhile
+    # leaves a generation that no compare-and-swap accepts.
+    entry.generation = CG_GENERATION(cg_get(&t.branch[entry.record].life))
+    if not cg_holds(&index, entry.record, entry.branch[0], entry.branch[1]):
+        entry.generation = 0
+        return NULL
+    return &t.branch[entry.record]
+
+
+cdef bint is_revoked(Table table, Verified entry):
+    """Is the grant dead, or anything above it, or was its branch closed?"""
+    cdef int at
+    for at in range(entry.key_count):
+        if cg_is_revoked(&table.t, entry.keys[2 * at], entry.keys[2 * at + 1], entry.issued_at):
+            return True
+    cdef cg_branch *branch = find_branch(table, entry)
+    return branch != NULL and cg_get(&branch.closed) != 0

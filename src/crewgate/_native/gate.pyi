@@ -1,43 +1,9 @@
 """The verdict: one native call from (token, tool) to `Permit` or `Denial`."""
 
-from types import TracebackType
-from typing import Self
-
+from crewgate._native.permit import Permit
 from crewgate._native.table import Table
-from crewgate.core.grant import Grant
 from crewgate.core.policy import Policy
-from crewgate.core.verdict import Denial, Reason
-
-class Permit:
-    """Evidence that one call may go on, with what it reserved. Ended exactly once."""
-
-    grant: Grant
-    tool: int
-    price: int  # micro-credits charged or reserved
-    would: Reason | None  # observe mode: why it would have been refused
-    remaining: int  # available to the branch on this machine, as this call left it
-    @property
-    def revoked(self) -> bool:
-        """A long call must end: the grant, its branch or anything above it has been revoked since,
-        its key is gone from the policy that the gate has loaded, or the table was retired."""
-    @property
-    def held(self) -> bool:
-        """A reservation is still in force."""
-    def settle(self, cost_micro: int | None = None) -> None:
-        """Charge `cost_micro` (default: the price; more than the price charges the price) and end.
-
-        SettledError if it was ended before, or burned by the agent after its deadline. Of a
-        price that was settled at once (embedded) the rest is given back.
-        """
-    def release(self) -> None:
-        """End without charge: no byte of the call reached the tool. For a permit that holds
-        nothing, gives the price back (once). SettledError as for `settle`."""
-    def extend(self, until_boot_ns: int) -> bool:
-        """Move the reservation's deadline; False if it was burned meanwhile."""
-    def __enter__(self) -> Self: ...
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        """Settle at the price if neither settled nor released (also on an exception)."""
+from crewgate.core.verdict import Denial
 
 class Gate:
     def __init__(self, table: Table, attachment: int = 0, *, holds: bool = True) -> None:
@@ -53,9 +19,3 @@ class Gate:
         the branch is unknown to the table, its grant is newer than the agent knows, or its lease
         is too small. `drawn` says that a draw was tried: in observe mode the call then goes on."""
     def counters(self) -> dict[str, int]: ...
-
-def arm_fault(stores: int) -> bool:
-    """Tests: SIGKILL this process just before its `stores`-th store to a table from now on.
-
-    False in every build but the fault-injection one (CREWGATE_FAULTS=1): nothing happens then.
-    """

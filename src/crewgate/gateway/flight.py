@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from crewgate._native.gate import Permit
+from crewgate._native.permit import Permit
 from crewgate.core import record as audit
 from crewgate.core.record import Outcome
 from crewgate.core.verdict import Reason
@@ -63,11 +63,13 @@ class Flight:
         self._between_events = True
         self._started_ns = time.monotonic_ns()
 
-    def end(self, outcome: Outcome) -> None:
-        """End the call now; the first reason counts."""
-        if self._outcome is None:
-            self._outcome = outcome
-            self._exchange.scope.cancel()
+    def end(self, outcome: Outcome) -> bool:
+        """End the call now; the first reason counts. False if there was one before."""
+        if self._outcome is not None:
+            return False
+        self._outcome = outcome
+        self._exchange.scope.cancel()
+        return True
 
     async def run(self) -> None:
         """Carry the call to its end."""
@@ -75,7 +77,7 @@ class Flight:
             await self._carry()
         finally:
             self._gateway.live.remove(self)
-            if self._outcome is None or self._outcome in _CUT:
+            if self._outcome is not Outcome.DONE:
                 self._say_why()
             self._close()
 

@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate._native.gate import Permit
+from crewgate._native.permit import Permit
 from crewgate.core import record as audit
 from crewgate.core.bearer import find_token
 from crewgate.core.network import peer_network

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from crewgate._native.gate import Gate, Permit
+from crewgate._native.gate import Gate
+from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.core.grant import Grant
 from crewgate.core.policy import Policy

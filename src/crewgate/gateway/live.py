@@ -8,7 +8,7 @@ the table's revocation generation has moved (certain).
 from collections.abc import Iterable
 from typing import Protocol
 
-from crewgate._native.gate import Permit
+from crewgate._native.permit import Permit
 from crewgate.core.record import Outcome
 
 
@@ -18,8 +18,8 @@ class Flight(Protocol):
     permit: Permit
     extend_after_ns: int  # CLOCK_BOOTTIME
 
-    def end(self, outcome: Outcome) -> None:
-        """End the call now, because of `outcome`; a second time changes nothing."""
+    def end(self, outcome: Outcome) -> bool:
+        """End the call now, because of `outcome`; False if it was over or ending already."""
 
 
 class _Branch:
@@ -81,6 +81,10 @@ class Live:
         """End the calls whose permit has been revoked in any way; return how many."""
         return _end([flight for flight in self._all if flight.permit.revoked], Outcome.REVOKED)
 
+    def end_all(self) -> int:
+        """End every call, because the worker ends; return how many."""
+        return _end(list(self._all), Outcome.CANCELLED)
+
     def sweep(self, now: float, now_boot_ns: int) -> int:
         """End calls past their branch's newest `exp` (wall clock, s) and extend reservations."""
         expired: list[Flight] = []
@@ -94,8 +98,4 @@ class Live:
 
 
 def _end(flights: Iterable[Flight], outcome: Outcome) -> int:
-    count = 0
-    for flight in flights:
-        flight.end(outcome)
-        count += 1
-    return count
+    return sum([flight.end(outcome) for flight in flights])

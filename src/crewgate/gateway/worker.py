@@ -55,8 +55,7 @@ class Worker:
                 nursery.start_soon(self._sweep)
                 async for _ in signals:
                     break
-                self._tell(accepting=False)
-                await listeners.drain(self._config.drain_seconds * limits.drain_share)
+                await self._drain(listeners)
                 nursery.cancel_scope.cancel()
         for pool in self._prepared.pools.values() if self._prepared else ():
             pool.close()
@@ -66,7 +65,8 @@ class Worker:
     def attached(self, attached: Attached, table: int) -> None:
         """Judge by the agent's table: the one there was, or another."""
         try:
-            self._place = (Table.attach(table), attached.number)
+            if not self._has_place(attached):
+                self._move(Table.attach(table), attached.number)
         except TableError as error:
             self._voice.say(f"the agent's table cannot be used: {error}")
             return
@@ -74,8 +74,6 @@ class Worker:
             os.close(table)
         self._voice.say(f"attached to the agent as number {attached.number}")
         if self._judge is not None:
-            self._judge.move(*self._place)
-            self._live.cut_revoked()
             self._tell(accepting=True)
         self.reload(attached.policy_generation)
 
@@ -94,6 +92,20 @@ class Worker:
         self._voice.say(why)
 
     # Inside.
+
+    def _has_place(self, attached: Attached) -> bool:
+        """Return whether the agent has given back what we had before it was restarted."""
+        if self._place is None:
+            return False
+        table, number = self._place
+        return table.life == attached.life and number == attached.number
+
+    def _move(self, table: Table, number: int) -> None:
+        """Judge by another table or under another number; calls of a retired table are cut."""
+        self._place = (table, number)
+        if self._judge is not None:
+            self._judge.move(table, number)
+            self._live.cut_revoked()
 
     def _make_gateway(self, door: Door, site: Site) -> Gateway:
         if self._judge is None:
@@ -116,6 +128,14 @@ class Worker:
                 except ConfigurationError as error:
                     self._voice.say(f"the configuration in force stays: {error}")
                     await trio.sleep(limits.reload_again_seconds)
+
+    async def _drain(self, listeners: Listeners) -> None:
+        """Let calls end; those that do not are cut as our doing, not as the client's."""
+        self._tell(accepting=False)
+        with trio.move_on_after(self._config.drain_seconds * limits.drain_share):
+            await listeners.drain(self._config.drain_seconds)
+        self._live.end_all()
+        await listeners.drain(limits.drain_last_seconds)
 
     def _generation(self) -> int:
         return self._prepared.policy.generation if self._prepared else -1

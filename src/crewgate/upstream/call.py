@@ -16,7 +16,7 @@ from crewgate.errors import UpstreamError, UpstreamTimeoutError
 from crewgate.upstream.response import Field
 
 if TYPE_CHECKING:
-    from crewgate._native.gate import Permit
+    from crewgate._native.permit import Permit
     from crewgate.upstream.pool import Connection, Pool
 
 

@@ -18,7 +18,7 @@ from crewgate.upstream.response import Response
 from crewgate.upstream.wire import Wire, connect
 
 if TYPE_CHECKING:
-    from crewgate._native.gate import Permit
+    from crewgate._native.permit import Permit
 
 
 class Connection:

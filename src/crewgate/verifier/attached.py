@@ -15,7 +15,8 @@ from weakref import WeakSet
 import msgspec
 
 from crewgate import limits
-from crewgate._native.gate import Gate, Permit
+from crewgate._native.gate import Gate
+from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.config import load
 from crewgate.core.policy import Policy

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from crewgate._native.gate import Gate, Permit
+from crewgate._native.gate import Gate
+from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.core.policy import Policy
 from crewgate.core.verdict import Denial

@@ -11,8 +11,8 @@ from typing import NoReturn
 import msgspec
 
 from crewgate import limits
-from crewgate._native.gate import Permit
 from crewgate._native.owner import OwnedTable
+from crewgate._native.permit import Permit
 from crewgate._native.table import Geometry
 from crewgate.core import ids
 from crewgate.core.accounts import MemoryLedger

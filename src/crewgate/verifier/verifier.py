@@ -13,7 +13,7 @@ from typing import Protocol, Self, TypeVar
 from weakref import WeakSet
 
 from crewgate import limits
-from crewgate._native.gate import Permit
+from crewgate._native.permit import Permit
 from crewgate.core.verdict import Denial, Reason
 from crewgate.verifier.attached import Attached
 from crewgate.verifier.given import given_policy

@@ -9,7 +9,7 @@ import pytest
 from agents import PRICE, Enter, Site, reason
 from world import BRANCH
 
-from crewgate._native.gate import Permit
+from crewgate._native.permit import Permit
 from crewgate.core.ids import branch_key
 from crewgate.core.verdict import Reason
 from crewgate.errors import LinkError, RefusedError

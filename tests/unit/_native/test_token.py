@@ -176,10 +176,12 @@ COSTLY: dict[str, bytes] = {
         "x", json.dumps({f"{number:030d}": 0 for number in range(64)}, separators=(",", ":"))
     )[:4096],
     "keys of one length": body(
-        b'{"x":[' + b",".join(
+        b'{"x":['
+        + b",".join(
             b"{" + b",".join(b'"%c%c":0' % (97 + n // 26, 97 + n % 26) for n in range(63)) + b"}"
             for _ in range(6)
-        ) + b"]}"
+        )
+        + b"]}"
     ),
     "digits": body(b'{"exp":' + b"9" * 2800 + b"}"),
     "unknown digits": raw_claim("x", "9" * 1900),

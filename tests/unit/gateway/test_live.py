@@ -15,8 +15,9 @@ class Flight:
         self.extend_after_ns = 0
         self.outcomes: list[Outcome] = []
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: Outcome) -> bool:
         self.outcomes.append(outcome)
+        return len(self.outcomes) == 1
 
 
 def _key(branch: str) -> bytes:
@@ -31,6 +32,9 @@ def test_cut_ends_a_branch_and_what_is_below_it() -> None:
         live.add(flight)
     assert live.cut([branch_key("finance", BRANCH)]) == 0
     assert live.cut([_key(BRANCH), _key(BRANCH)]) == 2
+    branch.permit.revoked = True
+    assert live.cut_revoked() == 0  # it is ending already
+    branch.outcomes.pop()
     assert (branch.outcomes, child.outcomes, sibling.outcomes) == (
         [Outcome.REVOKED],
         [Outcome.REVOKED],

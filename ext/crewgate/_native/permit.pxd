@@ -1,0 +1,38 @@
+"""C face of permits."""
+
+from libc.stdint cimport uint64_t
+
+from crewgate._native.credit cimport cg_hold
+from crewgate._native.policy cimport Policy
+from crewgate._native.table cimport Table
+from crewgate._native.verified cimport Verified
+
+
+cdef class Holder:
+    cdef Table table
+    cdef Policy policy                      # in force now
+    cdef uint64_t attachment
+    cdef list slots                         # free ones of this process
+    cdef object process
+    cdef uint64_t dropped
+
+    cdef Py_ssize_t take_slot(self) except -2
+
+
+cdef class Permit:
+    cdef object __weakref__
+    cdef Holder holder
+    cdef Verified entry
+    cdef cg_hold hold                       # slot NULL: nothing is held
+    cdef uint64_t record, generation        # where a fixed price was settled at once
+    cdef bint ended
+    cdef readonly Py_ssize_t tool
+    cdef readonly uint64_t price, remaining
+    cdef readonly object would
+
+    cdef int reserve(self, bytes request, uint64_t wall, uint64_t boot) except -1
+    cdef int spend(self) except -1
+    cdef int end(self, uint64_t cost) except -1
+
+
+cdef Permit new_permit(Holder holder, Verified entry, Py_ssize_t tool, uint64_t price)

@@ -1,0 +1,178 @@
+"""Evidence that one call may go on, with what it reserved; ended exactly once.
+
+A process holds its reservations in slots of the table that are its own. Judges nothing.
+"""
+
+import os
+import warnings
+
+from crewgate import limits
+from crewgate.errors import SettledError
+
+cimport cython
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from crewgate._native.credit cimport *
+from crewgate._native.table cimport *
+from crewgate._native.verified cimport Verified, is_revoked
+
+cdef extern from "layout.h" nogil:
+    bint cg_arm_fault(int64_t stores)
+
+cdef uint64_t HOLD_NS = int(limits.reservation_seconds_max * 1e9)
+cdef uint64_t NOWHERE = <uint64_t>-1
+
+
+def arm_fault(int64_t stores):
+    """See the stub."""
+    return cg_arm_fault(stores)
+
+
+cdef class Holder:
+    """A process that holds reservations: its attachment, its free slots, the policy in force."""
+
+    def __cinit__(self, Table table not None, uint64_t attachment):
+        self.table = table
+        self.attachment = attachment
+        self.slots = []
+        self.process = os.getpid()
+
+    cdef Py_ssize_t take_slot(self) except -2:
+        """A free slot of this process; -1 if it holds its share already."""
+        cdef int64_t block
+        if not self.slots:
+            block = cg_block_take(&self.table.t, self.attachment)
+            if block < 0:
+                return -1
+            self.slots.extend(range(block * <int64_t>CG_BLOCK_SLOTS,
+                                    (block + 1) * <int64_t>CG_BLOCK_SLOTS))
+        return self.slots.pop()
+
+
+cdef Permit new_permit(Holder holder, Verified entry, Py_ssize_t tool, uint64_t price):
+    cdef Permit permit = Permit.__new__(Permit)
+    permit.holder = holder
+    permit.entry = entry
+    permit.tool = tool
+    permit.price = price
+    return permit
+
+
+@cython.no_gc  # its holder, entry and reason do not know it
+cdef class Permit:
+    """See gate.pyi."""
+
+    def __cinit__(self):
+        self.record = NOWHERE
+
+    def __init__(self):
+        raise TypeError("only a gate gives permits")
+
+    def __repr__(self):
+        state = "held" if self.held else "ended" if self.ended else "settled"
+        return f"<Permit branch={self.entry.grant.branch} price={self.price} {state}>"
+
+    @property
+    def grant(self):
+        return self.entry.grant
+
+    @property
+    def held(self):
+        return self.hold.slot != NULL and not self.ended
+
+    @property
+    def revoked(self):
+        """Also if the policy no longer trusts the key, or the table was retired: nobody hears of
+        revocations there any more."""
+        self.holder.table.check_open()
+        return (cg_get(&self.holder.table.t.header.retired) != 0
+                or is_revoked(self.holder.table, self.entry)
+                or not self.holder.policy.trusts(self.entry.key))
+
+    def settle(self, cost_micro=None):
+        cdef uint64_t cost = self.price
+        if cost_micro is not None:
+            if cost_micro < 0:
+                raise ValueError(f"a cost is 0 or more micro-credits, not {cost_micro}")
+            cost = min(self.price, <uint64_t>min(cost_micro, limits.quota_micro_max))
+        self.end(cost)
+
+    def release(self):
+        self.end(0)
+
+    cdef int reserve(self, bytes request, uint64_t wall, uint64_t boot) except -1:
+        """Hold the price in a slot of this process until the permit ends: CG_TAKEN, or not."""
+        cdef cg_table *t = &self.holder.table.t
+        cdef cg_slot attribution
+        cdef Py_ssize_t at = self.holder.take_slot()
+        if at < 0:
+            return CG_GONE
+        memset(&attribution, 0, sizeof(attribution))
+        memcpy(attribution.grant, self.entry.jti, 16)
+        memcpy(attribution.request, <const char *>request, min(len(request), 16))
+        attribution.started = wall
+        attribution.tool = <uint64_t>self.tool
+        self.hold.slot = &t.slot[at]
+        self.hold.branch = self.entry.record
+        self.hold.generation = self.entry.generation
+        self.hold.amount = self.price
+        cdef int taken = cg_reserve(t, &self.hold, self.holder.attachment, boot + HOLD_NS,
+                                    &attribution, &self.remaining)
+        if taken != CG_TAKEN:
+            self.hold.slot = NULL
+            self.holder.slots.append(at)
+        return taken
+
+    cdef int spend(self) except -1:
+        """Settle the price at once; `release` can undo it."""
+        cdef cg_branch *branch = &self.holder.table.t.branch[self.entry.record]
+        self.record = self.entry.record
+        self.generation = self.entry.generation
+        cdef int taken = cg_take(branch, self.generation, self.price, &self.remaining)
+        if taken == CG_TAKEN:
+            cg_settle(branch, self.generation, <int64_t>self.price)
+        return taken
+
+    cdef int end(self, uint64_t cost) except -1:
+        """Charge `cost`, return the rest, once."""
+        cdef cg_table *t = &self.holder.table.t
+        if self.ended:
+            raise SettledError("the permit was settled or released before")
+        self.holder.table.check_open()
+        self.ended = True
+        if self.hold.slot != NULL:
+            self.holder.slots.append(self.hold.slot - t.slot)
+            if not cg_hold_settle(t, &self.hold, cost):
+                raise SettledError("the reservation was burned: its deadline had passed")
+        elif self.record != NOWHERE and cost != self.price:
+            cg_settle(&t.branch[self.record], self.generation, -<int64_t>(self.price - cost))
+            cg_untake(t, &t.branch[self.record], self.generation, self.price - cost)
+        return 0
+
+    def extend(self, uint64_t until_boot_ns):
+        if self.hold.slot == NULL or self.ended:
+            return False
+        self.holder.table.check_open()
+        cg_put(&self.hold.slot.deadline, until_boot_ns)
+        return cg_get(&self.hold.slot.state) == self.hold.state
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if not self.ended:
+            self.settle()
+
+    def __del__(self):
+        """Dropped while it held a reservation: nobody knows what the call cost, so it burns."""
+        if self.hold.slot == NULL or self.ended or not self.holder.table.mapped:
+            return
+        if self.holder.process != os.getpid():
+            return
+        self.ended = True
+        cg_slot_end(self.hold.slot, self.hold.state)
+        self.holder.slots.append(self.hold.slot - self.holder.table.t.slot)
+        self.holder.dropped += 1
+        warnings.warn(f"{self!r} was dropped: its reservation is burned; settle or release it",
+                      ResourceWarning, source=self)
