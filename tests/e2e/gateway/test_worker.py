@@ -105,6 +105,25 @@ async def test_revocation_cuts_a_stream_at_once(tmp_path: Path) -> None:
         assert "revoked" in outcomes
 
 
+async def test_end_cuts_what_does_not_end(tmp_path: Path) -> None:
+    """A stream that outlives the drain is reset, and recorded as cut by us, not by its client."""
+    with installed(tmp_path) as site:
+        text = site.file.read_text()
+        site.file.write_text(text.replace("drain_seconds = 5", "drain_seconds = 1"))
+        assert site.stop() == 0
+        site.serve()
+        agent = _run(site)
+        async with (
+            site.client() as client,
+            client.stream("GET", "/stream", headers=_bearer(agent)) as answer,
+        ):
+            assert answer.status_code == 200
+            assert await trio.to_thread.run_sync(site.stop) == 0
+        calls = [record for record in site.records() if record["kind"] == "call"]
+        assert [call["outcome"] for call in calls] == ["cancelled"]
+        assert not [record for record in site.records() if record["kind"] == "burned"]
+
+
 @pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
 async def test_end_waits_for_a_call(http2: bool, tmp_path: Path) -> None:
     """SIGTERM while a tool works: the call is answered, and `serve` ends with status 0."""
