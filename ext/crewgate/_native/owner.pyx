@@ -7,7 +7,7 @@ numbers of children) is kept here and rebuilt at `open`.
 import os
 
 from crewgate._native import storage
-from crewgate._native.records import Burned, Reclaimed
+from crewgate._native.records import Reclaimed
 from crewgate.errors import TableError, TableFullError
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t

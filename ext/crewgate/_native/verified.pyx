@@ -8,7 +8,7 @@ and credit are judged on every hit (`gate.pyx`). Nothing that was refused is kep
 import secrets
 
 from crewgate import limits
-from crewgate.core import ids
+from crewgate.core.ids import Kind
 from crewgate.core.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 
@@ -28,10 +28,10 @@ from crewgate._native.token cimport Ids, ascii_text, decode, jws_parts, split_pa
 
 from crewgate._native.token import Malformed
 
-cdef int BRANCH = ids.Kind.BRANCH
-cdef int GRANT = ids.Kind.GRANT
-cdef int PROCESS = ids.Kind.PROCESS
-cdef int ORCHESTRATOR = ids.Kind.ORCHESTRATOR
+cdef int BRANCH = Kind.BRANCH
+cdef int GRANT = Kind.GRANT
+cdef int PROCESS = Kind.PROCESS
+cdef int ORCHESTRATOR = Kind.ORCHESTRATOR
 cdef int64_t SECOND = 1_000_000_000
 cdef int64_t LEEWAY = limits.leeway_seconds
 cdef Py_ssize_t WAYS = 4

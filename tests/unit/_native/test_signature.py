@@ -21,7 +21,7 @@ OTHERS = ROOT.parent / "shared/vectors"
 EDGES = json.loads((OWN / "ed25519_edges.json").read_text())
 
 
-def vectors(name: str) -> Any:  # noqa: ANN401 - a list in one file, an object in another
+def vectors(name: str) -> Any:
     """Somebody else's vectors, or a skip where they are not kept."""
     path = OTHERS / name
     if not path.exists():

@@ -1,0 +1,193 @@
+"""House style as tests: sizes, docstrings, layers, words, limits. Each failure names its places."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from crewgate import limits
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src" / "crewgate"
+EXT = ROOT / "ext" / "crewgate" / "_native"
+FILE_LINES_MAX = 300
+TEST_FILE_LINES_MAX = 500  # what one part must do, case by case, is long and still one idea
+FUNCTION_LINES_MAX = 70
+
+PYTHON = sorted(path for top in ("src", "tests", "bench") for path in (ROOT / top).rglob("*.py"))
+NATIVE = sorted(path for path in EXT.iterdir() if path.suffix in {".pyx", ".pxd", ".h"})
+FACES = sorted(SRC.rglob("*.pyi"))
+# Split, so that this file does not hold what it looks for.
+LEFT_UNDONE = re.compile(r"\b(?:TO" + "DO|FIX" + "ME|X" + "XX|HA" + r"CK)\b")
+MACHINE = re.compile(r"(?<![\w.])/(?:root|home|work)/[a-z]|BEGIN [A-Z ]*PRIVATE" + " KEY-")
+
+
+def name(path: Path) -> str:
+    """A path as a reader of the failure wants it."""
+    return str(path.relative_to(ROOT))
+
+
+def tree(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse(path.read_text(), name(path))
+
+
+def test_no_file_is_long() -> None:
+    """A file holds one idea, and one idea takes at most 300 lines."""
+    long = {
+        name(path): lines
+        for path in (*PYTHON, *NATIVE, *FACES)
+        if (lines := len(path.read_text().splitlines()))
+        > (TEST_FILE_LINES_MAX if path.is_relative_to(ROOT / "tests") else FILE_LINES_MAX)
+    }
+    assert not long
+
+
+def native_functions(path: Path) -> Iterator[tuple[str, int]]:
+    """(first line, number of lines) of each function of a Cython file, by indentation."""
+    lines = path.read_text().splitlines()
+    starts = re.compile(r"( *)(?:def|cpdef|cdef) (?!class).*\(")
+    for number, line in enumerate(lines):
+        start = starts.match(line)
+        if not start:
+            continue
+        body = 0
+        for after, text in enumerate(lines[number + 1 :], 1):
+            bare = text.lstrip()
+            if len(text) - len(bare) <= len(start[1]) and bare[:1] not in {")", ""}:
+                break
+            body = after if text.strip() else body
+        yield line.strip(), body + 1
+
+
+def test_no_function_is_long() -> None:
+    """A function can be seen at once: at most 70 lines, Python and Cython."""
+    long = [
+        f"{name(path)}: {node.name}"
+        for path in PYTHON
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= FUNCTION_LINES_MAX
+    ]
+    long += [
+        f"{name(path)}: {line}"
+        for path in NATIVE
+        if path.suffix == ".pyx"
+        for line, lines in native_functions(path)
+        if lines > FUNCTION_LINES_MAX
+    ]
+    assert not long
+
+
+def test_every_source_file_says_what_it_is() -> None:
+    """Each file of the package opens with a docstring, each native one with a comment or one."""
+    silent = [
+        name(path)
+        for path in PYTHON
+        if path.is_relative_to(SRC) and not ast.get_docstring(tree(path))
+    ]
+    silent += [
+        name(path)
+        for path in (*NATIVE, *FACES)
+        if path.name != "__init__.pxd" and not path.read_text().startswith(('"""', "#", "/*"))
+    ]
+    assert not silent
+
+
+def test_water_runs_downhill() -> None:
+    """The import rules of pyproject.toml hold: layers, a pure core, a library without a loop."""
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"]
+    done = subprocess.run(
+        [*command, "--no-cache", "--no-logo"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+
+
+def test_nobody_imports_the_root_of_the_package() -> None:
+    """`crewgate/__init__` only re-exports: whoever imported it from inside would make a cycle."""
+    modules = {path.stem if path.is_file() else path.name for path in SRC.iterdir()}
+    guilty = []
+    for path in PYTHON:
+        if not path.is_relative_to(SRC):
+            continue
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names if alias.name == "crewgate"]
+            elif isinstance(node, ast.ImportFrom) and node.module == "crewgate":
+                names = [alias.name for alias in node.names if alias.name not in modules]
+            else:
+                continue
+            guilty += [f"{name(path)}: {imported}" for imported in names]
+    assert not guilty
+
+
+def test_the_core_asks_no_clock() -> None:
+    """`datetime` may be calculated with in core, but the time of day arrives as an argument."""
+    asking = [
+        name(path)
+        for path in (SRC / "core").rglob("*.py")
+        if re.search(r"\.(?:now|utcnow|today)\(", path.read_text())
+    ]
+    assert not asking
+
+
+@pytest.mark.parametrize("pattern", [LEFT_UNDONE, MACHINE], ids=["undone", "machine"])
+def test_nothing_is_left_undone_and_no_machine_or_secret_shows(pattern: re.Pattern[str]) -> None:
+    """No promise of later work, no path of one machine, and no private key is in any file."""
+    texts = [*PYTHON, *NATIVE, *FACES, *ROOT.glob("*.md"), *ROOT.glob("*.toml"), ROOT / "Makefile"]
+    found = [
+        f"{name(path)}:{number}"
+        for path in texts
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if pattern.search(line)
+    ]
+    assert not found
+
+
+def test_every_native_module_that_python_uses_has_a_face() -> None:
+    """A `.pyi` for each native module imported from Python, and none without its source."""
+    used = set()
+    for path in PYTHON:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                if node.module == "crewgate._native":
+                    used |= {alias.name for alias in node.names}
+                elif node.module.startswith("crewgate._native."):
+                    used.add(node.module.rpartition(".")[2])
+    native = {path.stem for path in EXT.glob("*.pyx")}
+    faces = {path.stem for path in FACES if path.parent.name == "_native"}
+    assert used & native <= faces
+    assert faces <= native
+
+
+def test_every_limit_is_held_somewhere() -> None:
+    """A bound that no code reads is no bound."""
+    code = "\n".join(
+        path.read_text()
+        for path in (*PYTHON, *NATIVE)
+        if path.name != "limits.py" and not path.is_relative_to(ROOT / "tests")
+    )
+    own = (SRC / "limits.py").read_text()
+    unused = [
+        bound
+        for bound in vars(limits)
+        if not bound.startswith("_")
+        and not re.search(rf"\b{bound}\b", code)
+        and len(re.findall(rf"\b{bound}\b", own)) == 1
+    ]
+    assert not unused
+
+
+def test_every_limit_has_its_reason() -> None:
+    """A number stands beside the precedent or the sum that it comes from."""
+    lines = (SRC / "limits.py").read_text().splitlines()
+    bare = [
+        line
+        for before, line in zip(["", *lines], lines, strict=False)
+        if re.match(r"[a-z_]+ = ", line) and "#" not in line and not before.startswith("#")
+    ]
+    assert not bare, "\n".join(bare)
