@@ -1,0 +1,100 @@
+"""A gate with a table, a ledger and clocks of its own: verdicts without any other process."""
+
+from typing import Any
+
+from world import BRANCH, CREW, World
+
+from crewgate import limits
+from crewgate._native.gate import Gate
+from crewgate._native.owner import OwnedTable
+from crewgate._native.permit import Permit
+from crewgate._native.table import Branch, Geometry
+from crewgate.core import ids
+from crewgate.core.accounts import MemoryLedger
+from crewgate.core.grant import Grant
+from crewgate.core.ids import Kind
+from crewgate.core.policy import Policy
+from crewgate.core.verdict import Denial, Reason
+from crewgate.verifier.leasing import Lessor, Status
+
+GEOMETRY = Geometry(64, 64, 128, 4)
+BOOT_NS = 10**15
+NS = 10**9
+
+
+class Gatehouse:
+    """A world's gate. Both clocks stand still unless a test moves them."""
+
+    def __init__(self, world: World, *, holds: bool = True, geometry: Geometry = GEOMETRY) -> None:
+        self.world = world
+        self.boot_ns = BOOT_NS
+        self.table = OwnedTable.private(geometry)
+        self.table.set_policy_generation(world.policy.generation)
+        self.lessor = Lessor(self.table, MemoryLedger(), world.policy, "one")
+        number, _ = self.table.take_attachment()
+        self.gate = Gate(self.table, number, holds=holds)
+        self.gate.load(world.policy)
+        self.at(0)
+
+    def at(self, seconds: float) -> None:
+        """Set the wall clock to so long after the world's tokens were issued."""
+        self.gate.clock = (self.world.now * NS + round(seconds * NS), self.boot_ns)
+
+    def load(self, policy: Policy) -> None:
+        """A new configuration, told to the table and loaded by the gate."""
+        self.table.set_policy_generation(policy.generation)
+        self.lessor.load(policy)
+        self.gate.load(policy)
+
+    def draw(self, grant: Grant, need: int) -> Status:
+        """Have credit drawn for a branch."""
+        return self.lessor.draw(grant, need, float(self.world.now), self.boot_ns)
+
+    def judge(self, token: bytes, tool: int = 0, **how: Any) -> Permit | Denial:
+        """The verdict, after as many draws as it asks for."""
+        verdict = self.gate.decide(token, tool, **how)
+        for _ in range(8):
+            if not isinstance(verdict, Denial) or not verdict.retry or verdict.grant is None:
+                break
+            price = self.world.policy.tools[tool].price
+            status = self.draw(verdict.grant, price)
+            verdict = self.gate.decide(token, tool, drawn=status is not Status.GRANTED, **how)
+        return verdict
+
+    def permit(self, token: bytes, tool: int = 0, **how: Any) -> Permit:
+        """A permit, or a failed test that shows the denial."""
+        verdict = self.judge(token, tool, **how)
+        assert isinstance(verdict, Permit), verdict
+        return verdict
+
+    def denial(self, token: bytes, tool: int = 0, **how: Any) -> Denial:
+        """A denial, or a failed test."""
+        verdict = self.judge(token, tool, **how)
+        assert isinstance(verdict, Denial), verdict
+        return verdict
+
+    def reason(self, token: bytes, tool: int = 0, **how: Any) -> Reason | None:
+        """Why the call is refused; None if it is not (it is released then)."""
+        verdict = self.judge(token, tool, **how)
+        if isinstance(verdict, Denial):
+            return verdict.reason
+        verdict.release()
+        return None
+
+    def revoke(
+        self,
+        kind: Kind,
+        identifier: bytes,
+        *,
+        crew: str = CREW,
+        before: int = limits.time_seconds_max,
+    ) -> None:
+        """Enter a revocation of the crew's."""
+        key = ids.table_key(kind, crew, identifier)
+        self.table.revoke(key, ids.crew_key(crew), before, 3600, self.world.now, self.boot_ns)
+
+    def record(self, branch: str = BRANCH, crew: str = CREW) -> Branch:
+        """A copy of a branch's record."""
+        record = self.table.branch(self.table.find(ids.branch_key(crew, branch)))
+        assert record is not None
+        return record

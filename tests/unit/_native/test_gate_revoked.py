@@ -1,0 +1,129 @@
+"""What is revoked is refused, whoever is named, and nothing beside it."""
+
+import pytest
+from gatehouse import Gatehouse
+from world import BRANCH, CREW, KID, PARENT, ROOT, World
+
+from crewgate.core import ids
+from crewgate.core.ids import Kind, uuid_bytes
+from crewgate.core.verdict import Reason
+
+PING = 2
+SIBLING = "0199c1d2-0000-7000-8000-0000000000aa"
+# What a token names, and a sibling that is named apart from it in that way.
+NAMED = {
+    "the grant": (Kind.GRANT, b"grant-x", {"jti": "grant-y"}),
+    "the branch": (Kind.BRANCH, uuid_bytes(BRANCH), {"execution_branch_id": SIBLING}),
+    "the parent": (Kind.BRANCH, uuid_bytes(PARENT), {"execution_branch_id": SIBLING, "up": 1}),
+    "the root": (Kind.BRANCH, uuid_bytes(ROOT), {"execution_branch_id": SIBLING, "up": 2}),
+    "the process": (Kind.PROCESS, b"pid_7729", {"process_id": "pid_1"}),
+    "the orchestrator": (Kind.ORCHESTRATOR, b"article/article-1", {"client_id": "article/two"}),
+}
+
+
+@pytest.fixture
+def house() -> Gatehouse:
+    return Gatehouse(World.make())
+
+
+def sibling_token(world: World, changes: dict[str, object]) -> bytes:
+    """The same claims but for what is named; `up`: without the last so many ancestors."""
+    path = world.claims()["branch_path"]
+    up = changes.get("up", 0)
+    assert isinstance(up, int)
+    rest = {name: value for name, value in changes.items() if name != "up"}
+    return world.mint(**{"jti": "grant-z", "branch_path": path[: len(path) - up], **rest})
+
+
+@pytest.mark.parametrize("named", NAMED)
+@pytest.mark.parametrize("seen", ["seen", "unseen"])
+def test_revoking_anything_that_a_token_names_ends_it(
+    house: Gatehouse, named: str, seen: str
+) -> None:
+    """Token, branch, any ancestor, process, orchestrator: seen before or never; siblings go on."""
+    kind, identifier, apart = NAMED[named]
+    world = house.world
+    token = world.mint(jti="grant-x")
+    if seen == "seen":
+        assert house.reason(token) is None
+    with house.permit(token, PING) as running:
+        assert not running.revoked
+        house.revoke(kind, identifier)
+        assert running.revoked
+        assert house.reason(token) is Reason.BRANCH_REVOKED
+        assert house.reason(token, -1) is Reason.BRANCH_REVOKED
+        assert house.reason(sibling_token(world, apart)) is None
+
+
+@pytest.mark.parametrize("kind", [Kind.CREW, Kind.KEY])
+def test_revoking_a_crew_or_a_key_ends_all_that_hangs_on_it(kind: Kind) -> None:
+    """And nothing of another crew."""
+    house = Gatehouse(World.make(crews=(CREW, "finance")))
+    house.revoke(kind, b"" if kind is Kind.CREW else KID.encode())
+    assert house.reason(house.world.token) is Reason.BRANCH_REVOKED
+    assert house.reason(house.world.mint(execution_branch_id=SIBLING)) is Reason.BRANCH_REVOKED
+    assert house.reason(house.world.mint("finance")) is None
+
+
+@pytest.mark.parametrize("kind", [Kind.PROCESS, Kind.ORCHESTRATOR, Kind.CREW, Kind.BRANCH])
+def test_a_revocation_may_mean_tokens_issued_up_to_a_moment(house: Gatehouse, kind: Kind) -> None:
+    """Issued at T is dead, issued a second later lives: seen or not, cached or not."""
+    world = house.world
+    names = {
+        Kind.PROCESS: b"pid_7729",
+        Kind.ORCHESTRATOR: b"article/article-1",
+        Kind.CREW: b"",
+        Kind.BRANCH: uuid_bytes(BRANCH),
+    }
+    before, at, after = (
+        world.mint(iat=world.now + second, exp=world.now + 900) for second in (0, 1, 2)
+    )
+    for token in (before, at, after):
+        house.permit(token, PING).settle()
+    house.revoke(kind, names[kind], before=world.now + 1)
+    assert house.reason(before) is Reason.BRANCH_REVOKED
+    assert house.reason(at) is Reason.BRANCH_REVOKED
+    assert house.reason(after) is None
+
+
+def test_a_refreshed_token_of_a_dead_branch_is_dead(house: Gatehouse) -> None:
+    """There is no un-revoke: a branch's death holds for grants that are issued later."""
+    world = house.world
+    house.revoke(Kind.BRANCH, uuid_bytes(BRANCH))
+    assert house.reason(world.mint(iat=world.now + 5)) is Reason.BRANCH_REVOKED
+
+
+def test_the_evidence_of_a_revoked_call_names_its_branch(house: Gatehouse) -> None:
+    """After a good signature the refusal is attributable."""
+    house.revoke(Kind.BRANCH, uuid_bytes(ROOT))
+    denial = house.denial(house.world.token)
+    assert denial.grant is not None
+    assert (denial.grant.branch, denial.retry) == (BRANCH, False)
+
+
+def test_a_branch_that_was_closed_stays_dead_without_its_revocation(house: Gatehouse) -> None:
+    """The fast table's entry may expire; the death does not."""
+    token = house.world.token
+    house.permit(token).settle()
+    house.lessor.close(ids.branch_key(CREW, BRANCH))
+    assert house.reason(token) is Reason.BRANCH_REVOKED
+
+
+def test_a_revoked_branch_s_call_in_flight_can_still_be_settled(house: Gatehouse) -> None:
+    """The kill ends the call, not the accounts: what it cost is charged."""
+    permit = house.permit(house.world.token)
+    house.revoke(Kind.BRANCH, uuid_bytes(BRANCH))
+    house.lessor.close(ids.branch_key(CREW, BRANCH))
+    permit.settle(4)
+    record = house.record()
+    assert (record.settled, record.reserved, record.burned) == (4, 0, 0)
+
+
+def test_strangers_that_are_revoked_leave_the_branch_alone() -> None:
+    """Lookups are by 16-byte keys of what the token names; nothing else matters."""
+    house = Gatehouse(World.make())
+    token = house.world.token
+    house.permit(token, PING).settle()
+    for number in range(48):
+        house.revoke(Kind.BRANCH, number.to_bytes(16, "big"))
+        assert house.reason(token) is None
