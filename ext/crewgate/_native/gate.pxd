@@ -9,9 +9,8 @@ from crewgate._native.verified cimport TokenCache, Verified
 
 
 cdef class Gate:
-    cdef object __weakref__
     cdef readonly Table table
-    cdef Holder holder                      # and the policy in force
+    cdef readonly Holder holder             # and the policy in force
     cdef bint holds
     cdef TokenCache cache
     cdef uint64_t wall, boot                # a test's clocks

@@ -47,7 +47,7 @@ cdef class Gate:
         self.wall, self.boot = (0, 0) if value is None else value
 
     def load(self, policy):
-        self.holder.policy = Policy(policy)
+        self.holder.load(policy)
         self.cache.clear()
 
     def counters(self):

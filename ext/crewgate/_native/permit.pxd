@@ -9,6 +9,7 @@ from crewgate._native.verified cimport Verified
 
 
 cdef class Holder:
+    cdef object __weakref__
     cdef Table table
     cdef Policy policy                      # in force now
     cdef uint64_t attachment

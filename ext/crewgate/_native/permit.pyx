@@ -14,6 +14,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from crewgate._native.credit cimport *
+from crewgate._native.policy cimport Policy
 from crewgate._native.table cimport *
 from crewgate._native.verified cimport Verified, is_revoked
 
@@ -37,6 +38,9 @@ cdef class Holder:
         self.attachment = attachment
         self.slots = []
         self.process = os.getpid()
+
+    def load(self, policy):
+        self.policy = Policy(policy)
 
     cdef Py_ssize_t take_slot(self) except -2:
         """A free slot of this process; -1 if it holds its share already."""

@@ -4,7 +4,14 @@ from types import TracebackType
 from typing import Self
 
 from crewgate.core.grant import Grant
+from crewgate.core.policy import Policy
 from crewgate.core.verdict import Reason
+
+class Holder:
+    """A gate as its permits know it; lives as long as the last of them."""
+
+    def load(self, policy: Policy) -> None:
+        """The policy by which permits hear that their key is gone, and by which the gate judges."""
 
 class Permit:
     """Evidence that one call may go on, with what it reserved. Ended exactly once."""

@@ -15,8 +15,7 @@ from weakref import WeakSet
 import msgspec
 
 from crewgate import limits
-from crewgate._native.gate import Gate
-from crewgate._native.permit import Permit
+from crewgate._native.permit import Holder, Permit
 from crewgate._native.table import Table
 from crewgate.config import load
 from crewgate.core.policy import Policy
@@ -46,7 +45,7 @@ class Attached:
         """ConfigurationError, LinkError or TableError if it cannot attach now."""
         self._file = file
         self._table: Table | None = None
-        self._superseded: WeakSet[Gate] = WeakSet()
+        self._superseded: WeakSet[Holder] = WeakSet()
         self._closed = False
         self._load_again = 0.0
         self._begin()
@@ -196,7 +195,7 @@ class Attached:
         old = self._table
         judge = judge_by(policy, table)
         if old is not None:
-            self._superseded.add(self.judge.gate)
+            self._superseded.add(self.judge.gate.holder)
         self.wait_seconds = config.limits.credit_wait_seconds_max
         self._table, self.judge = table, judge
         if self._closed:
@@ -210,8 +209,8 @@ class Attached:
         """
         keys = () if ended else policy.keys
         last = msgspec.structs.replace(policy, generation=0, keys=keys)
-        for gate in list(self._superseded):
-            gate.load(last)
+        for holder in list(self._superseded):
+            holder.load(last)
         if ended:
             self._superseded.clear()
 
