@@ -121,23 +121,30 @@ static unsigned char *json_escape(json_scan *s, unsigned char *out) {
     return json_control(point) ? NULL : json_encode(point, out);
 }
 
-/* Are these eight characters all plain: ASCII, no control character, no quote, no backslash? Works
- * on all bytes of the word at once (Warren, "Hacker's Delight", 6-1): a byte below 0x20, equal to
- * the quote or the backslash borrows into its top bit, 0x7f carries into it, others have it. What a
- * borrow passes on to the next byte can only turn a yes into a no, and a no asks byte by byte. */
-static inline int json_plain(uint64_t word) {
+/* How many of eight characters come before the first that is not plain: no quote, no backslash, no
+ * control character, ASCII. Works on all bytes of the word at once (Warren, "Hacker's Delight",
+ * 6-1): a byte below 0x20, or equal to quote or backslash, borrows into its top bit, 0x7f carries
+ * into it, others have it. A borrow or carry can mislead only about the bytes behind such a one. */
+static inline unsigned json_plain(uint64_t word) {
     const uint64_t each = 0x0101010101010101ull;
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
     uint64_t quote = (word ^ each * '"') - each, escape = (word ^ each * '\\') - each;
-    return ((word | quote | escape | (word - each * 0x20) | (word + each)) & each * 0x80) == 0;
+    uint64_t other = (word | quote | escape | (word - each * 0x20) | (word + each)) & each * 0x80;
+    return other ? (unsigned)__builtin_ctzll(other) / 8 : 8;
 }
 
-/* Copies plain characters, eight at a time, as far as they go; the end of the copy in `out`. */
+/* Copies plain characters as far as they go, or to the last seven of the text; the end in `out`. */
 static inline unsigned char *json_run(json_scan *s, unsigned char *out) {
     uint64_t word;
-    for (; s->end - s->at >= 8; s->at += 8, out += 8) {
+    unsigned n = 8;
+    while (n == 8 && s->end - s->at >= 8) {
         memcpy(&word, s->at, 8);
-        if (!json_plain(word)) break;
         memcpy(out, &word, 8);
+        n = json_plain(word);
+        s->at += n;
+        out += n;
     }
     return out;
 }
@@ -145,8 +152,9 @@ static inline unsigned char *json_run(json_scan *s, unsigned char *out) {
 /* Reads a string from behind its opening quote and decodes it into `out`, which has room for as
  * many bytes as the text has left; its end in `out`, or NULL. */
 static unsigned char *json_string(json_scan *s, unsigned char *out) {
-    out = json_run(s, out);
-    while (s->at < s->end) {
+    while (out != NULL) {
+        out = json_run(s, out);
+        if (s->at == s->end) return NULL;
         unsigned char c = *s->at;
         if (c == '"') {
             s->at++;
@@ -163,7 +171,6 @@ static unsigned char *json_string(json_scan *s, unsigned char *out) {
             *out++ = c;
             s->at++;
         }
-        if (out == NULL) return NULL;
     }
     return NULL;
 }
