@@ -10,7 +10,10 @@ Application = Callable[[Exchange], Coroutine[None, None, None] | None]
 
 
 class FakeHost:
-    """Keeps the exchanges that are dispatched; the clock stands where it is put."""
+    """Keeps the exchanges that are dispatched; the clock stands where it is put.
+
+    `answer` works on each of them inline, as an application that refuses does.
+    """
 
     def __init__(self) -> None:
         self.peer = Peer("192.0.2.1", 4711)
@@ -18,6 +21,7 @@ class FakeHost:
         self.clock = 1000.0
         self.exchanges: list[Exchange] = []
         self.woken = 0
+        self.answer: Callable[[Exchange], None] = lambda _: None
 
     def now(self) -> float:
         return self.clock
@@ -27,6 +31,7 @@ class FakeHost:
 
     def dispatch(self, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
+        self.answer(exchange)
 
     def wake(self) -> None:
         self.woken += 1

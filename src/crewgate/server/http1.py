@@ -2,7 +2,8 @@
 
 Refuses to know sockets and tasks, and whatever two parsers could frame in two ways (RFC 9112
 §11.2): llhttp's strictness, no transfer coding but `chunked`, no upgrade. Further requests of a
-pipeline wait in the order they came, and nothing is read while one of them waits.
+pipeline wait in the order they came, and nothing is read or answered while one of them waits or the
+client leaves its answers unread.
 """
 
 from collections import deque
@@ -33,47 +34,54 @@ class HTTP1:
         self._fields: list[Field] = []
         self._trailers: list[Field] = []
         self._field_bytes = 0
-        self._head_bytes = 0  # read since a head began, whole fields or not
+        self._unbounded_bytes = 0  # read since a head or a body's piece: fields, chunk extensions
         self._head_since = 0.0
         self._discarded = 0
         self._active = host.now()
         self._refusal: RequestRefusedError | None = None
+        self._advancing = False
 
     # The connection's side.
 
     @property
     def paused(self) -> bool:
         """Whether enough has been read for now."""
-        current = self.current
-        if current is None:
-            return False
-        return bool(self._waiting) or current.buffered >= limits.buffer_bytes_max
+        if self._waiting:
+            return True
+        if self.current is None:
+            return len(self.out) >= limits.buffer_bytes_max
+        return self.current.buffered >= limits.buffer_bytes_max
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the client."""
         if not self.keep_alive and self._arriving is None:
             return  # what follows a last request is nobody's
+        self._unbounded_bytes += len(data)
         if self._arriving is None:
-            self._head_bytes += len(data)
             self._head_since = self._head_since or self.host.now()
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._break(self._refusal or _refusal(error))
-        if self._arriving is None and self._head_bytes > limits.head_bytes_max:
-            self._break(RequestRefusedError(431, "the head is too large"))
+        if self._unbounded_bytes > limits.head_bytes_max:
+            self._break(RequestRefusedError(431, "the head, or what follows a body, is too large"))
         self._advance()
 
     def bytes_to_send(self) -> bytes:
         """Return the next bytes for the client."""
+        full = len(self.out) >= limits.buffer_bytes_max
         if len(self.out) <= limits.send_bytes:
             data = bytes(self.out)
             self.out.clear()
         else:
             data = bytes(memoryview(self.out)[: limits.send_bytes])
             del self.out[: limits.send_bytes]
-        if self.current is not None and len(self.out) < limits.buffer_bytes_max:
-            self.current.wake_writer()
+        if len(self.out) < limits.buffer_bytes_max:
+            if self.current is not None:
+                self.current.wake_writer()
+            if full:
+                self._advance()
+                self.consumed()
         return data
 
     def sent_all(self) -> bool:
@@ -132,7 +140,7 @@ class HTTP1:
         self.host.wake()
 
     def consumed(self) -> None:
-        """Note that the body was read."""
+        """Note that a body was read, or answers were sent, and more may be read."""
         if not self.paused:
             self.host.resume.set()
 
@@ -160,8 +168,10 @@ class HTTP1:
 
     def on_headers_complete(self) -> None:
         """Make the exchange."""
-        self._head_bytes = 0
+        self._unbounded_bytes = 0
         self._head_since = 0.0
+        if len(self._waiting) >= limits.pipelined_requests_max:
+            self._refuse(RequestRefusedError(400, "too many requests at once"))
         try:
             request = self._head()
         except RequestRefusedError as refusal:
@@ -174,6 +184,7 @@ class HTTP1:
 
     def on_body(self, data: bytes) -> None:
         """Take a piece of the body."""
+        self._unbounded_bytes = 0
         exchange = self._arriving
         if exchange is None:
             return
@@ -224,12 +235,26 @@ class HTTP1:
         raise refusal
 
     def _advance(self) -> None:
-        """Begin the next request that waits, if none is under way."""
-        while self.current is None and self._waiting and not self.closing:
+        """Begin the next request that waits, if none is under way.
+
+        One that is answered inline comes back here through `finished`: the loop goes on with the
+        next, since a pipeline is longer than a stack is deep.
+        """
+        if self._advancing:
+            return
+        self._advancing = True
+        while self._is_free():
             self.current = self._waiting.popleft()
             if self.current.last:
                 self.keep_alive = False
             self.host.dispatch(self.current)
+        self._advancing = False
+
+    def _is_free(self) -> bool:
+        """Return whether another request waits and may be worked on now."""
+        if self.current is not None or self.closing or not self._waiting:
+            return False
+        return len(self.out) < limits.buffer_bytes_max
 
     def _break(self, refusal: RequestRefusedError) -> None:
         """Answer what cannot be read on with an error, and close.

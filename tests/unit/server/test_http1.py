@@ -217,3 +217,43 @@ async def test_send_waits_for_the_reader() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert done
         protocol.lose()
+
+
+def test_a_deep_pipeline_of_refusals_costs_no_stack_and_no_memory() -> None:
+    """A stranger's pipeline is answered in order, and no further than he reads the answers."""
+    protocol, host = _begin()
+    host.answer = lambda exchange: exchange.respond(401, [], bytes(limits.buffer_bytes_max // 100))
+    count = limits.pipelined_requests_max
+    protocol.receive(GET * count)
+    assert protocol.paused
+    assert len(protocol.out) < 2 * limits.buffer_bytes_max
+    assert len(host.exchanges) < count
+    assert _sent(protocol).count(b"HTTP/1.1 401") == count
+    assert len(host.exchanges) == count
+    assert not protocol.paused
+    assert not protocol.closing
+
+
+def test_a_pipeline_has_a_bound() -> None:
+    """More requests at once than may wait end the connection after the answer under way."""
+    protocol, host = _begin(GET * (limits.pipelined_requests_max + 1))
+    host.exchanges[0].respond(401, [])
+    assert len(host.exchanges) == 1
+    assert protocol.closing
+
+
+@pytest.mark.parametrize("start", [b"0\r\nX-T: ", b"1;"], ids=["trailers", "chunk extension"])
+@pytest.mark.parametrize("refused", [True, False])
+def test_what_follows_a_body_is_bounded(start: bytes, *, refused: bool) -> None:
+    """Trailers and chunk extensions are no way round the bound of a head, answered or not."""
+    protocol, host = _begin(
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n" + start
+    )
+    if refused:
+        host.exchanges[0].respond(401, [])
+    pieces = 0
+    while not protocol.closing:
+        protocol.receive(b"a" * 4096)
+        pieces += 1
+    assert pieces <= limits.head_bytes_max // 4096 + 1
+    assert host.exchanges[0].done
