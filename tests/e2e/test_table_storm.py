@@ -12,7 +12,7 @@ import msgspec
 from world import CREW, World
 
 from crewgate._native.owner import OwnedTable
-from crewgate._native.table import Geometry
+from crewgate._native.records import Geometry
 from crewgate.core import ids
 
 SUPPORT = Path(__file__).parents[1] / "support"

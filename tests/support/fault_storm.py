@@ -21,7 +21,8 @@ from crewgate._native import attachments, owner, permit
 from crewgate._native.gate import Gate
 from crewgate._native.owner import OwnedTable
 from crewgate._native.permit import Permit
-from crewgate._native.table import Geometry, Table
+from crewgate._native.records import Geometry
+from crewgate._native.table import Table
 from crewgate.core import ids
 
 GEOMETRY = Geometry(64, 64, 128, 4)

@@ -8,7 +8,7 @@ from crewgate import limits
 from crewgate._native.gate import Gate
 from crewgate._native.owner import OwnedTable
 from crewgate._native.permit import Permit
-from crewgate._native.table import Branch, Geometry
+from crewgate._native.records import Branch, Geometry
 from crewgate.core import ids
 from crewgate.core.accounts import MemoryLedger
 from crewgate.core.grant import Grant

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from lessees import NOW
 
-from crewgate._native.table import Geometry
+from crewgate._native.records import Geometry
 from crewgate.agent.machine import Clock, Machine
 
 S = 10**9

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from crewgate._native.gate import Gate
 from crewgate._native.owner import OwnedTable
-from crewgate._native.table import Geometry
+from crewgate._native.records import Geometry
 from crewgate.core.grant import Grant
 from crewgate.core.policy import Crew, Key, Policy, Tool
 

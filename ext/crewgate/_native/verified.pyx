@@ -13,7 +13,7 @@ from crewgate.core.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
@@ -108,7 +108,7 @@ cdef object verify(Policy policy, bytes token):
     except Malformed:
         return INVALID
     cdef Verified entry = describe(token, claims, key, &ids)
-    reason = ceilings(policy, key, claims)
+    reason = ceilings(policy, key, claims, entry)
     return entry if reason is None else Denial(reason, entry.grant)
 
 
@@ -123,11 +123,15 @@ cdef Verified describe(bytes token, object claims, Key key, Ids *ids):
     entry.key = key
     entry.crew = crew
     entry.depth = <int>ids.depth
-    entry.issued_at = claims.iat
     entry.quota = min(<uint64_t>claims.credit_quota, crew.quota_max)
+    entry.issued_at = claims.iat
+    cdef int64_t starts = <int64_t>entry.issued_at
+    cdef int64_t ends = claims.exp
     nbf = claims.nbf
-    entry.not_before = (max(claims.iat, nbf or 0) - LEEWAY) * SECOND
-    entry.not_after = (claims.exp + LEEWAY) * SECOND
+    if nbf is not None:
+        starts = max(starts, <int64_t>nbf)
+    entry.not_before = (starts - LEEWAY) * SECOND
+    entry.not_after = (ends + LEEWAY) * SECOND
     named(entry, crew, GRANT, claims.jti)
     memcpy(entry.jti, entry.keys, 16)
     table_key(crew, BRANCH, ids.branch, 16, entry.branch)
@@ -145,7 +149,7 @@ cdef Verified describe(bytes token, object claims, Key key, Ids *ids):
     return entry
 
 
-cdef object ceilings(Policy policy, Key key, object claims):
+cdef object ceilings(Policy policy, Key key, object claims, Verified entry):
     """What is wrong with good claims under this key for ever, in the order of the checks."""
     cdef Crew crew = key.crew
     if claims.iss != crew.issuer or claims.crew != crew.name or (
@@ -155,10 +159,10 @@ cdef object ceilings(Policy policy, Key key, object claims):
     if audience != policy.audience and (
             isinstance(audience, str) or policy.audience not in audience):
         return Reason.WRONG_AUDIENCE
-    cdef int64_t lifetime = claims.exp - claims.iat
+    cdef int64_t lifetime = entry.not_after // SECOND - LEEWAY - <int64_t>entry.issued_at
     if lifetime <= 0 or lifetime > <int64_t>crew.lifetime_max:
         return Reason.TOKEN_LIFETIME
-    if len(claims.branch_path) > <Py_ssize_t>crew.depth_max:
+    if entry.depth > <int64_t>crew.depth_max:
         return Reason.TOKEN_CEILING
     return None
 
@@ -172,15 +176,25 @@ cdef object untimely(Verified entry, int64_t now):
 
 
 cdef class TokenCache:
-    """Four ways a set; what overflows a set, or the bytes allowed, goes."""
+    """Four ways a set; what overflows a set, or the bytes allowed, goes.
+
+    A tag is part of an entry's hash, 0 where there is none: a token that is not remembered is told
+    by the tags alone, without a look at other tokens.
+    """
 
     def __cinit__(self):
         cdef bytes random = secrets.token_bytes(16)
         memcpy(self.seed, <const char *>random, 16)
         self.entries = [None] * limits.token_cache_entries_max
+        self.tags = <uint32_t *>calloc(limits.token_cache_entries_max, sizeof(uint32_t))
+        if self.tags == NULL:
+            raise MemoryError
         self.mask = limits.token_cache_entries_max // WAYS - 1
 
-    cdef Py_ssize_t home(self, bytes token):
+    def __dealloc__(self):
+        free(self.tags)
+
+    cdef Py_ssize_t home(self, bytes token, uint32_t *tag):
         """First way of the token's set: a keyed hash of its last 80 characters, which lie in the
         signature. Keyed, so that nobody can choose tokens that evict another's."""
         cdef uint64_t hash = self.seed[0]
@@ -194,29 +208,31 @@ cdef class TokenCache:
             memcpy(&word, end - 80 + 8 * at, 8)
             hash = (hash ^ word) * ODD + self.seed[1]
             hash ^= hash >> 29
+        tag[0] = <uint32_t>(hash >> 32) | 1
         return <Py_ssize_t>((hash >> 7) & <uint64_t>self.mask) * WAYS
 
     cdef Verified find(self, bytes token):
-        cdef Py_ssize_t home = self.home(token)
+        cdef uint32_t tag = 0
+        cdef Py_ssize_t home = self.home(token, &tag)
         cdef Py_ssize_t at
         cdef Verified entry
         if home < 0:
             return None
         for at in range(home, home + WAYS):
-            found = self.entries[at]
-            if found is None:
+            if self.tags[at] != tag:
                 continue
-            entry = <Verified>found
+            entry = <Verified>self.entries[at]
             if len(entry.token) == len(token) and not memcmp(
                     <const char *>entry.token, <const char *>token, len(token)):
                 return entry
         return None
 
     cdef int add(self, Verified entry) except -1:
-        cdef Py_ssize_t home = self.home(entry.token)
+        cdef uint32_t tag = 0
+        cdef Py_ssize_t home = self.home(entry.token, &tag)
         cdef Py_ssize_t at, victim = home
         for at in range(home, home + WAYS):
-            if self.entries[at] is None:
+            if self.tags[at] == 0:
                 victim = at
                 break
             if (<Verified>self.entries[at]).not_after < (<Verified>self.entries[victim]).not_after:
@@ -226,21 +242,24 @@ cdef class TokenCache:
             self.hand = (self.hand + 1) % <Py_ssize_t>len(self.entries)
             self.drop(self.hand)
         self.entries[victim] = entry
+        self.tags[victim] = tag
         self.size += 1
         self.bytes_held += ENTRY_BYTES + 2 * len(entry.token)
         return 0
 
     cdef int drop(self, Py_ssize_t at) except -1:
-        entry = self.entries[at]
-        if entry is not None:
-            self.entries[at] = None
-            self.size -= 1
-            self.bytes_held -= ENTRY_BYTES + 2 * len((<Verified>entry).token)
+        if self.tags[at] == 0:
+            return 0
+        self.bytes_held -= ENTRY_BYTES + 2 * len((<Verified>self.entries[at]).token)
+        self.size -= 1
+        self.tags[at] = 0
+        self.entries[at] = None
         return 0
 
     cdef int clear(self) except -1:
-        self.entries = [None] * <Py_ssize_t>len(self.entries)
-        self.size = self.bytes_held = 0
+        cdef Py_ssize_t at
+        for at in range(<Py_ssize_t>len(self.entries)):
+            self.drop(at)
         return 0
 
 

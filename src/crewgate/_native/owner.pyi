@@ -5,9 +5,7 @@ the next `open` repairs.
 """
 
 from crewgate._native.attachments import AttachmentTable
-from crewgate._native.records import Branch, Burned, Geometry, Reclaimed
-
-__all__ = ["Burned", "OwnedTable", "Reclaimed", "arm_fault"]
+from crewgate._native.records import Branch, Geometry, Reclaimed
 
 class OwnedTable(AttachmentTable):
     @staticmethod

@@ -7,8 +7,6 @@ named with their unit, amounts are micro-credits.
 from crewgate._native.records import Branch, Geometry
 from crewgate.errors import TableError
 
-__all__ = ["Branch", "Geometry", "StaleTableError", "Table", "boot_id"]
-
 class StaleTableError(TableError):
     """The file is a table of another version or kernel boot, or torn: replace it."""
 

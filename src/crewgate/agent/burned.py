@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from crewgate import limits
-from crewgate._native.owner import Burned
+from crewgate._native.records import Burned
 from crewgate.agent.registry import Registry
 from crewgate.core import record
 from crewgate.core.ids import Kind, table_key

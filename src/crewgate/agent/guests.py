@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import trio
 
 from crewgate import limits
-from crewgate._native.owner import Burned, OwnedTable
+from crewgate._native.owner import OwnedTable
+from crewgate._native.records import Burned
 from crewgate.link.messages import Attach, Drawn, Failed, Reload, Revoked
 
 Told = Drawn | Failed | Reload | Revoked

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from crewgate import limits
-from crewgate._native.owner import Burned, OwnedTable
+from crewgate._native.owner import OwnedTable
+from crewgate._native.records import Burned
 from crewgate.agent import registry as registry_
 from crewgate.agent import revocations as revocations_
 from crewgate.agent.burned import Attribution, Cause

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
-from crewgate._native.table import Geometry, StaleTableError
+from crewgate._native.records import Geometry
+from crewgate._native.table import StaleTableError
 from crewgate.config import Config
 from crewgate.errors import TableError
 

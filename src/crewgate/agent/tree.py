@@ -7,7 +7,7 @@ records alone, so that the tree shows what the gate judges by.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from crewgate._native.table import Branch
+from crewgate._native.records import Branch
 from crewgate.agent.registry import Entry
 from crewgate.core.ids import Kind, crew_key, table_key
 from crewgate.core.ledger import WINDOW_SECONDS_DAY, WINDOW_SECONDS_HOUR

@@ -13,7 +13,7 @@ import msgspec
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate._native.permit import Permit
-from crewgate._native.table import Geometry
+from crewgate._native.records import Geometry
 from crewgate.core import ids
 from crewgate.core.accounts import MemoryLedger
 from crewgate.core.policy import Crew, Policy

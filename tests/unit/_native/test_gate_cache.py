@@ -9,7 +9,7 @@ from world import CREW, KID, World
 
 from crewgate import limits
 from crewgate._native.permit import Permit
-from crewgate._native.table import Geometry
+from crewgate._native.records import Geometry
 from crewgate.core.verdict import Denial, Reason
 
 PING = 2

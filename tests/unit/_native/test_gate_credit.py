@@ -5,7 +5,7 @@ from gatehouse import GEOMETRY, Gatehouse
 from world import BRANCH, CREW, PARENT, ROOT, World
 
 from crewgate._native.permit import Permit
-from crewgate._native.table import Geometry
+from crewgate._native.records import Geometry
 from crewgate.core.verdict import Denial, Reason
 from crewgate.verifier.leasing import Status
 

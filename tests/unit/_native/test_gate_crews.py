@@ -11,7 +11,7 @@ import pytest
 from gatehouse import Gatehouse
 from world import BRANCH, CREW, PARENT, ROOT, World
 
-from crewgate._native.table import Branch
+from crewgate._native.records import Branch
 from crewgate.core import ids
 from crewgate.core.ids import Kind, uuid_bytes
 from crewgate.core.verdict import Reason

@@ -10,7 +10,7 @@ from gatehouse import BOOT_NS, NS, Gatehouse
 from world import BRANCH, World
 
 from crewgate import limits
-from crewgate._native.table import Branch
+from crewgate._native.records import Branch
 from crewgate.errors import SettledError, TableError
 
 PING = 2

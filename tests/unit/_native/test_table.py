@@ -9,7 +9,8 @@ import pytest
 
 from crewgate._native import storage
 from crewgate._native.owner import OwnedTable
-from crewgate._native.table import Geometry, StaleTableError, Table
+from crewgate._native.records import Geometry
+from crewgate._native.table import StaleTableError, Table
 from crewgate.core import ids
 from crewgate.errors import TableError, TableFullError
 

@@ -3,7 +3,7 @@
 import pytest
 from lessees import branch_id, grant, key
 
-from crewgate._native.owner import Burned
+from crewgate._native.records import Burned
 from crewgate.agent.burned import Attribution
 from crewgate.agent.registry import Registry
 from crewgate.core.ids import Kind, table_key

@@ -8,7 +8,7 @@ from lessees import branch_id, grant, key
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
-from crewgate._native.table import Geometry
+from crewgate._native.records import Geometry
 from crewgate.agent import revocations as revocations_
 from crewgate.agent.journal import Journal
 from crewgate.agent.registry import Registry

@@ -3,7 +3,7 @@
 from lessees import NOW, branch_id, key
 
 from crewgate import limits
-from crewgate._native.table import Branch
+from crewgate._native.records import Branch
 from crewgate.agent.registry import Entry
 from crewgate.agent.tree import IsRevoked, rows
 from crewgate.core.ids import Kind, crew_key, table_key

@@ -7,7 +7,7 @@ from world import PARENT, ROOT, World
 
 from crewgate._native.owner import OwnedTable
 from crewgate._native.permit import Permit
-from crewgate._native.table import Geometry
+from crewgate._native.records import Geometry
 from crewgate.core.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway.judge import GateJudge

@@ -3,7 +3,7 @@ from lessees import CREW, NOW, POLICY, grant, key
 from machine import New, siblings
 
 from crewgate import limits
-from crewgate._native.table import Geometry
+from crewgate._native.records import Geometry
 from crewgate.core import ids
 from crewgate.core.policy import Crew, Policy
 from crewgate.errors import LedgerError
