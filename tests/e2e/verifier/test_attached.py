@@ -1,0 +1,252 @@
+"""A verifier on the table of this machine: real agents, real sockets, several processes."""
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from functools import partial
+
+import pytest
+import trio
+from agents import Site
+from embedded import denied, permitted
+from installation import wait_until
+from world import BRANCH, World
+
+from crewgate import Denial, Permit, Reason, Verifier
+from crewgate.errors import ConfigurationError, LinkError, RefusedError
+from crewgate.link.owner import Owner
+
+SEARCH = "search.web"
+PRICE = 10_000
+
+
+def is_permit(verdict: Permit | Denial) -> bool:
+    return isinstance(verdict, Permit)
+
+
+def tight(world: World, calls: int) -> bytes:
+    """A token that pays for so many calls."""
+    return world.mint(credit_quota=calls * PRICE)
+
+
+def test_a_cold_branch_is_refused_once_and_its_draw_is_under_way(
+    site: Site, verifier: Verifier
+) -> None:
+    """`decide` never waits: the first answer says retry, and soon the credit is there."""
+    first = denied(verifier.decide(site.world.token, SEARCH))
+    assert (first.reason, first.retry) == (Reason.BUDGET_UNAVAILABLE, True)
+    wait_until(lambda: is_permit(verifier.decide(site.world.token, SEARCH)))
+
+
+def test_admit_waits_for_the_draw_in_a_thread(site: Site, verifier: Verifier) -> None:
+    """The very first call is permitted; a verifier in a thread of one's own needs no loop."""
+    verdict = permitted(verifier.admit_blocking(site.world.token, SEARCH))
+    assert (verdict.price, verdict.held) == (PRICE, False)
+
+
+async def test_admit_waits_under_trio(site: Site, verifier: Verifier) -> None:
+    """Sixty at once on the credit of fifty: exactly fifty, the others told which account."""
+    token = tight(site.world, 50)
+    verdicts: list[Permit | Denial] = []
+
+    async def call() -> None:
+        verdicts.append(await verifier.admit(token, SEARCH))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(60):
+            nursery.start_soon(call)
+    assert sum(map(is_permit, verdicts)) == 50
+    reasons = {verdict.reason for verdict in verdicts if isinstance(verdict, Denial)}
+    assert reasons == {Reason.CREDITS_EXHAUSTED}
+
+
+def test_admit_waits_under_asyncio(site: Site, verifier: Verifier) -> None:
+    """The same under the other event loop."""
+    token = tight(site.world, 50)
+
+    async def calls() -> list[Permit | Denial]:
+        return await asyncio.gather(*(verifier.admit(token, SEARCH) for _ in range(60)))
+
+    assert sum(map(is_permit, asyncio.run(calls()))) == 50
+
+
+def test_admit_waits_in_many_threads(site: Site, verifier: Verifier) -> None:
+    """And from threads, which share the one connection."""
+    token = tight(site.world, 50)
+    verdicts: list[Permit | Denial] = []
+
+    def spend() -> None:
+        verdicts.extend(verifier.admit_blocking(token, SEARCH) for _ in range(10))
+
+    threads = [threading.Thread(target=spend) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(map(is_permit, verdicts)) == 50
+
+
+def test_a_budget_is_not_multiplied_by_verifiers(site: Site, verifier: Verifier) -> None:
+    """Two attachments spend one branch's 20 calls together."""
+    token = tight(site.world, 20)
+    with Verifier.from_config(site.file) as other:
+        turns = [
+            each.admit_blocking(token, SEARCH) for _ in range(15) for each in (verifier, other)
+        ]
+    assert sum(map(is_permit, turns)) == 20
+
+
+def test_a_revocation_by_the_owner_is_seen_in_the_next_call(site: Site, verifier: Verifier) -> None:
+    """The table is the same memory, so no message has to arrive first."""
+    permit = permitted(verifier.admit_blocking(site.world.token, SEARCH))
+    with Owner(site.state) as owner:
+        owner.revoke(BRANCH)
+    assert permit.revoked
+    assert denied(verifier.decide(site.world.token, SEARCH)).reason is Reason.BRANCH_REVOKED
+
+
+def test_an_embedder_may_not_revoke(verifier: Verifier) -> None:
+    """That is the owner's door."""
+    with pytest.raises(RefusedError, match="crewgate revoke"):
+        verifier.revoke(BRANCH)
+
+
+def test_a_stopped_agent_holds_nobody_up(site: Site) -> None:
+    """SIGSTOP: `decide` answers, `admit` gives up after its 0.25 s, and both go on afterwards."""
+    agent = site.agent()
+    with Verifier.from_config(site.file) as verifier:
+        agent.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        assert denied(verifier.decide(site.world.token, SEARCH)).retry
+        denial = denied(verifier.admit_blocking(site.world.token, SEARCH))
+        assert (denial.reason, denial.retry) == (Reason.BUDGET_UNAVAILABLE, True)
+        assert time.monotonic() - began >= verifier._source.wait_seconds
+        agent.send_signal(signal.SIGCONT)
+        wait_until(lambda: is_permit(verifier.decide(site.world.token, SEARCH)))
+
+
+def test_without_an_agent_there_is_nothing_to_attach_to(site: Site) -> None:
+    """One clear sentence, with what to do; and a file that is none is said to be none."""
+    with pytest.raises(LinkError, match="crewgate serve"):
+        Verifier.from_config(site.file)
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        Verifier.from_config(str(site.file) + ".none")
+
+
+def test_a_new_price_is_loaded_and_what_was_given_stays(site: Site, verifier: Verifier) -> None:
+    """A reload is followed in the background; the gate refuses until it is there."""
+    old = permitted(verifier.admit_blocking(site.world.token, SEARCH))
+    site.write(price="0.02")
+    with Owner(site.state) as owner:
+        owner.reload()
+
+    def new_price() -> bool:
+        verdict = verifier.decide(site.world.token, SEARCH)
+        if isinstance(verdict, Denial):
+            assert verdict.retry
+            return False
+        return verdict.price == 2 * PRICE
+
+    wait_until(new_price)
+    assert not old.revoked
+    old.release()
+
+
+def test_a_removed_key_ends_cached_tokens_and_running_calls(site: Site, verifier: Verifier) -> None:
+    """What the JWKS no longer holds is a stranger's key, at once and for calls in flight too."""
+    running = permitted(verifier.admit_blocking(site.world.token, SEARCH))
+    (site.folder / "jwks.json").write_text('{"keys": []}')
+    with Owner(site.state) as owner:
+        owner.reload()
+
+    def refused() -> bool:
+        return denied(verifier.decide(site.world.token, SEARCH)).reason is Reason.INVALID_TOKEN
+
+    wait_until(refused)
+    wait_until(lambda: running.revoked)
+
+
+def test_a_bad_file_leaves_the_old_policy_in_force(site: Site, verifier: Verifier) -> None:
+    """The agent refuses it, so its generation never changes and nobody loads it."""
+    permitted(verifier.admit_blocking(site.world.token, SEARCH))
+    site.file.write_text("nonsense")
+    with Owner(site.state) as owner, pytest.raises(RefusedError):
+        owner.reload()
+    permitted(verifier.admit_blocking(site.world.token, SEARCH))
+
+
+def test_a_restarted_agent_is_found_again(site: Site) -> None:
+    """Killed and started at once: no call is refused meanwhile, and draws go on afterwards."""
+    agent = site.agent()
+    sibling = site.world.mint(execution_branch_id=BRANCH[:-1] + "a")
+    with Verifier.from_config(site.file) as verifier:
+        warm = site.world.mint(credit_quota=2**40)
+        permitted(verifier.admit_blocking(warm, SEARCH)).release()
+        agent.kill()
+        agent.wait()
+        permitted(verifier.decide(warm, SEARCH)).release()
+        site.agent()
+        permitted(verifier.decide(warm, SEARCH)).release()
+        wait_until(lambda: is_permit(verifier.admit_blocking(sibling, SEARCH)))
+        assert site.status().embedders == 1
+
+
+def test_a_child_attaches_anew_and_leaves_the_parent_alone(site: Site, verifier: Verifier) -> None:
+    """After fork both draw, each over its own connection; they share one budget."""
+    token = tight(site.world, 10)
+    for _ in range(4):
+        permitted(verifier.admit_blocking(token, SEARCH))
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            for _ in range(3):
+                wait_until(partial(_admitted, verifier, token))
+            wait_until(lambda: site.status().embedders == 2)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    for _ in range(3):
+        permitted(verifier.admit_blocking(token, SEARCH))
+    assert denied(verifier.admit_blocking(token, SEARCH)).reason is Reason.CREDITS_EXHAUSTED
+    wait_until(lambda: site.status().embedders == 1)
+
+
+def _admitted(verifier: Verifier, token: bytes) -> bool:
+    return is_permit(verifier.admit_blocking(token, SEARCH))
+
+
+def test_closing_leaves_the_agent(site: Site, verifier: Verifier) -> None:
+    """The place is free again, the thread has ended, and late calls are refused."""
+    thread = verifier._source._thread  # type: ignore[attr-defined]
+    verifier.close()
+    assert not thread.is_alive()
+    wait_until(lambda: site.status().embedders == 0)
+    denial = denied(verifier.admit_blocking(site.world.token, SEARCH))
+    assert denial.reason is Reason.REVOCATION_UNAVAILABLE
+
+
+def test_an_agent_that_is_gone_and_a_table_that_is_replaced(site: Site) -> None:
+    """Refused within 6 s of the last word of the agent; on a new table admitted again, by itself.
+
+    Calls of the old table must end: nobody hears of revocations there any more.
+    """
+    agent = site.agent()
+    with Verifier.from_config(site.file) as verifier:
+        running = permitted(verifier.admit_blocking(site.world.token, SEARCH))
+        agent.kill()
+        agent.wait()
+        gone = time.monotonic()
+        (site.state / "table").unlink()
+        unheard = partial(verifier.decide, b"a.b.c", SEARCH)
+        wait_until(lambda: denied(unheard()).reason is Reason.REVOCATION_UNAVAILABLE)
+        assert time.monotonic() - gone < 6
+        denial = denied(verifier.decide(site.world.token, SEARCH))
+        assert denial.reason is Reason.REVOCATION_UNAVAILABLE
+        assert not running.revoked
+        site.agent()
+        wait_until(lambda: is_permit(verifier.admit_blocking(site.world.token, SEARCH)), 6)
+        assert running.revoked
