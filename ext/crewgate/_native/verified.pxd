@@ -1,6 +1,6 @@
 """C face of verified tokens and their cache."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from crewgate._native.policy cimport Crew, Key, Policy
 from crewgate._native.table cimport Table, cg_branch
@@ -35,12 +35,11 @@ cdef object untimely(Verified entry, int64_t now)
 
 cdef class TokenCache:
     cdef list entries
-    cdef uint32_t *tags
     cdef uint64_t seed[2]
     cdef Py_ssize_t mask, hand
     cdef readonly Py_ssize_t size, bytes_held
 
-    cdef Py_ssize_t home(self, bytes token, uint32_t *tag)
+    cdef Py_ssize_t home(self, bytes token)
     cdef Verified find(self, bytes token)
     cdef int add(self, Verified entry) except -1
     cdef int drop(self, Py_ssize_t at) except -1

@@ -13,7 +13,7 @@ from crewgate.core.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
@@ -176,25 +176,15 @@ cdef object untimely(Verified entry, int64_t now):
 
 
 cdef class TokenCache:
-    """Four ways a set; what overflows a set, or the bytes allowed, goes.
-
-    A tag is part of an entry's hash, 0 where there is none: a token that is not remembered is told
-    by the tags alone, without a look at other tokens.
-    """
+    """Four ways a set; what overflows a set, or the bytes allowed, goes."""
 
     def __cinit__(self):
         cdef bytes random = secrets.token_bytes(16)
         memcpy(self.seed, <const char *>random, 16)
         self.entries = [None] * limits.token_cache_entries_max
-        self.tags = <uint32_t *>calloc(limits.token_cache_entries_max, sizeof(uint32_t))
-        if self.tags == NULL:
-            raise MemoryError
         self.mask = limits.token_cache_entries_max // WAYS - 1
 
-    def __dealloc__(self):
-        free(self.tags)
-
-    cdef Py_ssize_t home(self, bytes token, uint32_t *tag):
+    cdef Py_ssize_t home(self, bytes token):
         """First way of the token's set: a keyed hash of its last 80 characters, which lie in the
         signature. Keyed, so that nobody can choose tokens that evict another's."""
         cdef uint64_t hash = self.seed[0]
@@ -208,31 +198,29 @@ cdef class TokenCache:
             memcpy(&word, end - 80 + 8 * at, 8)
             hash = (hash ^ word) * ODD + self.seed[1]
             hash ^= hash >> 29
-        tag[0] = <uint32_t>(hash >> 32) | 1
         return <Py_ssize_t>((hash >> 7) & <uint64_t>self.mask) * WAYS
 
     cdef Verified find(self, bytes token):
-        cdef uint32_t tag = 0
-        cdef Py_ssize_t home = self.home(token, &tag)
+        cdef Py_ssize_t home = self.home(token)
         cdef Py_ssize_t at
         cdef Verified entry
         if home < 0:
             return None
         for at in range(home, home + WAYS):
-            if self.tags[at] != tag:
+            found = self.entries[at]
+            if found is None:
                 continue
-            entry = <Verified>self.entries[at]
+            entry = <Verified>found
             if len(entry.token) == len(token) and not memcmp(
                     <const char *>entry.token, <const char *>token, len(token)):
                 return entry
         return None
 
     cdef int add(self, Verified entry) except -1:
-        cdef uint32_t tag = 0
-        cdef Py_ssize_t home = self.home(entry.token, &tag)
+        cdef Py_ssize_t home = self.home(entry.token)
         cdef Py_ssize_t at, victim = home
         for at in range(home, home + WAYS):
-            if self.tags[at] == 0:
+            if self.entries[at] is None:
                 victim = at
                 break
             if (<Verified>self.entries[at]).not_after < (<Verified>self.entries[victim]).not_after:
@@ -242,24 +230,21 @@ cdef class TokenCache:
             self.hand = (self.hand + 1) % <Py_ssize_t>len(self.entries)
             self.drop(self.hand)
         self.entries[victim] = entry
-        self.tags[victim] = tag
         self.size += 1
         self.bytes_held += ENTRY_BYTES + 2 * len(entry.token)
         return 0
 
     cdef int drop(self, Py_ssize_t at) except -1:
-        if self.tags[at] == 0:
-            return 0
-        self.bytes_held -= ENTRY_BYTES + 2 * len((<Verified>self.entries[at]).token)
-        self.size -= 1
-        self.tags[at] = 0
-        self.entries[at] = None
+        entry = self.entries[at]
+        if entry is not None:
+            self.entries[at] = None
+            self.size -= 1
+            self.bytes_held -= ENTRY_BYTES + 2 * len((<Verified>entry).token)
         return 0
 
     cdef int clear(self) except -1:
-        cdef Py_ssize_t at
-        for at in range(<Py_ssize_t>len(self.entries)):
-            self.drop(at)
+        self.entries = [None] * <Py_ssize_t>len(self.entries)
+        self.size = self.bytes_held = 0
         return 0
 
 
