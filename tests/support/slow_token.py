@@ -82,7 +82,7 @@ def is_path_element(value: object) -> bool:
         isinstance(value, dict)
         and is_id(value.get("id"))
         and is_number(value.get("credit_quota"), 2**53 - 1)
-        and ("iat" not in value or is_number(value["iat"], 2**40))
+        and ("iat" not in value or is_number(value["iat"], 2**33))
     )
 
 
@@ -96,8 +96,8 @@ def are_claims(value: dict[str, Any]) -> bool:
     return (
         all(is_text(value.get(name)) for name in TEXT_CLAIMS)
         and is_audience(value.get("aud"))
-        and all(is_number(value.get(name), 2**40) for name in ("iat", "exp"))
-        and ("nbf" not in value or is_number(value["nbf"], 2**40))
+        and all(is_number(value.get(name), 2**33) for name in ("iat", "exp"))
+        and ("nbf" not in value or is_number(value["nbf"], 2**33))
         and is_number(value.get("credit_quota"), 2**53 - 1)
         and isinstance(tools, list)
         and 1 <= len(tools) <= 64

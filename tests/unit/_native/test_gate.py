@@ -84,6 +84,18 @@ def test_a_token_of_a_crew_s_key_that_claims_another_crew_is_refused() -> None:
 # Check 4: issuer, audience, times, ceilings.
 
 
+@pytest.mark.parametrize("claim", ["iat", "nbf", "exp"])
+@pytest.mark.parametrize("turns", [1, 2, 59])
+def test_a_time_that_wraps_round_64_bits_is_none(house: Gatehouse, claim: str, turns: int) -> None:
+    """Compared as nanoseconds, it must not come out as a time that is just good."""
+    now = house.world.now
+    for at in (now + turns * 2**64 // 10**9, 2**40, limits.time_seconds_max + 1):
+        assert house.reason(house.world.mint(**{claim: at})) is Reason.INVALID_TOKEN
+    last = limits.time_seconds_max
+    assert house.reason(house.world.mint(nbf=last)) is Reason.TOKEN_NOT_YET_VALID
+    assert house.reason(house.world.mint(exp=last)) is Reason.TOKEN_LIFETIME
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

@@ -73,7 +73,7 @@ def test_no_claim_may_be_null(name: str) -> None:
         {"branch_path": path(8)},
         {"branch_path": [{"id": IDS[0], "credit_quota": 0, "iat": 0, "unknown": None}]},
         {"iat": 0, "exp": 0},
-        {"exp": 2**40},
+        {"exp": 2**33},
         {"allowed_tools": ["a"] * 64},
         {"allowed_tools": ["a-b_c.d0.*", "0", "_", LONG, "x" * 126 + ".*"]},
     ],
@@ -157,7 +157,7 @@ def test_numbers_are_json_integers(name: str, raw: str) -> None:
     assert not accepted(tokens.with_raw(name, raw))
 
 
-@pytest.mark.parametrize(("name", "value"), [("exp", 2**40 + 1), ("credit_quota", 2**53)])
+@pytest.mark.parametrize(("name", "value"), [("exp", 2**33 + 1), ("credit_quota", 2**53)])
 def test_numbers_have_an_end(name: str, value: int) -> None:
     """One more than the largest is refused."""
     assert not accepted(tokens.payload(**{name: value}))
