@@ -14,6 +14,8 @@ from crewgate.errors import RequestRefusedError
 from crewgate.server import Field
 
 OURS = b"x-crewgate-"
+# What CGI, WSGI and PHP (".") make one of, and whatever else a name may hold beside letters.
+_PLAIN = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
 
 # RFC 9110 §7.6.1, with those of older days; `te` and `expect` are spoken hop by hop as well.
 HOP_BY_HOP = frozenset(
@@ -57,13 +59,16 @@ class FieldRules(msgspec.Struct, frozen=True):
     allowed: frozenset[bytes]
     credential: Field | None = None
 
+    def __repr__(self) -> str:
+        return f"<FieldRules {'with' if self.credential else 'without'} a credential>"
+
 
 def rules(*, carriers: Iterable[str], allow: Iterable[str], credential: Field | None) -> FieldRules:
     """Compile the rules of a tool; `carriers` are the token carriers of all tools."""
     allowed = frozenset(name.lower().encode() for name in allow)
     secrets = _SECRETS | {carrier.encode() for carrier in carriers}
     dropped = HOP_BY_HOP | _FRAMING | secrets | (OVERRIDES - allowed)
-    refused = frozenset({credential[0]}) - secrets if credential else frozenset()
+    refused = frozenset({credential[0].translate(_PLAIN)}) - secrets if credential else frozenset()
     return FieldRules(dropped, refused, allowed, credential)
 
 
@@ -79,10 +84,10 @@ def passed_fields(headers: Sequence[Field], rules: FieldRules) -> list[Field]:
         name = field[0]
         if name in dropped:
             continue
-        plain = name.replace(b"_", b"-") if b"_" in name else name
+        plain = name.translate(_PLAIN)
         if plain.startswith(OURS) or plain in refused:
             raise RequestRefusedError(400, f"the field {name.decode('latin-1')} is the gateway's")
-        if plain is not name and name not in rules.allowed:
+        if b"_" in name and name not in rules.allowed:
             continue
         if name not in named:
             fields.append(field)

@@ -17,6 +17,7 @@ from crewgate.core.record import Outcome
 from crewgate.core.verdict import Reason
 from crewgate.errors import (
     PeerError,
+    RequestRefusedError,
     SettledError,
     UpstreamError,
     UpstreamTimeoutError,
@@ -82,6 +83,8 @@ class Flight:
             self._close()
 
     async def _carry(self) -> None:
+        # Ended or hung up between the verdict and this task's first turn: nothing goes upstream.
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
             source, call = self._begin()
             await call.begin(source)
@@ -94,6 +97,10 @@ class Flight:
                 nursery.cancel_scope.cancel()
         except UpstreamError as error:
             self._fail_upstream(error)
+        except RequestRefusedError:  # trailers that pass themselves off as ours, before any byte
+            self._outcome = self._outcome or Outcome.REFUSED
+            invalid = refusals.KINDS[Reason.INVALID_REQUEST]
+            self._gateway.answer(self._exchange, invalid, self._request.id)
 
     def _begin(self) -> tuple["Exchange | _Upload", Call]:
         exchange, entry = self._exchange, self._entry

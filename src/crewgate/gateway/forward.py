@@ -77,19 +77,26 @@ class Door(msgspec.Struct, frozen=True):
 
 
 class _Case(NamedTuple):
-    """A request that may be judged; `fields` are the client's that go upstream."""
+    """A request that may be judged.
+
+    `fields` are the client's that go upstream, None if one passes itself off as the gateway's: that
+    is told to holders of a good token only, since other paths do not look at fields.
+    """
 
     exchange: Exchange
     site: Site
     entry: Entry | None
     token: bytes
-    fields: list[Field]
+    fields: list[Field] | None
     described: audit.Request
+
+    def __repr__(self) -> str:
+        return f"<_Case {self.exchange!r}>"
 
     @property
     def tool(self) -> int:
         """The tool's number for the gate."""
-        return _UNKNOWN if self.entry is None else self.entry.index
+        return _UNKNOWN if self.entry is None or self.fields is None else self.entry.index
 
 
 class Gateway:
@@ -161,8 +168,8 @@ class Gateway:
 
     def _read_head(
         self, exchange: Exchange, entry: Entry | None
-    ) -> tuple[bytes, list[Field]] | Reason:
-        """Return the token and the fields that go upstream, or why there is nothing to judge."""
+    ) -> tuple[bytes, list[Field] | None] | Reason:
+        """Return the token and a case's `fields`, or why there is nothing to judge."""
         request = exchange.request
         if entry is None:
             if plain_path(request.path) is None:
@@ -175,7 +182,7 @@ class Gateway:
         try:
             return token, passed_fields(request.headers, entry.fields)
         except RequestRefusedError:
-            return Reason.INVALID_REQUEST
+            return token, None
 
     def _decide(self, case: "_Case") -> Coroutine[None, None, None] | None:
         """Ask the gate; what may be relieved is waited for in a coroutine."""
@@ -197,9 +204,11 @@ class Gateway:
         """Refuse, or register the call in the same breath and return what carries it."""
         exchange, entry = case.exchange, case.entry
         if isinstance(verdict, Denial):
+            if case.fields is None and verdict.reason is Reason.UNKNOWN_TOOL:
+                verdict = Denial(Reason.INVALID_REQUEST, verdict.grant)
             self._refuse(exchange, case.described, verdict.reason, verdict)
             return None
-        if entry is None or not self.sink.ready():
+        if entry is None or case.fields is None or not self.sink.ready():
             verdict.release()
             self.answer(exchange, refusals.AUDIT_UNAVAILABLE, case.described.id)
             return None

@@ -13,7 +13,8 @@ from crewgate.errors import RequestRefusedError
 
 Field = tuple[bytes, bytes]
 
-_is_method = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # a token, RFC 9110 §5.6.2
+# A token, RFC 9110 §5.6.2.
+_is_method = re.compile(rb"[!#$%%&'*+.^_`|~0-9A-Za-z-]{1,%d}" % limits.method_bytes_max).fullmatch
 _is_target = re.compile(rb"[!\"$-~]+").fullmatch  # visible ASCII without the fragment's "#"
 _is_authority = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?").fullmatch
 _is_length = re.compile(rb"[0-9]{1,18}").fullmatch
@@ -46,6 +47,10 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     version: str
     stream: int
     length: int | None
+
+    def __repr__(self) -> str:
+        """Without fields and query, which may hold a token."""
+        return f"<Request {self.method!r} {self.path!r}>"
 
 
 def build(

@@ -46,6 +46,10 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     headers: list[Field]
     length: int | None
 
+    def __repr__(self) -> str:
+        """Without fields and target, which hold secrets."""
+        return f"<Head {self.method!r}>"
+
 
 class Call:
     """A request in flight. Use: `begin`, then `read` until b"", then `close`, whatever happened.

@@ -35,12 +35,11 @@ class Response:
         self.head_only = head_only
         self._chunks: list[bytes] = []
         self._until_end = False
-        self._size = 0
+        self._unbounded_bytes = 0  # since the start or a body's piece: fields, chunk extensions
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the server. UpstreamError if they are not HTTP/1."""
-        if not self.status:
-            self._size += len(data)
+        self._unbounded_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -48,8 +47,8 @@ class Response:
                 self.reusable = False  # bytes after a complete answer: nobody's
                 return
             raise UpstreamError("the tool's server does not answer in HTTP/1.1") from error
-        if not self.status and self._size > limits.upstream_head_bytes_max:
-            raise UpstreamError("the head of the answer is too large")
+        if self._unbounded_bytes > limits.upstream_head_bytes_max and not self.complete:
+            raise UpstreamError("the head of the answer, or what follows its body, is too large")
 
     def feed_end(self) -> None:
         """Take the end of the connection. UpstreamError if the answer is not whole."""
@@ -106,6 +105,7 @@ class Response:
         """Take a piece of the body."""
         if self.complete:
             raise UpstreamError("a body where none may be")
+        self._unbounded_bytes = 0
         self._chunks.append(data)
 
     def on_message_complete(self) -> None:

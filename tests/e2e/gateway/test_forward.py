@@ -12,6 +12,7 @@ from scripted import read_request
 
 from crewgate.core.record import Outcome
 from crewgate.core.verdict import Denial, Reason
+from crewgate.gateway.flight import Flight
 from crewgate.gateway.forward import Door
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Tool: yes\r\nContent-Length: 2\r\n\r\nok"
@@ -135,24 +136,6 @@ async def test_refusal(
         ({"authorization": "Bearer good"}, "/pages/a%2fb", 400, "invalid-request"),
         ({"authorization": "Bearer good"}, "/pages/a%5cb", 400, "invalid-request"),
         (
-            {"authorization": "Bearer good", "X-Crewgate-Crew": "x"},
-            "/search",
-            400,
-            "invalid-request",
-        ),
-        (
-            {"authorization": "Bearer good", "x_crewgate_crew": "x"},
-            "/search",
-            400,
-            "invalid-request",
-        ),
-        (
-            {"authorization": "Bearer good", "x-upstream-key": "x"},
-            "/search",
-            400,
-            "invalid-request",
-        ),
-        (
             {"authorization": "Bearer good", "x-api-key": "x"},
             "/v1/embeddings",
             400,
@@ -186,6 +169,60 @@ async def test_request_that_is_refused_before_a_good_signature(
         assert [record.reason for record in world.sink.records] == [slug]
     else:
         assert world.sink.counts == [("agents", Reason(slug), "127.0.0.0/24")]
+
+
+@pytest.mark.parametrize("field", ["X-Crewgate-Crew", "x_crewgate_crew", "x-upstream-key"])
+async def test_field_of_ours_is_refused(field: str, tmp_path: Path) -> None:
+    """A spoof is refused and recorded; without a good token it tells no path from another."""
+    seen: list[bytes] = []
+    async with running_gateway(answering(OK, seen), tmp_path) as world, world.client() as client:
+        answer = await client.post("/search", headers={field: "x"})
+        assert answer.status_code == 400
+        assert answer.json()["type"].endswith("/invalid-request")
+        assert [record.reason for record in world.sink.records] == ["invalid-request"]
+        client.headers["authorization"] = "Bearer bad"
+        known = await client.post("/search", headers={field: "x"})
+        unknown = await client.post("/nowhere", headers={field: "x"})
+    assert known.status_code == unknown.status_code == 401
+    assert known.headers["www-authenticate"] == unknown.headers["www-authenticate"]
+    assert not seen
+    assert not world.judge.permits
+
+
+async def test_trailer_of_ours_is_refused(tmp_path: Path) -> None:
+    """Trailers that came with the request are looked at before anything goes upstream."""
+    seen: list[bytes] = []
+    async with running_gateway(answering(OK, seen), tmp_path) as world:
+        stream = await world.edge.connect("http/1.1")
+        await stream.send_all(
+            b"POST /search HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nx_crewgate-crew: bd\r\n\r\n"
+        )
+        answer = await stream.receive_some()
+        record = await _only_call(world)
+        await trio.aclose_forcefully(stream)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert (record.outcome, record.cost_micro) == (Outcome.REFUSED, 0)
+    assert [permit.ended for permit in world.judge.permits] == ["released"]
+    assert not seen
+
+
+async def test_ended_before_its_first_turn(tmp_path: Path) -> None:
+    """A call that is revoked between verdict and task sends no byte and costs nothing."""
+    seen: list[bytes] = []
+    async with running_gateway(answering(OK, seen), tmp_path) as world, world.client() as client:
+        add = world.live.add
+
+        def add_and_revoke(flight: Flight) -> None:
+            add(flight)
+            flight.end(Outcome.REVOKED)
+
+        world.live.add = add_and_revoke
+        assert (await client.post("/search")).status_code == 401
+        record = await _only_call(world)
+    assert (record.outcome, record.cost_micro) == (Outcome.REVOKED, 0)
+    assert [permit.ended for permit in world.judge.permits] == ["released"]
+    assert not seen
 
 
 async def test_judged_bytes_are_forwarded(tmp_path: Path) -> None:

@@ -48,12 +48,23 @@ def test_dropped(name: bytes) -> None:
         b"x-crewgate_crew",
         b"x-upstream-key",
         b"x_upstream-key",
+        b"x.crewgate.crew",
+        b"x-crewgate+crew",
+        b"x.upstream~key",
     ],
 )
 def test_refused(name: bytes) -> None:
     """What a framework could take for a field of ours makes the request malformed."""
     with pytest.raises(RequestRefusedError):
         passed_fields([(name, b"1")], _rules(allow=(name.decode(),)))
+
+
+def test_a_credential_is_the_gateways_in_every_spelling() -> None:
+    """A credential's own `_` lets no other spelling of it through; nobody sees it in a repr."""
+    rule = rules(carriers=(), allow=(), credential=(b"x_upstream_key", b"s3cret"))
+    with pytest.raises(RequestRefusedError):
+        passed_fields([(b"x-upstream-key", b"1")], rule)
+    assert "s3cret" not in repr(rule)
 
 
 def test_allowed() -> None:

@@ -78,3 +78,16 @@ def test_refused(changes: dict, status: int) -> None:
     with pytest.raises(RequestRefusedError) as raised:
         _build(**changes)
     assert raised.value.status == status
+
+
+def test_nothing_secret_in_a_repr() -> None:
+    """Fields and query may hold a token: neither is shown."""
+    request = _build(target=b"/a?access_token=t0k", fields=[(b"authorization", b"Bearer t0k")])
+    assert "t0k" not in repr(request)
+
+
+def test_a_method_has_a_bound() -> None:
+    """A method stands in every audit record: a long one is refused."""
+    assert _build(method=b"A" * limits.method_bytes_max).method
+    with pytest.raises(RequestRefusedError):
+        _build(method=b"A" * (limits.method_bytes_max + 1))

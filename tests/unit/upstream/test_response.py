@@ -124,3 +124,13 @@ def test_not_reusable(wire: bytes) -> None:
     response = _read(wire)
     assert response.complete
     assert not response.reusable
+
+
+@pytest.mark.parametrize("start", [b"0\r\nX: ", b"1;"], ids=["trailers", "chunk extension"])
+def test_what_follows_a_body_is_bounded(start: bytes) -> None:
+    """Trailers and chunk extensions are no way round the bound of a head."""
+    response = _read(OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n" + start)
+    for _ in range(limits.upstream_head_bytes_max // 1000):
+        response.feed(b"a" * 1000)
+    with pytest.raises(UpstreamError):
+        response.feed(b"a" * 1000)
