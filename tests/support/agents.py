@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from installation import free_port
 from world import World
 
 from crewgate._native.gate import Gate
@@ -26,7 +27,7 @@ LISTENER = """
 [[listener]]
 name = "agents"
 address = "127.0.0.1"
-port = 8443
+port = {port}
 certificate = "server.pem"
 key = "server.key"
 """
@@ -122,6 +123,7 @@ class Site:
         self.file = folder / "crewgate.toml"
         self._state = state
         self.workers, self.drain = workers, 1
+        self._port = free_port()
         self._running: list[subprocess.Popen[bytes]] = []
         self._guests: list[subprocess.Popen[str]] = []
         self.write()
@@ -148,7 +150,7 @@ class Site:
             state=self._state,
             workers=self.workers,
             drain=self.drain,
-            listener=LISTENER if self.workers else "",
+            listener=LISTENER.format(port=self._port) if self.workers else "",
             price=price,
         )
         beside.write_text(text)

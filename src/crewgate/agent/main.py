@@ -15,6 +15,7 @@ from pathlib import Path
 import trio
 
 from crewgate import limits
+from crewgate._native.owner import OwnedTable
 from crewgate.agent import ticks
 from crewgate.agent.clock import ClockWatch
 from crewgate.agent.doors import Doorkeeper
@@ -83,13 +84,18 @@ def run(file: Path, ready: int) -> None:
         voice.audit = Writer(audit.folder, "agent", rotation)
         machine = Machine(inforce, table, say=voice, sink=voice.write, clock=clock)
         machine.restore()
-        voice(f"serving {'a new table' if new else 'the table that stood there'}: {table!r}")
+        voice(f"serving {'a new table' if new else 'the table that stood there'}: {_told(table)}")
         trio.run(_serve, machine, voice.audit, ready)
         voice("ended; the table stays for the next one")
     finally:
         if voice.audit is not None:
             voice.audit.close()
         table.close()
+
+
+def _told(table: OwnedTable) -> str:
+    room = table.geometry
+    return f"{table.life.hex()[:8]}, for {room.branches} branches, {room.revocations} revocations"
 
 
 def _raise_descriptor_limit() -> None:

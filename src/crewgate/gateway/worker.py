@@ -126,7 +126,8 @@ class Worker:
                 try:
                     await self._load(self._config.path, self._wanted, listeners)
                 except ConfigurationError as error:
-                    self._voice.say(f"the configuration in force stays: {error}")
+                    stays = "the configuration in force stays" if self._prepared else "cannot serve"
+                    self._voice.say(f"{stays}: {error}")
                     await trio.sleep(limits.reload_again_seconds)
 
     async def _drain(self, listeners: Listeners) -> None:

@@ -1,7 +1,7 @@
 """The supervisor: agent first, then the workers; restarts what dies; drains and ends on SIGTERM.
 
-A plain blocking process. It judges no call, opens no listener and holds no secret, so that little
-can go wrong in the one process whose death ends all others.
+A plain blocking process. It judges no call, accepts no connection and holds no secret, so that
+little can go wrong in the one process whose death ends all others.
 """
 
 import os
@@ -15,6 +15,7 @@ from crewgate.config import Config, load
 from crewgate.errors import ConfigurationError, LinkError, RefusedError
 from crewgate.link.owner import Owner
 from crewgate.supervisor.child import Child
+from crewgate.supervisor.ports import await_free
 from crewgate.supervisor.signals import Signals
 from crewgate.verifier.policy import load_policy
 from crewgate.verifier.watch import Watch
@@ -61,6 +62,7 @@ class Supervisor:
                 status = self._start_agent(signals)
                 if status is not None:
                     return status
+                self._await_ports(signals)
                 self._fit_workers()
                 self._keep_running(signals)
                 self._drain(signals)
@@ -89,6 +91,18 @@ class Supervisor:
                     return None
         finally:
             os.close(ours)
+
+    def _await_ports(self, signals: Signals) -> None:
+        """ConfigurationError if a port is taken; then the agent has ended in order.
+
+        After the agent has the table: a `serve` of the same configuration is told of first.
+        """
+        listeners = self._config.listeners if self._config.workers else ()
+        try:
+            await_free(listeners, str(self._config.path), limits.lock_wait_seconds)
+        except ConfigurationError:
+            self._end([self._agent], limits.agent_end_seconds, signals)
+            raise
 
     def _keep_running(self, signals: Signals) -> None:
         """Until told to end."""

@@ -11,6 +11,7 @@ from agents import Site
 
 from crewgate.errors import LinkError
 from crewgate.link.messages import Status
+from crewgate.server import listen
 
 
 @pytest.fixture
@@ -138,3 +139,16 @@ def test_told_twice_it_ends_at_once(site: Site) -> None:
         time.sleep(0.02)
     serve.send_signal(signal.SIGTERM)
     assert serve.wait() == 0
+
+
+def test_a_port_that_another_gateway_has_is_refused(site: Site, tmp_path: Path) -> None:
+    """The kernel would let the two share it: status 2, one line that names it, no agent left."""
+    (tmp_path / "other").mkdir()
+    other = Site(tmp_path / "other", workers=2)
+    text = site.file.read_text()
+    other.file.write_text(text)
+    with listen("127.0.0.1", int(text.partition("port = ")[2].split()[0])):
+        refused = other.command("serve")
+    assert refused.returncode == 2
+    assert "listener agents: cannot listen on 127.0.0.1 port" in refused.stderr.splitlines()[-1]
+    assert "no agent listens" in other.command("status").stdout
