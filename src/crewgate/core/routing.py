@@ -177,7 +177,18 @@ def plain_path(path: bytes) -> bytes | None:
         return None
     if b"%" in path:
         path = _ENCODED.sub(_decoded, path)
+        if not _is_utf8(path):
+            return None
     return None if _AMBIGUOUS.search(path) else path
+
+
+def _is_utf8(path: bytes) -> bool:
+    """False for overlong forms (RFC 3629, section 10: C0 AE is a dot to a lenient server) too."""
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _decoded(match: re.Match[bytes]) -> bytes:

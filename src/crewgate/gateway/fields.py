@@ -37,12 +37,18 @@ _FRAMING = frozenset({b"content-length", b"host"})
 # What makes a framework serve another method or path than the one that was judged.
 OVERRIDES = frozenset(
     {
+        b"x-envoy-original-path",
+        b"x-forwarded-method",
+        b"x-forwarded-path",
+        b"x-forwarded-prefix",
+        b"x-forwarded-uri",
         b"x-http-method",
         b"x-http-method-override",
         b"x-method-override",
         b"x-original-uri",
         b"x-original-url",
         b"x-rewrite-url",
+        b"x-script-name",
     }
 )
 

@@ -98,7 +98,8 @@ class Response:
             return
         names = {name for name, _ in self.headers}
         self._until_end = b"content-length" not in names and b"transfer-encoding" not in names
-        if b"transfer-encoding" in names and (b"transfer-encoding", b"chunked") not in self.headers:
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings and codings != [b"chunked"]:
             raise UpstreamError("a transfer coding other than chunked")
 
     def on_body(self, data: bytes) -> None:

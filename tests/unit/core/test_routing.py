@@ -72,6 +72,7 @@ def test_exact_goes_before_parameter_before_longest_prefix(
         "/items//7", "//items/7", "/items/7%2Fparts", "/items/7%2f", "/items/7\\parts",
         "/items/7%5cparts", "/items/7;v=1", "/items/7%3Bv", "/items/7%00", "/items/7%0a",
         "/items/%252e%252e", "/items/7%", "/items/7%2", "/items/7%zz", "/items/7?x", "/items/7#x",
+        "/items/%c0%ae%c0%ae", "/items/%e0%80%af7", "/items/%ff",
         "/items/7 8", "/items/7\x00", "/items/ü", "items/7", "", "*", "http://host/items/7",
     ],
 )

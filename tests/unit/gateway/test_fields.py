@@ -30,6 +30,7 @@ def _rules(*, allow: tuple[str, ...] = ()) -> FieldRules:
         b"expect",
         b"x-http-method-override",
         b"x-original-url",
+        b"x-forwarded-prefix",
         b"x_forwarded_for",
     ],
 )

@@ -100,6 +100,7 @@ def test_bodyless_status(status: bytes) -> None:
         OK + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
         OK + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\n",
         OK + b"Transfer-Encoding: gzip\r\n\r\n",
+        OK + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n",
         OK + b"A: " + bytes([1]) + b"\r\n\r\n",
         OK + b"A: " + b"b" * limits.upstream_head_bytes_max,
         OK + b"".join([b"A%d: b\r\n" % i for i in range(500)]) + b"\r\n",
@@ -134,3 +135,9 @@ def test_what_follows_a_body_is_bounded(start: bytes) -> None:
         response.feed(b"a" * 1000)
     with pytest.raises(UpstreamError):
         response.feed(b"a" * 1000)
+
+
+def test_a_coding_in_capitals() -> None:
+    """Names of transfer codings are case-insensitive (RFC 9112 section 7)."""
+    response = _read(OK + b"Transfer-Encoding: Chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
+    assert (response.complete, response.take()) == (True, b"ok")
