@@ -58,13 +58,38 @@ def show(answer: Answer, folder: Path) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=_WIDTH)
     if answer.calls:
-        console.print(_calls(answer.calls))
+        _print(console, _calls(answer.calls))
     if answer.groups and answer.by:
-        console.print(_groups(answer.groups, answer.by))
+        _print(console, _groups(answer.groups, answer.by))
     if answer.refusals:
-        console.print(_refusals(answer.refusals))
+        _print(console, _refusals(answer.refusals))
     for line in _footer(answer, folder):
         console.print(Text(line))
+
+
+def _print(console: Console, table: Table) -> None:
+    """As a table, or row by row where the screen is too narrow for whole ids side by side."""
+    room = console.options.update(max_width=_WIDTH)
+    if console.measure(table, options=room).maximum <= console.width:
+        console.print(table)
+        return
+    heads = [f"{column.header} " for column in table.columns]
+    for row in zip(*(column.cells for column in table.columns), strict=True):
+        cells = [cell for cell in row if isinstance(cell, Text)]
+        named = [Text(head, "dim") + cell for head, cell in zip(heads, cells, strict=True) if cell]
+        for line in _flow(named, console.width):
+            console.print(line, soft_wrap=True)
+
+
+def _flow(texts: list[Text], width: int) -> list[Text]:
+    """Lines of whole texts with two spaces between; all but the first are indented."""
+    lines = texts[:1]
+    for text in texts[1:]:
+        if lines[-1].cell_len + 2 + text.cell_len <= width:
+            lines[-1] = lines[-1] + Text("  ") + text
+        else:
+            lines.append(Text("  ") + text)
+    return lines
 
 
 def _table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:

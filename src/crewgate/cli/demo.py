@@ -67,7 +67,7 @@ async def _play(folder: Path, board: "Board") -> "Result":
         stage = await stages.build(folder)
         board.tell("a new gateway starts: two workers, its agent, and the tools' server")
         async with stages.running(stage):
-            board.tell(f"it is ready at {stage.url}; the orchestrator starts its five sub-agents")
+            board.tell(f"it is ready at {stage.url}; five sub-agents start")
             seen = await play(stage, board.hear)
         board.tell("the gateway has ended; the audit is asked")
         seen = await ask_audit(stage, seen)

@@ -12,13 +12,17 @@ from crewgate.cli.options import config_option, json_option
 _LOOK_SECONDS = 0.05
 
 
+class _Seconds(click.FloatRange):
+    name = "number of seconds"  # of which click says that 'soon' is none
+
+
 @click.command("status")
 @config_option
 @click.option(
     "--wait",
     "wait_seconds",
     metavar="SECONDS",
-    type=click.FloatRange(min=0, max=86_400),
+    type=_Seconds(min=0, max=86_400),
     default=0.0,
     help="Wait so long for it to be ready, also for a `serve` that has not opened its doors yet.",
 )

@@ -46,10 +46,12 @@ def path_digest(keys: tuple[bytes, ...]) -> bytes:
 
 def uuid_bytes(text: str) -> bytes:
     """16 bytes of a lower-case hyphenated UUID that is not nil; ValueError otherwise."""
-    value = UUID(text)
+    try:
+        value = UUID(text)
+    except ValueError:
+        value = UUID(int=0)
     if str(value) != text or not value.int:
-        message = f"not a lower-case hyphenated UUID other than nil: {text[:64]!r}"
-        raise ValueError(message)
+        raise ValueError(f"{text[:64]!r} is no lower-case hyphenated UUID other than nil")
     return value.bytes
 
 

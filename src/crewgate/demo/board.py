@@ -69,8 +69,8 @@ class Board:
             self._refused[role] += 1
             why = f"{said.status or 'no answer'} {said.reason}".strip()
             self._last[role] = why
-            count = self._admitted[role]
-            self._once(role, f"the {role} is refused {said.path} after {count} calls: {why}")
+            count = self._admitted[role] + self._refused[role]
+            self._once(role, f"the {role} is refused {said.path} at call {count}: {why}")
 
     def _once(self, role: str, text: str) -> None:
         # The same news with another count is no news.
@@ -136,8 +136,8 @@ def _lines(result: Result) -> list[str]:
         f"{researcher.quota_credits:.2f} credits, then {researcher.refused} refused"
     )
     cut = (
-        f"The revocation   last byte {revocation.cut_ms:.1f} ms after the request was read "
-        f"(command {revocation.command_ms:.0f} ms); {revocation.calls_admitted_after} calls after"
+        f"The revocation   cut the stream in {revocation.cut_ms:.1f} ms (the whole command: "
+        f"{revocation.command_ms:.0f} ms); {revocation.calls_admitted_after} calls after it"
     )
     return [
         loop,

@@ -105,6 +105,7 @@ async def build(folder: Path) -> Stage:
 async def running(stage: Stage) -> AsyncIterator[None]:
     """The gateway and the tool server, ready; both have ended when this is left."""
     tools = [sys.executable, "-m", "crewgate.demo.tools"]
+    tools += ["--seconds", str(limits.demo_seconds_max)]
     serve = [sys.executable, "-m", "crewgate.cli", "serve", "-c", str(stage.config)]
     with stage.log.open("wb") as log:
         async with trio.open_nursery() as nursery:

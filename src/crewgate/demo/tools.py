@@ -2,12 +2,15 @@
 
 Plain HTTP/1.1 on loopback, for one demo: its search page is always partial, which is what the
 researcher of the story fell for. Lists what it received for whom, by the identity that the gateway
-adds, and judges nothing. Ends by itself after `--seconds`.
+adds, and judges nothing. Ends by itself only
+after `--seconds`, if they are given.
 """
 
 import argparse
 import hashlib
 import json
+import math
+import signal
 from collections.abc import Mapping
 from functools import partial
 
@@ -168,10 +171,10 @@ class _Connection:
 
 async def serve(
     port: int,
-    seconds: float,
+    seconds: float = math.inf,
     task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve on loopback for so long."""
+    """Serve on loopback for so long; OSError if the port is taken."""
     server = ToolServer()
     with trio.move_on_after(seconds):
         await trio.serve_tcp(server.serve, port, host=HOST, task_status=task_status)
@@ -179,11 +182,17 @@ async def serve(
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description="The tool server of the demo.")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--seconds", type=float, default=limits.demo_seconds_max)
+    parser = argparse.ArgumentParser(
+        prog="python -m crewgate.demo.tools", description="The tool server of the demo."
+    )
+    parser.add_argument("--port", type=int, required=True, help="on 127.0.0.1")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="end after so long")
     arguments = parser.parse_args()
-    trio.run(partial(serve, arguments.port, arguments.seconds))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: there is nothing to put in order
+    try:
+        trio.run(partial(serve, arguments.port, arguments.seconds))
+    except OSError as error:
+        parser.error(f"port {arguments.port} of {HOST}: {error.strerror}; choose another one")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import trio
 from crewgate import limits
 from crewgate._native.table import Table
 from crewgate.audit.sink import Sink
-from crewgate.config import Config
+from crewgate.config import Config, Listener
 from crewgate.errors import ConfigurationError, TableError
 from crewgate.gateway.agent_link import AgentLink
 from crewgate.gateway.forward import Door, Gateway
@@ -164,7 +164,8 @@ class Worker:
         self._prepared, self._config = prepared, prepared.config
         self._live.cut_revoked()  # those whose key is no longer trusted
         self._tell(accepting=True)
-        self._voice.say(f"serving configuration {prepared.policy.generation}")
+        doors = ", ".join(_url(section) for section, _ in prepared.contexts)
+        self._voice.say(f"serving configuration {prepared.policy.generation} at {doors}")
 
     async def _look_for_revocations(self) -> None:
         """See in the table what a lost push would have told."""
@@ -185,3 +186,8 @@ class Worker:
                 pool.sweep(time.monotonic())
             self._sink.tick()
             await trio.sleep(limits.sweep_seconds)
+
+
+def _url(section: Listener) -> str:
+    host = f"[{section.address}]" if ":" in section.address else section.address
+    return f"https://{host}:{section.port}"

@@ -69,7 +69,7 @@ def test_nobody_else_was_touched(story: dict[str, Any]) -> None:
 
 def test_it_can_be_read_while_it_plays(demo: subprocess.CompletedProcess[str]) -> None:
     """What happens is told on standard error; standard output is the one object."""
-    assert "the researcher is refused /search after 250 calls: 403 credits-exhausted" in demo.stderr
+    assert "the researcher is refused /search at call 251: 403 credits-exhausted" in demo.stderr
     assert "The story held" in demo.stderr
     assert demo.stdout.count("\n") == 1
 

@@ -1,5 +1,6 @@
 """`crewgate audit` answers from files, in a table that nothing can drive, or as one document."""
 
+import io
 import json
 import os
 from pathlib import Path
@@ -7,9 +8,12 @@ from pathlib import Path
 import pytest
 from audit_records import CHILD, NOON, OTHER, ROOT, deny, permit
 from click.testing import CliRunner, Result
+from rich.console import Console
+from rich.text import Text
 
 from crewgate.audit.folder import create
 from crewgate.cli import main
+from crewgate.cli.audit_answer import _print, _table
 from crewgate.cli.init import write_all
 from crewgate.config.load import load
 from crewgate.core.line import encode
@@ -129,3 +133,16 @@ def test_bad_input_is_one_line_and_status_2(
     assert (result.exit_code, result.stdout) == (2, "")
     assert mend in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_narrow_screen_breaks_between_facts_and_never_an_id() -> None:
+    """80 columns: several lines a call, each fact with its name, each id in one piece."""
+    narrow = Console(file=io.StringIO(), width=80)
+    table = _table("time (UTC)", "branch", "grant", "verdict", "lease left")
+    table.add_row(*map(Text, ("12:00:03.000", ROOT, CHILD, "permit", "")))
+    _print(narrow, table)
+    assert isinstance(narrow.file, io.StringIO)
+    assert narrow.file.getvalue().splitlines() == [
+        f"time (UTC) 12:00:03.000  branch {ROOT}",
+        f"  grant {CHILD}  verdict permit",
+    ]

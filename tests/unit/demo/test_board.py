@@ -31,7 +31,7 @@ def test_news_is_told_once() -> None:
             board.hear("researcher", one)
     first, second = text(console).splitlines()
     assert "the researcher calls /search" in first
-    assert "refused /search after 250 calls: 403 credits-exhausted" in second
+    assert "refused /search at call 251: 403 credits-exhausted" in second
 
 
 def test_a_stream_is_told_from_its_beginning_to_its_end() -> None:
