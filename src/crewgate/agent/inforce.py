@@ -3,6 +3,7 @@
 Decides whether what stands in the files now may replace what is in force. Tells nobody.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -104,7 +105,9 @@ class InForce:
         stamp = Stamp(life, self.policy.generation, self._loaded.digest)
         beside = self._stamp_path.with_name(self._stamp_path.name + ".new")
         with suppress(OSError):
-            beside.write_bytes(msgspec.json.encode(stamp))
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+            with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
+                file.write(msgspec.json.encode(stamp))
             beside.replace(self._stamp_path)
 
     @property

@@ -70,7 +70,7 @@ def _open(folder: Path) -> None:
         )
     if folder.exists() and not folder.is_dir():
         raise ConfigurationError(f"{folder}: not a folder; choose another name")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     for name, mode in (
         ("certs", 0o755),
         ("ca", 0o700),

@@ -112,6 +112,7 @@ def test_a_restart_with_the_same_files_is_the_same_generation(start: Start, file
     """No worker has to load anything; with other files it is the next."""
     generation = start().inforce.policy.generation
     assert start().inforce.policy.generation == generation
+    assert (file.parent / "state" / "generation").stat().st_mode & 0o777 == 0o600
     file.write_text(TOML.format(workers=0, price="0.02"))
     machine = start()
     assert machine.inforce.policy.generation == generation + 1

@@ -1,4 +1,5 @@
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 from commands import Run
 from cryptography import x509
 
+from crewgate.cli.init import write_all
 from crewgate.config import load
 from crewgate.issuer.signing import SigningKey
 from crewgate.server.tls import server_context
@@ -62,6 +64,17 @@ def test_every_secret_is_its_owners_alone_and_apart(fresh: Path) -> None:
     for path in fresh.parent.rglob("*"):
         if path.is_file() and path.suffix != ".key":
             assert b"PRIVATE KEY" not in path.read_bytes()
+
+
+def test_nobody_else_may_write_what_init_made(tmp_path: Path) -> None:
+    """A careless umask opens nothing: neither the folder nor a file in it."""
+    before = os.umask(0)
+    try:
+        write_all(tmp_path / "fresh", 9000)
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "fresh", *(tmp_path / "fresh").rglob("*")):
+        assert not path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH), path
 
 
 def test_the_certificates_and_keys_belong_together(fresh: Path) -> None:
