@@ -146,6 +146,7 @@ static uint32_t open_record(known *what, uint64_t parents) {
   uint32_t number = mine.free_branches[mine.branches_free - 1];
   cg_open(&table, number, what->key, path, above, parents);
   cg_amend(&table.branch[number], NEVER, 1, NEVER, 0, NEVER);
+  cg_opened(&table.branch[number]);
   promised(cg_enter(&table, &x, mine.free_branches, &mine.branches_free) >= 0,
            "the index of branches is full", number);
   for (uint64_t i = 0; i < parents; i++) mine.children[above[i]]++;

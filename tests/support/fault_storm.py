@@ -141,6 +141,14 @@ def owned(scene: Scene) -> OwnedTable:
     return OwnedTable.open(scene.path)
 
 
+def reused(scene: Scene) -> OwnedTable:
+    """The next record was another branch's, whose words are still there."""
+    table = owned(scene)
+    table.open_branch(b"o" * 16, scene.parents, b"p" * 16, 777, 9, WALL, WALL - 1, BOOT)
+    assert [gone.key for gone in table.reclaim(WALL + 1, BOOT + NS, 64)] == [b"o" * 16]
+    return table
+
+
 def pending(scene: Scene) -> OwnedTable:
     table = owned(scene)
     table.begin_draw(scene.branch, 5)
@@ -185,6 +193,7 @@ def opened(scene: Scene, table: OwnedTable, done: bool) -> None:
     if found >= 0:
         record = table.branch(found)
         assert record.parents == scene.parents
+        assert (record.quota, record.quota_iat, record.expires) == (5, 1, WALL + LIFE)
         assert record.available == record.granted == 0
 
 
@@ -197,7 +206,10 @@ def rerevoked(scene: Scene, table: OwnedTable, done: bool) -> None:
 
 
 def forgotten(scene: Scene, table: OwnedTable, done: bool) -> None:
-    """What the branch consumed stays charged on every ancestor, once."""
+    """What the branch consumed stays charged on every ancestor, once, at every moment."""
+    leases = [each for each in table.scan(0, GEOMETRY.branches) if each.parents]
+    consumed = sum(each.granted - each.given_back - each.available for each in leases)
+    assert table.branch(scene.crew).retired + consumed == 40
     keep(table, *LATER)
     forget(scene, table)
     assert table.branch(scene.crew).retired == 40
@@ -285,7 +297,7 @@ def main(folder: Path) -> dict[str, int]:
         "close": (agent, owned, lambda s, t: t.close_branch(s.branch), closed),
         "open": (
             agent,
-            owned,
+            reused,
             lambda s, t: t.open_branch(
                 b"n" * 16, s.parents, b"p" * 16, 5, 1, WALL + LIFE, WALL, BOOT
             ),

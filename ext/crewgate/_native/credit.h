@@ -8,7 +8,7 @@
 
 #include "layout.h"
 
-enum { CG_TAKEN = 0, CG_SHORT = 1, CG_GONE = 2 };
+enum { CG_TAKEN = 0, CG_SHORT = 1, CG_GONE = 2, CG_LOST = 3 };
 
 /* Takes `amount` from the lease. CG_SHORT: not that much there; CG_GONE: record reclaimed. */
 static inline int cg_take(cg_branch *branch, uint64_t generation, uint64_t amount,
@@ -22,6 +22,13 @@ static inline int cg_take(cg_branch *branch, uint64_t generation, uint64_t amoun
   return CG_TAKEN;
 }
 
+/* The word with `amount` more. What has no room in its 40 bits burns, rather than becoming flags and
+ * generation: calls that were settled at once and are undone can be more than a lease holds. */
+static inline uint64_t cg_fuller(uint64_t available, uint64_t amount) {
+  uint64_t room = CG_AMOUNT_MAX - CG_AMOUNT(available);
+  return available + (amount < room ? amount : room);
+}
+
 /* Gives `amount` that was taken back to the lease, and tells the branches that were refused. */
 static inline void cg_untake(cg_table *t, cg_branch *branch, uint64_t generation,
                              uint64_t amount) {
@@ -29,7 +36,7 @@ static inline void cg_untake(cg_table *t, cg_branch *branch, uint64_t generation
   uint64_t available = cg_get(&branch->available);
   do {
     if (!CG_SAME_AVAILABLE(available, generation)) return;
-  } while (!cg_cas(&branch->available, &available, available + amount));
+  } while (!cg_cas(&branch->available, &available, cg_fuller(available, amount)));
   cg_increment(&t->header->credit_generation);
 }
 
@@ -62,14 +69,15 @@ typedef struct {
   uint64_t branch, generation, amount;
 } cg_hold;
 
-/* Claims the slot (free, of a block that `owner` holds), then takes the credit. */
+/* Claims the slot (free, of a block that `owner` holds), then takes the credit. CG_LOST: the slot is
+ * another's by now, as happens to whoever was stopped for so long that the agent gave it up. */
 static inline int cg_reserve(cg_table *t, cg_hold *hold, uint64_t owner, uint64_t deadline,
                              const cg_slot *attribution, uint64_t *left) {
   cg_slot *slot = hold->slot;
   hold->state = cg_get(&slot->state);
   if (CG_OWNER(hold->state) != owner || CG_SLOT(hold->state) != CG_SLOT_FREE ||
       !cg_slot_step(slot, &hold->state, CG_SLOT_CLAIMED))
-    return CG_GONE;
+    return CG_LOST;
   cg_put(&slot->branch, hold->branch);
   cg_put(&slot->branch_generation, hold->generation);
   cg_put(&slot->amount, hold->amount);
@@ -81,7 +89,7 @@ static inline int cg_reserve(cg_table *t, cg_hold *hold, uint64_t owner, uint64_
     cg_put(&slot->grant[half], attribution->grant[half]);
     cg_put(&slot->request[half], attribution->request[half]);
   }
-  if (!cg_slot_step(slot, &hold->state, CG_SLOT_INTENT)) return CG_GONE;
+  if (!cg_slot_step(slot, &hold->state, CG_SLOT_INTENT)) return CG_LOST;
   int taken = cg_take(&t->branch[hold->branch], hold->generation, hold->amount, left);
   if (taken != CG_TAKEN) {
     cg_slot_end(slot, hold->state);
@@ -89,7 +97,7 @@ static inline int cg_reserve(cg_table *t, cg_hold *hold, uint64_t owner, uint64_
   }
   if (cg_slot_step(slot, &hold->state, CG_SLOT_HELD)) return CG_TAKEN;
   cg_untake(t, &t->branch[hold->branch], hold->generation, hold->amount);
-  return CG_GONE;
+  return CG_LOST;
 }
 
 /* Ends a held reservation: `cost` of it is charged for good, the rest returns to the lease.
@@ -116,7 +124,13 @@ static inline int64_t cg_block_take(cg_table *t, uint64_t owner) {
       continue;
     for (uint64_t i = 0; i < CG_BLOCK_SLOTS; i++) {
       cg_slot *slot = &t->slot[block * CG_BLOCK_SLOTS + i];
-      cg_put(&slot->state, CG_SLOT_NEXT(cg_get(&slot->state), owner));
+      uint64_t state = cg_get(&slot->state);
+      /* Whoever was stopped here may have been dropped meanwhile, and the block be another's: then
+       * the owner differs, or the agent has changed the state since, or (its number was given to
+       * another) a call is in flight. */
+      if (CG_SLOT(state) != CG_SLOT_FREE || cg_get(&t->block_owner[block]) != owner + 1 ||
+          !cg_cas(&slot->state, &state, CG_SLOT_NEXT(state, owner)))
+        return -1;
     }
     return (int64_t)block;
   }

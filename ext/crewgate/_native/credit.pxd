@@ -13,7 +13,7 @@ cdef extern from "credit.h" nogil:
         uint64_t generation
         uint64_t amount
 
-    const int CG_TAKEN, CG_SHORT, CG_GONE
+    const int CG_TAKEN, CG_SHORT, CG_GONE, CG_LOST
 
     int cg_take(cg_branch *branch, uint64_t generation, uint64_t amount, uint64_t *left)
     void cg_untake(cg_table *t, cg_branch *branch, uint64_t generation, uint64_t amount)

@@ -71,6 +71,17 @@ static inline uint64_t cg_begin(cg_word *life, uint64_t low, uint64_t high) {
   return generation;
 }
 
+/* Quota, its iat and the record's life; each a single word, the record is usable at any time. */
+static inline void cg_amend(cg_branch *branch, uint64_t quota, uint64_t iat, uint64_t expires,
+                            uint64_t held_from, uint64_t held_for) {
+  cg_put(&branch->held_for, held_for);
+  cg_put(&branch->held_from, held_from);
+  cg_put(&branch->expires, expires);
+  cg_put(&branch->quota, quota);
+  cg_put(&branch->quota_iat, iat);
+}
+
+/* Begins a branch: BUSY until `cg_opened`, when all its words are written. */
 static inline void cg_open(cg_table *t, uint64_t number, const uint64_t *key, const uint64_t *path,
                            const uint32_t *parents, uint64_t parent_count) {
   cg_branch *branch = &t->branch[number];
@@ -86,17 +97,10 @@ static inline void cg_open(cg_table *t, uint64_t number, const uint64_t *key, co
   cg_put(&branch->parent_count, parent_count);
   cg_put(&branch->settled, CG_TAG_SETTLED(generation));
   cg_put(&branch->available, CG_TAG_AVAILABLE(generation));
-  cg_put(&branch->life, generation << 3 | CG_LIVE);
 }
 
-/* Quota, its iat and the record's life; each a single word, the record is usable at any time. */
-static inline void cg_amend(cg_branch *branch, uint64_t quota, uint64_t iat, uint64_t expires,
-                            uint64_t held_from, uint64_t held_for) {
-  cg_put(&branch->held_for, held_for);
-  cg_put(&branch->held_from, held_from);
-  cg_put(&branch->expires, expires);
-  cg_put(&branch->quota, quota);
-  cg_put(&branch->quota_iat, iat);
+static inline void cg_opened(cg_branch *branch) {
+  cg_put(&branch->life, CG_GENERATION(cg_get(&branch->life)) << 3 | CG_LIVE);
 }
 
 static inline uint64_t cg_begin_draw(cg_branch *branch, uint64_t need) {
@@ -121,7 +125,8 @@ static inline void cg_grant(cg_table *t, cg_branch *branch, uint64_t amount, cg_
   }
   cg_arm(t, count, &branch->available, CG_PENDING);
   uint64_t available = cg_get(&branch->available);
-  while (!cg_cas(&branch->available, &available, (available & ~CG_PENDING) + amount)) continue;
+  while (!cg_cas(&branch->available, &available, cg_fuller(available & ~CG_PENDING, amount)))
+    continue;
   cg_perform(t);
 }
 
@@ -224,14 +229,30 @@ static inline uint64_t cg_reindex(const cg_table *t, const cg_index *x) {
 }
 
 /* Records whose parents cannot be: the file was damaged, not left by a killed process. */
-static inline void cg_drop_damaged(cg_table *t) {
+static inline uint64_t cg_drop_damaged(cg_table *t) {
+  uint64_t dropped = 0;
   for (uint64_t number = 0; number < t->header->branches; number++) {
     cg_branch *branch = &t->branch[number];
     uint64_t count = cg_get(&branch->parent_count), bad = count > CG_PARENTS;
-    for (uint64_t i = 0; i < count && !bad; i++) bad = branch->parents[i] >= t->header->branches;
+    int used = CG_STATE(cg_get(&branch->life)) != CG_FREE;
+    for (uint64_t i = 0; i < count && !bad; i++)
+      bad = branch->parents[i] >= t->header->branches ||
+            (used && CG_STATE(cg_get(&t->branch[branch->parents[i]].life)) != CG_LIVE);
     if (!bad) continue;
     cg_put(&branch->parent_count, 0);
     cg_put(&branch->life, cg_get(&branch->life) & ~7ull);
+    dropped += (uint64_t)used;
+  }
+  return dropped;
+}
+
+/* Ends the forgetting that a killed agent had begun: else what such a branch consumed would be
+ * charged to nobody, neither as its own nor on its ancestors. */
+static inline void cg_end_dying(cg_table *t) {
+  for (uint64_t number = 0; number < t->header->branches; number++) {
+    if (CG_STATE(cg_get(&t->branch[number].life)) != CG_DYING) continue;
+    cg_seal(&t->branch[number]);
+    cg_forget(t, number);
   }
 }
 
@@ -240,7 +261,8 @@ static inline void cg_drop_damaged(cg_table *t) {
 static inline uint64_t cg_repair(cg_table *t) {
   cg_index branches = cg_branches(t), revocations = cg_revocations(t);
   cg_recover(t);
-  cg_drop_damaged(t);
+  while (cg_drop_damaged(t)) continue; /* their descendants are damaged then */
+  cg_end_dying(t);
   uint64_t lost = cg_reindex(t, &branches) + cg_reindex(t, &revocations);
   for (uint64_t number = 0; number < t->header->branches; number++) {
     cg_branch *branch = &t->branch[number];

@@ -10,6 +10,7 @@ cdef extern from "forget.h" nogil:
     void cg_increment(cg_word *word)
     void cg_open(cg_table *t, uint64_t number, const uint64_t *key, const uint64_t *path,
                  const uint32_t *parents, uint64_t count)
+    void cg_opened(cg_branch *branch)
     void cg_amend(cg_branch *branch, uint64_t quota, uint64_t iat, uint64_t expires,
                   uint64_t held_from, uint64_t held_for)
     uint64_t cg_begin_draw(cg_branch *branch, uint64_t need)

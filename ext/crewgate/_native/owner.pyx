@@ -186,7 +186,8 @@ cdef class OwnedTable(AttachmentTable):
             raise TableFullError(f"all {self.t.header.branches} branch records are in use")
         cdef uint64_t number = self.mine.free_branches[self.mine.branches_free - 1]
         cg_open(&self.t, number, half, path, above, len(parents))
-        self.amend(number, quota, quota_iat, expires, now_wall, now_boot_ns)
+        amended(&self.t.branch[number], quota, quota_iat, expires, now_wall, now_boot_ns)
+        cg_opened(&self.t.branch[number])
         entered(cg_enter(&self.t, &index, self.mine.free_branches, &self.mine.branches_free))
         for parent in parents:
             self.mine.children[<uint64_t>parent] += 1
@@ -196,9 +197,7 @@ cdef class OwnedTable(AttachmentTable):
               uint64_t now_wall, uint64_t now_boot_ns):
         cdef cg_branch *branch = self.live(number)
         expires = max(expires, cg_get(&branch.expires))
-        cdef uint64_t life = expires - now_wall if expires > now_wall else 0
-        cg_amend(branch, quota, quota_iat, expires, now_boot_ns,
-                 ALWAYS if life > ALWAYS // NS else life * NS)
+        amended(branch, quota, quota_iat, expires, now_wall, now_boot_ns)
 
     def close_branch(self, uint64_t number):
         cdef cg_branch *branch = self.live(number)
@@ -286,6 +285,13 @@ cdef class OwnedTable(AttachmentTable):
                     forgotten.append(Reclaimed(joined(branch.key), consumed))
         finally:
             free(reserved)
+
+
+cdef void amended(cg_branch *branch, uint64_t quota, uint64_t iat, uint64_t expires,
+                  uint64_t now_wall, uint64_t now_boot_ns) noexcept:
+    cdef uint64_t life = expires - now_wall if expires > now_wall else 0
+    cg_amend(branch, quota, iat, expires, now_boot_ns,
+             ALWAYS if life > ALWAYS // NS else life * NS)
 
 
 cdef int entered(int64_t number) except -1:

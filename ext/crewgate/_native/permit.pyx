@@ -109,22 +109,26 @@ cdef class Permit:
         """Hold the price in a slot of this process until the permit ends: CG_TAKEN, or not."""
         cdef cg_table *t = &self.holder.table.t
         cdef cg_slot attribution
-        cdef Py_ssize_t at = self.holder.take_slot()
-        if at < 0:
-            return CG_GONE
+        cdef Py_ssize_t at
+        cdef int taken = CG_LOST
         memset(&attribution, 0, sizeof(attribution))
         memcpy(attribution.grant, self.entry.jti, 16)
         memcpy(attribution.request, <const char *>request, min(len(request), 16))
         attribution.started = wall
         attribution.tool = <uint64_t>self.tool
-        self.hold.slot = &t.slot[at]
         self.hold.branch = self.entry.record
         self.hold.generation = self.entry.generation
         self.hold.amount = self.price
-        cdef int taken = cg_reserve(t, &self.hold, self.holder.attachment, boot + HOLD_NS,
-                                    &attribution, &self.remaining)
+        while taken == CG_LOST:  # a slot that is lost is not tried again
+            at = self.holder.take_slot()
+            if at < 0:
+                return CG_GONE
+            self.hold.slot = &t.slot[at]
+            taken = cg_reserve(t, &self.hold, self.holder.attachment, boot + HOLD_NS,
+                               &attribution, &self.remaining)
+            if taken != CG_TAKEN:
+                self.hold.slot = NULL
         if taken != CG_TAKEN:
-            self.hold.slot = NULL
             self.holder.slots.append(at)
         return taken
 
