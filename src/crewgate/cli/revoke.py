@@ -38,7 +38,7 @@ def command(*, config_path: Path, branch: str, crew: str, as_json: bool) -> None
 
 
 def _explained(receipt: "Receipt") -> list[str]:
-    cut = "no call was open"
+    cut = "no call was open at the gateway"
     if receipt.streams_cut:
         calls = "call" if receipt.streams_cut == 1 else "calls"
         cut = f"{receipt.streams_cut} open {calls} cut within {receipt.cut_ms:.1f} ms"

@@ -62,6 +62,6 @@ def test_a_receipt_in_words() -> None:
     assert line.endswith(": 1 open call cut within 3.0 ms")
     worse = msgspec.structs.replace(RECEIPT, streams_cut=0, missing=1, coarsened=True)
     first, coarse, missing = receipt_explained(worse)
-    assert first.endswith("no call was open")
+    assert first.endswith("no call was open at the gateway")
     assert "share of revocations" in coarse
     assert missing.startswith("1 of 3 attached processes did not answer")
