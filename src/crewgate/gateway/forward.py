@@ -121,7 +121,7 @@ class Gateway:
         if case is None:
             return None
         if case.entry is not None and case.entry.judges_body and not exchange.complete:
-            return self._judge_body(case)
+            return None if self._turns_away(case) else self._judge_body(case)
         return self._decide(case)
 
     def answer(
@@ -157,7 +157,7 @@ class Gateway:
         request = exchange.request
         entry = self.site.find(request.method, request.path)
         described = self._describe(exchange, entry)
-        if self.door.hosts and _host(request.authority) not in self.door.hosts:
+        if self.door.hosts and not _is_among(self.door.hosts, request.authority):
             self.answer(exchange, refusals.MISDIRECTED, described.id)
             return None
         found = self._read_head(exchange, entry)
@@ -238,6 +238,14 @@ class Gateway:
         if work is not None:
             await work
 
+    def _turns_away(self, case: "_Case") -> bool:
+        """Refuse a stranger before a body is kept for him; asking for no tool reserves nothing."""
+        verdict = self._judge.decide(case.token, _UNKNOWN, request=case.described.id)
+        if not isinstance(verdict, Denial) or verdict.grant is not None or verdict.retry:
+            return False
+        self._refuse(case.exchange, case.described, verdict.reason, verdict)
+        return True
+
     async def _judge_body(self, case: "_Case") -> None:
         """Wait for the body, or as much of it as is judged, and leave it to be forwarded."""
         await case.exchange.fill(limits.judged_body_bytes_max)
@@ -271,7 +279,8 @@ class Gateway:
             self.sink.count(described.listener, reason, described.peer)
 
 
-def _host(authority: bytes) -> bytes:
-    """Return an authority's host in lower case, without its port."""
+def _is_among(hosts: frozenset[bytes], authority: bytes) -> bool:
+    """Return whether an authority is one of `hosts`, which name a port or any."""
+    authority = authority.lower()
     host, colon, port = authority.rpartition(b":")
-    return (host if colon and port.isdigit() else authority).lower()
+    return authority in hosts or (bool(colon) and port.isdigit() and host in hosts)

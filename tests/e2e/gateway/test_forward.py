@@ -262,11 +262,18 @@ async def test_observe(tmp_path: Path) -> None:
 
 async def test_hosts_of_a_listener(tmp_path: Path) -> None:
     """A listener that names its hosts serves no other."""
-    door = Door("agents", hosts=frozenset({b"gateway.example"}))
+    door = Door("agents", hosts=frozenset({b"gateway.example", b"[::1]:8443"}))
     async with running_gateway(answering(OK), tmp_path, door) as world, world.client() as client:
         assert (await client.post("/search")).status_code == 421
-        named = {"host": "Gateway.Example:8443"}
-        assert (await client.post("/search", headers=named)).status_code == 200
+        for host, status in (
+            ("Gateway.Example:8443", 200),
+            ("gateway.example", 200),
+            ("[::1]:8443", 200),
+            ("[::1]:8444", 421),
+            ("[::1]", 421),
+        ):
+            answer = await client.post("/search", headers={"host": host})
+            assert (host, answer.status_code) == (host, status)
 
 
 async def test_metadata(tmp_path: Path) -> None:
@@ -303,7 +310,7 @@ async def test_body_is_judged_first(http2: bool, tmp_path: Path) -> None:
 
         async def pieces() -> AsyncIterator[bytes]:
             yield body[:1000]
-            assert not world.judge.asked
+            assert not world.judge.permits
             yield body[1000:]
 
         answer = await client.post(
@@ -311,6 +318,19 @@ async def test_body_is_judged_first(http2: bool, tmp_path: Path) -> None:
         )
         assert answer.status_code == 200
     assert seen[0].endswith(body)
+
+
+async def test_no_body_is_kept_for_a_stranger(tmp_path: Path) -> None:
+    """Without a good token the answer does not wait for the body that would be judged."""
+    async with running_gateway(answering(OK), tmp_path) as world:
+        stream = await world.edge.connect("http/1.1")
+        await stream.send_all(
+            b"POST /v1/embeddings HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer bad\r\n"
+            b"Content-Length: 5\r\n\r\n"
+        )
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 401 ")
+        await trio.aclose_forcefully(stream)
+    assert world.sink.counts == [("agents", Reason.INVALID_TOKEN, "127.0.0.0/24")]
 
 
 @VERSIONS
