@@ -9,6 +9,7 @@ import pytest
 from agents import PRICE, Enter, Site, reason
 from world import BRANCH
 
+from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core.ids import branch_key
 from crewgate.core.verdict import Reason
@@ -34,7 +35,7 @@ def test_a_killed_agent_forgets_nothing(site: Site, enter: Enter) -> None:
     after = site.status()
     assert (after.life, after.policy_generation) == (before.life, before.policy_generation)
     assert after.revocation_generation > before.revocation_generation
-    assert guest.table.is_revoked(branch_key("article", dead), 2**40)
+    assert guest.table.is_revoked(branch_key("article", dead), limits.time_seconds_max)
     assert site.tree() == tree
     again = enter()
     for _ in range(2):
