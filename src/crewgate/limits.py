@@ -79,6 +79,7 @@ link_push_frames_max = 256  # unread pushes; whoever reads less looks at the tab
 link_path_bytes_max = 107  # sun_path of unix(7) is 108 bytes with its NUL
 link_backlog = 128  # connections not yet accepted; every process of a machine comes at once
 link_connections_max = table_attachments_max + 64  # a door: all guests and some questions
+link_strangers_max = table_attachments_max // 2  # of other users; the rest is for our own workers
 link_seconds_max = 5.0  # one question on a unix socket; what takes longer is not going to come
 attach_again_seconds_min = 0.05  # an embedder that lost its agent tries again: soon,
 attach_again_seconds_max = 1.0  # and not so often that a thousand of them keep a core busy

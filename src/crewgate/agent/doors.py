@@ -49,6 +49,7 @@ class Doorkeeper:
         self._path = folder / door.value
         self._group = self._path.stat().st_gid
         self._inside = 0
+        self._strangers = 0  # of those, processes of other users
 
     def __repr__(self) -> str:
         return f"<Doorkeeper {self._door.value} inside={self._inside}>"
@@ -64,9 +65,11 @@ class Doorkeeper:
     async def _receive(self, stream: trio.SocketStream) -> None:
         async with stream:
             peer = peer_of(stream.socket)
-            if self._inside >= limits.link_connections_max or not self._may_enter(peer):
+            stranger = peer.uid not in {os.geteuid(), 0}
+            if self._is_full(stranger=stranger) or not self._may_enter(peer):
                 return
             self._inside += 1
+            self._strangers += stranger
             try:
                 await self._converse(self._machine, stream)
             except EndedError:
@@ -77,6 +80,13 @@ class Doorkeeper:
                 self._machine.say(f"a fault of ours with process {peer.pid}: {error!r}")
             finally:
                 self._inside -= 1
+                self._strangers -= stranger
+
+    def _is_full(self, *, stranger: bool) -> bool:
+        """No place is left, or none for processes of other users: they cannot keep ours out."""
+        return self._inside >= limits.link_connections_max or (
+            stranger and self._strangers >= limits.link_strangers_max
+        )
 
     def _may_enter(self, peer: Peer) -> bool:
         if may_enter(self._door, peer, os.geteuid(), self._group):

@@ -127,11 +127,13 @@ def level_name(grant: Grant, level: int) -> str:
 
 
 def check(grant: Grant) -> None:
-    """LinkError unless the keys of a grant are those of its names.
+    """LinkError unless the keys of a grant are those of its names, and its credits those it claims.
 
     A guest is trusted to have verified the token, but a slip there must not charge one crew's
-    credit to another's branch.
+    credit to another's branch, nor open one with credits that no record can hold.
     """
+    if not 0 <= grant.quota <= grant.claims.credit_quota:
+        raise LinkError(f"a grant of {grant.quota} micro-credits, which is not what it claims")
     try:
         path = tuple(ids.branch_key(grant.crew, each.id) for each in grant.claims.branch_path)
         branch = ids.branch_key(grant.crew, grant.branch)

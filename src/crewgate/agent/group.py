@@ -4,6 +4,7 @@ One connection is one guest; when it ends, however it ends, what the guest held 
 """
 
 import array
+import os
 import socket
 
 import trio
@@ -13,6 +14,7 @@ from crewgate.agent.conversation import Conversation, EndedError
 from crewgate.agent.guests import Guest
 from crewgate.agent.machine import Machine
 from crewgate.errors import LinkError, TableFullError
+from crewgate.link.doors import Peer, peer_of
 from crewgate.link.messages import (
     VERSION,
     Accepting,
@@ -35,7 +37,7 @@ async def converse(machine: Machine, stream: trio.SocketStream) -> None:
         ask = await talk.next()
     if ask is None:
         return
-    why = _objection(ask)
+    why = _objection(ask, peer_of(stream.socket))
     if why or not isinstance(ask, Attach):
         await talk.say(Failed(id=0, message=why))
         return
@@ -51,7 +53,7 @@ async def converse(machine: Machine, stream: trio.SocketStream) -> None:
         machine.leave(guest)
 
 
-def _objection(ask: GroupAsks) -> str:
+def _objection(ask: GroupAsks, peer: Peer) -> str:
     if not isinstance(ask, Attach):
         return "attach first"
     if ask.version != VERSION:
@@ -59,6 +61,8 @@ def _objection(ask: GroupAsks) -> str:
             f"this process speaks version {ask.version} of the link and the agent {VERSION}: "
             "restart whichever runs an older Crewgate"
         )
+    if ask.worker >= 0 and peer.uid not in {os.geteuid(), 0}:
+        return "workers are processes of the service's own user: attach as an embedder"
     return ""
 
 

@@ -102,3 +102,44 @@ def test_a_stranger_is_sent_away_whatever_the_files_mode(site: Site, name: str) 
     )
     assert stranger.stdout == "0\n", stranger.stderr
     assert any("may not use" in str(line.get("detail")) for line in site.audit())
+
+
+MEMBER = """
+import os, socket, sys
+from pathlib import Path
+from crewgate import limits
+from crewgate.errors import LinkError
+from crewgate.link.session import attach
+os.chdir(sys.argv[1])  # a test's folder is closed to others
+os.setgroups([]); os.setuid(65534)  # and the group is the service's
+try:
+    attach(Path(), worker=0)
+except LinkError as refused:
+    print(refused)
+crowd = []
+for _ in range(limits.link_strangers_max + 1):
+    crowd.append(socket.socket(socket.AF_UNIX))
+    crowd[-1].connect("agent.sock")
+crowd[-1].settimeout(10)
+print(len(crowd[-1].recv(100)), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_the_group_can_neither_pose_as_a_worker_nor_keep_workers_out(
+    site: Site, enter: Enter
+) -> None:
+    """Processes of other users have half the places at most, and are embedders."""
+    site.agent()
+    with subprocess.Popen(
+        [sys.executable, "-c", MEMBER, str(site.state)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as member:
+        assert member.stdout is not None
+        assert "attach as an embedder" in member.stdout.readline()
+        assert member.stdout.readline() == "0\n"
+        enter().settled(site.world.token)
+        member.communicate()
