@@ -136,7 +136,7 @@ def _lines(result: Result) -> list[str]:
         f"{researcher.quota_credits:.2f} credits, then {researcher.refused} refused"
     )
     cut = (
-        f"The revocation   cut the stream in {revocation.cut_ms:.1f} ms (the whole command: "
+        f"The revocation   cut the stream in {revocation.cut_ms:.1f} ms (command: "
         f"{revocation.command_ms:.0f} ms); {revocation.calls_admitted_after} calls after it"
     )
     return [
