@@ -145,10 +145,7 @@ certificate_warning_days = 14  # two working weeks to renew it
 certificate_backdate_seconds = 300  # a virtual machine's clock after a pause
 
 # Tools' servers (upstream/).
-upstream_connections_max = (
-    256  # of one upstream and worker at once; a tool server has fewer threads
-)
-upstream_idle_connections_max = 64  # kept for reuse; each costs the tool's server a thread or so
+upstream_connections_max = 256  # of one upstream and worker at once, busy and idle ones together
 upstream_keep_seconds = 4.0  # unused; servers of the field close after 5 (uvicorn, Node)
 upstream_connect_seconds_max = 10.0  # name, TCP and TLS together; also the wait for a free one
 upstream_first_byte_seconds_max = 300.0  # a model that thinks before it answers

@@ -85,8 +85,9 @@ class Pool:
         """End a connection's use."""
         self._busy.discard(connection)
         self._free.release()
-        keep = reusable and not self._closed and not connection.overdue
-        if keep and len(self._idle) < limits.upstream_idle_connections_max:
+        if reusable and not self._closed and not connection.overdue:
+            # Idle ones are used first, so that all together are never more than may be busy; a
+            # bound of their own would have a load above it open a connection a call.
             connection.deadline = self.now + limits.upstream_keep_seconds
             self._idle.append(connection)
         else:
