@@ -64,6 +64,10 @@ class RequestRefusedError(PeerError):
         self.status = status
 
 
+class StreamCutError(PeerError):
+    """An answer was cut in the middle, because its branch is dead; its connection must end."""
+
+
 class UpstreamError(CrewgateError):
     """A tool's server could not be reached, or answered with something that is not HTTP."""
 

@@ -11,6 +11,9 @@ from crewgate.core.problems import Field
 from crewgate.core.verdict import Reason
 
 AUTHORIZATION = b"authorization"
+OURS = b"x-crewgate-"  # fields in which the gateway tells who is calling
+# What CGI, WSGI and PHP (".") make one of, and whatever else a name may hold beside letters.
+PLAIN = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
 _SCHEME = b"bearer"
 
 
@@ -40,6 +43,11 @@ def find_token(headers: list[Field], query: bytes, carriers: Collection[bytes]) 
             return Reason.INVALID_REQUEST
         found = token
     return Reason.MISSING_TOKEN if found is None else found
+
+
+def is_ours(name: bytes) -> bool:
+    """Return whether a client's field (lower case) could pass for one of the gateway's."""
+    return name.translate(PLAIN).startswith(OURS)
 
 
 def _bearer(value: bytes) -> bytes | None:

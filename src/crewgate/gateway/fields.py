@@ -9,13 +9,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from crewgate.core.bearer import OURS, PLAIN
 from crewgate.core.grant import Grant
 from crewgate.errors import RequestRefusedError
 from crewgate.server import Field
-
-OURS = b"x-crewgate-"
-# What CGI, WSGI and PHP (".") make one of, and whatever else a name may hold beside letters.
-_PLAIN = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
 
 # RFC 9110 §7.6.1, with those of older days; `te` and `expect` are spoken hop by hop as well.
 HOP_BY_HOP = frozenset(
@@ -74,7 +71,7 @@ def rules(*, carriers: Iterable[str], allow: Iterable[str], credential: Field | 
     allowed = frozenset(name.lower().encode() for name in allow)
     secrets = _SECRETS | {carrier.encode() for carrier in carriers}
     dropped = HOP_BY_HOP | _FRAMING | secrets | (OVERRIDES - allowed)
-    refused = frozenset({credential[0].translate(_PLAIN)}) - secrets if credential else frozenset()
+    refused = frozenset({credential[0].translate(PLAIN)}) - secrets if credential else frozenset()
     return FieldRules(dropped, refused, allowed, credential)
 
 
@@ -90,7 +87,7 @@ def passed_fields(headers: Sequence[Field], rules: FieldRules) -> list[Field]:
         name = field[0]
         if name in dropped:
             continue
-        plain = name.translate(_PLAIN)
+        plain = name.translate(PLAIN)
         if plain.startswith(OURS) or plain in refused:
             raise RequestRefusedError(400, f"the field {name.decode('latin-1')} is the gateway's")
         if b"_" in name and name not in rules.allowed:

@@ -1,0 +1,184 @@
+"""Guards a tool server of one's own: every request is judged before the application sees it.
+
+Refuses as the gateway refuses, and cuts an answer whose branch is revoked or whose token has
+ended. Pure ASGI 3, under asyncio and Trio. Takes nothing away from a request: the application is
+the tool, so what the client sent was meant for it.
+"""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable, Collection
+
+from crewgate import limits
+from crewgate._native.permit import Permit
+from crewgate.asgi.response import Message, Response, Send, answer, respond
+from crewgate.asgi.running import run_until
+from crewgate.asgi.tools import NONE, Scope, Tool, tool_of
+from crewgate.core import resource
+from crewgate.core.bearer import find_token, is_ours
+from crewgate.core.problems import KINDS, Field
+from crewgate.core.verdict import Denial, Reason
+from crewgate.verifier import Verifier
+
+Receive = Callable[[], Awaitable[Message]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_log = logging.getLogger("crewgate.asgi")
+_AUTHORITY = re.compile(rb"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
+_VIOLATION = 1008  # RFC 6455, section 7.4.1
+
+
+class CrewgateMiddleware:
+    """Wraps an ASGI application: `CrewgateMiddleware(app, verifier=…, tool="search.web")`.
+
+    `tool` is the tool's name; or names by route, {"POST /search": "search.web"}, as in a
+    configuration file; or a function from the scope to a name, None for no such tool. `carriers`
+    are the lower-case header fields that may hold the token (authorization, x-api-key, …).
+
+    The application finds the permit as `scope["crewgate"]`, and as `request.state.crewgate` in
+    Starlette and FastAPI. It may settle it at a lower cost, or release it; otherwise the price
+    stands. After its call is cut, `send` raises ConnectionAbortedError. WebSockets are refused.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        *,
+        verifier: Verifier,
+        tool: Tool,
+        carriers: Collection[str] = ("authorization",),
+    ) -> None:
+        self._app = app
+        self._verifier = verifier
+        self._tool_of = tool_of(tool)
+        self._carriers = frozenset(carrier.lower().encode() for carrier in carriers)
+        self._ends: dict[bytes, list[int]] = {}
+
+    def __repr__(self) -> str:
+        return f"<CrewgateMiddleware {self._verifier!r} branches={len(self._ends)}>"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection of the server's: a request, or the application's lifespan."""
+        if scope["type"] == "http":
+            await self._request(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": _VIOLATION})
+        else:
+            raise NotImplementedError(f"a connection of type {scope['type']!r} cannot be judged")
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request, metadata = os.urandom(16), _metadata_url(scope)
+        head = scope["method"] == "HEAD"
+        if scope["path"] == resource.PATH and scope["method"] in {"GET", "HEAD"}:
+            document = resource.document(self._verifier.audience, self._verifier.issuers)
+            json = [(b"content-type", b"application/json")]
+            await respond(send, 200, json, document, head=head)
+            return
+        found = self._token(scope)
+        tool = self._tool_of(scope) or NONE
+        verdict: Permit | Denial
+        if isinstance(found, Reason):
+            verdict = Denial(found)
+        else:
+            verdict = await self._verifier.admit(found, tool)
+        if isinstance(verdict, Denial):
+            kind = KINDS[verdict.reason]
+            await _discard(scope, receive)
+            await answer(send, kind, request, metadata, denial=verdict, scope=tool, head=head)
+            return
+        with verdict:
+            call = _Call(verdict, self._ends, request, metadata)
+            await call.run(self._app, scope, receive, send)
+
+    def _token(self, scope: Scope) -> bytes | Reason:
+        headers: list[Field] = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
+        if any(is_ours(name) for name, _ in headers):
+            return Reason.INVALID_REQUEST
+        return find_token(headers, scope.get("query_string", b""), self._carriers)
+
+
+class _Call:
+    """A permitted call. Its branch's newest token says when it ends (`ends`: calls, exp)."""
+
+    def __init__(
+        self, permit: Permit, ends: dict[bytes, list[int]], request: bytes, metadata: bytes
+    ) -> None:
+        self._permit = permit
+        self._ends = ends
+        self._request = request
+        self._metadata = metadata
+        self._why: Reason | None = None
+
+    async def run(self, app: Application, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application; StreamCutError if its answer had to be torn off."""
+        response = Response(send, self._is_over)
+        state = {**scope.get("state", {}), "crewgate": self._permit}
+        judged = {**scope, "crewgate": self._permit, "state": state}
+        self._enter()
+        try:
+            await run_until(lambda: app(judged, receive, response.send), self._is_over)
+        except Exception:
+            if self._why is None:
+                raise
+            _log.debug("the application ended a call that was cut by raising", exc_info=True)
+        finally:
+            self._leave()
+        if self._why is not None:
+            await response.cut(KINDS[self._why], self._request, self._metadata)
+
+    def _is_over(self) -> bool:
+        """Must the call end? Once it must, it stays so."""
+        if self._why is None:
+            if self._permit.revoked:
+                self._why = Reason.BRANCH_REVOKED
+            elif time.time() >= self._ends[self._permit.grant.branch_key][1]:
+                self._why = Reason.TOKEN_EXPIRED
+        return self._why is not None
+
+    def _enter(self) -> None:
+        """A token of the branch extends all its calls."""
+        grant = self._permit.grant
+        calls = self._ends.setdefault(grant.branch_key, [0, 0])
+        calls[0] += 1
+        calls[1] = max(calls[1], grant.claims.exp)
+
+    def _leave(self) -> None:
+        key = self._permit.grant.branch_key
+        self._ends[key][0] -= 1
+        if not self._ends[key][0]:
+            del self._ends[key]
+
+
+async def _discard(scope: Scope, receive: Receive) -> None:
+    """Read the body of a refused request, within bounds, so that its client hears the answer.
+
+    Servers that close on an unread body reset the connection, and the answer with it; Hypercorn
+    also holds up all other streams of an HTTP/2 connection.
+    """
+    if any(bytes(name) == b"expect" for name, _ in scope["headers"]):
+        return  # to read would be to ask for the body
+    until = time.monotonic() + limits.linger_seconds_max
+
+    async def read() -> None:
+        left = limits.discard_bytes_max
+        while left > 0:
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                return
+
+    await run_until(read, lambda: time.monotonic() >= until)
+
+
+def _metadata_url(scope: Scope) -> bytes:
+    """Where the client finds the document of RFC 9728; empty for a Host that is none."""
+    hosts = [bytes(value) for name, value in scope["headers"] if bytes(name) == b"host"]
+    if len(hosts) != 1 or not _AUTHORITY.fullmatch(hosts[0]):
+        return b""
+    scheme = str(scope.get("scheme", "http")).encode("ascii", "replace")
+    return b"%b://%b%b" % (scheme, hosts[0], resource.PATH.encode())

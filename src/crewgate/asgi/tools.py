@@ -1,0 +1,50 @@
+"""Which tool a request means: one name, a table of routes, or the application's own function.
+
+Routes are those of the gateway (`core/routing`), judged on the path that the application will see.
+"""
+
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any
+
+from crewgate.core.routing import Route, Router
+from crewgate.errors import ConfigurationError
+
+Scope = MutableMapping[str, Any]
+ToolOf = Callable[[Scope], str | None]
+Tool = str | Mapping[str, str] | ToolOf
+
+NONE = ""  # no tool has this name, so it is refused as unknown
+
+
+def tool_of(tool: Tool) -> ToolOf:
+    """A function from an ASGI scope to a tool's name; ConfigurationError for bad routes."""
+    if isinstance(tool, str):
+        return lambda _: tool
+    if isinstance(tool, Mapping):
+        return _routed(tool)
+    return tool
+
+
+def _routed(table: Mapping[str, str]) -> ToolOf:
+    """From {"POST /search": "search.web"}; paths as in a configuration file."""
+    names = list(table.values())
+    try:
+        router = Router([_route(line, name) for line, name in table.items()])
+    except ValueError as error:
+        raise ConfigurationError(f"CrewgateMiddleware: tool: {error}") from error
+
+    def find(scope: Scope) -> str:
+        path = scope["path"]
+        if "%" in path:
+            return NONE  # the server has decoded it: once more would be another path than is served
+        index = router.find(scope["method"].encode("latin-1"), path.encode("utf-8", "replace"))
+        return names[index] if index >= 0 else NONE
+
+    return find
+
+
+def _route(line: str, name: str) -> Route:
+    method, space, path = line.partition(" ")
+    if not space or not method.isalpha() or not method.isupper():
+        raise ValueError(f'{line!r}: expected a method and a path, such as "POST /search"')
+    return Route(method, path, name)
