@@ -1,0 +1,122 @@
+"""Draws on their way to the agent: one a branch, answered to all, never waited for."""
+
+import msgspec
+import pytest
+from lessees import grant
+
+from crewgate import limits
+from crewgate.core.grant import Grant
+from crewgate.errors import LinkError
+from crewgate.link.messages import Drawn, DrawStatus, Failed, Reload
+from crewgate.verifier import draws as module
+from crewgate.verifier.draws import Draws
+from crewgate.verifier.lineage import Status
+from crewgate.verifier.waiting import ThreadWaiter
+
+
+class Agent:
+    """An attachment whose agent the test is; full or gone when told so."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[bytes, int]] = []
+        self.full = self.gone = False
+
+    def request_draw(self, of: Grant, need: int) -> int:
+        if self.gone:
+            raise LinkError("not attached: the agent is gone")
+        if self.full:
+            return 0
+        self.asked.append((of.branch_key, need))
+        return len(self.asked)
+
+
+@pytest.fixture
+def agent() -> Agent:
+    return Agent()
+
+
+@pytest.fixture
+def draws(agent: Agent) -> Draws:
+    return Draws(agent)  # type: ignore[arg-type]
+
+
+def drawn(number: int, status: DrawStatus = "granted") -> Drawn:
+    return Drawn(id=number, status=status)
+
+
+def rung(waiter: ThreadWaiter) -> bool:
+    return waiter._rung.is_set()
+
+
+def test_calls_of_one_branch_share_one_draw(agent: Agent, draws: Draws) -> None:
+    """However many wait, the agent is asked once, and all hear the answer."""
+    waiters = [ThreadWaiter() for _ in range(5)]
+    assert all(draws.start(grant(1, 100), 10, waiter) for waiter in waiters)
+    assert draws.start(grant(1, 100), 10)
+    assert len(agent.asked) == 1
+    draws.answer([Reload(generation=2), drawn(1)])
+    assert [waiter.status for waiter in waiters] == [Status.GRANTED] * 5
+    assert draws.start(grant(1, 100), 10)
+    assert len(agent.asked) == 2
+
+
+def test_branches_do_not_wait_for_each_other(agent: Agent, draws: Draws) -> None:
+    """Answers may come in any order."""
+    one, two = ThreadWaiter(), ThreadWaiter()
+    draws.start(grant(1, 100), 10, one)
+    draws.start(grant(2, 100), 10, two)
+    draws.answer([drawn(2, "exhausted")])
+    assert (rung(one), two.status) == (False, Status.EXHAUSTED)
+    draws.answer([Failed(id=1, message="no")])
+    assert (rung(one), one.status) == (True, None)
+
+
+def test_an_answer_to_nobody_is_nothing(draws: Draws) -> None:
+    """Late, twice, or invented."""
+    draws.answer([drawn(7), drawn(7), Failed(id=0, message="no")])
+
+
+@pytest.mark.parametrize("how", ["full", "gone"])
+def test_what_cannot_be_asked_is_said_at_once(agent: Agent, draws: Draws, how: str) -> None:
+    """Nobody waits for an answer that cannot come."""
+    setattr(agent, how, True)
+    assert not draws.start(grant(1, 100), 10, ThreadWaiter())
+    assert not Draws(None).start(grant(1, 100), 10)
+
+
+def test_the_end_of_the_attachment_wakes_everybody(agent: Agent, draws: Draws) -> None:
+    """And nothing more is asked over it."""
+    waiter = ThreadWaiter()
+    draws.start(grant(1, 100), 10, waiter)
+    draws.end()
+    assert (rung(waiter), waiter.status) == (True, None)
+    assert not draws.start(grant(2, 100), 10)
+    assert len(agent.asked) == 1
+
+
+def test_an_overdue_draw_is_asked_again(
+    agent: Agent, draws: Draws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that was lost holds up nobody for ever; who waited hears the second."""
+    clock = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    waiter = ThreadWaiter()
+    draws.start(grant(1, 100), 10, waiter)
+    clock[0] = limits.link_seconds_max + 1
+    draws.start(grant(1, 100), 10)
+    assert len(agent.asked) == 2
+    draws.answer([drawn(1)])
+    assert not rung(waiter)
+    draws.answer([drawn(2)])
+    assert waiter.status is Status.GRANTED
+
+
+def test_draws_in_flight_are_bounded(agent: Agent, draws: Draws) -> None:
+    """As many as the agent takes of one process; one more branch is told to come back."""
+    of = grant(1, 100)
+    for number in range(limits.link_draws_max):
+        key = number.to_bytes(16, "big")
+        assert draws.start(msgspec.structs.replace(of, branch_key=key), 10)
+    assert not draws.start(of, 10)
+    draws.answer([drawn(1)])
+    assert draws.start(of, 10)
