@@ -27,9 +27,11 @@ def behind_the_fence(statement: str) -> subprocess.CompletedProcess[str]:
     "statement",
     [
         "import crewgate",
-        "from crewgate import Denial, Permit, Reason, Verifier\n"
-        "Verifier.standalone(audience='a', tools={}, crews={}).close()\n"
-        "assert not {'trio', 'asyncio'} & set(sys.modules)",
+        (
+            "from crewgate import Denial, Permit, Reason, Verifier\n"
+            "Verifier.standalone(audience='a', tools={}, crews={}).close()\n"
+            "assert not {'trio', 'asyncio'} & set(sys.modules)"
+        ),
         "import crewgate.asgi",
         "import crewgate.config, crewgate.verifier.policy, crewgate.verifier.watch",
         "import crewgate.link.attachment, crewgate.link.owner",
