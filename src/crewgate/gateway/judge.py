@@ -6,6 +6,7 @@ asks the gate again. No event loop ever waits inside a draw (design/table.md).
 
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import trio
 
 from crewgate._native.gate import Gate
@@ -50,7 +51,12 @@ class GateJudge:
         self._renewed = trio.Event()
 
     def move(self, table: Table, attachment: int) -> None:
-        """Judge by another table, or under another number of the same one."""
+        """Judge by another table, or under another number of the same one.
+
+        What the calls in flight had reserved is burned with the place that is left, and nobody
+        hears of revocations there: their permits are told that no key is trusted any more.
+        """
+        self._gate.holder.load(msgspec.structs.replace(self.policy, keys=()))
         self.table, self._attachment = table, attachment
         self._gate = Gate(table, attachment)
         self.load(self.policy)

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 import trio
+from gatehouse import Gatehouse
 from world import PARENT, ROOT, World
 
 from crewgate._native.owner import OwnedTable
@@ -141,3 +142,17 @@ async def test_another_table() -> None:
     assert grant.claims.branch_path[0].id == ROOT
     assert grant.claims.branch_path[1].id == PARENT
     assert not isinstance(verdict, Permit)
+
+
+def test_calls_of_a_place_that_was_left_must_end() -> None:
+    """A permit of a table that the worker no longer judges by is revoked."""
+    world = World.make()
+    house = Gatehouse(world)
+    judge = GateJudge(house.table, 1, world.policy, Agent().draw)
+    house.permit(world.token).release()
+    permit = judge.decide(world.token, 0)
+    assert isinstance(permit, Permit)
+    assert not permit.revoked
+    judge.move(Gatehouse(world).table, 0)
+    assert permit.revoked
+    permit.release()
