@@ -27,31 +27,31 @@ cdef class AttachmentTable(Table):
     def take_attachment(self):
         cdef uint64_t number
         self.check_open()
-        for number in range(self.t.header.attachments):
+        for number in range(self.t.attachments):
             if cg_get(&self.t.attachment[number]) == 0:
                 nonce = secrets.randbits(63) | 1
                 cg_put(&self.t.attachment[number], nonce)
                 return number, nonce
-        raise TableFullError(f"all {self.t.header.attachments} attachments are in use")
+        raise TableFullError(f"all {self.t.attachments} attachments are in use")
 
     def resume_attachment(self, uint64_t number, uint64_t nonce):
         self.check_open()
-        return (number < self.t.header.attachments and nonce != 0
+        return (number < self.t.attachments and nonce != 0
                 and cg_get(&self.t.attachment[number]) == nonce)
 
     def attachments(self):
         cdef uint64_t number
         self.check_open()
-        return [number for number in range(self.t.header.attachments)
+        return [number for number in range(self.t.attachments)
                 if cg_get(&self.t.attachment[number]) != 0]
 
     def drop_attachment(self, uint64_t number):
         cdef uint64_t block, at
         cdef list burned = []
         self.check_open()
-        if number >= self.t.header.attachments:
+        if number >= self.t.attachments:
             raise IndexError(number)
-        for block in range(self.t.header.reservations // CG_BLOCK_SLOTS):
+        for block in range(self.t.reservations // CG_BLOCK_SLOTS):
             if cg_get(&self.t.block_owner[block]) != number + 1:
                 continue
             for at in range(block * CG_BLOCK_SLOTS, (block + 1) * CG_BLOCK_SLOTS):
@@ -65,7 +65,7 @@ cdef class AttachmentTable(Table):
         cdef uint64_t state
         cdef list burned = []
         self.check_open()
-        for at in range(self.t.header.reservations):
+        for at in range(self.t.reservations):
             state = cg_get(&self.t.slot[at].state)
             if (CG_SLOT(state) in (2, 3)
                     and cg_get(&self.t.slot[at].deadline) < now_boot_ns):
@@ -77,7 +77,7 @@ cdef class AttachmentTable(Table):
         cdef cg_slot *slot = &self.t.slot[at]
         cdef uint64_t state = cg_get(&slot.state)
         cdef uint64_t number = cg_get(&slot.branch)
-        key = joined(self.t.branch[number].key) if number < self.t.header.branches else bytes(16)
+        key = joined(self.t.branch[number].key) if number < self.t.branches else bytes(16)
         record = Burned(key, cg_get(&slot.amount), CG_SLOT(state), cg_get(&slot.cost),
                         cg_get(&slot.tool), joined(slot.grant), joined(slot.request),
                         cg_get(&slot.started), CG_OWNER(state))

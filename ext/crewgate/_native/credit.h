@@ -22,7 +22,7 @@ static inline int cg_take(cg_branch *branch, uint64_t generation, uint64_t amoun
   return CG_TAKEN;
 }
 
-/* The word with `amount` more. What has no room in its 40 bits burns, rather than becoming flags and
+/* The word with `amount` more. What has no room in its 40 bits burns, rather than become flags and
  * generation: calls that were settled at once and are undone can be more than a lease holds. */
 static inline uint64_t cg_fuller(uint64_t available, uint64_t amount) {
   uint64_t room = CG_AMOUNT_MAX - CG_AMOUNT(available);
@@ -69,8 +69,8 @@ typedef struct {
   uint64_t branch, generation, amount;
 } cg_hold;
 
-/* Claims the slot (free, of a block that `owner` holds), then takes the credit. CG_LOST: the slot is
- * another's by now, as happens to whoever was stopped for so long that the agent gave it up. */
+/* Claims the slot (free, of a block that `owner` holds), then takes the credit. CG_LOST: the slot
+ * is another's by now, as happens to whoever was stopped so long that the agent gave it up. */
 static inline int cg_reserve(cg_table *t, cg_hold *hold, uint64_t owner, uint64_t deadline,
                              const cg_slot *attribution, uint64_t *left) {
   cg_slot *slot = hold->slot;
@@ -114,7 +114,7 @@ static inline int cg_hold_settle(cg_table *t, cg_hold *hold, uint64_t cost) {
 
 /* Takes a free block of slots for `owner`; its number, or -1. Any process, at most its share. */
 static inline int64_t cg_block_take(cg_table *t, uint64_t owner) {
-  uint64_t blocks = t->header->reservations / CG_BLOCK_SLOTS, held = 0;
+  uint64_t blocks = t->reservations / CG_BLOCK_SLOTS, held = 0;
   for (uint64_t block = 0; block < blocks; block++)
     held += cg_get(&t->block_owner[block]) == owner + 1;
   if (held >= (blocks + 1) / 2) return -1; /* half at most: one process cannot starve the rest */

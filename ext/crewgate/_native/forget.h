@@ -28,7 +28,7 @@ static inline void cg_private_free(cg_private *mine) {
 
 /* 0 if there is no memory. Lowest numbers are used first. */
 static inline int cg_count(const cg_table *t, cg_private *mine) {
-  uint64_t branches = t->header->branches, revocations = t->header->revocations;
+  uint64_t branches = t->branches, revocations = t->revocations;
   memset(mine, 0, sizeof *mine);
   mine->free_branches = calloc(branches, sizeof(uint32_t));
   mine->free_revocations = calloc(revocations, sizeof(uint32_t));
@@ -41,7 +41,7 @@ static inline int cg_count(const cg_table *t, cg_private *mine) {
       continue;
     }
     for (uint64_t i = 0; i < cg_get(&branch->parent_count) && i < CG_PARENTS; i++)
-      mine->children[branch->parents[i]]++;
+      mine->children[cg_parent(t, branch, i)]++;
   }
   for (uint64_t at = revocations; at-- > 0;)
     if (CG_STATE(cg_get(&t->revocation[at].life)) != CG_LIVE)
@@ -59,6 +59,11 @@ static inline int64_t cg_enter(cg_table *t, const cg_index *x, uint32_t *stack, 
   }
   *left -= 1;
   return (int64_t)number;
+}
+
+/* Puts a number back on the stack, which has room for every record once. */
+static inline void cg_release(uint32_t *stack, uint64_t *left, uint64_t records, uint64_t number) {
+  if (*left < records) stack[(*left)++] = (uint32_t)number;
 }
 
 /* Forgetting needs two clocks: the wall clock may jump, CLOCK_BOOTTIME does not. */
@@ -91,7 +96,7 @@ static inline uint64_t cg_forget_revocations(cg_table *t, cg_private *mine, uint
       continue;
     cg_bury(t, &x, number);
     cg_put(&entry->life, life & ~7ull);
-    mine->free_revocations[mine->revocations_free++] = (uint32_t)number;
+    cg_release(mine->free_revocations, &mine->revocations_free, x.records, number);
     crews[gone++] = cg_get(&entry->crew);
     cg_tidy(t, &x, cg_get(&entry->key[0]), cg_get(&entry->key[1]));
   }
@@ -99,7 +104,7 @@ static inline uint64_t cg_forget_revocations(cg_table *t, cg_private *mine, uint
 }
 
 static inline int cg_has_slot(const cg_table *t, uint64_t number) {
-  for (uint64_t at = 0; at < t->header->reservations; at++)
+  for (uint64_t at = 0; at < t->reservations; at++)
     if (CG_SLOT(cg_get(&t->slot[at].state)) != CG_SLOT_FREE &&
         cg_get(&t->slot[at].branch) == number)
       return 1;
@@ -115,9 +120,9 @@ static inline int cg_forget_branch(cg_table *t, const cg_index *x, cg_private *m
   if (cg_has_slot(t, number)) return 0;
   cg_bury(t, x, number);
   cg_forget(t, number);
-  mine->free_branches[mine->branches_free++] = (uint32_t)number;
+  cg_release(mine->free_branches, &mine->branches_free, x->records, number);
   for (uint64_t i = 0; i < cg_get(&branch->parent_count) && i < CG_PARENTS; i++)
-    mine->children[branch->parents[i]]--;
+    mine->children[cg_parent(t, branch, i)]--;
   cg_tidy(t, x, cg_get(&branch->key[0]), cg_get(&branch->key[1]));
   return 1;
 }
@@ -128,7 +133,7 @@ static inline int64_t cg_next_expired(cg_table *t, cg_private *mine, const uint6
                                       uint64_t now_wall, uint64_t now_boot_ns, uint64_t *most) {
   while (*most > 0) {
     uint64_t number = mine->next_branch;
-    mine->next_branch = (number + 1) % t->header->branches;
+    mine->next_branch = (number + 1) % t->branches;
     *most -= 1;
     cg_branch *branch = &t->branch[number];
     uint64_t state = CG_STATE(cg_get(&branch->life));

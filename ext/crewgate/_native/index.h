@@ -24,11 +24,11 @@ typedef struct {
 
 static inline cg_index cg_branches(const cg_table *t) {
   return (cg_index){t->branch_index, t->header->branch_moves, (uint8_t *)t->branch,
-                    sizeof(cg_branch), t->header->branches};
+                    sizeof(cg_branch), t->branches};
 }
 static inline cg_index cg_revocations(const cg_table *t) {
   return (cg_index){t->revocation_index, t->header->revocation_moves, (uint8_t *)t->revocation,
-                    sizeof(cg_revocation), t->header->revocations};
+                    sizeof(cg_revocation), t->revocations};
 }
 
 /* Keys are BLAKE2b outputs, but a crew chooses what is hashed: the secret seed keeps it from
@@ -141,7 +141,7 @@ static inline void cg_bury(const cg_table *t, const cg_index *x, uint64_t number
 }
 
 static inline uint64_t cg_home(const cg_table *t, const cg_index *x, uint64_t word) {
-  cg_word *record = cg_life(x, (word & 0xffffffffu) - 1);
+  cg_word *record = cg_life(x, ((word & 0xffffffffu) - 1) & (x->records - 1));
   return (cg_hash(t, cg_get(record + 1), cg_get(record + 2)) >> 6) & (cg_span(x) - 1);
 }
 

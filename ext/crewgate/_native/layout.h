@@ -168,9 +168,10 @@ typedef struct {
   cg_redo redo;
 } cg_header;
 
-/* One process's view: pointers into its mapping. */
+/* One process's view: pointers into its mapping, and its own copy of how many there are of what:
+ * whoever may write to the table must not be able to send others beyond its end. */
 typedef struct {
-  uint64_t bytes;
+  uint64_t bytes, branches, revocations, reservations, attachments;
   cg_header *header;
   cg_word *branch_index, *revocation_index; /* twice the records, a power of two each */
   cg_word *attachment;                      /* nonce of the holder, 0 = free */
@@ -187,6 +188,10 @@ static inline uint64_t cg_map(cg_table *t, uint8_t *base, uint64_t branches, uin
                               uint64_t reservations, uint64_t attachments) {
   uint64_t at = cg_align(sizeof(cg_header));
   t->header = (cg_header *)base;
+  t->branches = branches;
+  t->revocations = revocations;
+  t->reservations = reservations;
+  t->attachments = attachments;
 #define CG_REGION(field, type, count)          \
   t->field = (type *)(base ? base + at : NULL); \
   at += cg_align((count) * sizeof(type))
@@ -200,6 +205,11 @@ static inline uint64_t cg_map(cg_table *t, uint8_t *base, uint64_t branches, uin
 #undef CG_REGION
   t->bytes = at;
   return at;
+}
+
+/* Record number of ancestor `i`, whatever stands there by now: counts are powers of two. */
+static inline uint64_t cg_parent(const cg_table *t, const cg_branch *branch, uint64_t i) {
+  return branch->parents[i] & (t->branches - 1);
 }
 
 static inline uint64_t cg_checksum(const cg_header *header) {

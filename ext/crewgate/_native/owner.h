@@ -176,7 +176,7 @@ static inline void cg_forget(cg_table *t, uint64_t number) {
   uint64_t consumed = cg_get(&branch->granted) - cg_get(&branch->given_back) -
                       CG_AMOUNT(cg_get(&branch->available));
   for (uint64_t i = 0; i < parents && i < CG_PARENTS; i++) {
-    cg_branch *parent = &t->branch[branch->parents[i]];
+    cg_branch *parent = &t->branch[cg_parent(t, branch, i)];
     cg_log(t, &count, &parent->retired, cg_get(&parent->retired) + consumed);
   }
   cg_log(t, &count, &branch->life, CG_GENERATION(cg_get(&branch->life)) << 3 | CG_FREE);
@@ -231,12 +231,12 @@ static inline uint64_t cg_reindex(const cg_table *t, const cg_index *x) {
 /* Records whose parents cannot be: the file was damaged, not left by a killed process. */
 static inline uint64_t cg_drop_damaged(cg_table *t) {
   uint64_t dropped = 0;
-  for (uint64_t number = 0; number < t->header->branches; number++) {
+  for (uint64_t number = 0; number < t->branches; number++) {
     cg_branch *branch = &t->branch[number];
     uint64_t count = cg_get(&branch->parent_count), bad = count > CG_PARENTS;
     int used = CG_STATE(cg_get(&branch->life)) != CG_FREE;
     for (uint64_t i = 0; i < count && !bad; i++)
-      bad = branch->parents[i] >= t->header->branches ||
+      bad = branch->parents[i] >= t->branches ||
             (used && CG_STATE(cg_get(&t->branch[branch->parents[i]].life)) != CG_LIVE);
     if (!bad) continue;
     cg_put(&branch->parent_count, 0);
@@ -249,7 +249,7 @@ static inline uint64_t cg_drop_damaged(cg_table *t) {
 /* Ends the forgetting that a killed agent had begun: else what such a branch consumed would be
  * charged to nobody, neither as its own nor on its ancestors. */
 static inline void cg_end_dying(cg_table *t) {
-  for (uint64_t number = 0; number < t->header->branches; number++) {
+  for (uint64_t number = 0; number < t->branches; number++) {
     if (CG_STATE(cg_get(&t->branch[number].life)) != CG_DYING) continue;
     cg_seal(&t->branch[number]);
     cg_forget(t, number);
@@ -264,7 +264,7 @@ static inline uint64_t cg_repair(cg_table *t) {
   while (cg_drop_damaged(t)) continue; /* their descendants are damaged then */
   cg_end_dying(t);
   uint64_t lost = cg_reindex(t, &branches) + cg_reindex(t, &revocations);
-  for (uint64_t number = 0; number < t->header->branches; number++) {
+  for (uint64_t number = 0; number < t->branches; number++) {
     cg_branch *branch = &t->branch[number];
     uint64_t available = cg_get(&branch->available);
     if (available & CG_TAKING) cg_flag(&branch->available, 0, CG_TAKING);

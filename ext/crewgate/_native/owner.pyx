@@ -73,7 +73,7 @@ cdef class OwnedTable(AttachmentTable):
         if base == MAP_FAILED:
             raise TableError(f"cannot map {size} bytes of memory for a private table")
         memcpy(base, <const char *>header, len(header))
-        table.view(base, size)
+        table.view(base, <const cg_header *><const char *>header)
         cg_put(&table.t.header.fresh_until, ALWAYS)
         table.count()
         return table
@@ -95,7 +95,7 @@ cdef class OwnedTable(AttachmentTable):
         if not cg_count(&self.t, &self.mine):
             raise MemoryError
         self.revoked_by_crew = {}
-        for at in range(self.t.header.revocations):
+        for at in range(self.t.revocations):
             if CG_STATE(cg_get(&self.t.revocation[at].life)) == CG_LIVE:
                 self.revoked(cg_get(&self.t.revocation[at].crew), 1)
 
@@ -107,7 +107,7 @@ cdef class OwnedTable(AttachmentTable):
 
     cdef cg_branch *live(self, uint64_t number) except NULL:
         self.check_open()
-        if number >= self.t.header.branches:
+        if number >= self.t.branches:
             raise IndexError(number)
         if CG_STATE(cg_get(&self.t.branch[number].life)) != CG_LIVE:
             raise ValueError(f"branch record {number} is not in use")
@@ -149,7 +149,7 @@ cdef class OwnedTable(AttachmentTable):
             cg_put(&entry.before, max(cg_get(&entry.before), before))
         else:
             if not self.mine.revocations_free:
-                raise TableFullError(f"all {self.t.header.revocations} revocations are in use")
+                raise TableFullError(f"all {self.t.revocations} revocations are in use")
             number = self.mine.free_revocations[self.mine.revocations_free - 1]
             cg_write_revocation(&self.t.revocation[number], half, before, now_wall + life,
                                 now_boot_ns, life * NS, owner[0])
@@ -183,7 +183,7 @@ cdef class OwnedTable(AttachmentTable):
             self.live(parent)
             above[at] = parent
         if not self.mine.branches_free:
-            raise TableFullError(f"all {self.t.header.branches} branch records are in use")
+            raise TableFullError(f"all {self.t.branches} branch records are in use")
         cdef uint64_t number = self.mine.free_branches[self.mine.branches_free - 1]
         cg_open(&self.t, number, half, path, above, len(parents))
         amended(&self.t.branch[number], quota, quota_iat, expires, now_wall, now_boot_ns)
@@ -221,7 +221,7 @@ cdef class OwnedTable(AttachmentTable):
         if amount + out > CG_AMOUNT_MAX:  # all of it could come back into the 40-bit amount
             raise ValueError(f"a lease is at most {CG_AMOUNT_MAX} micro-credits")
         if cg_get(&branch.parent_count) and hour[0]:
-            crew = &self.t.branch[branch.parents[0]]
+            crew = &self.t.branch[cg_parent(&self.t, branch, 0)]
         cg_grant(&self.t, branch, amount, crew, windows)
 
     def refuse(self, uint64_t number, uint64_t level, uint64_t need, uint64_t used,
@@ -240,7 +240,7 @@ cdef class OwnedTable(AttachmentTable):
         self.check_open()
         cdef uint64_t *reserved = self.reserved_by_branch()
         try:
-            for number in range(first, min(first + count, self.t.header.branches)):
+            for number in range(first, min(first + count, self.t.branches)):
                 branch = self.copy_branch(number, reserved[number])
                 if branch is not None:
                     found.append(branch)
@@ -251,7 +251,7 @@ cdef class OwnedTable(AttachmentTable):
     # -- forgetting ---------------------------------------------------------------------------
 
     def reclaim(self, uint64_t now_wall, uint64_t now_boot_ns, uint64_t records_max=65536):
-        cdef uint64_t most = min(records_max, self.t.header.revocations)
+        cdef uint64_t most = min(records_max, self.t.revocations)
         cdef uint64_t at, gone
         self.check_open()
         cdef uint64_t *crews = <uint64_t *>calloc(most + 1, sizeof(uint64_t))
@@ -271,7 +271,7 @@ cdef class OwnedTable(AttachmentTable):
         cdef int64_t number
         cdef list forgotten = []
         cdef uint64_t *reserved = self.reserved_by_branch()
-        most = min(most, self.t.header.branches)
+        most = min(most, self.t.branches)
         try:
             while True:
                 number = cg_next_expired(&self.t, &self.mine, reserved, now_wall, now_boot_ns,

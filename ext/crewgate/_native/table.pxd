@@ -76,6 +76,10 @@ cdef extern from "index.h" nogil:
 
     ctypedef struct cg_table:
         uint64_t bytes
+        uint64_t branches
+        uint64_t revocations
+        uint64_t reservations
+        uint64_t attachments
         cg_header *header
         cg_word *branch_index
         cg_word *revocation_index
@@ -109,6 +113,7 @@ cdef extern from "index.h" nogil:
     uint64_t cg_map(cg_table *t, uint8_t *base, uint64_t branches, uint64_t revocations,
                     uint64_t reservations, uint64_t attachments)
     uint64_t cg_checksum(const cg_header *header)
+    uint64_t cg_parent(const cg_table *t, const cg_branch *branch, uint64_t i)
     int cg_validate(const cg_header *header, uint64_t size)
     cg_index cg_branches(const cg_table *t)
     cg_index cg_revocations(const cg_table *t)
@@ -122,7 +127,7 @@ cdef class Table:
     cdef int descriptor
 
     cdef int map_fd(self, int fd) except -1
-    cdef int view(self, void *base, uint64_t size) except -1
+    cdef int view(self, void *base, const cg_header *header) except -1
     cdef int check_open(self) except -1
     cdef object copy_branch(self, uint64_t number, uint64_t reserved)
     cdef uint64_t *reserved_by_branch(self) except NULL

@@ -98,10 +98,10 @@ cdef class Table:
         cdef void *base = mmap(NULL, header.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
         if base == MAP_FAILED:
             raise TableError(f"cannot map the table file ({header.bytes} bytes)")
-        return self.view(base, header.bytes)
+        return self.view(base, &header)
 
-    cdef int view(self, void *base, uint64_t size) except -1:
-        cdef cg_header *header = <cg_header *>base
+    cdef int view(self, void *base, const cg_header *header) except -1:
+        """Lay the regions out over `base` as a header says that nobody else can write to."""
         cg_map(&self.t, <uint8_t *>base, header.branches, header.revocations,
                header.reservations, header.attachments)
         self.mapped = True
@@ -134,8 +134,8 @@ cdef class Table:
     @property
     def geometry(self):
         self.check_open()
-        cdef cg_header *h = self.t.header
-        return Geometry(h.branches, h.revocations, h.reservations, h.attachments)
+        cdef cg_table *t = &self.t
+        return Geometry(t.branches, t.revocations, t.reservations, t.attachments)
 
     @property
     def size(self):
@@ -190,12 +190,12 @@ cdef class Table:
 
     def branch(self, uint64_t number):
         self.check_open()
-        if number >= self.t.header.branches:
+        if number >= self.t.branches:
             raise IndexError(number)
         cdef uint64_t reserved = 0
         cdef uint64_t block, at
         cdef cg_slot *slot
-        for block in range(self.t.header.reservations // CG_BLOCK_SLOTS):
+        for block in range(self.t.reservations // CG_BLOCK_SLOTS):
             if cg_get(&self.t.block_owner[block]) == 0:
                 continue
             for at in range(block * CG_BLOCK_SLOTS, (block + 1) * CG_BLOCK_SLOTS):
@@ -206,14 +206,14 @@ cdef class Table:
 
     cdef uint64_t *reserved_by_branch(self) except NULL:
         """Sum of the reservations of every branch; the caller frees it."""
-        cdef uint64_t branches = self.t.header.branches
+        cdef uint64_t branches = self.t.branches
         cdef uint64_t *reserved = <uint64_t *>calloc(branches, sizeof(uint64_t))
         cdef uint64_t at
         cdef uint64_t number
         cdef cg_slot *slot
         if reserved == NULL:
             raise MemoryError
-        for at in range(self.t.header.reservations):
+        for at in range(self.t.reservations):
             slot = &self.t.slot[at]
             number = cg_get(&slot.branch)
             if CG_SLOT(cg_get(&slot.state)) > 1 and number < branches:
@@ -257,13 +257,13 @@ cdef class Table:
         self.check_open()
         cdef uint64_t at
         cdef uint64_t branches = 0, revocations = 0, reservations = 0, attachments = 0
-        for at in range(self.t.header.branches):
+        for at in range(self.t.branches):
             branches += CG_STATE(cg_get(&self.t.branch[at].life)) == CG_LIVE
-        for at in range(self.t.header.revocations):
+        for at in range(self.t.revocations):
             revocations += CG_STATE(cg_get(&self.t.revocation[at].life)) == CG_LIVE
-        for at in range(self.t.header.reservations):
+        for at in range(self.t.reservations):
             reservations += CG_SLOT(cg_get(&self.t.slot[at].state)) != CG_SLOT_FREE
-        for at in range(self.t.header.attachments):
+        for at in range(self.t.attachments):
             attachments += cg_get(&self.t.attachment[at]) != 0
         return {"branches": branches, "revocations": revocations,
                 "reservations": reservations, "attachments": attachments}

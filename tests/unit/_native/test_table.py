@@ -237,6 +237,24 @@ def test_random_bytes_in_the_records_crash_nobody(path: str) -> None:
     table.counts()
 
 
+@pytest.mark.parametrize("word", [2, 2**64 - 6, 2**43 + 2, 2**40 + 3])
+def test_whoever_writes_over_a_table_in_use_leads_nobody_beyond_it(path: str, word: int) -> None:
+    """Not even its header is believed a second time: the agent may answer wrongly, not crash."""
+    table = OwnedTable.create(path, GEOMETRY)
+    above = branch(table)
+    table.open_branch(b"c" * 16, (above,), bytes(16), 5, 1, WALL + 1, WALL, BOOT)
+    number, _ = table.take_attachment()
+    damage(path, 0, struct.pack("<Q", word) * (Path(path).stat().st_size // 8))
+    for _ in range(2):
+        table.is_revoked(b"k" * 16)
+        table.scan(0, 64)
+        table.counts()
+        table.drop_attachment(number)
+        table.burn_overdue(2**63)
+        table.reclaim(2**62, 2**62, 64)
+    assert table.geometry == GEOMETRY
+
+
 def test_a_full_disk_is_an_error_at_start(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is allocated in full; no space says so and leaves nothing behind."""
 
