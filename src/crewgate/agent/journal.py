@@ -4,6 +4,7 @@ Knows nothing of what the records mean. A line is in the kernel when `append` re
 a SIGKILL) and on disk after `sync`. A line that was torn by a crash is skipped when it is read.
 """
 
+import errno
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -103,15 +104,22 @@ class Journal(Generic[R]):
     def finish(self, count: int) -> None:
         """Put what `write` wrote, and what came meanwhile, in the old file's place."""
         meanwhile, self._meanwhile = self._meanwhile or [], None
+        lines = b"".join(meanwhile)
         descriptor = os.open(self._beside, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
-            os.write(descriptor, b"".join(meanwhile))
+            if lines:
+                if os.write(descriptor, lines) != len(lines):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(descriptor)  # in the old file they may have been synced already
             self._beside.replace(self._path)
         except OSError:
             os.close(descriptor)
             raise
-        self.close()
-        self._descriptor = descriptor
+        if self._descriptor < 0:
+            self._descriptor = descriptor
+        else:  # in one step: another thread may be in `sync`
+            os.dup2(descriptor, self._descriptor, inheritable=False)
+            os.close(descriptor)
         self._lines = count + len(meanwhile)
         self.incomplete = False
 

@@ -74,6 +74,33 @@ def test_lines_appended_while_it_is_rewritten_are_kept(path: Path, said: list[st
     journal.close()
 
 
+def test_lines_that_were_synced_stay_so_when_the_file_is_replaced(
+    path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A revocation was acknowledged: the new file has it on disk before it takes the old's place.
+
+    And a `sync` that runs in a thread meanwhile has one of the two files in its hand.
+    """
+    on_disk: dict[int, int] = {}
+
+    def fsync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        on_disk[status.st_ino] = status.st_size
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    journal = _journal(path, said)
+    journal.rewrite([Line(1)])
+    descriptor = journal._descriptor
+    journal.begin()
+    count = journal.write([Line(1)])
+    journal.append(Line(2))
+    journal.sync()
+    journal.finish(count)
+    assert on_disk[path.stat().st_ino] == path.stat().st_size
+    assert os.path.samestat(os.fstat(descriptor), path.stat())
+    journal.close()
+
+
 def test_an_abandoned_rewriting_changes_nothing(path: Path, said: list[str]) -> None:
     """If the new file cannot be written, the old one goes on."""
     journal = _journal(path, said)
