@@ -108,8 +108,7 @@ class Journal(Generic[R]):
         descriptor = os.open(self._beside, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
             if lines:
-                if os.write(descriptor, lines) != len(lines):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                _write_all(descriptor, lines)
                 os.fsync(descriptor)  # in the old file they may have been synced already
             self._beside.replace(self._path)
         except OSError:
@@ -141,3 +140,9 @@ class Journal(Generic[R]):
         if not self.incomplete:
             self._say(f"{self._path}: {why}; until there is room, a restart would lack records")
         self.incomplete = True
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """OSError also where the disk took only a part."""
+    if os.write(descriptor, data) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
