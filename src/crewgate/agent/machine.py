@@ -25,6 +25,7 @@ from crewgate.agent.registry import Registry
 from crewgate.agent.revocations import Clocks, Done, Revocations
 from crewgate.core.accounts import MemoryLedger
 from crewgate.core.record import Record
+from crewgate.errors import LedgerError, TableError
 from crewgate.link.messages import Attach, Attached, Draw, Reload, Revoked
 from crewgate.verifier.leasing import Lessor
 
@@ -98,13 +99,24 @@ class Machine:
         self._drop_old_registries()
         self.registry.restore(self.registry_journal.read())
         self.registry_journal.rewrite(self.registry)
-        self.lessor.rebuild(clocks.wall)
+        self._take_up_leases(clocks)
         missing = self.revocations.restore(self.revocations_journal.read(), clocks)
         if missing:
             self.say(f"{missing} revocations found no room: raise [table] revocations")
         self.attribution.load(self.inforce.policy, self.clock.wall_ns())
         self.guests.wait_for_inherited(clocks.boot_ns + round(limits.inherited_seconds * 1e9))
         self.table.set_policy_generation(self.inforce.policy.generation)
+
+    def _take_up_leases(self, clocks: Clocks) -> None:
+        """TableError if the records contradict one another: damage, not what a kill leaves."""
+        try:
+            self.lessor.rebuild(clocks.wall)
+        except (LedgerError, OverflowError, ValueError) as error:
+            table = self.inforce.config.state / "table"
+            raise TableError(
+                f"{table}: damaged, its records contradict one another ({error}); take it away to "
+                "begin with a new one: budgets start afresh, revocations are kept beside it"
+            ) from error
 
     def enter(self, ask: Attach) -> tuple[Guest, Attached]:
         """A guest attaches; TableFullError."""

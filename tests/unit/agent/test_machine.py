@@ -13,8 +13,9 @@ from crewgate.agent.machine import Machine
 from crewgate.agent.status import pages, status, tree
 from crewgate.core import record
 from crewgate.core.record import Record
-from crewgate.errors import ConfigurationError, RefusedError
+from crewgate.errors import ConfigurationError, RefusedError, TableError
 from crewgate.link.messages import VERSION, Attach, Draw, Drawn, Reload, Revoked, TreeRow
+from crewgate.verifier.leasing import Lessor
 
 
 def _tick(machine: Machine, watch: ClockWatch, hands: Hands, seconds: int) -> list[bool]:
@@ -45,6 +46,19 @@ def test_no_revocation_is_forgotten_by_a_clock_that_jumps(
     assert _tick(machine, watch, hands, 2) == [True, True]
     assert machine.table.is_revoked(key(1), int(NOW))
     assert len(machine.revocations) == 1
+
+
+def test_a_damaged_table_is_said_with_its_mend(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records that cannot be true together end the start in one line, not in a traceback."""
+
+    def contradict(lessor: Lessor, now: float) -> None:
+        raise OverflowError("Python int too large to convert to C long")
+
+    monkeypatch.setattr(Lessor, "rebuild", contradict)
+    with pytest.raises(TableError, match="table: damaged.*take it away"):
+        start()
 
 
 def test_a_clock_that_was_set_for_good_forgets_nothing_either(start: Start, hands: Hands) -> None:
