@@ -71,6 +71,10 @@ class FakePermit:
         self.ended = ""
         self.extended: list[int] = []
 
+    @property
+    def held(self) -> bool:
+        return not self.ended
+
     def settle(self, cost_micro: int | None = None) -> None:
         self._end("settled")
 

@@ -83,7 +83,8 @@ cdef class Permit:
 
     @property
     def held(self):
-        return self.hold.slot != NULL and not self.ended
+        return (self.hold.slot != NULL and not self.ended and self.holder.table.mapped
+                and cg_get(&self.hold.slot.state) == self.hold.state)
 
     @property
     def revoked(self):

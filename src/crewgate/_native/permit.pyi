@@ -27,7 +27,7 @@ class Permit:
         its key is gone from the policy that the gate has loaded, or the table was retired."""
     @property
     def held(self) -> bool:
-        """A reservation is still in force."""
+        """A reservation is still in force: neither ended here nor burned by the agent."""
     def settle(self, cost_micro: int | None = None) -> None:
         """Charge `cost_micro` (default: the price; more than the price charges the price) and end.
 

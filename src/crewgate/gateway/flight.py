@@ -5,6 +5,7 @@ closed, and one record written. A call is charged as soon as one byte of it has 
 kernel's socket to the tool, and only then. Judges nothing.
 """
 
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -207,21 +208,27 @@ class Flight:
         if call is not None:
             call.close()
         permit = self.permit
-        outcome = self._outcome or Outcome.CANCELLED
-        cost = permit.price if touched else 0
-        try:
+        # Recorded first, settled after: whatever kills the worker between the two, the call has a
+        # record, if only that of its reservation, which the agent burns.
+        self._record(status, cost=permit.price if touched and self._is_charged() else 0)
+        with contextlib.suppress(SettledError):  # burned in this very moment
             if touched:
                 permit.settle()
             else:
                 permit.release()
-        except SettledError:
-            cost = 0  # the agent has burned it, and writes the record of that
+
+    def _is_charged(self) -> bool:
+        """Return False if the agent has burned the reservation, and written the record of that."""
+        return self.permit.held or not self.permit.price
+
+    def _record(self, status: int, *, cost: int) -> None:
+        permit = self.permit
         self._gateway.sink.write(
             audit.permitted(
                 self._request,
                 permit.grant,
                 audit.End(
-                    outcome,
+                    self._outcome or Outcome.CANCELLED,
                     cost,
                     status,
                     self._exchange.bytes_in,

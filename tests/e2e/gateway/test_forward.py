@@ -426,3 +426,23 @@ async def test_trailers_and_streams_both_ways(http2: bool, tmp_path: Path) -> No
     assert b"two" in answer.content
     assert "x-hop" not in answer.headers
     assert "x-crewgate-crew" not in answer.headers
+
+
+async def test_a_call_is_recorded_before_it_is_settled(tmp_path: Path) -> None:
+    """Whatever kills the worker between the two, the call has a record."""
+    async with (
+        running_gateway(answering(OK, []), tmp_path) as world,
+        world.client() as client,
+    ):
+        ended: list[list[str]] = []
+        write = world.sink.write
+
+        def look(record: object) -> None:
+            ended.append([permit.ended for permit in world.judge.permits])
+            write(record)
+
+        world.sink.write = look  # type: ignore[method-assign]
+        await client.post("/search", content=b"query")
+        await _only_call(world)
+        assert ended == [[""]]
+        assert [permit.ended for permit in world.judge.permits] == ["settled"]

@@ -11,7 +11,8 @@ from crewgate.core.line import decode, encode
 from crewgate.core.record import Call, Event, Outcome
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-texts = st.text(st.characters(codec="utf-8"), max_size=40)  # without surrogates: what UTF-8 can carry
+# Without surrogates: what UTF-8 can carry.
+texts = st.text(st.characters(codec="utf-8"), max_size=40)
 hostile = st.text(st.sampled_from('\n\r\x00\x1b[31m\x7f\x9b\u2028\u2029\u202e\u200b"\\é😀\ud800{}'))
 
 
