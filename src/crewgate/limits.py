@@ -94,7 +94,8 @@ audit_refusal_seconds = 60.0  # a summary a minute and stranger: at most 90 MB a
 audit_refusal_keys_max = 256  # networks that are told apart between two summaries; others share one
 
 # Connections of one worker (server/).
-connections_max = 4096  # of one listener and worker; each costs two tasks and some 60 KiB
+connections_max = 20_000  # of one listener and worker; an idle one costs some 60 KiB
+connections_per_address_max = 8_000  # a crew behind one NAT, and never the whole of the above
 backlog = 1024  # connections that wait for accept; the kernel lowers it to somaxconn
 accept_pause_seconds = 0.1  # out of descriptors: accept again when some connection has ended
 handshake_seconds_max = 10.0  # TLS 1.3 takes one round trip; a phone on a bad network takes 3 s

@@ -15,6 +15,7 @@ import trio
 
 from crewgate import limits
 from crewgate.errors import ConfigurationError
+from crewgate.server.census import Census
 from crewgate.server.connection import Connection
 from crewgate.server.exchange import Application
 from crewgate.server.request import Peer
@@ -65,6 +66,7 @@ class Listener:
         self.context = context
         self.application = application
         self.connections: set[Connection] = set()
+        self.census = Census(limits.connections_max, limits.connections_per_address_max)
         self.now = 0.0
         self.date = b""
         self._sock = sock
@@ -114,12 +116,18 @@ class Listener:
                     _log.warning("no new connection: %s", error.strerror)
                     await trio.sleep(limits.accept_pause_seconds)
                 continue
-            if len(self.connections) >= limits.connections_max:
+            if self.census.enter(address[0]):
+                nursery.start_soon(self._serve, sock, Peer(address[0], address[1]))
+            else:
                 sock.close()
-                continue
-            nursery.start_soon(self._serve, sock, Peer(address[0], address[1]))
 
     async def _serve(self, sock: socket.socket, peer: Peer) -> None:
+        try:
+            await self._serve_counted(sock, peer)
+        finally:
+            self.census.leave(peer.address)
+
+    async def _serve_counted(self, sock: socket.socket, peer: Peer) -> None:
         sock.settimeout(0)
         try:
             secure = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)

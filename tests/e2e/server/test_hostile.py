@@ -340,3 +340,22 @@ async def test_tls_1_3_without_tickets(tmp_path: Path) -> None:
         session = stream.session
         assert session is None or not session.has_ticket
         await trio.aclose_forcefully(stream)
+
+
+async def test_one_address_cannot_hold_every_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past its bound a connection is closed at once; when another has ended there is room again."""
+    monkeypatch.setattr(limits, "connections_per_address_max", 2)
+    async with running_edge(application, tmp_path) as edge:
+        held = [await trio.open_tcp_stream(edge.host, edge.port) for _ in range(2)]
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        async with await trio.open_tcp_stream(edge.host, edge.port) as refused:
+            assert await read_all(refused) == b""
+        assert edge.listener.census.refused == {"one-address": 1}
+        for stream in held:
+            await stream.aclose()
+        while len(edge.listener.census):
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        async with httpx.AsyncClient(verify=edge.client_context()) as client:
+            assert (await client.get(edge.url)).status_code == 200

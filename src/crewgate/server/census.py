@@ -1,0 +1,52 @@
+"""Who is connected: how many in all, how many from one address, and whether one more may come in.
+
+A host with IPv6 has a /64 of addresses at hand (RFC 4291, 2.5.4), so that network counts as one.
+Counts what it refuses; never remembers an address that has no connection, so nobody is banned.
+"""
+
+from collections import Counter
+from ipaddress import ip_network
+
+_PREFIX = 64
+
+
+class Census:
+    """Counts the connections of one listener."""
+
+    def __init__(self, most: int, most_from_one: int) -> None:
+        self.refused: Counter[str] = Counter()  # "full" and "one-address", for metrics
+        self._most = most
+        self._most_from_one = most_from_one
+        self._from: Counter[str] = Counter()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def enter(self, address: str) -> bool:
+        """Count a connection from `address`; False if it must be refused, and is not counted."""
+        one = _one(address)
+        if self._count >= self._most:
+            self.refused["full"] += 1
+            return False
+        if self._from[one] >= self._most_from_one:
+            self.refused["one-address"] += 1
+            return False
+        self._from[one] += 1
+        self._count += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """Count the end of a connection that entered."""
+        one = _one(address)
+        self._count -= 1
+        self._from[one] -= 1
+        if not self._from[one]:
+            del self._from[one]
+
+
+def _one(address: str) -> str:
+    """Return what counts as one peer; a mapped address (::ffff:192.0.2.1) is its own."""
+    if ":" not in address or address.startswith("::ffff:"):
+        return address
+    return str(ip_network((address.partition("%")[0], _PREFIX), strict=False))
