@@ -80,8 +80,7 @@ def run(file: Path, ready: int) -> None:
     table, new = open_table(inforce.config, voice)
     try:
         audit = inforce.config.audit
-        rotation = Rotation(bytes_max=audit.rotate_bytes, seconds_max=audit.rotate_seconds)
-        voice.audit = Writer(audit.folder, "agent", rotation)
+        voice.audit = Writer(audit.folder, "agent", Rotation.of(audit))
         machine = Machine(inforce, table, say=voice, sink=voice.write, clock=clock)
         machine.restore()
         voice(f"serving {'a new table' if new else 'the table that stood there'}: {_told(table)}")

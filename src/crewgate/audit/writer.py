@@ -11,12 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
 from crewgate import limits
 from crewgate.audit import folder as audit_folder
 from crewgate.audit.ballast import Ballast
+from crewgate.config import Audit
 from crewgate.core.line import encode
 from crewgate.core.record import Event, Record, when
 
@@ -37,6 +39,11 @@ class Rotation(msgspec.Struct, frozen=True):
     bytes_max: int = limits.audit_rotate_bytes
     seconds_max: float = limits.audit_rotate_seconds
     folder_bytes_max: int | None = None
+
+    @classmethod
+    def of(cls, audit: Audit) -> Self:
+        """What the configuration says."""
+        return cls(audit.rotate_bytes, audit.rotate_seconds, audit.keep_bytes)
 
 
 _DEFAULT = Rotation()

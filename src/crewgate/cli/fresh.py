@@ -19,6 +19,7 @@ drain_seconds = {drain:g}                               # what calls in flight g
 [audit]
 folder = "state/audit"
 on_full = "refuse"                              # a full disk: "refuse" calls or "continue"
+# keep_bytes = 10_000_000_000                   # delete the oldest files beyond; else all are kept
 
 # Agents come here, over TLS with a token. The next three ports are kept for the crews' listener
 # ({crews}), the control API ({control}) and the gateway's peers ({peers}).

@@ -161,6 +161,9 @@ def _tool(name: str, section: Section) -> Tool:
     return tool
 
 
+_KEPT = kinds.whole(limits.audit_keep_bytes_min, limits.audit_keep_bytes_max)
+
+
 def _audit(section: Section | None, state: Path, path: Kind[Path]) -> Audit:
     default = Audit(folder=state / "audit")
     if section is None:
@@ -177,6 +180,7 @@ def _audit(section: Section | None, state: Path, path: Kind[Path]) -> Audit:
             kinds.whole(1, limits.audit_rotate_seconds_max),
             default.rotate_seconds,
         ),
+        keep_bytes=section.optional("keep_bytes", cast("Kind[int | None]", _KEPT), None),
         on_full=section.optional("on_full", _ON_FULL, default.on_full),
     )
     section.close()

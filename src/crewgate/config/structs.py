@@ -118,6 +118,7 @@ class Audit(msgspec.Struct, frozen=True):
     folder: Path
     rotate_bytes: int = limits.audit_rotate_bytes
     rotate_seconds: int = limits.audit_rotate_seconds
+    keep_bytes: int | None = None  # delete the oldest files beyond that; None keeps them all
     on_full: OnFull = "refuse"
 
 

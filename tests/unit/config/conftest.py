@@ -64,6 +64,7 @@ mode = "observe"
 folder = "audit"
 rotate_bytes = 1048576
 rotate_seconds = 3600
+keep_bytes = 10_000_000
 on_full = "continue"
 
 [table]

@@ -58,7 +58,7 @@ def test_every_key_of_a_whole_file_arrives(write: Write, whole: str, tmp_path: P
             mode="observe",
         ),
     )
-    assert config.audit == Audit(tmp_path / "audit", 1_048_576, 3600, "continue")
+    assert config.audit == Audit(tmp_path / "audit", 1_048_576, 3600, 10_000_000, "continue")
     assert config.table == Table(1024, 4096, 512)
     assert config.limits == Limits(credit_wait_seconds_max=0.1)
 
@@ -181,6 +181,7 @@ BAD = [
     ('["X-HTTP-Method-Override"]', '["x-crewgate-role"]', "is never passed on"),
     ('["X-HTTP-Method-Override"]', '["X_Crewgate_Role"]', "is never passed on"),
     ("rotate_bytes = 1048576", "rotate_bytes = 1", "audit.rotate_bytes = 1: expected"),
+    ("keep_bytes = 10_000_000", "keep_bytes = 0", "audit.keep_bytes = 0: expected"),
     ('on_full = "continue"', 'on_full = "drop"', 'expected "refuse" or "continue"'),
     ("branches = 1024", "branches = 1000", "table.branches = 1000: expected a power of two"),
     ("credit_wait_seconds_max = 0.1", "credit_wait_seconds_max = 9", "at most 0.25"),
