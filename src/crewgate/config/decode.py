@@ -27,6 +27,7 @@ from crewgate.core.policy import SHARED
 
 MODE: Kind[Mode] = kinds.one_of("enforce", "observe")
 _JUDGE: Kind[Judge] = kinds.one_of("headers", "body")
+_KEPT = kinds.whole(limits.audit_keep_bytes_min, limits.audit_keep_bytes_max)
 _ON_FULL: Kind[OnFull] = kinds.one_of("refuse", "continue")
 _CARRIER = kinds.one_of("authorization", "x-api-key", "x-goog-api-key")
 _ALLOWANCE = kinds.credits_up_to(limits.quota_micro_max)
@@ -159,9 +160,6 @@ def _tool(name: str, section: Section) -> Tool:
     )
     section.close()
     return tool
-
-
-_KEPT = kinds.whole(limits.audit_keep_bytes_min, limits.audit_keep_bytes_max)
 
 
 def _audit(section: Section | None, state: Path, path: Kind[Path]) -> Audit:
