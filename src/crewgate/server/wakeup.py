@@ -10,19 +10,21 @@ import trio
 class Wakeup:
     """Set any number of times, seen once; at most one task waits."""
 
-    __slots__ = ("_set", "_sleeper")
+    __slots__ = ("_set", "_sleeper", "_waking")
 
     def __init__(self) -> None:
         self._set = False
         self._sleeper: trio.lowlevel.Task | None = None
+        self._waking = False  # the waiter is scheduled and has not run: it will see all of this
 
     def set(self) -> None:
         """Wake the waiter, or let the next `wait` return at once."""
-        if self._sleeper is None:
-            self._set = True
-        else:
+        if self._sleeper is not None:
             sleeper, self._sleeper = self._sleeper, None
+            self._waking = True
             trio.lowlevel.reschedule(sleeper)
+        elif not self._waking:
+            self._set = True
 
     async def wait(self) -> None:
         """Sleep until the next `set`; one that came earlier counts."""
@@ -31,6 +33,7 @@ class Wakeup:
             return
         self._sleeper = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort)
+        self._waking = False
 
     def _abort(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
         self._sleeper = None
