@@ -9,10 +9,10 @@ SOURCES := $(shell find ext -type f ! -name '*.c')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench coverage clean
+.PHONY: help setup demo test lint bench bench-hop coverage clean
 
 help:  ## these lines
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
 setup: $(STAMPS)/extension  ## virtual environment, tools and the native core; only what changed
 
@@ -30,6 +30,9 @@ lint: setup  ## style, types, layers
 
 bench: setup  ## measure decisions and the table; writes bench/results/latest.json
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-hop: setup  ## measure a request beside nginx, Envoy and a Python stack; minutes, needs h2load
+	@$(BIN)/python -m bench.hop $(ARGS)
 
 # The extension is built with line tracing for this and built again without afterwards.
 coverage: setup  ## tests with branch coverage, Python and Cython

@@ -43,7 +43,7 @@ def main(rounds: int, output: Path) -> None:
     sizes, megabytes = tables.sizes(rounds)
     run = report.Report(rounds, (*groups, sizes), tuple(scaling), megabytes)
     report.show(run, console)
-    report.write(run, output)
+    report.join(output, report.document(run))
 
 
 if __name__ == "__main__":

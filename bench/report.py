@@ -132,10 +132,11 @@ def rounded(value: object) -> object:
     return value
 
 
-def write(report: Report, path: Path) -> None:
-    """The document, readable in a diff."""
+def join(path: Path, members: dict[str, Any]) -> None:
+    """Put these members into the document, readable in a diff; what else it has stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(rounded(document(report)), indent=2, ensure_ascii=False)
+    standing = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    text = json.dumps(rounded({**standing, **members}), indent=2, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
@@ -184,10 +185,10 @@ def scaling_table(report: Report) -> Table:
     return table
 
 
-def goal_table(report: Report) -> Table:
+def goal_table(goals: list[Goal]) -> Table:
     """Each goal beside what this run measured."""
     table = headed("Goals", ("goal", "measured", ""))
-    for goal in goals(report):
+    for goal in goals:
         sign = "at least" if goal.least else "at most"
         bound, measured = (f"{value:.4g} {goal.unit}" for value in (goal.bound, goal.measured))
         table.add_row(
@@ -200,7 +201,7 @@ def rendered(report: Report) -> Iterator[Table]:
     """All tables, the goals last."""
     yield from map(group_table, report.groups)
     yield scaling_table(report)
-    yield goal_table(report)
+    yield goal_table(goals(report))
 
 
 def show(report: Report, console: Console) -> None:

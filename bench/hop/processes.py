@@ -1,0 +1,109 @@
+"""Processes of a run: started on one core, their CPU time, and their end.
+
+A gateway is charged for the whole tree below the process that was started: workers, master, agent.
+Reads /proc, so Linux only.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+START_SECONDS = 30.0
+END_SECONDS = 15.0
+TOOLS_ABOVE = 10  # `crewgate init` puts its tool server so many ports above the agents
+
+
+def free_ports() -> tuple[int, int]:
+    """A free port, and the one ten above it, free as well."""
+    while True:
+        with socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", 0))
+            port: int = one.getsockname()[1]
+            with suppress(OSError, OverflowError):
+                other.bind(("127.0.0.1", port + TOOLS_ABOVE))
+                return port, port + TOOLS_ABOVE
+
+
+@contextmanager
+def on_core(number: int) -> Iterator[None]:
+    """What is started within stays on one of the cores that this process has."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(allowed)[number % len(allowed)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def start(
+    command: Sequence[str], core: int, log: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """A process on that core, whose words go to `log`; it ends when its stdin does, or by `end`."""
+    with log.open("ab") as words, on_core(core):
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=words,
+            stderr=words,
+            env={**os.environ, **(environment or {})},
+        )
+
+
+def tree(root: int) -> list[int]:
+    """The process and all below it."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                parents[int(entry.name)] = int(fields(int(entry.name))[1])
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found
+
+
+def fields(pid: int) -> list[str]:
+    """/proc/PID/stat behind the name, which may hold anything: state, parent, ..."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+
+
+def cpu_seconds(pids: Sequence[int]) -> float:
+    """User and system time so far; ends the run if one of them is gone."""
+    try:
+        ticks = sum(int(field) for pid in pids for field in fields(pid)[11:13])
+    except OSError as error:
+        raise SystemExit("bench: a gateway's process ended while it was measured") from error
+    return ticks / TICKS
+
+
+def wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Return when somebody listens; ends the run with the log's end if nobody does."""
+    until = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < until:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise SystemExit(f"bench: {log.stem} did not start: {log.read_text(errors='replace')[-500:]}")
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM to the process; SIGKILL to what is left of its tree after a while."""
+    pids = tree(process.pid) if process.poll() is None else []
+    if process.stdin is not None:
+        process.stdin.close()
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(END_SECONDS)
+    parents = set(pids)
+    for pid in pids[1:]:
+        with suppress(OSError):
+            if int(fields(pid)[1]) in parents | {1}:
+                os.kill(pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
