@@ -183,6 +183,7 @@ demo_event_bytes_max = 4096  # the last event of a stream, a problem of half a K
 demo_body_bytes_max = 2**20  # more than any agent of the story sends
 
 # A worker (gateway/).
+identities_max = 4096  # grants whose fields are kept as they go upstream; with the grant 2 KiB each
 attach_again_seconds = 0.1  # a restarted agent takes half a second; the table is fresh for 5
 revocation_look_seconds = 0.02  # the table's generation: the certain way to hear of a revocation
 reload_again_seconds = 0.5  # a file that could not be loaded although the agent could

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from crewgate import limits
 from crewgate.core.bearer import OURS, PLAIN
 from crewgate.core.grant import Grant
 from crewgate.errors import RequestRefusedError
 from crewgate.server import Field
+from crewgate.upstream import written
 
 # RFC 9110 §7.6.1, with those of older days; `te` and `expect` are spoken hop by hop as well.
 HOP_BY_HOP = frozenset(
@@ -123,6 +125,31 @@ def identity(grant: Grant) -> list[Field]:
         ancestry = ",".join([element.id for element in claims.branch_path])
         fields.append((b"x-crewgate-ancestry", ancestry.encode()))
     return fields
+
+
+class Identities:
+    """`identity` as it goes on the wire, written once for each of the newest grants.
+
+    The gate hands out one object for all calls of a token; its address is compared, since hashing
+    a grant costs as much as writing it, and the object is kept, so that no other gets its address.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[int, tuple[Grant, bytes]] = {}
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def lines(self, grant: Grant) -> bytes:
+        """Return the lines of `grant`."""
+        known = self._lines.get(id(grant))
+        if known is not None:
+            return known[1]
+        lines = written(identity(grant))
+        if len(self._lines) >= limits.identities_max:
+            del self._lines[next(iter(self._lines))]  # the oldest
+        self._lines[id(grant)] = (grant, lines)
+        return lines
 
 
 def _connection_options(headers: Sequence[Field]) -> frozenset[bytes] | set[bytes]:

@@ -24,7 +24,7 @@ from crewgate.errors import (
     UpstreamTimeoutError,
 )
 from crewgate.gateway import refusals
-from crewgate.gateway.fields import downstream_fields, identity, passed_fields
+from crewgate.gateway.fields import downstream_fields, passed_fields
 from crewgate.gateway.site import Entry
 from crewgate.server import Exchange, Field
 from crewgate.upstream import Call, Head
@@ -106,13 +106,12 @@ class Flight:
     def _begin(self) -> tuple["Exchange | _Upload", Call]:
         exchange, entry = self._exchange, self._entry
         request = exchange.request
-        fields = self._fields
-        fields += identity(self.permit.grant)
-        fields.append((b"x-crewgate-tool", entry.name.encode()))
-        fields.append((b"x-crewgate-request", audit.request_text(self._request.id).encode()))
-        if entry.fields.credential is not None:
-            fields.append(entry.fields.credential)
-        head = Head(request.method, request.target, fields, request.length)
+        lines = b"%b%bx-crewgate-request: %b\r\n" % (
+            self._gateway.identities.lines(self.permit.grant),
+            entry.lines,
+            audit.request_text(self._request.id).encode(),
+        )
+        head = Head(request.method, request.target, self._fields, request.length, lines)
         self._call = entry.pool.call(self.permit, head)
         if exchange.complete and not exchange.trailers:
             return exchange, self._call
@@ -147,7 +146,8 @@ class Flight:
             while data := await call.read():
                 self._count(data)
                 await exchange.send(data)
-        exchange.finish(last, downstream_fields(call.trailers))
+        trailers = call.trailers
+        exchange.finish(last, downstream_fields(trailers) if trailers else ())
         self._outcome = self._outcome or Outcome.DONE
 
     def _count(self, data: bytes) -> None:
@@ -157,8 +157,10 @@ class Flight:
 
     def _note_kind(self, call: Call, headers: Sequence[Field]) -> None:
         """See whether this is a stream: it gets an opening record, and events a last one."""
+        if call.ended:
+            return
         fields = dict(headers)
-        if call.ended or b"content-length" in fields:
+        if b"content-length" in fields:
             return
         events = fields.get(b"content-type", b"").lower().startswith(b"text/event-stream")
         self._streams_events = events and b"content-encoding" not in fields

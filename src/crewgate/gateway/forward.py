@@ -23,7 +23,7 @@ from crewgate.core.routing import plain_path
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway import refusals
-from crewgate.gateway.fields import passed_fields
+from crewgate.gateway.fields import Identities, passed_fields
 from crewgate.gateway.flight import Flight
 from crewgate.gateway.live import Live
 from crewgate.gateway.site import Entry, Site
@@ -109,6 +109,7 @@ class Gateway:
         self.door = door
         self.live = live
         self.sink = sink
+        self.identities = Identities()
         self._judge = judge
 
     def accept(self, exchange: Exchange) -> Coroutine[None, None, None] | None:

@@ -15,11 +15,14 @@ from crewgate.core.routing import Route, Router
 from crewgate.errors import ConfigurationError
 from crewgate.gateway.fields import FieldRules, rules
 from crewgate.server import Field
-from crewgate.upstream import Pool
+from crewgate.upstream import Pool, written
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A tool: its number, name, upstream, and how its calls are judged and dressed."""
+    """A tool: its number, name, upstream, and how its calls are judged and dressed.
+
+    `lines` are the gateway's own fields that all its calls carry: the tool and the credential.
+    """
 
     index: int
     name: str
@@ -27,6 +30,11 @@ class Entry(msgspec.Struct, frozen=True):
     fields: FieldRules
     carriers: frozenset[bytes]
     judges_body: bool
+    lines: bytes
+
+    def __repr__(self) -> str:
+        """Without the lines, which may hold a credential."""
+        return f"<Entry {self.index} {self.name}>"
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -59,6 +67,7 @@ def build(config: Config, pools: dict[str, Pool]) -> Site:
             ),
             frozenset(carrier.encode() for carrier in tool.carriers),
             tool.judge == "body",
+            _lines(tool.name, credentials[tool.upstream]),
         )
         for index, tool in enumerate(config.tools)
     )
@@ -68,6 +77,11 @@ def build(config: Config, pools: dict[str, Pool]) -> Site:
         frozenset(carrier.encode() for carrier in carriers) | {b"authorization"},
         resource.document(config.audience, (crew.issuer for crew in config.crews)),
     )
+
+
+def _lines(tool: str, credential: Field | None) -> bytes:
+    named = (b"x-crewgate-tool", tool.encode())
+    return written([named] if credential is None else [named, credential])
 
 
 def read_credential(upstream: Upstream) -> Field | None:

@@ -39,16 +39,26 @@ class Source(Protocol):
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
-    """What is asked of the tool's server. `length` is that of the body, None if it is not known."""
+    """What is asked of the tool's server. `length` is that of the body, None if it is not known.
+
+    `lines` are further fields as they go on the wire, each with its CRLF: those that many calls
+    share are written once (`written`).
+    """
 
     method: bytes
     target: bytes
     headers: list[Field]
     length: int | None
+    lines: bytes = b""
 
     def __repr__(self) -> str:
         """Without fields and target, which hold secrets."""
         return f"<Head {self.method!r}>"
+
+
+def written(fields: Sequence[Field]) -> bytes:
+    """Return fields as HTTP/1.1 writes them (RFC 9112 §5)."""
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
 class Call:
@@ -106,8 +116,7 @@ class Call:
                     data = b"%x\r\n%b\r\n" % (len(data), data)
                 await connection.wire.send(data)
             if self._chunked:
-                lines = b"".join([b"%b: %b\r\n" % field for field in source.trailers])
-                await connection.wire.send(b"0\r\n%b\r\n" % lines)
+                await connection.wire.send(b"0\r\n%b\r\n" % written(source.trailers))
         except (OSError, trio.ClosedResourceError):
             return
         self.sending = False
@@ -153,9 +162,10 @@ class Call:
     def _format(self, length: int | None) -> bytes:
         head = self._head
         lines = [
-            b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (head.method, head.target, self._pool.authority)
+            b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (head.method, head.target, self._pool.authority),
+            written(head.headers),
+            head.lines,
         ]
-        lines += [b"%b: %b\r\n" % field for field in head.headers]
         if length is None:
             self._chunked = True
             lines.append(b"transfer-encoding: chunked\r\n")

@@ -3,8 +3,17 @@
 import pytest
 from gateway_world import BRANCH, ROOT, grant_of
 
+from crewgate import limits
 from crewgate.errors import RequestRefusedError
-from crewgate.gateway.fields import FieldRules, downstream_fields, identity, passed_fields, rules
+from crewgate.gateway.fields import (
+    FieldRules,
+    Identities,
+    downstream_fields,
+    identity,
+    passed_fields,
+    rules,
+)
+from crewgate.upstream import written
 
 CREDENTIAL = (b"x-upstream-key", b"s3cret")
 
@@ -97,6 +106,27 @@ def test_identity() -> None:
     assert fields[b"x-crewgate-branch"] == BRANCH.encode()
     assert fields[b"x-crewgate-ancestry"] == ROOT.encode()
     assert b"x-crewgate-ancestry" not in dict(identity(grant_of(parent=None)))
+
+
+def test_identities_never_mix() -> None:
+    """Every grant gets its own lines, however many grants came and went at its address."""
+    identities = Identities()
+    for number in range(200):
+        parent = ROOT if number % 2 else None
+        grant = grant_of(parent=parent)
+        assert identities.lines(grant) == written(identity(grant))
+        assert identities.lines(grant) == written(identity(grant))
+        del grant
+
+
+def test_identities_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest grant makes room for a new one, and is written again when it comes back."""
+    monkeypatch.setattr(limits, "identities_max", 3)
+    identities = Identities()
+    grants = [grant_of(parent=None if number % 2 else ROOT) for number in range(5)]
+    for grant in grants * 2:
+        assert identities.lines(grant) == written(identity(grant))
+        assert len(identities) <= 3
 
 
 def test_answers() -> None:
