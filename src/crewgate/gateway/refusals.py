@@ -13,9 +13,6 @@ METADATA_PATH = resource.PATH.encode()
 AUDIT_UNAVAILABLE = Kind(
     "audit-unavailable", 503, "The audit cannot be written", "Retry later.", challenge=False
 )
-BODY_TOO_LARGE = Kind(
-    "body-too-large", 413, "The body is too large", "Send a smaller one.", challenge=False
-)
 MISDIRECTED = Kind(
     "misdirected", 421, "Not this gateway", "This listener serves other hosts.", challenge=False
 )

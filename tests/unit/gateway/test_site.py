@@ -57,3 +57,10 @@ def test_credential_that_cannot_be_used(content: str | None, tmp_path: Path) -> 
     with pytest.raises(ConfigurationError, match=str(secret)) as raised:
         read_credential(_upstream(file=secret))
     assert content is None or len(content) < 2 or content not in str(raised.value)
+
+
+def test_nothing_of_a_site_shows_the_credential(tmp_path: Path) -> None:
+    """A site that gets into a log or a traceback tells no secret, however it is spelled."""
+    site = build(config_of(ORIGIN, tmp_path), {"tools": Pool(ORIGIN)})
+    assert any(b"s3cret" in entry.lines for entry in site.entries)
+    assert "s3cret" not in repr(site)
