@@ -162,7 +162,7 @@ def config_of(origin: Origin, folder: Path) -> Config:
         drain_seconds=5.0,
         listeners=(),
         crews=(Crew("article", "https://orchestrator.example", folder / "jwks.json", ("*",)),),
-        upstreams=(Upstream("tools", origin, credential),),
+        upstreams=(Upstream("tools", (origin,), credential),),
         tools=(
             Tool("search.web", "POST", "/search", "tools", 10_000),
             Tool("pages.get", "GET", "/pages/*", "tools", 10_000),

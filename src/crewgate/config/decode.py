@@ -12,7 +12,7 @@ from crewgate.config.section import Kind, Section
 from crewgate.config.structs import (
     Audit,
     Config,
-    Credential,
+    Cors,
     Crew,
     Judge,
     Limits,
@@ -21,8 +21,8 @@ from crewgate.config.structs import (
     OnFull,
     Table,
     Tool,
-    Upstream,
 )
+from crewgate.config.upstreams import read_upstream
 from crewgate.core.policy import SHARED
 
 MODE: Kind[Mode] = kinds.one_of("enforce", "observe")
@@ -30,6 +30,8 @@ _JUDGE: Kind[Judge] = kinds.one_of("headers", "body")
 _KEPT = kinds.whole(limits.audit_keep_bytes_min, limits.audit_keep_bytes_max)
 _ON_FULL: Kind[OnFull] = kinds.one_of("refuse", "continue")
 _CARRIER = kinds.one_of("authorization", "x-api-key", "x-goog-api-key")
+_FIELDS = kinds.listed(kinds.FIELD, limits.fields_max)
+_WEB_ORIGINS = kinds.listed(kinds.WEB_ORIGIN, limits.fields_max, least=1)
 _ALLOWANCE = kinds.credits_up_to(limits.quota_micro_max)
 _PRICE = kinds.credits_up_to(limits.price_micro_max)
 
@@ -54,7 +56,7 @@ def decode(file: Path, top: Section) -> Config:
             _crew(name, item, path) for name, item in top.children("crew", limits.crews_max)
         ),
         upstreams=tuple(
-            _upstream(name, item, path)
+            read_upstream(_named(item, name, kinds.NAME), item, path)
             for name, item in top.children("upstream", limits.upstreams_max)
         ),
         tools=tuple(_tool(name, item) for name, item in top.children("tool", limits.tools_max)),
@@ -120,32 +122,8 @@ def ceilings(section: Section) -> dict[str, int]:
     }
 
 
-def _upstream(name: str, section: Section, path: Kind[Path]) -> Upstream:
-    credential = section.child("credential")
-    upstream = Upstream(
-        name=_named(section, name, kinds.NAME),
-        origin=section.required("url", kinds.ORIGIN),
-        credential=None if credential is None else _credential(credential, path),
-    )
-    section.close()
-    return upstream
-
-
-def _credential(section: Section, path: Kind[Path]) -> Credential:
-    credential = Credential(
-        header=section.required("header", kinds.FIELD),
-        prefix=section.optional("prefix", kinds.PREFIX, ""),
-        file=section.optional("file", cast("Kind[Path | None]", path), None),
-        env=section.optional("env", cast("Kind[str | None]", kinds.VARIABLE), None),
-    )
-    if (credential.file is None) == (credential.env is None):
-        section.problem("expected one of file and env: where the secret is read from")
-    section.close()
-    return credential
-
-
 def _tool(name: str, section: Section) -> Tool:
-    fields = kinds.listed(kinds.FIELD, limits.fields_max)
+    cors = section.child("cors")
     tool = Tool(
         name=_named(section, name, kinds.TOOL_NAME),
         method=section.required("method", kinds.METHOD),
@@ -156,10 +134,31 @@ def _tool(name: str, section: Section) -> Tool:
         judge=section.optional("judge", _JUDGE, "headers"),
         mode=section.optional("mode", MODE, "enforce"),
         carriers=section.optional("carriers", kinds.listed(_CARRIER, 3), ("authorization",)),
-        allow_fields=section.optional("allow_fields", fields, ()),
+        allow_fields=section.optional("allow_fields", _FIELDS, ()),
+        body_bytes_max=section.optional(
+            "body_bytes_max",
+            kinds.whole(0, limits.tool_body_bytes_max),
+            limits.request_body_bytes_max,
+        ),
+        cors=None if cors is None else _cors(cors),
     )
     section.close()
     return tool
+
+
+def _cors(section: Section) -> Cors:
+    default = Cors(())
+    cors = Cors(
+        origins=section.required("origins", _WEB_ORIGINS),
+        headers=section.optional("headers", _FIELDS, default.headers),
+        max_age_seconds=section.optional(
+            "max_age_seconds",
+            kinds.whole(0, limits.cors_max_age_seconds_max),
+            default.max_age_seconds,
+        ),
+    )
+    section.close()
+    return cors
 
 
 def _audit(section: Section | None, state: Path, path: Kind[Path]) -> Audit:

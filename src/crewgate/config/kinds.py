@@ -24,10 +24,14 @@ _CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 _CLAIM = re.compile(r"[A-Za-z0-9._:/@-]+", re.ASCII)
 _FIELD = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)  # RFC 9110, section 5.6.2, lower case
 _HOST = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)  # RFC 1123, section 2.1, and "_"
+_TARGET = re.compile(r"/[!-\"$-~]*", re.ASCII)  # RFC 9112, section 3.2.1: printable, no fragment
+_WEB_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?|\*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _PRINTABLE = re.compile(r"[ -~]*", re.ASCII)
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _PORT_MAX = 65_535
+_DNS_NAME_CHARS_MAX = 253  # RFC 1035, section 3.1, without the dot of the root
 
 
 def _string(value: object) -> str:
@@ -78,15 +82,37 @@ def power_of_two(low: int, high: int) -> Kind[int]:
     return Kind(f"a power of two from {low} to {high}", read)
 
 
-def seconds(high: float) -> Kind[float]:
-    """A length of time."""
+def _number(value: object) -> float:
+    """A number that is not true or false; NaN is within no bounds."""
+    if type(value) is int or type(value) is float:
+        return value
+    raise ValueError
+
+
+def seconds(high: float, low: float = 0) -> Kind[float]:
+    """A length of time; never 0."""
 
     def read(value: object) -> float:
-        if type(value) not in (int, float) or not 0 < value <= high:  # type: ignore[operator]
+        number = _number(value)
+        if not (number > 0 and low <= number <= high):
             raise ValueError
-        return float(value)  # type: ignore[arg-type]
+        return float(number)
 
-    return Kind(f"seconds, more than 0 and at most {high:g}", read)
+    words = f"from {low:g} to {high:g}" if low else f"more than 0 and at most {high:g}"
+    return Kind(f"seconds, {words}", read)
+
+
+def _share(value: object) -> float:
+    number = _number(value)
+    if not 0 < number <= 1:
+        raise ValueError
+    return float(number)
+
+
+def _switch(value: object) -> bool:
+    if type(value) is not bool:
+        raise ValueError
+    return value
 
 
 def below(bound: float) -> Kind[float]:
@@ -120,18 +146,19 @@ def one_of(*words: T) -> Kind[T]:
     return Kind(" or ".join(f'"{word}"' for word in words), read)
 
 
-def listed(kind: Kind[T], most: int) -> Kind[tuple[T, ...]]:
+def listed(kind: Kind[T], most: int, least: int = 0) -> Kind[tuple[T, ...]]:
     """A list without repetition."""
 
     def read(value: object) -> tuple[T, ...]:
-        if not isinstance(value, list) or len(value) > most:
+        if not isinstance(value, list) or not least <= len(value) <= most:
             raise ValueError
         items = tuple(kind.read(item) for item in value)
         if len(set(items)) != len(items):
             raise ValueError("an entry stands there twice")
         return items
 
-    return Kind(f"a list of at most {most}, each {kind.expected}", read)
+    number = f"{least} to {most}" if least else f"at most {most}"
+    return Kind(f"a list of {number}, each {kind.expected}", read)
 
 
 def path_from(folder: Path) -> Kind[Path]:
@@ -159,7 +186,22 @@ def _origin(value: object) -> Origin:
         raise ValueError
     if parts.port == 0 or not parts.hostname or not _HOST.fullmatch(parts.netloc):
         raise ValueError
-    return Origin(scheme, parts.hostname, parts.port or port)
+    return Origin(scheme, _host_name(parts.hostname), parts.port or port)
+
+
+def _host_name(value: object) -> str:
+    """A DNS name or an IP address, which a resolver or a certificate's check can be asked for.
+
+    What ends in a number and is no address ("10.1", "0x7f.1") is read in several ways (WHATWG URL,
+    "ends in a number"), and no name of the DNS.
+    """
+    text = _string(value).lower()
+    labels = text.removesuffix(".").split(".")
+    if labels[-1][:1].isdigit() or ":" in text:
+        return str(ip_address(text))
+    if len(text) > _DNS_NAME_CHARS_MAX or not all(map(_LABEL.fullmatch, labels)):
+        raise ValueError
+    return text
 
 
 def _route_path(value: object) -> str:
@@ -202,4 +244,15 @@ HOST = Kind('a host with or without a port, such as "gateway.example"', _matchin
 FIELD = Kind("the name of a header field", _field)
 VARIABLE = Kind("the name of an environment variable", _matching(_VARIABLE, 128))
 PREFIX = Kind("printable ASCII", _matching(_PRINTABLE, 64))
+HOST_NAME = Kind("a DNS name or an IP address, without a port", _host_name)
+TARGET = Kind(
+    f'a path such as "/health", of at most {limits.health_path_chars_max} printable characters',
+    _matching(_TARGET, limits.health_path_chars_max),
+)
+WEB_ORIGIN = Kind(
+    'an origin as browsers send it, such as "https://app.example", in lower case, or "*"',
+    _matching(_WEB_ORIGIN, 255),
+)
+SHARE = Kind("a share, more than 0 and at most 1", _share)
+SWITCH = Kind("true or false", _switch)
 ORIGIN = Kind('a URL such as "http://127.0.0.1:9000", without path, query or user', _origin)

@@ -17,6 +17,7 @@ Mode = Literal["enforce", "observe"]
 Judge = Literal["headers", "body"]
 Scheme = Literal["http", "https"]
 OnFull = Literal["refuse", "continue"]
+Dialect = Literal["http/1.1", "h2"]  # how an upstream is spoken to; the names are those of ALPN
 
 
 class Listener(msgspec.Struct, frozen=True):
@@ -84,12 +85,89 @@ class Origin(msgspec.Struct, frozen=True):
         return host if self.port == standard else f"{host}:{self.port}"
 
 
+class UpstreamTLS(msgspec.Struct, frozen=True):
+    """How the servers of an https upstream are verified, and what they are shown.
+
+    Chain and name are always verified. `ca` is a PEM bundle that is trusted instead of the
+    system's; `certificate` (PEM, chain included) and `key` are there both or not at all.
+    `server_name` is asked for (SNI) and verified instead of the endpoint's host.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    server_name: str | None = None
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Active health: each worker asks each server for GET `path` every `interval_seconds`.
+
+    A status from 200 to 399 within `timeout_seconds` is a good answer; `healthy` good ones in a row
+    end a server's exclusion, `unhealthy` bad ones begin it. The request carries no credential.
+    """
+
+    path: str
+    interval_seconds: float = limits.health_interval_seconds
+    timeout_seconds: float = limits.health_timeout_seconds
+    healthy: int = limits.health_healthy
+    unhealthy: int = limits.health_unhealthy
+
+
 class Upstream(msgspec.Struct, frozen=True):
-    """The server of one or more tools."""
+    """The servers of one or more tools. All `endpoints` have one scheme; there is at least one.
+
+    `host` is what requests say in Host or :authority, if it is not the endpoint's own authority.
+    `connections` are those of one worker to all the endpoints together, busy and idle.
+    `retry_share` are the retries that may be made, as a share of the calls; `retry` = False: none.
+    """
 
     name: str
-    origin: Origin
+    endpoints: tuple[Origin, ...]
     credential: Credential | None = None
+    protocol: Dialect = "http/1.1"
+    tls: UpstreamTLS = UpstreamTLS()
+    host: str | None = None
+    connect_seconds: float = limits.upstream_connect_seconds_max  # name, TCP and TLS together
+    first_byte_seconds: float = limits.upstream_first_byte_seconds_max  # from request to answer
+    idle_seconds: float = limits.upstream_idle_seconds_max  # between two bytes of either
+    connections: int = limits.upstream_connections_default
+    retry: bool = True
+    retry_share: float = limits.upstream_retry_share
+    health: Health | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """The first endpoint."""
+        return self.endpoints[0]
+
+    @property
+    def secure(self) -> bool:
+        """Whether its servers are spoken to under TLS."""
+        return self.origin.scheme == "https"
+
+    def authority(self, endpoint: Origin) -> str:
+        """What a request to `endpoint` says in Host or :authority."""
+        return self.host or endpoint.authority
+
+    def server_name(self, endpoint: Origin) -> str:
+        """The DNS name or IP address that the certificate of `endpoint` must have."""
+        return self.tls.server_name or endpoint.host
+
+
+class Cors(msgspec.Struct, frozen=True):
+    """Which web pages may call a tool from a browser (the Fetch standard, "CORS protocol").
+
+    `origins` are serialised as browsers send them, "https://app.example", or "*" for all;
+    `headers`, in lower case, are the request fields that they may set.
+    """
+
+    origins: tuple[str, ...]
+    headers: tuple[str, ...] = ("authorization", "content-type")
+    max_age_seconds: int = limits.cors_max_age_seconds
+
+    def allows(self, origin: str) -> bool:
+        """Whether a page of `origin` may call, given as the Origin field has it."""
+        return origin in self.origins or "*" in self.origins
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -105,6 +183,8 @@ class Tool(msgspec.Struct, frozen=True):
     mode: Mode = "enforce"
     carriers: tuple[str, ...] = ("authorization",)  # header fields that may hold the token
     allow_fields: tuple[str, ...] = ()  # request fields that pass although they look like tricks
+    body_bytes_max: int = limits.request_body_bytes_max  # of a request; a longer one is refused
+    cors: Cors | None = None  # None: no page of another origin may call
 
     @property
     def observe(self) -> bool:

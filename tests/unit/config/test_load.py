@@ -71,12 +71,12 @@ def test_tools_and_upstreams_of_a_whole_file_arrive(
     assert config.upstreams == (
         Upstream(
             name="search",
-            origin=Origin("https", "search.example", 443),
+            endpoints=(Origin("https", "search.example", 443),),
             credential=Credential("authorization", "Bearer ", file=tmp_path / "secrets/search"),
         ),
         Upstream(
             name="local",
-            origin=Origin("http", "::1", 9000),
+            endpoints=(Origin("http", "::1", 9000),),
             credential=Credential("x-api-key", env="LOCAL_KEY"),
         ),
     )

@@ -15,7 +15,7 @@ ORIGIN = Origin("http", "127.0.0.1", 9)
 
 
 def _upstream(**credential: object) -> Upstream:
-    return Upstream("tools", ORIGIN, Credential(**{"header": "authorization", **credential}))
+    return Upstream("tools", (ORIGIN,), Credential(**{"header": "authorization", **credential}))
 
 
 def test_entries_have_the_policy_s_numbers(tmp_path: Path) -> None:

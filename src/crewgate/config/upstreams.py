@@ -1,0 +1,119 @@
+"""The sections of an upstream: its servers, how they are reached, verified and watched.
+
+Knows the keys and their defaults, and what must hold within one section. Opens nothing.
+"""
+
+from pathlib import Path
+from typing import cast
+
+from crewgate import limits
+from crewgate.config import kinds
+from crewgate.config.section import Kind, Section
+from crewgate.config.structs import Credential, Dialect, Health, Origin, Upstream, UpstreamTLS
+
+_DIALECT: Kind[Dialect] = kinds.one_of("http/1.1", "h2")
+_NOWHERE = Origin("http", "localhost", 80)  # stands for what could not be read; never seen outside
+_ENDPOINTS = kinds.listed(kinds.ORIGIN, limits.endpoints_max, least=1)
+_THRESHOLD = kinds.whole(1, limits.health_threshold_max)
+_INTERVAL = kinds.seconds(limits.health_interval_seconds_max, limits.health_interval_seconds_min)
+
+
+def read_upstream(name: str, section: Section, path: Kind[Path]) -> Upstream:
+    """The upstream `name`; its problems are noted in the section."""
+    credential, tls, health = (section.child(key) for key in ("credential", "tls", "health"))
+    endpoints = _endpoints(section)
+    upstream = Upstream(
+        name=name,
+        endpoints=endpoints,
+        credential=None if credential is None else _credential(credential, path),
+        protocol=section.optional("protocol", _DIALECT, "http/1.1"),
+        tls=UpstreamTLS() if tls is None else _tls(tls, path, endpoints[0]),
+        host=section.optional("host", cast("Kind[str | None]", kinds.HOST), None),
+        connect_seconds=_seconds(section, "connect", limits.upstream_connect_seconds_max),
+        first_byte_seconds=_seconds(section, "first_byte", limits.upstream_first_byte_seconds_max),
+        idle_seconds=_seconds(section, "idle", limits.upstream_idle_seconds_max),
+        connections=section.optional(
+            "connections",
+            kinds.whole(1, limits.upstream_connections_max),
+            limits.upstream_connections_default,
+        ),
+        retry=section.optional("retry", kinds.SWITCH, default=True),
+        retry_share=section.optional("retry_share", kinds.SHARE, limits.upstream_retry_share),
+        health=None if health is None else _health(health),
+    )
+    section.close()
+    return upstream
+
+
+def _endpoints(section: Section) -> tuple[Origin, ...]:
+    """The servers, of `url` or `endpoints`: at least one, and all of one scheme."""
+    given = set(section.keys())
+    if "endpoints" not in given:
+        url = section.required("url", cast("Kind[Origin | None]", kinds.ORIGIN))
+        return (url or _NOWHERE,)
+    if "url" in given:
+        section.problem("expected one of url and endpoints; a single server may be either")
+        section.optional("url", kinds.ORIGIN, _NOWHERE)
+    nowhere: tuple[Origin, ...] = (_NOWHERE,)
+    endpoints = section.optional("endpoints", _ENDPOINTS, nowhere)
+    if len({endpoint.scheme for endpoint in endpoints}) > 1:
+        section.problem("endpoints: some are http and some https; write an upstream for each")
+    return endpoints
+
+
+def _seconds(section: Section, what: str, most: float) -> float:
+    return section.optional(f"{what}_seconds", kinds.seconds(most), most)
+
+
+def _credential(section: Section, path: Kind[Path]) -> Credential:
+    credential = Credential(
+        header=section.required("header", kinds.FIELD),
+        prefix=section.optional("prefix", kinds.PREFIX, ""),
+        file=section.optional("file", cast("Kind[Path | None]", path), None),
+        env=section.optional("env", cast("Kind[str | None]", kinds.VARIABLE), None),
+    )
+    if (credential.file is None) == (credential.env is None):
+        section.problem("expected one of file and env: where the secret is read from")
+    section.close()
+    return credential
+
+
+def _tls(section: Section, path: Kind[Path], endpoint: Origin) -> UpstreamTLS:
+    file = cast("Kind[Path | None]", path)
+    tls = UpstreamTLS(
+        ca=section.optional("ca", file, None),
+        certificate=section.optional("certificate", file, None),
+        key=section.optional("key", file, None),
+        server_name=section.optional(
+            "server_name", cast("Kind[str | None]", kinds.HOST_NAME), None
+        ),
+    )
+    if (tls.certificate is None) != (tls.key is None):
+        section.problem("expected certificate and key, or neither")
+    if endpoint.scheme != "https" and endpoint is not _NOWHERE:
+        section.problem("the upstream's URL is http, where nothing is verified; write https")
+    section.close()
+    return tls
+
+
+def _health(section: Section) -> Health:
+    default = Health("/")
+    interval = section.optional("interval_seconds", _INTERVAL, default.interval_seconds)
+    health = Health(
+        path=section.required("path", kinds.TARGET),
+        interval_seconds=interval,
+        timeout_seconds=section.optional(
+            "timeout_seconds",
+            kinds.seconds(limits.health_interval_seconds_max),
+            min(default.timeout_seconds, interval),
+        ),
+        healthy=section.optional("healthy", _THRESHOLD, default.healthy),
+        unhealthy=section.optional("unhealthy", _THRESHOLD, default.unhealthy),
+    )
+    if health.timeout_seconds > health.interval_seconds:
+        section.problem(
+            f"timeout_seconds ({health.timeout_seconds:g}) is over interval_seconds "
+            f"({health.interval_seconds:g}); a request would overtake the one before"
+        )
+    section.close()
+    return health
