@@ -117,6 +117,7 @@ head_seconds_max = 10.0  # from a request's first byte to the end of its fields
 idle_seconds_max = 120.0  # a connection without a request; longer than clients keep theirs
 body_wait_seconds_max = 30.0  # a client that owes bytes of a body and sends none
 send_wait_seconds_max = 60.0  # a client that does not read what it asked for
+turn_events_max = 256  # sockets of one turn: 10 ms of work, then timers and tasks have theirs
 sweep_seconds = 1.0  # how exact the times above are; one look costs 1 µs a connection
 drain_notice_seconds = 3.0  # before a GOAWAY to a busy client; most calls have ended by then
 linger_seconds_max = 1.0  # read on after the last answer, so that a reset cannot destroy it
@@ -134,6 +135,26 @@ streams_max = 128  # of one HTTP/2 connection at once; RFC 9113 §6.5.2 advises 
 stream_window_bytes = 65_536  # the initial window of RFC 9113 §6.9.2
 # All streams' windows together: one unread body never stalls the others.
 connection_window_bytes = streams_max * stream_window_bytes
+
+# What a whole connection may send, and how fast (server/http2.py, server/http1.py).
+connection_requests_max = 1_000_000  # a day at 11 a second; it may come back to another worker
+connection_bytes_max = 2**38  # 2^24 full records under one key are AES-GCM's (RFC 8446 §5.5)
+# Token buckets of nghttp2, at its own defaults: two clients of the field stay far below.
+stream_resets_burst = 1000  # CVE-2023-44487; a client that gives up a page of calls resets 128
+stream_resets_per_second = 33
+glitches_burst = 10_000  # empty DATA, unknown frames, streams in error (CVE-2025-8671)
+glitches_per_second = 330
+acknowledgements_max = 1000  # of pings and settings, not yet read by the client (CVE-2019-9512)
+continuations_max = 8  # of one head, which fits into three frames (CVE-2024-28182)
+settings_entries_max = 32  # of one frame; RFC 9113 §6.5.2 has six
+control_bytes_max = 65_536  # read beside payload while answers are unread: 5,000 frames, 1 MiB
+head_slack = 2  # beyond its bounds so often, a head costs its connection, not its stream alone
+
+# Bad tokens: those that no key signed. A good client has none; each costs 60 µs.
+bad_tokens_max = 100  # of one connection, then it is drained; a handshake costs as much as 20
+bad_tokens_burst = 1000  # of one address: a crew of 1,000 agents whose key was just removed
+bad_tokens_per_second = 50  # of one address from then on: 0.3 % of a core
+bad_token_addresses_max = 4096  # remembered; 200 bytes each
 
 # The agent.
 clock_step_seconds_max = 2.0  # NTP slews below 0.128 s and steps above; nobody steps 2 s on purpose
@@ -168,7 +189,16 @@ upstream_connect_seconds_max = 10.0  # name, TCP and TLS together; also the wait
 upstream_first_byte_seconds_max = 300.0  # a model that thinks before it answers
 upstream_idle_seconds_max = 300.0  # between two bytes of an answer, or of a request
 upstream_head_bytes_max = 65_536  # of an answer; twice what we take from a client
+upstream_retries_max = 2  # of one call: one that met an old connection, one bad server
+upstream_informational_max = 16  # 103s of one answer that go on; more than one is rare
 upstream_fields_max = 200  # twice what we take from a client, as its bytes
+members_max = 256  # servers of one upstream, by address; a choice looks at each, at 0.1 µs
+breaker_failures = 5  # in a row, as Envoy's outlier detection; one or two may be a server's restart
+breaker_doubt_seconds = 1.0  # after one failure others are preferred; most restarts take longer
+breaker_seconds_min = 0.5  # the first backoff; a process that is restarted at once is back by then
+breaker_seconds_max = 30.0  # as Envoy's base ejection; a server that is back waits no longer
+retry_window_seconds = 10  # as Finagle's: what calls earned before is forgotten
+retry_floor_per_second = 3  # a quiet upstream may retry too; Envoy's floor is 3 at once
 
 # The supervisor.
 restart_seconds_min = 0.1  # the second restart in a row; the first one is at once
@@ -198,6 +228,7 @@ demo_body_bytes_max = 2**20  # more than any agent of the story sends
 
 # A worker (gateway/).
 identities_max = 4096  # grants whose fields are kept as they go upstream; with the grant 2 KiB each
+origins_max = 4096  # clients whose address and authority are kept as they go upstream; 400 B each
 attach_again_seconds = 0.1  # a restarted agent takes half a second; the table is fresh for 5
 revocation_look_seconds = 0.02  # the table's generation: the certain way to hear of a revocation
 reload_again_seconds = 0.5  # a file that could not be loaded although the agent could

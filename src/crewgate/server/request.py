@@ -1,7 +1,7 @@
 """What a request is, whatever protocol carried it, and which ones are refused as malformed.
 
 Refuses what two parsers could read in two ways: bytes outside ASCII in the request line, a Host
-that is not the authority, CONNECT. Knows no path rules, tools or tokens.
+that is not the authority, CONNECT, TRACE. Knows no path rules, tools or tokens.
 """
 
 import re
@@ -17,6 +17,8 @@ Field = tuple[bytes, bytes]
 _is_method = re.compile(rb"[!#$%%&'*+.^_`|~0-9A-Za-z-]{1,%d}" % limits.method_bytes_max).fullmatch
 _is_target = re.compile(rb"[!\"$-~]+").fullmatch  # visible ASCII without the fragment's "#"
 _is_authority = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?").fullmatch
+# CONNECT would make a tunnel; TRACE would show a client what the gateway adds (RFC 9110 §9.3.8).
+_UNSUPPORTED = frozenset({b"CONNECT", b"TRACE"})
 _is_length = re.compile(rb"[0-9]{1,18}").fullmatch
 
 
@@ -70,8 +72,8 @@ def build(
     """
     if not _is_method(method) or not _is_target(target):
         raise RequestRefusedError(400, "the request line holds bytes that it must not hold")
-    if method == b"CONNECT":
-        raise RequestRefusedError(501, "CONNECT is not supported")
+    if method in _UNSUPPORTED:
+        raise RequestRefusedError(501, f"{method.decode()} is not supported")
     headers, hosts, length = _sort(fields)
     if length is None and not streamed:
         length = 0

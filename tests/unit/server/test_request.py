@@ -54,6 +54,7 @@ def test_host_is_the_authority() -> None:
         ({"method": b"G T"}, 400),
         ({"method": b"G\xc3T"}, 400),
         ({"method": b"CONNECT"}, 501),
+        ({"method": b"TRACE"}, 501),
         ({"target": b""}, 400),
         ({"target": b"/\xc3\xa4"}, 400),
         ({"target": b"/a b"}, 400),
