@@ -3,32 +3,41 @@
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from bench import report as suite
 from bench.__main__ import LATEST, WIDTH
 from bench.hop import load, report
+from bench.hop.arena import Arena, install, standing
 from bench.hop.gateways import ENVOY, NGINX, STACK
-from bench.hop.rounds import Run, install, measure
+from bench.hop.groups.group import Group
+from bench.hop.groups.suite import GROUPS
 
 NAMES = {"nginx": NGINX, "envoy": ENVOY, "stack": STACK}
 
 
 @click.command()
-@click.option("--rounds", type=click.IntRange(1, 100), default=5, help="all gateways, all shapes")
+@click.option("--group", "names", type=click.Choice([*GROUPS, "all"]), multiple=True)
+@click.option("--rounds", type=click.IntRange(1, 100), default=5, help="some groups take fewer")
 @click.option("--requests", type=click.IntRange(100, 10_000_000), default=20_000, help="a sample")
 @click.option("--peer", "peers", type=click.Choice([*NAMES, "none"]), multiple=True)
 @click.option("--environment", type=click.Path(path_type=Path), help="of the peers from PyPI, kept")
 @click.option("--output", type=click.Path(path_type=Path), default=LATEST, help="joined there")
 def main(
-    rounds: int, requests: int, peers: tuple[str, ...], environment: Path | None, output: Path
+    names: tuple[str, ...],
+    rounds: int,
+    requests: int,
+    peers: tuple[str, ...],
+    environment: Path | None,
+    output: Path,
 ) -> None:
     """Measure one hop through the gateway beside nginx, Envoy and a Python stack.
 
-    Each --peer names one to compare with; all if none is named, and none for Crewgate alone.
+    Each --group names one to measure: the usual ones if none is named, also the long ones with
+    `all`. Each --peer names one to compare with; all if none is named, and none for Crewgate alone.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     reason = load.missing()
@@ -38,16 +47,34 @@ def main(
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
-    names = {NAMES[peer] for peer in peers or NAMES if peer in NAMES}
-    run = Run(rounds, requests)
+    asked = {NAMES[peer] for peer in peers or NAMES if peer in NAMES}
     with tempfile.TemporaryDirectory(prefix="crewgate-hop-") as name:
         folder = Path(name)
         place = (environment or folder / "peers").absolute()
-        if names & {ENVOY, STACK}:
+        if asked & {ENVOY, STACK}:
             install(place)
-        measure(run, folder, place, names)
-    report.show(run, console)
-    suite.join(output, {"hop": report.document(run)})
+        with standing(folder, place, asked) as arena:
+            for group in chosen(names):
+                measurement = measure(group, arena, rounds, requests)
+                report.show(measurement, console)
+                report.join(output, measurement)
+
+
+def chosen(names: Sequence[str]) -> list[Group]:
+    """The groups of a run."""
+    if not names:
+        return [group for group in GROUPS.values() if group.usual]
+    return [group for name, group in GROUPS.items() if name in names or "all" in names]
+
+
+def measure(group: Group, arena: Arena, rounds: int, requests: int) -> report.Measurement:
+    """One group."""
+    arena.begin(*group.sizes(rounds, requests))
+    results = group.measure(arena)
+    skipped = {**arena.skipped, **arena.left_out}
+    return report.Measurement(
+        group, arena.rounds, arena.requests, results, dict(arena.versions), skipped
+    )
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.hop.tools import TOOLS, Tool
+
 TYPES = "type.googleapis.com/envoy.extensions."
 PLENTY = 10_000_000  # a second; the limit is asked and never reached
-CACHED_TOKENS = 1_000
+CACHED_TOKENS = 10_000  # more than any load has
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,6 @@ class Demand:
     issuer: str
     audience: str
     jwks: Path
-    tool: str
-    path: str
 
 
 def named(name: str, kind: str, **members: object) -> dict[str, Any]:
@@ -45,21 +45,26 @@ def authentication(demand: Demand) -> dict[str, Any]:
     return named("envoy.filters.http.jwt_authn", kind, providers={"crew": provider}, rules=[rule])
 
 
-def authorization(demand: Demand) -> dict[str, Any]:
+def policy(tool: Tool) -> dict[str, Any]:
     """The tool's path, for tokens that list the tool."""
     claim = {
         "metadata_source": "DYNAMIC",
         "metadata_matcher": {
             "filter": "envoy.filters.http.jwt_authn",
             "path": [{"key": "claims"}, {"key": "allowed_tools"}],
-            "value": {"list_match": {"one_of": {"string_match": {"exact": demand.tool}}}},
+            "value": {"list_match": {"one_of": {"string_match": {"exact": tool.name}}}},
         },
     }
-    policy = {
-        "permissions": [{"url_path": {"path": {"exact": demand.path}}}],
+    return {
+        "permissions": [{"url_path": {"path": {"exact": tool.path}}}],
         "principals": [{"sourced_metadata": claim}],
     }
-    rules = {"action": "ALLOW", "policies": {demand.tool: policy}}
+
+
+def authorization() -> dict[str, Any]:
+    """A policy a tool. Envoy asks them by name: the one that most loads use has the first."""
+    policies = {f"{place} {tool.name}": policy(tool) for place, tool in enumerate(TOOLS)}
+    rules = {"action": "ALLOW", "policies": policies}
     return named("envoy.filters.http.rbac", "filters.http.rbac.v3.RBAC", rules=rules)
 
 
@@ -85,14 +90,17 @@ def address(port: int) -> dict[str, Any]:
 def listener(port: int, demand: Demand, certificate: Path, key: Path) -> dict[str, Any]:
     """TLS, HTTP/2 and HTTP/1.1 in; no client certificate."""
     router = named("envoy.filters.http.router", "filters.http.router.v3.Router")
-    route = {"match": {"prefix": "/"}, "route": {"cluster": "tools"}}
+    routes = [
+        {"match": {"path": tool.path}, "route": {"cluster": tool.upstream, "timeout": "0s"}}
+        for tool in TOOLS
+    ]
     connections = named(
         "envoy.filters.network.http_connection_manager",
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="in",
         codec_type="AUTO",
-        http_filters=[authentication(demand), authorization(demand), limit(), router],
-        route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+        http_filters=[authentication(demand), authorization(), limit(), router],
+        route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
     )
     pair = {
         "certificate_chain": {"filename": str(certificate)},
@@ -107,20 +115,32 @@ def listener(port: int, demand: Demand, certificate: Path, key: Path) -> dict[st
     return {"address": address(port), "filter_chains": [chain]}
 
 
-def cluster(port: int) -> dict[str, Any]:
-    """The tool server, over HTTP/1.1, with room for every stream of a load."""
+def cluster(name: str, port: int, *, h2: bool) -> dict[str, Any]:
+    """A process of the tool server, with room for every stream of a load."""
     room = {"max_connections": 4_096, "max_pending_requests": 65_536, "max_requests": 65_536}
     endpoint = {"endpoint": {"address": address(port)}}
+    kind = f"{TYPES}upstreams.http.v3.HttpProtocolOptions"
+    spoken: dict[str, Any] = {"http2_protocol_options" if h2 else "http_protocol_options": {}}
     return {
-        "name": "tools",
+        "name": name,
         "type": "STATIC",
         "circuit_breakers": {"thresholds": [room]},
-        "load_assignment": {"cluster_name": "tools", "endpoints": [{"lb_endpoints": [endpoint]}]},
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        "typed_extension_protocol_options": {
+            kind.removeprefix("type.googleapis.com/"): {
+                "@type": kind,
+                "explicit_http_config": spoken,
+            }
+        },
     }
 
 
-def configuration(port: int, upstream: int, demand: Demand, certificate: Path, key: Path) -> str:
-    """The whole of it, for `envoy --config-path`."""
-    listeners = [listener(port, demand, certificate, key)]
-    resources = {"listeners": listeners, "clusters": [cluster(upstream)]}
+def configuration(
+    port: int, demand: Demand, certificate: Path, key: Path, *, tools: int, bulk: int, h2: bool
+) -> str:
+    """The whole of it, for `envoy --config-path`; with `h2`, the tools are spoken to in HTTP/2."""
+    resources = {
+        "listeners": [listener(port, demand, certificate, key)],
+        "clusters": [cluster("tools", tools, h2=h2), cluster("bulk", bulk, h2=False)],
+    }
     return json.dumps({"static_resources": resources}, indent=2)

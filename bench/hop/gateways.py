@@ -3,6 +3,7 @@
 Decides what is compared, and says why one cannot be where it is not installed.
 """
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 from bench.hop import envoy
 from bench.hop.processes import free_ports, start
 from bench.hop.stage import Stage
+from bench.hop.tools import TOOLS
 
 CREWGATE = "Crewgate"
 NGINX = "nginx, bare proxy"
@@ -29,22 +31,26 @@ worker_processes 1;
 pid nginx.pid;
 error_log stderr error;
 {user}
-events {{ worker_connections 4096; }}
+worker_rlimit_nofile 16384;
+events {{ worker_connections 16384; }}
 http {{
   access_log off;
   client_body_temp_path body; proxy_temp_path proxy;
-  keepalive_requests 1000000000;
+  client_max_body_size 0; proxy_request_buffering off;
+  keepalive_requests 1000000000; keepalive_timeout 1h;
   upstream tools {{
     server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 1000000000;
   }}
+  upstream bulk {{ server 127.0.0.1:{bulk}; keepalive 256; }}
   server {{
     listen 127.0.0.1:{port} ssl;
     http2 on;
     ssl_certificate {certificate};
     ssl_certificate_key {key};
-    location / {{
-      proxy_pass http://tools; proxy_http_version 1.1; proxy_set_header Connection "";
-    }}
+    proxy_http_version 1.1; proxy_set_header Connection "";
+    location / {{ proxy_pass http://tools; }}
+    location = /huge {{ proxy_pass http://bulk; }}
+    location = /swallow {{ proxy_pass http://bulk; }}
   }}
 }}
 """
@@ -97,7 +103,8 @@ def start_nginx(stage: Stage, folder: Path, environment: Path) -> Gateway:
     user = "user root;" if os.geteuid() == 0 else ""
     text = NGINX_TEXT.format(
         user=user,
-        upstream=stage.upstream,
+        upstream=stage.servers.tools,
+        bulk=stage.servers.bulk,
         port=port,
         certificate=stage.certificate,
         key=stage.key,
@@ -114,7 +121,15 @@ def start_envoy(stage: Stage, folder: Path, environment: Path) -> Gateway:
     """One worker thread; see envoy.py for the filters."""
     port, _ = free_ports()
     config = folder / "envoy.json"
-    text = envoy.configuration(port, stage.upstream, stage.demand, stage.certificate, stage.key)
+    text = envoy.configuration(
+        port,
+        stage.demand,
+        stage.certificate,
+        stage.key,
+        tools=stage.upstream,
+        bulk=stage.servers.bulk,
+        h2=stage.h2,
+    )
     config.write_text(text, encoding="utf-8")
     log = folder / "envoy.log"
     program = str(environment / "bin" / "envoy")
@@ -133,9 +148,8 @@ def start_stack(stage: Stage, folder: Path, environment: Path) -> Gateway:
         "STACK_ISSUER": demand.issuer,
         "STACK_AUDIENCE": demand.audience,
         "STACK_JWKS": str(demand.jwks),
-        "STACK_TOOL": demand.tool,
-        "STACK_PATH": demand.path,
-        "STACK_UPSTREAM": f"http://127.0.0.1:{stage.upstream}",
+        "STACK_TOOLS": json.dumps({tool.path: tool.name for tool in TOOLS if not tool.bulk}),
+        "STACK_UPSTREAM": f"http://127.0.0.1:{stage.servers.tools}",
         "PYTHONPATH": str(ROOT),
     }
     program = str(environment / "bin" / "granian")

@@ -1,22 +1,23 @@
 """Load by h2load, and what it says: requests a second and the times of single requests.
 
-One thread, TLS, HTTP/2, a bounded count. A run in which any request was not answered with 2xx ends
-the whole bench: figures of refusals would flatter a gateway.
+One thread, TLS, a bounded count. A run in which any request was not answered as it should be ends
+the whole bench: figures of refusals would flatter a gateway, and so would those of failures.
 """
 
 import re
 import shutil
-import statistics
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.hop.figures import CPU, RATE, Sample, times
 from bench.hop.processes import cpu_seconds, on_core, tree
 
 PROGRAM = "h2load"
 LOAD_SECONDS = 120  # of one sample; only a hang gets there
-RATE = re.compile(r"finished in .*?, ([0-9.]+) req/s")
+RATE_WORDS = re.compile(r"finished in .*?, ([0-9.]+) req/s")
 DONE = re.compile(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx")
+OPEN_STREAMS = 100  # at a fixed rate nothing waits for an answer, up to so many a connection
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,29 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One bounded load on one gateway."""
+class Load:
+    """What is sent. `rate`: requests a second over all connections; 0 is as many as come back.
 
-    cpu_microseconds: float  # of all of the gateway's processes, a request
-    per_second: float
-    p50_milliseconds: float
-    p99_milliseconds: float
+    `refused`: each request is to be answered with 4xx instead of 2xx.
+    """
+
+    shape: Shape
+    path: str
+    fields: tuple[str, ...] = ()
+    http1: bool = False
+    body: Path | None = None
+    rate: int = 0
+    refused: bool = False
+
+    def options(self, requests: int) -> list[str]:
+        """Of the command line."""
+        shape = self.shape
+        streams = OPEN_STREAMS if self.rate and not self.http1 else shape.streams
+        words = ["-n", str(requests), "-c", str(shape.connections), "-m", str(streams), "-t", "1"]
+        words += ["--h1"] if self.http1 else []
+        words += ["-d", str(self.body)] if self.body else []
+        words += [f"--rps={self.rate / shape.connections:g}"] if self.rate else []
+        return words + [word for each in self.fields for word in ("-H", each)]
 
 
 def missing() -> str:
@@ -47,14 +64,13 @@ def missing() -> str:
     return "" if shutil.which(PROGRAM) else "h2load is not here (Debian: nghttp2-client)"
 
 
-def h2load(url: str, headers: list[str], shape: Shape, requests: int, log: Path) -> str:
+def h2load(port: int, load: Load, requests: int, log: Path) -> str:
     """One run on the last core, away from the gateways; its words."""
     log.unlink(missing_ok=True)
-    asked = [word for header in headers for word in ("-H", header)]
-    size = ["-n", str(requests), "-c", str(shape.connections), "-m", str(shape.streams)]
+    url = f"https://127.0.0.1:{port}{load.path}"
     with on_core(-1):
         done = subprocess.run(
-            [PROGRAM, *size, "-t", "1", f"--log-file={log}", *asked, url],
+            [PROGRAM, *load.options(requests), f"--log-file={log}", url],
             capture_output=True,
             text=True,
             check=False,
@@ -71,20 +87,42 @@ def statuses(words: str) -> tuple[int, ...]:
     return tuple(map(int, found.groups())) if found else (0, 0, 0, 0)
 
 
-def times(log: Path) -> list[float]:
+def logged_times(text: str) -> list[float]:
     """Milliseconds of each request: the third column of h2load's log is in microseconds."""
-    lines = log.read_text(encoding="ascii").splitlines()
-    return [int(line.split("\t")[2]) / 1e3 for line in lines]
+    return [int(line.split("\t")[2]) / 1e3 for line in text.splitlines()]
 
 
-def sample(pid: int, url: str, header: str, shape: Shape, requests: int, log: Path) -> Sample:
+def result(words: str, log: str, requests: int, *, refused: bool) -> Sample | None:
+    """Rate and times, None unless every request was answered as it should be."""
+    rate = RATE_WORDS.search(words)
+    if rate is None or statuses(words)[2 if refused else 0] != requests:
+        return None
+    return {RATE.name: float(rate[1]), **times(logged_times(log))}
+
+
+def sample(pid: int, port: int, load: Load, requests: int, log: Path) -> Sample:
     """Load the gateway whose first process is `pid`."""
     pids = tree(pid)
     before = cpu_seconds(pids)
-    words = h2load(url, [header], shape, requests, log)
+    words = h2load(port, load, requests, log)
     spent = cpu_seconds(pids) - before
-    rate = RATE.search(words)
-    if statuses(words)[0] != requests or rate is None:
-        raise SystemExit(f"bench: not every request to {url} succeeded:\n{words}")
-    cuts = statistics.quantiles(times(log), n=100)
-    return Sample(spent / requests * 1e6, float(rate[1]), cuts[49], cuts[98])
+    text = log.read_text(encoding="ascii") if log.exists() else ""
+    found = result(words, text, requests, refused=load.refused)
+    if found is None:
+        raise SystemExit(f"bench: not every request for {load.path} was answered so:\n{words}")
+    return {CPU.name: per_request(spent, requests), **found}
+
+
+def per_request(seconds: float, requests: int) -> float:
+    """Microseconds."""
+    return seconds / requests * 1e6
+
+
+def bearer(token: str) -> tuple[str, ...]:
+    """The fields of a request with a token."""
+    return (f"authorization: Bearer {token}",)
+
+
+def at_least(requests: int, shape: Shape) -> int:
+    """Never fewer requests than there are streams."""
+    return max(requests, shape.connections * shape.streams, 10)

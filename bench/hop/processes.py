@@ -5,6 +5,7 @@ Reads /proc, so Linux only.
 """
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,18 +17,18 @@ from pathlib import Path
 TICKS = os.sysconf("SC_CLK_TCK")
 START_SECONDS = 30.0
 END_SECONDS = 15.0
+PORTS = (12_000, 32_000)  # below those that Linux gives to connections of its own accord
 TOOLS_ABOVE = 10  # `crewgate init` puts its tool server so many ports above the agents
 
 
 def free_ports() -> tuple[int, int]:
-    """A free port, and the one ten above it, free as well."""
+    """A free port, and the one ten above it, free as well; no connection is given one of them."""
     while True:
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0))
-            port: int = one.getsockname()[1]
-            with suppress(OSError, OverflowError):
-                other.bind(("127.0.0.1", port + TOOLS_ABOVE))
-                return port, port + TOOLS_ABOVE
+        port = random.randrange(*PORTS)
+        with socket.socket() as one, socket.socket() as other, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            other.bind(("127.0.0.1", port + TOOLS_ABOVE))
+            return port, port + TOOLS_ABOVE
 
 
 @contextmanager
@@ -80,6 +81,21 @@ def cpu_seconds(pids: Sequence[int]) -> float:
     except OSError as error:
         raise SystemExit("bench: a gateway's process ended while it was measured") from error
     return ticks / TICKS
+
+
+def resident_megabytes(pids: Sequence[int], field: str = "VmRSS") -> float:
+    """Of the largest of these processes; `VmHWM`: the most that it ever was."""
+    return max(status_kilobytes(pid, field) for pid in pids) * 1024 / 1e6
+
+
+def status_kilobytes(pid: int, field: str) -> int:
+    """A size in /proc/PID/status; 0 if the process is gone or is a kernel thread."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name == field:
+                return int(value.split()[0])
+    return 0
 
 
 def wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -1,114 +1,145 @@
 """A run of the hop as tables, and as one member of bench/results/latest.json.
 
-Decides which ratios are held against which goals; leaves the rest of the document as it is.
+A group that was measured takes the place of what the document had of it; the other groups stay,
+each with its own date. Leaves the rest of the document as it is.
 """
 
+import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from os import getloadavg
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from bench import report
-from bench.hop.gateways import CREWGATE, ENVOY, STACK
-from bench.hop.rounds import FIGURES, SHAPES, Measured, Run
-from bench.report import Goal, headed
+from bench.hop.figures import Figure, Measured, find
+from bench.hop.gateways import CREWGATE
+from bench.hop.groups.group import Group, Results
+from bench.report import headed
 from bench.sampling import Spread
 
 UNITS = {
     "cpu_microseconds": "of all processes of the gateway, a request",
-    "per_second": "requests, by h2load",
-    "p50_milliseconds": "of one request, as h2load saw it; p99 the same",
+    "per_second": "requests, as the load's client saw them",
+    "p50_milliseconds": "of one request, as the load's client saw it; p99, p999 the same",
+    "resident_megabytes": "10^6 bytes, of the gateway's largest process",
     "spreads": "low is the least of the rounds, high the most",
     "crewgate_over": "Crewgate's figure over this one's in the same round",
 }
-CPU, RATE = FIGURES[:2]
 
 
-def against(run: Run, other: Measured, figure: str) -> Spread | None:
-    """Crewgate's figure over another's; nothing for itself."""
-    own = run.get(other.shape, CREWGATE)
-    return None if own is None or own is other else own.ratio(figure, other)
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured of a group, and what was left out."""
+
+    group: Group
+    rounds: int
+    requests: int
+    results: Results
+    versions: dict[str, str]
+    skipped: dict[str, str]
 
 
-def goals(run: Run) -> list[Goal]:
-    """The figures that the project promises, of those peers that were there."""
-    held = []
-    for shape, bound in zip(SHAPES, (0.8, 1.0, 1.0), strict=True):
-        envoy = run.get(shape, ENVOY)
-        ratio = against(run, envoy, CPU) if envoy else None
-        rate = against(run, envoy, RATE) if envoy else None
-        if ratio and rate:
-            held.append(Goal(f"CPU over Envoy's, {shape.name}", bound, ratio.median, "×"))
-            what = f"requests a second over Envoy's, {shape.name}"
-            held.append(Goal(what, 1.0, rate.median, "×", least=True))
-    stack = run.get(SHAPES[0], STACK)
-    ratio = against(run, stack, CPU) if stack else None
-    if ratio:
-        what = f"CPU of the Python stack over ours, {SHAPES[0].name}"
-        held.append(Goal(what, 5.0, 1 / ratio.median, "×", least=True))
-    return held
+def against(results: Results, other: Measured, figure: Figure) -> Spread | None:
+    """Crewgate's figure over another's of the same case; nothing for itself."""
+    own = find(results, other.case, CREWGATE)
+    if own is None or own is other or not figure.ratio:
+        return None
+    return own.ratio(figure, other)
 
 
-def result(run: Run, measured: Measured) -> dict[str, Any]:
-    """One gateway under one shape."""
-    cpu, rate = (against(run, measured, figure) for figure in (CPU, RATE))
+def result(measurement: Measurement, measured: Measured) -> dict[str, Any]:
+    """One gateway in one case."""
+    figures, results = measurement.group.figures, measurement.results
+    ratios = {each.name: against(results, measured, each) for each in figures}
     return {
-        "shape": asdict(measured.shape),
+        "case": measured.case,
         "name": measured.name,
-        **{figure: asdict(measured.spread(figure)) for figure in FIGURES},
-        "crewgate_over": {CPU: asdict(cpu), RATE: asdict(rate)} if cpu and rate else None,
+        **{figure.name: asdict(measured.spread(figure)) for figure in figures},
+        "crewgate_over": {name: asdict(ratio) for name, ratio in ratios.items() if ratio},
     }
 
 
-def document(run: Run) -> dict[str, Any]:
-    """The member `hop` of the document."""
+def document(measurement: Measurement) -> dict[str, Any]:
+    """A group, for JSON."""
+    group, results = measurement.group, measurement.results
     return {
+        "title": group.title,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": report.machine(),
         "load_average": getloadavg()[0],
-        "units": UNITS,
-        "rounds": run.rounds,
-        "requests": run.requests,
-        "versions": run.versions,
-        "skipped": run.skipped,
-        "results": [result(run, measured) for measured in run.measured],
-        "goals": [{**asdict(goal), "met": goal.met} for goal in goals(run)],
+        "rounds": measurement.rounds,
+        "requests": measurement.requests,
+        "versions": measurement.versions,
+        "skipped": measurement.skipped,
+        "results": [result(measurement, measured) for measured in results],
+        "goals": [{**asdict(goal), "met": goal.met} for goal in group.goals(results)],
     }
 
 
-def row(run: Run, measured: Measured) -> list[str]:
-    """Cells of one gateway."""
-    cpu = measured.spread(CPU)
-    rate, half, most = (measured.spread(figure).median for figure in FIGURES[1:])
-    ratios = [against(run, measured, figure) for figure in (CPU, RATE)]
-    shown = ["" if ratio is None else f"{ratio.median:.2f}" for ratio in ratios]
-    spread = f"{cpu.low:.1f} – {cpu.high:.1f}"
-    return [f"{cpu.median:.1f}", spread, f"{rate:,.0f}", f"{half:.2f}", f"{most:.2f}", *shown]
+def join(path: Path, measurement: Measurement) -> None:
+    """Put a group into the document's member `hop`."""
+    standing = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    before = standing.get("hop")
+    groups = before.get("groups", {}) if isinstance(before, dict) else {}
+    groups = {**groups, measurement.group.name: document(measurement)}
+    report.join(path, {"hop": {"machine": report.machine(), "units": UNITS, "groups": groups}})
 
 
-def rendered(run: Run) -> Iterator[Table]:
-    """A table for each shape, the goals last."""
-    headings = ("CPU µs", "least – most", "a second", "p50 ms", "p99 ms", "CPU ×", "rate ×")
-    for shape in SHAPES:
-        table = headed(f"{shape.name}: connections × requests at a time", headings)
-        for measured in run.measured:
-            if measured.shape == shape:
-                table.add_row(measured.name, *row(run, measured))
-        if len(run.versions) > 1:
-            table.caption = "×: Crewgate's over this one's, in the same round"
-        yield table
-    if goals(run):
-        yield report.goal_table(goals(run))
+def cells(results: Results, measured: Measured, figures: tuple[Figure, ...]) -> list[str]:
+    """A gateway's row: figures, then ratios."""
+    shown = []
+    for figure in figures:
+        spread = measured.spread(figure)
+        shown.append(figure.form.format(spread.median))
+        if figure.ranged:
+            shown.append(" – ".join(figure.form.format(end) for end in (spread.low, spread.high)))
+    for figure in figures:
+        if figure.ratio:
+            ratio = against(results, measured, figure)
+            shown.append("" if ratio is None else f"{ratio.median:.2f}")
+    return shown
 
 
-def show(run: Run, console: Console) -> None:
-    """Print the run, and who was not there."""
-    for table in rendered(run):
-        console.print(table)
+def headings(figures: tuple[Figure, ...]) -> tuple[str, ...]:
+    """The same of the heading."""
+    names = []
+    for figure in figures:
+        names += [figure.heading, "least – most"] if figure.ranged else [figure.heading]
+    return (*names, *(figure.ratio for figure in figures if figure.ratio))
+
+
+def table(measurement: Measurement) -> Table:
+    """A group: its cases below each other."""
+    figures, results = measurement.group.figures, measurement.results
+    shown = headed(measurement.group.title, headings(figures))
+    case = ""
+    for measured in results:
+        if measured.case != case:
+            case = measured.case
+            shown.add_section()
+            shown.add_row(f"[bold]{case}[/bold]")
+        shown.add_row(f"  {measured.name}", *cells(results, measured, figures))
+    if any(figure.ratio for figure in figures) and len({each.name for each in results}) > 1:
+        shown.caption = "×: Crewgate's over this one's, in the same round"
+    return shown
+
+
+def rendered(measurement: Measurement) -> Iterator[Table]:
+    """Figures, then goals."""
+    yield table(measurement)
+    goals = measurement.group.goals(measurement.results)
+    if goals:
+        yield report.goal_table(goals)
+
+
+def show(measurement: Measurement, console: Console) -> None:
+    """Print a group, and who was not there."""
+    for each in rendered(measurement):
+        console.print(each)
         console.print()
-    for name, reason in run.skipped.items():
+    for name, reason in measurement.skipped.items():
         console.print(f"Without {name}: {reason}")

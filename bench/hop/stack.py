@@ -7,17 +7,17 @@ the tool in `allowed_tools` and a count of calls; it keeps no credits, revocatio
 
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import jwt
 from aiohttp import ClientSession, TCPConnector  # type: ignore[import-not-found]
 
-ISSUER, AUDIENCE, TOOL, PATH, UPSTREAM = (
-    os.environ.get(f"STACK_{name}", "")
-    for name in ("ISSUER", "AUDIENCE", "TOOL", "PATH", "UPSTREAM")
+ISSUER, AUDIENCE, UPSTREAM = (
+    os.environ.get(f"STACK_{name}", "") for name in ("ISSUER", "AUDIENCE", "UPSTREAM")
 )
+TOOLS: dict[str, str] = json.loads(os.environ.get("STACK_TOOLS", "{}"))  # names by path
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -48,11 +48,10 @@ class Stack:
         except (jwt.PyJWTError, KeyError):
             return False
         self.calls += 1
-        return path == PATH and TOOL in claims["allowed_tools"] and self.calls < CALLS_MAX
+        return TOOLS.get(path) in claims["allowed_tools"] and self.calls < CALLS_MAX
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request; the body of a GET is not read."""
-        del receive
+        """One request; its body goes on as it comes, and so does an answer without a length."""
         if scope["type"] != "http":
             return
         headers = dict(scope["headers"])
@@ -67,12 +66,29 @@ class Stack:
             for name, value in headers.items()
             if name not in DROPPED
         }
-        async with self.session.get(UPSTREAM + scope["path"], headers=kept) as answer:
-            body = await answer.read()
+        body = None if scope["method"] == "GET" else pieces(receive)
+        url = UPSTREAM + scope["path"]
+        async with self.session.request(scope["method"], url, headers=kept, data=body) as answer:
             fields = [(b"content-type", answer.content_type.encode("latin-1"))]
-            status = answer.status
-        await send({"type": "http.response.start", "status": status, "headers": fields})
-        await send({"type": "http.response.body", "body": body})
+            start = {"type": "http.response.start", "status": answer.status, "headers": fields}
+            if answer.content_length is None:
+                await send(start)
+                async for piece in answer.content.iter_any():
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+                return
+            whole = await answer.read()
+        await send(start)
+        await send({"type": "http.response.body", "body": whole})
+
+
+async def pieces(receive: Receive) -> AsyncIterator[bytes]:
+    """The body of a request, as it comes."""
+    more = True
+    while more:
+        message = await receive()
+        more = message.get("more_body", False)
+        yield message.get("body", b"")
 
 
 app = Stack()

@@ -1,25 +1,61 @@
-"""`python -m bench.hop.upstream PORT`: a tool server that answers any GET with 200 bytes.
+"""`python -m bench.hop.upstream PORT`: the tool server, HTTP/1.1; see tools.py for what it offers.
 
-It is as cheap as asyncio allows, so that it is not what is measured; it judges nothing and reads
-no header. It prints `ready` when it listens, and ends when its standard input does.
+It is as cheap as asyncio allows, so that it is not what is measured; it judges nothing. It ends
+when its standard input does.
 """
 
 import asyncio
 import sys
+from collections.abc import Iterator
+
+import httptools
 
 BODY = b"x" * 199 + b"\n"
-ANSWER = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n" % len(BODY)
-) + BODY
+PIECE = b"y" * 4096
+PIECES = 16  # of a streamed answer
+HUGE_PIECE = b"z" * 65_536
+HUGE_PIECES = 256
+SMALL = b"GET /page "
 END = b"\r\n\r\n"
 
 
+def head(length: int | None) -> bytes:
+    """Of an answer; without a length it is chunked."""
+    size = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
+    return b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n%b\r\n\r\n" % size
+
+
+ANSWER = head(len(BODY)) + BODY
+CHUNK = b"%x\r\n%b\r\n" % (len(PIECE), PIECE)
+
+
+def pieces(path: bytes) -> Iterator[bytes]:
+    """What is written for a request, each in a turn of the loop of its own."""
+    if path == b"/large":
+        yield head(len(PIECE) * PIECES) + PIECE * PIECES
+    elif path == b"/stream":
+        yield head(None) + CHUNK
+        for _ in range(PIECES - 1):
+            yield CHUNK
+        yield b"0\r\n\r\n"
+    elif path == b"/huge":
+        yield head(len(HUGE_PIECE) * HUGE_PIECES)
+        for _ in range(HUGE_PIECES):
+            yield HUGE_PIECE
+    else:
+        yield ANSWER
+
+
 class Answering(asyncio.Protocol):
-    """One connection; requests without a body, as many as come."""
+    """One connection; gateways send the next request when they have the answer."""
 
     def __init__(self) -> None:
         self.transport = asyncio.Transport()
-        self.tail = b""
+        self.parser: httptools.HttpRequestParser | None = None
+        self.target = b""
+        self.rest: Iterator[bytes] | None = None
+        self.paused = False
+        self.loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep what answers are written to."""
@@ -27,19 +63,50 @@ class Answering(asyncio.Protocol):
             self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """An answer for each head that has come whole."""
-        text = self.tail + data
-        heads = text.count(END)
-        self.tail = text[text.rfind(END) + len(END) :] if heads else text
-        if heads:
-            self.transport.write(ANSWER * heads)
+        """A whole small request is answered unparsed: that is what most loads send."""
+        if self.parser is None:
+            if data.startswith(SMALL) and data.endswith(END):
+                self.transport.write(ANSWER)
+                return
+            self.target = b""
+            self.parser = httptools.HttpRequestParser(self)
+        self.parser.feed_data(data)
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the target."""
+        self.target += url
+
+    def on_message_complete(self) -> None:
+        """The body has been read to its end; nobody looked at it."""
+        self.parser = None
+        self.rest = pieces(self.target)
+        self.write_on()
+
+    def write_on(self) -> None:
+        """The next piece, unless the peer reads more slowly than that."""
+        if self.paused or self.rest is None or self.transport.is_closing():
+            return
+        piece = next(self.rest, None)
+        if piece is None:
+            self.rest = None
+            return
+        self.transport.write(piece)
+        self.loop.call_soon(self.write_on)
+
+    def pause_writing(self) -> None:
+        """Enough is waiting to be read."""
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        """Go on with the answer."""
+        self.paused = False
+        self.write_on()
 
 
 async def main(port: int) -> None:
     """Serve until nobody holds the other end of standard input."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Answering, "127.0.0.1", port, backlog=1024)
-    print("ready", flush=True)
     await loop.run_in_executor(None, sys.stdin.buffer.read)
     server.close()
 
