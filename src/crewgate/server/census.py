@@ -7,14 +7,16 @@ Counts what it refuses; never remembers an address that has no connection, so no
 from collections import Counter
 from ipaddress import ip_network
 
+from crewgate.server.counters import Counters
+
 _PREFIX = 64
 
 
 class Census:
-    """Counts the connections of one listener."""
+    """Counts the connections of one listener; refusals go into `counters`."""
 
-    def __init__(self, most: int, most_from_one: int) -> None:
-        self.refused: Counter[str] = Counter()  # "full" and "one-address", for metrics
+    def __init__(self, most: int, most_from_one: int, counters: Counters | None = None) -> None:
+        self.counters = counters or Counters()
         self._most = most
         self._most_from_one = most_from_one
         self._from: Counter[str] = Counter()
@@ -25,12 +27,12 @@ class Census:
 
     def enter(self, address: str) -> bool:
         """Count a connection from `address`; False if it must be refused, and is not counted."""
-        one = _one(address)
+        one = one_peer(address)
         if self._count >= self._most:
-            self.refused["full"] += 1
+            self.counters.connections_refused_full += 1
             return False
         if self._from[one] >= self._most_from_one:
-            self.refused["one-address"] += 1
+            self.counters.connections_refused_address += 1
             return False
         self._from[one] += 1
         self._count += 1
@@ -38,14 +40,14 @@ class Census:
 
     def leave(self, address: str) -> None:
         """Count the end of a connection that entered."""
-        one = _one(address)
+        one = one_peer(address)
         self._count -= 1
         self._from[one] -= 1
         if not self._from[one]:
             del self._from[one]
 
 
-def _one(address: str) -> str:
+def one_peer(address: str) -> str:
     """Return what counts as one peer; a mapped address (::ffff:192.0.2.1) is its own."""
     if ":" not in address or address.startswith("::ffff:"):
         return address

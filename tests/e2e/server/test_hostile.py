@@ -352,7 +352,7 @@ async def test_one_address_cannot_hold_every_place(
         await trio.testing.wait_all_tasks_blocked(0.05)
         async with await trio.open_tcp_stream(edge.host, edge.port) as refused:
             assert await read_all(refused) == b""
-        assert edge.listener.census.refused == {"one-address": 1}
+        assert edge.listener.census.counters.connections_refused_address == 1
         for stream in held:
             await stream.aclose()
         while len(edge.listener.census):

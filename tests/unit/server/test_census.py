@@ -11,7 +11,7 @@ def test_full_is_full_until_somebody_leaves() -> None:
     assert [census.enter(f"192.0.2.{n}") for n in range(3)] == [True, True, False]
     census.leave("192.0.2.0")
     assert census.enter("192.0.2.9")
-    assert (len(census), census.refused["full"]) == (2, 1)
+    assert (len(census), census.counters.connections_refused_full) == (2, 1)
 
 
 def test_one_address_cannot_take_every_place() -> None:
@@ -19,7 +19,7 @@ def test_one_address_cannot_take_every_place() -> None:
     census = Census(10, 2)
     assert [census.enter("192.0.2.1") for _ in range(3)] == [True, True, False]
     assert census.enter("192.0.2.2")
-    assert census.refused["one-address"] == 1
+    assert census.counters.connections_refused_address == 1
     census.leave("192.0.2.1")
     assert census.enter("192.0.2.1")
 

@@ -1,0 +1,82 @@
+"""Browsers: which preflights are answered without a token, and which pages may read an answer.
+
+A preflight carries no token (Fetch standard, "CORS-preflight request"), so it is answered only for
+a tool that is configured for it and a page that is listed; every other OPTIONS is a request like
+any. Credentials mode is never allowed: the gateway knows no cookies. Pure; knows no connection.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from crewgate.config import Cors
+from crewgate.server.request import Field, Request
+
+_FAMILY = b"access-control-"
+_VARIES = b"origin, access-control-request-method, access-control-request-headers"
+
+
+class Tool(Protocol):
+    """A tool, as far as it matters here."""
+
+    @property
+    def cors(self) -> Cors | None:
+        """Who may call it from a browser."""
+
+
+Find = Callable[[bytes, bytes], Tool | None]
+
+
+def preflight(request: Request, find: Find) -> list[Field] | None:
+    """Return the fields of the 204 that answers a preflight; None if `request` is to be judged.
+
+    `find` gives the tool of a method and a path.
+    """
+    if request.method != b"OPTIONS":
+        return None
+    origin = _only(request.headers, b"origin")
+    method = _only(request.headers, b"access-control-request-method")
+    if not origin or not method:
+        return None
+    tool = find(method, request.path)
+    if tool is None or tool.cors is None or not _allows(tool.cors, origin):
+        return None
+    return [
+        (b"access-control-allow-origin", origin),
+        (b"access-control-allow-methods", method),
+        (b"access-control-allow-headers", ", ".join(tool.cors.headers).encode()),
+        (b"access-control-max-age", b"%d" % tool.cors.max_age_seconds),
+        (b"vary", _VARIES),
+    ]
+
+
+def shared(cors: Cors, request: Request, fields: Sequence[Field]) -> list[Field]:
+    """Return the fields of a tool's answer as the listed pages may read it.
+
+    What the tool's server says on the matter is dropped: two answers are none to a browser.
+    """
+    kept = [field for field in fields if not field[0].startswith(_FAMILY)]
+    kept.append((b"vary", b"origin"))
+    origin = _only(request.headers, b"origin")
+    if origin and _allows(cors, origin):
+        kept.append((b"access-control-allow-origin", origin))
+        kept.append((b"access-control-expose-headers", b"*"))
+    return kept
+
+
+def shared_refusal(request: Request, find: Find, fields: list[Field]) -> list[Field]:
+    """Return the fields of the gateway's own answer: a page may read why its call was refused."""
+    if _only(request.headers, b"origin") is None:
+        return fields
+    tool = find(request.method, request.path)
+    return fields if tool is None or tool.cors is None else shared(tool.cors, request, fields)
+
+
+def _allows(cors: Cors, origin: bytes) -> bool:
+    """An origin is ASCII (RFC 6454 §6.2); other bytes are no page's."""
+    return origin.isascii() and cors.allows(origin.decode("ascii"))
+
+
+def _only(fields: Sequence[Field], name: bytes) -> bytes | None:
+    """The value of a field that is there once."""
+    values = [value for key, value in fields if key == name]
+    return values[0] if len(values) == 1 else None
