@@ -9,13 +9,14 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench.__main__ import LATEST, WIDTH
+from bench.__main__ import LATEST
 from bench.hop import load, report
 from bench.hop.arena import Arena, install, standing
 from bench.hop.gateways import ENVOY, NGINX, STACK
 from bench.hop.groups.group import Group
 from bench.hop.groups.suite import GROUPS
 
+WIDTH = 120  # where the output is no terminal
 NAMES = {"nginx": NGINX, "envoy": ENVOY, "stack": STACK}
 
 

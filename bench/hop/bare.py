@@ -1,0 +1,144 @@
+"""`python -m bench.hop.bare -c FILE`: `crewgate serve` whose workers lack verdict, audit or both.
+
+Only to know what these cost. The product has no switch for that: here, a worker's process is given
+another judge and another sink before it begins. What is left out stands in BENCH_WITHOUT.
+
+Without verdict: the first token is judged, drawn for and settled; from then on everybody is let
+through on its grant, whatever he shows. The token is still looked for in the fields, and the call
+still registered for its revocation. Without audit: one record is made, kept, and never written.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from crewgate._native.permit import Permit
+from crewgate.audit.sink import Sink
+from crewgate.core import record
+from crewgate.core.grant import Grant
+from crewgate.core.record import Call, End, Record, Request
+from crewgate.core.verdict import Denial, Reason
+from crewgate.gateway import judge, main, worker
+from crewgate.supervisor.serve import Supervisor
+
+VERDICT, AUDIT = "verdict", "audit"
+VARIABLE = "BENCH_WITHOUT"
+
+
+class Waved:
+    """Stands for a permit, and holds nothing."""
+
+    __slots__ = ("grant", "held", "price", "remaining", "revoked", "tool", "would")
+
+    def __init__(self, permit: Permit) -> None:
+        self.grant = permit.grant
+        self.tool = permit.tool
+        self.price = permit.price
+        self.remaining = permit.remaining
+        self.would: Reason | None = None
+        self.revoked = False
+        self.held = True
+
+    def settle(self, cost_micro: int | None = None) -> None:
+        """Charge nobody."""
+
+    def release(self) -> None:
+        """Give nothing back."""
+
+    def extend(self, until_boot_ns: int) -> bool:
+        """Nothing can run out."""
+        del until_boot_ns
+        return True
+
+
+class Waving(judge.GateJudge):
+    """Lets everybody through once one token was good."""
+
+    waved: Waved | None = None
+
+    def decide(  # type: ignore[override]  # what a flight asks of a permit, Waved answers
+        self,
+        token: bytes,
+        tool: int,
+        *,
+        request: bytes = b"",
+        peer_crew: str | None = None,
+        observe: bool = False,
+        drawn: bool = False,
+    ) -> Waved | Permit | Denial:
+        """The one permit; judges as long as there is none."""
+        if self.waved is not None:
+            return self.waved
+        verdict = super().decide(
+            token, tool, request=request, peer_crew=peer_crew, observe=observe, drawn=drawn
+        )
+        if isinstance(verdict, Permit):
+            self.waved = Waved(verdict)
+        return verdict
+
+
+class Silent(Sink):
+    """Is always ready and writes nothing."""
+
+    def ready(self) -> bool:
+        """Always."""
+        return True
+
+    def write(self, record: Record) -> bool:  # noqa: ARG002
+        """Nothing."""
+        return True
+
+    def write_many(self, records: Sequence[Record]) -> bool:  # noqa: ARG002
+        """Nothing."""
+        return True
+
+    def count(self, listener: str, reason: Reason, network: str) -> None:
+        """Nothing."""
+
+
+class OneRecord:
+    """Makes the first record and returns it ever after."""
+
+    def __init__(self) -> None:
+        self.make = record.permitted
+        self.made: Call | None = None
+
+    def __call__(
+        self,
+        request: Request,
+        grant: Grant,
+        end: End,
+        *,
+        remaining_micro: int | None = None,
+        would: Reason | None = None,
+    ) -> Call:
+        """A record of no particular call."""
+        if self.made is None:
+            self.made = self.make(request, grant, end, remaining_micro=remaining_micro, would=would)
+        return self.made
+
+
+def put(module: ModuleType, name: str, before: object, after: object) -> None:
+    """Replace what a module has imported; ends the run if it has not."""
+    if vars(module).get(name) is not before:
+        raise SystemExit("bench: a worker is put together in another way; mend bare.py")
+    vars(module)[name] = after
+
+
+def work() -> int:
+    """Be a worker that lacks what the environment says."""
+    without = os.environ.get(VARIABLE, "").split(",")
+    if VERDICT in without:
+        put(worker, "GateJudge", judge.GateJudge, Waving)
+    if AUDIT in without:
+        put(main, "Sink", Sink, Silent)
+        put(record, "permitted", record.permitted, OneRecord())
+    return main.main()
+
+
+if __name__ == "__main__":
+    if "--worker" in sys.argv:
+        sys.exit(work())
+    sys.exit(Supervisor(Path(sys.argv[-1]), worker="bench.hop.bare").run())

@@ -1,0 +1,101 @@
+"""The share of verdict and audit in a request's cost: Crewgate with and without them; see bare.py.
+
+Every gateway of this group is Crewgate on a configuration of the same kind. That nothing is judged
+or recorded where it should not be, and everything where it should, is looked at in each run.
+"""
+
+import os
+import sys
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from bench.hop.arena import Arena, answers, running
+from bench.hop.bare import AUDIT, VARIABLE, VERDICT
+from bench.hop.figures import CPU, Measured, find, interleaved
+from bench.hop.gateways import CREWGATE, ROOT, Gateway
+from bench.hop.groups.group import Group, Results
+from bench.hop.load import Load, Shape, bearer
+from bench.hop.processes import start
+from bench.hop.stage import Stage, arrange, tokens
+from bench.hop.tools import PAGE
+from bench.report import Goal
+
+SHAPES = (Shape(16, 8), Shape(16, 1))
+BOTH = f"without {VERDICT} and {AUDIT}"
+VARIANTS = {
+    CREWGATE: (),
+    f"without {VERDICT}": (VERDICT,),
+    f"without {AUDIT}": (AUDIT,),
+    BOTH: (VERDICT, AUDIT),
+}
+SHARE = 0.15  # of a request's cost, at most
+RECORDS_FEW = 100  # what a worker has to say of itself
+
+
+def begin(stage: Stage, name: str, without: tuple[str, ...]) -> Gateway:
+    """Start one."""
+    log = stage.folder / "serve.log"
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    settings = {VARIABLE: ",".join(without), "PYTHONPATH": path}
+    command = [sys.executable, "-m", "bench.hop.bare", "-c", str(stage.file)]
+    process = start(command, 0, log, settings)
+    return Gateway(name, process, stage.port, "", log, judges=VERDICT not in without)
+
+
+def records(folder: Path) -> int:
+    """Lines of the audit."""
+    return sum(path.read_bytes().count(b"\n") for path in folder.glob("*.jsonl"))
+
+
+def prove(arena: Arena, gateway: Gateway, token: str) -> None:
+    """End the run unless a bad token is let through exactly where nothing is judged."""
+    opened = answers(gateway, bearer(token), arena.log)[0]
+    bad = answers(gateway, bearer("no.token.this"), arena.log)[0]
+    if not opened or bool(bad) is gateway.judges:
+        raise SystemExit(f"bench: {gateway.name} does not judge as it should")
+
+
+def check_records(stages: dict[str, Stage], before: dict[str, int], sent: int) -> None:
+    """End the run unless each call has a record exactly where there is an audit."""
+    for name, stage in stages.items():
+        written = records(stage.audit) - before[name]
+        if (written > RECORDS_FEW) if AUDIT in VARIANTS[name] else (written < sent):
+            raise SystemExit(f"bench: {name} has written {written} records of {sent} calls")
+
+
+def measure(arena: Arena) -> list[Measured]:
+    """All variants, interleaved, each a gateway of its own."""
+    gateways, stages, loads = [], {}, {}
+    with ExitStack() as stack:
+        for place, (name, without) in enumerate(VARIANTS.items()):
+            stage = stages[name] = arrange(arena.folder / f"share-{place}", arena.servers)
+            token = tokens(stage).tool
+            gateway = stack.enter_context(running(partial(begin, stage, name, without)))
+            prove(arena, gateway, token)
+            gateways.append(gateway)
+            loads[name] = bearer(token)
+        before = {name: records(stage.audit) for name, stage in stages.items()}
+        cases = [
+            arena.case(shape.name, gateway, Load(shape, PAGE.path, loads[gateway.name]))
+            for shape in SHAPES
+            for gateway in gateways
+        ]
+        results = interleaved(cases, arena.rounds, arena.requests)
+        check_records(stages, before, len(SHAPES) * arena.rounds * arena.requests)
+    return results
+
+
+def goals(results: Results) -> list[Goal]:
+    """What is gone when both are."""
+    held = []
+    for shape in SHAPES:
+        whole, bare = (find(results, shape.name, name) for name in (CREWGATE, BOTH))
+        if whole and bare:
+            share = 1 - bare.ratio(CPU, whole).median
+            what = f"verdict and audit, of a request's CPU, {shape.name}"
+            held.append(Goal(what, SHARE * 100, share * 100, "%"))
+    return held
+
+
+GROUP = Group("share", "Verdict and audit: Crewgate with and without", measure, goals=goals)

@@ -1,0 +1,65 @@
+"""HTTP/1.1 and HTTP/2 to the tool server. Whoever cannot speak HTTP/2 to it is left out, with why.
+
+The HTTP/2 tool server understands nothing else, so an answer proves how it was asked. It is Python
+with libnghttp2 and takes longer for a request than the other one does.
+"""
+
+from contextlib import ExitStack
+from functools import partial
+
+from bench.hop.arena import Arena, answers, running
+from bench.hop.figures import Measured, interleaved
+from bench.hop.gateways import CREWGATE, ENVOY, KINDS, Gateway
+from bench.hop.groups.group import Group
+from bench.hop.load import Load, Shape, bearer
+from bench.hop.stage import arrange, refusal, tokens
+from bench.hop.tools import PAGE
+
+SHAPES = (Shape(16, 8), Shape(16, 1))
+ABLE = (CREWGATE, ENVOY)
+
+
+def speakers(arena: Arena, stack: ExitStack) -> list[tuple[Gateway, str]]:
+    """Those that speak HTTP/2 to the tool server, and the token that opens them."""
+    found = []
+    folder = arena.folder / "h2"
+    stage = arrange(folder / "crewgate", arena.servers, h2=True)
+    token = tokens(stage).tool
+    present = {gateway.name for gateway in arena.gateways}
+    for kind in KINDS:
+        if kind.name not in present.intersection(ABLE):
+            continue
+        reason = refusal(stage.file) if kind.name == CREWGATE else ""
+        if not reason:
+            begin = partial(kind.start, stage, folder, arena.environment)
+            gateway = stack.enter_context(running(begin))
+            counts = answers(gateway, bearer(token), arena.log)
+            if counts[0]:
+                found.append((gateway, token))
+                continue
+            reason = f"one request was answered {counts} (2xx, 3xx, 4xx, 5xx)"
+        arena.left_out[f"{kind.name}, HTTP/2 to the tool server"] = reason
+    return found
+
+
+def measure(arena: Arena) -> list[Measured]:
+    """Both protocols beside each other."""
+    with ExitStack() as stack:
+        spoken = {
+            "HTTP/1.1": [
+                (gateway, arena.tokens.tool) for gateway in arena.gateways if gateway.name in ABLE
+            ],
+            "HTTP/2": speakers(arena, stack),
+        }
+        cases = [
+            arena.case(f"{protocol}, {shape.name}", gateway, Load(shape, PAGE.path, bearer(token)))
+            for shape in SHAPES
+            for protocol, gateways in spoken.items()
+            for gateway, token in gateways
+        ]
+        return interleaved(cases, arena.rounds, arena.requests)
+
+
+GROUP = Group(
+    "upstreams", "HTTP/1.1 and HTTP/2 to the tool server", measure, rounds=0.6, requests=0.5
+)
