@@ -199,6 +199,11 @@ breaker_seconds_min = 0.5  # the first backoff; a process that is restarted at o
 breaker_seconds_max = 30.0  # as Envoy's base ejection; a server that is back waits no longer
 retry_window_seconds = 10  # as Finagle's: what calls earned before is forgotten
 retry_floor_per_second = 3  # a quiet upstream may retry too; Envoy's floor is 3 at once
+resolve_seconds = 10.0  # between two questions for a name: how old its addresses may become
+resolve_again_seconds = 1.0  # the soonest, for a call that waits: a failed answer is quick
+resolve_seconds_max = 5.0  # one attempt of the system's resolver; who waits is told then
+resolve_threads_max = 16  # of a worker; one hangs for each name whose servers are silent
+addresses_max = 64  # of one name; an answer of the DNS over UDP (1,232 bytes) has room for 40
 
 # The supervisor.
 restart_seconds_min = 0.1  # the second restart in a row; the first one is at once
