@@ -30,6 +30,9 @@ def secrets(config: Config) -> list[Secret]:
         if upstream.credential and upstream.credential.file
     ]
     found += [
+        Secret("the gateway", upstream.tls.key) for upstream in config.upstreams if upstream.tls.key
+    ]
+    found += [
         Secret(f"crew {crew.name}", crew.signing_key) for crew in config.crews if crew.signing_key
     ]
     return list(dict.fromkeys(found))
@@ -48,6 +51,8 @@ def exposures(config: Config) -> Iterator[str]:
         yield from _replaceable(secret.path)
     for crew in config.crews:
         yield from _replaceable(crew.jwks)
+    for ca in {upstream.tls.ca: None for upstream in config.upstreams if upstream.tls.ca}:
+        yield from _replaceable(ca)
     yield from _replaceable(config.path)
     for folder in (config.state, config.audit.folder):
         yield from _open(folder)

@@ -8,11 +8,12 @@ from pathlib import Path
 from cryptography import x509
 
 from crewgate import limits
-from crewgate.config import Config, Crew, Listener
+from crewgate.config import Config, Crew, Upstream
 from crewgate.core.scope import matches
 from crewgate.errors import ConfigurationError
 from crewgate.issuer.signing import SigningKey
 from crewgate.server.tls import server_context
+from crewgate.upstream.tls import client_context
 from crewgate.verifier.policy import crew_keys, load_policy
 
 
@@ -28,19 +29,22 @@ def problems(config: Config) -> Iterator[str]:
         except ConfigurationError as error:
             yield f"listener {listener.name}: {error}"
         else:
-            yield from _expired(listener)
+            yield from _expired(listener.certificate, "clients refuse it")
     for crew in config.crews:
         yield from _unusable(crew)
     for upstream in config.upstreams:
         if upstream.credential and upstream.credential.file:
             yield from _unreadable(upstream.credential.file, f"credential of {upstream.name}")
+        yield from _unreachable(upstream)
 
 
 def oddities(config: Config) -> Iterator[str]:
     """What can be served and is hardly meant."""
     for listener in config.listeners:
-        yield from _expiring(listener)
+        yield from _expiring(listener.certificate)
     for upstream in config.upstreams:
+        if upstream.tls.certificate:
+            yield from _expiring(upstream.tls.certificate)
         variable = upstream.credential and upstream.credential.env
         if variable and not os.environ.get(variable):
             yield f"upstream {upstream.name}: {variable} is not set here; set it for `serve`"
@@ -67,6 +71,17 @@ def _unusable(crew: Crew) -> Iterator[str]:
         yield f"crew {crew.name}: {error}"
 
 
+def _unreachable(upstream: Upstream) -> Iterator[str]:
+    """Why no TLS connection to its servers can be made, as far as files of this machine decide."""
+    try:
+        client_context(upstream)
+    except ConfigurationError as error:
+        yield str(error)
+        return
+    if upstream.tls.certificate:
+        yield from _expired(upstream.tls.certificate, f"the servers of {upstream.name} refuse it")
+
+
 def _unreadable(path: Path, what: str) -> Iterator[str]:
     try:
         if not path.read_bytes().strip():
@@ -75,21 +90,21 @@ def _unreadable(path: Path, what: str) -> Iterator[str]:
         yield f"{path}: the {what} cannot be read ({error.strerror})"
 
 
-def _end(listener: Listener) -> datetime:
-    """When the listener's own certificate ends; the context has read the file before."""
-    return x509.load_pem_x509_certificates(listener.certificate.read_bytes())[0].not_valid_after_utc
+def _end(certificate: Path) -> datetime:
+    """When the first certificate of a PEM file ends; a context has read the file before."""
+    return x509.load_pem_x509_certificates(certificate.read_bytes())[0].not_valid_after_utc
 
 
-def _expired(listener: Listener) -> Iterator[str]:
-    end = _end(listener)
+def _expired(certificate: Path, effect: str) -> Iterator[str]:
+    end = _end(certificate)
     if end < datetime.now(UTC):
-        yield f"{listener.certificate}: ended on {end:%Y-%m-%d}; clients refuse it: renew it"
+        yield f"{certificate}: ended on {end:%Y-%m-%d}; {effect}: renew it"
 
 
-def _expiring(listener: Listener) -> Iterator[str]:
+def _expiring(certificate: Path) -> Iterator[str]:
     try:
-        left = _end(listener) - datetime.now(UTC)
+        left = _end(certificate) - datetime.now(UTC)
     except (OSError, ValueError, IndexError):
         return  # told as a problem
     if timedelta() < left < timedelta(days=limits.certificate_warning_days):
-        yield f"{listener.certificate}: ends in {left.days} days; renew it"
+        yield f"{certificate}: ends in {left.days} days; renew it"

@@ -48,14 +48,14 @@ def read_upstream(name: str, section: Section, path: Kind[Path]) -> Upstream:
 def _endpoints(section: Section) -> tuple[Origin, ...]:
     """The servers, of `url` or `endpoints`: at least one, and all of one scheme."""
     given = set(section.keys())
+    nowhere: tuple[Origin, ...] = (_NOWHERE,)
+    endpoints = section.optional("endpoints", _ENDPOINTS, nowhere)
     if "endpoints" not in given:
         url = section.required("url", cast("Kind[Origin | None]", kinds.ORIGIN))
         return (url or _NOWHERE,)
     if "url" in given:
         section.problem("expected one of url and endpoints; a single server may be either")
         section.optional("url", kinds.ORIGIN, _NOWHERE)
-    nowhere: tuple[Origin, ...] = (_NOWHERE,)
-    endpoints = section.optional("endpoints", _ENDPOINTS, nowhere)
     if len({endpoint.scheme for endpoint in endpoints}) > 1:
         section.problem("endpoints: some are http and some https; write an upstream for each")
     return endpoints

@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from authority import Authority
 from commands import Run
 
 from crewgate.config import load
@@ -132,3 +133,55 @@ def test_patterns_and_tools_that_meet_nothing_are_told(run: Run, fresh: Path) ->
     _, warnings = check(run, fresh)
     assert 'crew article: "publsh.*" covers no tool of this configuration' in warnings
     assert "tool publish.post: no crew may be granted it" in warnings
+
+
+def _behind_tls(fresh: Path, tls: str) -> None:
+    """Have the fresh set-up's upstream under TLS; `tls` is its table of that name."""
+    text = fresh.read_text().replace('url = "http://', 'url = "https://')
+    where = '[tool."search.web"]'
+    fresh.write_text(text.replace(where, f"[upstream.tools.tls]\n{tls}\n{where}"))
+
+
+def test_what_a_tls_upstream_needs_is_read(run: Run, fresh: Path) -> None:
+    """A pinned authority and a client certificate that can be used are no problem."""
+    authority = Authority(fresh.parent)
+    mine = authority.issue(common="gateway", days=100)
+    _behind_tls(
+        fresh, f'ca = "{authority.ca}"\ncertificate = "{mine.certificate}"\nkey = "{mine.key}"'
+    )
+    problems, warnings = check(run, fresh)
+    assert problems == []
+    assert not any("gateway-" in text for text in warnings if "owns the keys" not in text)
+    mine.key.chmod(0o644)
+    authority.ca.chmod(0o666)
+    warnings = check(run, fresh)[1]
+    assert any(f"{mine.key}: a secret of the gateway" in text for text in warnings)
+    assert f"{authority.ca}: anyone may write it; chmod o-w" in warnings
+
+
+def test_a_bundle_or_client_certificate_that_cannot_be_read_is_told(run: Run, fresh: Path) -> None:
+    """Each missing file is a problem that names the upstream and the file, before a call does."""
+    text = fresh.read_text()
+    _behind_tls(fresh, 'ca = "certs/missing.pem"')
+    (problem,) = check(run, fresh)[0]
+    missing = fresh.parent / "certs/missing.pem"
+    assert problem.startswith(f"upstream tools: CA bundle {missing}: No such file or directory; ")
+    fresh.write_text(text)
+    _behind_tls(fresh, 'certificate = "certs/missing.pem"\nkey = "certs/missing.key"')
+    (problem,) = check(run, fresh)[0]
+    assert problem.startswith(f"upstream tools: client certificate {missing} with key ")
+
+
+@pytest.mark.parametrize(
+    ("days", "problem", "warning"), [(-1, "refuse it", ""), (3, "", "ends in")]
+)
+def test_a_client_certificate_near_its_end_is_told(
+    run: Run, fresh: Path, days: int, problem: str, warning: str
+) -> None:
+    """Past its end a problem, shortly before it a warning."""
+    mine = Authority(fresh.parent).issue(common="gateway", days=days)
+    _behind_tls(fresh, f'certificate = "{mine.certificate}"\nkey = "{mine.key}"')
+    problems, warnings = check(run, fresh)
+    assert [problem in text for text in problems] == [True] * bool(problem)
+    assert all(str(mine.certificate) in text for text in problems)
+    assert any(warning in text for text in warnings if str(mine.certificate) in text) == (days > 0)
