@@ -1,0 +1,161 @@
+"""Which of a message's fields go on, and how HTTP/1.1 writes them; the rules are given in sets.
+
+Which names are dropped, refused or allowed is the gateway's policy (gateway/fields.py) and comes
+from there; here is the loop over a message. Only exact `bytes` are looked at, so no code of
+another class runs while a message is walked through.
+"""
+
+from crewgate.core.bearer import OURS, PLAIN
+from crewgate.errors import RequestRefusedError
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.tuple cimport PyTuple_Check, PyTuple_GET_SIZE
+from libc.string cimport memcmp, memcpy
+
+cdef bytes ours = OURS
+cdef bytes plain = PLAIN
+cdef const unsigned char *MAP = <const unsigned char *>PyBytes_AS_STRING(plain)
+cdef char *CONNECTION = b"connection"
+
+if len(plain) != 256:
+    raise ImportError("PLAIN does not map every byte")
+
+
+cdef inline const unsigned char *text_of(bytes name) noexcept:
+    return <const unsigned char *>PyBytes_AS_STRING(name)
+
+
+cdef inline size_t size_of(bytes name) noexcept:
+    return <size_t>PyBytes_GET_SIZE(name)
+
+
+cdef tuple checked(object fields):
+    """The fields, each known to be two `bytes`. A list is copied: a collection of garbage may run
+    any code, and that could change it."""
+    cdef tuple walked = tuple(fields)
+    for field in walked:
+        if not PyTuple_Check(field) or PyTuple_GET_SIZE(field) != 2 or not (
+                PyBytes_CheckExact((<tuple>field)[0]) and PyBytes_CheckExact((<tuple>field)[1])):
+            raise TypeError("a field is a pair of bytes")
+    return walked
+
+
+cdef frozenset names_of(object names):
+    cdef frozenset given = frozenset(names)
+    for name in given:
+        if not PyBytes_CheckExact(name):
+            raise TypeError("a field's name is bytes")
+    return given
+
+
+cdef bint is_connection(bytes name) noexcept:
+    return size_of(name) == 10 and memcmp(text_of(name), CONNECTION, 10) == 0
+
+
+def written(fields):
+    """See the stub."""
+    return lines(checked(fields))
+
+
+cdef bytes lines(tuple fields):
+    cdef Py_ssize_t size = 0
+    for field in fields:
+        size += PyBytes_GET_SIZE((<tuple>field)[0]) + PyBytes_GET_SIZE((<tuple>field)[1]) + 4
+    cdef bytes text = PyBytes_FromStringAndSize(NULL, size)
+    cdef char *end = PyBytes_AS_STRING(text)
+    for field in fields:
+        end = put(end, <bytes>(<tuple>field)[0], b": ")
+        end = put(end, <bytes>(<tuple>field)[1], b"\r\n")
+    return text
+
+
+cdef inline char *put(char *end, bytes text, const char *two) noexcept:
+    """Append a text and two characters; where the next one goes."""
+    cdef size_t size = size_of(text)
+    memcpy(end, text_of(text), size)
+    memcpy(end + size, two, 2)
+    return end + size + 2
+
+
+cdef class Filter:
+    """What both directions share: the walk."""
+
+    cdef set_dropped(self, object dropped):
+        self.dropped = names_of(dropped)
+        for name in self.dropped:
+            name_glance_add(&self.glance, text_of(name), size_of(name))
+
+    cdef inline bint is_dropped(self, bytes name) except -1:
+        return name_may_be_among(&self.glance, text_of(name), size_of(name)) and (
+            name in self.dropped)
+
+    cdef int passes(self, bytes name) except -1:
+        raise NotImplementedError
+
+    cdef set options(self, tuple fields):
+        """The fields that Connection names as hop-by-hop (RFC 9110, section 7.6.1), beside one
+        that is dropped anyway (`keep-alive`); None if there are none, as in all of HTTP/2."""
+        cdef set named = None
+        cdef bytes value
+        for field in fields:
+            if is_connection(<bytes>(<tuple>field)[0]):
+                value = <bytes>(<tuple>field)[1]
+                if self.is_dropped(value):
+                    continue
+                named = set() if named is None else named
+                for option in value.split(b","):
+                    named.add((<bytes>option).strip().lower())
+        return named
+
+    def kept(self, fields):
+        cdef tuple walked = checked(fields)
+        cdef list kept = []
+        cdef set named = self.options(walked)
+        cdef bytes name
+        for field in walked:
+            name = <bytes>(<tuple>field)[0]
+            if self.passes(name) and (named is None or name not in named):
+                kept.append(field)
+        return kept
+
+    def written(self, fields):
+        return lines(tuple(self.kept(fields)))
+
+
+cdef class FieldFilter(Filter):
+    """See the stub."""
+
+    def __cinit__(self, dropped, refused, allowed):
+        self.set_dropped(dropped)
+        self.refused = tuple(names_of(refused))
+        self.allowed = names_of(allowed)
+
+    cdef int passes(self, bytes name) except -1:
+        if self.is_dropped(name):
+            return False
+        if self.is_ours(name):
+            raise RequestRefusedError(400, f"the field {name.decode('latin-1')} is the gateway's")
+        return name_is_plain(text_of(name), size_of(name), MAP) or name in self.allowed
+
+    cdef bint is_ours(self, bytes name) noexcept:
+        if name_begins(text_of(name), size_of(name), MAP, text_of(ours), size_of(ours)):
+            return True
+        for word in self.refused:
+            if size_of(<bytes>word) == size_of(name) and name_begins(
+                    text_of(name), size_of(name), MAP, text_of(<bytes>word), size_of(name)):
+                return True
+        return False
+
+
+cdef class AnswerFilter(Filter):
+    """See the stub."""
+
+    def __cinit__(self, dropped):
+        self.set_dropped(dropped)
+
+    cdef int passes(self, bytes name) except -1:
+        if self.is_dropped(name):
+            return False
+        return size_of(name) < size_of(ours) or (
+            memcmp(text_of(name), text_of(ours), size_of(ours)) != 0)

@@ -1,0 +1,38 @@
+"""Which of a message's fields go on, and how HTTP/1.1 writes them; the rules are given in sets.
+
+Fields are (name, value) pairs of `bytes`, names in lower case; TypeError for anything else. A name
+or value may hold any byte: what may stand in a field is the parsers' business.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from crewgate.core.problems import Field
+
+def written(fields: Sequence[Field]) -> bytes:
+    """Fields as HTTP/1.1 writes them, each with its CRLF (RFC 9112 §5)."""
+
+class FieldFilter:
+    """What of a client's fields or trailers goes upstream, compiled once for a tool.
+
+    Of a field, in this order: `dropped` goes no further; one that could pass for the gateway's
+    (`core.bearer.OURS`, or a name of `refused`, once mapped by `core.bearer.PLAIN`) refuses the
+    message, RequestRefusedError 400; one that `PLAIN`
+    would change goes only if it is `allowed`; one that the
+    message's Connection names goes no further.
+    """
+
+    def __init__(self, dropped: Iterable[bytes], refused: Iterable[bytes], allowed: Iterable[bytes]) -> None: ...
+    def kept(self, fields: Sequence[Field]) -> list[Field]:
+        """The fields that go on, unchanged and in order. RequestRefusedError."""
+    def written(self, fields: Sequence[Field]) -> bytes:
+        """`written(kept(fields))` in one go. RequestRefusedError."""
+
+class AnswerFilter:
+    """What of an upstream's fields or trailers goes to the client: not what is `dropped`, named by
+    its Connection, or begins like the gateway's own."""
+
+    def __init__(self, dropped: Iterable[bytes]) -> None: ...
+    def kept(self, fields: Sequence[Field]) -> list[Field]:
+        """The fields that go on, unchanged and in order."""
+    def written(self, fields: Sequence[Field]) -> bytes:
+        """`written(kept(fields))` in one go."""
