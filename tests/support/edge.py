@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from crewgate.server import Application, Listener, listen, server_context
+from crewgate.server import Application, Listener, Poller, listen, server_context
 
 
 def write_certificate(folder: Path) -> tuple[Path, Path]:
@@ -78,15 +78,21 @@ class Edge:
 
 
 @asynccontextmanager
-async def running_edge(application: Application, folder: Path) -> AsyncIterator[Edge]:
-    """Serve `application` on a free port of loopback while the block runs."""
+async def running_edge(
+    application: Application, folder: Path, poller: Poller | None = None
+) -> AsyncIterator[Edge]:
+    """Serve `application` on a free port of loopback while the block runs, in `poller`'s turns."""
     certificate, key = write_certificate(folder)
-    listener = Listener(listen("127.0.0.1", 0), server_context(certificate, key), application)
+    poller = poller or Poller()
+    context = server_context(certificate, key)
+    listener = Listener(listen("127.0.0.1", 0), context, application, poller)
     edge = Edge(listener, certificate)
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(poller.run)
         await nursery.start(listener.run)
         yield edge
         nursery.cancel_scope.cancel()
+    poller.close()
 
 
 async def read_until(stream: trio.abc.ReceiveStream, needle: bytes) -> bytes:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Coroutine
 
 from crewgate.server.exchange import Exchange
 from crewgate.server.request import Peer
-from crewgate.server.wakeup import Wakeup
 
 Application = Callable[[Exchange], Coroutine[None, None, None] | None]
 
@@ -17,7 +16,7 @@ class FakeHost:
 
     def __init__(self) -> None:
         self.peer = Peer("192.0.2.1", 4711)
-        self.resume = Wakeup()
+        self.resumed = 0
         self.clock = 1000.0
         self.exchanges: list[Exchange] = []
         self.woken = 0
@@ -35,3 +34,6 @@ class FakeHost:
 
     def wake(self) -> None:
         self.woken += 1
+
+    def resume(self) -> None:
+        self.resumed += 1

@@ -1,6 +1,6 @@
 """A gateway over real sockets, with a judge, a sink and permits that tests can look into."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,9 +16,11 @@ from crewgate.core.grant import Grant
 from crewgate.core.ids import branch_key, path_digest
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import SettledError
-from crewgate.gateway.forward import Door, Gateway
+from crewgate.gateway.case import Door
+from crewgate.gateway.forward import Gateway
 from crewgate.gateway.live import Live
 from crewgate.gateway.site import build
+from crewgate.server import Poller
 from crewgate.upstream import Pool
 
 ROOT = "0199c1d2-0000-7000-8000-000000000001"
@@ -145,6 +147,9 @@ class FakeSink:
     def write(self, record: object) -> None:
         self.records.append(record)
 
+    def write_many(self, records: Sequence) -> None:
+        self.records.extend(records)
+
     def count(self, listener: str, reason: Reason, network: str) -> None:
         self.counts.append((listener, reason, network))
 
@@ -215,14 +220,17 @@ async def running_gateway(
 ) -> AsyncIterator[World]:
     """Run a gateway before a tool server that follows `script`."""
     async with scripted(script) as origin:
-        pool = Pool(origin)
+        config, poller = config_of(origin, folder), Poller()
+        pool = Pool(config.upstreams[0], poller)
         judge, sink = FakeJudge(), FakeSink()
         live = Live(int(limits.reservation_seconds_max * 1e9))
-        site = build(config_of(origin, folder), {"tools": pool})
-        gateway = Gateway(door or Door("agents"), site, judge, live, sink)
-        async with running_edge(gateway.accept, folder) as edge:
+        gateway = Gateway(
+            door or Door("agents"), build(config, {"tools": pool}), judge, live, sink, poller
+        )
+        async with running_edge(gateway.accept, folder, poller) as edge, trio.open_nursery() as own:
+            own.start_soon(pool.run)
             yield World(edge, gateway, judge, sink)
-        pool.close()
+            own.cancel_scope.cancel()
 
 
 def answering(answer: bytes, seen: list[bytes] | None = None) -> Callable:

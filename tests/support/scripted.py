@@ -3,7 +3,7 @@
 Runs on a real loopback socket, because what is tested is what the kernel took.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -19,23 +19,6 @@ class FakePermit:
 
     def __init__(self) -> None:
         self.ended: list[str] = []
-
-
-class Body:
-    """A request's body: the pieces given, then the end."""
-
-    def __init__(self, *pieces: bytes, complete: bool = True, trailers: Sequence = ()) -> None:
-        self.pieces = list(pieces)
-        self.complete = complete
-        self.trailers = trailers
-
-    def take(self) -> bytes:
-        data, self.pieces = b"".join(self.pieces), []
-        return data
-
-    async def read(self) -> bytes:
-        await trio.lowlevel.checkpoint()
-        return self.pieces.pop(0) if self.pieces else b""
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ nothing can be written.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from crewgate import limits
 from crewgate.audit.refusals import RefusalCounts
@@ -41,6 +41,10 @@ class Sink:
     def write(self, record: Record) -> bool:
         """Append a record; True once the kernel has it, False when it is lost (and counted)."""
         return self._writer.write(record)
+
+    def write_many(self, records: Sequence[Record]) -> bool:
+        """Append records with one system call; True once the kernel has them all."""
+        return self._writer.write_many(records)
 
     def count(self, listener: str, reason: Reason, network: str) -> None:
         """Count a refusal before a good signature."""

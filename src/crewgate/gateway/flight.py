@@ -1,265 +1,297 @@
 """A permitted call on its way: to the tool's server, back to the client, to its end and its record.
 
-Whatever happens, the permit is settled or released exactly once, the connection given back or
-closed, and one record written. A call is charged as soon as one byte of it has reached the
-kernel's socket to the tool, and only then. Judges nothing.
+Whatever happens, the permit is settled or released exactly once, the carrier released, and one
+record written. A call is charged as soon as one byte of it has reached the kernel's socket to the
+tool, and only then. It has no task: client, tool and registry call it, and it ends in `_end`.
+Judges nothing.
 """
 
-import contextlib
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-import trio
+from typing import Protocol
 
 from crewgate._native.permit import Permit
 from crewgate.core import record as audit
 from crewgate.core.record import Outcome
 from crewgate.core.verdict import Reason
-from crewgate.errors import (
-    PeerError,
-    RequestRefusedError,
-    SettledError,
-    UpstreamError,
-    UpstreamTimeoutError,
-)
-from crewgate.gateway import refusals
+from crewgate.errors import PeerError, RequestRefusedError, UpstreamError, UpstreamTimeoutError
+from crewgate.gateway import events, refusals
+from crewgate.gateway.ending import Desk, say_why
 from crewgate.gateway.fields import downstream_fields, passed_fields
 from crewgate.gateway.site import Entry
 from crewgate.server import Exchange, Field
-from crewgate.upstream import Call, Head
+from crewgate.upstream import Carrier, Head
 
-if TYPE_CHECKING:
-    from crewgate.gateway.forward import Gateway
+_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 §9.2.2
 
-_CANCEL = 8  # RFC 9113 §7: the stream is no longer wanted
-_INTERNAL_ERROR = 2
-_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
-_CUT = {Outcome.REVOKED: Reason.BRANCH_REVOKED, Outcome.EXPIRED: Reason.TOKEN_EXPIRED}
+
+class Tower(Desk, Protocol):
+    """The gateway, as a flight sees it."""
+
+    def opened(self, record: audit.Record) -> None:
+        """Write that a stream has begun."""
+
+    def landed(self, flight: "Flight", record: audit.Record, *, charged: bool) -> None:
+        """Forget the flight, write its record, then settle or release its permit."""
 
 
 class Flight:
-    """One call. Made when it is permitted, so that a revocation from then on finds it."""
+    """One call. Is the exchange's `Watcher` and the upstream's `Caller`."""
+
+    __slots__ = (
+        "_began",
+        "_between_events",
+        "_body",
+        "_bytes_out",
+        "_carrier",
+        "_entry",
+        "_exchange",
+        "_head",
+        "_outcome",
+        "_request",
+        "_seen",
+        "_started_ns",
+        "_tower",
+        "_uploading",
+        "attempts",
+        "extend_after_ns",
+        "permit",
+    )
 
     def __init__(
         self,
-        gateway: "Gateway",
+        tower: Tower,
         exchange: Exchange,
         entry: Entry,
-        fields: list[Field],
+        head: Head,
         permit: Permit,
         request: audit.Request,
     ) -> None:
-        """`fields` are the client's that go upstream."""
+        """`head` is what goes upstream."""
         self.permit = permit
+        self.attempts = 0
         self.extend_after_ns = 0
-        self._gateway = gateway
+        self._tower = tower
         self._exchange = exchange
         self._entry = entry
-        self._fields = fields
+        self._head = head
         self._request = request
-        self._call: Call | None = None
+        self._carrier: Carrier | None = None
         self._outcome: Outcome | None = None
+        self._body = b""  # all of it, if it was there at the start
+        self._uploading = not exchange.complete or bool(exchange.trailers)
+        self._seen = False  # by a server whose carrier broke
+        self._began = False  # some of a body that is still arriving has gone on
         self._bytes_out = 0
-        self._streams_events = False
-        self._between_events = True
+        self._between_events: bool | None = None  # None: this is no stream of events
         self._started_ns = time.monotonic_ns()
 
+    def start(self) -> None:
+        """Go, unless the client has gone meanwhile."""
+        exchange = self._exchange
+        if exchange.done:
+            self._end(Outcome.CLIENT_GONE)
+            return
+        exchange.watcher = self
+        if not self._uploading:
+            self._body = exchange.take()
+        elif exchange.complete and self._trailers() is None:
+            self._refuse_trailers()
+            return
+        self._entry.pool.start(self.permit, self)
+
     def end(self, outcome: Outcome) -> bool:
-        """End the call now; the first reason counts. False if there was one before."""
+        """End the call now, because of `outcome`. False if it was over."""
         if self._outcome is not None:
             return False
-        self._outcome = outcome
-        self._exchange.scope.cancel()
+        self._end(outcome)
         return True
 
-    async def run(self) -> None:
-        """Carry the call to its end."""
-        try:
-            await self._carry()
-        finally:
-            self._gateway.live.remove(self)
-            if self._outcome is not Outcome.DONE:
-                self._say_why()
-            self._close()
+    # The upstream's side.
 
-    async def _carry(self) -> None:
-        # Ended or hung up between the verdict and this task's first turn: nothing goes upstream.
-        await trio.lowlevel.checkpoint_if_cancelled()
-        try:
-            source, call = self._begin()
-            await call.begin(source)
-            if not call.sending:
-                await self._relay(call)
-                return
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._upload, call, source)
-                await self._relay(call)
-                nursery.cancel_scope.cancel()
-        except UpstreamError as error:
-            self._fail_upstream(error)
-        except RequestRefusedError:  # trailers that pass themselves off as ours, before any byte
-            self._outcome = self._outcome or Outcome.REFUSED
-            invalid = refusals.KINDS[Reason.INVALID_REQUEST]
-            self._gateway.answer(self._exchange, invalid, self._request.id)
+    @property
+    def over(self) -> bool:
+        """Whether nothing is wanted any more."""
+        return self._outcome is not None
 
-    def _begin(self) -> tuple["Exchange | _Upload", Call]:
-        exchange, entry = self._exchange, self._entry
-        request = exchange.request
-        lines = b"%b%bx-crewgate-request: %b\r\n" % (
-            self._gateway.identities.lines(self.permit.grant),
-            entry.lines,
-            audit.request_text(self._request.id).encode(),
-        )
-        head = Head(request.method, request.target, self._fields, request.length, lines)
-        self._call = entry.pool.call(self.permit, head)
-        if exchange.complete and not exchange.trailers:
-            return exchange, self._call
-        return _Upload(exchange, entry), self._call
+    @property
+    def repeatable(self) -> bool:
+        """Whether nothing of the body is used up."""
+        return not self._began
 
-    async def _upload(self, call: Call, source: "Exchange | _Upload") -> None:
-        try:
-            await call.send_body(source)
-        except PeerError:  # the client has gone, or sent trailers that it must not send
-            self.end(Outcome.CLIENT_GONE)
+    @property
+    def idempotent(self) -> bool:
+        """Whether the server may see the request twice."""
+        return self._head.method in _IDEMPOTENT
 
-    async def _relay(self, call: Call) -> None:
-        """Bring the answer back; what goes wrong with it is said here and raised no further."""
+    def begun(self, carrier: Carrier) -> None:
+        """Send the request on this carrier."""
+        before, self._carrier = self._carrier, carrier
+        if before is not None and before.touched:
+            self._seen = True
+        if carrier.begin(self._head, self._body, ends=not self._uploading) and self._uploading:
+            self._upload()
+
+    def progressed(self) -> None:
+        """Bring on what has come of the answer."""
         try:
-            await self._download(call)
+            self._download()
         except PeerError:
-            self._outcome = self._outcome or Outcome.CLIENT_GONE
-        except UpstreamError as error:
-            self._fail_upstream(error)
+            self._end(Outcome.CLIENT_GONE)
 
-    async def _download(self, call: Call) -> None:
+    def writable(self) -> None:
+        """Send more of the body."""
+        self._upload()
+
+    def failed(self, error: UpstreamError) -> None:
+        """Tell the client that there is no answer, or no more of it."""
         exchange = self._exchange
-        await call.receive_head()
-        headers = downstream_fields(call.headers)
-        self._note_kind(call, headers)
-        exchange.start(call.status, headers)
-        last = b""
-        if call.ended:
-            last = call.take()
-            self._count(last)
-        else:
-            while data := await call.read():
-                self._count(data)
-                await exchange.send(data)
-        trailers = call.trailers
-        exchange.finish(last, downstream_fields(trailers) if trailers else ())
-        self._outcome = self._outcome or Outcome.DONE
+        if not exchange.started:
+            slow = isinstance(error, UpstreamTimeoutError)
+            kind = refusals.UPSTREAM_TIMEOUT if slow else refusals.UPSTREAM_FAILED
+            self._leave()
+            self._tower.answer(exchange, kind, self._request.id)
+        self._end(Outcome.UPSTREAM_ERROR)
 
-    def _count(self, data: bytes) -> None:
-        self._bytes_out += len(data)
-        if self._streams_events and data:
-            self._between_events = data.endswith(_EVENT_ENDS)
+    # The client's side.
 
-    def _note_kind(self, call: Call, headers: Sequence[Field]) -> None:
-        """See whether this is a stream: it gets an opening record, and events a last one."""
-        if call.ended:
+    def body_arrived(self) -> None:
+        """Send on what has come of the body."""
+        if self._carrier is not None and self._uploading:
+            self._upload()
+
+    def drained(self) -> None:
+        """Read on: the client has read."""
+        if self._carrier is not None:
+            self._carrier.resume()
+            self.progressed()
+
+    def lost(self) -> None:
+        """End: the client has gone."""
+        self.end(Outcome.CLIENT_GONE)
+
+    # Up.
+
+    def _upload(self) -> None:
+        carrier, exchange = self._carrier, self._exchange
+        if carrier is None or self._outcome is not None:
             return
+        try:
+            while data := exchange.take():
+                self._began = True
+                if not carrier.send_body(data):
+                    return  # until `writable`
+        except PeerError:
+            self._end(Outcome.CLIENT_GONE)
+            return
+        if not exchange.complete:
+            exchange.want_body()
+            return
+        trailers = self._trailers()
+        if trailers is None:
+            self._refuse_trailers()
+            return
+        carrier.end_body(trailers)
+        self._began, self._uploading = True, False
+
+    def _trailers(self) -> Sequence[Field] | None:
+        """Return those that go on; None if one passes itself off as the gateway's."""
+        trailers = self._exchange.trailers
+        if not trailers:
+            return ()
+        try:
+            return passed_fields(trailers, self._entry.fields)
+        except RequestRefusedError:
+            return None
+
+    def _refuse_trailers(self) -> None:
+        """End a call whose trailers pass themselves off as the gateway's fields."""
+        exchange = self._exchange
+        if not exchange.started:
+            self._leave()
+            invalid = refusals.KINDS[Reason.INVALID_REQUEST]
+            self._tower.answer(exchange, invalid, self._request.id)
+        self._end(Outcome.REFUSED)
+
+    # Down.
+
+    def _download(self) -> None:
+        carrier, exchange = self._carrier, self._exchange
+        if carrier is None or self._outcome is not None:
+            return
+        answer = carrier.answer
+        if not exchange.started:
+            if not answer.status:
+                return
+            headers = downstream_fields(answer.headers)
+            if not answer.complete:
+                self._note_opening(answer.status, headers)
+            exchange.start(answer.status, headers)
+        data = answer.take()
+        self._bytes_out += len(data)
+        if answer.complete:
+            trailers = answer.trailers
+            self._leave()
+            exchange.finish(data, downstream_fields(trailers) if trailers else ())
+            self._end(Outcome.DONE)
+        elif data:
+            if self._between_events is not None:
+                self._between_events = data.endswith(events.ENDS)
+            if not exchange.push(data):
+                carrier.pause()
+
+    def _note_opening(self, status: int, headers: Sequence[Field]) -> None:
+        """See whether this is a stream: it gets an opening record, and events a last one."""
         fields = dict(headers)
         if b"content-length" in fields:
             return
-        events = fields.get(b"content-type", b"").lower().startswith(b"text/event-stream")
-        self._streams_events = events and b"content-encoding" not in fields
-        self._gateway.sink.write(
-            audit.opened(
-                self._request,
-                self.permit.grant,
-                self.permit.price,
-                status=call.status,
-                would=self.permit.would,
-            )
-        )
+        if events.is_stream(fields):
+            self._between_events = True
+        grant, price, would = self.permit.grant, self.permit.price, self.permit.would
+        self._tower.opened(audit.opened(self._request, grant, price, status=status, would=would))
 
-    # The ends.
+    # The end.
 
-    def _fail_upstream(self, error: UpstreamError) -> None:
-        slow = isinstance(error, UpstreamTimeoutError)
-        kind = refusals.UPSTREAM_TIMEOUT if slow else refusals.UPSTREAM_FAILED
-        self._outcome = self._outcome or Outcome.UPSTREAM_ERROR
-        exchange = self._exchange
-        if exchange.started:
-            exchange.reset(_INTERNAL_ERROR)
-        else:
-            self._gateway.answer(exchange, kind, self._request.id)
+    def _leave(self) -> None:
+        """Hear nothing more of the client, because the rest is said to him now."""
+        self._exchange.watcher = None
 
-    def _say_why(self) -> None:
-        """Tell the client why its call was cut, in whatever way is still open."""
-        exchange = self._exchange
-        reason = _CUT.get(self._outcome) if self._outcome else None
-        if self._outcome is None:
-            self._outcome = Outcome.CLIENT_GONE if exchange.gone else Outcome.CANCELLED
-        if exchange.done:
+    def _end(self, outcome: Outcome) -> None:
+        """End: the first reason counts."""
+        if self._outcome is not None:
             return
-        if reason is None:
-            exchange.reset(_CANCEL)
-        elif not exchange.started:
-            self._gateway.answer(exchange, refusals.KINDS[reason], self._request.id)
-        elif self._streams_events and self._between_events:
-            exchange.finish(refusals.event(refusals.KINDS[reason], self._request.id))
-        else:
-            exchange.reset(_CANCEL)
-
-    def _close(self) -> None:
-        call = self._call
-        touched = call is not None and call.touched
-        status = call.status if call is not None else 0
-        if call is not None:
-            call.close()
-        permit = self.permit
-        # Recorded first, settled after: whatever kills the worker between the two, the call has a
-        # record, if only that of its reservation, which the agent burns.
-        self._record(status, cost=permit.price if touched and self._is_charged() else 0)
-        with contextlib.suppress(SettledError):  # burned in this very moment
-            if touched:
-                permit.settle()
-            else:
-                permit.release()
-
-    def _is_charged(self) -> bool:
-        """Return False if the agent has burned the reservation, and written the record of that."""
-        return self.permit.held or not self.permit.price
-
-    def _record(self, status: int, *, cost: int) -> None:
-        permit = self.permit
-        self._gateway.sink.write(
-            audit.permitted(
-                self._request,
-                permit.grant,
-                audit.End(
-                    self._outcome or Outcome.CANCELLED,
-                    cost,
-                    status,
-                    self._exchange.bytes_in,
-                    self._bytes_out,
-                    (time.monotonic_ns() - self._started_ns) // 1000,
-                ),
-                remaining_micro=permit.remaining,
-                would=permit.would,
+        self._outcome = outcome
+        self._leave()
+        carrier, self._carrier = self._carrier, None
+        touched, status = self._seen, 0
+        if carrier is not None:
+            touched, status = touched or carrier.touched, carrier.answer.status
+            carrier.release()
+        if outcome is not Outcome.DONE:
+            say_why(
+                outcome,
+                self._exchange,
+                self._tower,
+                self._request.id,
+                between_events=self._between_events,
             )
+        charged = touched and (self.permit.held or not self.permit.price)
+        self._tower.landed(self, self._record(outcome, status, charged=charged), charged=touched)
+
+    def _record(self, outcome: Outcome, status: int, *, charged: bool) -> audit.Call:
+        """Say how it ended; no cost where the agent has burned it, with a record of its own."""
+        permit = self.permit
+        return audit.permitted(
+            self._request,
+            permit.grant,
+            audit.End(
+                outcome,
+                permit.price if charged else 0,
+                status,
+                self._exchange.bytes_in,
+                self._bytes_out,
+                (time.monotonic_ns() - self._started_ns) // 1000,
+            ),
+            remaining_micro=permit.remaining,
+            would=permit.would,
         )
-
-
-class _Upload:
-    """The body of a request that has not all arrived, with its trailers as they may go on."""
-
-    def __init__(self, exchange: Exchange, entry: Entry) -> None:
-        self._exchange = exchange
-        self._entry = entry
-
-    @property
-    def complete(self) -> bool:
-        return self._exchange.complete
-
-    @property
-    def trailers(self) -> Sequence[Field]:
-        return passed_fields(self._exchange.trailers, self._entry.fields)
-
-    def take(self) -> bytes:
-        return self._exchange.take()
-
-    async def read(self) -> bytes:
-        return await self._exchange.read()

@@ -7,11 +7,10 @@ I/O itself; judge, sink and registry are handed over.
 
 import os
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-import msgspec
 import trio
 
 from crewgate import limits
@@ -23,13 +22,14 @@ from crewgate.core.routing import plain_path
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway import refusals
+from crewgate.gateway.books import Books, Turns
+from crewgate.gateway.case import UNKNOWN, Case, Door
 from crewgate.gateway.fields import Identities, passed_fields
 from crewgate.gateway.flight import Flight
 from crewgate.gateway.live import Live
 from crewgate.gateway.site import Entry, Site
 from crewgate.server import Exchange, Field
 
-_UNKNOWN = -1
 _network = lru_cache(maxsize=4096)(peer_network)
 
 
@@ -64,39 +64,11 @@ class Sink(Protocol):
     def write(self, record: audit.Record) -> object:
         """Take a record."""
 
+    def write_many(self, records: Sequence[audit.Record]) -> object:
+        """Take records."""
+
     def count(self, listener: str, reason: Reason, network: str) -> None:
         """Count a refusal before a good signature."""
-
-
-class Door(msgspec.Struct, frozen=True):
-    """What a listener says of the requests that come through it."""
-
-    name: str
-    observe: bool = False
-    hosts: frozenset[bytes] = frozenset()
-
-
-class _Case(NamedTuple):
-    """A request that may be judged.
-
-    `fields` are the client's that go upstream, None if one passes itself off as the gateway's: that
-    is told to holders of a good token only, since other paths do not look at fields.
-    """
-
-    exchange: Exchange
-    site: Site
-    entry: Entry | None
-    token: bytes
-    fields: list[Field] | None
-    described: audit.Request
-
-    def __repr__(self) -> str:
-        return f"<_Case {self.exchange!r}>"
-
-    @property
-    def tool(self) -> int:
-        """The tool's number for the gate."""
-        return _UNKNOWN if self.entry is None or self.fields is None else self.entry.index
 
 
 class Gateway:
@@ -104,12 +76,15 @@ class Gateway:
 
     wait_seconds: float = limits.credit_wait_seconds_max
 
-    def __init__(self, door: Door, site: Site, judge: Judge, live: Live, sink: Sink) -> None:
+    def __init__(
+        self, door: Door, site: Site, judge: Judge, live: Live, sink: Sink, turns: Turns
+    ) -> None:
         self.site = site
         self.door = door
         self.live = live
         self.sink = sink
-        self.identities = Identities()
+        self._identities = Identities()
+        self._books = Books(sink, turns)
         self._judge = judge
 
     def accept(self, exchange: Exchange) -> Coroutine[None, None, None] | None:
@@ -141,6 +116,17 @@ class Gateway:
             refusals.document(kind, request, denial),
         )
 
+    # The flights' side.
+
+    def opened(self, record: audit.Record) -> None:
+        """Write that a stream has begun."""
+        self.sink.write(record)
+
+    def landed(self, flight: Flight, record: audit.Record, *, charged: bool) -> None:
+        """Forget a flight, and have it recorded and settled at the end of this turn."""
+        self.live.remove(flight)
+        self._books.enter(record, flight.permit, charged=charged)
+
     # Inside.
 
     def _describe(self, exchange: Exchange, entry: Entry | None) -> audit.Request:
@@ -153,19 +139,19 @@ class Gateway:
             exchange.request.method.decode("ascii"),
         )
 
-    def _open(self, exchange: Exchange) -> "_Case | None":
+    def _open(self, exchange: Exchange) -> Case | None:
         """Route a request and read its head; None if it has been refused already."""
         request = exchange.request
         entry = self.site.find(request.method, request.path)
         described = self._describe(exchange, entry)
-        if self.door.hosts and not _is_among(self.door.hosts, request.authority):
+        if not self.door.serves(request.authority):
             self.answer(exchange, refusals.MISDIRECTED, described.id)
             return None
         found = self._read_head(exchange, entry)
         if isinstance(found, Reason):
             self._refuse(exchange, described, found)
             return None
-        return _Case(exchange, self.site, entry, *found, described)
+        return Case(exchange, self.site, entry, *found, described)
 
     def _read_head(
         self, exchange: Exchange, entry: Entry | None
@@ -185,14 +171,15 @@ class Gateway:
         except RequestRefusedError:
             return token, None
 
-    def _decide(self, case: "_Case") -> Coroutine[None, None, None] | None:
+    def _decide(self, case: Case) -> Coroutine[None, None, None] | None:
         """Ask the gate; what may be relieved is waited for in a coroutine."""
         verdict = self._ask(case, drawn=False)
         if isinstance(verdict, Denial) and verdict.retry:
             return self._ask_again(case, verdict)
-        return self._act(case, verdict)
+        self._act(case, verdict)
+        return None
 
-    def _ask(self, case: "_Case", *, drawn: bool) -> Permit | Denial:
+    def _ask(self, case: Case, *, drawn: bool) -> Permit | Denial:
         return self._judge.decide(
             case.token,
             case.tool,
@@ -201,25 +188,26 @@ class Gateway:
             drawn=drawn,
         )
 
-    def _act(self, case: "_Case", verdict: Permit | Denial) -> Coroutine[None, None, None] | None:
-        """Refuse, or register the call in the same breath and return what carries it."""
+    def _act(self, case: Case, verdict: Permit | Denial) -> None:
+        """Refuse, or register the call in the same breath and let it go."""
         exchange, entry = case.exchange, case.entry
         if isinstance(verdict, Denial):
             if case.fields is None and verdict.reason is Reason.UNKNOWN_TOOL:
                 verdict = Denial(Reason.INVALID_REQUEST, verdict.grant)
             self._refuse(exchange, case.described, verdict.reason, verdict)
-            return None
+            return
         if entry is None or case.fields is None or not self.sink.ready():
             verdict.release()
             self.answer(exchange, refusals.AUDIT_UNAVAILABLE, case.described.id)
-            return None
-        flight = Flight(self, exchange, entry, case.fields, verdict, case.described)
+            return
+        head = case.head(entry, case.fields, self._identities.lines(verdict.grant))
+        flight = Flight(self, exchange, entry, head, verdict, case.described)
         self.live.add(flight)
-        return flight.run()
+        flight.start()
 
-    async def _ask_again(self, case: "_Case", verdict: Permit | Denial) -> None:
+    async def _ask_again(self, case: Case, verdict: Permit | Denial) -> None:
         """Have credit fetched, or a policy loaded, for as long as that helps and time is left."""
-        current: _Case | None = case
+        current: Case | None = case
         with trio.move_on_after(self.wait_seconds):
             while isinstance(verdict, Denial) and verdict.retry:
                 if not await self._judge.relieve(verdict, case.tool):
@@ -235,19 +223,17 @@ class Gateway:
                 return
             case = current
             verdict = self._ask(case, drawn=True)
-        work = self._act(case, verdict)
-        if work is not None:
-            await work
+        self._act(case, verdict)
 
-    def _turns_away(self, case: "_Case") -> bool:
+    def _turns_away(self, case: Case) -> bool:
         """Refuse a stranger before a body is kept for him; asking for no tool reserves nothing."""
-        verdict = self._judge.decide(case.token, _UNKNOWN, request=case.described.id)
+        verdict = self._judge.decide(case.token, UNKNOWN, request=case.described.id)
         if not isinstance(verdict, Denial) or verdict.grant is not None or verdict.retry:
             return False
         self._refuse(case.exchange, case.described, verdict.reason, verdict)
         return True
 
-    async def _judge_body(self, case: "_Case") -> None:
+    async def _judge_body(self, case: Case) -> None:
         """Wait for the body, or as much of it as is judged, and leave it to be forwarded."""
         await case.exchange.fill(limits.judged_body_bytes_max)
         current = self._renew(case)
@@ -255,7 +241,7 @@ class Gateway:
         if work is not None:
             await work
 
-    def _renew(self, case: "_Case") -> "_Case | None":
+    def _renew(self, case: Case) -> Case | None:
         """Route again if a reload came while the case waited: tools have other numbers now."""
         return case if case.site is self.site else self._open(case.exchange)
 
@@ -278,10 +264,3 @@ class Gateway:
             self.sink.write(audit.denied(described, denial))
         else:
             self.sink.count(described.listener, reason, described.peer)
-
-
-def _is_among(hosts: frozenset[bytes], authority: bytes) -> bool:
-    """Return whether an authority is one of `hosts`, which name a port or any."""
-    authority = authority.lower()
-    host, colon, port = authority.rpartition(b":")
-    return authority in hosts or (bool(colon) and port.isdigit() and host in hosts)

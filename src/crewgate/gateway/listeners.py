@@ -10,10 +10,11 @@ from collections.abc import Callable
 import trio
 
 from crewgate.config import Listener as Section
-from crewgate.gateway.forward import Door, Gateway
+from crewgate.gateway.case import Door
+from crewgate.gateway.forward import Gateway
 from crewgate.gateway.prepared import Prepared
 from crewgate.gateway.site import Site
-from crewgate.server import Listener, listen
+from crewgate.server import Listener, Poller, listen
 
 Address = tuple[str, int]
 MakeGateway = Callable[[Door, Site], Gateway]
@@ -22,8 +23,9 @@ MakeGateway = Callable[[Door, Site], Gateway]
 class Listeners:
     """What is open, by address. Its tasks live in `nursery`."""
 
-    def __init__(self, nursery: trio.Nursery, make: MakeGateway) -> None:
+    def __init__(self, nursery: trio.Nursery, make: MakeGateway, poller: Poller) -> None:
         self._nursery = nursery
+        self._poller = poller
         self._make = make
         self._open: dict[Address, tuple[Listener, Gateway]] = {}
 
@@ -56,7 +58,7 @@ class Listeners:
                 gateway.door, gateway.site = _door(section), prepared.site
             else:
                 gateway = self._make(_door(section), prepared.site)
-                listener = Listener(bound[address], context, gateway.accept)
+                listener = Listener(bound[address], context, gateway.accept, self._poller)
                 self._nursery.start_soon(listener.run)
                 self._open[address] = (listener, gateway)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from crewgate.config import Config, Listener, Origin, load
+from crewgate.config import Config, Listener, Upstream, load
 from crewgate.core.policy import Policy
 from crewgate.gateway.site import Site, build
-from crewgate.server import server_context
+from crewgate.server import Poller, server_context
 from crewgate.upstream import Pool
 from crewgate.verifier.policy import load_policy
 
@@ -24,21 +24,22 @@ class Prepared(msgspec.Struct, frozen=True):
     config: Config
     policy: Policy
     site: Site
-    pools: dict[Origin, Pool]
+    pools: dict[Upstream, Pool]
     contexts: tuple[tuple[Listener, ssl.SSLContext], ...]
 
 
-def prepare(path: Path, generation: int, pools: Mapping[Origin, Pool]) -> Prepared:
+def prepare(
+    path: Path, generation: int, pools: Mapping[Upstream, Pool], poller: Poller
+) -> Prepared:
     """Load `path` as policy `generation`, with the pools that still fit. ConfigurationError."""
     config = load(path)
     kept = {
-        upstream.origin: pools.get(upstream.origin) or Pool(upstream.origin)
-        for upstream in config.upstreams
+        upstream: pools.get(upstream) or Pool(upstream, poller) for upstream in config.upstreams
     }
     return Prepared(
         config,
         load_policy(config, generation),
-        build(config, {upstream.name: kept[upstream.origin] for upstream in config.upstreams}),
+        build(config, {upstream.name: kept[upstream] for upstream in config.upstreams}),
         kept,
         tuple(
             (listener, server_context(listener.certificate, listener.key))

@@ -7,7 +7,6 @@ put in its place in one step, so that a request sees either the old configuratio
 import os
 import signal
 import time
-from pathlib import Path
 
 import trio
 
@@ -17,7 +16,8 @@ from crewgate.audit.sink import Sink
 from crewgate.config import Config, Listener
 from crewgate.errors import ConfigurationError, TableError
 from crewgate.gateway.agent_link import AgentLink
-from crewgate.gateway.forward import Door, Gateway
+from crewgate.gateway.case import Door
+from crewgate.gateway.forward import Gateway
 from crewgate.gateway.judge import GateJudge
 from crewgate.gateway.listeners import Listeners
 from crewgate.gateway.live import Live
@@ -25,6 +25,7 @@ from crewgate.gateway.prepared import Prepared, prepare
 from crewgate.gateway.site import Site
 from crewgate.gateway.voice import Voice
 from crewgate.link.messages import Attached, Cut, Revoked
+from crewgate.server import Poller
 from crewgate.server.wakeup import Wakeup
 
 
@@ -37,6 +38,7 @@ class Worker:
         self._voice = voice
         self._live = Live(round(limits.reservation_seconds_max * 1e9))
         self._link = AgentLink(config.state, index, self)
+        self._poller = Poller()
         self._place: tuple[Table, int] | None = None  # the table, and our number in it
         self._judge: GateJudge | None = None
         self._prepared: Prepared | None = None
@@ -48,17 +50,17 @@ class Worker:
         """Serve until SIGTERM or SIGINT, then drain."""
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with trio.open_nursery() as nursery:
-                listeners = Listeners(nursery, self._make_gateway)
+                listeners = Listeners(nursery, self._make_gateway, self._poller)
+                nursery.start_soon(self._poller.run)
                 nursery.start_soon(self._link.run)
-                nursery.start_soon(self._follow, listeners)
+                nursery.start_soon(self._follow, listeners, nursery)
                 nursery.start_soon(self._look_for_revocations)
                 nursery.start_soon(self._sweep)
                 async for _ in signals:
                     break
                 await self._drain(listeners)
                 nursery.cancel_scope.cancel()
-        for pool in self._prepared.pools.values() if self._prepared else ():
-            pool.close()
+        self._poller.close()
 
     # The link's side.
 
@@ -110,7 +112,7 @@ class Worker:
     def _make_gateway(self, door: Door, site: Site) -> Gateway:
         if self._judge is None:
             raise AssertionError("listeners are opened after the first attachment")
-        gateway = Gateway(door, site, self._judge, self._live, self._sink)
+        gateway = Gateway(door, site, self._judge, self._live, self._sink, self._poller)
         gateway.wait_seconds = self._config.limits.credit_wait_seconds_max
         return gateway
 
@@ -118,13 +120,13 @@ class Worker:
         generation = self._judge.policy.generation if self._judge else 0
         self._link.tell_accepting(generation, accepting=accepting)
 
-    async def _follow(self, listeners: Listeners) -> None:
+    async def _follow(self, listeners: Listeners, nursery: trio.Nursery) -> None:
         """Load whatever configuration the agent has in force."""
         while True:
             await self._changed.wait()
             while self._place is not None and self._generation() != self._wanted:
                 try:
-                    await self._load(self._config.path, self._wanted, listeners)
+                    await self._load(self._wanted, listeners, nursery)
                 except ConfigurationError as error:
                     stays = "the configuration in force stays" if self._prepared else "cannot serve"
                     self._voice.say(f"{stays}: {error}")
@@ -141,13 +143,17 @@ class Worker:
     def _generation(self) -> int:
         return self._prepared.policy.generation if self._prepared else -1
 
-    async def _load(self, path: Path, generation: int, listeners: Listeners) -> None:
-        before = self._prepared
-        pools = before.pools if before else {}
-        prepared = await trio.to_thread.run_sync(prepare, path, generation, pools)
+    async def _load(self, generation: int, listeners: Listeners, nursery: trio.Nursery) -> None:
+        pools = self._prepared.pools if self._prepared else {}
+        prepared = await trio.to_thread.run_sync(
+            prepare, self._config.path, generation, pools, self._poller
+        )
         self._adopt(prepared, listeners)
-        for origin, pool in pools.items():
-            if origin not in prepared.pools:
+        for upstream, pool in prepared.pools.items():
+            if upstream not in pools:
+                nursery.start_soon(pool.run)
+        for upstream, pool in pools.items():
+            if upstream not in prepared.pools:
                 pool.close()
 
     def _adopt(self, prepared: Prepared, listeners: Listeners) -> None:
@@ -182,8 +188,6 @@ class Worker:
         """Do once a second what no call has a timer for."""
         while True:
             self._live.sweep(time.time(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
-            for pool in self._prepared.pools.values() if self._prepared else ():
-                pool.sweep(time.monotonic())
             self._sink.tick()
             await trio.sleep(limits.sweep_seconds)
 

@@ -2,6 +2,7 @@
 
 from crewgate.server.exchange import Application, Exchange
 from crewgate.server.listener import Listener, listen
+from crewgate.server.poller import Poller
 from crewgate.server.request import Field, Peer, Request
 from crewgate.server.tls import server_context
 
@@ -11,6 +12,7 @@ __all__ = [
     "Field",
     "Listener",
     "Peer",
+    "Poller",
     "Request",
     "listen",
     "server_context",

@@ -1,11 +1,12 @@
-"""One connection: handshake, a reader, a writer, a task per forwarded request, and a barrier.
+"""One connection: handshake, then turns of reading and writing, and a barrier round it all.
 
 Nothing that a client sends gets past the barrier: the connection ends, the worker goes on. Reads
-and writes go to a non-blocking `SSLSocket` directly; with TLS 1.3 alone a write never needs a
-read, except that OpenSSL may ask for one, which is obeyed. Knows no HTTP.
+and writes go to a non-blocking `SSLSocket` directly, when the poller says so; with TLS 1.3 alone a
+write never needs a read, except that OpenSSL may ask for one, which is obeyed. A task belongs to
+the connection as a whole, for its handshake and its end; a request has one only if its application
+asks for it. Knows no HTTP.
 """
 
-import contextlib
 import logging
 import ssl
 from collections.abc import Coroutine
@@ -18,6 +19,8 @@ from crewgate.errors import PeerError
 from crewgate.server.exchange import Application, Exchange
 from crewgate.server.http1 import HTTP1
 from crewgate.server.http2 import HTTP2
+from crewgate.server.linger import linger
+from crewgate.server.poller import READABLE, WRITABLE, Poller
 from crewgate.server.protocol import WireProtocol
 from crewgate.server.request import Peer
 from crewgate.server.wakeup import Wakeup
@@ -32,6 +35,7 @@ class Clock(Protocol):
     now: float  # monotonic seconds, moved on by the sweeper
     date: bytes  # the value of a Date field
     application: Application
+    poller: Poller
 
 
 class Connection:
@@ -39,17 +43,20 @@ class Connection:
 
     def __init__(self, sock: ssl.SSLSocket, peer: Peer, clock: Clock) -> None:
         self.peer = peer
-        self.resume = Wakeup()
         self.scope = trio.CancelScope()
         self._sock = sock
         self._fd = sock.fileno()
         self._clock = clock
+        self._poller = clock.poller
         self._protocol: WireProtocol | None = None
         self._nursery: trio.Nursery | None = None
+        self._over = Wakeup()
+        self._open = False  # whether the poller watches it
+        self._events = READABLE
         self._unsent = b""
         self._unsent_since = 0.0
-        self._writable = Wakeup()
-        self._reading = False
+        self._write_is_due = False
+        self._wants_write = False  # the socket is full, or a read waits for a write
         self._peer_closed = False
 
     def __repr__(self) -> str:
@@ -98,9 +105,14 @@ class Connection:
         return self._clock.date
 
     def wake(self) -> None:
-        """Have the writer flush; while the reader is at work it flushes by itself."""
-        if not self._reading:
-            self._writable.set()
+        """Write what there is at the end of this turn."""
+        if not self._write_is_due:
+            self._write_is_due = True
+            self._poller.write_at_end(self._write)
+
+    def resume(self) -> None:
+        """Read again what a paused protocol left unread."""
+        self._choose_events()
 
     def dispatch(self, exchange: Exchange) -> None:
         """Hand a request to the application; a coroutine becomes a task in this connection."""
@@ -126,14 +138,17 @@ class Connection:
         self._protocol = protocol
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            nursery.start_soon(self._write, protocol, nursery.cancel_scope)
-            self.wake()
-            await self._read(protocol)
-            protocol.lose()
-            nursery.cancel_scope.cancel()
-        protocol.lose()
+            self._poller.watch(self._fd, self._ready)
+            self._open = True
+            try:
+                self.wake()
+                await self._over.wait()
+            finally:
+                self._stop()
+                nursery.cancel_scope.cancel()
+        protocol.lose()  # what a request's last task did
         if not self._peer_closed:
-            await self._linger()
+            await linger(self._sock)
 
     async def _shake_hands(self) -> bool:
         """Return False if the client gave up or offered what we do not."""
@@ -148,55 +163,69 @@ class Connection:
             except OSError:
                 return False
 
-    async def _read(self, protocol: WireProtocol) -> None:
-        """Read until the client closes; one wait a read keeps the worker fair.
+    def _ready(self, events: int) -> None:
+        """Read or write, as the poller says; the barrier round what a client sends."""
+        protocol = self._protocol
+        if protocol is None:
+            return
+        try:
+            if events & WRITABLE:
+                self._wants_write = False
+                self._write()
+            if events & READABLE:
+                self._read(protocol)
+            elif events & ~WRITABLE:
+                self._end(peer_closed=True)  # reset while nothing was to be read
+            self._choose_events()
+        except Exception:  # noqa: BLE001 - the barrier
+            self._fail()
+
+    def _read(self, protocol: WireProtocol) -> None:
+        """Take what came: one read a turn keeps the worker fair.
 
         A read takes a whole TLS record at least, so nothing is left inside OpenSSL to be missed.
         """
-        while True:
-            await trio.lowlevel.wait_readable(self._fd)
-            try:
-                data = self._sock.recv(limits.receive_bytes)
-            except ssl.SSLWantReadError:
-                continue
-            except ssl.SSLWantWriteError:
-                # A key update must be answered while the socket is full; the writer has the fd.
-                await trio.sleep(limits.accept_pause_seconds)
-                continue
-            except OSError:
-                data = b""
-            if not data:
-                self._peer_closed = True
-                return
-            self._receive(protocol, data)
-            while protocol.paused:
-                await self.resume.wait()
-
-    def _receive(self, protocol: WireProtocol, data: bytes) -> None:
-        """Let the protocol work on what came, and write its answers in the same breath."""
-        self._reading = True
         try:
-            protocol.receive(data)
-        finally:
-            self._reading = False
-        try:
-            written = self._flush(protocol)
+            data = self._sock.recv(limits.receive_bytes)
+        except ssl.SSLWantReadError:
+            return
+        except ssl.SSLWantWriteError:
+            self._wants_write = True  # a key update must be answered while the socket is full
+            return
         except OSError:
-            return  # the next read tells
-        if not written or protocol.closing:
-            self._writable.set()
+            data = b""
+        if not data:
+            self._end(peer_closed=True)
+            return
+        protocol.receive(data)
+        self.wake()
 
-    async def _write(self, protocol: WireProtocol, scope: trio.CancelScope) -> None:
-        """Write whenever something is to be written; end the connection when it is over."""
+    def _choose_events(self) -> None:
+        """Ask the poller for what can be worked on."""
+        protocol = self._protocol
+        events = WRITABLE if self._wants_write else 0
+        if protocol is not None and not protocol.paused:
+            events |= READABLE
+        if events != self._events and self._open:
+            self._events = events
+            self._poller.change(self._fd, events)
+
+    def _write(self) -> None:
+        """Write what there is; end the connection when that was the last of it."""
+        self._write_is_due = False
+        protocol = self._protocol
+        if protocol is None or self._wants_write or not self._open:
+            return
         try:
-            while not protocol.closing:
-                await self._writable.wait()
-                while not self._flush(protocol):
-                    await trio.lowlevel.wait_writable(self._fd)
+            if not self._flush(protocol):
+                self._wants_write = True
+            elif protocol.closing:
+                self._end(peer_closed=False)
+            self._choose_events()
         except OSError:
-            self._peer_closed = True
-        protocol.lose()
-        scope.cancel()
+            self._end(peer_closed=True)
+        except Exception:  # noqa: BLE001 - the barrier
+            self._fail()
 
     def _flush(self, protocol: WireProtocol) -> bool:
         """Write what there is; False when the socket is full.
@@ -218,27 +247,22 @@ class Connection:
             self._unsent = data[sent:]
             self._unsent_since = self._clock.now
 
-    async def _linger(self) -> None:
-        """Close our side, then read on for a moment.
+    def _end(self, *, peer_closed: bool) -> None:
+        """Read and write no more; the connection's task does the rest."""
+        self._peer_closed = self._peer_closed or peer_closed
+        self._stop()
+        self._over.set()
 
-        Closing with unread input resets the connection, and a reset destroys what the client has
-        not read yet (RFC 9112 §9.6).
-        """
-        with trio.move_on_after(limits.linger_seconds_max):
-            with contextlib.suppress(OSError, ValueError):
-                self._sock.unwrap()  # sends close_notify; the client's need not come
-            plain = trio.socket.fromfd(self._fd, self._sock.family, self._sock.type)
-            with plain:
-                await _drain(plain)
+    def _fail(self) -> None:
+        _log.exception("connection from %s ended by an error of ours", self.peer.address)
+        self._end(peer_closed=False)
 
-
-async def _drain(sock: trio.socket.SocketType) -> None:
-    try:
-        sock.shutdown(trio.socket.SHUT_WR)
-        while await sock.recv(limits.receive_bytes):
-            pass
-    except OSError:
-        return
+    def _stop(self) -> None:
+        if self._open:
+            self._open = False
+            self._poller.forget(self._fd)
+        if self._protocol is not None:
+            self._protocol.lose()
 
 
 async def _run(exchange: Exchange, work: Coroutine[None, None, None]) -> None:
@@ -251,7 +275,7 @@ async def _run(exchange: Exchange, work: Coroutine[None, None, None]) -> None:
     except Exception:  # noqa: BLE001 - the barrier
         _log.exception("a request ended by an error of ours")
     finally:
-        if not exchange.done:
+        if not exchange.done and exchange.watcher is None:  # nobody works on it any more
             _fail(exchange)
 
 

@@ -1,14 +1,16 @@
 """One request and its answer, the same for HTTP/1.1 and HTTP/2: all that an application sees.
 
 The body is pulled, and nothing more is read from the client than was pulled; an answer is either
-whole (`respond`) or streamed (`start`, `send`, `finish`). Knows no wire format: a protocol feeds
-it and fills in the methods that write. A client that has gone is a normal event: writing to it
-does nothing or raises PeerError, and `scope` is cancelled.
+whole (`respond`) or streamed (`start`, `push` or `send`, `finish`). Who works on it is a coroutine,
+or a `watcher` that is called. Knows no wire format: a protocol feeds it and fills in the methods
+that write. A client that has gone is a normal event: writing to it does nothing or raises
+PeerError, `scope` is cancelled and the watcher told.
 """
 
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from typing import Protocol
 
 import trio
 
@@ -16,6 +18,20 @@ from crewgate import limits
 from crewgate.errors import PeerError
 from crewgate.server.request import Field, Peer, Request
 from crewgate.server.wakeup import Wakeup
+
+
+class Watcher(Protocol):
+    """Who works on an exchange without a task; called in plain code, and never after `leave`."""
+
+    def body_arrived(self) -> None:
+        """More of the body is there, or its end (`complete`)."""
+
+    def drained(self) -> None:
+        """After a `push` that returned False: more may be sent."""
+
+    def lost(self) -> None:
+        """The client has gone, or this request was broken off."""
+
 
 Application = Callable[["Exchange"], Coroutine[None, None, None] | None]
 
@@ -30,6 +46,7 @@ class Exchange(ABC):
 
     __slots__ = (
         "_chunks",
+        "_full",
         "_reading",
         "_reading_since",
         "_scope",
@@ -43,6 +60,7 @@ class Exchange(ABC):
         "request",
         "started",
         "trailers",
+        "watcher",
     )
 
     def __init__(self, request: Request, peer: Peer) -> None:
@@ -54,7 +72,9 @@ class Exchange(ABC):
         self.done = False
         self.gone = False
         self.bytes_in = 0
+        self.watcher: Watcher | None = None
         self._chunks: deque[bytes] | None = None
+        self._full = False  # `push` has said that it is enough
         self._reading: Wakeup | None = None
         self._writing: Wakeup | None = None
         self._reading_since = 0.0
@@ -107,6 +127,11 @@ class Exchange(ABC):
         """Bytes of the body that have arrived and were not read."""
         return sum(map(len, self._chunks)) if self._chunks else 0
 
+    def want_body(self) -> None:
+        """Wait for more of the body from now on: the sweeper and the client are told."""
+        self._reading_since = self._now()
+        self._ask_for_body()
+
     # The application's side: the answer.
 
     @abstractmethod
@@ -118,11 +143,21 @@ class Exchange(ABC):
         """Send the head of an answer whose body follows; PeerError if the client has gone."""
 
     @abstractmethod
+    def push(self, data: bytes) -> bool:
+        """Send a piece of the body; False if that is enough until `drained` is called.
+
+        That is so from `limits.buffer_bytes_max` unsent bytes on. PeerError if the client has gone.
+        """
+
     async def send(self, data: bytes) -> None:
         """Send a piece of the body, and wait while too much of it is unsent.
 
         PeerError if the client has gone.
         """
+        if not self.push(data):
+            await self._wait_writable()
+            if self.done:
+                raise PeerError("the client has gone")
 
     @abstractmethod
     def finish(self, data: bytes = b"", trailers: Sequence[Field] = ()) -> None:
@@ -139,7 +174,7 @@ class Exchange(ABC):
         """Return the connection's coarse clock, in seconds."""
 
     @abstractmethod
-    def _want_body(self) -> None:
+    def _ask_for_body(self) -> None:
         """Tell the protocol that the body is waited for (100-continue, RFC 9110 §10.1.1)."""
 
     @abstractmethod
@@ -152,6 +187,7 @@ class Exchange(ABC):
         if self._chunks is None:
             self._chunks = deque()
         self._chunks.append(data)
+        self._reading_since = 0.0
         self._wake_reader()
 
     def feed_end(self, trailers: Sequence[Field] = ()) -> None:
@@ -166,8 +202,13 @@ class Exchange(ABC):
         self.done = True
         if self._scope is not None:
             self._scope.cancel()
-        self._wake_reader()
-        self.wake_writer()
+        if self._reading is not None:
+            self._reading.set()
+        if self._writing is not None:
+            self._writing.set()
+        watcher, self.watcher = self.watcher, None
+        if watcher is not None:
+            watcher.lost()
 
     def overdue(self, now: float) -> bool:
         """Return whether the client has owed bytes of the body, or the reading of ours, too long.
@@ -181,9 +222,15 @@ class Exchange(ABC):
         return now - self._reading_since > limits.body_wait_seconds_max
 
     def wake_writer(self) -> None:
-        """Let a waiting `send` look again whether it may go on."""
+        """Let whoever was told that enough is unsent go on."""
+        if not self._full:
+            return
+        self._full = False
+        self._writing_since = 0.0
         if self._writing is not None:
             self._writing.set()
+        if self.watcher is not None:
+            self.watcher.drained()
 
     def _owes_continue(self) -> bool:
         """Return whether the client still waits for 100 (Continue) before it sends its body."""
@@ -194,25 +241,29 @@ class Exchange(ABC):
             for name, value in self.request.headers
         )
 
+    def _note_full(self) -> None:
+        """Wait for the client to read, known to the sweeper."""
+        self._full = True
+        self._writing_since = self._now()
+
     def _wake_reader(self) -> None:
         if self._reading is not None:
             self._reading.set()
+        if self.watcher is not None:
+            self.watcher.body_arrived()
 
     async def _wait_readable(self) -> None:
-        """Wait for more of the body, known to the sweeper as a client that owes it."""
+        """Wait for more of the body."""
         if self.gone:
             raise PeerError("the client has gone")
-        self._want_body()
+        self.want_body()
         if self._reading is None:
             self._reading = Wakeup()
-        self._reading_since = self._now()
         await self._reading.wait()
         self._reading_since = 0.0
 
     async def _wait_writable(self) -> None:
-        """Wait for `wake_writer`, known to the sweeper as a client that does not read."""
+        """Wait for `wake_writer`."""
         if self._writing is None:
             self._writing = Wakeup()
-        self._writing_since = self._now()
         await self._writing.wait()
-        self._writing_since = 0.0

@@ -126,7 +126,7 @@ class HTTP1:
         self._active = self.host.now()
         if exchange.complete and self.keep_alive:
             self.current = None
-            self.host.resume.set()
+            self.host.resume()
             self._advance()
         elif not self.keep_alive:
             self.current = None
@@ -142,7 +142,7 @@ class HTTP1:
     def consumed(self) -> None:
         """Note that a body was read, or answers were sent, and more may be read."""
         if not self.paused:
-            self.host.resume.set()
+            self.host.resume()
 
     # The parser's side. What is raised here comes out of `feed_data` as a HttpParserError, so
     # the reason is kept in `_refusal`.

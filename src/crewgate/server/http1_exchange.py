@@ -83,19 +83,23 @@ class HTTP1Exchange(Exchange):
         protocol.out += self._head(status, (*headers, *own))
         protocol.host.wake()
 
-    async def send(self, data: bytes) -> None:
-        """Send a piece; wait while `limits.buffer_bytes_max` or more are unsent."""
-        self._push(data)
-        while len(self._protocol.out) >= limits.buffer_bytes_max:
-            await self._wait_writable()
-            if self.done:
-                raise PeerError("the client has gone")
+    def push(self, data: bytes) -> bool:
+        """Send a piece; False once `limits.buffer_bytes_max` or more are unsent."""
+        if self.done:
+            raise PeerError("the client has gone")
+        if data:
+            self._add(data)
+        if len(self._protocol.out) < limits.buffer_bytes_max:
+            return True
+        self._note_full()
+        return False
 
     def finish(self, data: bytes = b"", trailers: Sequence[Field] = ()) -> None:
         """End the answer."""
         if self.done:
             return
-        self._push(data)
+        if data:
+            self._add(data)
         if self._remaining:
             self.reset(0)
             return
@@ -112,11 +116,7 @@ class HTTP1Exchange(Exchange):
             self.done = True
             self._protocol.abandon()
 
-    def _push(self, data: bytes) -> None:
-        if self.done:
-            raise PeerError("the client has gone")
-        if not data:
-            return
+    def _add(self, data: bytes) -> None:
         out = self._protocol.out
         if self._chunked:
             out += b"%x\r\n%b\r\n" % (len(data), data)
@@ -140,7 +140,7 @@ class HTTP1Exchange(Exchange):
     def _now(self) -> float:
         return self._protocol.host.now()
 
-    def _want_body(self) -> None:
+    def _ask_for_body(self) -> None:
         if self._owes_continue() and self.request.version == "1.1":
             self._protocol.out += b"HTTP/1.1 100 Continue\r\n\r\n"
             self._protocol.host.wake()

@@ -81,15 +81,22 @@ class HTTP2Exchange(Exchange):
             raise PeerError("the client has gone") from error
         self._protocol.host.wake()
 
-    async def send(self, data: bytes) -> None:
-        """Send a piece; wait while `limits.buffer_bytes_max` or more are queued."""
-        self._push(data)
+    def push(self, data: bytes) -> bool:
+        """Send a piece; False once `limits.buffer_bytes_max` or more are queued."""
+        if self.done:
+            raise PeerError("the client has gone")
         protocol = self._protocol
-        while protocol.is_full(self.request.stream):
-            protocol.blocked.add(self)
-            await self._wait_writable()
-            if self.done:
-                raise PeerError("the client has gone")
+        try:
+            protocol.engine.send_data(self.request.stream, data)
+        except ngh2.NGH2Error as error:
+            self.lose()
+            raise PeerError("the client has gone") from error
+        protocol.host.wake()
+        if not protocol.is_full(self.request.stream):
+            return True
+        protocol.blocked.add(self)
+        self._note_full()
+        return False
 
     def finish(self, data: bytes = b"", trailers: Sequence[Field] = ()) -> None:
         """End the answer."""
@@ -115,20 +122,10 @@ class HTTP2Exchange(Exchange):
             self.done = True
             self._protocol.reset(self, code)
 
-    def _push(self, data: bytes) -> None:
-        if self.done:
-            raise PeerError("the client has gone")
-        try:
-            self._protocol.engine.send_data(self.request.stream, data)
-        except ngh2.NGH2Error as error:
-            self.lose()
-            raise PeerError("the client has gone") from error
-        self._protocol.host.wake()
-
     def _now(self) -> float:
         return self._protocol.host.now()
 
-    def _want_body(self) -> None:
+    def _ask_for_body(self) -> None:
         protocol = self._protocol
         if not self._owes_continue():
             return

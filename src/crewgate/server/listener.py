@@ -18,6 +18,7 @@ from crewgate.errors import ConfigurationError
 from crewgate.server.census import Census
 from crewgate.server.connection import Connection
 from crewgate.server.exchange import Application
+from crewgate.server.poller import Poller
 from crewgate.server.request import Peer
 
 _log = logging.getLogger(__name__)
@@ -61,10 +62,16 @@ class Listener:
     """
 
     def __init__(
-        self, sock: socket.socket, context: ssl.SSLContext, application: Application
+        self,
+        sock: socket.socket,
+        context: ssl.SSLContext,
+        application: Application,
+        poller: Poller,
     ) -> None:
+        """`poller` is run by whoever made it."""
         self.context = context
         self.application = application
+        self.poller = poller
         self.connections: set[Connection] = set()
         self.census = Census(limits.connections_max, limits.connections_per_address_max)
         self.now = 0.0

@@ -7,14 +7,12 @@ from typing import Protocol
 
 from crewgate.server.exchange import Exchange
 from crewgate.server.request import Peer
-from crewgate.server.wakeup import Wakeup
 
 
 class Host(Protocol):
     """The connection, as a protocol sees it."""
 
     peer: Peer
-    resume: Wakeup  # set when a paused protocol wants to be read again
 
     def now(self) -> float:
         """Return the coarse monotonic clock in seconds, exact to the sweeper's interval."""
@@ -26,7 +24,10 @@ class Host(Protocol):
         """Hand a request to the application; never raises."""
 
     def wake(self) -> None:
-        """Have the writer ask for bytes soon."""
+        """Ask for bytes soon."""
+
+    def resume(self) -> None:
+        """Look again whether the protocol is paused."""
 
 
 class WireProtocol(Protocol):
@@ -36,7 +37,7 @@ class WireProtocol(Protocol):
 
     @property
     def paused(self) -> bool:
-        """Whether nothing is to be read now; `Host.resume` is set when that ends."""
+        """Whether nothing is to be read now; `Host.resume` is called when that ends."""
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the client; a violation ends in `closing`, never in an exception."""

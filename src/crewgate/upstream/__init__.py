@@ -1,6 +1,6 @@
-"""Tools' servers: HTTP/1.1 over kept connections, opened by a `Permit` and by nothing else."""
+"""Tools' servers: HTTP over kept connections, opened by a `Permit` and by nothing else."""
 
-from crewgate.upstream.call import Call, Head, Source, written
+from crewgate.upstream.call import Caller, Carrier, Head, written
 from crewgate.upstream.pool import Pool
 
-__all__ = ["Call", "Head", "Pool", "Source", "written"]
+__all__ = ["Caller", "Carrier", "Head", "Pool", "written"]

@@ -1,134 +1,225 @@
-"""Kept connections to one tool's server: the most recent first, bounded, swept once a second.
+"""The connections of one worker to one upstream: which of them carries a call, and who waits.
 
-Refuses to know requests. One worker has one pool an upstream; deadlines are looked at by `sweep`,
-not by a timer each, so they are exact to a second.
+A call is given a connection at once if one has room, else it waits for one that is being made.
+Deadlines are looked at by `sweep`, not by a timer each, so they are exact to a second. Knows of
+HTTP only which class speaks it.
 """
 
+import socket
 import ssl
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 import trio
 
 from crewgate import limits
-from crewgate.config import Origin
-from crewgate.errors import UpstreamTimeoutError
-from crewgate.upstream.call import Call, Head
-from crewgate.upstream.response import Response
-from crewgate.upstream.wire import Wire, connect
+from crewgate.config import Origin, Upstream
+from crewgate.errors import UpstreamError, UpstreamTimeoutError
+from crewgate.upstream.call import Caller
+from crewgate.upstream.http1 import HTTP1Connection
+from crewgate.upstream.wire import Address, Turns, connect
 
 if TYPE_CHECKING:
     from crewgate._native.permit import Permit
 
 
-class Connection:
-    """A connection and the answer that is read from it."""
-
-    __slots__ = ("deadline", "overdue", "response", "wire")
-
-    def __init__(self, wire: Wire) -> None:
-        self.wire = wire
-        self.response = Response()
-        self.deadline = 0.0
-        self.overdue = False
-
-
 class Pool:
-    """The connections of one worker to `origin`. `context` is what https is checked with."""
+    """The connections of one worker to `upstream`. `context` is what https is checked with.
 
-    def __init__(self, origin: Origin, *, context: ssl.SSLContext | None = None) -> None:
-        self.origin = origin
-        self.authority = origin.authority.encode()
+    `run` makes them; a call that comes before waits for it.
+    """
+
+    def __init__(
+        self, upstream: Upstream, turns: Turns, context: ssl.SSLContext | None = None
+    ) -> None:
+        self.upstream = upstream
         self.now = time.monotonic()  # moved on by `sweep`
+        self.first_byte_seconds = upstream.first_byte_seconds
+        self.idle_seconds = upstream.idle_seconds
+        self._turns = turns
         self._context = context
-        if origin.scheme == "https" and context is None:
+        if upstream.secure and context is None:
             self._context = ssl.create_default_context()
-        self._free = trio.Semaphore(limits.upstream_connections_max)
-        self._idle: list[Connection] = []
-        self._busy: set[Connection] = set()
+        self._free: list[HTTP1Connection] = []  # those with room; the last is used next
+        self._all: set[HTTP1Connection] = set()
+        self._opening = 0
+        self._waiting: deque[tuple[Caller, float]] = deque()  # with the time when they gave up
+        self._nursery: trio.Nursery | None = None
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<Pool {self.origin.authority} {len(self._busy)} busy, {len(self._idle)} idle>"
+        return (
+            f"<Pool {self.upstream.name}: {len(self._all)} open, {len(self._free)} with room, "
+            f"{len(self._waiting)} waiting>"
+        )
 
-    def call(self, permit: "Permit", head: Head) -> Call:
-        """Return a call that `permit` allows; nothing is sent before its `begin`."""
-        return Call(permit, self, head)
+    def start(self, permit: "Permit", caller: Caller) -> None:  # noqa: ARG002 - see below
+        """Carry a call as soon as may be. Nothing is sent for a caller without a permit."""
+        self._place(caller)
 
-    async def take(self, *, head_only: bool) -> Connection:
-        """Return a connection that was alive a moment ago. UpstreamError if none can be made."""
-        await self._admit()
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Make connections, and sweep, until the pool is closed and idle, or cancelled."""
         try:
-            connection = self._reuse() or Connection(await connect(self.origin, self._context))
-        except BaseException:
-            self._free.release()
-            raise
-        connection.response.reset(head_only=head_only)
-        self._busy.add(connection)
-        return connection
-
-    async def replace(self, dead: Connection) -> Connection:
-        """Return a new connection in the place of one that is dead. UpstreamError as `take`."""
-        dead.wire.close()
-        self._busy.discard(dead)
-        head_only = dead.response.head_only
-        try:
-            connection = Connection(await connect(self.origin, self._context))
-        except BaseException:
-            self._free.release()
-            raise
-        connection.response.reset(head_only=head_only)
-        self._busy.add(connection)
-        return connection
-
-    def give_back(self, connection: Connection, *, reusable: bool) -> None:
-        """End a connection's use."""
-        self._busy.discard(connection)
-        self._free.release()
-        if reusable and not self._closed and not connection.overdue:
-            # Idle ones are used first, so that all together are never more than may be busy; a
-            # bound of their own would have a load above it open a connection a call.
-            connection.deadline = self.now + limits.upstream_keep_seconds
-            self._idle.append(connection)
-        else:
-            connection.wire.close()
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                task_status.started()
+                self._refill()
+                self._end_if_done()
+                while True:
+                    await trio.sleep(limits.sweep_seconds)
+                    self.sweep(time.monotonic())
+        finally:
+            self._nursery = None
+            for connection in list(self._all):
+                connection.abort()
 
     def sweep(self, now: float) -> None:
         """Break off what takes too long at `now` (monotonic), close what was long unused."""
         self.now = now
-        for connection in self._busy:
-            if connection.deadline and now > connection.deadline:
-                connection.overdue = True
-                connection.wire.break_off()
-        kept = [connection for connection in self._idle if now <= connection.deadline]
-        for connection in self._idle:
-            if now > connection.deadline:
-                connection.wire.close()
-        self._idle = kept
+        for connection in list(self._all):
+            connection.sweep(now)
+        late = UpstreamTimeoutError(
+            f"all {self.upstream.connections} connections to {self.upstream.name} are in use"
+        )
+        for _ in range(len(self._waiting)):
+            caller, until = self._waiting.popleft()
+            if caller.over:
+                continue
+            if now > until:
+                caller.failed(late)
+            else:
+                self._waiting.append((caller, until))
 
     def close(self) -> None:
-        """Close what is not in use, and keep nothing from now on."""
+        """Close what is not in use, keep nothing from now on, and end when all calls have."""
         self._closed = True
-        for connection in self._idle:
-            connection.wire.close()
-        self._idle.clear()
+        for connection in list(self._all):
+            connection.close()
+        self._end_if_done()
 
-    def _reuse(self) -> Connection | None:
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.wire.is_stale():
-                return connection
-            connection.wire.close()
-        return None
+    # The connections' side.
 
-    async def _admit(self) -> None:
+    def freed(self, connection: HTTP1Connection) -> None:
+        """Give the room to who waits, or keep it."""
+        self._free.append(connection)
+        while self._free and self._waiting:
+            caller, _ = self._waiting.popleft()
+            if not caller.over:
+                self._place(caller)
+        if self._closed and connection in self._free:
+            connection.close()
+
+    def ended(self, connection: HTTP1Connection) -> None:
+        """Forget a connection; who waits needs another."""
+        self._forget(connection)
+        self._refill()
+        self._end_if_done()
+
+    def broke(self, connection: HTTP1Connection, caller: Caller, error: UpstreamError) -> None:
+        """Try again what the server cannot have seen, or may see twice; else tell the caller."""
+        self._forget(connection)
+        if self._may_repeat(connection, caller):
+            caller.attempts += 1
+            self._place(caller)
+        else:
+            caller.failed(error)
+        self._refill()
+        self._end_if_done()
+
+    # Inside.
+
+    def _place(self, caller: Caller) -> None:
+        """Have a call carried now, or wait."""
+        while self._free:
+            connection = self._free[-1]
+            if not connection.is_usable(caller):
+                connection.close()
+                continue
+            if connection.room == 1:
+                self._free.pop()
+            connection.carry(caller)
+            return
+        self._waiting.append((caller, self.now + self.upstream.connect_seconds))
+        self._refill()
+
+    def _may_repeat(self, connection: HTTP1Connection, caller: Caller) -> bool:
+        """Return whether a call may be sent again after its connection broke.
+
+        What has not left the gateway may (RFC 9112 §9.6). So may an idempotent request that met
+        the end of a kept connection: the server closed it before it read that (§9.3.1).
+        """
+        if caller.over or not caller.repeatable or caller.attempts >= limits.upstream_retries_max:
+            return False
+        if not connection.touched:
+            return True
+        return caller.idempotent and not connection.fresh and not connection.answer.status
+
+    def _forget(self, connection: HTTP1Connection) -> None:
+        self._all.discard(connection)
+        if connection in self._free:
+            self._free.remove(connection)
+
+    def _refill(self) -> None:
+        """Make as many connections as are wanted and allowed."""
+        if self._nursery is None:
+            return
+        while (
+            self._opening < len(self._waiting)
+            and len(self._all) + self._opening < self.upstream.connections
+        ):
+            self._opening += 1
+            self._nursery.start_soon(self._open)
+
+    async def _open(self) -> None:
+        """Make one connection for whoever has waited longest, or tell him why there is none."""
+        endpoint = self.upstream.origin
+        failure: UpstreamError | None = None
+        connection: HTTP1Connection | None = None
         try:
-            self._free.acquire_nowait()
-        except trio.WouldBlock:
-            with trio.move_on_after(limits.upstream_connect_seconds_max):
-                await self._free.acquire()
+            with trio.move_on_after(self.upstream.connect_seconds):
+                sock = await self._connect(endpoint)
+                connection = HTTP1Connection(
+                    sock, self._turns, self, self.upstream.authority(endpoint).encode(), endpoint
+                )
+        except UpstreamError as error:
+            failure = error
+        finally:
+            self._opening -= 1
+        if connection is None:
+            late = f"{endpoint.authority} did not accept a connection in time"
+            self._fail_one(failure or UpstreamTimeoutError(late))
+            self._end_if_done()
+            return
+        self._all.add(connection)
+        self.freed(connection)
+
+    def _end_if_done(self) -> None:
+        idle = not (self._all or self._waiting or self._opening)
+        if self._closed and idle and self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+
+    def _fail_one(self, error: UpstreamError) -> None:
+        while self._waiting:
+            caller, _ = self._waiting.popleft()
+            if not caller.over:
+                caller.failed(error)
                 return
-            raise UpstreamTimeoutError(
-                f"all {limits.upstream_connections_max} connections to "
-                f"{self.origin.authority} are in use"
-            ) from None
+
+    async def _connect(self, endpoint: Origin) -> socket.socket:
+        try:
+            found = await trio.socket.getaddrinfo(
+                endpoint.host, endpoint.port, type=socket.SOCK_STREAM
+            )
+        except OSError as error:
+            raise UpstreamError(f"{endpoint.authority}: {error.strerror}") from error
+        failure: OSError | None = None
+        name = self.upstream.server_name(endpoint)
+        for family, _, _, _, place in found:
+            address: Address = (family, place)  # type: ignore[assignment]  # of an inet family
+            try:
+                return await connect(address, self._context, name)
+            except OSError as error:
+                failure = error
+        reason = failure.strerror if failure else "it has no address"
+        raise UpstreamError(f"{endpoint.authority}: {reason}") from failure

@@ -1,7 +1,7 @@
 """The answer of a tool's server as llhttp reads it: head, pieces of the body, trailers, end.
 
 Refuses what could be framed in two ways (llhttp does), switching protocols, and heads over their
-bounds. Informational answers are dropped. Knows no socket.
+bounds. Knows no socket.
 """
 
 from http import HTTPStatus
@@ -34,6 +34,8 @@ class Response:
         self.reusable = False
         self.head_only = head_only
         self._chunks: list[bytes] = []
+        self._informational: list[tuple[int, list[Field]]] = []
+        self._count = 0  # of informational answers
         self._until_end = False
         self._unbounded_bytes = 0  # since the start or a body's piece: fields, chunk extensions
 
@@ -67,6 +69,11 @@ class Response:
         chunks.clear()
         return data
 
+    def take_informational(self) -> list[tuple[int, list[Field]]]:
+        """Return the informational answers that have come and were not taken."""
+        taken, self._informational = self._informational, []
+        return taken
+
     # The parser's side.
 
     def on_message_begin(self) -> None:
@@ -88,6 +95,10 @@ class Response:
         if status == HTTPStatus.SWITCHING_PROTOCOLS or status < HTTPStatus.CONTINUE:
             raise UpstreamError("no answer that was asked for")
         if status < HTTPStatus.OK:
+            # 100 (Continue) answers an Expect, which is ours to give and which we do not send.
+            if status != HTTPStatus.CONTINUE and self._count < limits.upstream_informational_max:
+                self._informational.append((status, self.headers))
+                self._count += 1
             return
         self.status = status
         self.reusable = self._parser.should_keep_alive()

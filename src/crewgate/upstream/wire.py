@@ -1,60 +1,105 @@
-"""A connected, non-blocking socket to a tool's server, plain or TLS: bytes out, bytes in.
+"""A connected, non-blocking socket to a tool's server, plain or TLS, read and written in turns.
 
-Knows no HTTP and no deadline. `trio.SocketStream` costs twice as much a call (measured), and does
-not say how many bytes the kernel has taken, which decides whether a call is refunded.
+Writes at once what the kernel takes, keeps the rest and writes it when there is room. Knows no HTTP
+and no deadline.
 """
 
+import logging
 import os
+import select
 import socket
 import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
 from crewgate import limits
-from crewgate.config import Origin
-from crewgate.errors import UpstreamError, UpstreamTimeoutError
+from crewgate.errors import UpstreamError
 
-_WAIT_TO_READ = (BlockingIOError, ssl.SSLWantReadError)
-_WAIT_TO_WRITE = (BlockingIOError, ssl.SSLWantWriteError)
+_log = logging.getLogger(__name__)
+_READABLE, _WRITABLE = select.EPOLLIN, select.EPOLLOUT
+_WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
+
+
+class Turns(Protocol):
+    """The worker's poller, as a connection to a tool's server sees it."""
+
+    def watch(self, descriptor: int, ready: Callable[[int], None], events: int = ...) -> None:
+        """Call `ready` with the events (epoll's) that are there."""
+
+    def change(self, descriptor: int, events: int) -> None:
+        """Call for other events."""
+
+    def forget(self, descriptor: int) -> None:
+        """Call no more."""
+
+    def write_at_end(self, work: Callable[[], None]) -> None:
+        """Do `work` once, at the end of this turn."""
+
+
+class User(Protocol):
+    """Who speaks a protocol on a wire."""
+
+    def received(self, data: bytes) -> None:
+        """Take bytes. UpstreamError if they are wrong."""
+
+    def drained(self) -> None:
+        """All that was kept has been written."""
+
+    def closed(self, error: OSError | None) -> None:
+        """The server has closed the connection, or it broke. UpstreamError if that is too soon."""
+
+    def failed(self, error: UpstreamError) -> None:
+        """The connection is of no use any more."""
 
 
 class Wire:
-    """One connection. Two tasks may use it at once, one to send and one to receive."""
+    """One connection. `queued` bytes wait for room in the kernel.
 
-    __slots__ = ("_fd", "_sock")
+    `sent` counts what the kernel took of the plain text; over TLS a record counts when it is whole,
+    since nobody can read less.
+    """
 
-    def __init__(self, sock: socket.socket) -> None:
+    __slots__ = ("_events", "_fd", "_pieces", "_sock", "_turns", "queued", "sent", "user")
+
+    def __init__(self, sock: socket.socket, turns: Turns, user: User) -> None:
+        self.user = user
+        self.queued = 0
+        self.sent = 0
         self._sock = sock
         self._fd = sock.fileno()
+        self._turns = turns
+        self._pieces: deque[bytes] = deque()
+        self._events = _READABLE
+        turns.watch(self._fd, self._ready, _READABLE)
 
-    def send_now(self, data: bytes) -> int:
-        """Return how many bytes were taken without waiting. OSError if the connection is dead."""
+    def send(self, data: bytes) -> None:
+        """Send what the kernel takes, keep the rest. OSError if the connection is dead."""
+        if self._pieces:
+            self._pieces.append(data)
+            self.queued += len(data)
+            return
         try:
-            return self._sock.send(data)
-        except _WAIT_TO_WRITE:
-            return 0
+            sent = self._sock.send(data)
+        except _WAIT:
+            sent = 0
+        self.sent += sent
+        if sent < len(data):
+            # OpenSSL wants what it did not take offered again unchanged: it stays one piece.
+            self._pieces.append(data[sent:])
+            self.queued = len(data) - sent
+            self._ask(self._events | _WRITABLE)
 
-    async def send(self, data: bytes) -> None:
-        """Send all; what was not taken is offered again unchanged, as OpenSSL wants it."""
-        while True:
-            sent = self.send_now(data)
-            if sent == len(data):
-                return
-            data = data[sent:]
-            await self.writable()
+    def pause(self) -> None:
+        """Read no more for now."""
+        self._ask(self._events & ~_READABLE)
 
-    async def writable(self) -> None:
-        """Wait until a send may take something."""
-        await trio.lowlevel.wait_writable(self._fd)
-
-    async def receive(self) -> bytes:
-        """Return the next bytes, b"" at the end. OSError if the connection broke."""
-        while True:
-            await trio.lowlevel.wait_readable(self._fd)
-            try:
-                return self._sock.recv(limits.receive_bytes)
-            except _WAIT_TO_READ:
-                continue
+    def resume(self) -> None:
+        """Read on."""
+        self._ask(self._events | _READABLE)
 
     def is_stale(self) -> bool:
         """Return whether an unused connection has anything to read.
@@ -69,52 +114,84 @@ class Wire:
             return True
         return True
 
-    def break_off(self) -> None:
-        """Make whoever waits on this connection wake up to its end."""
-        try:
-            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
-        except OSError:
-            return
-
     def close(self) -> None:
-        """Close; tasks that wait get ClosedResourceError."""
+        """Close at once."""
         if self._sock.fileno() >= 0:
-            trio.lowlevel.notify_closing(self._fd)
+            self._turns.forget(self._fd)
             self._sock.close()
 
+    # Inside.
 
-async def connect(origin: Origin, context: ssl.SSLContext | None) -> Wire:
-    """Connect to the first address of `origin` that accepts; UpstreamError if none does in time.
+    def _ask(self, events: int) -> None:
+        if events != self._events and self._sock.fileno() >= 0:
+            self._events = events
+            self._turns.change(self._fd, events)
 
-    `context` is given for https; its checks of name and chain apply.
-    """
-    with trio.move_on_after(limits.upstream_connect_seconds_max):
-        return await _connect(origin, context)
-    raise UpstreamTimeoutError(f"{origin.authority} did not accept a connection in time")
-
-
-async def _connect(origin: Origin, context: ssl.SSLContext | None) -> Wire:
-    try:
-        addresses = await trio.socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise UpstreamError(f"{origin.authority}: {error.strerror}") from error
-    failure: OSError | None = None
-    for family, kind, number, _, address in addresses:
+    def _ready(self, events: int) -> None:
+        """Write and read; the barrier round what a server sends."""
         try:
-            sock = await _open(socket.socket(family, kind, number), address)
-            return Wire(sock if context is None else await _secure(sock, context, origin.host))
+            if events & _WRITABLE:
+                self._write()
+            if events & ~_WRITABLE:
+                self._read()
+        except UpstreamError as error:
+            self.user.failed(error)
+        except Exception:  # noqa: BLE001 - the barrier
+            _log.exception("a connection to a tool's server ended by an error of ours")
+            self.user.failed(UpstreamError("an error of the gateway's own"))
+
+    def _read(self) -> None:
+        try:
+            data = self._sock.recv(limits.receive_bytes)
+        except _WAIT:
+            return
         except OSError as error:
-            failure = error
-    reason = failure.strerror if failure else "it has no address"
-    raise UpstreamError(f"{origin.authority}: {reason}") from failure
+            self.user.closed(error)
+            return
+        if data:
+            self.user.received(data)
+        else:
+            self.user.closed(None)
+
+    def _write(self) -> None:
+        pieces = self._pieces
+        try:
+            while pieces:
+                sent = self._sock.send(pieces[0])
+                self.sent += sent
+                self.queued -= sent
+                if sent < len(pieces[0]):
+                    pieces[0] = pieces[0][sent:]
+                    return
+                pieces.popleft()
+        except _WAIT:
+            return
+        except OSError:
+            # Reading tells why: an answer may have come before the connection broke.
+            pieces.clear()
+            self.queued = 0
+            self._ask(_READABLE)
+            return
+        self._ask(self._events & ~_WRITABLE)
+        self.user.drained()
 
 
-async def _open(sock: socket.socket, address: object) -> socket.socket:
+async def connect(address: Address, context: ssl.SSLContext | None, name: str) -> socket.socket:
+    """Connect to one address, with TLS as `name` if `context` is given. OSError.
+
+    The context's checks of name and chain apply. The caller bounds the wait.
+    """
+    family, place = address
+    sock = await _open(socket.socket(family, socket.SOCK_STREAM), place)
+    return sock if context is None else await _secure(sock, context, name)
+
+
+async def _open(sock: socket.socket, place: object) -> socket.socket:
     try:
         sock.settimeout(0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            sock.connect(address)  # type: ignore[arg-type]  # as getaddrinfo gave it
+            sock.connect(place)  # type: ignore[arg-type]  # as getaddrinfo gave it
         except BlockingIOError:
             await trio.lowlevel.wait_writable(sock)
             number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

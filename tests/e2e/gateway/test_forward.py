@@ -1,19 +1,21 @@
 """The way of a request over real sockets: what tool and client see, and what it costs."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 import trio
 from gateway_world import BRANCH, ROOT, World, answering, running_gateway
 from scripted import read_request
 
+from crewgate.config import Origin
 from crewgate.core.record import Outcome
 from crewgate.core.verdict import Denial, Reason
+from crewgate.gateway.case import Door
 from crewgate.gateway.flight import Flight
-from crewgate.gateway.forward import Door
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Tool: yes\r\nContent-Length: 2\r\n\r\nok"
 VERSIONS = pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
@@ -349,9 +351,9 @@ async def test_dead_upstream(http2: bool, tmp_path: Path) -> None:
         assert answer.json()["type"].endswith("/upstream-failed")
         record = await _only_call(world)
         assert (record.outcome, record.cost_micro) == (Outcome.UPSTREAM_ERROR, 10_000)
-        world.gateway.site.entries[0].pool.origin = type(world.gateway.site.entries[0].pool.origin)(
-            "http", "127.0.0.1", 1
-        )
+        pool = world.gateway.site.entries[0].pool
+        nowhere = (Origin("http", "127.0.0.1", 1),)
+        pool.upstream = msgspec.structs.replace(pool.upstream, endpoints=nowhere)
         assert (await client.post("/search", content=b"x")).status_code == 502
         await world.settled()
     assert [permit.ended for permit in world.judge.permits] == ["settled", "released"]
@@ -435,13 +437,13 @@ async def test_a_call_is_recorded_before_it_is_settled(tmp_path: Path) -> None:
         world.client() as client,
     ):
         ended: list[list[str]] = []
-        write = world.sink.write
+        write = world.sink.write_many
 
-        def look(record: object) -> None:
+        def look(records: Sequence) -> None:
             ended.append([permit.ended for permit in world.judge.permits])
-            write(record)
+            write(records)
 
-        world.sink.write = look  # type: ignore[method-assign]
+        world.sink.write_many = look  # type: ignore[method-assign]
         await client.post("/search", content=b"query")
         await _only_call(world)
         assert ended == [[""]]

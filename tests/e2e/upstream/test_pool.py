@@ -4,28 +4,17 @@ import time
 
 import pytest
 import trio
-from scripted import Body, FakePermit, read_request, scripted
+from asked import Asked, running_pool
+from scripted import read_request, scripted
 
 from crewgate import limits
 from crewgate.config import Origin
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream import Call, Head, Pool
+from crewgate.upstream import Head
 
-GET = Head(b"GET", b"/", [(b"x-a", b"b")], 0)
-POST = Head(b"POST", b"/p?q", [], None)
+GET = Head(b"GET", b"/", 0, b"x-a: b\r\n")
+POST = Head(b"POST", b"/p?q", None)
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-async def _whole(call: Call, body: Body | None = None) -> bytes:
-    try:
-        await call.begin(body or Body())
-        await call.receive_head()
-        data = b""
-        while piece := await call.read():
-            data += piece
-        return data
-    finally:
-        call.close()
 
 
 async def test_keep_alive() -> None:
@@ -37,12 +26,10 @@ async def test_keep_alive() -> None:
             seen.append((number, request))
             await stream.send_all(ANSWER)
 
-    async with scripted(script) as origin:
-        pool = Pool(origin)
+    async with scripted(script) as origin, running_pool(origin) as pool:
         for _ in range(3):
-            assert await _whole(pool.call(FakePermit(), GET)) == b"ok"
-        assert await _whole(pool.call(FakePermit(), POST), Body(b"abc")) == b"ok"
-        pool.close()
+            assert await Asked(GET).start(pool).whole() == b"ok"
+        assert await Asked(POST, b"abc").start(pool).whole() == b"ok"
     assert {number for number, _ in seen} == {0}
     authority = origin.authority.encode()
     assert seen[0][1] == b"GET / HTTP/1.1\r\nhost: " + authority + b"\r\nx-a: b\r\n\r\n"
@@ -64,13 +51,10 @@ async def test_concurrent_calls_have_connections_of_their_own() -> None:
             await both.wait()
             await stream.send_all(ANSWER)
 
-    async with scripted(script) as origin:
-        pool = Pool(origin)
-        async with trio.open_nursery() as nursery:
-            for _ in range(2):
-                nursery.start_soon(_whole, pool.call(FakePermit(), GET))
-        assert sorted(started) == [0, 1]
-        pool.close()
+    async with scripted(script) as origin, running_pool(origin) as pool:
+        for call in [Asked(GET).start(pool) for _ in range(2)]:
+            assert await call.whole() == b"ok"
+    assert sorted(started) == [0, 1]
 
 
 async def test_streamed_body_and_answer() -> None:
@@ -90,28 +74,15 @@ async def test_streamed_body_and_answer() -> None:
         assert data.endswith(b"0\r\nx-t: 1\r\n\r\n")
         await stream.send_all(b"3\r\nend\r\n0\r\n\r\n")
 
-    async with scripted(script) as origin:
-        pool = Pool(origin)
-        call = pool.call(FakePermit(), POST)
-        first_arrived = trio.Event()
-
-        class Slow(Body):
-            async def read(self) -> bytes:
-                if len(self.pieces) == 1:
-                    await first_arrived.wait()
-                return await super().read()
-
-        body = Slow(b"one", b"two", complete=False, trailers=[(b"x-t", b"1")])
-        await call.begin(body)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(call.send_body, body)
-            await call.receive_head()
-            assert await call.read() == b"one"
-            first_arrived.set()
-            assert await call.read() == b"end"
-            assert await call.read() == b""
+    async with scripted(script) as origin, running_pool(origin) as pool:
+        call = Asked(POST, is_open=True).start(pool)
+        await call.send(b"one")
+        assert await call.read() == b"one"
+        await call.send(b"two")
+        call.end([(b"x-t", b"1")])
+        assert await call.read() == b"end"
+        assert await call.read() == b""
         call.close()
-        pool.close()
 
 
 async def test_declared_length_is_kept() -> None:
@@ -123,35 +94,32 @@ async def test_declared_length_is_kept() -> None:
         assert request.endswith(b"onetwo")
         await stream.send_all(ANSWER)
 
-    async with scripted(script) as origin:
-        pool = Pool(origin)
-        call = pool.call(FakePermit(), Head(b"POST", b"/", [], 6))
-        body = Body(b"one", b"two", complete=False)
-        await call.begin(body)
-        await call.send_body(body)
-        await call.receive_head()
-        assert await call.read() == b"ok"
-        call.close()
-        pool.close()
+    async with scripted(script) as origin, running_pool(origin) as pool:
+        call = Asked(Head(b"POST", b"/", 6), is_open=True).start(pool)
+        await call.send(b"one")
+        await call.send(b"two")
+        call.end()
+        assert await call.whole() == b"ok"
 
 
 async def test_nobody_listens() -> None:
     """When the connection is refused nothing was touched."""
     async with scripted(read_request) as origin:  # type: ignore[arg-type]
         port = origin.port
-    call = Pool(Origin("http", "127.0.0.1", port)).call(FakePermit(), GET)
-    with pytest.raises(UpstreamError, match="Connection refused"):
-        await call.begin(Body())
-    assert not call.touched
-    call.close()
+    async with running_pool(Origin("http", "127.0.0.1", port)) as pool:
+        call = Asked(GET).start(pool)
+        with pytest.raises(UpstreamError, match="Connection refused"):
+            await call.begin()
+        assert not call.carriers
 
 
 async def test_unknown_name() -> None:
     """A host without an address is an error that says so, and nothing was touched."""
-    call = Pool(Origin("http", "nobody.invalid", 80)).call(FakePermit(), GET)
-    with pytest.raises(UpstreamError, match=r"nobody\.invalid"):
-        await call.begin(Body())
-    assert not call.touched
+    async with running_pool(Origin("http", "nobody.invalid", 80)) as pool:
+        call = Asked(GET).start(pool)
+        with pytest.raises(UpstreamError, match=r"nobody\.invalid"):
+            await call.begin()
+        assert not call.carriers
 
 
 async def test_stale_connection_is_replaced() -> None:
@@ -167,12 +135,10 @@ async def test_stale_connection_is_replaced() -> None:
         else:
             await read_request(stream)
 
-    async with scripted(script) as origin:
-        pool = Pool(origin)
-        assert await _whole(pool.call(FakePermit(), GET)) == b"ok"
+    async with scripted(script) as origin, running_pool(origin) as pool:
+        assert await Asked(GET).start(pool).whole() == b"ok"
         await closed.wait()
-        assert await _whole(pool.call(FakePermit(), POST), Body(b"x")) == b"ok"
-        pool.close()
+        assert await Asked(POST, b"x").start(pool).whole() == b"ok"
 
 
 @pytest.mark.parametrize(
@@ -192,10 +158,10 @@ async def test_server_that_dies(answer: bytes) -> None:
         if answer:
             await stream.send_all(answer)
 
-    async with scripted(script) as origin:
-        call = Pool(origin).call(FakePermit(), GET)
+    async with scripted(script) as origin, running_pool(origin) as pool:
+        call = Asked(GET).start(pool)
         with pytest.raises(UpstreamError):
-            await _whole(call)
+            await call.whole()
         assert call.touched
 
 
@@ -212,16 +178,12 @@ async def test_call_that_is_cancelled_closes_its_connection() -> None:
         else:
             await stream.send_all(ANSWER)
 
-    async with scripted(script) as origin:
-        pool = Pool(origin)
-        call = pool.call(FakePermit(), GET)
-        await call.begin(Body())
-        await call.receive_head()
+    async with scripted(script) as origin, running_pool(origin) as pool:
+        call = Asked(GET).start(pool)
         assert await call.read() == b"abc"
         call.close()
         await ended.wait()
-        assert await _whole(pool.call(FakePermit(), GET)) == b"ok"
-        pool.close()
+        assert await Asked(GET).start(pool).whole() == b"ok"
 
 
 async def test_silent_server_is_given_up() -> None:
@@ -231,22 +193,15 @@ async def test_silent_server_is_given_up() -> None:
         await read_request(stream)
         await trio.sleep_forever()
 
-    async with scripted(script) as origin:
-        pool = Pool(origin)
-        call = pool.call(FakePermit(), GET)
-        await call.begin(Body())
+    async with scripted(script) as origin, running_pool(origin) as pool:
+        call = Asked(GET).start(pool)
+        await call.begin()
         start = pool.now
         pool.sweep(start + limits.upstream_first_byte_seconds_max - 1)
-        async with trio.open_nursery() as nursery:
-
-            async def expect() -> None:
-                with pytest.raises(UpstreamTimeoutError):
-                    await call.receive_head()
-
-            nursery.start_soon(expect)
-            await trio.testing.wait_all_tasks_blocked()
-            pool.sweep(start + limits.upstream_first_byte_seconds_max + 1)
-        call.close()
+        assert call.error is None
+        pool.sweep(start + limits.upstream_first_byte_seconds_max + 1)
+        with pytest.raises(UpstreamTimeoutError):
+            await call.status()
 
 
 async def test_unused_connections_are_closed() -> None:
@@ -259,9 +214,8 @@ async def test_unused_connections_are_closed() -> None:
         assert await stream.receive_some() == b""
         ended.set()
 
-    async with scripted(script) as origin:
-        pool = Pool(origin)
-        await _whole(pool.call(FakePermit(), GET))
+    async with scripted(script) as origin, running_pool(origin) as pool:
+        await Asked(GET).start(pool).whole()
         pool.sweep(pool.now + limits.upstream_keep_seconds + 1)
         await ended.wait()
 
@@ -275,15 +229,12 @@ async def test_early_answer_to_a_long_body() -> None:
         await stream.send_eof()
         await trio.sleep_forever()
 
-    async with scripted(script) as origin:
-        call = Pool(origin).call(FakePermit(), POST)
-        body = Body(*[bytes(60_000)] * 100, complete=False)
-        await call.begin(body)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(call.send_body, body)
-            await call.receive_head()
-            assert call.status == 413
-            nursery.cancel_scope.cancel()
+    async with scripted(script) as origin, running_pool(origin) as pool:
+        call = Asked(POST, is_open=True).start(pool)
+        await call.begin()
+        while call.carrier.send_body(bytes(60_000)):
+            pass
+        assert await call.status() == 413
         call.close()
 
 
@@ -296,13 +247,10 @@ async def test_first_look_of_the_sweeper_breaks_nothing_off() -> None:
         await go.wait()
         await stream.send_all(ANSWER)
 
-    async with scripted(script) as origin:
-        pool = Pool(origin)
-        call = pool.call(FakePermit(), GET)
-        await call.begin(Body())
+    async with scripted(script) as origin, running_pool(origin) as pool:
+        call = Asked(GET).start(pool)
+        await call.begin()
         pool.sweep(time.monotonic())
         go.set()
-        await call.receive_head()
-        assert call.status == 200
+        assert await call.status() == 200
         call.close()
-        pool.close()

@@ -9,6 +9,7 @@ from gateway_world import config_of
 from crewgate.config import Credential, Origin, Upstream
 from crewgate.errors import ConfigurationError
 from crewgate.gateway.site import build, read_credential
+from crewgate.server import Poller
 from crewgate.upstream import Pool
 
 ORIGIN = Origin("http", "127.0.0.1", 9)
@@ -18,10 +19,14 @@ def _upstream(**credential: object) -> Upstream:
     return Upstream("tools", (ORIGIN,), Credential(**{"header": "authorization", **credential}))
 
 
+def _pool() -> Pool:
+    return Pool(Upstream("tools", (ORIGIN,)), Poller())
+
+
 def test_entries_have_the_policy_s_numbers(tmp_path: Path) -> None:
     """A tool's number is its place in the file: the gate and the site must agree."""
     config = config_of(ORIGIN, tmp_path)
-    site = build(config, {"tools": Pool(ORIGIN)})
+    site = build(config, {"tools": _pool()})
     assert [entry.name for entry in site.entries] == [tool.name for tool in config.tools]
     assert [entry.index for entry in site.entries] == list(range(len(config.tools)))
     entry = site.find(b"POST", b"/v1/embeddings")
@@ -33,7 +38,7 @@ def test_entries_have_the_policy_s_numbers(tmp_path: Path) -> None:
 
 def test_token_carriers_of_any_tool_never_go_upstream(tmp_path: Path) -> None:
     """What one tool takes as a token is dropped for every other, too."""
-    site = build(config_of(ORIGIN, tmp_path), {"tools": Pool(ORIGIN)})
+    site = build(config_of(ORIGIN, tmp_path), {"tools": _pool()})
     assert all(b"x-api-key" in entry.fields.dropped for entry in site.entries)
 
 
@@ -61,6 +66,6 @@ def test_credential_that_cannot_be_used(content: str | None, tmp_path: Path) -> 
 
 def test_nothing_of_a_site_shows_the_credential(tmp_path: Path) -> None:
     """A site that gets into a log or a traceback tells no secret, however it is spelled."""
-    site = build(config_of(ORIGIN, tmp_path), {"tools": Pool(ORIGIN)})
+    site = build(config_of(ORIGIN, tmp_path), {"tools": _pool()})
     assert any(b"s3cret" in entry.lines for entry in site.entries)
     assert "s3cret" not in repr(site)

@@ -1,0 +1,55 @@
+"""The calls that ended in a turn: recorded with one system call, then settled, each once.
+
+Recorded first: whatever kills the worker between the two, each call has a record, if only that of
+its reservation, which the agent burns.
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from crewgate._native.permit import Permit
+from crewgate.core.record import Record
+from crewgate.errors import SettledError
+
+
+class Sink(Protocol):
+    """Where records go."""
+
+    def write_many(self, records: Sequence[Record]) -> object:
+        """Take records."""
+
+
+class Turns(Protocol):
+    """Whose turns these are."""
+
+    def at_end(self, work: Callable[[], None]) -> None:
+        """Do `work` once, at the end of this turn."""
+
+
+class Books:
+    """What is to be written and settled at the end of this turn."""
+
+    def __init__(self, sink: Sink, turns: Turns) -> None:
+        self._sink = sink
+        self._turns = turns
+        self._records: list[Record] = []
+        self._permits: list[tuple[Permit, bool]] = []
+
+    def enter(self, record: Record, permit: Permit, *, charged: bool) -> None:
+        """Take the record of a call that has ended; a call that is not `charged` is refunded."""
+        if not self._records:
+            self._turns.at_end(self._close)
+        self._records.append(record)
+        self._permits.append((permit, charged))
+
+    def _close(self) -> None:
+        records, self._records = self._records, []
+        permits, self._permits = self._permits, []
+        self._sink.write_many(records)
+        for permit, charged in permits:
+            with contextlib.suppress(SettledError):  # burned in this very moment
+                if charged:
+                    permit.settle()
+                else:
+                    permit.release()

@@ -1,0 +1,135 @@
+"""Readiness of all sockets of a worker, in turns: one Trio task instead of one wait a request.
+
+A turn is: what is ready now, each socket's callback once; then what callers asked to have done at
+the turn's end, first the books (audit and settling), last the writes, each connection's once. A
+wait of Trio costs 7 µs and a system call; a turn shares one among all that is ready. Knows sockets
+by number, and nothing of what they carry.
+
+Linux alone has epoll. It is nested in Trio's own, so that tasks and turns share one loop.
+"""
+
+import logging
+import select
+from collections.abc import Callable
+
+import trio
+
+from crewgate import limits
+
+_log = logging.getLogger(__name__)
+
+READABLE = select.EPOLLIN
+WRITABLE = select.EPOLLOUT
+Ready = Callable[[int], None]
+Work = Callable[[], None]
+
+
+class Poller:
+    """Calls back when watched descriptors are ready, level-triggered, one after the other.
+
+    A callback gets the events that are there: READABLE, WRITABLE, or others (EPOLLHUP, EPOLLERR)
+    that come unasked and mean that a read or write would tell. It must read, write, or `change`
+    what it asked for, or it is called again at once. One that raises is forgotten: callers have
+    their own barriers, this one keeps the worker alive.
+    """
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._watched: dict[int, Ready] = {}
+        self._books: list[Work] = []
+        self._writes: list[Work] = []
+        self._in_turn = False
+        self._token: trio.lowlevel.TrioToken | None = None
+
+    def __repr__(self) -> str:
+        return f"<Poller of {len(self._watched)}>"
+
+    def watch(self, descriptor: int, ready: Ready, events: int = READABLE) -> None:
+        """Call `ready` from now on, until `forget`, which must come before the close."""
+        self._epoll.register(descriptor, events)
+        self._watched[descriptor] = ready
+
+    def change(self, descriptor: int, events: int) -> None:
+        """Call for other events; 0 for none but those that come unasked."""
+        self._epoll.modify(descriptor, events)
+
+    def forget(self, descriptor: int) -> None:
+        """Call no more; nothing if it was not watched."""
+        if self._watched.pop(descriptor, None) is not None:
+            self._epoll.unregister(descriptor)
+
+    def at_end(self, work: Work) -> None:
+        """Do `work` once, at the end of this turn and before its writes."""
+        self._books.append(work)
+        if not self._in_turn:
+            self._soon()
+
+    def write_at_end(self, work: Work) -> None:
+        """Do `work` once, at the end of this turn, after all else."""
+        self._writes.append(work)
+        if not self._in_turn:
+            self._soon()
+
+    async def run(self) -> None:
+        """Take turns until cancelled."""
+        self._token = trio.lowlevel.current_trio_token()
+        if self._books or self._writes:
+            self._soon()
+        while True:
+            await trio.lowlevel.wait_readable(self._epoll.fileno())
+            self._take_turn()
+
+    def finish(self) -> None:
+        """Do now what waits for the end of a turn."""
+        while self._books or self._writes:
+            books, self._books = self._books, []
+            for work in books:
+                _guard(work)
+            if self._books:
+                continue
+            writes, self._writes = self._writes, []
+            for work in writes:
+                _guard(work)
+
+    def close(self) -> None:
+        """Do what is due, and watch nothing from now on."""
+        self.finish()
+        self._watched.clear()
+        self._epoll.close()
+
+    # Inside.
+
+    def _take_turn(self) -> None:
+        self._in_turn = True
+        try:
+            watched = self._watched
+            for descriptor, events in self._epoll.poll(0, limits.turn_events_max):
+                ready = watched.get(descriptor)
+                if ready is None:
+                    continue  # forgotten by another's callback of this turn
+                try:
+                    ready(events)
+                except Exception:  # noqa: BLE001 - the last barrier
+                    _log.exception("a connection is no longer read, by an error of ours")
+                    self.forget(descriptor)
+            self.finish()
+        finally:
+            self._in_turn = False
+
+    def _soon(self) -> None:
+        if self._token is not None:
+            self._token.run_sync_soon(self._end, idempotent=True)
+
+    def _end(self) -> None:
+        self._in_turn = True
+        try:
+            self.finish()
+        finally:
+            self._in_turn = False
+
+
+def _guard(work: Work) -> None:
+    try:
+        work()
+    except Exception:  # noqa: BLE001 - the last barrier
+        _log.exception("the end of a turn met an error of ours")
