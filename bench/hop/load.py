@@ -1,7 +1,7 @@
 """Load by h2load, and what it says: requests a second and the times of single requests.
 
-One thread, TLS, a bounded count. A run in which any request was not answered as it should be ends
-the whole bench: figures of refusals would flatter a gateway, and so would those of failures.
+One thread, TLS, a bounded count. A run in which any request was not answered with 2xx ends the
+whole bench: figures of refusals would flatter a gateway.
 """
 
 import re
@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.hop.figures import ANSWERED, CPU, RATE, Sample, times
+from bench.hop.figures import CPU, RATE, Sample, times
 from bench.hop.processes import cpu_seconds, on_core, tree
 
 PROGRAM = "h2load"
@@ -35,10 +35,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Load:
-    """What is sent. `rate`: requests a second over all connections; 0 is as many as come back.
-
-    `refused`: each request is to be answered with 4xx instead of 2xx.
-    """
+    """What is sent. `rate`: requests a second over all connections; 0 is as many as come back."""
 
     shape: Shape
     path: str
@@ -46,7 +43,6 @@ class Load:
     http1: bool = False
     body: Path | None = None
     rate: int = 0
-    refused: bool = False
 
     def options(self, requests: int) -> list[str]:
         """Of the command line."""
@@ -88,25 +84,16 @@ def statuses(words: str) -> tuple[int, ...]:
 
 
 def logged_times(text: str) -> list[float]:
-    """Milliseconds of each answer: h2load's log has its status and its microseconds (columns 2, 3).
-
-    A request that was never answered has the status -1.
-    """
-    rows = (line.split("\t") for line in text.splitlines())
-    return [int(row[2]) / 1e3 for row in rows if int(row[1]) > 0]
+    """Milliseconds of each request: the third column of h2load's log is in microseconds."""
+    return [int(line.split("\t")[2]) / 1e3 for line in text.splitlines()]
 
 
-def result(words: str, log: str, requests: int, *, refused: bool) -> Sample | None:
-    """Rate, times and how many were answered; None if any was not answered as it should be.
-
-    Refusals may end with their connection: those that came before must be refusals all the same.
-    """
-    rate, counts = RATE_WORDS.search(words), statuses(words)
-    right = counts[2 if refused else 0]
-    if rate is None or not right or right != sum(counts) or (right != requests and not refused):
+def result(words: str, log: str, requests: int) -> Sample | None:
+    """Rate and times; None unless every request was answered with 2xx."""
+    rate = RATE_WORDS.search(words)
+    if rate is None or statuses(words)[0] != requests:
         return None
-    share = 100 * right / requests
-    return {RATE.name: float(rate[1]), ANSWERED.name: share, **times(logged_times(log))}
+    return {RATE.name: float(rate[1]), **times(logged_times(log))}
 
 
 def sample(pid: int, port: int, load: Load, requests: int, log: Path) -> Sample:
@@ -116,15 +103,10 @@ def sample(pid: int, port: int, load: Load, requests: int, log: Path) -> Sample:
     words = h2load(port, load, requests, log)
     spent = cpu_seconds(pids) - before
     text = log.read_text(encoding="ascii") if log.exists() else ""
-    found = result(words, text, requests, refused=load.refused)
+    found = result(words, text, requests)
     if found is None:
         raise SystemExit(f"bench: not every request for {load.path} was answered so:\n{words}")
-    return {CPU.name: per_request(spent, statuses(words)), **found}
-
-
-def per_request(seconds: float, answered: tuple[int, ...]) -> float:
-    """Microseconds."""
-    return seconds / sum(answered) * 1e6
+    return {CPU.name: spent / requests * 1e6, **found}
 
 
 def bearer(token: str) -> tuple[str, ...]:

@@ -1,17 +1,24 @@
 """A flood of what must be refused: no token, bytes that are none, a bad signature, no scope.
 
-Nothing of it reaches the tool server. A gateway may close a connection that shows too many bad
-signatures: then fewer are answered, and the CPU of all goes to those.
+Nothing of it reaches the tool server. A sample has a length, however many are answered in it: a
+gateway may slow down or close a connection that shows bad tokens. The flood comes back on another
+one, whose handshake is charged like all else.
 """
 
+from functools import partial
+
+from bench.hop import own_load
 from bench.hop.arena import Arena
-from bench.hop.figures import ANSWERED, USUAL, Measured, interleaved
+from bench.hop.client import Plan
+from bench.hop.figures import CONNECTED, CORE, CPU, P99, RATE, Case, Measured, Sample, interleaved
+from bench.hop.gateways import Gateway
 from bench.hop.groups.group import Group
-from bench.hop.load import Load, Shape, bearer
+from bench.hop.load import Shape
 from bench.hop.tools import PAGE
 
 SHAPE = Shape(16, 8)
-NONSENSE = "accept: */*"  # a field that says nothing, so that there is one
+REQUESTS_A_SECOND = 4_000  # turns a number of requests into the length of a sample
+SECONDS_MIN = 0.2
 
 
 def badly_signed(token: str) -> str:
@@ -21,18 +28,31 @@ def badly_signed(token: str) -> str:
     return f"{signed}.{turned.get(signature[9], 'A').join((signature[:9], signature[10:]))}"
 
 
+def flood(gateway: Gateway, token: str, requests: int) -> Sample:
+    """One sample."""
+    plan = Plan(
+        gateway.port,
+        PAGE.path,
+        (token,),
+        SHAPE.connections,
+        SHAPE.streams,
+        seconds=max(SECONDS_MIN, requests / REQUESTS_A_SECOND),
+        again=True,
+    )
+    return own_load.sample(gateway.process.pid, plan, refused=True)
+
+
 def measure(arena: Arena) -> list[Measured]:
     """All that judge."""
-    tokens = arena.tokens
     shown = {
-        "no token: 401": (NONSENSE,),
-        "no token's form: 401": bearer("x" * 40),
-        "bad signature: 401": bearer(badly_signed(tokens.tool)),
-        "out of scope: 403": bearer(tokens.stranger),
+        "no token: 401": "",
+        "no token's form: 401": "x" * 40,
+        "bad signature: 401": badly_signed(arena.tokens.tool),
+        "out of scope: 403": arena.tokens.stranger,
     }
     cases = [
-        arena.case(title, gateway, Load(SHAPE, PAGE.path, fields, refused=True))
-        for title, fields in shown.items()
+        Case(Measured(title, gateway.name), partial(flood, gateway, token))
+        for title, token in shown.items()
         for gateway in arena.gateways
         if gateway.judges
     ]
@@ -43,7 +63,7 @@ GROUP = Group(
     "refusals",
     f"A flood of refusals, {SHAPE.name}",
     measure,
-    figures=(*USUAL, ANSWERED),
+    figures=(CPU, CORE, RATE, P99, CONNECTED),
     rounds=0.6,
-    requests=0.5,
+    requests=0.2,
 )

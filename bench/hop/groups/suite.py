@@ -1,6 +1,6 @@
 """All groups, in the order in which they are measured."""
 
-from bench.hop.groups import bodies, http1, rates, refusals, share, streams, upstreams
+from bench.hop.groups import bodies, branches, http1, rates, refusals, share, streams, upstreams
 
-MODULES = (streams, http1, upstreams, share, bodies, refusals, rates)
+MODULES = (streams, http1, upstreams, share, bodies, refusals, rates, branches)
 GROUPS = {module.GROUP.name: module.GROUP for module in MODULES}

@@ -1,0 +1,52 @@
+"""Load by the own client (client.py), in a process on the last core; the figures that it gives."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from bench.hop.client import Plan
+from bench.hop.figures import CONNECTED, CORE, CPU, RATE, Sample, times
+from bench.hop.processes import cpu_seconds, on_core, tree
+
+LOAD_SECONDS = 120  # of one sample; only a hang gets there
+
+
+def run(plan: Plan) -> dict[str, Any]:
+    """What came of it."""
+    with on_core(-1):
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.hop.client"],
+            input=json.dumps(asdict(plan)),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LOAD_SECONDS,
+        )
+    if done.returncode:
+        raise SystemExit(f"bench: the own client: {done.stderr.strip()[-500:]}")
+    tally: dict[str, Any] = json.loads(done.stdout)
+    return tally
+
+
+def sample(pid: int, plan: Plan, *, refused: bool = False) -> Sample:
+    """Load the gateway whose first process is `pid`.
+
+    Ends the run unless all is answered with 200, or nothing of a flood of what is `refused`.
+    """
+    pids = tree(pid)
+    before = cpu_seconds(pids)
+    tally = run(plan)
+    spent = cpu_seconds(pids) - before
+    good, other, lost, seconds = (tally[key] for key in ("good", "other", "lost", "seconds"))
+    wrong = good if refused else other + lost
+    if wrong or not good + other:
+        raise SystemExit(f"bench: {plan.path}: {good} answered with 200, {other} not, {lost} lost")
+    return {
+        CPU.name: spent / (good + other) * 1e6,
+        CORE.name: spent / seconds * 100,
+        RATE.name: (good + other) / seconds,
+        CONNECTED.name: tally["connected"],
+        **times(tally["milliseconds"]),
+    }
