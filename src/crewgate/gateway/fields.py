@@ -1,8 +1,10 @@
 """Which fields go upstream and which come back (DESIGN, "What goes upstream").
 
 The client's credentials never leave; its fields cannot pass for ours, whatever the upstream's
-framework makes of case and `_` (CVE-2015-0219: WSGI makes one variable of both spellings). Knows no
-request but its fields.
+framework makes of case and `_` (CVE-2015-0219: WSGI makes one variable of both spellings; PHP does
+so with "."). So a name of anything but letters, digits and "-" goes no further, as with nginx,
+unless the tool wants it. Knows no request but its fields; what the gateway adds is `identity` here,
+and gateway/origin.py.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,9 +12,10 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from crewgate import limits
-from crewgate.core.bearer import OURS, PLAIN
+from crewgate._native.fields import AnswerFilter, FieldFilter
+from crewgate.core.bearer import PLAIN
 from crewgate.core.grant import Grant
-from crewgate.errors import RequestRefusedError
+from crewgate.gateway.origin import via
 from crewgate.server import Field
 from crewgate.upstream import written
 
@@ -24,6 +27,7 @@ HOP_BY_HOP = frozenset(
         b"http2-settings",
         b"keep-alive",
         b"proxy-authenticate",
+        b"proxy-authentication-info",
         b"proxy-authorization",
         b"proxy-connection",
         b"te",
@@ -31,23 +35,56 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
+ANSWERS = AnswerFilter(HOP_BY_HOP)
 _SECRETS = frozenset({b"authorization", b"cookie"})
 _FRAMING = frozenset({b"content-length", b"host"})
-# What makes a framework serve another method or path than the one that was judged.
+# What makes a framework serve another method, path or virtual host than the one that was judged.
 OVERRIDES = frozenset(
     {
+        b"x-envoy-original-host",
         b"x-envoy-original-path",
         b"x-forwarded-method",
         b"x-forwarded-path",
         b"x-forwarded-prefix",
         b"x-forwarded-uri",
+        b"x-host",
+        b"x-http-host-override",
         b"x-http-method",
         b"x-http-method-override",
         b"x-method-override",
+        b"x-original-host",
+        b"x-original-method",
         b"x-original-uri",
         b"x-original-url",
+        b"x-rewrite-uri",
         b"x-rewrite-url",
         b"x-script-name",
+    }
+)
+# Where a request says that it came from. This gateway is the edge: nobody before it is believed, so
+# these are a client's word about itself (RFC 7239 §8.1). Those of gateway/origin.py are set anew.
+FORWARDING = frozenset(
+    {
+        b"cf-connecting-ip",
+        b"forwarded",
+        b"front-end-https",
+        b"true-client-ip",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"x-envoy-external-address",
+        b"x-forwarded",
+        b"x-forwarded-by",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+        b"x-forwarded-protocol",
+        b"x-forwarded-scheme",
+        b"x-forwarded-server",
+        b"x-forwarded-ssl",
+        b"x-original-forwarded-for",
+        b"x-real-ip",
+        b"x-url-scheme",
     }
 )
 
@@ -55,26 +92,37 @@ OVERRIDES = frozenset(
 class FieldRules(msgspec.Struct, frozen=True):
     """What one tool's requests may carry; all names in lower case.
 
-    `dropped` never goes upstream, `refused` makes the request a 400, `allowed` passes although
-    it has a `_` or overrides something. `credential` is the gateway's own field for the upstream.
+    `dropped` never goes upstream, `refused` (as `PLAIN` writes them) makes the request a 400,
+    `allowed` passes although its name is odd, or overrides something, or says where the request
+    came from; `filter` is these three, compiled. `credential` is the gateway's own field for the
+    upstream.
     """
 
     dropped: frozenset[bytes]
     refused: frozenset[bytes]
     allowed: frozenset[bytes]
+    filter: FieldFilter
     credential: Field | None = None
 
     def __repr__(self) -> str:
         return f"<FieldRules {'with' if self.credential else 'without'} a credential>"
 
+    @property
+    def keeps_origin(self) -> bool:
+        """Whether a client's word on where it is may pass: `origin.joined` adds ours then."""
+        return not self.allowed.isdisjoint(FORWARDING)
+
 
 def rules(*, carriers: Iterable[str], allow: Iterable[str], credential: Field | None) -> FieldRules:
     """Compile the rules of a tool; `carriers` are the token carriers of all tools."""
-    allowed = frozenset(name.lower().encode() for name in allow)
     secrets = _SECRETS | {carrier.encode() for carrier in carriers}
-    dropped = HOP_BY_HOP | _FRAMING | secrets | (OVERRIDES - allowed)
+    never = HOP_BY_HOP | _FRAMING | secrets
+    wanted = frozenset(name.lower().encode() for name in allow)
+    allowed = frozenset(name for name in wanted if name.translate(PLAIN) not in never)
+    dropped = never | ((OVERRIDES | FORWARDING) - allowed)
     refused = frozenset({credential[0].translate(PLAIN)}) - secrets if credential else frozenset()
-    return FieldRules(dropped, refused, allowed, credential)
+    field_filter = FieldFilter(dropped, refused, allowed)
+    return FieldRules(dropped, refused, allowed, field_filter, credential)
 
 
 def passed_fields(headers: Sequence[Field], rules: FieldRules) -> list[Field]:
@@ -82,31 +130,18 @@ def passed_fields(headers: Sequence[Field], rules: FieldRules) -> list[Field]:
 
     RequestRefusedError for one that passes itself off as ours.
     """
-    dropped, refused = rules.dropped, rules.refused
-    named = _connection_options(headers)
-    fields = []
-    for field in headers:
-        name = field[0]
-        if name in dropped:
-            continue
-        plain = name.translate(PLAIN)
-        if plain.startswith(OURS) or plain in refused:
-            raise RequestRefusedError(400, f"the field {name.decode('latin-1')} is the gateway's")
-        if b"_" in name and name not in rules.allowed:
-            continue
-        if name not in named:
-            fields.append(field)
+    return rules.filter.kept(headers)
+
+
+def downstream_fields(headers: Sequence[Field], *, version: str = "") -> list[Field]:
+    """Return the fields of an answer, or its trailers, that go to the client.
+
+    `version` is the HTTP version in which an answer came: its Via says so. Trailers have none.
+    """
+    fields = ANSWERS.kept(headers)
+    if version:
+        fields.append(via(version))
     return fields
-
-
-def downstream_fields(headers: list[Field]) -> list[Field]:
-    """Return the fields of the answer that go to the client."""
-    named = _connection_options(headers)
-    return [
-        field
-        for field in headers
-        if field[0] not in HOP_BY_HOP and field[0] not in named and not field[0].startswith(OURS)
-    ]
 
 
 def identity(grant: Grant) -> list[Field]:
@@ -150,12 +185,3 @@ class Identities:
             del self._lines[next(iter(self._lines))]  # the oldest
         self._lines[id(grant)] = (grant, lines)
         return lines
-
-
-def _connection_options(headers: Sequence[Field]) -> frozenset[bytes] | set[bytes]:
-    """Return the fields that Connection names as hop-by-hop."""
-    named: set[bytes] = set()
-    for name, value in headers:
-        if name == b"connection":
-            named.update(option.strip().lower() for option in value.split(b","))
-    return named

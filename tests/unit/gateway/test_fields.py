@@ -40,11 +40,28 @@ def _rules(*, allow: tuple[str, ...] = ()) -> FieldRules:
         b"x-http-method-override",
         b"x-original-url",
         b"x-forwarded-prefix",
+        b"x-original-host",
         b"x_forwarded_for",
+        b"x_anything",
+        b"x.http.method.override",
+        b"x.api.key",
+        b"content~length",
+        b"proxy.authorization",
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x.forwarded.for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-forwarded-port",
+        b"x-real-ip",
     ],
 )
 def test_dropped(name: bytes) -> None:
-    """Credentials, framing, hop-by-hop fields, overrides and names with `_` stay here."""
+    """Credentials, framing, hop-by-hop fields, overrides and odd names stay here.
+
+    So does the client's word on where it is; all in every spelling that a framework could take for
+    them.
+    """
     kept = (b"accept", b"*/*")
     assert passed_fields([(name, b"1"), kept], _rules()) == [kept]
 
@@ -81,6 +98,23 @@ def test_allowed() -> None:
     """A tool may want a field that looks like a trick; names are compared in lower case."""
     fields = [(b"x_session", b"1"), (b"x-http-method-override", b"PUT")]
     assert passed_fields(fields, _rules(allow=("X_Session", "x-http-method-override"))) == fields
+
+
+@pytest.mark.parametrize(
+    "name", [b"transfer-encoding", b"transfer_encoding", b"connection", b"host", b"cookie", b"te"]
+)
+def test_never_allowed(name: bytes) -> None:
+    """What frames a message, belongs to one hop or is a secret passes for no tool."""
+    assert passed_fields([(name, b"1")], _rules(allow=(name.decode(),))) == []
+
+
+def test_a_tool_may_believe_its_clients() -> None:
+    """Whether a client's word on where it is may pass is known beforehand."""
+    assert not _rules(allow=("x_session", "x-http-method-override")).keeps_origin
+    rule = _rules(allow=("X-Forwarded-For",))
+    assert rule.keeps_origin
+    fields = [(b"x-forwarded-for", b"192.0.2.1"), (b"forwarded", b"for=192.0.2.1")]
+    assert passed_fields(fields, rule) == fields[:1]
 
 
 def test_connection_names_hop_by_hop_fields() -> None:
@@ -138,5 +172,12 @@ def test_answers() -> None:
         (b"connection", b"x-hop"),
         (b"x-hop", b"1"),
         (b"x-crewgate-crew", b"liar"),
+        (b"keep-alive", b"timeout=5"),
+        (b"proxy-authenticate", b"Basic"),
+        (b"proxy-authentication-info", b"a"),
+        (b"upgrade", b"h2c"),
+        (b"via", b"1.1 cache"),
     ]
-    assert downstream_fields(fields) == fields[:2]
+    end_to_end = [*fields[:2], fields[-1]]
+    assert downstream_fields(fields) == end_to_end
+    assert downstream_fields(fields, version="2") == [*end_to_end, (b"via", b"2 crewgate")]
