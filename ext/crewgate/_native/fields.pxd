@@ -15,6 +15,9 @@ cdef extern from "field_name.h" nogil:
     bint name_is_plain(const unsigned char *name, size_t n, const unsigned char *map) noexcept
 
 
+cdef tuple checked(object fields)
+
+
 cdef class Filter:
     cdef name_glance glance
     cdef frozenset dropped
