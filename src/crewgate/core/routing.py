@@ -1,8 +1,9 @@
 """Which tool a method and a path mean: exact before `{parameter}` before the longest prefix.
 
 Two routes of equal rank that can match one request are refused when the table is made, so a
-request never has two answers. Paths that servers are known to read in different ways match
-nothing: what is judged here must be what the tool's server serves. Knows no tools, only indices.
+request never has two answers. Paths that servers are known to read in different ways match nothing,
+and neither do those that a lenient server (core/readings.py) would take for another tool's: what is
+judged here must be what the tool's server serves. Knows no tools, only indices.
 """
 
 import re
@@ -12,6 +13,7 @@ from itertools import combinations_with_replacement
 import msgspec
 
 from crewgate import limits
+from crewgate.core.readings import climbs, is_tame, loose_segment, readings, spellings
 
 UNKNOWN = -1
 
@@ -106,20 +108,19 @@ class _Method:
     """The routes of one method."""
 
     def __init__(self, patterns: Iterable[tuple[int, Pattern]]) -> None:
-        self._parameter = _Rank()
-        self._prefix = _Rank()
+        self._exact, self._parameter, self._prefix = ranks = (_Rank(), _Rank(), _Rank())
         for tool, pattern in patterns:
-            if pattern.rank:
-                (self._prefix if pattern.prefix else self._parameter).add(pattern, tool)
+            ranks[pattern.rank].add(pattern, tool)
         self._lengths = self._prefix.lengths()
 
-    def find(self, path: bytes) -> int:
-        segments = path[1:].split(b"/")
-        tool = self._parameter.find(segments, len(segments))
-        if tool != UNKNOWN:
-            return tool
+    def find(self, segments: list[bytes], *, slash: bool = False) -> int:
+        """`slash`: an empty segment follows, which only a prefix wants."""
+        for rank in (self._exact, self._parameter):
+            tool = rank.find(segments, len(segments))
+            if tool != UNKNOWN:
+                return tool
         for length in self._lengths:
-            if length < len(segments):
+            if length < len(segments) + slash:
                 tool = self._prefix.find(segments, length)
                 if tool != UNKNOWN:
                     return tool
@@ -133,23 +134,22 @@ class Router:
         """ValueError names the routes that are malformed or that one request could both match."""
         given = list(routes)
         patterns = [parse_path(route.path) for route in given]
-        for first, second in _rivals(given, patterns):
+        loose = [_loose(pattern) for pattern in patterns]
+        for first, second in _rivals(given, loose):
             raise ValueError(
                 f"{second.name} ({second.method} {second.path}) and "
                 f"{first.name} ({first.method} {first.path}) can match one request, "
-                "and neither goes before the other; make one of them more exact"
+                "and neither goes before the other (servers ignore case and a last slash); "
+                "make one of them more exact"
             )
         self._exact = {
             (route.method.encode(), route.path.encode()): tool
             for tool, route in enumerate(given)
             if not patterns[tool].rank
         }
-        self._methods = {
-            method.encode(): _Method(
-                (tool, patterns[tool]) for tool, route in enumerate(given) if route.method == method
-            )
-            for method in {route.method for route in given}
-        }
+        self._methods = _by_method(given, patterns)
+        self._loose = _by_method(given, loose)
+        self._are_tame = patterns == loose
 
     def find(self, method: bytes, path: bytes) -> int:
         """Index of the tool, UNKNOWN if none. `path` is as it was sent, without the query.
@@ -164,8 +164,41 @@ class Router:
         plain = plain_path(path)
         if plain is None:
             return UNKNOWN
-        tool = self._exact.get((method, plain), UNKNOWN)
-        return tool if tool != UNKNOWN else self._methods[method].find(plain)
+        tool = self._methods[method].find(plain[1:].split(b"/"))
+        if tool == UNKNOWN or self._is_of_another(tool, method, path, plain):
+            return UNKNOWN
+        return tool
+
+    def _is_of_another(self, tool: int, method: bytes, path: bytes, plain: bytes) -> bool:
+        """Return whether some server would take the path of `tool` for another tool's."""
+        if self._are_tame and is_tame(path):
+            return False
+        if climbs(plain):
+            return True
+        strict, loose = self._methods[method], self._loose[method]
+        mine = {tool, UNKNOWN}
+        return any(
+            (spelling != plain and strict.find(spelling[1:].split(b"/")) not in mine)
+            or any(
+                loose.find(names, slash=slash) not in mine for names, slash in readings(spelling)
+            )
+            for spelling in spellings(path, plain)
+        )
+
+
+def _by_method(routes: list[Route], patterns: list[Pattern]) -> dict[bytes, _Method]:
+    return {
+        method.encode(): _Method(
+            (tool, patterns[tool]) for tool, route in enumerate(routes) if route.method == method
+        )
+        for method in {route.method for route in routes}
+    }
+
+
+def _loose(pattern: Pattern) -> Pattern:
+    """The pattern as `readings` are compared with it."""
+    segments = [segment and loose_segment(segment.decode()) for segment in pattern.segments]
+    return Pattern(tuple([segment for segment in segments if segment != b""]), pattern.prefix)
 
 
 def plain_path(path: bytes) -> bytes | None:
@@ -205,9 +238,7 @@ def _rivals(routes: list[Route], patterns: list[Pattern]) -> Iterator[tuple[Rout
     """
     alike: dict[tuple[object, ...], dict[tuple[int, ...], list[int]]] = {}
     for number, (route, pattern) in enumerate(zip(routes, patterns, strict=True)):
-        # An empty last segment, "/a/", is never what a parameter stands for.
-        ending = pattern.segments[-1:] == (b"",)
-        rank = (route.method, pattern.rank, len(pattern.segments), ending)
+        rank = (route.method, pattern.rank, len(pattern.segments))
         alike.setdefault(rank, {}).setdefault(pattern.shape, []).append(number)
     for shapes in alike.values():
         for first, second in combinations_with_replacement(shapes, 2):

@@ -1,0 +1,68 @@
+"""How lenient servers read a path, so that none of them serves another tool's than was judged.
+
+Some match it as it was sent (chi), some decode it; Express ignores case and a last slash, Windows
+blanks and dots at the end of a name; Rails takes "/a.json" for "/a"; a proxy that decodes first
+cuts at "?" and "#"; and some normalise Unicode (NFKC makes a slash of U+FF0F). Reads what
+`routing.plain_path` lets through and judges nothing.
+"""
+
+import re
+import unicodedata
+from urllib.parse import unquote_to_bytes
+
+# A path of which there is one reading.
+is_tame = re.compile(rb"/[a-z0-9_~!$&'()*+,=:@/-]*(?<!/)").fullmatch
+_CUT = re.compile(r"[?#]")
+_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
+# A dot segment, also where blanks, parameters or what is cut away follow the dots.
+_CLIMBING = re.compile(rb"/\.{1,2} *(?:[/;?#]|\Z)")
+# RFC 3986, section 6.2.2.2: what may be decoded without a change of meaning.
+_UNRESERVED = re.compile(rb"%(?:2[DE]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)", re.IGNORECASE)
+
+
+def loose_segment(segment: str) -> bytes:
+    """The segment without what servers ignore; b"" for one that they leave out."""
+    return _caseless(segment).rstrip(" .").encode()
+
+
+def spellings(path: bytes, plain: bytes) -> set[bytes]:
+    """What servers match against their routes: `path`, and what they decode it to.
+
+    `plain` is the path decoded: absolute and UTF-8.
+    """
+    found = {path, plain}
+    if b"%" in path:
+        found.add(_UNRESERVED.sub(lambda match: unquote_to_bytes(match[0]), path))
+    if not plain.isascii():
+        text = unicodedata.normalize("NFKC", plain.decode())
+        found.add(text.replace("\\", "/").encode())
+    return found
+
+
+def readings(spelling: bytes) -> list[tuple[list[bytes], bool]]:
+    """The segments of a spelling, by servers that ignore case and ends of names; and a last slash.
+
+    To be compared with patterns made of `loose_segment`. Empty segments are left out.
+    """
+    text = _CUT.split(_caseless(spelling.decode()), maxsplit=1)[0]
+    *head, last = [word.partition(";")[0].rstrip(" .").encode() for word in text[1:].split("/")]
+    names = {last}
+    if b"." in last:
+        names |= {last.partition(b".")[0].rstrip(b" ."), last.rpartition(b".")[0].rstrip(b" .")}
+    before = [word for word in head if word]
+    return [([*before, name], False) if name else (before, True) for name in names]
+
+
+def climbs(plain: bytes) -> bool:
+    """Whether a server could find a dot segment, or one more encoding, in a decoded path."""
+    if not plain.isascii():
+        text = unicodedata.normalize("NFKC", plain.decode()).replace("\\", "/")
+        if _ENCODED.search(text):
+            return True
+        plain = text.encode()
+    return bool(_CLIMBING.search(plain))
+
+
+def _caseless(text: str) -> str:
+    """Without case, whichever case a server makes: U+0131 is i once raised and lowered."""
+    return text.lower() if text.isascii() else text.upper().casefold()
