@@ -1,5 +1,6 @@
 """The sections of upstreams, and what a tool says of bodies and of web pages."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from crewgate.config import (
     Credential,
     Health,
     Origin,
+    Tool,
     Upstream,
     UpstreamTLS,
     load,
@@ -256,3 +258,26 @@ def test_a_bad_url_is_told_once(write: Write) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(write(text))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_readme_s_example_shows_the_defaults(write: Write) -> None:
+    """What README writes is a configuration, and what it calls a default is one."""
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    (example,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    config = load(write(f'audience = "here"\nworkers = 0\n{example}'))
+    (tool,), (upstream,) = config.tools, config.upstreams
+    assert tool == Tool(
+        tool.name,
+        tool.method,
+        tool.path,
+        tool.upstream,
+        tool.price,
+        cors=Cors(("https://app.example",)),
+    )
+    assert upstream == Upstream(
+        upstream.name,
+        upstream.endpoints,
+        upstream.credential,
+        tls=upstream.tls,
+        health=Health("/health"),
+    )
