@@ -25,6 +25,7 @@ _CLAIM = re.compile(r"[A-Za-z0-9._:/@-]+", re.ASCII)
 _FIELD = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)  # RFC 9110, section 5.6.2, lower case
 _HOST = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)  # RFC 1123, section 2.1, and "_"
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)  # WHATWG URL, "ends in a number"
 _TARGET = re.compile(r"/[!-\"$-~]*", re.ASCII)  # RFC 9112, section 3.2.1: printable, no fragment
 _WEB_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?|\*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -192,12 +193,12 @@ def _origin(value: object) -> Origin:
 def _host_name(value: object) -> str:
     """A DNS name or an IP address, which a resolver or a certificate's check can be asked for.
 
-    What ends in a number and is no address ("10.1", "0x7f.1") is read in several ways (WHATWG URL,
-    "ends in a number"), and no name of the DNS.
+    What ends in a number and is no address ("10.1", "0x7f.1") is an address to some that read it,
+    and no name to any.
     """
     text = _string(value).lower()
     labels = text.removesuffix(".").split(".")
-    if labels[-1][:1].isdigit() or ":" in text:
+    if _NUMBER.fullmatch(labels[-1]) or ":" in text:
         return str(ip_address(text))
     if len(text) > _DNS_NAME_CHARS_MAX or not all(map(_LABEL.fullmatch, labels)):
         raise ValueError
@@ -231,12 +232,8 @@ TOOL_NAME = Kind(
     'a tool\'s name: segments of a-z, 0-9, _ and - joined by dots, such as "search.web"',
     _such(is_tool_name),
 )
-TOOL_PATTERN = Kind(
-    'a tool\'s name, or a beginning of names such as "search.*"', _such(is_pattern)
-)
-ROUTE_PATH = Kind(
-    'a path such as "/search", "/items/{id}" or "/files/*"', _route_path
-)
+TOOL_PATTERN = Kind('a tool\'s name, or a beginning of names such as "search.*"', _such(is_pattern))
+ROUTE_PATH = Kind('a path such as "/search", "/items/{id}" or "/files/*"', _route_path)
 METHOD = one_of(*_METHODS)
 ADDRESS = Kind('an IP address such as "127.0.0.1" or "::"', _address)
 PORT = whole(1, _PORT_MAX)

@@ -150,8 +150,11 @@ class Upstream(msgspec.Struct, frozen=True):
         return self.host or endpoint.authority
 
     def server_name(self, endpoint: Origin) -> str:
-        """The DNS name or IP address that the certificate of `endpoint` must have."""
-        return self.tls.server_name or endpoint.host
+        """The DNS name or IP address that the certificate of `endpoint` must have.
+
+        Without the dot of the root, which neither SNI (RFC 6066, section 3) nor certificates have.
+        """
+        return (self.tls.server_name or endpoint.host).removesuffix(".")
 
 
 class Cors(msgspec.Struct, frozen=True):

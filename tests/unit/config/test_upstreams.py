@@ -189,6 +189,8 @@ BAD = [
     (ENDPOINTS, '["https://-a"]', "expected a list"),
     (ENDPOINTS, '["https://127.1"]', "expected a list"),
     (ENDPOINTS, '["https://0x7f.1"]', "expected a list"),
+    (ENDPOINTS, '["https://127.0.0.0x1"]', "expected a list"),
+    (ENDPOINTS, '["https://2130706433"]', "expected a list"),
     (ENDPOINTS, '["https://10.0.0.256"]', "expected a list"),
     ('"h2"', '"h3"', 'upstream.fleet.protocol = "h3": expected "http/1.1" or "h2"'),
     ("8443", "8443/x", 'upstream.fleet.host = "tools.internal:8443/x": expected a host'),
@@ -250,6 +252,15 @@ def test_more_endpoints_than_possible_are_refused(write: Write) -> None:
     many = ", ".join(f'"https://s{n}.example"' for n in range(limits.endpoints_max + 1))
     with pytest.raises(ConfigurationError, match="expected a list of 1 to 64"):
         load(write(FULL.replace(ENDPOINTS, f"[{many}]")))
+
+
+@pytest.mark.parametrize("host", ["3scale", "tools.2fa", "a_b.example", "tools.example.", "x" * 63])
+def test_names_of_all_sorts_are_taken(write: Write, host: str) -> None:
+    """Services of containers begin with digits and have underscores; a root's dot is a name's."""
+    text = PLAIN.replace("127.0.0.1", host)
+    (upstream,) = load(write(text)).upstreams
+    assert upstream.origin == Origin("http", host, 9000)
+    assert upstream.server_name(upstream.origin) == host.rstrip(".")
 
 
 def test_a_bad_url_is_told_once(write: Write) -> None:
