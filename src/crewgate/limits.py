@@ -125,6 +125,10 @@ head_bytes_max = 32_768  # a token of 4 KiB, cookies and trace fields; nginx tak
 method_bytes_max = 32  # the longest one registered has 17; it stands in every audit record
 head_fields_max = 100  # as Apache (LimitRequestFields)
 pipelined_requests_max = 256  # waiting at once, 1 KiB each; with a token few fit into one read
+# Of a chunked body: what its framing may cost, beside `head_bytes_max` once, as Go's net/http bears
+# it (CVE-2023-39326). A chunk of one byte has five of framing; long extensions are an attack.
+chunk_overhead_bytes = 16  # of each chunk
+chunk_overhead_ratio = 2  # and of each byte
 request_body_bytes_max = 64 * 2**20  # a prompt with pictures
 receive_bytes = 65_536  # a read; four TLS records
 send_bytes = 65_536  # what one wake of a writer encrypts before it looks up again
@@ -189,6 +193,9 @@ upstream_connect_seconds_max = 10.0  # name, TCP and TLS together; also the wait
 upstream_first_byte_seconds_max = 300.0  # a model that thinks before it answers
 upstream_idle_seconds_max = 300.0  # between two bytes of an answer, or of a request
 upstream_head_bytes_max = 65_536  # of an answer; twice what we take from a client
+upstream_streams_max = 128  # of one HTTP/2 connection at once, if its server allows as many
+upstream_window_bytes = 262_144  # of one stream; 5 MB/s over a way of 50 ms
+probe_look_seconds = 0.25  # whether a server is to be probed
 upstream_retries_max = 2  # of one call: one that met an old connection, one bad server
 upstream_informational_max = 16  # 103s of one answer that go on; more than one is rare
 upstream_fields_max = 200  # twice what we take from a client, as its bytes

@@ -10,6 +10,10 @@ from typing import NamedTuple
 
 import msgspec
 
+_BODY_TOO_LARGE = 413
+_TOO_MANY = 429
+_HEAD_TOO_LARGE = 431
+
 
 class Described(NamedTuple):
     """A counter as a scrape shows it: its name, what one of it is, its HELP, and its value."""
@@ -44,6 +48,31 @@ class Counters(msgspec.Struct, gc=False):
     bad_tokens: int = 0
     bad_tokens_drained: int = 0
     bad_tokens_held: int = 0
+
+    def refused(self, status: int) -> None:
+        """Count a request that was refused with `status` for its form or size."""
+        if status == _HEAD_TOO_LARGE:
+            self.heads_large += 1
+        elif status == _BODY_TOO_LARGE:
+            self.bodies_large += 1
+        elif status == _TOO_MANY:
+            self.pipelines_long += 1
+        else:
+            self.requests_malformed += 1
+
+    def overdue(self, *, answering: bool) -> None:
+        """Count a request whose client owed bytes of its body, or the reading of its answer."""
+        if answering:
+            self.answers_unread += 1
+        else:
+            self.bodies_slow += 1
+
+    def broken_off(self, *, flood: bool) -> None:
+        """Count a connection that HTTP/2's engine ended, for what or how much its client sent."""
+        if flood:
+            self.connections_flooding += 1
+        else:
+            self.connections_in_violation += 1
 
     def described(self) -> Iterator[Described]:
         """Return all of them, in the order above."""

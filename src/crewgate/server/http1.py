@@ -12,21 +12,25 @@ import httptools
 
 from crewgate import limits
 from crewgate.errors import RequestRefusedError
-from crewgate.server import request as heads
+from crewgate.server.allowance import Allowance
+from crewgate.server.counters import Counters
 from crewgate.server.http1_exchange import PHRASES, HTTP1Exchange
+from crewgate.server.http1_head import read_head, refusal_of
 from crewgate.server.protocol import Host
-from crewgate.server.request import Field
+from crewgate.server.request import Field, Request
 
 
 class HTTP1:
     """One HTTP/1.1 connection of a client."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, counters: Counters | None = None) -> None:
         self.host = host
+        self.counters = counters or Counters()
         self.closing = False
         self.keep_alive = True
         self.current: HTTP1Exchange | None = None
         self.out = bytearray()
+        self._allowance = Allowance(self.counters)
         self._parser = httptools.HttpRequestParser(self)
         self._arriving: HTTP1Exchange | None = None  # whose body is being read
         self._waiting: deque[HTTP1Exchange] = deque()
@@ -34,7 +38,7 @@ class HTTP1:
         self._fields: list[Field] = []
         self._trailers: list[Field] = []
         self._field_bytes = 0
-        self._unbounded_bytes = 0  # read since a head or a body's piece: fields, chunk extensions
+        self._overhead_bytes = 0  # read beside bodies since the last head: fields, chunk extensions
         self._head_since = 0.0
         self._discarded = 0
         self._active = host.now()
@@ -46,7 +50,7 @@ class HTTP1:
     @property
     def paused(self) -> bool:
         """Whether enough has been read for now."""
-        if self._waiting:
+        if self._waiting or self._allowance.held:
             return True
         if self.current is None:
             return len(self.out) >= limits.buffer_bytes_max
@@ -56,15 +60,18 @@ class HTTP1:
         """Take bytes from the client."""
         if not self.keep_alive and self._arriving is None:
             return  # what follows a last request is nobody's
-        self._unbounded_bytes += len(data)
+        self._allowance.octets += len(data)
+        self._overhead_bytes += len(data)
         if self._arriving is None:
             self._head_since = self._head_since or self.host.now()
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._break(self._refusal or _refusal(error))
-        if self._unbounded_bytes > limits.head_bytes_max:
-            self._break(RequestRefusedError(431, "the head, or what follows a body, is too large"))
+            self._break(self._refusal or refusal_of(error))
+        else:
+            if self._overhead_bytes > limits.head_bytes_max:
+                status = 431 if self._arriving is None else 400
+                self._break(RequestRefusedError(status, "a head or a body's framing is too large"))
         self._advance()
 
     def bytes_to_send(self) -> bytes:
@@ -76,6 +83,7 @@ class HTTP1:
         else:
             data = bytes(memoryview(self.out)[: limits.send_bytes])
             del self.out[: limits.send_bytes]
+        self._allowance.octets += len(data)
         if len(self.out) < limits.buffer_bytes_max:
             if self.current is not None:
                 self.current.wake_writer()
@@ -104,19 +112,28 @@ class HTTP1:
             self.host.wake()
 
     def sweep(self, now: float) -> bool:
-        """Break off what is overdue; False for an idle connection."""
-        current = self.current
-        if current is not None and current.done:
-            return now - self._active <= limits.body_wait_seconds_max  # discarding its body
+        """Break off what is overdue, and close what is idle or spent; False if that fails."""
+        if self._allowance.let_go():
+            self.host.resume()
+        if self._allowance.is_used_up():
+            self.drain()
+        current, counters = self.current, self.counters
+        if current is not None and current.done:  # discarding its body
+            late = now - self._active > limits.body_wait_seconds_max
+            counters.bodies_unwanted += late
+            return not late
         if current is not None:
             self._active = now
             if current.overdue(now):
+                counters.overdue(answering=current.started)
                 self._end(None if current.started else 408)
-            return True
-        if self._head_since and now - self._head_since > limits.head_seconds_max:
+        elif self._head_since and now - self._head_since > limits.head_seconds_max:
+            counters.heads_slow += 1
             self._end(408)
-            return True
-        return now - self._active <= limits.idle_seconds_max
+        elif now - self._active > limits.idle_seconds_max and not self.closing:
+            counters.connections_idle += 1
+            self.drain()
+        return True
 
     # The exchange's side.
 
@@ -138,6 +155,11 @@ class HTTP1:
         self.closing = True
         self.lose()
         self.host.wake()
+
+    def distrust(self, *, hold: bool) -> None:
+        """Count a bad token; drain a connection that has shown too many, and hold it if told so."""
+        if self._allowance.distrust(hold=hold):
+            self.drain()
 
     def consumed(self) -> None:
         """Note that a body was read, or answers were sent, and more may be read."""
@@ -168,10 +190,10 @@ class HTTP1:
 
     def on_headers_complete(self) -> None:
         """Make the exchange."""
-        self._unbounded_bytes = 0
+        self._overhead_bytes = 0
         self._head_since = 0.0
         if len(self._waiting) >= limits.pipelined_requests_max:
-            self._refuse(RequestRefusedError(400, "too many requests at once"))
+            self._refuse(RequestRefusedError(429, "too many requests at once"))
         try:
             request = self._head()
         except RequestRefusedError as refusal:
@@ -183,8 +205,9 @@ class HTTP1:
         self._waiting.append(exchange)
 
     def on_body(self, data: bytes) -> None:
-        """Take a piece of the body."""
-        self._unbounded_bytes = 0
+        """Take a piece of the body, which pays for its framing."""
+        paid = len(data) * (1 + limits.chunk_overhead_ratio) + limits.chunk_overhead_bytes
+        self._overhead_bytes = max(0, self._overhead_bytes - paid)
         exchange = self._arriving
         if exchange is None:
             return
@@ -195,6 +218,7 @@ class HTTP1:
             return
         self._discarded += len(data)
         if self._discarded > limits.discard_bytes_max:
+            self.counters.bodies_unwanted += 1
             self.abandon()
 
     def on_message_complete(self) -> None:
@@ -209,25 +233,14 @@ class HTTP1:
 
     # Inside.
 
-    def _head(self) -> heads.Request:
+    def _head(self) -> Request:
         parser = self._parser
-        version = parser.get_http_version()
-        if version not in {"1.1", "1.0"}:
-            raise RequestRefusedError(505, "this is neither HTTP/1.1 nor HTTP/1.0")
-        if parser.should_upgrade():
-            raise RequestRefusedError(501, "no upgrade and no CONNECT")
-        codings = [value for name, value in self._fields if name == b"transfer-encoding"]
-        if codings and [coding.lower() for coding in codings] != [b"chunked"]:
-            raise RequestRefusedError(501, "no transfer coding but chunked")
-        target, authority = _origin_form(self._target)
-        return heads.build(
+        return read_head(
             parser.get_method(),
-            target,
-            authority,
+            self._target,
             self._fields,
-            version=version,
-            stream=0,
-            streamed=bool(codings),
+            version=parser.get_http_version(),
+            upgrade=parser.should_upgrade(),
         )
 
     def _refuse(self, refusal: RequestRefusedError) -> None:
@@ -245,6 +258,7 @@ class HTTP1:
         self._advancing = True
         while self._is_free():
             self.current = self._waiting.popleft()
+            self._allowance.requests += 1
             if self.current.last:
                 self.keep_alive = False
             self.host.dispatch(self.current)
@@ -261,6 +275,7 @@ class HTTP1:
 
         An earlier request of the pipeline is whole: its answer comes first and closes.
         """
+        self.counters.refused(refusal.status)
         self.keep_alive = False
         broken, self._arriving = self._arriving, None
         current = self.current
@@ -280,17 +295,3 @@ class HTTP1:
                 PHRASES.get(status, b""),
             )
         self.abandon()
-
-
-def _origin_form(target: bytes) -> tuple[bytes, bytes | None]:
-    """(target in origin form, authority if the target was absolute), RFC 9112 §3.2.2."""
-    if target[:8].lower() != b"https://":
-        return target, None
-    authority, slash, rest = target[8:].partition(b"/")
-    return slash + rest or b"/", authority
-
-
-def _refusal(error: Exception) -> RequestRefusedError:
-    if isinstance(error, httptools.HttpParserInvalidMethodError):
-        return RequestRefusedError(501, "the method is unknown")
-    return RequestRefusedError(400, "this is not HTTP/1.1")

@@ -9,68 +9,75 @@ are normal events here and end in a reset, a GOAWAY or nothing.
 import contextlib
 
 import ngh2
-from ngh2 import Configuration, Connection, ErrorCode, Role, Setting
+from ngh2 import ErrorCode
 
 from crewgate import limits
 from crewgate.errors import RequestRefusedError
+from crewgate.server.allowance import Allowance
+from crewgate.server.counters import Counters
+from crewgate.server.http2_engine import FLOODS, PSEUDO_FIELDS, server_engine
+from crewgate.server.http2_farewell import Farewell
 from crewgate.server.http2_stream import HTTP2Exchange, read_head
 from crewgate.server.protocol import Host
-
-# Floods are nghttp2's to count: resets (CVE-2023-44487), continuations (CVE-2024-28182),
-# acknowledgements that nobody reads (CVE-2019-9512).
-_CONFIGURATION = Configuration(
-    auto_window_update=False,
-    max_inbound_header_list_size=limits.head_bytes_max,
-    max_inbound_header_count=limits.head_fields_max + 5,  # the pseudo fields
-)
-_SETTINGS = {
-    Setting.MAX_CONCURRENT_STREAMS: limits.streams_max,
-    Setting.INITIAL_WINDOW_SIZE: limits.stream_window_bytes,
-    Setting.MAX_HEADER_LIST_SIZE: limits.head_bytes_max,
-    Setting.NO_RFC7540_PRIORITIES: 1,
-}
 
 
 class HTTP2:
     """One HTTP/2 connection of a client."""
 
-    paused = False  # windows hold the client back; settings and resets must always get through
-
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, counters: Counters | None = None) -> None:
         self.host = host
+        self.counters = counters or Counters()
         self.closing = False
-        self.engine = Connection(Role.SERVER, _CONFIGURATION)
-        self.engine.initiate_connection(_SETTINGS)
-        self.engine.set_local_window_size(limits.connection_window_bytes)
+        self.engine = server_engine()
         self.exchanges: dict[int, HTTP2Exchange] = {}
         self.blocked: set[HTTP2Exchange] = set()
+        self._allowance = Allowance(self.counters)
+        self._farewell = Farewell(self.engine)
         self._refused: set[int] = set()  # streams answered without an exchange, still open
-        self._draining = False
-        self._announce_at = 0.0
-        self._announced = False
-        self._said_goodbye = False
+        self._control_bytes = 0  # read beside payload since we were last asked for bytes
+        self._choked = False
         self._active = host.now()
 
     # The connection's side.
 
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is to be read for now.
+
+        Windows hold a body's sender back, and settings and resets should get through; but whoever
+        leaves our frames unread and goes on sending what makes more of them is not read either.
+        """
+        return self._choked or self._allowance.held
+
     def receive(self, data: bytes) -> None:
         """Take bytes from the client."""
+        self._allowance.octets += len(data)
+        self._control_bytes += len(data)
         try:
             self.engine.receive_data(data)
-        except ngh2.NGH2Error:
+        except ngh2.NGH2Error as error:
+            self.counters.broken_off(flood=isinstance(error, ngh2.DenialOfServiceError))
             self._end()
             return
         self._take_events()
         if self._is_over():
             self._end()
+        elif self._control_bytes > limits.control_bytes_max:
+            self.counters.connections_choked += not self._choked
+            self._choked = True
 
     def bytes_to_send(self) -> bytes:
-        """Return the next bytes for the client."""
+        """Return the next bytes for the client, who has taken all before."""
+        self._control_bytes = 0
+        if self._choked:
+            self._choked = False
+            self.host.resume()
         try:
             data = self.engine.data_to_send(limits.send_bytes)
         except ngh2.NGH2Error:
             self._end()
             return b""
+        self._allowance.octets += len(data)
         if self.blocked:
             self._release_blocked()
         self._take_events()  # the ends of streams whose last frame has just been made
@@ -78,9 +85,10 @@ class HTTP2:
 
     def sent_all(self) -> bool:
         """Close once a drain or a GOAWAY has nothing left to do; True if there is more to send."""
-        if self._draining and not self.exchanges and not self.closing:
-            self.closing = self._said_goodbye
-            self._say_goodbye()
+        farewell = self._farewell
+        if farewell.is_begun and not self.exchanges and not self.closing:
+            self.closing = farewell.is_said
+            farewell.say()
             return not self.closing
         if self._is_over():
             self._end()
@@ -94,27 +102,28 @@ class HTTP2:
             exchange.lose()
 
     def drain(self) -> None:
-        """End when idle; the sweeper announces it to a client that is not idle for long.
-
-        Not announced at once, because clients in the field (httpx 0.28) give up the streams they
-        have when they hear a GOAWAY.
-        """
-        if self.closing or self._draining:
+        """End when idle; the sweeper announces it to a client that is not idle for long."""
+        if self.closing or self._farewell.is_begun:
             return
-        self._draining = True
-        self._announce_at = self.host.now() + limits.drain_notice_seconds
+        self._farewell.begin(self.host.now())
         if not self.exchanges:
-            self._say_goodbye()
+            self._farewell.say()
+            self.host.wake()
 
     def sweep(self, now: float) -> bool:
-        """Reset streams whose client owes us something; False for an idle connection."""
-        if self._draining and not self.closing and now >= self._announce_at:
-            self._announce()
+        """Reset streams whose client owes us something, end what is idle; False if that fails."""
+        if self._allowance.let_go():
+            self.host.resume()
+        if self._allowance.is_used_up():
+            self.drain()
+        if not self.closing and self._farewell.look(now):
+            self.host.wake()
         if not self.exchanges:
-            return now - self._active <= limits.idle_seconds_max
+            return self._is_wanted(now)
         self._active = now
         for exchange in list(self.exchanges.values()):
             if exchange.overdue(now):
+                self.counters.overdue(answering=exchange.started)
                 self.reset(exchange, ErrorCode.CANCEL)
                 exchange.lose()
         return True
@@ -145,6 +154,11 @@ class HTTP2:
         except (ngh2.NGH2Error, ValueError):
             return  # the connection is over
 
+    def distrust(self, *, hold: bool) -> None:
+        """Count a bad token; drain a connection that has shown too many, and hold it if told so."""
+        if self._allowance.distrust(hold=hold):
+            self.drain()
+
     def answered(self, exchange: HTTP2Exchange) -> None:
         """Note that an answer is complete; a body that still arrives has lost its reader.
 
@@ -167,13 +181,19 @@ class HTTP2:
                     self._closed(event)
                 case ngh2.TrailersReceived():
                     self._trailers(event)
+                case ngh2.ConnectionClosed():
+                    if event.error_code != ErrorCode.NO_ERROR:
+                        self.counters.broken_off(flood=event.error_code in FLOODS)
                 case _:
                     pass  # settings, pings and windows are the engine's business
 
     def _request(self, event: ngh2.RequestReceived) -> None:
         self._active = self.host.now()
+        self._allowance.requests += 1
         stream = event.stream_id
         try:
+            if len(event.headers) > limits.head_fields_max + PSEUDO_FIELDS:
+                raise RequestRefusedError(431, "too many fields")  # noqa: TRY301
             request = read_head(event)
         except RequestRefusedError as error:
             self._refuse(stream, error.status, ended=event.end_stream)
@@ -191,6 +211,7 @@ class HTTP2:
             self._discard(event.stream_id, exchange, len(data))
             return
         if data:
+            self._control_bytes -= len(data)
             exchange.feed(data)
             if exchange.bytes_in > limits.request_body_bytes_max:
                 self._too_large(exchange)
@@ -207,6 +228,7 @@ class HTTP2:
         exchange = self.exchanges.pop(event.stream_id, None)
         self._refused.discard(event.stream_id)
         if exchange is None:
+            self.counters.requests_malformed += event.error_code == ErrorCode.PROTOCOL_ERROR
             return
         self._active = self.host.now()
         self.blocked.discard(exchange)
@@ -218,6 +240,7 @@ class HTTP2:
 
     def _refuse(self, stream: int, status: int, *, ended: bool) -> None:
         """Answer a malformed request without the application."""
+        self.counters.refused(status)
         fields = [(b":status", b"%d" % status), (b"content-length", b"0")]
         try:
             self.engine.send_response(stream, fields, end_stream=True)
@@ -229,10 +252,12 @@ class HTTP2:
     def _discard(self, stream: int, exchange: HTTP2Exchange | None, count: int) -> None:
         """Drop bytes of a body that nobody reads, and end the stream if there are too many."""
         if count:
+            self._control_bytes -= count
             self.acknowledge(stream, count)
         if exchange is not None:
             exchange.discarded += count
             if exchange.discarded > limits.discard_bytes_max:
+                self.counters.bodies_unwanted += 1
                 self.reset(exchange, ErrorCode.NO_ERROR)
         elif stream in self._refused:
             self._refused.discard(stream)
@@ -240,6 +265,7 @@ class HTTP2:
                 self.engine.reset_stream(stream, ErrorCode.NO_ERROR)
 
     def _too_large(self, exchange: HTTP2Exchange) -> None:
+        self.counters.bodies_large += 1
         if exchange.started:
             self.reset(exchange, ErrorCode.CANCEL)
         else:
@@ -252,26 +278,13 @@ class HTTP2:
                 self.blocked.discard(exchange)
                 exchange.wake_writer()
 
-    def _announce(self) -> None:
-        """Send the notice of RFC 9113 §6.8; a sweep later, the GOAWAY that names a stream."""
-        if self._announced:
-            self._say_goodbye()
-            return
-        self._announced = True
-        with contextlib.suppress(ngh2.NGH2Error):
-            self.engine.send_shutdown_notice()
-        self.host.wake()
-
-    def _say_goodbye(self) -> None:
-        """Send the GOAWAY that names the last stream that is served."""
-        if self._said_goodbye:
-            return
-        self._said_goodbye = True
-        try:
-            self.engine.send_goaway(ErrorCode.NO_ERROR)
-        except ngh2.NGH2Error:
-            self._end()
-        self.host.wake()
+    def _is_wanted(self, now: float) -> bool:
+        """Say goodbye to a client without a request; False if it has not left by then."""
+        idle = now - self._active
+        if idle > limits.idle_seconds_max and not self._farewell.is_begun:
+            self.counters.connections_idle += 1
+            self.drain()
+        return idle <= limits.idle_seconds_max + limits.drain_notice_seconds
 
     def _is_over(self) -> bool:
         try:

@@ -152,7 +152,10 @@ def test_slow_head_is_answered_408() -> None:
     assert _sent(protocol).startswith(b"HTTP/1.1 408 ")
     protocol, host = _begin()
     assert protocol.sweep(host.clock + limits.idle_seconds_max - 1)
-    assert not protocol.sweep(host.clock + limits.idle_seconds_max + 1)
+    assert not protocol.closing
+    protocol.sweep(host.clock + limits.idle_seconds_max + 1)
+    assert protocol.closing
+    assert protocol.counters.connections_idle == 1
 
 
 async def test_slow_body_is_answered_408() -> None:

@@ -1,55 +1,12 @@
 """HTTP/2 without a socket, against ngh2 as a client: windows, resets, drains, what is left over."""
 
-from collections.abc import Iterable
-
 import ngh2
 import pytest
 import trio
-from fake_host import FakeHost
+from http2_pair import GET, POST, Pair
 
 from crewgate import limits
 from crewgate.errors import PeerError
-from crewgate.server.http2 import HTTP2
-
-HEAD = [(b":scheme", b"https"), (b":path", b"/"), (b":authority", b"a")]
-GET = [(b":method", b"GET"), *HEAD]
-POST = [(b":method", b"POST"), *HEAD]
-
-
-class Pair:
-    """A client and the protocol under test, with a perfect wire between them."""
-
-    def __init__(self) -> None:
-        self.host = FakeHost()
-        self.protocol = HTTP2(self.host)
-        self.client = ngh2.Connection(ngh2.Role.CLIENT)
-        self.client.initiate_connection()
-        self.events: list[ngh2.Event] = []
-        self.pump()
-
-    def pump(self) -> None:
-        """Move bytes until there are none."""
-        while True:
-            up, down = self.client.data_to_send(), b""
-            if up:
-                self.protocol.receive(up)
-            while piece := self.protocol.bytes_to_send():
-                down += piece
-            if self.protocol.sent_all():
-                continue
-            if down:
-                self.client.receive_data(down)
-            self.events += self.client.events()
-            if not up and not down:
-                return
-
-    def ask(self, fields: Iterable[tuple[bytes, bytes]], *, ended: bool = True) -> int:
-        stream = self.client.send_request(fields, end_stream=ended)
-        self.pump()
-        return stream
-
-    def of(self, kind: type) -> list:
-        return [event for event in self.events if type(event) is kind]
 
 
 async def test_window_opens_when_the_body_is_read() -> None:
@@ -208,7 +165,20 @@ def test_slow_stream_is_reset_and_idle_connection_ends() -> None:
     assert [event.stream_id for event in pair.of(ngh2.StreamReset)] == [stream]
     later = pair.host.clock = pair.host.clock + limits.send_wait_seconds_max + 2
     assert pair.protocol.sweep(later)
-    assert not pair.protocol.sweep(later + limits.idle_seconds_max + 1)
+    assert pair.protocol.counters.answers_unread == 1
+    pair.protocol.sweep(later + limits.idle_seconds_max + 1)
+    pair.pump()
+    assert pair.of(ngh2.GoAwayReceived)
+    assert pair.protocol.closing
+    assert pair.protocol.counters.connections_idle == 1
+
+
+def test_a_client_that_ignores_the_goodbye_is_cut() -> None:
+    """An idle connection whose goodbye nobody reads is over a notice later."""
+    pair = Pair()
+    over = pair.host.clock + limits.idle_seconds_max + 1
+    assert pair.protocol.sweep(over)
+    assert not pair.protocol.sweep(over + limits.drain_notice_seconds)
 
 
 async def test_body_over_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,10 @@ def test_host_is_the_authority() -> None:
         ({"target": b"/\xc3\xa4"}, 400),
         ({"target": b"/a b"}, 400),
         ({"target": b"/a#b"}, 400),
+        ({"target": b"a"}, 400),
+        ({"target": b"http://example.com/"}, 400),
+        ({"target": b"*"}, 400),
+        ({"target": b"*x", "method": b"OPTIONS"}, 400),
         ({"target": b"/a\x00"}, 400),
         ({"authority": None}, 400),
         ({"authority": b""}, 400),
@@ -79,6 +83,12 @@ def test_refused(changes: dict, status: int) -> None:
     with pytest.raises(RequestRefusedError) as raised:
         _build(**changes)
     assert raised.value.status == status
+
+
+def test_options_of_the_server() -> None:
+    """`*` is a target of OPTIONS alone (RFC 9112 §3.2.4), and no path of any tool."""
+    request = _build(method=b"OPTIONS", target=b"*")
+    assert (request.target, request.path, request.query) == (b"*", b"*", b"")
 
 
 def test_nothing_secret_in_a_repr() -> None:

@@ -1,0 +1,53 @@
+"""What one connection may carry and show before it is drained, whatever protocol it speaks.
+
+Adding up is all that the normal way pays; the sweeper compares. A connection that has used it up is
+drained, never cut: what is under way ends, and the client comes back on another.
+"""
+
+from crewgate import limits
+from crewgate.server.counters import Counters
+
+
+class Allowance:
+    """The use that a connection has made of it. The protocol adds to `requests` and `octets`."""
+
+    __slots__ = ("_bad_tokens", "_counters", "_is_used_up", "held", "octets", "requests")
+
+    def __init__(self, counters: Counters) -> None:
+        self.requests = 0
+        self.octets = 0  # both ways
+        self.held = False  # nothing is read until the next sweep
+        self._bad_tokens = 0
+        self._is_used_up = False
+        self._counters = counters
+
+    def __repr__(self) -> str:
+        return f"<Allowance {self.requests} requests, {self.octets} octets>"
+
+    def is_used_up(self) -> bool:
+        """Return True once, when the connection has carried all that it may."""
+        if self._is_used_up:
+            return False
+        self._is_used_up = (
+            self.requests >= limits.connection_requests_max
+            or self.octets >= limits.connection_bytes_max
+        )
+        self._counters.connections_spent += self._is_used_up
+        return self._is_used_up
+
+    def distrust(self, *, hold: bool) -> bool:
+        """Count a bad token, hold the connection if told so; True if it is to be drained."""
+        counters = self._counters
+        counters.bad_tokens += 1
+        self._bad_tokens += 1
+        if hold and not self.held:
+            self.held = True
+            counters.bad_tokens_held += 1
+        is_last = self._bad_tokens == limits.bad_tokens_max
+        counters.bad_tokens_drained += is_last
+        return is_last
+
+    def let_go(self) -> bool:
+        """End a hold; True if there was one."""
+        held, self.held = self.held, False
+        return held
