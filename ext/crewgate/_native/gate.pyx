@@ -105,13 +105,15 @@ cdef class Gate:
         observe = observe or entry.crew.observe or policy.observe[tool]
         if not entry.allows(policy, tool):
             denial = Denial(Reason.TOOL_NOT_ALLOWED, entry.grant)
-            return self.observed(entry, tool, denial) if observe else denial
+            return (self.observed(entry, branch, tool, request, wall, boot, denial) if observe
+                    else denial)
         if branch == NULL or self.ungoverned(branch, entry):
             denial = Denial(Reason.BUDGET_UNAVAILABLE, entry.grant, retry=True)
-            return self.observed(entry, tool, denial) if observe and drawn else denial
+            return (self.observed(entry, branch, tool, request, wall, boot, denial)
+                    if observe and drawn else denial)
         result = self.charge(policy, entry, branch, tool, request, wall, boot)
         if observe and type(result) is Denial and (drawn or not result.retry):
-            return self.observed(entry, tool, result)
+            return self.observed(entry, branch, tool, request, wall, boot, result)
         return result
 
     cdef bint ungoverned(self, cg_branch *branch, Verified entry):
@@ -120,16 +122,21 @@ cdef class Gate:
         return entry.issued_at > known or (
             entry.issued_at == known and entry.quota < cg_get(&branch.quota))
 
-    cdef Permit observed(self, Verified entry, Py_ssize_t tool, object denial):
+    cdef Permit observed(self, Verified entry, cg_branch *branch, Py_ssize_t tool, bytes request,
+                         uint64_t wall, uint64_t boot, object denial):
         """The call goes on, uncharged, with the reason for which it would have been refused."""
         cdef Permit permit = new_permit(self.holder, entry, tool, 0)
         permit.would = denial.reason
+        if self.holds and branch != NULL:
+            permit.reserve(request, wall, boot)  # where no slot is left, it goes on without
         return permit
 
     cdef object charge(self, Policy policy, Verified entry, cg_branch *branch, Py_ssize_t tool,
                        bytes request, uint64_t wall, uint64_t boot):
+        """Take the price. A free call has a slot as well where calls are held: should its process
+        die, that slot is all that is known of it."""
         cdef Permit permit = new_permit(self.holder, entry, tool, policy.price[tool])
-        if permit.price == 0:
+        if permit.price == 0 and not self.holds:
             permit.remaining = CG_AMOUNT(cg_get(&branch.available))
         elif (permit.reserve(request, wall, boot) if self.holds else permit.spend()) != CG_TAKEN:
             permit.ended = True

@@ -43,6 +43,7 @@ def test_a_good_token_for_an_allowed_tool_is_permitted(house: Gatehouse) -> None
 def test_the_grant_names_everything_by_the_crew_s_keys(house: Gatehouse) -> None:
     """Branch and path are keys of the crew whose key verified the token, as core makes them."""
     permit = house.permit(house.world.token, PING)
+    permit.release()
     path = tuple(ids.branch_key(CREW, branch) for branch in (ROOT, PARENT))
     assert permit.grant.branch_key == ids.branch_key(CREW, BRANCH)
     assert permit.grant.path_keys == path

@@ -7,6 +7,7 @@ from world import BRANCH, CREW, PARENT, ROOT, World
 from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
 from crewgate.core.verdict import Denial, Reason
+from crewgate.errors import SettledError
 from crewgate.verifier.leasing import Status
 
 SEARCH, EMBED, PING = range(3)
@@ -26,7 +27,7 @@ def test_an_unknown_branch_asks_for_a_draw(house: Gatehouse) -> None:
         assert (verdict.reason, verdict.retry) == (Reason.BUDGET_UNAVAILABLE, True)
         assert verdict.grant is not None
     assert house.draw(verdict.grant, 0) is Status.GRANTED
-    assert isinstance(house.gate.decide(house.world.token, PING), Permit)
+    house.permit(house.world.token, PING).settle()
     assert not isinstance(house.gate.decide(house.world.token, SEARCH), Permit)
 
 
@@ -120,7 +121,19 @@ def test_a_quota_of_nothing_pays_nothing(house: Gatehouse) -> None:
     token = house.world.mint(credit_quota=0)
     assert house.denial(token).reason is Reason.CREDITS_EXHAUSTED
     with house.permit(token, PING) as permit:
-        assert (permit.price, permit.held) == (0, False)
+        assert (permit.price, permit.held) == (0, True)
+    assert house.record().settled == 0
+
+
+def test_a_free_call_of_a_dead_process_is_found(house: Gatehouse) -> None:
+    """It holds no credit, and what is left of it names the request all the same."""
+    permit = house.permit(house.world.mint(credit_quota=0), PING, request=b"r" * 16)
+    (burned,) = house.table.burn_overdue(2**62)
+    assert (burned.request, burned.amount, burned.tool) == (b"r" * 16, 0, PING)
+    assert not permit.held
+    assert house.record().burned == 0
+    with pytest.raises(SettledError):
+        permit.settle()
 
 
 def test_an_embedder_s_price_is_settled_in_the_verdict() -> None:
@@ -165,11 +178,17 @@ def test_observed_calls_go_on_with_the_reason(by: str) -> None:
     house = Gatehouse(world, geometry=GEOMETRY)
     token = world.mint(allowed_tools=["search.*"], credit_quota=10)
     how = {"observe": by == "call"}
+    first = house.permit(token, EMBED, **how)
+    assert not first.held  # of a branch that the agent has not heard of
+    house.draw(first.grant, 10)
     scoped = house.permit(token, EMBED, **how)
-    assert (scoped.would, scoped.price, scoped.held) == (Reason.TOOL_NOT_ALLOWED, 0, False)
+    assert (scoped.would, scoped.price, scoped.held) == (Reason.TOOL_NOT_ALLOWED, 0, True)
     house.permit(token, **how).settle()
     broke = house.permit(token, **how)
     assert (broke.would, broke.price) == (Reason.CREDITS_EXHAUSTED, 0)
+    assert house.record().settled == 10
+    scoped.release()
+    broke.settle()
     assert house.record().settled == 10
 
 

@@ -139,7 +139,8 @@ def test_a_stream_extends_its_deadline_while_it_lives(house: Gatehouse) -> None:
 
 
 def test_what_holds_nothing_cannot_be_extended(house: Gatehouse) -> None:
-    """A free call has no deadline."""
+    """A free call of an embedder has no deadline."""
+    house = Gatehouse(World.make(), holds=False)
     permit = house.permit(house.world.token, PING)
     assert not permit.extend(BOOT_NS + NS)
     permit.settle()
