@@ -16,7 +16,7 @@ from bench.hop.gateways import ENVOY, NGINX, STACK
 from bench.hop.groups.group import Group
 from bench.hop.groups.suite import GROUPS
 
-WIDTH = 120  # where the output is no terminal
+WIDTH = 132  # where the output is no terminal
 NAMES = {"nginx": NGINX, "envoy": ENVOY, "stack": STACK}
 
 

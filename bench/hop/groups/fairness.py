@@ -1,0 +1,153 @@
+"""Normal traffic beside 200 slow-loris connections, 200 slow readers and a large upload.
+
+Whose answers come late because of others? The traffic is at a fixed rate, so that nobody is late
+because of himself; it must all succeed, and so must each upload. The Python stack is left out: it
+has no tools for large bodies here.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any
+
+from bench.hop.arena import Arena
+from bench.hop.figures import (
+    MEMORY,
+    P50,
+    P99,
+    P999,
+    RATE,
+    Case,
+    Figure,
+    Measured,
+    Sample,
+    find,
+    interleaved,
+)
+from bench.hop.gateways import CREWGATE, STACK, Gateway
+from bench.hop.groups.group import Group, Results
+from bench.hop.hostile_peers import Plan
+from bench.hop.load import Load, Shape
+from bench.hop.processes import end, forget_peak, on_core, resident_megabytes, tree
+from bench.hop.tools import HUGE, PAGE, SWALLOW
+from bench.report import Goal
+
+SHAPE = Shape(16, 1)
+REQUESTS_A_SECOND = 1_000
+LORIS = READERS = 200
+QUIET, BESIDE = "alone", "beside them"
+LATER = 2.0  # times the p99 alone, at most
+GROWTH = 100  # MB at most: a quarter of one for each hostile connection
+UPLOADED = Figure("uploaded_megabytes_per_second", "upload MB/s", "{:.0f}")
+CUT = Figure("slow_connections_cut", "cut", "{:.0f}")
+UPLOADS = Figure("uploads", "uploads", "{:.0f}")
+
+
+@contextmanager
+def beset(plan: Plan) -> Iterator[dict[str, Any]]:
+    """Hostile peers on the last core, for as long as this lasts; filled with what came of them."""
+    toll: dict[str, Any] = {}
+    with on_core(-1):
+        peers = subprocess.Popen(
+            [sys.executable, "-m", "bench.hop.hostile_peers"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+    try:
+        if peers.stdin is None or peers.stdout is None:
+            raise AssertionError("both are pipes")
+        peers.stdin.write(json.dumps(asdict(plan)).encode() + b"\n")
+        peers.stdin.flush()
+        if peers.stdout.readline() != b"ready\n":
+            raise SystemExit("bench: the hostile peers did not begin")
+        yield toll
+        toll.update(json.loads(peers.communicate(b"\n", timeout=120)[0]))
+    finally:
+        end(peers)
+
+
+def attacked(arena: Arena, gateway: Gateway, quiet: Case) -> Case:
+    """The same traffic, beside them."""
+    plan = Plan(
+        gateway.port,
+        arena.tokens.tool,
+        HUGE.path,
+        SWALLOW.path,
+        arena.stage.upload_bytes,
+        LORIS,
+        READERS,
+    )
+
+    def take(requests: int) -> Sample:
+        with beset(plan) as toll:
+            found = quiet.take(requests)
+            seconds = requests / found[RATE.name]
+        if toll["refused"] or not toll["uploads"]:
+            raise SystemExit(f"bench: uploads through {gateway.name}: {toll['refused']}")
+        return {
+            **found,
+            UPLOADS.name: toll["uploads"],
+            UPLOADED.name: toll["uploaded_bytes"] / seconds / 1e6,
+            CUT.name: toll["cut"],
+        }
+
+    return Case(Measured(BESIDE, gateway.name), take)
+
+
+def alone(gateway: Gateway, case: Case) -> Case:
+    """With the figures that the other one has."""
+
+    def take(requests: int) -> Sample:
+        nothing = dict.fromkeys((figure.name for figure in (UPLOADS, UPLOADED, CUT)), 0.0)
+        return {**case.take(requests), **nothing}
+
+    return Case(Measured(QUIET, gateway.name), take)
+
+
+def peaking(gateway: Gateway, case: Case) -> Case:
+    """The same case, and the most that the gateway held in memory meanwhile."""
+
+    def take(requests: int) -> Sample:
+        pids = tree(gateway.process.pid)
+        forget_peak(pids)
+        return {**case.take(requests), MEMORY.name: resident_megabytes(pids, "VmHWM")}
+
+    return Case(case.measured, take)
+
+
+def measure(arena: Arena) -> list[Measured]:
+    """Alone and beside them, gateway after gateway."""
+    load = Load(SHAPE, PAGE.path, rate=REQUESTS_A_SECOND)
+    gateways = [gateway for gateway in arena.gateways if gateway.name != STACK]
+    quiet = [arena.case(QUIET, gateway, load) for gateway in gateways]
+    pairs = list(zip(gateways, quiet, strict=True))
+    cases = [peaking(gateway, alone(gateway, case)) for gateway, case in pairs]
+    cases += [peaking(gateway, attacked(arena, gateway, case)) for gateway, case in pairs]
+    return interleaved(cases, arena.rounds, arena.requests)
+
+
+def goals(results: Results) -> list[Goal]:
+    """Of Crewgate."""
+    before, beside = (find(results, case, CREWGATE) for case in (QUIET, BESIDE))
+    if before is None or beside is None:
+        return []
+    grown = beside.spread(MEMORY).high - before.spread(MEMORY).low
+    return [
+        Goal("p99 beside them over p99 alone", LATER, beside.ratio(P99, before).median, "×"),
+        Goal("memory grown beside them", GROWTH, grown, "MB"),
+    ]
+
+
+GROUP = Group(
+    "fairness",
+    f"{REQUESTS_A_SECOND:,} requests a second, {LORIS} slow-loris, {READERS} slow readers, upload",
+    measure,
+    figures=(replace(RATE, ratio=""), P50, P99, P999, MEMORY, UPLOADED, UPLOADS, CUT),
+    goals=goals,
+    rounds=0.6,
+    requests=0.4,
+    usual=False,
+)

@@ -1,0 +1,89 @@
+"""Idle connections beside a normal load: what they cost in CPU and memory.
+
+All gateways are measured without them in turn, then with them in turn. A gateway that has closed
+any of them in between ends the run: its memory would be that of fewer.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+from bench.hop.arena import Arena
+from bench.hop.figures import MEMORY, USUAL, Case, Figure, Measured, Sample, interleaved
+from bench.hop.gateways import Gateway
+from bench.hop.groups.group import Group
+from bench.hop.limits import room
+from bench.hop.load import Load, Shape
+from bench.hop.processes import end, on_core, resident_megabytes, tree
+from bench.hop.tools import PAGE
+
+SHAPE = Shape(16, 8)
+COUNT = 5_000
+EACH = Figure("kilobytes_each", "KB each", "{:.1f}")
+ALONE = "without"
+
+
+@contextmanager
+def idling(gateway: Gateway, count: int) -> Iterator[None]:
+    """So many connections for as long as this lasts, in a process on the last core."""
+    command = [sys.executable, "-m", "bench.hop.idle_peers", str(gateway.port), str(count)]
+    with on_core(-1):
+        peers = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        if peers.stdout is None or peers.stdout.readline() != b"ready\n":
+            raise SystemExit(f"bench: {gateway.name} does not take {count} connections")
+        yield
+        held = int(peers.communicate(b"\n", timeout=60)[0])
+        if held != count:
+            raise SystemExit(f"bench: {gateway.name} has closed {count - held} idle connections")
+    finally:
+        end(peers)
+
+
+def with_memory(case: Case, gateway: Gateway, before: dict[str, float], count: int) -> Case:
+    """The same case; what the gateway holds in memory is looked at after each sample.
+
+    `before` has that of the samples without idle connections, and gets it where `count` is 0.
+    """
+
+    def take(requests: int) -> Sample:
+        found = case.take(requests)
+        held = resident_megabytes(tree(gateway.process.pid))
+        if not count:
+            before[gateway.name] = held
+        each = (held - before[gateway.name]) * 1e3 / count if count else 0.0
+        return {**found, MEMORY.name: held, EACH.name: each}
+
+    return Case(case.measured, take)
+
+
+def measure(arena: Arena) -> list[Measured]:
+    """Without, then with."""
+    count = min(COUNT, room())
+    before: dict[str, float] = {}
+    results = []
+    with ExitStack() as stack:
+        for title, idle in ((ALONE, 0), (f"beside {count:,} idle connections", count)):
+            # Crewgate's last: it is the first to close an idle connection, after two minutes.
+            for gateway in reversed(arena.gateways if idle else ()):
+                stack.enter_context(idling(gateway, idle))
+            wrap = partial(with_memory, before=before, count=idle)
+            cases = [
+                wrap(arena.case(title, gateway, Load(SHAPE, PAGE.path)), gateway)
+                for gateway in arena.gateways
+            ]
+            results += interleaved(cases, arena.rounds, arena.requests)
+    return results
+
+
+GROUP = Group(
+    "idle",
+    f"A load of {SHAPE.name} without and beside idle connections",
+    measure,
+    figures=(*USUAL, MEMORY, EACH),
+    rounds=0.6,
+    requests=0.5,
+    usual=False,
+)

@@ -1,0 +1,64 @@
+"""What a worker holds in memory after a million requests, and how that has grown.
+
+Crewgate alone, a gateway of its own, long. A point is taken after every fifth of the requests; the
+first is where all caches and pools are full, so growth counts from there.
+"""
+
+from functools import partial
+
+from bench.hop.arena import Arena, running
+from bench.hop.figures import CPU, MEMORY, RATE, Figure, Measured, Sample
+from bench.hop.gateways import CREWGATE, start_crewgate
+from bench.hop.groups.group import Group, Results
+from bench.hop.load import Load, Shape, bearer, sample
+from bench.hop.processes import resident_megabytes, tree
+from bench.hop.stage import arrange, tokens
+from bench.hop.tools import PAGE
+from bench.report import Goal
+
+SHAPE = Shape(16, 8)
+POINTS = 5
+RESIDENT = 100  # MB at the end, at most
+GROWTH = 1  # MB from the first point to the last, at most: "no growth", and the noise of pages
+GROWN = Figure("grown_megabytes", "grown MB", "{:+.2f}")
+
+
+def measure(arena: Arena) -> list[Measured]:
+    """Load after load on the same worker."""
+    folder = arena.folder / "memory"
+    stage = arrange(folder, arena.servers)
+    load = Load(SHAPE, PAGE.path, bearer(tokens(stage).tool))
+    results = []
+    with running(partial(start_crewgate, stage, folder, arena.environment)) as gateway:
+        pid = gateway.process.pid
+        first = 0.0
+        for point in range(1, POINTS + 1):
+            found = sample(pid, gateway.port, load, arena.requests, arena.log)
+            held = resident_megabytes(tree(pid))
+            first = first or held
+            figures: Sample = {**found, MEMORY.name: held, GROWN.name: held - first}
+            title = f"after {point * arena.requests:,} requests"
+            results.append(Measured(title, CREWGATE, [figures]))
+    return results
+
+
+def goals(results: Results) -> list[Goal]:
+    """At the last point."""
+    last = results[-1]
+    held, grown = (last.spread(figure).median for figure in (MEMORY, GROWN))
+    return [
+        Goal(f"resident {last.case}", RESIDENT, held, "MB"),
+        Goal(f"growth since a fifth of them, {last.case}", GROWTH, grown, "MB"),
+    ]
+
+
+GROUP = Group(
+    "memory",
+    "Resident memory of a worker",
+    measure,
+    figures=(MEMORY, GROWN, CPU, RATE),
+    goals=goals,
+    rounds=0.0,
+    requests=10.0,
+    usual=False,
+)

@@ -1,0 +1,23 @@
+"""Descriptors: how many a process may have, and whether a bench fits into that."""
+
+import resource
+
+SPARE = 200  # of a process, beside its connections
+
+
+def raise_descriptors(connections: int) -> None:
+    """Let this process have so many connections; ends it where that is not allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + SPARE
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, most(hard)), hard))
+
+
+def most(hard: int) -> int:
+    """The hard limit as a number."""
+    return 2**20 if hard == resource.RLIM_INFINITY else hard
+
+
+def room() -> int:
+    """How many connections a process may have here; gateways get the same limits as we do."""
+    return most(resource.getrlimit(resource.RLIMIT_NOFILE)[1]) - SPARE
