@@ -9,7 +9,7 @@ SOURCES := $(shell find ext -type f ! -name '*.c')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench bench-hop coverage clean
+.PHONY: help setup demo test lint bench bench-hop soak coverage clean
 
 help:  ## these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -33,6 +33,9 @@ bench: setup  ## measure decisions and the table; writes bench/results/latest.js
 
 bench-hop: setup  ## measure a request beside nginx, Envoy and a Python stack; minutes, needs h2load
 	@$(BIN)/python -m bench.hop $(ARGS)
+
+soak: setup  ## half an hour of mixed load and upheaval, books balanced; ARGS="--seconds 120"
+	@$(BIN)/python tests/support/soak.py $(ARGS)
 
 # The extension is built with line tracing for this and built again without afterwards.
 coverage: setup  ## tests with branch coverage, Python and Cython

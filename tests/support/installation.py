@@ -40,31 +40,14 @@ def free_port() -> int:
             return port
 
 
-class Installation:
-    """A folder made by `init`, and the processes that a test started on it."""
+class Premises:
+    """A folder made by `init`, and the gateway that a test serves from it."""
 
-    def __init__(
-        self, folder: Path, *, price: str = "1", workers: int = 2, delay: float = 0.0
-    ) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder / "gateway"
         self.file = self.folder / "crewgate.toml"
         self.port = free_port()
         self.run("init", str(self.folder), "--port", str(self.port), configured=False)
-        text = self.file.read_text().replace('price = "0.01"', f'price = "{price}"')
-        text = text.replace("workers = 2", f"workers = {workers}")
-        self.file.write_text(text + STREAM.format(price=price))
-        self.tools = subprocess.Popen(
-            [
-                sys.executable,
-                str(Path(__file__).with_name("tool_server.py")),
-                str(self.port + 10),
-                str(delay),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert self.tools.stdout is not None
-        assert self.tools.stdout.readline() == b"ready\n"
         self.serving: subprocess.Popen[bytes] | None = None
         self.orchestrators: list[Orchestrator] = []
 
@@ -81,11 +64,14 @@ class Installation:
         """What a command says with --json."""
         return json.loads(self.run(*arguments, "--json"))
 
-    def serve(self) -> None:
-        """Start it and wait until it is ready."""
+    def serve(self, environment: dict[str, str] | None = None) -> None:
+        """Start it and wait until it is ready; `environment` is added to ours."""
         with (self.folder / "serve.log").open("ab") as log:
             self.serving = subprocess.Popen(
-                [*COMMAND, "serve", "-c", str(self.file)], stderr=log, stdout=log
+                [*COMMAND, "serve", "-c", str(self.file)],
+                stderr=log,
+                stdout=log,
+                env=os.environ | (environment or {}),
             )
         self.run("status", "--wait", "30")
 
@@ -149,6 +135,34 @@ class Installation:
             except subprocess.TimeoutExpired:
                 self.serving.kill()
                 self.serving.wait()
+
+
+class Installation(Premises):
+    """Premises with one tool server, whose tools all have the same price."""
+
+    def __init__(
+        self, folder: Path, *, price: str = "1", workers: int = 2, delay: float = 0.0
+    ) -> None:
+        super().__init__(folder)
+        text = self.file.read_text().replace('price = "0.01"', f'price = "{price}"')
+        text = text.replace("workers = 2", f"workers = {workers}")
+        self.file.write_text(text + STREAM.format(price=price))
+        self.tools = subprocess.Popen(
+            [
+                sys.executable,
+                str(Path(__file__).with_name("tool_server.py")),
+                str(self.port + 10),
+                str(delay),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self.tools.stdout is not None
+        assert self.tools.stdout.readline() == b"ready\n"
+
+    def end(self) -> None:
+        """End the tool server too."""
+        super().end()
         assert self.tools.stdin is not None
         self.tools.stdin.close()
         self.tools.wait(10)

@@ -1,0 +1,187 @@
+"""The books of a soak: what tools and clients saw, held against the audit and the ledger.
+
+Balanced at quiet points, when nothing is in flight: every request that reached a tool has exactly
+one final record, and what the ledger says was spent is the sum over the records. Knows nothing of
+how the gateway counts.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+from soak_faults import Faults
+from soak_site import SoakSite
+
+ERRORS = {"401 branch-revoked": "revoked", "401 token-expired": "expired"}
+
+
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """What is read of a line of the audit; texts are empty where the line has none."""
+
+    kind: str
+    request: str = ""
+    crew: str = ""
+    branch: str = ""
+    ancestry: tuple[str, ...] = ()
+    tool: str = ""
+    verdict: str = ""
+    outcome: str = ""
+    reason: str = ""
+    cause: str = ""
+    would: str = ""
+    status: int = 0
+    cost_micro: int = 0
+    count: int = 0
+
+    def __str__(self) -> str:
+        told = self.outcome or self.cause
+        return f"{self.kind} {self.request} {self.tool} {self.reason or told} {self.cost_micro}"
+
+
+class Tail:
+    """Reads what was appended to files since the last look, by whole lines."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, int] = {}
+
+    def lines(self, path: Path) -> list[bytes]:
+        """The new lines of a file."""
+        with path.open("rb") as file:
+            file.seek(self._read.get(path, 0))
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._read[path] = self._read.get(path, 0) + len(whole)
+        return whole.splitlines()
+
+
+class Books:
+    """What was seen since the last balance, and the sums since the start."""
+
+    def __init__(self, site: SoakSite, faults: Faults) -> None:
+        self.site = site
+        self.counts: Counter[str] = Counter()
+        self.strangers: Counter[str] = Counter()  # refusals that need no record, by slug
+        self.refused: Counter[str] = Counter()  # the same as the audit sums them up
+        self._faults = faults
+        self._told: dict[str, str] = {}
+        self._tail = Tail()
+        self._spent: Counter[str] = Counter()  # by branch, and by crew
+        self._decode = msgspec.json.Decoder(Line).decode
+
+    def tell(self, request: str, outcome: str, *, recorded: bool) -> None:
+        """Take what a client saw of a request."""
+        if not recorded:
+            self.strangers[outcome.partition(" ")[2]] += 1
+        elif request:
+            self._told[request] = outcome
+
+    def balance(self) -> None:
+        """Hold everything since the last balance together; nothing may be in flight."""
+        seen = dict(
+            line.decode().split()
+            for tools in self.site.tools.values()
+            for line in self._tail.lines(tools.log)
+        )
+        finals, opened = self._read_audit()
+        told, self._told = self._told, {}
+        self.counts["requests that reached a tool"] += len(seen)
+        self._check_finals(finals)
+        for request in seen.keys() - finals.keys():
+            self._faults.add("reached a tool and has no record", f"{seen[request]} {request}")
+        for request in opened - finals.keys():
+            self._faults.add("opened and never ended", request)
+        for request, lines in finals.items():
+            self._check_reach(lines[-1], reached=request in seen)
+        for request, outcome in told.items():
+            self._check_told(request, outcome, finals.get(request, []))
+        self._check_ledger()
+
+    def read_refusals(self) -> None:
+        """Take the summaries that a gateway writes when it ends."""
+        self._read_audit()
+
+    # Inside.
+
+    def _read_audit(self) -> tuple[dict[str, list[Line]], set[str]]:
+        """Final records by request, and the streams that were opened."""
+        finals: dict[str, list[Line]] = {}
+        opened: set[str] = set()
+        for path in sorted(self.site.audit.glob("*.jsonl")):
+            for text in self._tail.lines(path):
+                try:
+                    line = self._decode(text)
+                except msgspec.DecodeError as error:
+                    self._faults.add("a line that is no record", f"{path.name}: {error}")
+                    continue
+                if line.kind in {"call", "burned"}:
+                    finals.setdefault(line.request, []).append(line)
+                elif line.kind == "open":
+                    opened.add(line.request)
+                elif line.kind == "refusals":
+                    self.refused[line.reason] += line.count
+        return finals, opened
+
+    def _check_finals(self, finals: dict[str, list[Line]]) -> None:
+        """One final record each, and its cost where it belongs."""
+        for request, lines in finals.items():
+            kinds = sorted(line.kind for line in lines)
+            if kinds == ["burned", "call"] and lines[0].branch == lines[1].branch:
+                # Killed between record and settlement: the same credit under one id, by design.
+                self.counts["requests recorded and burned"] += 1
+            elif len(lines) > 1:
+                self._faults.add("more than one final record", " | ".join(map(str, lines)))
+            line = lines[-1]
+            self.counts["refusals with a record"] += line.verdict == "deny"
+            self.counts["calls permitted"] += line.verdict == "permit"
+            self.counts["calls burned"] += kinds == ["burned"]
+            if not request:
+                self._faults.add("a record without a request", str(line))
+            for account in {line.branch, *line.ancestry, f"crew {line.crew}"}:
+                self._spent[account] += max(each.cost_micro for each in lines)
+
+    def _check_reach(self, line: Line, *, reached: bool) -> None:
+        """Who was answered has reached the tool; who reached it has been charged."""
+        if reached and line.verdict == "deny":
+            self._faults.add("refused, and reached a tool", str(line))
+        if not reached and line.outcome == "done":
+            self._faults.add("done without having reached a tool", str(line))
+        free = line.tool == "soak.free" or line.would  # observed: it would have been refused
+        if reached and not line.cost_micro and not free:
+            self._faults.add("reached a tool for nothing", str(line))
+
+    def _check_told(self, request: str, outcome: str, lines: list[Line]) -> None:
+        """The record says what the client saw."""
+        if not lines:
+            self._faults.add("seen by a client and has no record", f"{outcome} {request}")
+            return
+        line = lines[-1]
+        status, _, slug = outcome.partition(" ")
+        if line.kind == "burned":
+            right = line.cause == "owner-died"
+        elif outcome == "200" or slug == "of the tool":
+            right = (line.outcome, line.status) == ("done", int(status))
+            if line.outcome in ERRORS.values():  # its branch ended with its last byte
+                self.counts["answers whole in the moment of their end"] += 1
+                right = True
+        elif slug in {"upstream-failed", "upstream-timeout"}:
+            right = line.outcome == "upstream-error"
+        elif outcome in ERRORS and line.verdict == "permit":
+            right = line.outcome == ERRORS[outcome]
+        elif status in {"left", "torn", "cut"}:
+            right = line.verdict == "permit"
+        else:
+            right = line.verdict == "deny" and line.reason == slug
+        if not right:
+            self._faults.add("a record that says another thing", f"{outcome} | {line}")
+
+    def _check_ledger(self) -> None:
+        """What was spent is the sum over the records, for every branch and the crew."""
+        for row in self.site.tree():
+            account = row.branch or f"crew {row.crew}"
+            spent = row.spent + row.burned
+            if spent != self._spent[account] or row.reserved:
+                self._faults.add(
+                    "the ledger and the records differ",
+                    f"{account}: {row.spent} spent, {row.burned} burned, {row.reserved} held; "
+                    f"recorded {self._spent[account]}",
+                )

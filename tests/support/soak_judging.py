@@ -1,0 +1,85 @@
+"""Whether what a client saw was right, given what was being done to the gateway meanwhile.
+
+A worker's death tears what it carried, the end of a branch ends its calls; nothing else excuses a
+call that did not come out as its kind says.
+"""
+
+import math
+from collections import Counter
+from typing import NamedTuple
+
+from soak_counting import Books
+from soak_faults import Faults
+from soak_kinds import Seen
+from soak_parts import Part
+from soak_population import Branch
+
+KILL_SECONDS = 3.0  # from the death of a worker, connections may break at any point
+CUT_SECONDS = 3.0  # wide: a call that lives so long after its branch was not ended with it
+AGAIN = {"503 budget-unavailable", "503 revocation-unavailable", "503 audit-unavailable"}
+ENDED = {"401 branch-revoked", "cut branch-revoked", "torn"}
+ADMITTED = {"200", "left"}
+NO_ID = {"torn", "untouched", "spent"}
+
+
+class Trip(NamedTuple):
+    """A call's branch, and its time."""
+
+    branch: Branch
+    began: float
+    ended: float
+    detail: str = ""
+
+
+class Judge:
+    """Judges each call once, and keeps the counts."""
+
+    def __init__(self, books: Books, faults: Faults) -> None:
+        self.counts: dict[str, Counter[str]] = {}
+        self.plain_seconds: list[float] = []
+        self.excused = 0
+        self.again = 0
+        self.kills: list[float] = []
+        self._books = books
+        self._faults = faults
+
+    def look(self, part: Part, found: Seen, trip: Trip) -> None:
+        """Judge one call."""
+        self.counts.setdefault(part.name, Counter())[found.outcome] += 1
+        if found.outcome not in NO_ID:
+            recorded = part.recorded or found.outcome not in part.may
+            if found.request or not recorded:
+                self._books.tell(found.request, found.outcome, recorded=recorded)
+        if part.name == "call" and found.outcome == "200":
+            self.plain_seconds.append(trip.ended - trip.began)
+        if not self._is_right(part, found, trip):
+            self._faults.add(
+                f"{part.name}: {found.outcome}",
+                f"{found.request} {trip.detail} after {trip.ended - trip.began:.2f} s",
+            )
+
+    def _is_right(self, part: Part, found: Seen, trip: Trip) -> bool:
+        branch, outcome = trip.branch, found.outcome
+        if outcome in part.may:
+            return not (found.request and outcome in ADMITTED and self._outlived(trip))
+        if outcome in AGAIN:
+            self.again += 1
+            return True
+        if outcome in ENDED and branch.ending_at <= trip.ended:
+            return True
+        if outcome == "untouched" or (outcome == "torn" and self._was_killed(trip)):
+            self.excused += 1
+            return True
+        return part.name == "spent" and self._was_killed(trip)
+
+    def _outlived(self, trip: Trip) -> bool:
+        """Whether a call was admitted, or went on, after its branch was dead for certain."""
+        dead = trip.branch.ended_at
+        if dead is math.inf:
+            return False
+        return trip.began > dead or trip.ended > dead + CUT_SECONDS
+
+    def _was_killed(self, trip: Trip) -> bool:
+        return any(
+            trip.began <= kill + KILL_SECONDS and kill <= trip.ended for kill in self.kills[-8:]
+        )
