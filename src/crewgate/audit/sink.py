@@ -46,6 +46,10 @@ class Sink:
         """Append records with one system call; True once the kernel has them all."""
         return self._writer.write_many(records)
 
+    def write_lines(self, lines: Sequence[bytes]) -> bool:
+        """Append records that are written already (`core.line`, `_native.call_line`)."""
+        return self._writer.write_lines(lines)
+
     def count(self, listener: str, reason: Reason, network: str) -> None:
         """Count a refusal before a good signature."""
         self._counts.add(listener, reason, network, self._now_ns())

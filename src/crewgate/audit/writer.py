@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -109,7 +109,13 @@ class Writer:
 
     def write_many(self, records: Iterable[Record]) -> bool:
         """Append records with one system call; True once the kernel has them all."""
-        lines = [encode(record) for record in records]
+        return self.write_lines([encode(record) for record in records])
+
+    def write_lines(self, lines: Sequence[bytes]) -> bool:
+        """Append lines as `core.line` writes them with one system call, and answer as above.
+
+        Each is one record: one newline, at its end.
+        """
         return self._append(b"".join(lines), len(lines)) if lines else True
 
     def tick(self) -> None:

@@ -9,7 +9,7 @@ from audit_fakes import Clock, Disk, make_event
 
 from crewgate.audit.sink import Sink
 from crewgate.audit.writer import Writer
-from crewgate.core.line import decode
+from crewgate.core.line import decode, encode
 from crewgate.core.record import Refusals
 from crewgate.core.verdict import Reason
 
@@ -41,7 +41,7 @@ def test_a_full_disk_stops_calls_where_the_policy_says_so(
     sink = make(refuses_when_full=refuses)
     assert sink.ready()
     disk.room = 0
-    assert not sink.write(make_event("lost"))
+    assert not sink.write_lines([encode(make_event("lost"))])
     assert sink.ready() is ready
     disk.room = None
     sink.tick()

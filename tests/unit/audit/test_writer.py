@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from crewgate.audit.folder import files
 from crewgate.audit.writer import Rotation, Writer
-from crewgate.core.line import decode
+from crewgate.core.line import decode, encode
 from crewgate.core.record import Record
 from crewgate.errors import ConfigurationError
 
@@ -58,8 +58,11 @@ def test_a_record_is_in_the_file_when_write_returns(make: Make) -> None:
     assert writer.write(make_event("one"))
     assert writer.path.read_bytes().endswith(b'"detail":"one"}\n')
     assert writer.write_many([make_event("two"), make_event("three")])
-    assert writer.path.read_bytes().count(b"\n") == 3
-    assert (writer.written, writer.lost, writer.writable) == (3, 0, True)
+    assert writer.write_lines([encode(make_event("four")), encode(make_event("five"))])
+    assert writer.path.read_bytes().count(b"\n") == 5
+    assert (writer.written, writer.lost, writer.writable) == (5, 0, True)
+    assert writer.write_many([])
+    assert writer.write_lines([])
 
 
 def test_the_file_is_its_owners_alone(make: Make) -> None:
@@ -147,20 +150,21 @@ def test_a_full_disk_is_said_counted_and_recovered_from(
     disk.room = 0
     assert not writer.write(make_event("lost"))
     assert not writer.write_many([make_event("lost"), make_event("lost too")])
-    assert (writer.writable, writer.lost) == (False, 3)
+    assert not writer.write_lines([encode(make_event("lost")), encode(make_event("lost too"))])
+    assert (writer.writable, writer.lost) == (False, 5)
     assert len(said) == 1
     assert "No space left on device" in said[0]
     clock.forward(11)
     writer.tick()
     assert not writer.writable
     assert len(said) == 2
-    assert "3 records lost" in said[1]
+    assert "5 records lost" in said[1]
     disk.room = None
     writer.tick()
     assert writer.writable
     assert writer.write(make_event("kept"))
     first, second = records(tmp_path / "audit")
-    assert (first.event, first.count) == ("audit-recovered", 3)
+    assert (first.event, first.count) == ("audit-recovered", 5)
     assert second.detail == "kept"
 
 

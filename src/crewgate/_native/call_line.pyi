@@ -1,0 +1,34 @@
+"""The audit's line of a permitted call: what many calls share is written once, the rest in C.
+
+Byte for byte `core.line.encode(core.record.permitted(...))`. Numbers are signed 64-bit integers,
+OverflowError beyond; TypeError for an outcome or reason of another kind; ValueError for a request
+id that has neither 16 bytes nor none.
+"""
+
+from crewgate.core.grant import Grant
+from crewgate.core.record import Outcome, Request
+from crewgate.core.verdict import Reason
+
+class CallLine:
+    """The lines of calls by one grant, for one tool and method, at one listener, from one network.
+
+    Of `request` only `listener`, `peer`, `tool` and `method` count. Costs as much as encoding a
+    record, so it is worth keeping; never holds more than the shared part of a line.
+    """
+
+    def __init__(self, request: Request, grant: Grant) -> None: ...
+    def end(self, time_ns: int, identifier: bytes, outcome: Outcome, cost_micro: int, remaining_micro: int | None, duration_us: int, status: int, bytes_in: int, bytes_out: int, would: Reason | None = None) -> bytes:
+        """The line of one call that has ended, newline included; what the numbers mean says
+        `core.record`: `time_ns` and `identifier` are its `Request`'s, most others its `End`'s."""
+
+class CallLines:
+    """The newest lines, at most `capacity` of them (`limits.call_lines_max`), each with its grant;
+    the oldest makes room."""
+
+    def __init__(self, capacity: int = ...) -> None: ...
+    def __len__(self) -> int: ...
+    def line(self, request: Request, grant: Grant) -> CallLine:
+        """The line of calls like this one; grants are told apart by being the same object."""
+
+def request_text(identifier: bytes) -> bytes:
+    """`core.record.request_text` as ASCII bytes: UUID text, empty for no bytes or all zero."""
