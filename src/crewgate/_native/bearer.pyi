@@ -1,0 +1,16 @@
+"""Where a request carries its token: what core/bearer.find_token says, compiled for its carriers."""
+
+from collections.abc import Iterable, Sequence
+
+from crewgate.core.problems import Field
+from crewgate.core.verdict import Reason
+
+class TokenFinder:
+    """`core.bearer.find_token` for one set of carriers, names in lower case.
+
+    TypeError for fields, a query or carriers that are not `bytes`.
+    """
+
+    def __init__(self, carriers: Iterable[bytes]) -> None: ...
+    def find(self, fields: Sequence[Field], query: bytes) -> bytes | Reason:
+        """The token, or INVALID_REQUEST or MISSING_TOKEN."""
