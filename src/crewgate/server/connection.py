@@ -16,6 +16,7 @@ import trio
 
 from crewgate import limits
 from crewgate.errors import PeerError
+from crewgate.server.counters import Counters
 from crewgate.server.exchange import Application, Exchange
 from crewgate.server.http1 import HTTP1
 from crewgate.server.http2 import HTTP2
@@ -36,6 +37,7 @@ class Clock(Protocol):
     date: bytes  # the value of a Date field
     application: Application
     poller: Poller
+    counters: Counters
 
 
 class Connection:
@@ -90,8 +92,10 @@ class Connection:
         """End what is overdue."""
         if self._protocol is None:
             return  # the handshake has its own deadline
-        stalled = self._unsent and now - self._unsent_since > limits.send_wait_seconds_max
-        if stalled or not self._protocol.sweep(now):
+        if self._unsent and now - self._unsent_since > limits.send_wait_seconds_max:
+            self._clock.counters.connections_unread += 1
+            self.abort()
+        elif not self._protocol.sweep(now):
             self.abort()
 
     # The protocol's side.
@@ -128,13 +132,16 @@ class Connection:
     # Inside.
 
     async def _serve(self) -> None:
-        with trio.move_on_after(limits.handshake_seconds_max):
+        counters = self._clock.counters
+        with trio.move_on_after(limits.handshake_seconds_max) as timely:
             if not await self._shake_hands():
+                counters.handshakes_failed += 1
                 return
-        name = self._sock.selected_alpn_protocol()
-        if self._sock.version() is None:
-            return  # the deadline came first
-        protocol: WireProtocol = HTTP2(self) if name == "h2" else HTTP1(self)
+        if timely.cancelled_caught:
+            counters.handshakes_slow += 1
+            return
+        kind = HTTP2 if self._sock.selected_alpn_protocol() == "h2" else HTTP1
+        protocol: WireProtocol = kind(self, counters)
         self._protocol = protocol
         async with trio.open_nursery() as nursery:
             self._nursery = nursery

@@ -44,6 +44,7 @@ class HTTP1:
         self._active = host.now()
         self._refusal: RequestRefusedError | None = None
         self._advancing = False
+        self._is_retiring = False  # the next request is the last
 
     # The connection's side.
 
@@ -116,7 +117,7 @@ class HTTP1:
         if self._allowance.let_go():
             self.host.resume()
         if self._allowance.is_used_up():
-            self.drain()
+            self._is_retiring = True
         current, counters = self.current, self.counters
         if current is not None and current.done:  # discarding its body
             late = now - self._active > limits.body_wait_seconds_max
@@ -213,7 +214,7 @@ class HTTP1:
             return
         if not exchange.done:
             exchange.feed(data)
-            if exchange.bytes_in > limits.request_body_bytes_max:
+            if exchange.bytes_in > exchange.body_bytes_max:
                 self._refuse(RequestRefusedError(413, "the body is too large"))
             return
         self._discarded += len(data)
@@ -259,7 +260,7 @@ class HTTP1:
         while self._is_free():
             self.current = self._waiting.popleft()
             self._allowance.requests += 1
-            if self.current.last:
+            if self.current.last or self._is_retiring:
                 self.keep_alive = False
             self.host.dispatch(self.current)
         self._advancing = False

@@ -85,14 +85,11 @@ class HTTP2:
 
     def sent_all(self) -> bool:
         """Close once a drain or a GOAWAY has nothing left to do; True if there is more to send."""
-        farewell = self._farewell
-        if farewell.is_begun and not self.exchanges and not self.closing:
-            self.closing = farewell.is_said
-            farewell.say()
-            return not self.closing
+        if self._farewell.is_begun and not self.exchanges and not self.closing:
+            self.closing = self._farewell.idle(self.host.now())
         if self._is_over():
             self._end()
-        return False
+        return not self.closing and self.engine.want_write
 
     def lose(self) -> None:
         """Cancel whoever works for this client."""
@@ -103,19 +100,14 @@ class HTTP2:
 
     def drain(self) -> None:
         """End when idle; the sweeper announces it to a client that is not idle for long."""
-        if self.closing or self._farewell.is_begun:
-            return
-        self._farewell.begin(self.host.now())
-        if not self.exchanges:
-            self._farewell.say()
-            self.host.wake()
+        self._retire(urgent=True)
 
     def sweep(self, now: float) -> bool:
         """Reset streams whose client owes us something, end what is idle; False if that fails."""
         if self._allowance.let_go():
             self.host.resume()
         if self._allowance.is_used_up():
-            self.drain()
+            self._retire()
         if not self.closing and self._farewell.look(now):
             self.host.wake()
         if not self.exchanges:
@@ -157,7 +149,7 @@ class HTTP2:
     def distrust(self, *, hold: bool) -> None:
         """Count a bad token; drain a connection that has shown too many, and hold it if told so."""
         if self._allowance.distrust(hold=hold):
-            self.drain()
+            self._retire()
 
     def answered(self, exchange: HTTP2Exchange) -> None:
         """Note that an answer is complete; a body that still arrives has lost its reader.
@@ -213,7 +205,7 @@ class HTTP2:
         if data:
             self._control_bytes -= len(data)
             exchange.feed(data)
-            if exchange.bytes_in > limits.request_body_bytes_max:
+            if exchange.bytes_in > exchange.body_bytes_max:
                 self._too_large(exchange)
                 return
         if event.end_stream:
@@ -278,12 +270,17 @@ class HTTP2:
                 self.blocked.discard(exchange)
                 exchange.wake_writer()
 
+    def _retire(self, *, urgent: bool = False) -> None:
+        if not self.closing:
+            self._farewell.begin(self.host.now(), urgent=urgent)
+            self.host.wake()  # when all is sent, an idle connection says it
+
     def _is_wanted(self, now: float) -> bool:
         """Say goodbye to a client without a request; False if it has not left by then."""
         idle = now - self._active
         if idle > limits.idle_seconds_max and not self._farewell.is_begun:
             self.counters.connections_idle += 1
-            self.drain()
+            self._retire()
         return idle <= limits.idle_seconds_max + limits.drain_notice_seconds
 
     def _is_over(self) -> bool:

@@ -1,7 +1,9 @@
 """How an HTTP/2 connection says that it ends (RFC 9113 §6.8): a notice, then the last stream.
 
-Not announced at once, because clients in the field (httpx 0.28) give up the streams they have when
-they hear a GOAWAY: most calls have ended by the time of the notice.
+The notice lets a request that is on its way come in. It waits for a moment without streams, but not
+for long, because clients in the field (httpx 0.28) give up the streams they have when they hear a
+GOAWAY. Where the listener itself ends there is no notice at such a moment: the next request would
+find nobody anyway.
 """
 
 import contextlib
@@ -15,34 +17,50 @@ from crewgate import limits
 class Farewell:
     """The end of one connection, in steps that are each taken once."""
 
-    __slots__ = ("_announce_at", "_engine", "_is_announced", "is_begun", "is_said")
+    __slots__ = ("_engine", "_is_announced", "_is_urgent", "_next_at", "is_begun", "is_said")
 
     def __init__(self, engine: ngh2.Connection) -> None:
         self.is_begun = False
         self.is_said = False  # the client has been told which stream is the last
         self._engine = engine
-        self._announce_at = 0.0
         self._is_announced = False
+        self._is_urgent = False
+        self._next_at = 0.0  # of the step that is due whether there are streams or not
 
-    def begin(self, now: float) -> None:
-        """Begin to wait for the streams that there are."""
-        self.is_begun = True
-        self._announce_at = now + limits.drain_notice_seconds
+    def begin(self, now: float, *, urgent: bool) -> None:
+        """Begin to wait for a moment without streams; once more may make it urgent."""
+        self._is_urgent = self._is_urgent or urgent
+        if not self.is_begun:
+            self.is_begun = True
+            self._next_at = now + limits.drain_notice_seconds
+
+    def idle(self, now: float) -> bool:
+        """There is no stream now: take the next step; True if the last has been taken before."""
+        if self._is_urgent:
+            was_said, _ = self.is_said, self._say()
+            return was_said
+        if not self._is_announced:
+            self._announce(now)
+        return self.is_said
 
     def look(self, now: float) -> bool:
-        """Once a sweep: send the notice when it is time, then the last word; True if one was."""
-        if not self.is_begun or self.is_said or now < self._announce_at:
+        """Once a sweep: take the step that is due; True if there was one."""
+        if not self.is_begun or self.is_said or now < self._next_at:
             return False
         if self._is_announced:
-            self.say()
+            self._say()
         else:
-            self._is_announced = True
-            with contextlib.suppress(ngh2.NGH2Error):
-                self._engine.send_shutdown_notice()
+            self._announce(now)
         return True
 
-    def say(self) -> None:
-        """Send the GOAWAY that names the last stream that is served; nothing a second time."""
+    def _announce(self, now: float) -> None:
+        self._is_announced = True
+        self._next_at = now + limits.sweep_seconds  # more than the way there and back
+        with contextlib.suppress(ngh2.NGH2Error):
+            self._engine.send_shutdown_notice()
+
+    def _say(self) -> None:
+        """Send the GOAWAY that names the last stream that is served."""
         if not self.is_said:
             self.is_said = True
             with contextlib.suppress(ngh2.NGH2Error):  # it is over without it

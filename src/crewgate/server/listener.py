@@ -17,6 +17,7 @@ from crewgate import limits
 from crewgate.errors import ConfigurationError
 from crewgate.server.census import Census
 from crewgate.server.connection import Connection
+from crewgate.server.counters import Counters
 from crewgate.server.exchange import Application
 from crewgate.server.poller import Poller
 from crewgate.server.request import Peer
@@ -73,7 +74,10 @@ class Listener:
         self.application = application
         self.poller = poller
         self.connections: set[Connection] = set()
-        self.census = Census(limits.connections_max, limits.connections_per_address_max)
+        self.counters = Counters()
+        self.census = Census(
+            limits.connections_max, limits.connections_per_address_max, self.counters
+        )
         self.now = 0.0
         self.date = b""
         self._sock = sock

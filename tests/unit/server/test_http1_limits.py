@@ -41,6 +41,8 @@ def test_a_spent_connection_is_drained(monkeypatch: pytest.MonkeyPatch) -> None:
     protocol.receive(GET)
     protocol.sweep(host.clock)
     assert not protocol.closing
+    host.exchanges[-1].respond(200, [], b"")
+    protocol.receive(GET)
     host.exchanges[-1].respond(200, [], b"last")
     answer = _sent(protocol)
     assert b"connection: close" in answer
@@ -61,6 +63,9 @@ def test_bytes_of_a_connection_are_counted_both_ways(
     _sent(protocol)
     protocol.sweep(host.clock)
     assert protocol.counters.connections_spent == 1
+    assert not protocol.closing  # a request may be on its way
+    protocol.receive(GET)
+    host.exchanges[1].respond(200, [])
     assert protocol.closing
 
 

@@ -166,11 +166,34 @@ def test_slow_stream_is_reset_and_idle_connection_ends() -> None:
     later = pair.host.clock = pair.host.clock + limits.send_wait_seconds_max + 2
     assert pair.protocol.sweep(later)
     assert pair.protocol.counters.answers_unread == 1
-    pair.protocol.sweep(later + limits.idle_seconds_max + 1)
+    later = pair.host.clock = later + limits.idle_seconds_max + 1
+    pair.protocol.sweep(later)
     pair.pump()
-    assert pair.of(ngh2.GoAwayReceived)
+    assert [event.last_stream_id for event in pair.of(ngh2.GoAwayReceived)] == [2**31 - 1]
+    assert not pair.protocol.closing  # a request may be on its way
+    pair.protocol.sweep(later + limits.sweep_seconds)
+    pair.pump()
     assert pair.protocol.closing
     assert pair.protocol.counters.connections_idle == 1
+
+
+def test_a_request_that_crosses_the_notice_is_served() -> None:
+    """What a client sent before it heard that the connection ends is answered."""
+    pair = Pair()
+    pair.host.clock += limits.idle_seconds_max + 1
+    crossing = pair.client.send_request(GET, end_stream=True)
+    on_its_way = pair.client.data_to_send()
+    pair.protocol.sweep(pair.host.clock)
+    pair.pump()
+    assert [event.last_stream_id for event in pair.of(ngh2.GoAwayReceived)] == [2**31 - 1]
+    pair.protocol.receive(on_its_way)
+    pair.protocol.sweep(pair.host.clock + limits.sweep_seconds)
+    pair.pump()
+    assert not pair.protocol.closing
+    pair.host.exchanges[0].respond(200, [], b"served")
+    pair.pump()
+    assert [event.stream_id for event in pair.of(ngh2.DataReceived)] == [crossing]
+    assert pair.protocol.closing
 
 
 def test_a_client_that_ignores_the_goodbye_is_cut() -> None:

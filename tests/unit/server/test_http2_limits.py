@@ -29,6 +29,8 @@ def test_a_spent_connection_is_drained(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not pair.protocol.closing
     pair.host.exchanges[-1].respond(200, [], b"whole")
     pair.pump()
+    pair.protocol.sweep(pair.host.clock + limits.drain_notice_seconds + limits.sweep_seconds)
+    pair.pump()
     assert [(e.stream_id, e.data) for e in pair.of(ngh2.DataReceived)] == [(stream, b"whole")]
     assert pair.protocol.closing
     assert pair.protocol.counters.connections_spent == 1
@@ -75,6 +77,8 @@ def test_bad_tokens_drain_their_connection() -> None:
         pair.pump()
     assert len(pair.of(ngh2.ResponseReceived)) == limits.bad_tokens_max
     assert pair.of(ngh2.GoAwayReceived)
+    pair.protocol.sweep(pair.host.clock + limits.sweep_seconds)
+    pair.pump()
     assert pair.protocol.closing
     counters = pair.protocol.counters
     assert (counters.bad_tokens, counters.bad_tokens_drained) == (limits.bad_tokens_max, 1)
