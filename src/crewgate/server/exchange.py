@@ -10,6 +10,7 @@ PeerError, `scope` is cancelled and the watcher told.
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from http import HTTPStatus
 from typing import Protocol
 
 import trio
@@ -33,6 +34,9 @@ class Watcher(Protocol):
         """The client has gone, or this request was broken off."""
 
 
+_NEVER_RELAYED = {HTTPStatus.CONTINUE, HTTPStatus.SWITCHING_PROTOCOLS}
+BODYLESS = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}  # RFC 9110 §6.4.1, and no length either
+
 Application = Callable[["Exchange"], Coroutine[None, None, None] | None]
 
 
@@ -52,6 +56,7 @@ class Exchange(ABC):
         "_scope",
         "_writing",
         "_writing_since",
+        "body_bytes_max",
         "bytes_in",
         "complete",
         "done",
@@ -72,6 +77,7 @@ class Exchange(ABC):
         self.done = False
         self.gone = False
         self.bytes_in = 0
+        self.body_bytes_max = limits.request_body_bytes_max  # until somebody says otherwise
         self.watcher: Watcher | None = None
         self._chunks: deque[bytes] | None = None
         self._full = False  # `push` has said that it is enough
@@ -135,6 +141,14 @@ class Exchange(ABC):
     # The application's side: the answer.
 
     @abstractmethod
+    def inform(self, status: int, headers: Sequence[Field]) -> None:
+        """Send an informational answer ahead of the answer (RFC 9110 §15.2), such as 103.
+
+        Nothing once the answer has begun, to a client that would not understand (HTTP/1.0), or for
+        101, which would hand over the connection, and 100, which is sent when the body is wanted.
+        """
+
+    @abstractmethod
     def respond(self, status: int, headers: Sequence[Field], body: bytes = b"") -> None:
         """Answer in full; adds Content-Length. Nothing if the client has gone."""
 
@@ -166,6 +180,10 @@ class Exchange(ABC):
     @abstractmethod
     def reset(self, code: int) -> None:
         """Break the answer off (HTTP/2: RST_STREAM with `code`; HTTP/1.1: close the connection)."""
+
+    @abstractmethod
+    def distrust(self, *, hold: bool) -> None:
+        """Count a bad token, before it is answered; `hold`: do not read the client for a while."""
 
     # The protocol's side.
 
@@ -231,6 +249,10 @@ class Exchange(ABC):
             self._writing.set()
         if self.watcher is not None:
             self.watcher.drained()
+
+    def _may_inform(self, status: int) -> bool:
+        """Return whether an informational answer of this status may go out now."""
+        return not self.started and not self.done and status not in _NEVER_RELAYED
 
     def _owes_continue(self) -> bool:
         """Return whether the client still waits for 100 (Continue) before it sends its body."""

@@ -10,12 +10,11 @@ from typing import Protocol
 
 from crewgate import limits
 from crewgate.errors import PeerError
-from crewgate.server.exchange import Exchange
+from crewgate.server.exchange import BODYLESS, Exchange
 from crewgate.server.protocol import Host
 from crewgate.server.request import Field, Request
 
 PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
-_BODYLESS = {204, 304}
 
 
 class Owner(Protocol):
@@ -30,6 +29,9 @@ class Owner(Protocol):
 
     def abandon(self) -> None:
         """Close without ending the answer."""
+
+    def distrust(self, *, hold: bool) -> None:
+        """Count a bad token."""
 
     def consumed(self) -> None:
         """Note that the body was read."""
@@ -47,6 +49,16 @@ class HTTP1Exchange(Exchange):
         self._remaining: int | None = None  # of a declared Content-Length
         self.last = False
 
+    def inform(self, status: int, headers: Sequence[Field]) -> None:
+        """Send an informational answer, unless the client leaves too much unread for that."""
+        out = self._protocol.out
+        if not self._may_inform(status) or self.request.version == "1.0":
+            return
+        if len(out) < limits.buffer_bytes_max:
+            out += b"HTTP/1.1 %d %b\r\n" % (status, PHRASES.get(status, b""))
+            out += b"".join([b"%b: %b\r\n" % field for field in headers]) + b"\r\n"
+            self._protocol.host.wake()
+
     def respond(self, status: int, headers: Sequence[Field], body: bytes = b"") -> None:
         """Answer in full."""
         if self.done or self.started:
@@ -55,9 +67,11 @@ class HTTP1Exchange(Exchange):
         if self._owes_continue():
             protocol.keep_alive = False  # whether the body comes or not cannot be told
         self.started = self.done = True
-        own = ((b"content-length", b"%d" % len(body)), (b"date", protocol.host.date()))
+        own: list[Field] = [(b"date", protocol.host.date())]
+        if status not in BODYLESS:
+            own.append((b"content-length", b"%d" % len(body)))
         protocol.out += self._head(status, (*headers, *own))
-        if self.request.method != b"HEAD":
+        if self.request.method != b"HEAD" and status not in BODYLESS:
             protocol.out += body
         protocol.finished(self)
 
@@ -71,7 +85,7 @@ class HTTP1Exchange(Exchange):
         self.started = True
         length = next((value for name, value in headers if name == b"content-length"), None)
         own: tuple[Field, ...] = ()
-        if self.request.method == b"HEAD" or status in _BODYLESS:
+        if self.request.method == b"HEAD" or status in BODYLESS:
             self._remaining = 0
         elif length is not None:
             self._remaining = int(length)
@@ -115,6 +129,10 @@ class HTTP1Exchange(Exchange):
         if not self.done:
             self.done = True
             self._protocol.abandon()
+
+    def distrust(self, *, hold: bool) -> None:
+        """Count a bad token."""
+        self._protocol.distrust(hold=hold)
 
     def _add(self, data: bytes) -> None:
         out = self._protocol.out

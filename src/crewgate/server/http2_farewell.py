@@ -36,12 +36,13 @@ class Farewell:
 
     def idle(self, now: float) -> bool:
         """There is no stream now: take the next step; True if the last has been taken before."""
+        if self.is_said:
+            return True
         if self._is_urgent:
-            was_said, _ = self.is_said, self._say()
-            return was_said
-        if not self._is_announced:
+            self._say()
+        elif not self._is_announced:
             self._announce(now)
-        return self.is_said
+        return False
 
     def look(self, now: float) -> bool:
         """Once a sweep: take the step that is due; True if there was one."""
@@ -61,7 +62,6 @@ class Farewell:
 
     def _say(self) -> None:
         """Send the GOAWAY that names the last stream that is served."""
-        if not self.is_said:
-            self.is_said = True
-            with contextlib.suppress(ngh2.NGH2Error):  # it is over without it
-                self._engine.send_goaway(ErrorCode.NO_ERROR)
+        self.is_said = True
+        with contextlib.suppress(ngh2.NGH2Error):  # it is over without it
+            self._engine.send_goaway(ErrorCode.NO_ERROR)

@@ -3,13 +3,14 @@
 Knows neither frames nor events; a stream that is gone is where writing ends, not an error of ours.
 """
 
+import contextlib
 from collections.abc import Sequence
 from typing import Protocol
 
 import ngh2
 
 from crewgate.errors import PeerError, RequestRefusedError
-from crewgate.server.exchange import Exchange
+from crewgate.server.exchange import BODYLESS, Exchange
 from crewgate.server.protocol import Host
 from crewgate.server.request import Field, Request, build
 
@@ -30,6 +31,9 @@ class Owner(Protocol):
     def acknowledge(self, stream: int, count: int) -> None:
         """Open the windows by `count` bytes."""
 
+    def distrust(self, *, hold: bool) -> None:
+        """Count a bad token."""
+
     def answered(self, exchange: "HTTP2Exchange") -> None:
         """Note that an answer is complete."""
 
@@ -44,6 +48,15 @@ class HTTP2Exchange(Exchange):
         self._protocol = protocol
         self.discarded = 0  # bytes of the body that came after the answer
 
+    def inform(self, status: int, headers: Sequence[Field]) -> None:
+        """Send an informational answer."""
+        if not self._may_inform(status):
+            return
+        fields = [(b":status", b"%d" % status), *headers]
+        with contextlib.suppress(ngh2.NGH2Error):
+            self._protocol.engine.send_informational_response(self.request.stream, fields)
+        self._protocol.host.wake()
+
     def respond(self, status: int, headers: Sequence[Field], body: bytes = b"") -> None:
         """Answer in full."""
         if self.done or self.started:
@@ -54,10 +67,11 @@ class HTTP2Exchange(Exchange):
         fields = [
             (b":status", b"%d" % status),
             *headers,
-            (b"content-length", b"%d" % len(body)),
             (b"date", protocol.host.date()),
         ]
-        whole = not body or self.request.method == b"HEAD"
+        if status not in BODYLESS:
+            fields.append((b"content-length", b"%d" % len(body)))
+        whole = not body or self.request.method == b"HEAD" or status in BODYLESS
         try:
             protocol.engine.send_response(stream, fields, end_stream=whole)
             if not whole:
@@ -121,6 +135,10 @@ class HTTP2Exchange(Exchange):
         if not self.done or not self.complete:
             self.done = True
             self._protocol.reset(self, code)
+
+    def distrust(self, *, hold: bool) -> None:
+        """Count a bad token."""
+        self._protocol.distrust(hold=hold)
 
     def _now(self) -> float:
         return self._protocol.host.now()

@@ -266,8 +266,8 @@ async def test_half_a_head_of_http2_is_no_request(
 
 async def test_requests_of_http1_connection(tmp_path: Path, short: Callable[..., None]) -> None:
     """Past their number an answer says that it is the last; no request is lost."""
+    short(connection_requests_max=20)
     async with running_edge(application, tmp_path) as edge:
-        short(connection_requests_max=20)
         async with httpx.AsyncClient(base_url=edge.url, verify=edge.client_context()) as client:
             for _ in range(100):
                 assert (await client.get("/")).text == "fine"
@@ -280,8 +280,8 @@ async def test_what_an_http2_connection_may_carry(
     bound: str, tmp_path: Path, short: Callable[..., None]
 ) -> None:
     """Past it a client gets a notice, then the last stream; all that it asked for is done."""
+    short(**{bound: 20})
     async with running_edge(application, tmp_path) as edge:
-        short(**{bound: 20})
         stream = await edge.connect("h2")
         await stream.send_all(PREFACE)
         frames, seen, asked = Frames(stream), [], 1
@@ -344,12 +344,13 @@ async def test_body_over_the_bound(tmp_path: Path, short: Callable[..., None]) -
 async def test_body_after_its_answer(tmp_path: Path, short: Callable[..., None]) -> None:
     """What follows an answer is read to a bound, so that the answer is heard, and no further."""
     short(discard_bytes_max=MIB)
-    async with edge_with_bystander(tmp_path) as edge, trio.open_nursery() as nursery:
+    async with edge_with_bystander(tmp_path) as edge:
         stream = await edge.connect("http/1.1")
         wire = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (32 * MIB)
-        nursery.start_soon(stream.send_all, wire + bytes(8 * MIB))
-        assert (await read_all(stream)).endswith(b"fine")
-        nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.send_all, wire + bytes(8 * MIB))
+            assert (await read_all(stream)).endswith(b"fine")
+            nursery.cancel_scope.cancel()
         await trio.aclose_forcefully(stream)
         stream = await edge.connect("h2")
         await stream.send_all(PREFACE + head(1, POST))
