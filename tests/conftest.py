@@ -1,6 +1,14 @@
-"""Puts `tests/support` on the path: fakes and builders that several folders of tests share."""
+"""Puts `tests/support` on the path: fakes and builders that several folders of tests share.
+
+No test has a time limit as a speed check, those of Hypothesis included: the machine may be busy.
+"""
 
 import sys
 from pathlib import Path
 
+from hypothesis import settings
+
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")

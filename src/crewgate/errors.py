@@ -76,5 +76,16 @@ class UpstreamTimeoutError(UpstreamError):
     """A tool's server did not accept, answer or go on in time."""
 
 
+class UpstreamUnavailableError(UpstreamError):
+    """No server of an upstream is called for now: all have failed of late.
+
+    `seconds` is how long that will stay so at least.
+    """
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class SettledError(CrewgateError):
     """A reservation was ended a second time; it had been settled, released or burned before."""

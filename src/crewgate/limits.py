@@ -146,7 +146,8 @@ connection_bytes_max = 2**38  # 2^24 full records under one key are AES-GCM's (R
 # Token buckets of nghttp2, at its own defaults: two clients of the field stay far below.
 stream_resets_burst = 1000  # CVE-2023-44487; a client that gives up a page of calls resets 128
 stream_resets_per_second = 33
-glitches_burst = 10_000  # empty DATA, unknown frames, streams in error (CVE-2025-8671)
+stream_errors_max = 1000  # of one connection; no client of the field makes one (CVE-2025-8671)
+glitches_burst = 10_000  # empty DATA, unknown frames, frames of streams that are closed
 glitches_per_second = 330
 acknowledgements_max = 1000  # of pings and settings, not yet read by the client (CVE-2019-9512)
 continuations_max = 8  # of one head, which fits into three frames (CVE-2024-28182)

@@ -10,7 +10,7 @@ from scripted import FakePermit
 from crewgate.config import Origin, Upstream
 from crewgate.errors import UpstreamError
 from crewgate.server import Poller
-from crewgate.upstream import Carrier, Head, Pool
+from crewgate.upstream import Carrier, Head, Opener, Pool, Resolver, client_context
 
 
 class Asked:
@@ -112,13 +112,16 @@ class Asked:
 
 
 @asynccontextmanager
-async def running_pool(*endpoints: Origin, **settings: object) -> AsyncIterator[Pool]:
+async def running_pool(
+    *endpoints: Origin, resolver: Resolver | None = None, **settings: object
+) -> AsyncIterator[Pool]:
     """Run a pool of connections to `endpoints` while the block runs."""
-    poller = Poller()
+    poller, resolver = Poller(), resolver or Resolver()
     upstream = msgspec.structs.replace(Upstream("tools", endpoints), **settings)
-    pool = Pool(upstream, poller)
+    pool = Pool(upstream, Opener(upstream, poller, client_context(upstream)), resolver)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(poller.run)
+        nursery.start_soon(resolver.run)
         await nursery.start(pool.run)
         yield pool
         nursery.cancel_scope.cancel()

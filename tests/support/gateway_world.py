@@ -21,7 +21,7 @@ from crewgate.gateway.forward import Gateway
 from crewgate.gateway.live import Live
 from crewgate.gateway.site import build
 from crewgate.server import Poller
-from crewgate.upstream import Pool
+from crewgate.upstream import Opener, Pool, Resolver
 
 ROOT = "0199c1d2-0000-7000-8000-000000000001"
 BRANCH = "0199c1d2-0000-7000-8000-000000000003"
@@ -221,13 +221,16 @@ async def running_gateway(
     """Run a gateway before a tool server that follows `script`."""
     async with scripted(script) as origin:
         config, poller = config_of(origin, folder), Poller()
-        pool = Pool(config.upstreams[0], poller)
+        resolver = Resolver()
+        upstream = config.upstreams[0]
+        pool = Pool(upstream, Opener(upstream, poller, None), resolver)
         judge, sink = FakeJudge(), FakeSink()
         live = Live(int(limits.reservation_seconds_max * 1e9))
         gateway = Gateway(
             door or Door("agents"), build(config, {"tools": pool}), judge, live, sink, poller
         )
         async with running_edge(gateway.accept, folder, poller) as edge, trio.open_nursery() as own:
+            own.start_soon(resolver.run)
             own.start_soon(pool.run)
             yield World(edge, gateway, judge, sink)
             own.cancel_scope.cancel()

@@ -77,7 +77,7 @@ def _sort(fields: list[Field]) -> tuple[list[Field], list[bytes], int | None]:
             if length is not None or not _is_length(value):
                 raise RequestRefusedError(400, "Content-Length is not one number")
             length = int(value)
-            if length > limits.request_body_bytes_max:
+            if length > limits.tool_body_bytes_max:
                 raise RequestRefusedError(413, "the body is too large")
         headers.append(field)
     return headers, hosts, length

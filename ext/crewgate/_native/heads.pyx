@@ -48,7 +48,7 @@ cdef object declared(object known, bytes value):
     cdef int64_t length = line_length(text_of(value), size_of(value))
     if known is not None or length < 0:
         raise RequestRefusedError(400, "Content-Length is not one number")
-    if length > limits.request_body_bytes_max:
+    if length > limits.tool_body_bytes_max:
         raise RequestRefusedError(413, "the body is too large")
     return length
 

@@ -8,11 +8,15 @@ from typing import NamedTuple
 import msgspec
 
 from crewgate.core import record as audit
+from crewgate.gateway.fields import Identity
+from crewgate.gateway.origin import joined, origin_fields, origin_lines
 from crewgate.gateway.site import Entry, Site
-from crewgate.server import Exchange, Field
+from crewgate.server import Exchange, Field, Request
 from crewgate.upstream import Head, written
 
 UNKNOWN = -1  # no tool, for the gate
+
+Passed = bytes | list[Field]
 
 
 class Door(msgspec.Struct, frozen=True):
@@ -34,15 +38,16 @@ class Door(msgspec.Struct, frozen=True):
 class Case(NamedTuple):
     """A request that may be judged.
 
-    `fields` are the client's that go upstream, None if one passes itself off as the gateway's: that
-    is told to holders of a good token only, since other paths do not look at fields.
+    `fields` are the client's that go upstream, as `passed` has them; None if one passes itself off
+    as the gateway's: that is told to holders of a good token only, since other paths do not look at
+    fields.
     """
 
     exchange: Exchange
     site: Site
     entry: Entry | None
     token: bytes
-    fields: list[Field] | None
+    fields: Passed | None
     described: audit.Request
 
     def __repr__(self) -> str:
@@ -53,13 +58,40 @@ class Case(NamedTuple):
         """The tool's number for the gate."""
         return UNKNOWN if self.entry is None or self.fields is None else self.entry.index
 
-    def head(self, entry: Entry, fields: list[Field], identity: bytes) -> Head:
-        """Dress the request for its tool: the client's fields, who is calling, what for."""
-        request = self.exchange.request
-        lines = b"%b%b%bx-crewgate-request: %b\r\n" % (
-            written(fields),
-            identity,
-            entry.lines,
-            audit.request_text(self.described.id).encode(),
-        )
-        return Head(request.method, request.target, request.length, lines)
+    def head(self, entry: Entry, fields: Passed, identity: Identity) -> Head:
+        """Dress the request for its tool: the client's fields, whence it came, who calls, for what.
+
+        HTTP/1.1 is given the bytes that calls share ready-made, HTTP/2 the pairs.
+        """
+        exchange = self.exchange
+        request, name = exchange.request, audit.request_text(self.described.id).encode()
+        origin = (exchange.peer.address, request.authority, request.version)
+        if isinstance(fields, bytes):
+            lines = b"%b%b%b%bx-crewgate-request: %b\r\n" % (
+                fields,
+                origin_lines(*origin),
+                identity.lines,
+                entry.lines,
+                name,
+            )
+            return Head(request.method, request.target, request.length, lines)
+        came = origin_fields(*origin)
+        if entry.fields.keeps_origin:
+            fields, came = joined(fields, came), ()
+        dressed = [*fields, *came, *identity.fields, *entry.own, (b"x-crewgate-request", name)]
+        if not entry.is_http2:
+            return Head(request.method, request.target, request.length, written(dressed))
+        if any(name == b"te" and b"trailers" in value for name, value in request.headers):
+            dressed.append((b"te", b"trailers"))  # RFC 9113 §8.2.2; gRPC asks for it
+        return Head(request.method, request.target, request.length, fields=dressed)
+
+
+def passed(request: Request, entry: Entry) -> Passed:
+    """Return the fields that go on to a tool, as lines where its server can be given lines.
+
+    RequestRefusedError for one that passes itself off as the gateway's.
+    """
+    rules = entry.fields
+    if entry.is_http2 or rules.keeps_origin:
+        return rules.filter.kept(request.headers)
+    return rules.filter.written(request.headers)

@@ -8,6 +8,7 @@ and gateway/origin.py.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -162,26 +163,34 @@ def identity(grant: Grant) -> list[Field]:
     return fields
 
 
+class Identity(NamedTuple):
+    """`identity`, and the same as HTTP/1.1 writes it."""
+
+    fields: list[Field]
+    lines: bytes
+
+
 class Identities:
-    """`identity` as it goes on the wire, written once for each of the newest grants.
+    """`identity`, written once for each of the newest grants.
 
     The gate hands out one object for all calls of a token; its address is compared, since hashing
     a grant costs as much as writing it, and the object is kept, so that no other gets its address.
     """
 
     def __init__(self) -> None:
-        self._lines: dict[int, tuple[Grant, bytes]] = {}
+        self._known: dict[int, tuple[Grant, Identity]] = {}
 
     def __len__(self) -> int:
-        return len(self._lines)
+        return len(self._known)
 
-    def lines(self, grant: Grant) -> bytes:
-        """Return the lines of `grant`."""
-        known = self._lines.get(id(grant))
+    def of(self, grant: Grant) -> Identity:
+        """Return the identity that `grant` proves."""
+        known = self._known.get(id(grant))
         if known is not None:
             return known[1]
-        lines = written(identity(grant))
-        if len(self._lines) >= limits.identities_max:
-            del self._lines[next(iter(self._lines))]  # the oldest
-        self._lines[id(grant)] = (grant, lines)
-        return lines
+        fields = identity(grant)
+        made = Identity(fields, written(fields))
+        if len(self._known) >= limits.identities_max:
+            del self._known[next(iter(self._known))]  # the oldest
+        self._known[id(grant)] = (grant, made)
+        return made

@@ -14,13 +14,14 @@ from crewgate._native.permit import Permit
 from crewgate.core import record as audit
 from crewgate.core.record import Outcome
 from crewgate.core.verdict import Reason
-from crewgate.errors import PeerError, RequestRefusedError, UpstreamError, UpstreamTimeoutError
+from crewgate.errors import PeerError, RequestRefusedError, UpstreamError
 from crewgate.gateway import events, refusals
+from crewgate.gateway.cors import shared
 from crewgate.gateway.ending import Desk, say_why
 from crewgate.gateway.fields import downstream_fields, passed_fields
 from crewgate.gateway.site import Entry
 from crewgate.server import Exchange, Field
-from crewgate.upstream import Carrier, Head
+from crewgate.upstream import Answer, Carrier, Head
 
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 §9.2.2
 
@@ -92,20 +93,22 @@ class Flight:
         if exchange.done:
             self._end(Outcome.CLIENT_GONE)
             return
+        if (self._head.length or 0) > exchange.body_bytes_max:
+            self._refuse(refusals.BODY_TOO_LARGE)
+            return
         exchange.watcher = self
         if not self._uploading:
             self._body = exchange.take()
         elif exchange.complete and self._trailers() is None:
-            self._refuse_trailers()
+            self._refuse(refusals.KINDS[Reason.INVALID_REQUEST])
             return
         self._entry.pool.start(self.permit, self)
 
     def end(self, outcome: Outcome) -> bool:
         """End the call now, because of `outcome`. False if it was over."""
-        if self._outcome is not None:
-            return False
+        ended = self._outcome is None
         self._end(outcome)
-        return True
+        return ended
 
     # The upstream's side.
 
@@ -145,12 +148,7 @@ class Flight:
 
     def failed(self, error: UpstreamError) -> None:
         """Tell the client that there is no answer, or no more of it."""
-        exchange = self._exchange
-        if not exchange.started:
-            slow = isinstance(error, UpstreamTimeoutError)
-            kind = refusals.UPSTREAM_TIMEOUT if slow else refusals.UPSTREAM_FAILED
-            self._leave()
-            self._tower.answer(exchange, kind, self._request.id)
+        self._answer(refusals.failed(error))
         self._end(Outcome.UPSTREAM_ERROR)
 
     # The client's side.
@@ -189,7 +187,7 @@ class Flight:
             return
         trailers = self._trailers()
         if trailers is None:
-            self._refuse_trailers()
+            self._refuse(refusals.KINDS[Reason.INVALID_REQUEST])
             return
         carrier.end_body(trailers)
         self._began, self._uploading = True, False
@@ -204,13 +202,9 @@ class Flight:
         except RequestRefusedError:
             return None
 
-    def _refuse_trailers(self) -> None:
-        """End a call whose trailers pass themselves off as the gateway's fields."""
-        exchange = self._exchange
-        if not exchange.started:
-            self._leave()
-            invalid = refusals.KINDS[Reason.INVALID_REQUEST]
-            self._tower.answer(exchange, invalid, self._request.id)
+    def _refuse(self, kind: refusals.Kind) -> None:
+        """End a call that would not have begun, had all of it been known."""
+        self._answer(kind)
         self._end(Outcome.REFUSED)
 
     # Down.
@@ -223,10 +217,7 @@ class Flight:
         if not exchange.started:
             if not answer.status:
                 return
-            headers = downstream_fields(answer.headers)
-            if not answer.complete:
-                self._note_opening(answer.status, headers)
-            exchange.start(answer.status, headers)
+            self._begin_answer(answer)
         data = answer.take()
         self._bytes_out += len(data)
         if answer.complete:
@@ -239,6 +230,15 @@ class Flight:
                 self._between_events = data.endswith(events.ENDS)
             if not exchange.push(data):
                 carrier.pause()
+
+    def _begin_answer(self, answer: Answer) -> None:
+        entry, exchange = self._entry, self._exchange
+        headers = downstream_fields(answer.headers, version=entry.version)
+        if entry.cors is not None:
+            headers = shared(entry.cors, exchange.request, headers)
+        if not answer.complete:
+            self._note_opening(answer.status, headers)
+        exchange.start(answer.status, headers)
 
     def _note_opening(self, status: int, headers: Sequence[Field]) -> None:
         """See whether this is a stream: it gets an opening record, and events a last one."""
@@ -255,6 +255,12 @@ class Flight:
     def _leave(self) -> None:
         """Hear nothing more of the client, because the rest is said to him now."""
         self._exchange.watcher = None
+
+    def _answer(self, kind: refusals.Kind) -> None:
+        """Say what the problem is, if it can still be said."""
+        self._leave()
+        if not self._exchange.started:
+            self._tower.answer(self._exchange, kind, self._request.id)
 
     def _end(self, outcome: Outcome) -> None:
         """End: the first reason counts."""
@@ -280,18 +286,14 @@ class Flight:
 
     def _record(self, outcome: Outcome, status: int, *, charged: bool) -> audit.Call:
         """Say how it ended; no cost where the agent has burned it, with a record of its own."""
-        permit = self.permit
+        permit, exchange = self.permit, self._exchange
+        cost = permit.price if charged else 0
+        microseconds = (time.monotonic_ns() - self._started_ns) // 1000
+        sizes = exchange.bytes_in, self._bytes_out
         return audit.permitted(
             self._request,
             permit.grant,
-            audit.End(
-                outcome,
-                permit.price if charged else 0,
-                status,
-                self._exchange.bytes_in,
-                self._bytes_out,
-                (time.monotonic_ns() - self._started_ns) // 1000,
-            ),
+            audit.End(outcome, cost, status, *sizes, microseconds),
             remaining_micro=permit.remaining,
             would=permit.would,
         )

@@ -21,14 +21,14 @@ from crewgate.core.network import peer_network
 from crewgate.core.routing import plain_path
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import RequestRefusedError
-from crewgate.gateway import refusals
+from crewgate.gateway import cors, refusals
 from crewgate.gateway.books import Books, Turns
-from crewgate.gateway.case import UNKNOWN, Case, Door
-from crewgate.gateway.fields import Identities, passed_fields
+from crewgate.gateway.case import UNKNOWN, Case, Door, Passed, passed
+from crewgate.gateway.fields import Identities
 from crewgate.gateway.flight import Flight
 from crewgate.gateway.live import Live
 from crewgate.gateway.site import Entry, Site
-from crewgate.server import Exchange, Field
+from crewgate.server import Exchange
 
 _network = lru_cache(maxsize=4096)(peer_network)
 
@@ -93,6 +93,10 @@ class Gateway:
         if request.path == refusals.METADATA_PATH and request.method in {b"GET", b"HEAD"}:
             exchange.respond(200, [(b"content-type", b"application/json")], self.site.metadata)
             return None
+        allowed = cors.preflight(request, self.site.find)
+        if allowed is not None:
+            exchange.respond(204, allowed)
+            return None
         case = self._open(exchange)
         if case is None:
             return None
@@ -110,9 +114,11 @@ class Gateway:
         scope: str = "",
     ) -> None:
         """Answer with a problem."""
+        asked = exchange.request
+        fields = refusals.fields(kind, asked.authority, scope=scope)
         exchange.respond(
             kind.status,
-            refusals.fields(kind, exchange.request.authority, scope=scope),
+            cors.shared_refusal(asked, self.site.find, fields),
             refusals.document(kind, request, denial),
         )
 
@@ -155,7 +161,7 @@ class Gateway:
 
     def _read_head(
         self, exchange: Exchange, entry: Entry | None
-    ) -> tuple[bytes, list[Field] | None] | Reason:
+    ) -> tuple[bytes, Passed | None] | Reason:
         """Return the token and a case's `fields`, or why there is nothing to judge."""
         request = exchange.request
         if entry is None:
@@ -166,8 +172,9 @@ class Gateway:
         token = find_token(request.headers, request.query, entry.carriers)
         if isinstance(token, Reason):
             return token
+        exchange.body_bytes_max = entry.body_bytes_max
         try:
-            return token, passed_fields(request.headers, entry.fields)
+            return token, passed(request, entry)
         except RequestRefusedError:
             return token, None
 
@@ -200,7 +207,7 @@ class Gateway:
             verdict.release()
             self.answer(exchange, refusals.AUDIT_UNAVAILABLE, case.described.id)
             return
-        head = case.head(entry, case.fields, self._identities.lines(verdict.grant))
+        head = case.head(entry, case.fields, self._identities.of(verdict.grant))
         flight = Flight(self, exchange, entry, head, verdict, case.described)
         self.live.add(flight)
         flight.start()

@@ -30,7 +30,8 @@ def via(version: str) -> Field:
     return b"via", b"%b %b" % (version.encode(), PSEUDONYM)
 
 
-def origin_fields(address: str, authority: bytes, version: str) -> list[Field]:
+@lru_cache(maxsize=limits.origins_max)
+def origin_fields(address: str, authority: bytes, version: str) -> tuple[Field, ...]:
     """Return the fields that tell a tool who asked for what.
 
     `address` is the peer's IP address, `authority` what Request has, `version` that of its HTTP.
@@ -38,13 +39,13 @@ def origin_fields(address: str, authority: bytes, version: str) -> list[Field]:
     node = _node(address)
     host = authority if _is_token(authority) else b'"%b"' % authority
     quoted = b'"[%b]"' % node if b":" in node else node
-    return [
+    return (
         via(version),
         (b"forwarded", b"for=%b;host=%b;proto=https" % (quoted, host)),
         (b"x-forwarded-for", node),
         (b"x-forwarded-host", authority),
         (b"x-forwarded-proto", b"https"),
-    ]
+    )
 
 
 @lru_cache(maxsize=limits.origins_max)

@@ -14,7 +14,7 @@ from crewgate.config import Config, Listener, Upstream, load
 from crewgate.core.policy import Policy
 from crewgate.gateway.site import Site, build
 from crewgate.server import Poller, server_context
-from crewgate.upstream import Pool
+from crewgate.upstream import Opener, Pool, Resolver, client_context
 from crewgate.verifier.policy import load_policy
 
 
@@ -29,12 +29,18 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 def prepare(
-    path: Path, generation: int, pools: Mapping[Upstream, Pool], poller: Poller
+    path: Path,
+    generation: int,
+    pools: Mapping[Upstream, Pool],
+    poller: Poller,
+    resolver: Resolver,
 ) -> Prepared:
     """Load `path` as policy `generation`, with the pools that still fit. ConfigurationError."""
     config = load(path)
     kept = {
-        upstream: pools.get(upstream) or Pool(upstream, poller) for upstream in config.upstreams
+        upstream: pools.get(upstream)
+        or Pool(upstream, Opener(upstream, poller, client_context(upstream)), resolver)
+        for upstream in config.upstreams
     }
     return Prepared(
         config,

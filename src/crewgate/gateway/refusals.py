@@ -5,6 +5,7 @@ Knows verdicts and texts only, neither requests nor connections.
 
 from crewgate.core import problems, resource
 from crewgate.core.problems import KINDS, Field, Kind, document, event
+from crewgate.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavailableError
 
 __all__ = ["KINDS", "METADATA_PATH", "Kind", "document", "event", "fields"]
 
@@ -12,6 +13,13 @@ METADATA_PATH = resource.PATH.encode()
 
 AUDIT_UNAVAILABLE = Kind(
     "audit-unavailable", 503, "The audit cannot be written", "Retry later.", challenge=False
+)
+BODY_TOO_LARGE = Kind(
+    "body-too-large",
+    413,
+    "The body is too large",
+    "This tool takes no request of this size.",
+    challenge=False,
 )
 MISDIRECTED = Kind(
     "misdirected", 421, "Not this gateway", "This listener serves other hosts.", challenge=False
@@ -26,6 +34,20 @@ UPSTREAM_TIMEOUT = Kind(
     "It did not answer in time.",
     challenge=False,
 )
+UPSTREAM_UNAVAILABLE = Kind(
+    "upstream-unavailable",
+    503,
+    "The tool's servers do not answer",
+    "They are called again when they do. Retry later.",
+    challenge=False,
+)
+
+
+def failed(error: UpstreamError) -> Kind:
+    """Return how a client is told that there is no answer."""
+    if isinstance(error, UpstreamTimeoutError):
+        return UPSTREAM_TIMEOUT
+    return UPSTREAM_UNAVAILABLE if isinstance(error, UpstreamUnavailableError) else UPSTREAM_FAILED
 
 
 def fields(kind: Kind, authority: bytes, *, scope: str = "") -> list[Field]:

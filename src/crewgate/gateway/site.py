@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from crewgate.config import Config, Credential, Upstream
+from crewgate.config import Config, Cors, Credential, Upstream
 from crewgate.core import resource
 from crewgate.core.routing import Route, Router
 from crewgate.errors import ConfigurationError
@@ -21,7 +21,8 @@ from crewgate.upstream import Pool, written
 class Entry(msgspec.Struct, frozen=True):
     """A tool: its number, name, upstream, and how its calls are judged and dressed.
 
-    `lines` are the gateway's own fields that all its calls carry: the tool and the credential.
+    `own` are the gateway's fields that all its calls carry, the tool and the credential, `lines`
+    the same as HTTP/1.1 writes them.
     """
 
     index: int
@@ -30,10 +31,19 @@ class Entry(msgspec.Struct, frozen=True):
     fields: FieldRules
     carriers: frozenset[bytes]
     judges_body: bool
+    own: tuple[Field, ...]
     lines: bytes
+    version: str  # of the HTTP that its server speaks
+    cors: Cors | None
+    body_bytes_max: int
+
+    @property
+    def is_http2(self) -> bool:
+        """Whether its server is given HTTP/2."""
+        return self.version == "2"
 
     def __repr__(self) -> str:
-        """Without the lines, which may hold a credential."""
+        """Without the fields, which may hold a credential."""
         return f"<Entry {self.index} {self.name}>"
 
 
@@ -67,7 +77,11 @@ def build(config: Config, pools: dict[str, Pool]) -> Site:
             ),
             frozenset(carrier.encode() for carrier in tool.carriers),
             tool.judge == "body",
-            _lines(tool.name, credentials[tool.upstream]),
+            own := _own(tool.name, credentials[tool.upstream]),
+            written(own),
+            "2" if pools[tool.upstream].upstream.protocol == "h2" else "1.1",
+            tool.cors,
+            tool.body_bytes_max,
         )
         for index, tool in enumerate(config.tools)
     )
@@ -79,9 +93,9 @@ def build(config: Config, pools: dict[str, Pool]) -> Site:
     )
 
 
-def _lines(tool: str, credential: Field | None) -> bytes:
+def _own(tool: str, credential: Field | None) -> tuple[Field, ...]:
     named = (b"x-crewgate-tool", tool.encode())
-    return written([named] if credential is None else [named, credential])
+    return (named,) if credential is None else (named, credential)
 
 
 def read_credential(upstream: Upstream) -> Field | None:

@@ -27,6 +27,7 @@ from crewgate.gateway.voice import Voice
 from crewgate.link.messages import Attached, Cut, Revoked
 from crewgate.server import Poller
 from crewgate.server.wakeup import Wakeup
+from crewgate.upstream import Pool, Resolver
 
 
 class Worker:
@@ -39,6 +40,8 @@ class Worker:
         self._live = Live(round(limits.reservation_seconds_max * 1e9))
         self._link = AgentLink(config.state, index, self)
         self._poller = Poller()
+        self._resolver = Resolver()
+        self._pools: set[Pool] = set()  # those in force, and those whose last calls end
         self._place: tuple[Table, int] | None = None  # the table, and our number in it
         self._judge: GateJudge | None = None
         self._prepared: Prepared | None = None
@@ -52,6 +55,7 @@ class Worker:
             async with trio.open_nursery() as nursery:
                 listeners = Listeners(nursery, self._make_gateway, self._poller)
                 nursery.start_soon(self._poller.run)
+                nursery.start_soon(self._resolver.run)
                 nursery.start_soon(self._link.run)
                 nursery.start_soon(self._follow, listeners, nursery)
                 nursery.start_soon(self._look_for_revocations)
@@ -146,15 +150,22 @@ class Worker:
     async def _load(self, generation: int, listeners: Listeners, nursery: trio.Nursery) -> None:
         pools = self._prepared.pools if self._prepared else {}
         prepared = await trio.to_thread.run_sync(
-            prepare, self._config.path, generation, pools, self._poller
+            prepare, self._config.path, generation, pools, self._poller, self._resolver
         )
         self._adopt(prepared, listeners)
         for upstream, pool in prepared.pools.items():
             if upstream not in pools:
-                nursery.start_soon(pool.run)
+                nursery.start_soon(self._run_pool, pool)
         for upstream, pool in pools.items():
             if upstream not in prepared.pools:
                 pool.close()
+
+    async def _run_pool(self, pool: Pool) -> None:
+        self._pools.add(pool)
+        try:
+            await pool.run()
+        finally:
+            self._pools.discard(pool)
 
     def _adopt(self, prepared: Prepared, listeners: Listeners) -> None:
         """Put what is prepared in force, in one step: the gate's tools and the site's agree."""
@@ -188,6 +199,8 @@ class Worker:
         """Do once a second what no call has a timer for."""
         while True:
             self._live.sweep(time.time(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+            for pool in list(self._pools):
+                pool.sweep(time.monotonic())
             self._sink.tick()
             await trio.sleep(limits.sweep_seconds)
 

@@ -11,13 +11,22 @@ from crewgate.server.counters import Counters
 class Allowance:
     """The use that a connection has made of it. The protocol adds to `requests` and `octets`."""
 
-    __slots__ = ("_bad_tokens", "_counters", "_is_used_up", "held", "octets", "requests")
+    __slots__ = (
+        "_bad_tokens",
+        "_counters",
+        "_is_used_up",
+        "_stream_errors",
+        "held",
+        "octets",
+        "requests",
+    )
 
     def __init__(self, counters: Counters) -> None:
         self.requests = 0
         self.octets = 0  # both ways
         self.held = False  # nothing is read until the next sweep
         self._bad_tokens = 0
+        self._stream_errors = 0
         self._is_used_up = False
         self._counters = counters
 
@@ -34,6 +43,16 @@ class Allowance:
         )
         self._counters.connections_spent += self._is_used_up
         return self._is_used_up
+
+    def broke_a_stream(self) -> bool:
+        """Count a stream that was malformed; True if the connection is to be ended for that.
+
+        Each is reset by us, so that it counts neither against the number of streams nor as a reset
+        of the client's: "MadeYouReset", CVE-2025-8671. Its work has been cancelled with it.
+        """
+        self._counters.requests_malformed += 1
+        self._stream_errors += 1
+        return self._stream_errors == limits.stream_errors_max
 
     def distrust(self, *, hold: bool) -> bool:
         """Count a bad token, hold the connection if told so; True if it is to be drained."""

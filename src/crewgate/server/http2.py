@@ -15,7 +15,7 @@ from crewgate import limits
 from crewgate.errors import RequestRefusedError
 from crewgate.server.allowance import Allowance
 from crewgate.server.counters import Counters
-from crewgate.server.http2_engine import FLOODS, PSEUDO_FIELDS, server_engine
+from crewgate.server.http2_engine import FLOODS, PSEUDO_FIELDS, is_over, server_engine, terminate
 from crewgate.server.http2_farewell import Farewell
 from crewgate.server.http2_stream import HTTP2Exchange, read_head
 from crewgate.server.protocol import Host
@@ -60,7 +60,7 @@ class HTTP2:
             self._end()
             return
         self._take_events()
-        if self._is_over():
+        if is_over(self.engine):
             self._end()
         elif self._control_bytes > limits.control_bytes_max:
             self.counters.connections_choked += not self._choked
@@ -87,7 +87,7 @@ class HTTP2:
         """Close once a drain or a GOAWAY has nothing left to do; True if there is more to send."""
         if self._farewell.is_begun and not self.exchanges and not self.closing:
             self.closing = self._farewell.idle(self.host.now())
-        if self._is_over():
+        if is_over(self.engine):
             self._end()
         return not self.closing and self.engine.want_write
 
@@ -219,8 +219,9 @@ class HTTP2:
     def _closed(self, event: ngh2.StreamClosed) -> None:
         exchange = self.exchanges.pop(event.stream_id, None)
         self._refused.discard(event.stream_id)
+        if event.error_code == ErrorCode.PROTOCOL_ERROR and self._allowance.broke_a_stream():
+            terminate(self.engine)
         if exchange is None:
-            self.counters.requests_malformed += event.error_code == ErrorCode.PROTOCOL_ERROR
             return
         self._active = self.host.now()
         self.blocked.discard(exchange)
@@ -282,12 +283,6 @@ class HTTP2:
             self.counters.connections_idle += 1
             self._retire()
         return idle <= limits.idle_seconds_max + limits.drain_notice_seconds
-
-    def _is_over(self) -> bool:
-        try:
-            return not (self.engine.want_read or self.engine.want_write)
-        except ngh2.NGH2Error:  # it is no longer usable, after an error or a GOAWAY of ours
-            return True
 
     def _end(self) -> None:
         self.closing = True

@@ -4,7 +4,9 @@ Knows no exchange. Floods are nghttp2's to count; it ends a connection whose hea
 given here, so they lie above those of a request, which cost the stream alone.
 """
 
-from ngh2 import Configuration, Connection, ErrorCode, Role, Setting
+import contextlib
+
+from ngh2 import Configuration, Connection, ErrorCode, NGH2Error, Role, Setting
 
 from crewgate import limits
 
@@ -36,3 +38,17 @@ def server_engine() -> Connection:
     engine.initiate_connection(_SETTINGS)
     engine.set_local_window_size(limits.connection_window_bytes)
     return engine
+
+
+def is_over(engine: Connection) -> bool:
+    """Return whether nothing is to be read or written any more."""
+    try:
+        return not (engine.want_read or engine.want_write)
+    except NGH2Error:  # it is no longer usable, after an error or a GOAWAY of ours
+        return True
+
+
+def terminate(engine: Connection) -> None:
+    """End the connection, because its client sends what no client would (RFC 9113 §10.5)."""
+    with contextlib.suppress(NGH2Error):
+        engine.terminate_connection(ErrorCode.ENHANCE_YOUR_CALM)

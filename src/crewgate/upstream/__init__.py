@@ -1,6 +1,19 @@
 """Tools' servers: HTTP over kept connections, opened by a `Permit` and by nothing else."""
 
-from crewgate.upstream.call import Caller, Carrier, Head, written
+from crewgate.upstream.call import Answer, Caller, Carrier, Head, written
+from crewgate.upstream.opening import Opener
 from crewgate.upstream.pool import Pool
+from crewgate.upstream.resolve import Resolver
+from crewgate.upstream.tls import client_context
 
-__all__ = ["Caller", "Carrier", "Head", "Pool", "written"]
+__all__ = [
+    "Answer",
+    "Caller",
+    "Carrier",
+    "Head",
+    "Opener",
+    "Pool",
+    "Resolver",
+    "client_context",
+    "written",
+]

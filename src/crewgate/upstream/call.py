@@ -7,11 +7,13 @@ waits. Knows nothing of tokens or the client.
 """
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import Protocol
 
 import msgspec
 
 from crewgate.errors import UpstreamError
+from crewgate.upstream.members import Member
 
 Field = tuple[bytes, bytes]
 
@@ -55,6 +57,62 @@ class Answer(Protocol):
 
     def take_informational(self) -> list[tuple[int, list[Field]]]:
         """Return the informational answers (RFC 9110 §15.2) that have come and were not taken."""
+
+
+class Fate(Enum):
+    """What the server has seen of a call whose connection broke."""
+
+    UNSEEN = "nothing"
+    MET_ITS_END = "nothing, most likely: the server had closed a kept connection"
+    LOST = "all of it, perhaps"
+    ANSWERED = "all that it wanted: the head of an answer came"
+
+
+class Connection(Protocol):
+    """A connection of either protocol, as the pool sees it."""
+
+    member: Member
+
+    @property
+    def room(self) -> int:
+        """How many further calls it may carry now."""
+
+    def is_usable(self, caller: "Caller") -> bool:
+        """Return whether it is alive, as far as one can see and this call needs to know."""
+
+    def carry(self, caller: "Caller") -> None:
+        """Begin a call; there is room."""
+
+    def sweep(self, now: float) -> None:
+        """Break off what takes too long, close what was long unused."""
+
+    def close(self) -> None:
+        """Take no further call; close when there is none."""
+
+    def abort(self) -> None:
+        """Close, and fail the calls under way."""
+
+
+class Owner(Protocol):
+    """The pool, as its connections see it."""
+
+    now: float  # monotonic seconds, moved on once a second
+    first_byte_seconds: float
+    idle_seconds: float
+
+    def left(self, connection: Connection, *, answered: bool) -> None:
+        """A call has ended; `answered` if the head of its answer had come."""
+
+    def freed(self, connection: Connection) -> None:
+        """There is room for another call."""
+
+    def ended(self, connection: Connection) -> None:
+        """The connection is closed."""
+
+    def broke(
+        self, connection: Connection, caller: "Caller", error: UpstreamError, fate: Fate
+    ) -> None:
+        """A call has failed, and its caller has not been told."""
 
 
 class Carrier(Protocol):

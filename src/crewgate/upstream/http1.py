@@ -6,32 +6,15 @@ which server it leads to; deadlines are looked at by `sweep`, not by a timer eac
 
 import socket
 from collections.abc import Sequence
-from typing import Protocol
 
 from crewgate import limits
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream.call import Caller, Field, Head, written
+from crewgate.upstream.call import Caller, Fate, Field, Head, Owner, written
+from crewgate.upstream.members import Member
 from crewgate.upstream.response import Response
 from crewgate.upstream.wire import Turns, Wire
 
 _HAVE_BODIES = frozenset({b"POST", b"PUT", b"PATCH"})
-
-
-class Owner(Protocol):
-    """The pool, as its connections see it."""
-
-    now: float  # monotonic seconds, moved on once a second
-    first_byte_seconds: float
-    idle_seconds: float
-
-    def freed(self, connection: "HTTP1Connection") -> None:
-        """There is room for another call."""
-
-    def ended(self, connection: "HTTP1Connection") -> None:
-        """The connection is closed."""
-
-    def broke(self, connection: "HTTP1Connection", caller: Caller, error: UpstreamError) -> None:
-        """The connection is closed, and this caller's call with it."""
 
 
 class HTTP1Connection:
@@ -48,14 +31,13 @@ class HTTP1Connection:
         "caller",
         "deadline",
         "fresh",
-        "tag",
+        "member",
     )
 
     def __init__(
-        self, sock: socket.socket, turns: Turns, owner: Owner, authority: bytes, tag: object
+        self, sock: socket.socket, turns: Turns, owner: Owner, authority: bytes, member: Member
     ) -> None:
-        """`tag` is the owner's."""
-        self.tag = tag
+        self.member = member
         self.authority = authority
         self.caller: Caller | None = None
         self.answer = Response()
@@ -166,9 +148,12 @@ class HTTP1Connection:
 
     def release(self) -> None:
         """End the call; keep the connection if both sides are done with it."""
+        if self.caller is None:
+            return
         self.caller = None
         answer = self.answer
         done = answer.complete and answer.reusable and not self._sending
+        self._owner.left(self, answered=answer.status > 0)
         if not done or not self._kept or self._wire.queued:
             self._end()
             return
@@ -207,11 +192,18 @@ class HTTP1Connection:
     def failed(self, error: UpstreamError) -> None:
         """End the connection, and the call on it."""
         caller, self.caller = self.caller, None
-        self._wire.close()
-        if caller is None:
-            self._owner.ended(self)
-        else:
-            self._owner.broke(self, caller, error)
+        self._end()
+        if caller is not None:
+            self._owner.broke(self, caller, error, self._fate(error))
+
+    def _fate(self, error: UpstreamError) -> Fate:
+        """Say what the server has seen of a call that failed (RFC 9112 §9.3.1, §9.6)."""
+        if not self.touched:
+            return Fate.UNSEEN
+        if self.answer.status:
+            return Fate.ANSWERED
+        closed = not self.fresh and not isinstance(error, UpstreamTimeoutError)
+        return Fate.MET_ITS_END if closed and not self.answer.began else Fate.LOST
 
     # Inside.
 

@@ -1,225 +1,297 @@
-"""The connections of one worker to one upstream: which of them carries a call, and who waits.
+"""One worker's way to the servers of one upstream: which of them carries a call, and who waits.
 
-A call is given a connection at once if one has room, else it waits for one that is being made.
-Deadlines are looked at by `sweep`, not by a timer each, so they are exact to a second. Knows of
-HTTP only which class speaks it.
+A call goes to the member with the fewest calls (`members`), on a connection that has room, or it
+waits for one that is made for it. Deadlines are looked at by `sweep`, not by a timer each, so they
+are exact to a second. Knows of HTTP only which class speaks it.
 """
 
-import socket
-import ssl
+import random
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import trio
 
 from crewgate import limits
 from crewgate.config import Origin, Upstream
-from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream.call import Caller
-from crewgate.upstream.http1 import HTTP1Connection
-from crewgate.upstream.wire import Address, Turns, connect
+from crewgate.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavailableError
+from crewgate.upstream.budget import RetryBudget
+from crewgate.upstream.call import Caller, Connection, Fate
+from crewgate.upstream.members import Address, Member, Members
+from crewgate.upstream.opening import Opener
+from crewgate.upstream.probing import Prober
+from crewgate.upstream.resolve import Resolver
+from crewgate.upstream.stock import Stock, late, tell
 
 if TYPE_CHECKING:
     from crewgate._native.permit import Permit
 
 
 class Pool:
-    """The connections of one worker to `upstream`. `context` is what https is checked with.
+    """The connections of one worker to `upstream`. Is the `Owner` of its connections.
 
-    `run` makes them; a call that comes before waits for it.
+    `run` makes them; a call that comes before waits for it. `sweep` is to be called once a second.
     """
 
-    def __init__(
-        self, upstream: Upstream, turns: Turns, context: ssl.SSLContext | None = None
-    ) -> None:
+    def __init__(self, upstream: Upstream, opener: Opener, resolver: Resolver) -> None:
         self.upstream = upstream
         self.now = time.monotonic()  # moved on by `sweep`
         self.first_byte_seconds = upstream.first_byte_seconds
         self.idle_seconds = upstream.idle_seconds
-        self._turns = turns
-        self._context = context
-        if upstream.secure and context is None:
-            self._context = ssl.create_default_context()
-        self._free: list[HTTP1Connection] = []  # those with room; the last is used next
-        self._all: set[HTTP1Connection] = set()
+        self.members = Members(upstream.health, random.random)
+        self._opener = opener
+        self._resolver = resolver
+        self._budget = RetryBudget(upstream.retry_share if upstream.retry else 0.0)
+        self._stocks: dict[Member, Stock] = {}
+        self._of: dict[Connection, Stock] = {}
         self._opening = 0
-        self._waiting: deque[tuple[Caller, float]] = deque()  # with the time when they gave up
+        self._homeless: deque[tuple[Caller, float]] = deque()  # until an address is known
         self._nursery: trio.Nursery | None = None
+        self._prober = Prober(upstream, self.members, opener, self._leave)
         self._closed = False
 
     def __repr__(self) -> str:
-        return (
-            f"<Pool {self.upstream.name}: {len(self._all)} open, {len(self._free)} with room, "
-            f"{len(self._waiting)} waiting>"
-        )
+        return f"<Pool {self.upstream.name}: {list(self._stocks.values())!r}>"
 
-    def start(self, permit: "Permit", caller: Caller) -> None:  # noqa: ARG002 - see below
-        """Carry a call as soon as may be. Nothing is sent for a caller without a permit."""
+    def start(self, permit: "Permit", caller: Caller) -> None:  # noqa: ARG002 - it is the key
+        """Carry a call as soon as may be; nothing is sent for a caller without a permit."""
+        self._budget.called(self.now)
         self._place(caller)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Make connections, and sweep, until the pool is closed and idle, or cancelled."""
+        """Make connections until the pool is closed and idle, or cancelled."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                task_status.started()
-                self._refill()
+                for endpoint in self.upstream.endpoints:
+                    self._resolver.watch(endpoint, self)
+                self._prober.start(nursery)
                 self._end_if_done()
-                while True:
-                    await trio.sleep(limits.sweep_seconds)
-                    self.sweep(time.monotonic())
+                task_status.started()
+                await trio.sleep_forever()
         finally:
             self._nursery = None
-            for connection in list(self._all):
+            for endpoint in self.upstream.endpoints:
+                self._resolver.unwatch(endpoint, self)
+            for connection in list(self._of):
                 connection.abort()
 
     def sweep(self, now: float) -> None:
         """Break off what takes too long at `now` (monotonic), close what was long unused."""
         self.now = now
-        for connection in list(self._all):
+        for connection in list(self._of):
             connection.sweep(now)
-        late = UpstreamTimeoutError(
-            f"all {self.upstream.connections} connections to {self.upstream.name} are in use"
-        )
-        for _ in range(len(self._waiting)):
-            caller, until = self._waiting.popleft()
-            if caller.over:
-                continue
-            if now > until:
-                caller.failed(late)
-            else:
-                self._waiting.append((caller, until))
+        name = self.upstream.name
+        full = f"all {self.upstream.connections} connections to {name} are in use"
+        for stock in list(self._stocks.values()):
+            for caller in late(stock.waiting, now):
+                self.members.give_back(stock.member)
+                tell(caller, UpstreamTimeoutError(full))
+        for caller in late(self._homeless, now):
+            tell(caller, UpstreamTimeoutError(f"no address of {name} was found in time"))
+        self._end_if_done()
 
     def close(self) -> None:
         """Close what is not in use, keep nothing from now on, and end when all calls have."""
         self._closed = True
-        for connection in list(self._all):
-            connection.close()
+        for stock in self._stocks.values():
+            stock.close()
         self._end_if_done()
+
+    # The resolver's side.
+
+    def resolved(self, endpoint: Origin, addresses: Iterable[Address]) -> None:
+        """Call these addresses from now on."""
+        changes = self.members.update({endpoint: addresses})
+        for member in changes.added:
+            self._stocks[member] = Stock(member)
+        for member in changes.gone:
+            self._leave(member)
+        homeless, self._homeless = self._homeless, deque()
+        for caller, _ in homeless:
+            self._place(caller)
+
+    def unresolved(self, endpoint: Origin, error: UpstreamError) -> None:  # noqa: ARG002
+        """Go on with what is known; without any address there is nothing to wait for."""
+        if not len(self.members):
+            homeless, self._homeless = self._homeless, deque()
+            for caller, _ in homeless:
+                tell(caller, error)
 
     # The connections' side.
 
-    def freed(self, connection: HTTP1Connection) -> None:
+    def left(self, connection: Connection, *, answered: bool) -> None:
+        """Count a call that has ended."""
+        member = connection.member
+        self.members.give_back(member)
+        if answered:
+            self.members.answered(member)
+
+    def freed(self, connection: Connection) -> None:
         """Give the room to who waits, or keep it."""
-        self._free.append(connection)
-        while self._free and self._waiting:
-            caller, _ = self._waiting.popleft()
-            if not caller.over:
-                self._place(caller)
-        if self._closed and connection in self._free:
+        stock = self._of[connection]
+        stock.free.append(connection)
+        self._serve(stock)
+        if self._closed or stock.member.gone or self._is_wanted_elsewhere(stock):
             connection.close()
 
-    def ended(self, connection: HTTP1Connection) -> None:
+    def ended(self, connection: Connection) -> None:
         """Forget a connection; who waits needs another."""
-        self._forget(connection)
-        self._refill()
+        stock = self._of.pop(connection, None)
+        if stock is None:
+            return
+        stock.forget(connection)
+        for other in list(self._stocks.values()):
+            self._refill(other)
+        if stock.member.gone and stock.is_empty:
+            self._stocks.pop(stock.member, None)
         self._end_if_done()
 
-    def broke(self, connection: HTTP1Connection, caller: Caller, error: UpstreamError) -> None:
-        """Try again what the server cannot have seen, or may see twice; else tell the caller."""
-        self._forget(connection)
-        if self._may_repeat(connection, caller):
-            caller.attempts += 1
-            self._place(caller)
-        else:
-            caller.failed(error)
-        self._refill()
-        self._end_if_done()
+    def broke(
+        self, connection: Connection, caller: Caller, error: UpstreamError, fate: Fate
+    ) -> None:
+        """Try again what the server has not seen, or may see twice; else tell the caller."""
+        member = connection.member
+        self.members.give_back(member)
+        if fate is Fate.LOST:
+            self._blame(member)
+        may_repeat = fate is Fate.UNSEEN or (fate is Fate.MET_ITS_END and caller.idempotent)
+        self._again(
+            caller, error, () if fate is Fate.MET_ITS_END else (member,), may_repeat=may_repeat
+        )
 
     # Inside.
 
-    def _place(self, caller: Caller) -> None:
-        """Have a call carried now, or wait."""
-        while self._free:
-            connection = self._free[-1]
-            if not connection.is_usable(caller):
-                connection.close()
-                continue
-            if connection.room == 1:
-                self._free.pop()
-            connection.carry(caller)
+    def _place(
+        self,
+        caller: Caller,
+        avoid: tuple[Member, ...] = (),
+        error: UpstreamError | None = None,
+    ) -> None:
+        """Have a call carried now, or wait, or fail: with `error`, where there was one before."""
+        if caller.over:
             return
-        self._waiting.append((caller, self.now + self.upstream.connect_seconds))
-        self._refill()
+        member = self.members.take(self.now, avoid)
+        if member is not None:
+            stock = self._stocks[member]
+            if not stock.carry(caller):
+                stock.waiting.append((caller, self.now + self.upstream.connect_seconds))
+                self._refill(stock)
+        elif len(self.members):
+            seconds = self.members.seconds_left(self.now)
+            none = f"no server of {self.upstream.name} answers"
+            caller.failed(error or UpstreamUnavailableError(none, seconds))
+        else:
+            self._homeless.append((caller, self.now + self.upstream.connect_seconds))
+            for endpoint in self.upstream.endpoints:
+                self._resolver.want(endpoint)
 
-    def _may_repeat(self, connection: HTTP1Connection, caller: Caller) -> bool:
-        """Return whether a call may be sent again after its connection broke.
-
-        What has not left the gateway may (RFC 9112 §9.6). So may an idempotent request that met
-        the end of a kept connection: the server closed it before it read that (§9.3.1).
-        """
-        if caller.over or not caller.repeatable or caller.attempts >= limits.upstream_retries_max:
-            return False
-        if not connection.touched:
-            return True
-        return caller.idempotent and not connection.fresh and not connection.answer.status
-
-    def _forget(self, connection: HTTP1Connection) -> None:
-        self._all.discard(connection)
-        if connection in self._free:
-            self._free.remove(connection)
-
-    def _refill(self) -> None:
-        """Make as many connections as are wanted and allowed."""
-        if self._nursery is None:
+    def _again(
+        self, caller: Caller, error: UpstreamError, avoid: tuple[Member, ...], *, may_repeat: bool
+    ) -> None:
+        """Try another member, or the same, if that is allowed, safe and paid for."""
+        if caller.over:
             return
-        while (
-            self._opening < len(self._waiting)
-            and len(self._all) + self._opening < self.upstream.connections
+        if (
+            may_repeat
+            and caller.repeatable
+            and caller.attempts < limits.upstream_retries_max
+            and self.upstream.retry
+            and self._budget.take(self.now)
         ):
-            self._opening += 1
-            self._nursery.start_soon(self._open)
+            caller.attempts += 1
+            self._place(caller, avoid, error)
+        else:
+            caller.failed(error)
 
-    async def _open(self) -> None:
+    def _blame(self, member: Member) -> None:
+        if self.members.failed(member, time.monotonic()):
+            if self._nursery is not None:
+                self._prober.start(self._nursery)
+            self._leave(member)
+
+    def _leave(self, member: Member) -> None:
+        """Keep no connection to a member that is not called any more, and let nobody wait."""
+        stock = self._stocks[member]
+        stock.close()
+        waiting, stock.waiting = stock.waiting, deque()
+        for caller, _ in waiting:
+            self.members.give_back(member)
+            self._place(caller)
+        if member.gone and stock.is_empty:
+            self._stocks.pop(member, None)
+
+    def _serve(self, stock: Stock) -> None:
+        while stock.waiting and stock.free:
+            caller, _ = stock.waiting.popleft()
+            if caller.over:
+                self.members.give_back(stock.member)
+            elif not stock.carry(caller):
+                stock.waiting.appendleft((caller, self.now + self.upstream.connect_seconds))
+
+    def _is_full(self) -> bool:
+        return len(self._of) + self._opening >= self.upstream.connections
+
+    def _is_wanted_elsewhere(self, stock: Stock) -> bool:
+        """Return whether this stock's connections are in the way of another's."""
+        if len(self._stocks) == 1 or not self._is_full():
+            return False
+        return any(other.waiting for other in self._stocks.values() if other is not stock)
+
+    def _refill(self, stock: Stock) -> None:
+        """Make as many connections as are wanted and allowed."""
+        while self._nursery is not None and stock.opening < self._opener.wanted(stock.waiting):
+            if self._is_full() and not self._make_room(stock):
+                return
+            stock.opening += 1
+            self._opening += 1
+            self._nursery.start_soon(self._open, stock)
+
+    def _make_room(self, stock: Stock) -> bool:
+        """Close an idle connection of another member; False if there is none."""
+        for other in self._stocks.values():
+            if other is not stock and other.free:
+                other.free[0].close()
+                return not self._is_full()
+        return False
+
+    async def _open(self, stock: Stock) -> None:
         """Make one connection for whoever has waited longest, or tell him why there is none."""
-        endpoint = self.upstream.origin
-        failure: UpstreamError | None = None
-        connection: HTTP1Connection | None = None
         try:
-            with trio.move_on_after(self.upstream.connect_seconds):
-                sock = await self._connect(endpoint)
-                connection = HTTP1Connection(
-                    sock, self._turns, self, self.upstream.authority(endpoint).encode(), endpoint
-                )
+            connection = await self._opener.open(stock.member, self)
         except UpstreamError as error:
-            failure = error
-        finally:
-            self._opening -= 1
-        if connection is None:
-            late = f"{endpoint.authority} did not accept a connection in time"
-            self._fail_one(failure or UpstreamTimeoutError(late))
-            self._end_if_done()
+            self._count_open(stock)
+            self._fail_one(stock, error)
             return
-        self._all.add(connection)
+        except BaseException:
+            self._count_open(stock)
+            raise
+        self._count_open(stock)
+        stock.all.add(connection)
+        self._of[connection] = stock
         self.freed(connection)
 
-    def _end_if_done(self) -> None:
-        idle = not (self._all or self._waiting or self._opening)
-        if self._closed and idle and self._nursery is not None:
-            self._nursery.cancel_scope.cancel()
+    def _count_open(self, stock: Stock) -> None:
+        stock.opening -= 1
+        self._opening -= 1
 
-    def _fail_one(self, error: UpstreamError) -> None:
-        while self._waiting:
-            caller, _ = self._waiting.popleft()
+    def _fail_one(self, stock: Stock, error: UpstreamError) -> None:
+        """Let the call that has waited longest try elsewhere: nothing of it was sent."""
+        member = stock.member
+        self._blame(member)
+        while stock.waiting:
+            caller, _ = stock.waiting.popleft()
+            self.members.give_back(member)
             if not caller.over:
-                caller.failed(error)
-                return
+                self._again(caller, error, (member,), may_repeat=True)
+                break
+        self._refill(stock)
+        self._end_if_done()
 
-    async def _connect(self, endpoint: Origin) -> socket.socket:
-        try:
-            found = await trio.socket.getaddrinfo(
-                endpoint.host, endpoint.port, type=socket.SOCK_STREAM
-            )
-        except OSError as error:
-            raise UpstreamError(f"{endpoint.authority}: {error.strerror}") from error
-        failure: OSError | None = None
-        name = self.upstream.server_name(endpoint)
-        for family, _, _, _, place in found:
-            address: Address = (family, place)  # type: ignore[assignment]  # of an inet family
-            try:
-                return await connect(address, self._context, name)
-            except OSError as error:
-                failure = error
-        reason = failure.strerror if failure else "it has no address"
-        raise UpstreamError(f"{endpoint.authority}: {reason}") from failure
+    def _end_if_done(self) -> None:
+        idle = not (self._of or self._opening or self._homeless)
+        if not self._closed or not idle or self._nursery is None:
+            return
+        if not any(stock.waiting for stock in self._stocks.values()):
+            self._nursery.cancel_scope.cancel()

@@ -32,6 +32,7 @@ class Response:
         self.trailers: list[Field] = []
         self.complete = False
         self.reusable = False
+        self.began = False  # a byte has come
         self.head_only = head_only
         self._chunks: list[bytes] = []
         self._informational: list[tuple[int, list[Field]]] = []
@@ -42,6 +43,7 @@ class Response:
     def feed(self, data: bytes) -> None:
         """Take bytes from the server. UpstreamError if they are not HTTP/1."""
         self._unbounded_bytes += len(data)
+        self.began = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:

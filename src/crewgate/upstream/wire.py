@@ -17,11 +17,11 @@ import trio
 
 from crewgate import limits
 from crewgate.errors import UpstreamError
+from crewgate.upstream.members import Address
 
 _log = logging.getLogger(__name__)
 _READABLE, _WRITABLE = select.EPOLLIN, select.EPOLLOUT
 _WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
 
 
 class Turns(Protocol):

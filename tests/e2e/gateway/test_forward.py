@@ -1,21 +1,21 @@
 """The way of a request over real sockets: what tool and client see, and what it costs."""
 
 import json
+import socket
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import httpx
-import msgspec
 import pytest
 import trio
 from gateway_world import BRANCH, ROOT, World, answering, running_gateway
 from scripted import read_request
 
-from crewgate.config import Origin
 from crewgate.core.record import Outcome
 from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway.case import Door
 from crewgate.gateway.flight import Flight
+from crewgate.upstream.members import Address
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Tool: yes\r\nContent-Length: 2\r\n\r\nok"
 VERSIONS = pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
@@ -352,8 +352,8 @@ async def test_dead_upstream(http2: bool, tmp_path: Path) -> None:
         record = await _only_call(world)
         assert (record.outcome, record.cost_micro) == (Outcome.UPSTREAM_ERROR, 10_000)
         pool = world.gateway.site.entries[0].pool
-        nowhere = (Origin("http", "127.0.0.1", 1),)
-        pool.upstream = msgspec.structs.replace(pool.upstream, endpoints=nowhere)
+        nowhere = Address(socket.AF_INET, ("127.0.0.1", 1))
+        pool.resolved(pool.upstream.origin, [nowhere])
         assert (await client.post("/search", content=b"x")).status_code == 502
         await world.settled()
     assert [permit.ended for permit in world.judge.permits] == ["settled", "released"]

@@ -151,7 +151,7 @@ def _wrong_length() -> bytes:
 
 
 def _huge_length() -> bytes:
-    length = b"%d" % (limits.request_body_bytes_max + 1)
+    length = b"%d" % (limits.tool_body_bytes_max + 1)
     return _head(1, [*_replaced(b":method", b"POST"), (b"content-length", length)])
 
 

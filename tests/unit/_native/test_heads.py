@@ -140,7 +140,7 @@ def test_what_the_class_raises() -> None:
 
 def test_a_bound_is_read_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The largest body is what limits.py says at the time."""
-    monkeypatch.setattr(limits, "request_body_bytes_max", 4)
+    monkeypatch.setattr(limits, "tool_body_bytes_max", 4)
     fields = [(b"content-length", b"5")]
     with pytest.raises(RequestRefusedError) as raised:
         build(b"A", b"/", b"a", fields, version="2", stream=1, streamed=True)

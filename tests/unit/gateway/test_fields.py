@@ -148,8 +148,9 @@ def test_identities_never_mix() -> None:
     for number in range(200):
         parent = ROOT if number % 2 else None
         grant = grant_of(parent=parent)
-        assert identities.lines(grant) == written(identity(grant))
-        assert identities.lines(grant) == written(identity(grant))
+        fields = identity(grant)
+        for _ in range(2):
+            assert identities.of(grant) == (fields, written(fields))
         del grant
 
 
@@ -159,7 +160,8 @@ def test_identities_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     identities = Identities()
     grants = [grant_of(parent=None if number % 2 else ROOT) for number in range(5)]
     for grant in grants * 2:
-        assert identities.lines(grant) == written(identity(grant))
+        fields = identity(grant)
+        assert identities.of(grant) == (fields, written(fields))
         assert len(identities) <= 3
 
 

@@ -8,13 +8,13 @@ from crewgate.gateway.origin import joined, origin_fields, origin_lines, via
 
 def test_fields() -> None:
     """Address and scheme are the socket's, the host is what was asked for."""
-    assert origin_fields("192.0.2.7", b"gateway.example", "1.1") == [
+    assert origin_fields("192.0.2.7", b"gateway.example", "1.1") == (
         (b"via", b"1.1 crewgate"),
         (b"forwarded", b"for=192.0.2.7;host=gateway.example;proto=https"),
         (b"x-forwarded-for", b"192.0.2.7"),
         (b"x-forwarded-host", b"gateway.example"),
         (b"x-forwarded-proto", b"https"),
-    ]
+    )
 
 
 @pytest.mark.parametrize(

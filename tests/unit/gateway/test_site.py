@@ -10,7 +10,7 @@ from crewgate.config import Credential, Origin, Upstream
 from crewgate.errors import ConfigurationError
 from crewgate.gateway.site import build, read_credential
 from crewgate.server import Poller
-from crewgate.upstream import Pool
+from crewgate.upstream import Opener, Pool, Resolver
 
 ORIGIN = Origin("http", "127.0.0.1", 9)
 
@@ -20,7 +20,8 @@ def _upstream(**credential: object) -> Upstream:
 
 
 def _pool() -> Pool:
-    return Pool(Upstream("tools", (ORIGIN,)), Poller())
+    upstream = Upstream("tools", (ORIGIN,))
+    return Pool(upstream, Opener(upstream, Poller(), None), Resolver())
 
 
 def test_entries_have_the_policy_s_numbers(tmp_path: Path) -> None:

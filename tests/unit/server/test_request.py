@@ -75,7 +75,7 @@ def test_host_is_the_authority() -> None:
         ({"fields": [(b"content-length", b"1"), (b"content-length", b"1")]}, 400),
         ({"fields": [(b"content-length", b"+1")]}, 400),
         ({"fields": [(b"content-length", b"1" * 19)]}, 400),
-        ({"fields": [(b"content-length", b"%d" % (limits.request_body_bytes_max + 1))]}, 413),
+        ({"fields": [(b"content-length", b"%d" % (limits.tool_body_bytes_max + 1))]}, 413),
     ],
 )
 def test_refused(changes: dict, status: int) -> None:

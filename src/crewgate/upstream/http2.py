@@ -1,0 +1,266 @@
+"""An HTTP/2 connection to a tool's server: many calls at once, over ngh2 (RFC 9113).
+
+Writes at the end of a turn, what all its calls have to say in one piece. A stream's window opens
+when its caller has taken what came. Knows neither permits nor which server it leads to.
+"""
+
+import socket
+
+import ngh2
+from ngh2 import Configuration, Connection, ErrorCode, Role, Setting
+
+from crewgate import limits
+from crewgate.errors import UpstreamError, UpstreamTimeoutError
+from crewgate.upstream.call import Caller, Owner
+from crewgate.upstream.http2_stream import HTTP2Stream, Part
+from crewgate.upstream.members import Member
+from crewgate.upstream.wire import Turns, Wire
+
+_CONFIGURATION = Configuration(
+    auto_window_update=False,
+    max_inbound_header_list_size=limits.upstream_head_bytes_max,
+    max_inbound_header_count=limits.upstream_fields_max + 1,  # :status
+)
+_SETTINGS = {
+    Setting.ENABLE_PUSH: 0,
+    Setting.INITIAL_WINDOW_SIZE: limits.upstream_window_bytes,
+    Setting.MAX_HEADER_LIST_SIZE: limits.upstream_head_bytes_max,
+    Setting.NO_RFC7540_PRIORITIES: 1,
+}
+
+
+class HTTP2Connection:
+    """One connection and the streams on it."""
+
+    def __init__(
+        self, sock: socket.socket, turns: Turns, owner: Owner, authority: bytes, member: Member
+    ) -> None:
+        self.member = member
+        self.authority = authority
+        self.scheme = b"https" if member.endpoint.scheme == "https" else b"http"
+        self.owner = owner
+        self.engine = Connection(Role.CLIENT, _CONFIGURATION)
+        self.blocked: set[HTTP2Stream] = set()  # who waits until less is queued
+        self._streams: dict[int, HTTP2Stream] = {}
+        self._unsent: list[HTTP2Stream] = []  # whose first bytes the kernel has not seen
+        self._turns = turns
+        self._deadline = owner.now + limits.upstream_keep_seconds
+        self._is_closing = False  # takes no further call
+        self._is_over = False
+        self._write_is_due = False
+        self._wire = Wire(sock, turns, self)
+        self.engine.initiate_connection(_SETTINGS)
+        self.engine.set_local_window_size(
+            limits.upstream_window_bytes * limits.upstream_streams_max
+        )
+        self.wake()
+
+    def __repr__(self) -> str:
+        return f"<HTTP2Connection with {len(self._streams)} streams>"
+
+    # The pool's side.
+
+    @property
+    def room(self) -> int:
+        """How many further calls it may carry now."""
+        if self._is_closing or not self.engine.can_send_request:
+            return 0
+        theirs = self.engine.remote_settings.get(Setting.MAX_CONCURRENT_STREAMS, 100)
+        return max(0, min(theirs, limits.upstream_streams_max) - len(self._streams))
+
+    def is_usable(self, caller: Caller) -> bool:  # noqa: ARG002 - streams fail one by one
+        """Return whether it takes calls."""
+        return self.room > 0
+
+    def carry(self, caller: Caller) -> None:
+        """Begin a call."""
+        caller.begun(HTTP2Stream(self, caller))
+
+    def sweep(self, now: float) -> None:
+        """Break off what takes too long, close what was long unused."""
+        if not self._streams:
+            if now > self._deadline:
+                self._end()
+            return
+        self._deadline = now + limits.upstream_keep_seconds
+        for stream in list(self._streams.values()):
+            if now > stream.deadline:
+                self._fail(stream, UpstreamTimeoutError("the tool's server took too long"))
+
+    def close(self) -> None:
+        """Take no further call; close when there is none."""
+        self._is_closing = True
+        if not self._streams:
+            self._end()
+
+    def abort(self) -> None:
+        """Close, and fail the calls under way."""
+        self.failed(UpstreamError("the gateway is ending"))
+
+    # The streams' side.
+
+    def opened(self, number: int, stream: HTTP2Stream) -> None:
+        """Take a stream that has begun."""
+        self._streams[number] = stream
+        self._unsent.append(stream)
+        self.wake()
+
+    def left(self, number: int, stream: HTTP2Stream, *, unfinished: bool) -> None:
+        """Forget a stream whose caller wants nothing more."""
+        if self._streams.pop(number, None) is None:
+            return
+        was_full = self.room == 1
+        self.blocked.discard(stream)
+        if unfinished:
+            self._reset(number, ErrorCode.CANCEL)
+        self.owner.left(self, answered=stream.status > 0)
+        if self._is_over:
+            return
+        if self._is_closing and not self._streams:
+            self._end()
+        elif was_full and not self._is_closing:
+            self.owner.freed(self)
+
+    def wake(self) -> None:
+        """Write at the end of this turn."""
+        if not self._write_is_due:
+            self._write_is_due = True
+            self._turns.write_at_end(self._write)
+
+    # The wire's side.
+
+    def received(self, data: bytes) -> None:
+        """Take bytes."""
+        try:
+            self.engine.receive_data(data)
+        except ngh2.NGH2Error as error:
+            raise UpstreamError("the tool's server does not speak HTTP/2") from error
+        self._take_events()
+        if self.engine.want_write:
+            self.wake()
+
+    def drained(self) -> None:
+        """Write on."""
+        self.wake()
+
+    def closed(self, error: OSError | None) -> None:
+        """Take the end of the connection."""
+        reason = error.strerror if error else "the tool's server closed it"
+        self.failed(UpstreamError(f"the connection broke: {reason}"))
+
+    def failed(self, error: UpstreamError) -> None:
+        """End the connection, and every call on it."""
+        streams, self._streams = self._streams, {}
+        self._end()
+        for stream in streams.values():
+            self.owner.broke(self, stream.caller, error, stream.fate)
+
+    # Inside.
+
+    def _take_events(self) -> None:
+        for event in self.engine.events():
+            match event:
+                case ngh2.ResponseReceived() | ngh2.DataReceived() | ngh2.TrailersReceived():
+                    self._answer(event)
+                case ngh2.InformationalResponseReceived():
+                    self._answer(event)
+                case ngh2.StreamReset():
+                    self._reset_by_server(event)
+                case ngh2.StreamClosed():
+                    stream = self._streams.get(event.stream_id)
+                    if stream is not None and not stream.complete:
+                        early = "the tool's server ended the call in mid-answer"
+                        self._fail(stream, UpstreamError(early))
+                case ngh2.GoAwayReceived():
+                    self._go_away(event.last_stream_id)
+                case _:
+                    pass  # settings, pings and windows are the engine's business
+
+    def _answer(self, event: Part) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:  # of a stream that nobody wants any more
+            if isinstance(event, ngh2.DataReceived):
+                self.acknowledge(event.stream_id, len(event.data))
+            return
+        try:
+            stream.take_part(event)
+        except UpstreamError as error:
+            self._fail(stream, error)
+            return
+        stream.caller.progressed()
+
+    def _reset_by_server(self, event: ngh2.StreamReset) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            return
+        if event.error_code == ErrorCode.REFUSED_STREAM:
+            stream.touched = False  # RFC 9113 §8.7: it was not looked at
+        if not stream.complete:
+            code = event.error_code
+            self._fail(stream, UpstreamError(f"the tool's server broke it off (code {code})"))
+
+    def _go_away(self, last: int) -> None:
+        """Take no further call; those above `last` were not looked at (RFC 9113 §6.8)."""
+        self._is_closing = True
+        for number, stream in list(self._streams.items()):
+            if number > last:
+                stream.touched = False
+                self._fail(stream, UpstreamError("the tool's server is going away"))
+        if not self._streams:
+            self._end()
+
+    def _fail(self, stream: HTTP2Stream, error: UpstreamError) -> None:
+        number = stream.number
+        if self._streams.pop(number, None) is None:
+            return
+        self.blocked.discard(stream)
+        if not stream.complete:
+            self._reset(number, ErrorCode.CANCEL)
+        self.owner.broke(self, stream.caller, error, stream.fate)
+        if not self._is_over and not self._is_closing and self.room == 1:
+            self.owner.freed(self)
+
+    def acknowledge(self, number: int, count: int) -> None:
+        """Open the windows by `count` bytes."""
+        try:
+            self.engine.acknowledge_received_data(count, number)
+        except (ngh2.NGH2Error, ValueError):
+            return  # the connection is over
+        self.wake()
+
+    def _reset(self, number: int, code: int) -> None:
+        try:
+            self.engine.reset_stream(number, code)
+        except ngh2.NGH2Error:
+            return
+        self.wake()
+
+    def _write(self) -> None:
+        """Give the kernel what all streams have to say; keep little of it back."""
+        self._write_is_due = False
+        if self._is_over:
+            return
+        wire, sent = self._wire, self._wire.sent
+        try:
+            while wire.queued < limits.send_bytes:
+                data = self.engine.data_to_send(limits.send_bytes)
+                if not data:
+                    break
+                wire.send(data)
+        except (OSError, ngh2.NGH2Error):
+            return  # reading tells why, in the next turn
+        if wire.sent > sent:
+            unsent, self._unsent = self._unsent, []
+            for stream in unsent:
+                stream.touched = True
+        for stream in list(self.blocked):
+            if not stream.is_full():
+                self.blocked.discard(stream)
+                stream.caller.writable()
+
+    def _end(self) -> None:
+        self._is_closing = True
+        if not self._is_over:
+            self._is_over = True
+            self._wire.close()
+            self.owner.ended(self)

@@ -1,0 +1,217 @@
+"""One stream of an HTTP/2 connection to a tool's server: a call's carrier, and its answer.
+
+What a caller says becomes calls of the engine; what the server says is kept until it is taken.
+"""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Protocol
+
+import ngh2
+
+from crewgate import limits
+from crewgate.errors import UpstreamError
+from crewgate.upstream.call import Caller, Fate, Field, Head, Owner
+
+Part = (
+    ngh2.ResponseReceived
+    | ngh2.DataReceived
+    | ngh2.TrailersReceived
+    | ngh2.InformationalResponseReceived
+)
+
+
+class Host(Protocol):
+    """The connection, as its streams see it."""
+
+    engine: ngh2.Connection
+    owner: Owner
+    authority: bytes
+    scheme: bytes
+    blocked: "set[HTTP2Stream]"
+
+    def opened(self, number: int, stream: "HTTP2Stream") -> None:
+        """Take a stream that has begun."""
+
+    def left(self, number: int, stream: "HTTP2Stream", *, unfinished: bool) -> None:
+        """Forget a stream whose caller wants nothing more."""
+
+    def acknowledge(self, number: int, count: int) -> None:
+        """Open the windows by `count` bytes."""
+
+    def wake(self) -> None:
+        """Write at the end of this turn."""
+
+
+class HTTP2Stream:
+    """One call. Is its own `Answer`."""
+
+    __slots__ = (
+        "_chunks",
+        "_host",
+        "_interim",
+        "_interim_count",
+        "_sending",
+        "caller",
+        "complete",
+        "deadline",
+        "headers",
+        "number",
+        "status",
+        "touched",
+        "trailers",
+    )
+
+    def __init__(self, host: Host, caller: Caller) -> None:
+        self.caller = caller
+        self.number = 0  # of the stream; 0 before `begin`
+        self.touched = False
+        self.status = 0
+        self.headers: list[Field] = []
+        self.trailers: list[Field] = []
+        self.complete = False
+        self.deadline = float("inf")
+        self._host = host
+        self._chunks: list[bytes] = []
+        self._interim: list[tuple[int, list[Field]]] = []
+        self._interim_count = 0
+        self._sending = False
+
+    @property
+    def answer(self) -> "HTTP2Stream":
+        """What has come."""
+        return self
+
+    @property
+    def fate(self) -> Fate:
+        """What the server has seen."""
+        if not self.touched:
+            return Fate.UNSEEN
+        return Fate.ANSWERED if self.status else Fate.LOST
+
+    # The caller's side.
+
+    def begin(self, head: Head, body: bytes, *, ends: bool) -> bool:
+        """Open the stream with the head and the first of the body."""
+        host = self._host
+        fields = [
+            (b":method", head.method),
+            (b":scheme", host.scheme),
+            (b":authority", host.authority),
+            (b":path", head.target),
+            *head.fields,
+        ]
+        length = len(body) if ends else head.length
+        if length:
+            fields.append((b"content-length", b"%d" % length))
+        self._sending = not ends
+        owner = host.owner
+        self.deadline = owner.now + (owner.first_byte_seconds if ends else owner.idle_seconds)
+        try:
+            self.number = host.engine.send_request(fields, end_stream=ends and not body)
+            if body:
+                host.engine.send_data(self.number, body, end_stream=ends)
+        except ngh2.NGH2Error:
+            return False
+        host.opened(self.number, self)
+        return True
+
+    def send_body(self, data: bytes) -> bool:
+        """Send a piece of the body."""
+        host = self._host
+        self.deadline = host.owner.now + host.owner.idle_seconds
+        try:
+            host.engine.send_data(self.number, data)
+        except ngh2.NGH2Error:
+            return True  # the server wants no more of it; its answer says why
+        host.wake()
+        if not self.is_full():
+            return True
+        host.blocked.add(self)
+        return False
+
+    def end_body(self, trailers: Sequence[Field]) -> None:
+        """End the body."""
+        host = self._host
+        self._sending = False
+        if not self.status:
+            self.deadline = host.owner.now + host.owner.first_byte_seconds
+        try:
+            if trailers:
+                host.engine.send_trailers(self.number, trailers)
+            else:
+                host.engine.end_stream(self.number)
+        except ngh2.NGH2Error:
+            return
+        host.wake()
+
+    def pause(self) -> None:
+        """Wait for the client: what is not taken opens no window."""
+        self.deadline = float("inf")
+
+    def resume(self) -> None:
+        """Go on."""
+        self.deadline = self._host.owner.now + self._host.owner.idle_seconds
+
+    def release(self) -> None:
+        """End the call, wherever it is."""
+        self.take()  # its bytes count against the connection's window until they are taken
+        self._host.left(self.number, self, unfinished=not self.complete or self._sending)
+
+    def take(self) -> bytes:
+        """Return what has come of the body and was not taken."""
+        chunks = self._chunks
+        if not chunks:
+            return b""
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._host.acknowledge(self.number, len(data))
+        return data
+
+    def take_informational(self) -> list[tuple[int, list[Field]]]:
+        """Return the informational answers that have come and were not taken."""
+        taken, self._interim = self._interim, []
+        return taken
+
+    # The connection's side.
+
+    def is_full(self) -> bool:
+        """Return whether as much of the body is queued as may be."""
+        try:
+            return self._host.engine.queued_body_size(self.number) >= limits.buffer_bytes_max
+        except ngh2.NGH2Error:
+            return False
+
+    def take_part(self, part: Part) -> None:
+        """Take a part of the answer. UpstreamError for one that nobody asked for."""
+        match part:
+            case ngh2.DataReceived():
+                if part.data:
+                    self._chunks.append(part.data)
+                self.complete = self.complete or part.end_stream
+            case ngh2.ResponseReceived():
+                self.status, self.headers = _split(part.headers)
+                self.complete = part.end_stream
+            case ngh2.TrailersReceived():
+                self.trailers = list(part.headers)
+                self.complete = True
+            case _:
+                self._take_interim(part)
+        self.resume()
+
+    def _take_interim(self, part: ngh2.InformationalResponseReceived) -> None:
+        interim = _split(part.headers)
+        self._interim_count += 1
+        # 100 (Continue) answers an Expect, which is ours to give and which we do not send.
+        known = interim[0] == HTTPStatus.CONTINUE
+        if not known and self._interim_count <= limits.upstream_informational_max:
+            self._interim.append(interim)
+
+
+def _split(headers: Sequence[Field]) -> tuple[int, list[Field]]:
+    """(status, other fields); ngh2 has checked that there is one status, of three digits."""
+    fields = [field for field in headers if field[0][:1] != b":"]
+    status = next((value for name, value in headers if name == b":status"), b"0")
+    if status == b"101":
+        raise UpstreamError("no answer that was asked for")
+    return int(status), fields

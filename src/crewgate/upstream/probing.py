@@ -1,0 +1,134 @@
+"""How servers are asked whether they are well, beside all calls.
+
+All of them always where that is configured (active health), else those that calls have found dead,
+until they are back. A probe is a connection of its own, with the health request on it or nothing.
+What an answer means for calls is the breaker's to decide.
+"""
+
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+
+import trio
+
+from crewgate import limits
+from crewgate.config import Upstream
+from crewgate.errors import UpstreamError
+from crewgate.upstream.call import Caller, Carrier, Connection, Fate, Head
+from crewgate.upstream.members import Member, Members
+from crewgate.upstream.opening import Opener
+
+
+class Prober:
+    """Probes `members`. `died` is called with one whose circuit a probe has opened."""
+
+    def __init__(
+        self, upstream: Upstream, members: Members, opener: Opener, died: Callable[[Member], None]
+    ) -> None:
+        self._upstream = upstream
+        self._members = members
+        self._opener = opener
+        self._died = died
+        self._is_at_work = False
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Begin, if there is reason to; ends by itself. To be called when a circuit has opened."""
+        if not self._is_at_work:
+            self._is_at_work = True
+            nursery.start_soon(self._run)
+
+    async def _run(self) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                while self._has_reason():
+                    for member in self._members.due(time.monotonic()):
+                        nursery.start_soon(self._probe, member)
+                    await trio.sleep(limits.probe_look_seconds)
+        finally:
+            self._is_at_work = False
+
+    def _has_reason(self) -> bool:
+        if self._upstream.health is not None:
+            return True
+        return any(not member.breaker.admits for member in self._members)
+
+    async def _probe(self, member: Member) -> None:
+        good = await self._ask(member)
+        changed = self._members.probed(member, time.monotonic(), good=good)
+        if changed and not member.breaker.admits:
+            self._died(member)
+
+    async def _ask(self, member: Member) -> bool:
+        health = self._upstream.health
+        seconds = health.timeout_seconds if health else self._upstream.connect_seconds
+        probe = _Probe(seconds)
+        with trio.move_on_after(seconds):
+            try:
+                connection = await self._opener.open(member, probe)
+            except UpstreamError:
+                return False
+            try:
+                return health is None or await probe.ask(connection, health.path.encode())
+            finally:
+                connection.abort()
+        return False
+
+
+class _Probe:
+    """One health request: `Owner` of its connection and `Caller` on it."""
+
+    attempts = 0
+    over = False
+    repeatable = False
+    idempotent = True
+
+    def __init__(self, seconds: float) -> None:
+        self.now = 0.0  # it has a deadline of its own
+        self.first_byte_seconds = self.idle_seconds = seconds
+        self._head = Head(b"GET", b"/", 0)
+        self._is_good = False
+        self._done = trio.Event()
+        self._carrier: Carrier | None = None
+
+    async def ask(self, connection: Connection, path: bytes) -> bool:
+        """Ask for `path`; return whether the answer is a good one. The caller bounds the wait."""
+        fields = ((b"user-agent", b"crewgate-health"),)
+        self._head = Head(b"GET", path, 0, b"user-agent: crewgate-health\r\n", fields)
+        connection.carry(self)
+        await self._done.wait()
+        return self._is_good
+
+    def begun(self, carrier: Carrier) -> None:
+        """Send the request."""
+        self._carrier = carrier
+        carrier.begin(self._head, b"", ends=True)
+
+    def progressed(self) -> None:
+        """See the status."""
+        status = self._carrier.answer.status if self._carrier else 0
+        if status:
+            self._is_good = HTTPStatus.OK <= status < HTTPStatus.BAD_REQUEST
+            self._done.set()
+
+    def writable(self) -> None:
+        """There is no body."""
+
+    def failed(self, error: UpstreamError) -> None:  # noqa: ARG002 - any is bad
+        """It is not well."""
+        self._done.set()
+
+    def left(self, connection: Connection, *, answered: bool) -> None:
+        """The connection is not kept."""
+
+    def freed(self, connection: Connection) -> None:
+        """The connection is not kept."""
+
+    def ended(self, connection: Connection) -> None:
+        """The connection is closed."""
+
+    def broke(
+        self, connection: Connection, caller: Caller, error: UpstreamError, fate: Fate
+    ) -> None:
+        """It is not well."""
+        del connection, caller, error, fate  # any is bad
+        self._done.set()
