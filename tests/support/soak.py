@@ -13,6 +13,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 import trio
@@ -23,7 +25,7 @@ from soak_judging import Judge
 from soak_load import Load
 from soak_measuring import HEADING, Sample, descriptors, judge, measure, processes
 from soak_parts import parts
-from soak_population import Population
+from soak_population import BRANCHES, Population
 from soak_site import SoakSite
 from soak_upheaval import Upheaval
 from soak_waiting import until
@@ -59,19 +61,25 @@ class Soak:
         await self.population.end_one()
         await trio.sleep(self.population.stale_in)
         before = await self.rest({})
-        while not self.samples[1:] or time.monotonic() + period < end:
+        for still in cycle([False, True]):
             began = time.monotonic()
+            callers = [part for part in parts() if not (still and part.mints)]
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.upheaval.period, period)
-                nursery.start_soon(self.load.period, parts(), period)
+                nursery.start_soon(partial(self.upheaval.period, period, still=still))
+                nursery.start_soon(self.load.period, callers, period)
             self.loaded_seconds += time.monotonic() - began
-            await self.rest(before)
-            say(f"quiet point after {self.loaded_seconds:.0f} s of load")
-            say(HEADING)
-            for sample in self.samples[-3:]:
-                say(str(sample))
+            await self.rest(before, still=still)
+            self._show()
+            if still and time.monotonic() + period > end:
+                return
 
-    async def rest(self, before: dict[str, int]) -> dict[str, int]:
+    def _show(self) -> None:
+        say(f"quiet point after {self.loaded_seconds:.0f} s of load")
+        say(HEADING)
+        for sample in self.samples[-3:]:
+            say(str(sample))
+
+    async def rest(self, before: dict[str, int], *, still: bool = False) -> dict[str, int]:
         """Wait until nothing is held, measure and balance; descriptors by process, at rest."""
         with trio.move_on_after(QUIET_SECONDS) as waiting:
             await until(lambda: self._is_quiet(before), 0.2)
@@ -83,7 +91,8 @@ class Soak:
             self.faults.add("not quiet", f"{held} reservations, descriptors {before} -> {now}")
         self.books.balance()
         reached = self.books.counts["requests that reached a tool"]
-        self.samples += await measure(self.site, self.population.minted, reached)
+        grants = self.population.minted + BRANCHES * self.upheaval.reloads
+        self.samples += await measure(self.site, still=still, grants=grants, requests=reached)
         return {name: descriptors(pid) for name, pid in processes(self.site).items()}
 
     def _is_quiet(self, before: dict[str, int]) -> bool:

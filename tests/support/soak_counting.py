@@ -163,7 +163,7 @@ class Books:
             if line.outcome in ERRORS.values():  # its branch ended with its last byte
                 self.counts["answers whole in the moment of their end"] += 1
                 right = True
-        elif slug in {"upstream-failed", "upstream-timeout"}:
+        elif slug.startswith("upstream-"):
             right = line.outcome == "upstream-error"
         elif outcome in ERRORS and line.verdict == "permit":
             right = line.outcome == ERRORS[outcome]

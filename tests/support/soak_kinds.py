@@ -238,6 +238,7 @@ async def left_sending(caller: Caller) -> Seen:
 
 WHOLE = {"200"}
 FAILED = {"502 upstream-failed"}
+SHUT = {"503 upstream-unavailable"}  # after a few failures nobody is sent to a server for a while
 MOODS: dict[str, set[str]] = {
     "slow": WHOLE,
     "trickle": WHOLE,

@@ -1,14 +1,17 @@
 """What a gateway's processes hold at a quiet point, and whether that grows with the work done.
 
-A leak is a trend: the last third of the quiet points of one process against the first third after
-its warm-up. Caches that fill have an allowance, for each branch that was minted meanwhile too.
+A leak is a trend, not a number. Descriptors, tasks and threads must not grow at all. Memory may, by
+caches: they know each grant that they met (a reload makes them meet it again). So every second
+period is still: nobody is minted, ended or reloaded, and what grows then grows with the calls.
 """
 
 import json
+import math
 import os
 import signal
 import statistics
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,19 +25,24 @@ LOOK_SECONDS = 20.0
 
 
 class Allowance(NamedTuple):
-    """How much more may be held at the end than at the start, and for each new branch."""
+    """How much more may be held at the end of a soak: flat, and for each grant met.
+
+    `still` bounds the median growth of a still period, `once` that of one or two of them.
+    """
 
     flat: float
-    per_branch: float = 0.0
+    per_grant: float = 0.0
+    still: float = math.inf
+    once: float = math.inf
 
 
-# A worker keeps each newest token (2 KiB) and its identity; the agent keeps each branch for a day.
+# A worker keeps 2.6 KiB in 36 blocks a token, and its fields; the agent each branch, for a day.
 ALLOWED = {
     "descriptors": Allowance(3),
     "tasks": Allowance(0),
     "threads": Allowance(4),
-    "blocks": Allowance(4000, 120),
-    "memory_kib": Allowance(3072, 8),
+    "blocks": Allowance(6000, 60, still=1500, once=5000),
+    "memory_kib": Allowance(4096, 5, still=512, once=4096),
 }
 
 
@@ -43,7 +51,8 @@ class Sample(msgspec.Struct, frozen=True):
 
     name: str
     pid: int
-    minted: int  # branches, by then
+    still: bool  # whether the period before it was
+    grants: int  # that a worker may have met by then
     requests: int  # that had reached a tool by then
     descriptors: int
     threads: int
@@ -78,15 +87,23 @@ def processes(site: SoakSite) -> dict[str, int]:
     return found
 
 
-async def measure(site: SoakSite, minted: int, requests: int) -> list[Sample]:
+async def measure(site: SoakSite, *, still: bool, grants: int, requests: int) -> list[Sample]:
     """Look at every process."""
     return [
-        await _sample(site, name, pid, minted, requests)
+        await _sample(site, name, pid, Work(still, grants, requests))
         for name, pid in sorted(processes(site).items())
     ]
 
 
-async def _sample(site: SoakSite, name: str, pid: int, minted: int, requests: int) -> Sample:
+class Work(NamedTuple):
+    """What had been done by a quiet point."""
+
+    still: bool
+    grants: int
+    requests: int
+
+
+async def _sample(site: SoakSite, name: str, pid: int, work: Work) -> Sample:
     seen = site.eyes / f"{pid}.json"
     seen.unlink(missing_ok=True)
     os.kill(pid, signal.SIGUSR2)
@@ -97,8 +114,9 @@ async def _sample(site: SoakSite, name: str, pid: int, minted: int, requests: in
     return Sample(
         name=name,
         pid=pid,
-        minted=minted,
-        requests=requests,
+        still=work.still,
+        grants=work.grants,
+        requests=work.requests,
         descriptors=descriptors(pid),
         threads=int(status["Threads"]),
         tasks=sum(eyes["tasks"].values()),
@@ -119,25 +137,48 @@ def judge(samples: list[Sample], faults: Faults) -> None:
     series: dict[tuple[str, int], list[Sample]] = {}
     for sample in samples:
         series.setdefault((sample.name, sample.pid), []).append(sample)
-    for (name, _), found in series.items():
-        warm = found[1:]
-        third = max(1, len(warm) // 3)
+    for found in series.values():
+        warm = found[1:]  # the first call of each kind fills what is filled once
         if len(warm) >= 2:
-            _compare(name, warm[:third], warm[-third:], faults)
+            third = max(1, len(warm) // 3)
+            _compare(warm[:third], warm[-third:], faults)
+            _compare_still(warm, faults)
 
 
-def _compare(name: str, early: list[Sample], late: list[Sample], faults: Faults) -> None:
-    minted = late[-1].minted - early[0].minted
+def _compare(early: list[Sample], late: list[Sample], faults: Faults) -> None:
+    """The end of a soak against its start."""
+    grants = late[-1].grants - early[0].grants
     for what, allowed in ALLOWED.items():
         before = statistics.median(getattr(each, what) for each in early)
         after = statistics.median(getattr(each, what) for each in late)
-        bound = allowed.flat + allowed.per_branch * minted
+        bound = allowed.flat + allowed.per_grant * grants
         if after - before > bound:
-            more = Counter(late[-1].kinds)
-            more.subtract(early[0].kinds)
             faults.add(
-                f"{name} leaks {what}",
+                f"{late[-1].name} leaks {what}",
                 f"{before:.0f} -> {after:.0f} over {late[-1].requests - early[0].requests} "
-                f"requests and {minted} branches (allowed {bound:.0f}); more objects: "
-                f"{[pair for pair in more.most_common(6) if pair[1] > 0]}",
+                f"requests and {grants} grants (allowed {bound:.0f}){_more(early[0], late[-1])}",
             )
+
+
+def _compare_still(samples: list[Sample], faults: Faults) -> None:
+    """Each still period against itself."""
+    pairs = [(one, other) for one, other in pairwise(samples) if other.still]
+    if not pairs:
+        return
+    for what, allowed in ALLOWED.items():
+        growth = [getattr(other, what) - getattr(one, what) for one, other in pairs]
+        bound = allowed.still if len(pairs) > 2 else allowed.once
+        if statistics.median(growth) > bound:
+            requests = sum(other.requests - one.requests for one, other in pairs)
+            faults.add(
+                f"{samples[0].name} leaks {what} with its calls",
+                f"{growth} in still periods with {requests} requests (allowed {bound:.0f})"
+                f"{_more(*pairs[-1])}",
+            )
+
+
+def _more(early: Sample, late: Sample) -> str:
+    """Which objects there are more of."""
+    more = Counter(late.kinds)
+    more.subtract(early.kinds)
+    return f"; more objects: {[pair for pair in more.most_common(6) if pair[1] > 0]}"

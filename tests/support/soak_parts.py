@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import soak_kinds as kinds
-from soak_kinds import FAILED, LEAVING, MOODS, WHOLE, Kind
+from soak_kinds import FAILED, LEAVING, MOODS, SHUT, WHOLE, Kind
 from soak_refused import REFUSALS, spent
 
 LONG = 10**6  # events that nobody waits to the end of
@@ -12,7 +12,8 @@ LONG = 10**6  # events that nobody waits to the end of
 class Part(NamedTuple):
     """A kind of caller. `may` holds the outcomes that are right whatever else goes on.
 
-    `own`: on a connection that nobody shares; `brief`: with a token that ends in seconds.
+    `own`: on a connection that nobody shares; `brief`: with a token that ends in seconds; `mints`:
+    makes branches.
     """
 
     name: str
@@ -22,11 +23,12 @@ class Part(NamedTuple):
     may: set[str]
     own: bool = False
     brief: bool = False
+    mints: bool = False
     recorded: bool = True
 
 
 # A tool's server that dies in between; a clean end without all of it is never right.
-DYING = {*WHOLE, *FAILED, "504 upstream-timeout", "torn"}
+DYING = {*WHOLE, *FAILED, *SHUT, "504 upstream-timeout", "torn"}
 
 
 def parts() -> list[Part]:
@@ -48,6 +50,7 @@ def parts() -> list[Part]:
             1.0,
             {"cut token-expired", "left"},
             brief=True,
+            mints=True,
         ),
         Part("upload", kinds.uploaded(b"/files/1", told=True), 2, 0.3, WHOLE),
         Part("upload of unknown length", kinds.uploaded(b"/files/2", told=False), 2, 0.3, WHOLE),
@@ -68,17 +71,20 @@ def parts() -> list[Part]:
         Part("hanging: call", kinds.plain(b"/hanging/call"), 2, 0.1, WHOLE),
         *_moody(),
         *_refused(),
-        Part("spent", spent, 1, 1.5, {"spent", "200", "403 credits-exhausted"}),
+        Part("spent", spent, 1, 1.5, {"spent", "200", "403 credits-exhausted"}, mints=True),
     ]
 
 
 def _moody() -> list[Part]:
-    moods = [Part(f"mood: {name}", kinds.mood(name), 1, 1.0, may) for name, may in MOODS.items()]
+    moods = [
+        Part(f"mood: {name}", kinds.mood(name), 1, 1.0, {*may, *SHUT})
+        for name, may in MOODS.items()
+    ]
     leaving = [
-        Part(f"leaving: {name}", kinds.mood(name, b"/leaving/mood/"), 1, 0.5, may)
+        Part(f"leaving: {name}", kinds.mood(name, b"/leaving/mood/"), 1, 0.5, {*may, *SHUT})
         for name, may in LEAVING.items()
     ]
-    blind = Part("leaving: upload", kinds.uploaded_blindly, 1, 0.5, LEAVING["early"])
+    blind = Part("leaving: upload", kinds.uploaded_blindly, 1, 0.5, {*LEAVING["early"], *SHUT})
     return [*moods, *leaving, blind]
 
 

@@ -47,15 +47,25 @@ class Upheaval:
         self._trust = Trust(site.folder / "certs" / "ca.pem", site.port)
         self._administering = trio.Lock()  # one thing at a time to the gateway itself
 
-    async def period(self, seconds: float) -> None:
-        """Rage for so long; everything is whole again afterwards."""
+    @property
+    def reloads(self) -> int:
+        """How often the configuration was written."""
+        return sum(count for what, count in self.counts.items() if what.startswith("reloads"))
+
+    async def period(self, seconds: float, *, still: bool = False) -> None:
+        """Rage for so long; everything is whole again afterwards.
+
+        A `still` period brings nothing that the gateway would have to remember.
+        """
         end = trio.current_time() + seconds
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._again, end, (0.6, 3.0), self._end_tools)
             nursery.start_soon(self._again, end, (1.0, 4.0), self._stop_tools)
+            nursery.start_soon(self._again, end, (1.5, 30.0), self._kill)
+            if still:
+                return
             nursery.start_soon(self._again, end, (0.4, 1.6), self._end_branch)
             nursery.start_soon(self._again, end, (1.0, 5.0), self._reload)
-            nursery.start_soon(self._again, end, (1.5, 30.0), self._kill)
 
     async def _again(self, end: float, between: tuple[float, float], blow: Blow) -> None:
         """Strike again and again, with pauses; at least once however short the period is."""
