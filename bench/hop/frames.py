@@ -19,8 +19,8 @@ METHODS = {"GET": b"\x82", "POST": b"\x83"}  # RFC 7541, appendix A
 SCHEME = b"\x87"  # https
 AUTHORITY, PATH = b"\x01", b"\x04"  # literal without indexing, name from the table
 AUTHORIZATION = b"\x1f\x08"  # the same, never indexed: entry 23
-STATUS_200 = 0x88
-SIZE_UPDATE, SIZE_UPDATE_MASK = 0x20, 0xE0  # RFC 7541, section 6.3
+STATUS_200 = b"\x88"
+SIZE_UPDATE, SIZE_UPDATE_MASK, SIZE_BITS = 0x20, 0xE0, 0x1F  # RFC 7541, section 6.3
 
 
 class Frame(NamedTuple):
@@ -83,10 +83,14 @@ def setting_pairs(payload: bytes) -> Iterator[tuple[int, int]]:
 
 def is_200(block: bytes) -> bool:
     """Whether a field block begins with this status, after changes of the table's size."""
-    for byte in block[:8]:
-        if byte & SIZE_UPDATE_MASK != SIZE_UPDATE:
-            return byte == STATUS_200
-    return False
+    place = 0
+    while place < len(block) and block[place] & SIZE_UPDATE_MASK == SIZE_UPDATE:
+        more = block[place] & SIZE_BITS == SIZE_BITS  # RFC 7541, section 5.1
+        place += 1
+        while more and place < len(block):
+            more = block[place] >= 128
+            place += 1
+    return block[place : place + 1] == STATUS_200
 
 
 def bare(flags: int, payload: bytes) -> bytes:

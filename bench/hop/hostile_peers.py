@@ -11,6 +11,7 @@ import json
 import os
 import ssl
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -52,6 +53,7 @@ class Toll:
     cut: int = 0
     uploads: int = 0
     uploaded_bytes: int = 0
+    seconds: float = 0.0  # that the uploads took
     refused: tuple[str, ...] = ()
 
 
@@ -137,12 +139,15 @@ class Hostile:
 
     async def upload(self) -> None:
         """One after the other; the last one to its end."""
+        began = time.monotonic()
         while not self.over.is_set():
             line = await self.upload_one()
+            self.toll.seconds = time.monotonic() - began
             if line.split()[1:2] == [b"200"]:
                 self.toll.uploads += 1
             else:
-                self.toll.refused += (line.decode("latin-1"),)
+                self.toll.refused += (line.decode("latin-1").strip() or "hung up",)
+                await asyncio.sleep(PAUSE_SECONDS)
 
     async def upload_one(self) -> bytes:
         """The first line of its answer; empty if the gateway has hung up."""

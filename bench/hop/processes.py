@@ -83,9 +83,14 @@ def cpu_seconds(pids: Sequence[int]) -> float:
     return ticks / TICKS
 
 
-def resident_megabytes(pids: Sequence[int], field: str = "VmRSS") -> float:
-    """Of the largest of these processes; `VmHWM`: the most that it ever was."""
-    return max(status_kilobytes(pid, field) for pid in pids) * 1024 / 1e6
+def busiest(pids: Sequence[int]) -> int:
+    """The one that has used most CPU: that which carries the requests."""
+    return max(pids, key=lambda pid: cpu_seconds([pid]))
+
+
+def resident_megabytes(pid: int, field: str = "VmRSS") -> float:
+    """Of this process; `VmHWM`: the most that it ever was."""
+    return status_kilobytes(pid, field) * 1024 / 1e6
 
 
 def forget_peak(pids: Sequence[int]) -> None:

@@ -26,7 +26,7 @@ UNITS = {
     "cpu_microseconds": "of all processes of the gateway, a request",
     "per_second": "requests, as the load's client saw them",
     "p50_milliseconds": "of one request, as the load's client saw it; p99, p999 the same",
-    "resident_megabytes": "10^6 bytes, of the gateway's largest process",
+    "resident_megabytes": "10^6 bytes, of that of its processes which carries the requests",
     "spreads": "low is the least of the rounds, high the most",
     "crewgate_over": "Crewgate's figure over this one's in the same round",
 }

@@ -1,4 +1,4 @@
-"""`python -m bench.hop.upstream PORT [NICENESS]`: the tool server, HTTP/1.1; tools.py has its tools.
+"""`python -m bench.hop.upstream PORT [NICENESS]`: the tool server of tools.py, over HTTP/1.1.
 
 It is as cheap as asyncio allows, so that it is not what is measured; it judges nothing. It ends
 when its standard input does.

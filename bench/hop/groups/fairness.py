@@ -1,8 +1,8 @@
 """Normal traffic beside 200 slow-loris connections, 200 slow readers and a large upload.
 
 Whose answers come late because of others? The traffic is at a fixed rate, so that nobody is late
-because of himself; it must all succeed, and so must each upload. The Python stack is left out: it
-has no tools for large bodies here.
+because of himself; it must all succeed, and so must each upload: of 1 GiB, unless the sample is
+shorter than usual. The Python stack is left out: it has no tools for large bodies here.
 """
 
 import json
@@ -31,13 +31,14 @@ from bench.hop.gateways import CREWGATE, STACK, Gateway
 from bench.hop.groups.group import Group, Results
 from bench.hop.hostile_peers import Plan
 from bench.hop.load import Load, Shape
-from bench.hop.processes import end, forget_peak, on_core, resident_megabytes, tree
+from bench.hop.processes import busiest, end, forget_peak, on_core, resident_megabytes, tree
 from bench.hop.tools import HUGE, PAGE, SWALLOW
 from bench.report import Goal
 
 SHAPE = Shape(16, 1)
 REQUESTS_A_SECOND = 1_000
 LORIS = READERS = 200
+UPLOAD_BYTES_A_REQUEST = 2**30 // 8_000  # 1 GiB in a sample of the usual length
 QUIET, BESIDE = "alone", "beside them"
 LATER = 2.0  # times the p99 alone, at most
 GROWTH = 100  # MB at most: a quarter of one for each hostile connection
@@ -71,26 +72,20 @@ def beset(plan: Plan) -> Iterator[dict[str, Any]]:
 
 def attacked(arena: Arena, gateway: Gateway, quiet: Case) -> Case:
     """The same traffic, beside them."""
-    plan = Plan(
-        gateway.port,
-        arena.tokens.tool,
-        HUGE.path,
-        SWALLOW.path,
-        arena.stage.upload_bytes,
-        LORIS,
-        READERS,
-    )
+    most, token = arena.stage.upload_bytes, arena.tokens.tool
 
     def take(requests: int) -> Sample:
+        size = min(most, requests * UPLOAD_BYTES_A_REQUEST)
+        plan = Plan(gateway.port, token, HUGE.path, SWALLOW.path, size, LORIS, READERS)
         with beset(plan) as toll:
             found = quiet.take(requests)
-            seconds = requests / found[RATE.name]
         if toll["refused"] or not toll["uploads"]:
-            raise SystemExit(f"bench: uploads through {gateway.name}: {toll['refused']}")
+            ends = toll["refused"][:3]
+            raise SystemExit(f"bench: an upload of {size} bytes through {gateway.name}: {ends}")
         return {
             **found,
             UPLOADS.name: toll["uploads"],
-            UPLOADED.name: toll["uploaded_bytes"] / seconds / 1e6,
+            UPLOADED.name: toll["uploaded_bytes"] / toll["seconds"] / 1e6,
             CUT.name: toll["cut"],
         }
 
@@ -113,7 +108,7 @@ def peaking(gateway: Gateway, case: Case) -> Case:
     def take(requests: int) -> Sample:
         pids = tree(gateway.process.pid)
         forget_peak(pids)
-        return {**case.take(requests), MEMORY.name: resident_megabytes(pids, "VmHWM")}
+        return {**case.take(requests), MEMORY.name: resident_megabytes(busiest(pids), "VmHWM")}
 
     return Case(case.measured, take)
 

@@ -16,7 +16,7 @@ from bench.hop.gateways import Gateway
 from bench.hop.groups.group import Group
 from bench.hop.limits import room
 from bench.hop.load import Load, Shape
-from bench.hop.processes import end, on_core, resident_megabytes, tree
+from bench.hop.processes import busiest, end, on_core, resident_megabytes, tree
 from bench.hop.tools import PAGE
 
 SHAPE = Shape(16, 8)
@@ -50,7 +50,7 @@ def with_memory(case: Case, gateway: Gateway, before: dict[str, float], count: i
 
     def take(requests: int) -> Sample:
         found = case.take(requests)
-        held = resident_megabytes(tree(gateway.process.pid))
+        held = resident_megabytes(busiest(tree(gateway.process.pid)))
         if not count:
             before[gateway.name] = held
         each = (held - before[gateway.name]) * 1e3 / count if count else 0.0

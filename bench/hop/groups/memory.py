@@ -11,7 +11,7 @@ from bench.hop.figures import CPU, MEMORY, RATE, Figure, Measured, Sample
 from bench.hop.gateways import CREWGATE, start_crewgate
 from bench.hop.groups.group import Group, Results
 from bench.hop.load import Load, Shape, bearer, sample
-from bench.hop.processes import resident_megabytes, tree
+from bench.hop.processes import busiest, resident_megabytes, tree
 from bench.hop.stage import arrange, tokens
 from bench.hop.tools import PAGE
 from bench.report import Goal
@@ -34,7 +34,7 @@ def measure(arena: Arena) -> list[Measured]:
         first = 0.0
         for point in range(1, POINTS + 1):
             found = sample(pid, gateway.port, load, arena.requests, arena.log)
-            held = resident_megabytes(tree(pid))
+            held = resident_megabytes(busiest(tree(pid)))
             first = first or held
             figures: Sample = {**found, MEMORY.name: held, GROWN.name: held - first}
             title = f"after {point * arena.requests:,} requests"
