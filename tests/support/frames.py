@@ -35,6 +35,18 @@ def heads(streams: Iterable[int], fields: Fields, *flags: str) -> bytes:
     return b"".join([head(stream, fields, *flags, encoder=encoder) for stream in streams])
 
 
+def alike(count: int, fields: Fields, *flags: str) -> bytes:
+    """`heads` of the first streams, quickly: from the second on all fields are in the table."""
+    encoder = Encoder()
+    first = head(1, fields, *flags, encoder=encoder)
+    frame = bytearray(head(3, fields, *flags, encoder=encoder))
+    wire = bytearray(first)
+    for stream in numbers(count - 1, first=3):
+        frame[5:_FRAME_HEAD_BYTES] = stream.to_bytes(4, "big")
+        wire += frame
+    return bytes(wire)
+
+
 def numbers(count: int, first: int = 1) -> range:
     """So many streams of a client."""
     return range(first, first + 2 * count, 2)

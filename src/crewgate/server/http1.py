@@ -51,7 +51,7 @@ class HTTP1:
     @property
     def paused(self) -> bool:
         """Whether enough has been read for now."""
-        if self._waiting or self._allowance.held:
+        if self._waiting or self.closing or self._allowance.held:
             return True
         if self.current is None:
             return len(self.out) >= limits.buffer_bytes_max

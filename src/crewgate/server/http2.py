@@ -47,7 +47,7 @@ class HTTP2:
         Windows hold a body's sender back, and settings and resets should get through; but whoever
         leaves our frames unread and goes on sending what makes more of them is not read either.
         """
-        return self._choked or self._allowance.held
+        return self.closing or self._choked or self._allowance.held
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the client."""
