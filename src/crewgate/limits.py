@@ -145,10 +145,10 @@ connection_requests_max = 1_000_000  # a day at 11 a second; it may come back to
 connection_bytes_max = 2**38  # 2^24 full records under one key are AES-GCM's (RFC 8446 §5.5)
 # Token buckets of nghttp2, at its own defaults: two clients of the field stay far below.
 stream_resets_burst = 1000  # CVE-2023-44487; a client that gives up a page of calls resets 128
-stream_resets_per_second = 33
+stream_resets_per_second = 33  # from then on, about as many calls as a person can begin
 stream_errors_max = 1000  # of one connection; no client of the field makes one (CVE-2025-8671)
 glitches_burst = 10_000  # empty DATA, unknown frames, frames of streams that are closed
-glitches_per_second = 330
+glitches_per_second = 330  # ten times the resets, as nghttp2 has it
 acknowledgements_max = 1000  # of pings and settings, not yet read by the client (CVE-2019-9512)
 continuations_max = 8  # of one head, which fits into three frames (CVE-2024-28182)
 settings_entries_max = 32  # of one frame; RFC 9113 §6.5.2 has six
