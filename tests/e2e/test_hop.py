@@ -49,7 +49,7 @@ def test_a_hop_through_the_gateway_is_measured(tmp_path: Path) -> None:
     output.write_text('{"goals": [], "hop": {"groups": {"memory": "of a run before"}}}')
     # Short, since the agent's socket lies in it.
     with tempfile.TemporaryDirectory(prefix="hop-") as place:
-        ended = measure(place, output, 1000)
+        ended = measure(place, output, 200)
         assert (ended.returncode, ended.stderr) == (0, "")
         assert not list(Path(place).iterdir())
         assert not [words for words in running() if place.encode() in words]
@@ -63,7 +63,7 @@ def test_a_hop_through_the_gateway_is_measured(tmp_path: Path) -> None:
     ]
     for result in (result for group in groups.values() for result in group["results"]):
         assert result["name"] in ended.stdout
-        assert result["cpu_microseconds"]["median"] >= 0
+        assert result["cpu_microseconds"]["median"] > 0
         assert result["per_second"]["median"] > 0
         assert result["p99_milliseconds"]["median"] > 0
     assert [result["name"] for result in groups["share"]["results"][:4]] == [
