@@ -14,6 +14,7 @@ from crewgate.config import Audit, Config, Credential, Crew, Limits, Origin, Tab
 from crewgate.core.claims import Claims, PathElement
 from crewgate.core.grant import Grant
 from crewgate.core.ids import branch_key, path_digest
+from crewgate.core.line import decode
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import SettledError
 from crewgate.gateway.case import Door
@@ -147,8 +148,8 @@ class FakeSink:
     def write(self, record: object) -> None:
         self.records.append(record)
 
-    def write_many(self, records: Sequence) -> None:
-        self.records.extend(records)
+    def write_lines(self, lines: Sequence[bytes]) -> None:
+        self.records.extend(map(decode, lines))
 
     def count(self, listener: str, reason: Reason, network: str) -> None:
         self.counts.append((listener, reason, network))

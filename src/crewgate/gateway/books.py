@@ -9,15 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from crewgate._native.permit import Permit
-from crewgate.core.record import Record
 from crewgate.errors import SettledError
 
 
 class Sink(Protocol):
     """Where records go."""
 
-    def write_many(self, records: Sequence[Record]) -> object:
-        """Take records."""
+    def write_lines(self, lines: Sequence[bytes]) -> object:
+        """Take records, each as its line."""
 
 
 class Turns(Protocol):
@@ -33,20 +32,20 @@ class Books:
     def __init__(self, sink: Sink, turns: Turns) -> None:
         self._sink = sink
         self._turns = turns
-        self._records: list[Record] = []
+        self._lines: list[bytes] = []
         self._permits: list[tuple[Permit, bool]] = []
 
-    def enter(self, record: Record, permit: Permit, *, charged: bool) -> None:
+    def enter(self, line: bytes, permit: Permit, *, charged: bool) -> None:
         """Take the record of a call that has ended; a call that is not `charged` is refunded."""
-        if not self._records:
+        if not self._lines:
             self._turns.at_end(self._close)
-        self._records.append(record)
+        self._lines.append(line)
         self._permits.append((permit, charged))
 
     def _close(self) -> None:
-        records, self._records = self._records, []
+        lines, self._lines = self._lines, []
         permits, self._permits = self._permits, []
-        self._sink.write_many(records)
+        self._sink.write_lines(lines)
         for permit, charged in permits:
             with contextlib.suppress(SettledError):  # burned in this very moment
                 if charged:

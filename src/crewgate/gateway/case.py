@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 import msgspec
 
+from crewgate._native.call_line import request_text
+from crewgate._native.fields import written
 from crewgate.core import record as audit
 from crewgate.gateway.fields import Identity
 from crewgate.gateway.origin import joined, origin_fields, origin_lines
 from crewgate.gateway.site import Entry, Site
 from crewgate.server import Exchange, Field, Request
-from crewgate.upstream import Head, written
+from crewgate.upstream import Head
 
 UNKNOWN = -1  # no tool, for the gate
 
@@ -64,7 +66,7 @@ class Case(NamedTuple):
         HTTP/1.1 is given the bytes that calls share ready-made, HTTP/2 the pairs.
         """
         exchange = self.exchange
-        request, name = exchange.request, audit.request_text(self.described.id).encode()
+        request, name = exchange.request, request_text(self.described.id)
         origin = (exchange.peer.address, request.authority, request.version)
         if isinstance(fields, bytes):
             lines = b"%b%b%b%bx-crewgate-request: %b\r\n" % (

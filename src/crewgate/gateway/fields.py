@@ -13,12 +13,11 @@ from typing import NamedTuple
 import msgspec
 
 from crewgate import limits
-from crewgate._native.fields import AnswerFilter, FieldFilter
+from crewgate._native.fields import AnswerFilter, FieldFilter, written
 from crewgate.core.bearer import PLAIN
 from crewgate.core.grant import Grant
 from crewgate.gateway.origin import via
 from crewgate.server import Field
-from crewgate.upstream import written
 
 # RFC 9110 §7.6.1, with those of older days; `te` and `expect` are spoken hop by hop as well.
 HOP_BY_HOP = frozenset(

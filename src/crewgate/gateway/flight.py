@@ -8,7 +8,6 @@ Judges nothing.
 
 import time
 from collections.abc import Sequence
-from typing import Protocol
 
 from crewgate._native.permit import Permit
 from crewgate.core import record as audit
@@ -17,23 +16,13 @@ from crewgate.core.verdict import Reason
 from crewgate.errors import PeerError, RequestRefusedError, UpstreamError
 from crewgate.gateway import events, refusals
 from crewgate.gateway.cors import shared
-from crewgate.gateway.ending import Desk, say_why
+from crewgate.gateway.ending import Tower, say_why
 from crewgate.gateway.fields import downstream_fields, passed_fields
 from crewgate.gateway.site import Entry
 from crewgate.server import Exchange, Field
 from crewgate.upstream import Answer, Carrier, Head
 
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 §9.2.2
-
-
-class Tower(Desk, Protocol):
-    """The gateway, as a flight sees it."""
-
-    def opened(self, record: audit.Record) -> None:
-        """Write that a stream has begun."""
-
-    def landed(self, flight: "Flight", record: audit.Record, *, charged: bool) -> None:
-        """Forget the flight, write its record, then settle or release its permit."""
 
 
 class Flight:
@@ -214,11 +203,16 @@ class Flight:
         if carrier is None or self._outcome is not None:
             return
         answer = carrier.answer
+        data = b""
         if not exchange.started:
+            if answer.informed:
+                for status, fields in answer.take_informational():
+                    exchange.inform(status, downstream_fields(fields))
             if not answer.status:
                 return
-            self._begin_answer(answer)
-        data = answer.take()
+            data = answer.take()
+            self._begin_answer(answer, ends=answer.complete and not (data or answer.trailers))
+        data = data or answer.take()
         self._bytes_out += len(data)
         if answer.complete:
             trailers = answer.trailers
@@ -231,14 +225,14 @@ class Flight:
             if not exchange.push(data):
                 carrier.pause()
 
-    def _begin_answer(self, answer: Answer) -> None:
+    def _begin_answer(self, answer: Answer, *, ends: bool) -> None:
         entry, exchange = self._entry, self._exchange
         headers = downstream_fields(answer.headers, version=entry.version)
         if entry.cors is not None:
             headers = shared(entry.cors, exchange.request, headers)
         if not answer.complete:
             self._note_opening(answer.status, headers)
-        exchange.start(answer.status, headers)
+        exchange.start(answer.status, headers, ends=ends)
 
     def _note_opening(self, status: int, headers: Sequence[Field]) -> None:
         """See whether this is a stream: it gets an opening record, and events a last one."""
@@ -282,18 +276,20 @@ class Flight:
                 between_events=self._between_events,
             )
         charged = touched and (self.permit.held or not self.permit.price)
-        self._tower.landed(self, self._record(outcome, status, charged=charged), charged=touched)
+        self._tower.landed(self, self._line(outcome, status, charged=charged), charged=touched)
 
-    def _record(self, outcome: Outcome, status: int, *, charged: bool) -> audit.Call:
+    def _line(self, outcome: Outcome, status: int, *, charged: bool) -> bytes:
         """Say how it ended; no cost where the agent has burned it, with a record of its own."""
-        permit, exchange = self.permit, self._exchange
-        cost = permit.price if charged else 0
-        microseconds = (time.monotonic_ns() - self._started_ns) // 1000
-        sizes = exchange.bytes_in, self._bytes_out
-        return audit.permitted(
-            self._request,
-            permit.grant,
-            audit.End(outcome, cost, status, *sizes, microseconds),
-            remaining_micro=permit.remaining,
-            would=permit.would,
+        permit, request = self.permit, self._request
+        return self._tower.lines.line(request, permit.grant).end(
+            request.time_ns,
+            request.id,
+            outcome,
+            permit.price if charged else 0,
+            permit.remaining,
+            (time.monotonic_ns() - self._started_ns) // 1000,
+            status,
+            self._exchange.bytes_in,
+            self._bytes_out,
+            permit.would,
         )

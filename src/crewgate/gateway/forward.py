@@ -14,9 +14,9 @@ from typing import Protocol
 import trio
 
 from crewgate import limits
+from crewgate._native.call_line import CallLines
 from crewgate._native.permit import Permit
 from crewgate.core import record as audit
-from crewgate.core.bearer import find_token
 from crewgate.core.network import peer_network
 from crewgate.core.routing import plain_path
 from crewgate.core.verdict import Denial, Reason
@@ -26,8 +26,10 @@ from crewgate.gateway.books import Books, Turns
 from crewgate.gateway.case import UNKNOWN, Case, Door, Passed, passed
 from crewgate.gateway.fields import Identities
 from crewgate.gateway.flight import Flight
+from crewgate.gateway.live import Flight as Ended
 from crewgate.gateway.live import Live
 from crewgate.gateway.site import Entry, Site
+from crewgate.gateway.strangers import Strangers
 from crewgate.server import Exchange
 
 _network = lru_cache(maxsize=4096)(peer_network)
@@ -64,8 +66,8 @@ class Sink(Protocol):
     def write(self, record: audit.Record) -> object:
         """Take a record."""
 
-    def write_many(self, records: Sequence[audit.Record]) -> object:
-        """Take records."""
+    def write_lines(self, lines: Sequence[bytes]) -> object:
+        """Take records, each as its line."""
 
     def count(self, listener: str, reason: Reason, network: str) -> None:
         """Count a refusal before a good signature."""
@@ -83,7 +85,9 @@ class Gateway:
         self.door = door
         self.live = live
         self.sink = sink
+        self.lines = CallLines()
         self._identities = Identities()
+        self._strangers = Strangers()
         self._books = Books(sink, turns)
         self._judge = judge
 
@@ -128,10 +132,10 @@ class Gateway:
         """Write that a stream has begun."""
         self.sink.write(record)
 
-    def landed(self, flight: Flight, record: audit.Record, *, charged: bool) -> None:
+    def landed(self, flight: Ended, line: bytes, *, charged: bool) -> None:
         """Forget a flight, and have it recorded and settled at the end of this turn."""
         self.live.remove(flight)
-        self._books.enter(record, flight.permit, charged=charged)
+        self._books.enter(line, flight.permit, charged=charged)
 
     # Inside.
 
@@ -167,9 +171,9 @@ class Gateway:
         if entry is None:
             if plain_path(request.path) is None:
                 return Reason.INVALID_REQUEST
-            token = find_token(request.headers, request.query, self.site.carriers)
+            token = self.site.tokens.find(request.headers, request.query)
             return token if isinstance(token, Reason) else (token, [])
-        token = find_token(request.headers, request.query, entry.carriers)
+        token = entry.tokens.find(request.headers, request.query)
         if isinstance(token, Reason):
             return token
         exchange.body_bytes_max = entry.body_bytes_max
@@ -260,6 +264,8 @@ class Gateway:
         denial: Denial | None = None,
     ) -> None:
         """Answer, and note it: with a record once a signature was good, else in a count."""
+        if reason is Reason.INVALID_TOKEN:
+            self._strangers.note(exchange, time.monotonic())
         self.answer(
             exchange,
             refusals.KINDS[reason],

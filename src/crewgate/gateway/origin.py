@@ -11,8 +11,8 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 from crewgate import limits
+from crewgate._native.fields import written
 from crewgate.server import Field
-from crewgate.upstream import written
 
 PSEUDONYM = b"crewgate"  # RFC 9110 §7.6.3: a name instead of a host that nobody need know
 

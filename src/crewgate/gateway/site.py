@@ -9,13 +9,15 @@ from pathlib import Path
 
 import msgspec
 
+from crewgate._native.bearer import TokenFinder
+from crewgate._native.fields import written
 from crewgate.config import Config, Cors, Credential, Upstream
 from crewgate.core import resource
 from crewgate.core.routing import Route, Router
 from crewgate.errors import ConfigurationError
 from crewgate.gateway.fields import FieldRules, rules
 from crewgate.server import Field
-from crewgate.upstream import Pool, written
+from crewgate.upstream import Pool
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -29,7 +31,7 @@ class Entry(msgspec.Struct, frozen=True):
     name: str
     pool: Pool
     fields: FieldRules
-    carriers: frozenset[bytes]
+    tokens: TokenFinder
     judges_body: bool
     own: tuple[Field, ...]
     lines: bytes
@@ -48,11 +50,11 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Site(msgspec.Struct, frozen=True):
-    """What is served. `carriers` are the token carriers of all tools."""
+    """What is served. `tokens` looks in the carriers of all tools."""
 
     router: Router
     entries: tuple[Entry, ...]
-    carriers: frozenset[bytes]
+    tokens: TokenFinder
     metadata: bytes
 
     def find(self, method: bytes, path: bytes) -> Entry | None:
@@ -75,7 +77,7 @@ def build(config: Config, pools: dict[str, Pool]) -> Site:
                 allow=tool.allow_fields,
                 credential=credentials[tool.upstream],
             ),
-            frozenset(carrier.encode() for carrier in tool.carriers),
+            TokenFinder(carrier.encode() for carrier in tool.carriers),
             tool.judge == "body",
             own := _own(tool.name, credentials[tool.upstream]),
             written(own),
@@ -88,7 +90,7 @@ def build(config: Config, pools: dict[str, Pool]) -> Site:
     return Site(
         Router(Route(tool.method, tool.path, tool.name) for tool in config.tools),
         entries,
-        frozenset(carrier.encode() for carrier in carriers) | {b"authorization"},
+        TokenFinder({carrier.encode() for carrier in carriers} | {b"authorization"}),
         resource.document(config.audience, (crew.issuer for crew in config.crews)),
     )
 

@@ -153,8 +153,11 @@ class Exchange(ABC):
         """Answer in full; adds Content-Length. Nothing if the client has gone."""
 
     @abstractmethod
-    def start(self, status: int, headers: Sequence[Field]) -> None:
-        """Send the head of an answer whose body follows; PeerError if the client has gone."""
+    def start(self, status: int, headers: Sequence[Field], *, ends: bool = False) -> None:
+        """Send the head of an answer whose body follows, unless the head `ends` the answer.
+
+        PeerError if the client has gone.
+        """
 
     @abstractmethod
     def push(self, data: bytes) -> bool:
@@ -169,7 +172,8 @@ class Exchange(ABC):
         PeerError if the client has gone.
         """
         if not self.push(data):
-            await self._wait_writable()
+            self._writing = self._writing or Wakeup()
+            await self._writing.wait()
             if self.done:
                 raise PeerError("the client has gone")
 
@@ -284,8 +288,11 @@ class Exchange(ABC):
         await self._reading.wait()
         self._reading_since = 0.0
 
-    async def _wait_writable(self) -> None:
-        """Wait for `wake_writer`."""
-        if self._writing is None:
-            self._writing = Wakeup()
-        await self._writing.wait()
+
+
+def is_dated(headers: Sequence[Field]) -> bool:
+    """Return whether an answer has a Date; who forwards one without adds it (RFC 9110 §6.6.1)."""
+    for name, _ in headers:  # noqa: SIM110 - in a third of the time of any()
+        if name == b"date":
+            return True
+    return False

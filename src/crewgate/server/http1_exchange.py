@@ -75,7 +75,7 @@ class HTTP1Exchange(Exchange):
             protocol.out += body
         protocol.finished(self)
 
-    def start(self, status: int, headers: Sequence[Field]) -> None:
+    def start(self, status: int, headers: Sequence[Field], *, ends: bool = False) -> None:
         """Send the head of a streamed answer."""
         if self.done:
             raise PeerError("the client has gone")
@@ -83,19 +83,26 @@ class HTTP1Exchange(Exchange):
         if self._owes_continue():
             protocol.keep_alive = False
         self.started = True
-        length = next((value for name, value in headers if name == b"content-length"), None)
-        own: tuple[Field, ...] = ()
+        length, own = None, [(b"date", protocol.host.date())]
+        for name, value in headers:
+            if name == b"content-length":
+                length = value
+            elif name == b"date":
+                own = []  # RFC 9110 §6.6.1: who forwards an answer without a Date adds one
         if self.request.method == b"HEAD" or status in BODYLESS:
             self._remaining = 0
         elif length is not None:
             self._remaining = int(length)
         elif self.request.version == "1.1":
             self._chunked = True
-            own = ((b"transfer-encoding", b"chunked"),)
+            own.append((b"transfer-encoding", b"chunked"))
         else:
             protocol.keep_alive = False
         protocol.out += self._head(status, (*headers, *own))
-        protocol.host.wake()
+        if ends:
+            self.finish()
+        else:
+            protocol.host.wake()
 
     def push(self, data: bytes) -> bool:
         """Send a piece; False once `limits.buffer_bytes_max` or more are unsent."""

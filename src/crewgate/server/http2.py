@@ -17,8 +17,9 @@ from crewgate.server.allowance import Allowance
 from crewgate.server.counters import Counters
 from crewgate.server.http2_engine import FLOODS, PSEUDO_FIELDS, is_over, server_engine, terminate
 from crewgate.server.http2_farewell import Farewell
-from crewgate.server.http2_stream import HTTP2Exchange, read_head
+from crewgate.server.http2_stream import HTTP2Exchange
 from crewgate.server.protocol import Host
+from crewgate.server.request import read
 
 
 class HTTP2:
@@ -186,7 +187,7 @@ class HTTP2:
         try:
             if len(event.headers) > limits.head_fields_max + PSEUDO_FIELDS:
                 raise RequestRefusedError(431, "too many fields")  # noqa: TRY301
-            request = read_head(event)
+            request = read(event.headers, stream, not event.end_stream)
         except RequestRefusedError as error:
             self._refuse(stream, error.status, ended=event.end_stream)
             return

@@ -9,10 +9,10 @@ from typing import Protocol
 
 import ngh2
 
-from crewgate.errors import PeerError, RequestRefusedError
-from crewgate.server.exchange import BODYLESS, Exchange
+from crewgate.errors import PeerError
+from crewgate.server.exchange import BODYLESS, Exchange, is_dated
 from crewgate.server.protocol import Host
-from crewgate.server.request import Field, Request, build
+from crewgate.server.request import Field, Request
 
 
 class Owner(Protocol):
@@ -78,22 +78,26 @@ class HTTP2Exchange(Exchange):
                 protocol.engine.send_data(stream, body, end_stream=True)
         except ngh2.NGH2Error:
             return
-        self._writing_since = self._now()  # the client has to read it in time
-        protocol.answered(self)
+        self._end()
 
-    def start(self, status: int, headers: Sequence[Field]) -> None:
+    def start(self, status: int, headers: Sequence[Field], *, ends: bool = False) -> None:
         """Send the head of a streamed answer."""
         if self.done:
             raise PeerError("the client has gone")
         self.started = True
+        protocol = self._protocol
+        fields = [(b":status", b"%d" % status), *headers]
+        if not is_dated(headers):
+            fields.append((b"date", protocol.host.date()))
         try:
-            self._protocol.engine.send_response(
-                self.request.stream, [(b":status", b"%d" % status), *headers]
-            )
+            protocol.engine.send_response(self.request.stream, fields, end_stream=ends)
         except ngh2.NGH2Error as error:
             self.lose()
             raise PeerError("the client has gone") from error
-        self._protocol.host.wake()
+        if ends:
+            self._end()
+        else:
+            protocol.host.wake()
 
     def push(self, data: bytes) -> bool:
         """Send a piece; False once `limits.buffer_bytes_max` or more are queued."""
@@ -127,8 +131,7 @@ class HTTP2Exchange(Exchange):
                 engine.send_data(stream, data, end_stream=True)
         except ngh2.NGH2Error:
             return
-        self._writing_since = self._now()
-        self._protocol.answered(self)
+        self._end()
 
     def reset(self, code: int) -> None:
         """Break the stream off."""
@@ -139,6 +142,11 @@ class HTTP2Exchange(Exchange):
     def distrust(self, *, hold: bool) -> None:
         """Count a bad token."""
         self._protocol.distrust(hold=hold)
+
+    def _end(self) -> None:
+        self.done = True
+        self._writing_since = self._now()  # the client has to read it in time
+        self._protocol.answered(self)
 
     def _now(self) -> float:
         return self._protocol.host.now()
@@ -155,26 +163,3 @@ class HTTP2Exchange(Exchange):
 
     def _consumed(self, count: int) -> None:
         self._protocol.acknowledge(self.request.stream, count)
-
-
-def read_head(event: ngh2.RequestReceived) -> Request:
-    """Make a request of a stream's first fields; RequestRefusedError as `request.build` says.
-
-    nghttp2 has checked that no pseudo field is unknown, comes twice or comes late.
-    """
-    pseudo = {name: value for name, value in event.headers if name[:1] == b":"}
-    fields = [field for field in event.headers if field[0][:1] != b":"]
-    method = pseudo.get(b":method", b"")
-    if method == b"CONNECT":
-        raise RequestRefusedError(501, "CONNECT is not supported")
-    if pseudo.get(b":scheme") != b"https":
-        raise RequestRefusedError(400, "the scheme is not https")
-    return build(
-        method,
-        pseudo.get(b":path", b""),
-        pseudo.get(b":authority"),
-        fields,
-        version="2",
-        stream=event.stream_id,
-        streamed=not event.end_stream,
-    )

@@ -1,6 +1,6 @@
 """Tools' servers: HTTP over kept connections, opened by a `Permit` and by nothing else."""
 
-from crewgate.upstream.call import Answer, Caller, Carrier, Head, written
+from crewgate.upstream.call import Answer, Caller, Carrier, Head
 from crewgate.upstream.opening import Opener
 from crewgate.upstream.pool import Pool
 from crewgate.upstream.resolve import Resolver
@@ -15,5 +15,4 @@ __all__ = [
     "Pool",
     "Resolver",
     "client_context",
-    "written",
 ]

@@ -36,17 +36,14 @@ class Head(msgspec.Struct, frozen=True, gc=False):
         return f"<Head {self.method!r}>"
 
 
-def written(fields: Sequence[Field]) -> bytes:
-    """Return fields as HTTP/1.1 writes them (RFC 9112 §5)."""
-    return b"".join([b"%b: %b\r\n" % field for field in fields])
-
-
 class Answer(Protocol):
     """What has come of an answer. `status` is 0 before its head is complete.
 
     `complete` tells that all of it has arrived; `take` may still have bytes of the body then.
+    `informed` tells that `take_informational` has something.
     """
 
+    informed: bool
     status: int
     headers: list[Field]
     trailers: list[Field]

@@ -8,8 +8,9 @@ import socket
 from collections.abc import Sequence
 
 from crewgate import limits
+from crewgate._native.fields import written
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream.call import Caller, Fate, Field, Head, Owner, written
+from crewgate.upstream.call import Caller, Fate, Field, Head, Owner
 from crewgate.upstream.members import Member
 from crewgate.upstream.response import Response
 from crewgate.upstream.wire import Turns, Wire

@@ -56,6 +56,7 @@ class HTTP2Stream:
         "complete",
         "deadline",
         "headers",
+        "informed",
         "number",
         "status",
         "touched",
@@ -75,6 +76,7 @@ class HTTP2Stream:
         self._chunks: list[bytes] = []
         self._interim: list[tuple[int, list[Field]]] = []
         self._interim_count = 0
+        self.informed = False
         self._sending = False
 
     @property
@@ -170,7 +172,7 @@ class HTTP2Stream:
 
     def take_informational(self) -> list[tuple[int, list[Field]]]:
         """Return the informational answers that have come and were not taken."""
-        taken, self._interim = self._interim, []
+        taken, self._interim, self.informed = self._interim, [], False
         return taken
 
     # The connection's side.
@@ -206,6 +208,7 @@ class HTTP2Stream:
         known = interim[0] == HTTPStatus.CONTINUE
         if not known and self._interim_count <= limits.upstream_informational_max:
             self._interim.append(interim)
+            self.informed = True
 
 
 def _split(headers: Sequence[Field]) -> tuple[int, list[Field]]:

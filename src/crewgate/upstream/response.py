@@ -36,6 +36,7 @@ class Response:
         self.head_only = head_only
         self._chunks: list[bytes] = []
         self._informational: list[tuple[int, list[Field]]] = []
+        self.informed = False
         self._count = 0  # of informational answers
         self._until_end = False
         self._unbounded_bytes = 0  # since the start or a body's piece: fields, chunk extensions
@@ -73,7 +74,7 @@ class Response:
 
     def take_informational(self) -> list[tuple[int, list[Field]]]:
         """Return the informational answers that have come and were not taken."""
-        taken, self._informational = self._informational, []
+        taken, self._informational, self.informed = self._informational, [], False
         return taken
 
     # The parser's side.
@@ -100,6 +101,7 @@ class Response:
             # 100 (Continue) answers an Expect, which is ours to give and which we do not send.
             if status != HTTPStatus.CONTINUE and self._count < limits.upstream_informational_max:
                 self._informational.append((status, self.headers))
+                self.informed = True
                 self._count += 1
             return
         self.status = status

@@ -204,7 +204,10 @@ async def _open(sock: socket.socket, place: object) -> socket.socket:
 
 
 async def _secure(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
-    secure = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    # An end without close_notify is an error: an answer that ends with its connection is not whole.
+    secure = context.wrap_socket(
+        sock, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False
+    )
     try:
         while True:
             try:

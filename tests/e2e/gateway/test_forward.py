@@ -437,13 +437,13 @@ async def test_a_call_is_recorded_before_it_is_settled(tmp_path: Path) -> None:
         world.client() as client,
     ):
         ended: list[list[str]] = []
-        write = world.sink.write_many
+        write = world.sink.write_lines
 
         def look(records: Sequence) -> None:
             ended.append([permit.ended for permit in world.judge.permits])
             write(records)
 
-        world.sink.write_many = look  # type: ignore[method-assign]
+        world.sink.write_lines = look  # type: ignore[method-assign]
         await client.post("/search", content=b"query")
         await _only_call(world)
         assert ended == [[""]]

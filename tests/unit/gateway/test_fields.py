@@ -4,6 +4,7 @@ import pytest
 from gateway_world import BRANCH, ROOT, grant_of
 
 from crewgate import limits
+from crewgate._native.fields import written
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway.fields import (
     FieldRules,
@@ -13,7 +14,6 @@ from crewgate.gateway.fields import (
     passed_fields,
     rules,
 )
-from crewgate.upstream import written
 
 CREDENTIAL = (b"x-upstream-key", b"s3cret")
 

@@ -34,7 +34,8 @@ def test_entries_have_the_policy_s_numbers(tmp_path: Path) -> None:
     assert entry is not None
     assert (entry.name, entry.judges_body) == ("embeddings.create", True)
     assert site.find(b"GET", b"/nowhere") is None
-    assert site.carriers == {b"authorization", b"x-api-key"}
+    for carrier, token in ((b"authorization", b"Bearer t"), (b"x-api-key", b"t")):
+        assert site.tokens.find([(carrier, token)], b"") == b"t"
 
 
 def test_token_carriers_of_any_tool_never_go_upstream(tmp_path: Path) -> None:
