@@ -166,6 +166,24 @@ async def test_expectation_is_met_here(tmp_path: Path) -> None:
     assert seen[0].endswith(b"abc")
 
 
+async def test_early_hints(tmp_path: Path) -> None:
+    """103 (RFC 8297) goes through; 100 is the next hop's own, and nobody passes for the gateway."""
+    hints = (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n"
+        b"X-Crewgate-Crew: liar\r\nConnection: x-hop\r\nX-Hop: 1\r\n\r\n"
+    )
+    async with running_gateway(answering(hints + OK), tmp_path) as world:
+        http1 = await _ask_http1(world, _close(b"GET /pages/x HTTP/1.1"))
+        old = await _ask_http1(world, _close(b"GET /pages/x HTTP/1.0"))
+        blocks, body = await _ask_http2(
+            world, head(1, _request(b"GET", b"/pages/x", TOKEN), "END_STREAM")
+        )
+    assert http1.startswith(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n")
+    assert old.startswith(b"HTTP/1.1 200 ")
+    assert blocks[0] == [(b":status", b"103"), (b"link", b"</a>")]
+    assert (dict(blocks[1])[b":status"], body) == (b"200", b"ok")
+
+
 async def test_absolute_form(tmp_path: Path) -> None:
     """What goes upstream is in origin form; another authority than Host's is refused."""
     seen: list[bytes] = []
