@@ -7,9 +7,11 @@ import pytest
 import trio
 from edge import read_all, read_until, running_edge
 from frames import GET, PREFACE, Frames, head, numbers, request
+from gateway_world import answering, running_gateway
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame
 
 from crewgate import limits
+from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway.strangers import Strangers
 from crewgate.server import Exchange
 
@@ -93,3 +95,27 @@ async def test_an_address_of_bad_tokens_is_slowed(
         assert edge.listener.counters.bad_tokens == 3
         for one in (stream, neighbour):
             await trio.aclose_forcefully(one)
+
+
+async def test_which_refusals_are_bad_tokens(tmp_path: Path) -> None:
+    """Those that no key signed, whatever was wrong with them; not those of a known holder."""
+    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    async with running_gateway(answering(ok), tmp_path) as world, world.client() as client:
+        counters = world.edge.listener.counters
+        for token, path, status in (
+            ("bad", "/search", 401),
+            ("bad", "/nowhere", 401),
+            ("bad", "/v1/embeddings", 401),
+            ("good", "/search", 200),
+            ("good", "/nowhere", 404),
+        ):
+            answer = await client.post(path, headers={"authorization": f"Bearer {token}"})
+            assert answer.status_code == status
+        assert counters.bad_tokens == 3
+        grant = world.judge.grants[b"good"]
+        for reason in (Reason.TOKEN_EXPIRED, Reason.BRANCH_REVOKED, Reason.CREDITS_EXHAUSTED):
+            world.judge.denials = [Denial(reason, grant)]
+            assert (await client.post("/search")).status_code in {401, 403}
+        client.headers.pop("authorization")
+        assert (await client.post("/search")).status_code == 401
+        assert counters.bad_tokens == 3
