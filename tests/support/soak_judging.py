@@ -16,7 +16,8 @@ from soak_population import Branch
 
 KILL_SECONDS = 3.0  # from the death of a worker, connections may break at any point
 CUT_SECONDS = 3.0  # wide: a call that lives so long after its branch was not ended with it
-AGAIN = {"503 budget-unavailable", "503 revocation-unavailable", "503 audit-unavailable"}
+STALE = "503 revocation-unavailable"  # nothing is judged then, so nobody is known
+AGAIN = {"503 budget-unavailable", STALE, "503 audit-unavailable"}
 ENDED = {"401 branch-revoked", "cut branch-revoked", "torn"}
 ADMITTED = {"200", "left"}
 NO_ID = {"torn", "untouched", "spent"}
@@ -48,6 +49,7 @@ class Judge:
         self.counts.setdefault(part.name, Counter())[found.outcome] += 1
         if found.outcome not in NO_ID:
             recorded = part.recorded or found.outcome not in part.may
+            recorded = recorded and found.outcome != STALE
             if found.request or not recorded:
                 self._books.tell(found.request, found.outcome, recorded=recorded)
         if part.name == "call" and found.outcome == "200":

@@ -39,7 +39,7 @@ class Allowance(NamedTuple):
 # A worker keeps 2.6 KiB in 36 blocks a token, and its fields; the agent each branch, for a day.
 ALLOWED = {
     "descriptors": Allowance(3),
-    "tasks": Allowance(0),
+    "tasks": Allowance(2),  # a server's health may just be asked for
     "threads": Allowance(4),
     "blocks": Allowance(6000, 60, still=1500, once=5000),
     "memory_kib": Allowance(4096, 5, still=512, once=4096),

@@ -5,16 +5,11 @@ A request's path says which: `…/call`, `…/files/N` (tells what came), `…/p
 """
 
 import random
-import socket
-import struct
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
-import h11
 import trio
-
-if TYPE_CHECKING:
-    from soak_upstream import Request
+from soak_request import Request
+from soak_upstream1 import HTTP1Request
 
 PATTERN = random.Random(1).randbytes(65_536)
 
@@ -24,11 +19,11 @@ def page(count: int) -> bytes:
     return (PATTERN * (count // len(PATTERN) + 1))[:count]
 
 
-def _seen(request: "Request") -> bytes:
+def _seen(request: HTTP1Request) -> bytes:
     return request.seen.encode()
 
 
-async def behave(request: "Request") -> None:
+async def behave(request: Request) -> None:
     """Answer as the path says."""
     *_, before, last = ["", *request.words]
     if last == "events":
@@ -36,31 +31,41 @@ async def behave(request: "Request") -> None:
         await events(request)
     elif before == "pages":
         await request.read_body()
-        await request.answer(page(int(last)), "application/octet-stream")
-    elif before == "mood":
-        await MOODS[last](request)
-    else:
+        await request.answer(page(int(last)), b"application/octet-stream")
+    elif before != "mood":
         await request.read_body()
         await request.tell()
+    elif last == "reset":
+        await reset(request)
+    else:
+        assert isinstance(request, HTTP1Request)
+        await MOODS[last](request)
 
 
-async def events(request: "Request") -> None:
+async def events(request: Request) -> None:
     """Numbered events of a stream, and a last one."""
-    headers = [("content-type", "text/event-stream"), ("x-seen-request", request.seen)]
-    await request.send(h11.Response(status_code=200, headers=headers))
+    await request.start(200, [(b"content-type", b"text/event-stream")])
     for number in range(int(request.query["count"])):
-        await request.send(h11.Data(data=b"data: %d\n\n" % number))
+        await request.piece(b"data: %d\n\n" % number)
         await trio.sleep(float(request.query["pause"]))
-    await request.send(h11.Data(data=b"event: end\ndata: -\n\n"), h11.EndOfMessage())
+    await request.piece(b"event: end\ndata: -\n\n", last=True)
 
 
-async def slow(request: "Request") -> None:
+async def reset(request: Request) -> None:
+    """An answer that is reset in the middle."""
+    await request.read_body()
+    await request.start(200, [])
+    await request.piece(PATTERN[:3000])
+    await request.reset()
+
+
+async def slow(request: HTTP1Request) -> None:
     await request.read_body()
     await trio.sleep(1.0)
     await request.tell()
 
 
-async def trickle(request: "Request") -> None:
+async def trickle(request: HTTP1Request) -> None:
     """Head and body byte by byte, almost."""
     await request.read_body()
     text = b"HTTP/1.1 200 OK\r\nx-seen-request: %b\r\ncontent-length: 40\r\n" % _seen(request)
@@ -73,18 +78,18 @@ async def trickle(request: "Request") -> None:
         await trio.sleep(0.02)
 
 
-async def hang(request: "Request") -> None:
+async def hang(request: HTTP1Request) -> None:
     """Nothing for a while, and then the end without an answer."""
     await request.read_body()
     await trio.sleep(1.5)
 
 
-async def garbage(request: "Request") -> None:
+async def garbage(request: HTTP1Request) -> None:
     await request.read_body()
     await request.stream.send_all(b"\x00\x15\x03" + PATTERN[:2048])
 
 
-async def cut(request: "Request") -> None:
+async def cut(request: HTTP1Request) -> None:
     """A Content-Length that is not kept."""
     await request.read_body()
     text = b"HTTP/1.1 200 OK\r\nx-seen-request: %b\r\ncontent-length: 50000\r\n\r\n" % _seen(
@@ -93,53 +98,45 @@ async def cut(request: "Request") -> None:
     await request.stream.send_all(text + PATTERN[:10_000])
 
 
-async def cut_chunks(request: "Request") -> None:
+async def cut_chunks(request: HTTP1Request) -> None:
     """Chunks without their end."""
     await request.read_body()
-    headers = [("x-seen-request", request.seen)]
-    await request.send(
-        h11.Response(status_code=200, headers=headers), h11.Data(data=PATTERN[:3000])
-    )
+    await request.start(200, [])
+    await request.piece(PATTERN[:3000])
 
 
-async def bad_chunks(request: "Request") -> None:
+async def bad_chunks(request: HTTP1Request) -> None:
     """A chunk whose size is no number."""
     await cut_chunks(request)
     await request.stream.send_all(b"zz\r\nhello\r\n")
 
 
-async def reset(request: "Request") -> None:
-    """A reset of the connection in mid-answer."""
-    await cut_chunks(request)
-    request.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-async def extra(request: "Request") -> None:
+async def extra(request: HTTP1Request) -> None:
     """An answer, and bytes that nobody asked for."""
     await request.read_body()
     await request.tell()
     await request.stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
 
 
-async def leave(request: "Request") -> None:
+async def leave(request: HTTP1Request) -> None:
     """An answer that promises to go on, and then the end of the connection."""
     await request.read_body()
     await request.tell()
     await request.stream.aclose()
 
 
-async def early(request: "Request") -> None:
+async def early(request: HTTP1Request) -> None:
     """An answer before the body was read, and the end of the connection."""
     await request.tell()
 
 
-async def huge(request: "Request") -> None:
+async def huge(request: HTTP1Request) -> None:
     """A head beyond every bound."""
     await request.read_body()
     await request.stream.send_all(b"HTTP/1.1 200 OK\r\nx-long: " + b"a" * 200_000)
 
 
-async def informed(request: "Request") -> None:
+async def informed(request: HTTP1Request) -> None:
     """Informational answers before the one that counts."""
     await request.read_body()
     hints = b"HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n"
@@ -147,34 +144,34 @@ async def informed(request: "Request") -> None:
     await request.tell()
 
 
-async def switch(request: "Request") -> None:
+async def switch(request: HTTP1Request) -> None:
     """Protocols switched without having been asked."""
     await request.read_body()
     head = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"
     await request.stream.send_all(head)
 
 
-async def old(request: "Request") -> None:
+async def old(request: HTTP1Request) -> None:
     """HTTP/1.0: the end of the connection ends the body."""
     await request.read_body()
     head = b"HTTP/1.0 200 OK\r\nx-seen-request: %b\r\n\r\n" % _seen(request)
     await request.stream.send_all(head + PATTERN[:5000])
 
 
-async def two_lengths(request: "Request") -> None:
+async def two_lengths(request: HTTP1Request) -> None:
     await request.read_body()
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello!"
     await request.stream.send_all(head)
 
 
-async def unavailable(request: "Request") -> None:
+async def unavailable(request: HTTP1Request) -> None:
     """An error of the tool's own."""
     await request.read_body()
-    headers = [("retry-after", "1"), ("content-length", "0"), ("x-seen-request", request.seen)]
-    await request.send(h11.Response(status_code=503, headers=headers), h11.EndOfMessage())
+    await request.start(503, [(b"retry-after", b"1"), (b"content-length", b"2")])
+    await request.piece(b"no", last=True)
 
 
-MOODS: dict[str, Callable[["Request"], Awaitable[None]]] = {
+MOODS: dict[str, Callable[[HTTP1Request], Awaitable[None]]] = {
     mood.__name__: mood
     for mood in (
         slow,
@@ -184,7 +181,6 @@ MOODS: dict[str, Callable[["Request"], Awaitable[None]]] = {
         cut,
         cut_chunks,
         bad_chunks,
-        reset,
         extra,
         leave,
         early,

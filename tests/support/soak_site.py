@@ -22,7 +22,6 @@ from crewgate.link.owner import Owner
 from crewgate.pki.development import Issued, make_server
 
 HERE = Path(__file__).parent
-UPSTREAMS = ("steady", "mortal", "hanging", "moody", "leaving")
 CREW_TOOLS = '["soak.*"]'
 
 
@@ -50,12 +49,54 @@ TOOLS = (
     Tool("soak.mortal-events", "GET", "/mortal/events", "mortal", 20_000),
     Tool("soak.mortal-file", "PUT", "/mortal/files/*", "mortal", 30_000),
     Tool("soak.hanging-call", "POST", "/hanging/call", "hanging", 10_000),
+    Tool("soak.impatient-call", "POST", "/impatient/call", "impatient", 10_000),
+    Tool("soak.secure-call", "POST", "/secure/call", "secure", 10_000),
+    Tool("soak.secure-file", "PUT", "/secure/files/*", "secure", 30_000),
+    Tool("soak.plexed-call", "POST", "/plexed/call", "plexed", 10_000),
+    Tool("soak.plexed-page", "GET", "/plexed/pages/*", "plexed", 2_000),
+    Tool("soak.plexed-events", "GET", "/plexed/events", "plexed", 20_000),
+    Tool("soak.plexed-file", "PUT", "/plexed/files/*", "plexed", 30_000),
+    Tool("soak.plexed-mood", "POST", "/plexed/mood/*", "plexed", 4_000),
     Tool("soak.mood", "POST", "/moody/mood/*", "moody", 4_000),
     Tool("soak.leaving", "POST", "/leaving/mood/*", "leaving", 4_000),
     Tool("soak.leaving-file", "PUT", "/leaving/mood/*", "leaving", 4_000),
     Tool("other.call", "POST", "/other", "steady", 10_000),
 )
 EXTRA = Tool("soak.extra", "POST", "/extra", "steady", 7_000)
+# The tools' servers by name: how they are spoken to (https where TLS has a protocol).
+SERVERS = {
+    "steady": "",
+    "mortal": "",
+    "twin": "",
+    "hanging": "",
+    "moody": "",
+    "leaving": "",
+    "secure": "http/1.1",
+    "plexed": "h2",
+}
+UPSTREAMS = """
+[upstream.steady]
+url = "{steady}"
+[upstream.mortal]
+endpoints = ["{mortal}", "{twin}"]
+health = {{ path = "/health", interval_seconds = 1, timeout_seconds = 0.5 }}
+[upstream.hanging]
+url = "{hanging}"
+[upstream.impatient]
+url = "{hanging}"
+first_byte_seconds = 1
+[upstream.moody]
+url = "{moody}"
+[upstream.leaving]
+url = "{leaving}"
+[upstream.secure]
+url = "{secure}"
+tls = {{ ca = "certs/ca.pem", server_name = "localhost" }}
+[upstream.plexed]
+url = "{plexed}"
+protocol = "h2"
+tls = {{ ca = "certs/ca.pem", server_name = "localhost" }}
+"""
 SECTION = """
 [tool."{name}"]
 method = "{method}"
@@ -67,19 +108,25 @@ price = "{price:.6f}"
 
 
 class SoakSite(Premises):
-    """A served gateway with three tools' servers, and the handles of an operator."""
+    """A served gateway with its tools' servers, and the handles of an operator."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.eyes = folder / "eyes"
         self.eyes.mkdir()
         self.audit = self.folder / "state" / "audit"
-        self.tools = {name: ToolServer(folder, name) for name in UPSTREAMS}
+        self._ca = Issued(*read_pair(self.folder / "ca"))
+        issued, pair = self._issue(), (folder / "tools.pem", folder / "tools.key")
+        self._replace(pair[0], issued.certificate_pem + self._ca.certificate_pem)
+        self._replace(pair[1], issued.key_pem)
+        self.tools = {
+            name: ToolServer(folder, name, (*map(str, pair), protocol) if protocol else ())
+            for name, protocol in SERVERS.items()
+        }
         self._head = self.file.read_text().partition("[upstream.")[0]
         self._head = self._head.replace(
             'tools = ["search.*", "embeddings.*", "publish.*"]', f"tools = {CREW_TOOLS}"
         ).replace('credits_per_branch = "1000"', 'credits_per_branch = "1000000000"')
-        self._ca = Issued(*read_pair(self.folder / "ca"))
         self.write(0)
 
     def serve(self, environment: dict[str, str] | None = None) -> None:
@@ -105,8 +152,7 @@ class SoakSite(Premises):
         odd = edition % 2
         tools = (EXTRA, *TOOLS) if odd else TOOLS
         text = self._head + f"# edition {edition}\n"
-        for name, server in self.tools.items():
-            text += f'[upstream.{name}]\nurl = "http://127.0.0.1:{server.port}"\n'
+        text += UPSTREAMS.format(**{name: server.url for name, server in self.tools.items()})
         for tool in tools:
             price = tool.price + 1_000 * (odd and tool.name == "soak.page")
             text += SECTION.format(**(tool._asdict() | {"price": price / 1e6}))
@@ -118,8 +164,7 @@ class SoakSite(Premises):
 
     def renew_certificate(self) -> bytes:
         """Replace the listener's certificate and key; the new leaf in DER."""
-        addresses = [ip_address("127.0.0.1")]
-        issued = make_server(self._ca, ["localhost"], addresses, datetime.now(UTC))
+        issued = self._issue()
         self._replace(self.folder / "gateway" / "gateway.key", issued.key_pem)
         chain = issued.certificate_pem + self._ca.certificate_pem
         self._replace(self.folder / "certs" / "gateway.pem", chain)
@@ -142,19 +187,28 @@ class SoakSite(Premises):
         with Owner(self.folder / "state", seconds=30) as owner:
             return owner.tree()
 
+    def _issue(self) -> Issued:
+        """A new certificate for this machine, and its key."""
+        addresses = [ip_address("127.0.0.1")]
+        return make_server(self._ca, ["localhost"], addresses, datetime.now(UTC))
+
     def _replace(self, path: Path, data: bytes) -> None:
         beside = path.with_name(path.name + ".new")
         beside.write_bytes(data)
-        beside.chmod(path.stat().st_mode & 0o777)
+        if path.exists():
+            beside.chmod(path.stat().st_mode & 0o777)
         beside.replace(path)
 
 
 class ToolServer:
     """One tool's server: a process that may be ended in any way and started again."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, tls: tuple[str, ...] = ()) -> None:
+        """`tls` are certificate, key and protocol of a server that speaks it."""
         self.name = name
         self.port = free_port()
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        self._tls = tls
         self.log = folder / f"{name}.seen"
         self.log.touch()
         self._process: subprocess.Popen[bytes] | None = None
@@ -163,7 +217,8 @@ class ToolServer:
         """Start it, and wait until it listens."""
         program = str(HERE / "soak_upstream.py")
         self._process = subprocess.Popen(
-            [sys.executable, program, str(self.port), str(self.log)], stdout=subprocess.PIPE
+            [sys.executable, program, str(self.port), str(self.log), *self._tls],
+            stdout=subprocess.PIPE,
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == b"ready\n", self.name

@@ -80,7 +80,7 @@ class Upheaval:
 
     async def _end_tools(self) -> None:
         """A tool's server dies, or is shut down, and comes back."""
-        tools = self._site.tools["mortal"]
+        tools = self._site.tools[self._choose.choice(["mortal", "twin", "plexed"])]
         how = self._choose.choice([signal.SIGKILL, signal.SIGTERM])
         await trio.to_thread.run_sync(tools.end, how)
         self.counts[f"a tool's server ended by {how.name}"] += 1
