@@ -1,0 +1,89 @@
+"""Upstreams that speak HTTP/2: many calls on one connection, plain and under TLS."""
+
+import ssl
+from pathlib import Path
+
+import pytest
+import trio
+from authority import Authority, Files
+from fleet import endpoints, fleet, fronted, servers, statuses, until
+from fleet_http2 import HTTP2Server
+
+H2 = '\nprotocol = "h2"'
+
+
+def _context(files: Files, *protocols: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+    return context
+
+
+async def test_calls_share_a_connection(tmp_path: Path) -> None:
+    """Thirty calls at once are streams of very few connections; none waits for another."""
+    async with fleet() as some:
+        server = await some.start(HTTP2Server)
+        server.gate = trio.Event()
+        answers = []
+        async with fronted(tmp_path, f'url = "{server.url()}"{H2}') as front:
+
+            async def call() -> None:
+                answers.append(await front.client.get("/pages/a?b=c"))
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(30):
+                    nursery.start_soon(call)
+                await until(lambda: server.under_way == 30)
+                server.gate.set()
+            answers.append(await front.client.post("/search", content=b"otters"))
+    assert statuses(answers) == {200: 31}
+    assert server.connections <= 3
+    *gets, post = server.calls
+    assert {(call.method, call.target) for call in gets} == {(b"GET", b"/pages/a?b=c")}
+    assert (post.method, post.body) == (b"POST", b"otters")
+    assert post.fields[b":authority"] == server.name.encode()
+    assert post.fields[b"x-crewgate-tool"] == b"search.web"
+    assert not {b"host", b"connection", b"transfer-encoding", b"authorization"} & set(post.fields)
+
+
+async def test_http2_under_tls_is_agreed_on(tmp_path: Path) -> None:
+    """A server with a pinned authority's certificate that chooses h2 gets the calls."""
+    authority = Authority(tmp_path)
+    async with fleet() as some:
+        context = _context(authority.issue("127.0.0.1"), "h2")
+        server = await some.start(HTTP2Server, context=context)
+        tls = f'url = "{server.url()}"{H2}\n[upstream.tools.tls]\nca = "{authority.ca}"'
+        async with fronted(tmp_path, tls) as front:
+            answers = await front.calls_at_once(20)
+    assert servers(answers) == {server.name: 20}
+
+
+@pytest.mark.parametrize("protocols", [(), ("http/1.1",)])
+async def test_a_server_that_does_not_choose_http2_is_refused(
+    protocols: tuple[str, ...], tmp_path: Path
+) -> None:
+    """502, nothing sent, nothing charged: no guessing of what a server may understand."""
+    authority = Authority(tmp_path)
+    async with fleet() as some:
+        context = _context(authority.issue("127.0.0.1"), *protocols)
+        server = await some.start(context=context)
+        tls = f'url = "{server.url()}"{H2}\n[upstream.tools.tls]\nca = "{authority.ca}"'
+        async with fronted(tmp_path, tls) as front:
+            answer = await front.client.get("/pages/a")
+            assert answer.status_code == 502
+            assert await front.spent_micro() == 0
+    assert server.calls == []
+
+
+async def test_no_client_sees_a_server_die(tmp_path: Path) -> None:
+    """Two servers, one dies between and below calls: idempotent calls are all answered."""
+    async with fleet() as some:
+        dying, other = await some.start(HTTP2Server), await some.start(HTTP2Server)
+        async with fronted(tmp_path, endpoints(dying, other) + H2) as front:
+            answers = await front.calls_at_once(20)
+            assert len(servers(answers)) == 2
+            await dying.die()
+            answers += await front.calls(10)
+            answers += await front.calls_at_once(20)
+    assert statuses(answers) == {200: 50}
