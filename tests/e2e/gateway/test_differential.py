@@ -1,0 +1,239 @@
+"""What a tool's server sees is what was judged, or the request was refused: thousands of variants.
+
+A recording server reads naively what arrives; `differential.faults` compares it with what was sent,
+with the routes,
+and with the audit. Statuses are not looked at: a variant may be refused in any way.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count
+
+import message_variants as messages
+import pytest
+import request_variants as variants
+from differential import ROUTES, Sent, Stand, faults, standing
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from raw_http import SILENCE, http1, http2
+
+NUMBERS = count()
+VARIANT = b"x-variant"
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    with standing(tmp_path_factory.mktemp("differential")) as stand:
+        yield stand
+
+
+def over_http1(stand: Stand, sent: Sent) -> int:
+    """Send it in one message, framed by a length or, for its trailers, in one chunk."""
+    lines = [
+        b"%b %b HTTP/1.1" % (sent.method, sent.target),
+        b"Host: a",
+        b"Authorization: Bearer " + stand.token,
+        *[b"%b: %b" % field for field in sent.fields],
+    ]
+    body = sent.body
+    if sent.trailers:
+        lines.append(b"Transfer-Encoding: chunked")
+        tail = b"".join([b"%b: %b\r\n" % field for field in sent.trailers])
+        body = b"%x\r\n%b\r\n0\r\n%b\r\n" % (len(body), body, tail)
+    elif body and all(name.lower() != b"content-length" for name, _ in sent.fields):
+        lines.append(b"Content-Length: %d" % len(body))
+    data = b"\r\n".join(lines) + b"\r\n\r\n" + body
+    return http1(stand.port, stand.context["http/1.1"], data)[0]
+
+
+def over_http2(stand: Stand, sent: Sent) -> int:
+    """Send it in one stream."""
+    fields = [
+        (b":method", sent.method),
+        (b":scheme", b"https"),
+        (b":path", sent.target),
+        (b":authority", b"a"),
+        (b"authorization", b"Bearer " + stand.token),
+        *sent.fields,
+    ]
+    return http2(stand.port, stand.context["h2"], fields, sent.body or None, sent.trailers)
+
+
+Send = Callable[[Stand, Sent], int]
+PROTOCOLS = pytest.mark.parametrize(
+    ("send", "version"), [(over_http1, b"1.1"), (over_http2, b"2")], ids=["http1", "http2"]
+)
+
+
+class Round:
+    """Variants that were sent, each with a number in a field, and what reached the server."""
+
+    def __init__(self, stand: Stand) -> None:
+        self._stand = stand
+        self._first = len(stand.seen)
+        self._sent: dict[bytes, tuple[str, Sent | None]] = {}
+        self.statuses: list[int] = []
+        self.complaints: list[str] = []
+
+    def number(self, name: str, sent: Sent | None = None) -> bytes:
+        """A number for a variant; `sent` is its one reading, if it has one."""
+        number = b"%d" % next(NUMBERS)
+        self._sent[number] = (name, sent)
+        return number
+
+    def send(self, send: Send, name: str, sent: Sent, version: bytes) -> None:
+        """Send one of which at most one request may come."""
+        number = self.number(name)
+        fields = [*sent.fields, (VARIANT, number)]
+        asked = replace(sent, fields=fields, version=version)
+        self._sent[number] = (name, asked if version == b"2" else _plainly(asked))
+        self.note(name, send(self._stand, asked))
+
+    def note(self, name: str, status: int) -> None:
+        """Take the status of an answer."""
+        self.statuses.append(status)
+        if status == SILENCE:
+            self.complaints.append(f"{name}: neither an answer nor an end")
+
+    def end(self) -> list[str]:
+        """All that is wrong."""
+        stand = self._stand
+        seen = stand.seen[self._first :]
+        judged = stand.judged(seen)
+        came: set[bytes] = set()
+        for one in seen:
+            number = b"".join(one.values(VARIANT))
+            name, sent = self._sent.get(number, (f"{one.raw[:200]!r}", None))
+            wrong = faults(stand, one, sent)
+            if number not in self._sent or number in came:
+                wrong.append("a request that nobody made")
+            came.add(number)
+            told = [one.values(b"x-crewgate-request"), one.values(b"x-crewgate-tool")]
+            if [judged.get(request.decode()) for request in told[0]] != [
+                tool.decode() for tool in told[1]
+            ]:
+                wrong.append("the audit names another tool")
+            self.complaints += [f"{name}: {fault}" for fault in wrong]
+        if self.statuses.count(200) > len(seen):
+            self.complaints.append("an answer that the server did not give")
+        return self.complaints
+
+
+def _plainly(sent: Sent) -> Sent:
+    """What is forwarded: HTTP/1.1 ignores blanks round a target, and knows whole URLs."""
+    target = sent.target.strip(b" ")
+    if target[:9].lower() == b"https://a":
+        return replace(sent, target=target[9:], authority=target[8:9])
+    return replace(sent, target=target)
+
+
+@PROTOCOLS
+def test_every_route_is_served(stand: Stand, send: Send, version: bytes) -> None:
+    """The stand works: each tool is reached by its own path, and its server sees just that."""
+    made = Round(stand)
+    for route in ROUTES:
+        path = route.path.replace("{id}", "7").replace("{model}", "other").replace("*", "a/b.C")
+        sent = Sent(route.method.encode(), path.encode() + b"?q=%20&q", [(b"accept", b"*/*")])
+        made.send(send, route.name, sent, version)
+    assert not made.end()
+    assert made.statuses == [200] * len(ROUTES)
+
+
+@PROTOCOLS
+def test_targets_methods_and_fields(stand: Stand, send: Send, version: bytes) -> None:
+    """Whatever is spelled in any way in a request's line or its fields: as judged, or refused."""
+    made = Round(stand)
+    for name, sent in variants.requests():
+        made.send(send, name, sent, version)
+    assert not made.end()
+    assert len(made.statuses) > 1500
+    assert 200 < made.statuses.count(200) < len(made.statuses) - 1000
+
+
+@PROTOCOLS
+def test_trailers(stand: Stand, send: Send, version: bytes) -> None:
+    """Trailers pass as fields do: none is a credential, frames a message or passes for ours."""
+    made = Round(stand)
+    for name, sent in variants.trailers():
+        made.send(send, name, sent, version)
+    assert not made.end()
+    assert 20 < made.statuses.count(200) < len(made.statuses) - 100
+
+
+def test_framing(stand: Stand) -> None:
+    """No length, coding, chunk or version makes two requests of one, or hides a token's lack."""
+    made = Round(stand)
+    for name, tail, protocol in messages.messages():
+        head = b"POST /search %b\r\nHost: a\r\nAuthorization: Bearer %b\r\n%b: %b\r\n"
+        data = head % (protocol, stand.token, VARIANT, made.number(name)) + tail
+        made.statuses += http1(stand.port, stand.context["http/1.1"], data, seconds=0.3)[:1]
+    assert not made.end()
+    assert 20 < made.statuses.count(200) < len(made.statuses) - 300
+
+
+def test_hosts(stand: Stand) -> None:
+    """The server's own name stands in Host, whatever a client says in any number of them."""
+    made = Round(stand)
+    for hosts in messages.HOSTS:
+        for target in (b"/search", b"https://a/search", b"https://b/search"):
+            name = f"{hosts!r} {target!r}"
+            lines = b"".join([b"Host: %b\r\n" % host for host in hosts])
+            head = b"POST %b HTTP/1.1\r\n%bAuthorization: Bearer %b\r\n%b: %b\r\n\r\n"
+            data = head % (target, lines, stand.token, VARIANT, made.number(name))
+            made.note(name, http1(stand.port, stand.context["http/1.1"], data)[0])
+    assert not made.end()
+    assert 5 < made.statuses.count(200) < len(made.statuses) - 30
+
+
+def test_heads_of_http2(stand: Stand) -> None:
+    """Pseudo fields that are missing, doubled, late or strange, and fields of another protocol."""
+    made = Round(stand)
+    for name, fields in messages.heads():
+        more = [(b"authorization", b"Bearer " + stand.token), (VARIANT, made.number(name))]
+        made.note(name, http2(stand.port, stand.context["h2"], [*fields, *more]))
+    assert not made.end()
+    assert 10 < made.statuses.count(200) < len(made.statuses) - 50
+
+
+pieces = st.sampled_from(
+    [b"items", b"new", b"Items", b"admin", b"search", b"v1", b"models", b"m:generate", b"7", b"/",
+    b"/",
+     b"/", b"//", b".", b"..", b"%2e", b"%2F", b"%5c", b"\\", b";", b"?", b"#", b"%00", b"%",
+     b"%25",
+     b"%6e", b"%C3%A9", b"%ef%bc%8f", b" ", b"\x00", b"\xff", b"\t", b"@a", b"https://a", b"&",
+     b"+"]
+)  # fmt: skip
+targets = st.lists(pieces, min_size=1, max_size=12).map(lambda found: b"/" + b"".join(found))
+names = st.one_of(
+    st.sampled_from(variants.NAMES),
+    st.text("x-_.CREWGATEcrewgatetool", min_size=1, max_size=16).map(str.encode),
+    st.binary(max_size=6),
+)
+values = st.one_of(st.sampled_from(sorted(variants.VALUES.values())), st.binary(max_size=12))
+
+
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([b"GET", b"POST", b"HEAD", b"PUT", b"Get"]),
+            targets,
+            st.lists(st.tuples(names, values), max_size=4),
+            st.sampled_from([(over_http1, b"1.1"), (over_http2, b"2")]),
+        ),
+        min_size=1,
+        max_size=10,
+    )
+)
+def test_anything(
+    stand: Stand, asked: list[tuple[bytes, bytes, list[tuple[bytes, bytes]], tuple[Send, bytes]]]
+) -> None:
+    """Whatever is put together of such pieces, too."""
+    made = Round(stand)
+    for method, target, fields, (send, version) in asked:
+        made.send(send, f"{method!r} {target!r} {fields!r}", Sent(method, target, fields), version)
+    assert not made.end()
