@@ -21,8 +21,9 @@ from scripted import read_request
 
 from crewgate.issuer import SubAgent
 
-# Answers; says nothing; closes without an answer; closes in the middle of one, without TLS's end.
-Mood = Literal["well", "silent", "curt", "torn"]
+# Answers; says nothing; closes without an answer; closes in the middle of one, without TLS's end;
+# falls silent in the middle of one.
+Mood = Literal["well", "silent", "curt", "torn", "stuck"]
 HEALTH = b"/health"
 PATIENCE_SECONDS = 120  # of one gateway: what waits in vain ends, and its processes with it
 
@@ -66,6 +67,7 @@ class Server:
         self.port = port
         self.mood: Mood = "well"
         self.status = 200
+        self.lines = b""  # further fields of answers
         self.health = 200
         self.gate: trio.Event | None = None  # answers wait for it
         self.calls: list[Request] = []
@@ -120,11 +122,15 @@ class Server:
             if not await self._consider(request):
                 return
             status, body = self._answer(request)
-            head = b"HTTP/1.1 %d x\r\ncontent-length: %d\r\n\r\n" % (status, len(body))
             if self.mood == "torn":
                 await stream.send_all(b"HTTP/1.1 200 x\r\n\r\nhalf of")
                 return
-            await stream.send_all(head + body)
+            head = b"HTTP/1.1 %d x\r\n%bcontent-length: %d\r\n\r\n"
+            answer = head % (status, self.lines, len(body)) + body
+            if self.mood == "stuck":
+                await stream.send_all(answer[:-1])
+                await trio.sleep_forever()
+            await stream.send_all(answer)
 
     async def _consider(self, request: Request) -> bool:
         """Count a request and take as long as a test wants; False to close without an answer."""
@@ -250,13 +256,15 @@ def servers(answers: list[httpx.Response]) -> Counter[str]:
 
 
 FAKE_NAMES = """\
-import json, os, socket
+import json, os, socket, time
 real = socket.getaddrinfo
 def getaddrinfo(host, port, *args, **how):
     with open(os.environ["TEST_NAMES"]) as file:
         names = json.load(file)
     if host not in names:
         return real(host, port, *args, **how)
+    if names[host] == ["hang"]:
+        time.sleep(600)
     if not names[host]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in names[host]]
@@ -279,7 +287,7 @@ class Names:
         return {"PYTHONPATH": str(self._code), "TEST_NAMES": str(self._file)}
 
     def tell(self, names: dict[str, list[str]]) -> None:
-        """From now on these are the names; a name with no address does not exist."""
+        """From now on these are the names; one without addresses does not exist, ["hang"] hangs."""
         beside = self._file.with_suffix(".new")
         beside.write_text(json.dumps(names))
         beside.replace(self._file)
