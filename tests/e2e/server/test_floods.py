@@ -4,7 +4,7 @@ Each is a published attack or its kin. What one connection may cost is asserted 
 application, by what was read of it, and by the counter of the bound that ended it.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,12 @@ import httpx
 import pytest
 import trio
 from edge import Edge, read_all, running_edge
-from frames import ACKNOWLEDGED, GET, POST, PREFACE, Frames, alike, head, heads, numbers, request
-from hpack import Encoder
+from floods import FLOODS, MADE_YOU_RESET, WAIT, rapid_reset
+from frames import ACKNOWLEDGED, GET, PREFACE, Frames, alike, head, heads, numbers, request
 from hyperframe.frame import (
-    ContinuationFrame,
     DataFrame,
-    ExtensionFrame,
     GoAwayFrame,
-    HeadersFrame,
     PingFrame,
-    PriorityFrame,
     RstStreamFrame,
     SettingsFrame,
     WindowUpdateFrame,
@@ -137,49 +133,6 @@ async def attack(
     assert not caplog.records
 
 
-WAIT = request(b"/wait")
-COUNTED = [(b":method", b"POST"), *WAIT[1:], (b"content-length", b"5")]
-STREAMS = numbers(20_000)
-
-
-def _broken(frame: Callable[[int], bytes], fields: list[tuple[bytes, bytes]], *flags: str) -> bytes:
-    """Requests that are each followed by a frame that makes us reset their stream."""
-    encoder = Encoder()
-    pieces = [head(n, fields, *flags, encoder=encoder) + frame(n) for n in STREAMS]
-    return PREFACE + b"".join(pieces)
-
-
-def _no_window(stream: int) -> bytes:
-    return WindowUpdateFrame(stream, window_increment=1).serialize()[:-4] + bytes(4)
-
-
-MADE_YOU_RESET = {
-    "window update of nothing": lambda: _broken(_no_window, WAIT, "END_STREAM"),
-    "window overflow": lambda: _broken(
-        lambda n: WindowUpdateFrame(n, window_increment=2**31 - 1).serialize(), WAIT, "END_STREAM"
-    ),
-    "data after the end": lambda: _broken(
-        lambda n: DataFrame(n, b"x").serialize(), WAIT, "END_STREAM"
-    ),
-    "head after the end": lambda: _broken(
-        lambda n: HeadersFrame(n, b"", flags=["END_HEADERS"]).serialize(), WAIT, "END_STREAM"
-    ),
-    "priority of itself": lambda: _broken(
-        lambda n: PriorityFrame(n, depends_on=n, stream_weight=1).serialize(), WAIT, "END_STREAM"
-    ),
-    "priority of four bytes": lambda: _broken(
-        lambda n: b"\0\0\4\2\0" + n.to_bytes(4, "big") + bytes(4), WAIT, "END_STREAM"
-    ),
-    "another length than declared": lambda: _broken(
-        lambda n: DataFrame(n, b"x", flags=["END_STREAM"]).serialize(), COUNTED
-    ),
-    "hop-by-hop field": lambda: _broken(
-        lambda _: b"", [*WAIT, (b"connection", b"x")], "END_STREAM"
-    ),
-    "field in capitals": lambda: _broken(lambda _: b"", [*WAIT, (b"X-A", b"x")], "END_STREAM"),
-}
-
-
 @pytest.mark.parametrize("name", MADE_YOU_RESET)
 async def test_made_you_reset(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Streams that we must reset (CVE-2025-8671) end their connection before long.
@@ -195,76 +148,10 @@ async def test_made_you_reset(name: str, tmp_path: Path, caplog: pytest.LogCaptu
 
 async def test_rapid_reset(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Requests that are reset at once (CVE-2023-44487) come no further than a burst of them."""
-    wire = _broken(lambda n: RstStreamFrame(n, error_code=8).serialize(), WAIT, "END_STREAM")
     async with attack(tmp_path, caplog) as hostile:
-        await hostile.throw(wire)
+        await hostile.throw(rapid_reset())
         assert hostile.application.asked <= 1 + limits.stream_resets_burst + 5 * limits.streams_max
         assert hostile.counters == {"connections_flooding": 1}
-
-
-def _literals() -> bytes:
-    """100,000 fields of one letter, in as many frames as they need."""
-    block = Encoder().encode(GET) + b"\0\1a\1b" * 100_000
-    pieces = [block[i : i + 16_384] for i in range(0, len(block), 16_384)]
-    frames = [HeadersFrame(1, pieces[0], flags=["END_STREAM"]).serialize()]
-    frames += [ContinuationFrame(1, piece).serialize() for piece in pieces[1:]]
-    return PREFACE + b"".join(frames)
-
-
-def _indexed() -> bytes:
-    """A field of 4 KB, kept by the decoder and then named 16,000 times: 62 MB (an HPACK bomb)."""
-    block = Encoder().encode([*GET, (b"x", b"y" * 4000)])
-    rest = b"\xbe" * (16_384 - len(block))
-    return PREFACE + HeadersFrame(1, block + rest, flags=["END_HEADERS"]).serialize()
-
-
-FLOODS = {
-    "empty data (CVE-2019-9518)": (
-        lambda: PREFACE + head(1, POST) + DataFrame(1, b"").serialize() * 40_000,
-        "connections_flooding",
-    ),
-    "frames of no known kind": (
-        lambda: PREFACE + ExtensionFrame(0xEE, 0).serialize() * 100_000,
-        "connections_flooding",
-    ),
-    "priorities (CVE-2019-9513)": (
-        lambda: (
-            PREFACE
-            + b"".join(
-                [PriorityFrame(n, depends_on=0, stream_weight=1).serialize() for n in STREAMS]
-            )
-        ),
-        "connections_flooding",
-    ),
-    "settings of many entries": (
-        lambda: PREFACE + b"\0\x03\x00\4\0\0\0\0\0" + bytes([0, 9, 0, 0, 0, 0]) * 128,
-        "connections_flooding",
-    ),
-    "continuations of nothing (CVE-2024-28182)": (
-        lambda: (
-            PREFACE
-            + HeadersFrame(1, Encoder().encode(GET)).serialize()
-            + ContinuationFrame(1, b"").serialize() * 20_000
-        ),
-        "connections_flooding",
-    ),
-    "small fields": (_literals, "connections_flooding"),
-    "compression bomb": (_indexed, "connections_flooding"),
-    "table size beyond the setting": (
-        lambda: (
-            PREFACE + HeadersFrame(1, b"\x3f\xe1\xff\xff\x03", flags=["END_HEADERS"]).serialize()
-        ),
-        "connections_in_violation",
-    ),
-    "window overflow of the connection": (
-        lambda: PREFACE + WindowUpdateFrame(0, window_increment=2**31 - 1).serialize() * 2,
-        "connections_in_violation",
-    ),
-    "push from a client": (
-        lambda: PREFACE + head(1, WAIT) + b"\0\0\5\5\4\0\0\0\1\0\0\0\2\x82",
-        "connections_in_violation",
-    ),
-}
 
 
 @pytest.mark.parametrize("name", FLOODS)
