@@ -5,7 +5,7 @@ another judge and another sink before it begins. What is left out stands in BENC
 
 Without verdict: the first token is judged, drawn for and settled; from then on everybody is let
 through on its grant, whatever he shows. The token is still looked for in the fields, and the call
-still registered for its revocation. Without audit: one record is made, kept, and never written.
+still registered for its revocation. Without audit: no line is made, and none is written.
 """
 
 import os
@@ -13,14 +13,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
+from crewgate._native.call_line import CallLine, CallLines
 from crewgate._native.permit import Permit
 from crewgate.audit.sink import Sink
-from crewgate.core import record
 from crewgate.core.grant import Grant
-from crewgate.core.record import Call, End, Record, Request
+from crewgate.core.record import Record, Request
 from crewgate.core.verdict import Denial, Reason
-from crewgate.gateway import judge, main, worker
+from crewgate.gateway import forward, judge, main, worker
 from crewgate.supervisor.serve import Supervisor
 
 VERDICT, AUDIT = "verdict", "audit"
@@ -94,30 +95,32 @@ class Silent(Sink):
         """Nothing."""
         return True
 
+    def write_lines(self, lines: Sequence[bytes]) -> bool:  # noqa: ARG002
+        """Nothing."""
+        return True
+
     def count(self, listener: str, reason: Reason, network: str) -> None:
         """Nothing."""
 
 
-class OneRecord:
-    """Makes the first record and returns it ever after."""
+class NoLines(CallLines):
+    """Has nothing to say of any call."""
 
-    def __init__(self) -> None:
-        self.make = record.permitted
-        self.made: Call | None = None
+    def line(self, request: Request, grant: Grant) -> CallLine:  # noqa: ARG002
+        """The same for all: who has called is not asked."""
+        return NOTHING
 
-    def __call__(
-        self,
-        request: Request,
-        grant: Grant,
-        end: End,
-        *,
-        remaining_micro: int | None = None,
-        would: Reason | None = None,
-    ) -> Call:
-        """A record of no particular call."""
-        if self.made is None:
-            self.made = self.make(request, grant, end, remaining_micro=remaining_micro, would=would)
-        return self.made
+
+class NoLine:
+    """An audit's line without words."""
+
+    def end(self, *told: object) -> bytes:
+        """Nothing, whatever there would be to tell."""
+        del told
+        return b""
+
+
+NOTHING = cast("CallLine", NoLine())
 
 
 def put(module: ModuleType, name: str, before: object, after: object) -> None:
@@ -134,7 +137,7 @@ def work() -> int:
         put(worker, "GateJudge", judge.GateJudge, Waving)
     if AUDIT in without:
         put(main, "Sink", Sink, Silent)
-        put(record, "permitted", record.permitted, OneRecord())
+        put(forward, "CallLines", CallLines, NoLines)
     return main.main()
 
 
