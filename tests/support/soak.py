@@ -34,7 +34,7 @@ SECONDS = 1800.0
 PERIODS = 12
 PERIOD_SECONDS = 5.0  # at least
 QUIET_SECONDS = 20.0  # until nothing is held any more
-AGAIN_SHARE, AGAIN_MOST = 0.02, 60  # calls that were asked to come again: of all, or so many
+AGAIN_SHARE = 0.1  # calls asked to come again, of all; on a machine that keeps up, 0.002
 
 
 class Soak:
@@ -106,7 +106,7 @@ class Soak:
         self.books.read_refusals()
         judge(self.samples, self.faults)
         total = sum(count.total() for count in self.judge.counts.values())
-        if self.judge.again > max(AGAIN_MOST, AGAIN_SHARE * total):
+        if self.judge.again > AGAIN_SHARE * total:
             self.faults.add("too many calls were asked to come again", f"{self.judge.again}")
         for slug, count in self.books.refused.items():
             told = self.books.strangers[slug]

@@ -36,13 +36,14 @@ class Allowance(NamedTuple):
     once: float = math.inf
 
 
-# A worker keeps 2.6 KiB in 36 blocks a token, and its fields; the agent each branch, for a day.
+# A worker keeps each token (2.6 KiB in 36 blocks), its fields, and a line of the audit for each of
+# its tools; the agent each branch, for a day.
 ALLOWED = {
     "descriptors": Allowance(3),
     "tasks": Allowance(2),  # a server's health may just be asked for
     "threads": Allowance(4),
-    "blocks": Allowance(6000, 60, still=1500, once=5000),
-    "memory_kib": Allowance(4096, 5, still=512, once=4096),
+    "blocks": Allowance(6000, 160, still=2500, once=6000),
+    "memory_kib": Allowance(4096, 24, still=768, once=4096),
 }
 
 

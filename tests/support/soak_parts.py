@@ -105,7 +105,9 @@ def _moody() -> list[Part]:
         for name, may in LEAVING.items()
     ]
     blind = Part("leaving: upload", kinds.uploaded_blindly, 1, 0.5, {*LEAVING["early"], *SHUT})
-    return [*moods, *leaving, blind]
+    # Good calls in between, so that the server is not taken for dead.
+    good = Part("moody: call", kinds.plain(b"/moody/call"), 2, 0.05, {*WHOLE, *SHUT})
+    return [good, *moods, *leaving, blind]
 
 
 def _refused() -> list[Part]:

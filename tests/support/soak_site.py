@@ -57,6 +57,7 @@ TOOLS = (
     Tool("soak.plexed-events", "GET", "/plexed/events", "plexed", 20_000),
     Tool("soak.plexed-file", "PUT", "/plexed/files/*", "plexed", 30_000),
     Tool("soak.plexed-mood", "POST", "/plexed/mood/*", "plexed", 4_000),
+    Tool("soak.moody-call", "POST", "/moody/call", "moody", 10_000),
     Tool("soak.mood", "POST", "/moody/mood/*", "moody", 4_000),
     Tool("soak.leaving", "POST", "/leaving/mood/*", "leaving", 4_000),
     Tool("soak.leaving-file", "PUT", "/leaving/mood/*", "leaving", 4_000),
