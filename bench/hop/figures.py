@@ -34,6 +34,7 @@ P99 = Figure("p99_milliseconds", "p99 ms", "{:.2f}")
 P999 = Figure("p999_milliseconds", "p99.9 ms", "{:.2f}")
 CORE = Figure("core_percent", "of a core %", "{:.0f}")
 CONNECTED = Figure("connections", "connected", "{:.0f}")
+OTHER = Figure("answered_otherwise", "not 200", "{:.0f}")
 MEMORY = Figure("resident_megabytes", "resident MB", "{:.1f}")
 USUAL = (CPU, RATE, P50, P99)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jwt
-from aiohttp import ClientSession, TCPConnector  # type: ignore[import-not-found]
+from aiohttp import ClientSession, TCPConnector  # type: ignore[import-not-found,unused-ignore]
 
 ISSUER, AUDIENCE, UPSTREAM = (
     os.environ.get(f"STACK_{name}", "") for name in ("ISSUER", "AUDIENCE", "UPSTREAM")
