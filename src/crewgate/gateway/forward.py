@@ -35,6 +35,11 @@ from crewgate.server import Exchange
 _network = lru_cache(maxsize=4096)(peer_network)
 
 
+@lru_cache(maxsize=64)
+def _method(method: bytes) -> str:
+    return method.decode("ascii")
+
+
 class Judge(Protocol):
     """The gate, and how credit is fetched for it."""
 
@@ -97,8 +102,7 @@ class Gateway:
         if request.path == refusals.METADATA_PATH and request.method in {b"GET", b"HEAD"}:
             exchange.respond(200, [(b"content-type", b"application/json")], self.site.metadata)
             return None
-        allowed = cors.preflight(request, self.site.find)
-        if allowed is not None:
+        if request.method == b"OPTIONS" and (allowed := cors.preflight(request, self.site.find)):
             exchange.respond(204, allowed)
             return None
         case = self._open(exchange)
@@ -146,7 +150,7 @@ class Gateway:
             self.door.name,
             _network(exchange.peer.address),
             entry.name if entry is not None else "",
-            exchange.request.method.decode("ascii"),
+            _method(exchange.request.method),
         )
 
     def _open(self, exchange: Exchange) -> Case | None:

@@ -1,13 +1,15 @@
 """Every call in flight on this worker, by branch and ancestor: what a revocation or `exp` ends.
 
-A call is ended by telling it why; it cancels its own scope. Refuses to know requests, connections
+A call is ended by telling it why. Refuses to know requests, connections
 and clocks. Two ways lead here: keys that the agent names (fast), and a look at every permit when
 the table's revocation generation has moved (certain).
 """
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core.record import Outcome
 
@@ -23,12 +25,13 @@ class Flight(Protocol):
 
 
 class _Branch:
-    """How many calls of a branch's own are in flight, and the newest `exp` among their grants."""
+    """A branch that has calls of its own in flight: those, and the newest `exp` of their grants."""
 
-    __slots__ = ("calls", "expires")
+    __slots__ = ("expires", "flights", "keys")
 
-    def __init__(self) -> None:
-        self.calls = 0
+    def __init__(self, keys: tuple[bytes, ...]) -> None:
+        self.keys = keys  # of the branch and its ancestors
+        self.flights: set[Flight] = set()
         self.expires = 0
 
 
@@ -37,64 +40,99 @@ class Live:
 
     def __init__(self, reservation_ns: int) -> None:
         """Reservations are kept alive for `reservation_ns` from each look on."""
-        self._flights: dict[bytes, set[Flight]] = {}  # by key of a branch or an ancestor
-        self._branches: dict[bytes, _Branch] = {}  # those that have calls of their own
-        self._all: set[Flight] = set()
+        self._branches: dict[bytes, _Branch] = {}  # by their own key
+        self._below: dict[bytes, set[_Branch]] = {}  # by key of a branch or an ancestor
         self._reservation_ns = reservation_ns
+        self._looked: deque[tuple[int, frozenset[bytes]]] = deque(maxlen=limits.cuts_remembered)
 
     def __len__(self) -> int:
-        return len(self._all)
+        return sum([len(branch.flights) for branch in self._branches.values()])
 
     def add(self, flight: Flight) -> None:
         """Take a call that was permitted; its grant extends other calls of the same branch."""
         grant = flight.permit.grant
-        self._all.add(flight)
-        for key in (grant.branch_key, *grant.path_keys):
-            self._flights.setdefault(key, set()).add(flight)
-        branch = self._branches.setdefault(grant.branch_key, _Branch())
-        branch.calls += 1
+        branch = self._branches.get(grant.branch_key)
+        if branch is None:
+            branch = self._branches[grant.branch_key] = _Branch(
+                (grant.branch_key, *grant.path_keys)
+            )
+            for key in branch.keys:
+                self._below.setdefault(key, set()).add(branch)
+        branch.flights.add(flight)
         branch.expires = max(branch.expires, grant.claims.exp)
 
     def remove(self, flight: Flight) -> None:
         """Forget a call that is over."""
-        grant = flight.permit.grant
-        self._all.discard(flight)
-        for key in (grant.branch_key, *grant.path_keys):
-            flights = self._flights.get(key)
-            if flights is not None:
-                flights.discard(flight)
-                if not flights:
-                    del self._flights[key]
-        branch = self._branches[grant.branch_key]
-        branch.calls -= 1
-        if not branch.calls:
-            del self._branches[grant.branch_key]
+        key = flight.permit.grant.branch_key
+        branch = self._branches[key]
+        branch.flights.discard(flight)
+        if branch.flights:
+            return
+        del self._branches[key]
+        for above in branch.keys:
+            below = self._below[above]
+            below.discard(branch)
+            if not below:
+                del self._below[above]
 
     def cut(self, keys: Iterable[bytes]) -> int:
         """End the calls of these branches and of what is below them; return how many."""
         doomed: set[Flight] = set()
         for key in keys:
-            doomed |= self._flights.get(key, set())
+            for branch in self._below.get(key, ()):
+                doomed |= branch.flights
         return _end(doomed, Outcome.REVOKED)
 
     def cut_revoked(self) -> int:
         """End the calls whose permit has been revoked in any way; return how many."""
-        return _end([flight for flight in self._all if flight.permit.revoked], Outcome.REVOKED)
+        return _end([flight for flight in self._every() if flight.permit.revoked], Outcome.REVOKED)
+
+    def look(self, now_ns: int) -> int:
+        """End revoked calls, unasked; a push about them may be on its way, so they are remembered.
+
+        `now_ns` is the monotonic clock, here and in what `claim` returns.
+        """
+        while self._looked and now_ns - self._looked[0][0] > limits.cut_memory_seconds * 1e9:
+            self._looked.popleft()
+        count = 0
+        for flight in [flight for flight in self._every() if flight.permit.revoked]:
+            if flight.end(Outcome.REVOKED):
+                count += 1
+                grant = flight.permit.grant
+                self._looked.append((now_ns, frozenset((grant.branch_key, *grant.path_keys))))
+        return count
+
+    def claim(self, keys: Iterable[bytes]) -> tuple[int, int]:
+        """Return how many calls at or below these branches looks have ended, and when the last.
+
+        Each is claimed once; (0, 0) if there is none.
+        """
+        wanted = frozenset(keys)
+        claimed = [(when, path) for when, path in self._looked if not wanted.isdisjoint(path)]
+        for entry in claimed:
+            self._looked.remove(entry)
+        return len(claimed), max((when for when, _ in claimed), default=0)
 
     def end_all(self) -> int:
         """End every call, because the worker ends; return how many."""
-        return _end(list(self._all), Outcome.CANCELLED)
+        return _end(list(self._every()), Outcome.CANCELLED)
 
     def sweep(self, now: float, now_boot_ns: int) -> int:
         """End calls past their branch's newest `exp` (wall clock, s) and extend reservations."""
         expired: list[Flight] = []
-        for flight in self._all:
-            if now >= self._branches[flight.permit.grant.branch_key].expires:
-                expired.append(flight)
-            elif now_boot_ns >= flight.extend_after_ns:
-                flight.permit.extend(now_boot_ns + self._reservation_ns)
-                flight.extend_after_ns = now_boot_ns + self._reservation_ns // 3
+        for branch in self._branches.values():
+            if now >= branch.expires:
+                expired.extend(branch.flights)
+                continue
+            for flight in branch.flights:
+                if now_boot_ns >= flight.extend_after_ns:
+                    flight.permit.extend(now_boot_ns + self._reservation_ns)
+                    flight.extend_after_ns = now_boot_ns + self._reservation_ns // 3
         return _end(expired, Outcome.EXPIRED)
+
+    def _every(self) -> Iterator[Flight]:
+        for branch in self._branches.values():
+            yield from branch.flights
 
 
 def _end(flights: Iterable[Flight], outcome: Outcome) -> int:

@@ -86,7 +86,9 @@ class Worker:
     def revoked(self, pushed: Revoked) -> Cut:
         """Cut the calls of the keys, and whatever else the table now says is dead."""
         count = self._live.cut(pushed.keys) + self._live.cut_revoked()
-        return Cut(id=pushed.id, last_cut_ns=time.monotonic_ns() if count else 0, count=count)
+        now = time.monotonic_ns() if count else 0
+        before, last = self._live.claim(pushed.keys)  # the look came first
+        return Cut(id=pushed.id, last_cut_ns=max(now, last), count=count + before)
 
     def reload(self, generation: int) -> None:
         """Have the configuration of `generation` loaded."""
@@ -193,7 +195,7 @@ class Worker:
                 generation = table.revocation_generation
                 if generation != self._seen or table.retired:
                     self._seen = generation
-                    self._live.cut_revoked()
+                    self._live.look(time.monotonic_ns())
 
     async def _sweep(self) -> None:
         """Do once a second what no call has a timer for."""

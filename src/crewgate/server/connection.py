@@ -205,7 +205,8 @@ class Connection:
             self._end(peer_closed=True)
             return
         protocol.receive(data)
-        self.wake()
+        if protocol.has_output:
+            self.wake()
 
     def _choose_events(self) -> None:
         """Ask the poller for what can be worked on."""
@@ -241,18 +242,19 @@ class Connection:
         """
         while True:
             data = self._unsent or protocol.bytes_to_send()
-            if not data:
-                if protocol.sent_all():
+            if data:
+                try:
+                    sent = self._sock.send(data)
+                except ssl.SSLWantWriteError:
+                    if not self._unsent:
+                        self._unsent, self._unsent_since = data, self._clock.now
+                    return False
+                self._unsent = data[sent:]
+                self._unsent_since = self._clock.now
+                if self._unsent or protocol.has_output:
                     continue
+            if not protocol.sent_all():
                 return True
-            try:
-                sent = self._sock.send(data)
-            except ssl.SSLWantWriteError:
-                if not self._unsent:
-                    self._unsent, self._unsent_since = data, self._clock.now
-                return False
-            self._unsent = data[sent:]
-            self._unsent_since = self._clock.now
 
     def _end(self, *, peer_closed: bool) -> None:
         """Read and write no more; the connection's task does the rest."""

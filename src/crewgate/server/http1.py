@@ -57,6 +57,11 @@ class HTTP1:
             return len(self.out) >= limits.buffer_bytes_max
         return self.current.buffered >= limits.buffer_bytes_max
 
+    @property
+    def has_output(self) -> bool:
+        """Whether there is something to send, or the connection is to be closed."""
+        return bool(self.out) or self.closing
+
     def receive(self, data: bytes) -> None:
         """Take bytes from the client."""
         if not self.keep_alive and self._arriving is None:

@@ -35,7 +35,7 @@ class HTTP2:
         self._allowance = Allowance(self.counters)
         self._farewell = Farewell(self.engine)
         self._refused: set[int] = set()  # streams answered without an exchange, still open
-        self._control_bytes = 0  # read beside payload since we were last asked for bytes
+        self._control_bytes = 0  # read beside payload since all was sent, or bytes were asked for
         self._choked = False
         self._active = host.now()
 
@@ -45,10 +45,17 @@ class HTTP2:
     def paused(self) -> bool:
         """Whether nothing is to be read for now.
 
-        Windows hold a body's sender back, and settings and resets should get through; but whoever
-        leaves our frames unread and goes on sending what makes more of them is not read either.
+        Windows hold a body's sender back; who leaves our frames unread and sends on is not read.
         """
         return self.closing or self._choked or self._allowance.held
+
+    @property
+    def has_output(self) -> bool:
+        """Whether there is something to send, or the connection is to be closed."""
+        try:
+            return self.closing or self.engine.want_write
+        except ngh2.NGH2Error:  # it is no longer usable
+            return True
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the client."""
@@ -63,9 +70,10 @@ class HTTP2:
         self._take_events()
         if is_over(self.engine):
             self._end()
+        elif not self.engine.want_write:
+            self._control_bytes = 0  # nothing came of them that is to be read
         elif self._control_bytes > limits.control_bytes_max:
-            self.counters.connections_choked += not self._choked
-            self._choked = True
+            self._choke()
 
     def bytes_to_send(self) -> bytes:
         """Return the next bytes for the client, who has taken all before."""
@@ -125,11 +133,9 @@ class HTTP2:
 
     def reset(self, exchange: HTTP2Exchange, code: int) -> None:
         """Send RST_STREAM; nothing if the stream is gone."""
-        try:
+        with contextlib.suppress(ngh2.NGH2Error):
             self.engine.reset_stream(exchange.request.stream, code)
-        except ngh2.NGH2Error:
-            return
-        self.host.wake()
+            self.host.wake()
 
     def is_full(self, stream: int) -> bool:
         """Return whether no more of an answer may be queued; False for a stream that is gone."""
@@ -174,9 +180,8 @@ class HTTP2:
                     self._closed(event)
                 case ngh2.TrailersReceived():
                     self._trailers(event)
-                case ngh2.ConnectionClosed():
-                    if event.error_code != ErrorCode.NO_ERROR:
-                        self.counters.broken_off(flood=event.error_code in FLOODS)
+                case ngh2.ConnectionClosed() if event.error_code != ErrorCode.NO_ERROR:
+                    self.counters.broken_off(flood=event.error_code in FLOODS)
                 case _:
                     pass  # settings, pings and windows are the engine's business
 
@@ -236,12 +241,10 @@ class HTTP2:
         """Answer a malformed request without the application."""
         self.counters.refused(status)
         fields = [(b":status", b"%d" % status), (b"content-length", b"0")]
-        try:
+        with contextlib.suppress(ngh2.NGH2Error):
             self.engine.send_response(stream, fields, end_stream=True)
-        except ngh2.NGH2Error:
-            return
-        if not ended:
-            self._refused.add(stream)
+            if not ended:
+                self._refused.add(stream)
 
     def _discard(self, stream: int, exchange: HTTP2Exchange | None, count: int) -> None:
         """Drop bytes of a body that nobody reads, and end the stream if there are too many."""
@@ -265,6 +268,13 @@ class HTTP2:
         else:
             exchange.respond(413, ())
         exchange.lose()
+
+    def _choke(self) -> None:
+        """Read no more until our frames have gone out; if there are none, nothing is unread."""
+        self._control_bytes = 0
+        if self.engine.want_write:
+            self.counters.connections_choked += not self._choked
+            self._choked = True
 
     def _release_blocked(self) -> None:
         for exchange in list(self.blocked):

@@ -39,6 +39,10 @@ class WireProtocol(Protocol):
     def paused(self) -> bool:
         """Whether nothing is to be read now; `Host.resume` is called when that ends."""
 
+    @property
+    def has_output(self) -> bool:
+        """Whether `bytes_to_send` has something, or the connection is to be closed."""
+
     def receive(self, data: bytes) -> None:
         """Take bytes from the client; a violation ends in `closing`, never in an exception."""
 

@@ -2,6 +2,7 @@
 
 from gateway_world import BRANCH, EXPIRES, ROOT, SIBLING, FakePermit, grant_of
 
+from crewgate import limits
 from crewgate.core.ids import branch_key
 from crewgate.core.record import Outcome
 from crewgate.gateway.live import Live
@@ -51,7 +52,7 @@ def test_nothing_is_left_of_calls_that_are_over() -> None:
     for flight in flights:
         live.remove(flight)
     assert len(live) == 0
-    assert not live._flights
+    assert not live._below
     assert not live._branches
     assert live.cut([_key(BRANCH), _key(ROOT)]) == 0
 
@@ -83,3 +84,17 @@ def test_newest_grant_of_a_branch_counts_for_its_calls() -> None:
     live.remove(other)
     assert live.sweep(EXPIRES + 899, 0) == 0
     assert live.sweep(EXPIRES + 900, 0) == 2
+
+
+def test_a_push_that_comes_after_the_look_claims_its_calls() -> None:
+    """A receipt counts every call that its revocation ended, each once, whoever was faster."""
+    live = Live(10)
+    flights = [Flight(BRANCH), Flight(CHILD, parent=BRANCH), Flight(SIBLING)]
+    for flight in flights:
+        live.add(flight)
+        flight.permit.revoked = True
+    assert live.look(1_000) == 3
+    assert live.claim([_key(BRANCH)]) == (2, 1_000)
+    assert live.claim([_key(BRANCH)]) == (0, 0)
+    assert live.look(1_000 + int(limits.cut_memory_seconds * 1e9) + 1) == 0
+    assert live.claim([_key(SIBLING)]) == (0, 0)
