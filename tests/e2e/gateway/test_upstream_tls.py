@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from authority import Authority, Files
 from fleet import Fleet, Front, Server, fleet, fronted, servers, statuses
@@ -113,3 +114,17 @@ async def test_a_client_certificate_is_shown(authority: Authority, tmp_path: Pat
 
 async def _demanding(some: Fleet, authority: Authority) -> Server:
     return await some.start(context=_context(authority.issue("127.0.0.1"), authority.ca))
+
+
+async def test_an_answer_that_was_cut_is_not_whole(authority: Authority, tmp_path: Path) -> None:
+    """Where only the end of the connection ends a body, TLS must say that it is the end.
+
+    Else whoever can cut the connection can shorten answers (RFC 9112 section 9.8).
+    """
+    async with _server("127.0.0.1", authority=authority) as server:
+        server.mood = "torn"
+        tls = f'url = "{server.url()}"\n[upstream.tools.tls]\nca = "{authority.ca}"'
+        async with fronted(tmp_path, tls) as front:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await front.client.post("/search", content=b"x")
+    assert len(server.calls) == 1
