@@ -17,7 +17,7 @@ from crewgate.server.counters import Counters
 from crewgate.server.http1_exchange import PHRASES, HTTP1Exchange
 from crewgate.server.http1_head import read_head, refusal_of
 from crewgate.server.protocol import Host
-from crewgate.server.request import Field, Request
+from crewgate.server.request import Field
 
 
 class HTTP1:
@@ -200,13 +200,20 @@ class HTTP1:
         self._head_since = 0.0
         if len(self._waiting) >= limits.pipelined_requests_max:
             self._refuse(RequestRefusedError(429, "too many requests at once"))
+        parser = self._parser
         try:
-            request = self._head()
+            request = read_head(
+                parser.get_method(),
+                self._target,
+                self._fields,
+                version=parser.get_http_version(),
+                upgrade=parser.should_upgrade(),
+            )
         except RequestRefusedError as refusal:
             self._refuse(refusal)
             return
         exchange = HTTP1Exchange(request, self)
-        exchange.last = not self._parser.should_keep_alive()
+        exchange.last = not parser.should_keep_alive()
         self._arriving = exchange
         self._waiting.append(exchange)
 
@@ -238,16 +245,6 @@ class HTTP1:
             self.finished(exchange)
 
     # Inside.
-
-    def _head(self) -> Request:
-        parser = self._parser
-        return read_head(
-            parser.get_method(),
-            self._target,
-            self._fields,
-            version=parser.get_http_version(),
-            upgrade=parser.should_upgrade(),
-        )
 
     def _refuse(self, refusal: RequestRefusedError) -> None:
         self._refusal = refusal

@@ -124,6 +124,20 @@ def test_who_reads_nothing_and_sends_on_is_not_read() -> None:
     assert host.resumed == 1
 
 
+def test_heads_that_wait_for_answers_do_not_choke() -> None:
+    """A page of calls with long heads, none answered yet, leaves the connection readable."""
+    pair = Pair()
+    for number in range(limits.streams_max):
+        pair.client.send_request([*GET, (b"x-%d" % number, b"y" * 2000)], end_stream=True)
+    wire = pair.client.data_to_send()
+    assert len(wire) > 2 * limits.control_bytes_max
+    for start in range(0, len(wire), 16_384):
+        pair.protocol.receive(wire[start : start + 16_384])
+        assert not pair.protocol.has_output
+        assert not pair.protocol.paused
+    assert len(pair.host.exchanges) == limits.streams_max
+
+
 def test_payload_does_not_choke() -> None:
     """A body may fill its windows while nothing is sent."""
     pair = Pair()
