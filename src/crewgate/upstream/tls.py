@@ -4,6 +4,7 @@ The files are read when the context is made; a reload makes a new one. The name 
 `server_hostname` of the handshake (`Upstream.server_name`); it is not known here.
 """
 
+import hashlib
 import ssl
 
 from crewgate.config import Upstream, UpstreamTLS
@@ -27,6 +28,26 @@ def client_context(upstream: Upstream) -> ssl.SSLContext | None:
     _trust(context, upstream)
     _show(context, upstream.name, upstream.tls)
     return context
+
+
+def fingerprint(upstream: Upstream) -> bytes:
+    """Return a digest of the files that its context is made of: another one means another context.
+
+    An upstream that keeps its table over a reload may have new files under the old names.
+    ConfigurationError if one cannot be read.
+    """
+    digest = hashlib.sha256()
+    tls = upstream.tls
+    for path in (tls.ca, tls.certificate, tls.key):
+        if path is None:
+            continue
+        try:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        except OSError as error:
+            raise ConfigurationError(
+                f"upstream {upstream.name}: {path}: {_reason(error)}; let the gateway read it"
+            ) from error
+    return digest.digest()
 
 
 def _trust(context: ssl.SSLContext, upstream: Upstream) -> None:

@@ -8,7 +8,7 @@ from authority import Authority, Files
 
 from crewgate.config import Dialect, Origin, Upstream, UpstreamTLS
 from crewgate.errors import ConfigurationError
-from crewgate.upstream.tls import client_context
+from crewgate.upstream.tls import client_context, fingerprint
 
 NAME = "tools.example"
 
@@ -164,3 +164,18 @@ def test_a_client_certificate_that_cannot_be_used(authority: Authority, tmp_path
             client_context(_upstream(certificate=certificate, key=key))
         assert f"{certificate} with key {key}: " in str(raised.value)
         assert str(raised.value).endswith("give a PEM chain and its unencrypted PEM key")
+
+
+def test_a_fingerprint_changes_with_any_file(authority: Authority, tmp_path: Path) -> None:
+    """New contents under an old name are seen, wherever; the same contents are the same."""
+    mine = authority.issue()
+    files = {"ca": authority.ca, "certificate": mine.certificate, "key": mine.key}
+    upstream = _upstream(**files)
+    seen = {fingerprint(upstream), fingerprint(_upstream())}
+    assert fingerprint(_upstream(**files)) in seen
+    for path in files.values():
+        path.write_bytes(path.read_bytes() + b"\n")
+        seen.add(fingerprint(upstream))
+    assert len(seen) == 5
+    with pytest.raises(ConfigurationError, match=f"upstream tools: {tmp_path / 'no'}: No such"):
+        fingerprint(_upstream(ca=tmp_path / "no"))
