@@ -7,25 +7,34 @@ Blocks: to be called in a thread.
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from crewgate.config import Config, Listener, Upstream, load
 from crewgate.core.policy import Policy
 from crewgate.gateway.site import Site, build
-from crewgate.server import Poller, server_context
+from crewgate.server import Poller, fingerprint, server_context
 from crewgate.upstream import Opener, Pool, Resolver, client_context
 from crewgate.verifier.policy import load_policy
 
 
+class Face(NamedTuple):
+    """A listener, and the certificate that it shows."""
+
+    section: Listener
+    context: ssl.SSLContext
+    fingerprint: bytes
+
+
 class Prepared(msgspec.Struct, frozen=True):
-    """One configuration, ready to be served. `contexts` belong to the listeners, in order."""
+    """One configuration, ready to be served."""
 
     config: Config
     policy: Policy
     site: Site
     pools: dict[Upstream, Pool]
-    contexts: tuple[tuple[Listener, ssl.SSLContext], ...]
+    faces: tuple[Face, ...]
 
 
 def prepare(
@@ -48,7 +57,11 @@ def prepare(
         build(config, {upstream.name: kept[upstream] for upstream in config.upstreams}),
         kept,
         tuple(
-            (listener, server_context(listener.certificate, listener.key))
+            Face(
+                listener,
+                server_context(listener.certificate, listener.key),
+                fingerprint(listener.certificate, listener.key),
+            )
             for listener in config.listeners
         ),
     )

@@ -183,7 +183,7 @@ class Worker:
         self._prepared, self._config = prepared, prepared.config
         self._live.cut_revoked()  # those whose key is no longer trusted
         self._tell(accepting=True)
-        doors = ", ".join(_url(section) for section, _ in prepared.contexts)
+        doors = ", ".join(_url(face.section) for face in prepared.faces)
         self._voice.say(f"serving configuration {prepared.policy.generation} at {doors}")
 
     async def _look_for_revocations(self) -> None:

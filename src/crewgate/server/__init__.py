@@ -4,7 +4,7 @@ from crewgate.server.exchange import Application, Exchange
 from crewgate.server.listener import Listener, listen
 from crewgate.server.poller import Poller
 from crewgate.server.request import Field, Peer, Request
-from crewgate.server.tls import server_context
+from crewgate.server.tls import fingerprint, server_context
 
 __all__ = [
     "Application",
@@ -14,6 +14,7 @@ __all__ = [
     "Peer",
     "Poller",
     "Request",
+    "fingerprint",
     "listen",
     "server_context",
 ]

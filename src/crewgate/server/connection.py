@@ -81,12 +81,12 @@ class Connection:
             self._protocol.lose()
         self.scope.cancel()
 
-    def drain(self) -> None:
-        """Let requests under way end, take no more."""
-        if self._protocol is None:
+    def drain(self, *, urgent: bool = True) -> None:
+        """Let requests under way end, take no more; see `WireProtocol.drain`."""
+        if self._protocol is not None:
+            self._protocol.drain(urgent=urgent)
+        elif urgent:
             self.abort()
-        else:
-            self._protocol.drain()
 
     def sweep(self, now: float) -> None:
         """End what is overdue."""

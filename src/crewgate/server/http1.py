@@ -83,12 +83,8 @@ class HTTP1:
     def bytes_to_send(self) -> bytes:
         """Return the next bytes for the client."""
         full = len(self.out) >= limits.buffer_bytes_max
-        if len(self.out) <= limits.send_bytes:
-            data = bytes(self.out)
-            self.out.clear()
-        else:
-            data = bytes(memoryview(self.out)[: limits.send_bytes])
-            del self.out[: limits.send_bytes]
+        data = bytes(memoryview(self.out)[: limits.send_bytes])
+        del self.out[: limits.send_bytes]
         self._allowance.octets += len(data)
         if len(self.out) < limits.buffer_bytes_max:
             if self.current is not None:
@@ -110,8 +106,11 @@ class HTTP1:
         if exchange is not None:
             exchange.lose()
 
-    def drain(self) -> None:
-        """Close after the answer under way, or now."""
+    def drain(self, *, urgent: bool) -> None:
+        """Close after the answer under way, or now; if it is not `urgent`, after the next one."""
+        self._is_retiring = True
+        if not urgent:
+            return
         self.keep_alive = False
         if self.current is None:
             self.closing = True
@@ -122,7 +121,7 @@ class HTTP1:
         if self._allowance.let_go():
             self.host.resume()
         if self._allowance.is_used_up():
-            self._is_retiring = True
+            self.drain(urgent=False)
         current, counters = self.current, self.counters
         if current is not None and current.done:  # discarding its body
             late = now - self._active > limits.body_wait_seconds_max
@@ -138,7 +137,7 @@ class HTTP1:
             self._end(408)
         elif now - self._active > limits.idle_seconds_max and not self.closing:
             counters.connections_idle += 1
-            self.drain()
+            self.drain(urgent=True)
         return True
 
     # The exchange's side.
@@ -165,7 +164,7 @@ class HTTP1:
     def distrust(self, *, hold: bool) -> None:
         """Count a bad token; drain a connection that has shown too many, and hold it if told so."""
         if self._allowance.distrust(hold=hold):
-            self.drain()
+            self.drain(urgent=True)
 
     def consumed(self) -> None:
         """Note that a body was read, or answers were sent, and more may be read."""

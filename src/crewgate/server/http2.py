@@ -107,16 +107,18 @@ class HTTP2:
         for exchange in exchanges.values():
             exchange.lose()
 
-    def drain(self) -> None:
-        """End when idle; the sweeper announces it to a client that is not idle for long."""
-        self._retire(urgent=True)
+    def drain(self, *, urgent: bool) -> None:
+        """End in a moment without streams; the sweeper announces it if there is none for long."""
+        if not self.closing:
+            self._farewell.begin(self.host.now(), urgent=urgent)
+            self.host.wake()  # when all is sent, an idle connection says it
 
     def sweep(self, now: float) -> bool:
         """Reset streams whose client owes us something, end what is idle; False if that fails."""
         if self._allowance.let_go():
             self.host.resume()
         if self._allowance.is_used_up():
-            self._retire()
+            self.drain(urgent=False)
         if not self.closing and self._farewell.look(now):
             self.host.wake()
         if not self.exchanges:
@@ -156,7 +158,7 @@ class HTTP2:
     def distrust(self, *, hold: bool) -> None:
         """Count a bad token; drain a connection that has shown too many, and hold it if told so."""
         if self._allowance.distrust(hold=hold):
-            self._retire()
+            self.drain(urgent=False)
 
     def answered(self, exchange: HTTP2Exchange) -> None:
         """Note that an answer is complete; a body that still arrives has lost its reader.
@@ -282,17 +284,12 @@ class HTTP2:
                 self.blocked.discard(exchange)
                 exchange.wake_writer()
 
-    def _retire(self, *, urgent: bool = False) -> None:
-        if not self.closing:
-            self._farewell.begin(self.host.now(), urgent=urgent)
-            self.host.wake()  # when all is sent, an idle connection says it
-
     def _is_wanted(self, now: float) -> bool:
         """Say goodbye to a client without a request; False if it has not left by then."""
         idle = now - self._active
         if idle > limits.idle_seconds_max and not self._farewell.is_begun:
             self.counters.connections_idle += 1
-            self._retire()
+            self.drain(urgent=False)
         return idle <= limits.idle_seconds_max + limits.drain_notice_seconds
 
     def _end(self) -> None:

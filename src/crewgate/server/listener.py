@@ -113,6 +113,15 @@ class Listener:
         for connection in list(self.connections):
             connection.abort()
 
+    def renew(self, context: ssl.SSLContext) -> None:
+        """Show another certificate; connections that saw the old one end when they are idle.
+
+        Streams under way have their time: each connection ends in its own.
+        """
+        self.context = context
+        for connection in self.connections:
+            connection.drain(urgent=False)
+
     async def _accept(self, nursery: trio.Nursery) -> None:
         while True:
             await trio.lowlevel.wait_readable(self._sock)

@@ -55,8 +55,11 @@ class WireProtocol(Protocol):
     def lose(self) -> None:
         """Hear that the client has gone."""
 
-    def drain(self) -> None:
-        """Take no further requests, and close when those under way are answered."""
+    def drain(self, *, urgent: bool) -> None:
+        """Take no further requests, and close when those under way are answered.
+
+        One that is not `urgent` lets a client that is about to ask do so, and tells it in time.
+        """
 
     def sweep(self, now: float) -> bool:
         """End what is overdue; return False if the whole connection is."""

@@ -4,12 +4,27 @@ Tickets are off: a resumed session skips the checks of certificate and revocatio
 files are read when the context is made; a reload makes a new one.
 """
 
+import hashlib
 import ssl
 from pathlib import Path
 
 from crewgate.errors import ConfigurationError
 
 PROTOCOLS = ["h2", "http/1.1"]
+
+
+def fingerprint(certificate: Path, key: Path) -> bytes:
+    """Return a digest of what a listener shows: another one means another certificate or key.
+
+    ConfigurationError if a file cannot be read.
+    """
+    try:
+        return hashlib.sha256(certificate.read_bytes() + b"\0" + key.read_bytes()).digest()
+    except OSError as error:
+        raise ConfigurationError(
+            f"certificate {certificate} with key {key}: {error.strerror}; "
+            "give a PEM chain and its unencrypted PEM key"
+        ) from error
 
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:

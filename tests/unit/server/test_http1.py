@@ -189,10 +189,10 @@ def test_broken_request_waits_for_the_answer_before_it() -> None:
 def test_drain() -> None:
     """A drain closes an idle connection now, and a busy one after its answer, which says so."""
     protocol, _ = _begin()
-    protocol.drain()
+    protocol.drain(urgent=True)
     assert protocol.closing
     protocol, host = _begin(GET)
-    protocol.drain()
+    protocol.drain(urgent=True)
     assert not protocol.closing
     host.exchanges[0].respond(200, [])
     assert b"connection: close" in _sent(protocol)

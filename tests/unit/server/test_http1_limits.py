@@ -176,3 +176,13 @@ def test_a_held_connection_is_read_again_after_a_sweep() -> None:
     assert not protocol.paused
     assert host.resumed
     assert protocol.counters.bad_tokens_held == 1
+
+
+def test_a_retired_connection_ends_with_its_next_answer() -> None:
+    """Nothing is closed under a request that is on its way."""
+    protocol, _ = _begin()
+    protocol.drain(urgent=False)
+    assert not protocol.closing
+    protocol.receive(GET)
+    assert b"connection: close" in _sent(protocol)
+    assert protocol.closing

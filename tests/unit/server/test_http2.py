@@ -126,7 +126,7 @@ async def test_continue() -> None:
 def test_drain_of_an_idle_connection() -> None:
     """An idle connection says goodbye and closes."""
     pair = Pair()
-    pair.protocol.drain()
+    pair.protocol.drain(urgent=True)
     pair.pump()
     assert pair.of(ngh2.GoAwayReceived)
     assert pair.protocol.closing
@@ -136,7 +136,7 @@ def test_drain_of_a_busy_connection() -> None:
     """A busy one is told after a while, then told which stream is the last; streams still end."""
     pair = Pair()
     stream = pair.ask(GET)
-    pair.protocol.drain()
+    pair.protocol.drain(urgent=True)
     pair.pump()
     pair.protocol.sweep(pair.host.clock + limits.drain_notice_seconds - 1)
     pair.pump()

@@ -147,3 +147,15 @@ def test_payload_does_not_choke() -> None:
     pair.protocol.receive(pair.client.data_to_send())
     assert not pair.protocol.paused
     assert sum(exchange.buffered for exchange in pair.host.exchanges) == 4 * 65_536
+
+
+def test_a_retired_connection_becomes_a_drained_one() -> None:
+    """A listener that ends does not wait for the notice that it began with."""
+    pair = Pair()
+    pair.protocol.drain(urgent=False)
+    pair.pump()
+    assert [event.last_stream_id for event in pair.of(ngh2.GoAwayReceived)] == [2**31 - 1]
+    assert not pair.protocol.closing
+    pair.protocol.drain(urgent=True)
+    pair.pump()
+    assert pair.protocol.closing
