@@ -55,10 +55,13 @@ def main(
         if asked & {ENVOY, STACK}:
             install(place)
         with standing(folder, place, asked) as arena:
-            for group in chosen(names):
-                measurement = measure(group, arena, rounds, requests)
-                report.show(measurement, console)
-                report.join(output, measurement)
+            failed = [
+                group.name
+                for group in chosen(names)
+                if not measured(group, arena, rounds, requests, console, output)
+            ]
+    if failed:
+        sys.exit(f"bench: without figures: {', '.join(failed)}")
 
 
 def chosen(names: Sequence[str]) -> list[Group]:
@@ -66,6 +69,22 @@ def chosen(names: Sequence[str]) -> list[Group]:
     if not names:
         return [group for group in GROUPS.values() if group.usual]
     return [group for name, group in GROUPS.items() if name in names or "all" in names]
+
+
+def measured(
+    group: Group, arena: Arena, rounds: int, requests: int, console: Console, output: Path
+) -> bool:
+    """Measure, show and keep a group; False, with its reason shown, if it has no figures."""
+    try:
+        measurement = measure(group, arena, rounds, requests)
+    except SystemExit as reason:
+        if isinstance(reason.code, int):  # we are told to end
+            raise
+        click.echo(f"{group.name}: {reason.code}", err=True)
+        return False
+    report.show(measurement, console)
+    report.join(output, measurement)
+    return True
 
 
 def measure(group: Group, arena: Arena, rounds: int, requests: int) -> report.Measurement:

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from bench.hop import frames
-from bench.hop.client import context
+from bench.hop.client import connect, context
 from bench.hop.limits import raise_descriptors
 
 NICENESS = 15  # on the core that they share with the normal traffic: they stand for other machines
@@ -27,7 +27,7 @@ SETTLING_SECONDS = 1.0  # until the slow readers' own buffers are full
 SIP_BYTES = 1024
 CHUNK = b"u" * 65_536
 LIMIT_BYTES = 16_384  # what a slow reader's own process buffers
-ANSWER_SECONDS = 60.0  # for the answer to an upload
+ANSWER_SECONDS = 60.0  # for the answer to an upload, or for room to send more of it
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,14 @@ class Hostile:
         streams = await asyncio.open_connection(
             "127.0.0.1", self.plan.port, ssl=tls, limit=LIMIT_BYTES
         )
-        self.waited_for -= 1
-        if not self.waited_for:
-            self.all_begun.set()
+        self.count()
         return streams
+
+    def count(self) -> None:
+        """One more has begun."""
+        self.waited_for -= 1
+        if self.waited_for <= 0:
+            self.all_begun.set()
 
     async def again(self, once: Callable[[], Awaitable[None]]) -> None:
         """Be cut, and come back."""
@@ -137,40 +141,39 @@ class Hostile:
         finally:
             writer.close()
 
-    async def upload(self) -> None:
-        """One after the other; the last one to its end."""
+    def upload(self, begun: Callable[[], object]) -> None:
+        """One after the other, in a thread; the last one to its end."""
         began = time.monotonic()
         while not self.over.is_set():
-            line = await self.upload_one()
+            try:
+                line = self.upload_one(begun)
+            except OSError as error:
+                line = str(error)
             self.toll.seconds = time.monotonic() - began
-            if line.split()[1:2] == [b"200"]:
+            if line.split()[1:2] == ["200"]:
                 self.toll.uploads += 1
             else:
-                self.toll.refused += (line.decode("latin-1").strip() or "hung up",)
-                await asyncio.sleep(PAUSE_SECONDS)
+                self.toll.refused += (line.strip() or "hung up",)
+                time.sleep(PAUSE_SECONDS)
 
-    async def upload_one(self) -> bytes:
-        """The first line of its answer; empty if the gateway has hung up."""
+    def upload_one(self, begun: Callable[[], object]) -> str:
+        """The first line of its answer; OSError as it comes."""
         plan = self.plan
-        reader, writer = await self.connect("http/1.1")
-        try:
-            writer.write(
+        with connect(plan.port, self.tls["http/1.1"]) as sock:
+            begun()
+            sock.settimeout(ANSWER_SECONDS)
+            head = (
                 f"POST {plan.swallow} HTTP/1.1\r\nhost: localhost\r\n"
                 f"authorization: Bearer {plan.token}\r\n"
-                f"content-length: {plan.upload_bytes}\r\n\r\n".encode()
+                f"content-length: {plan.upload_bytes}\r\n\r\n"
             )
+            sock.sendall(head.encode())
             left = plan.upload_bytes
             while left:
-                writer.write(CHUNK[:left])
-                await writer.drain()
-                sent = min(left, len(CHUNK))
+                sent = sock.send(CHUNK[:left])
                 left -= sent
                 self.toll.uploaded_bytes += sent
-            return await asyncio.wait_for(reader.readline(), ANSWER_SECONDS)
-        except (OSError, ssl.SSLError, TimeoutError):
-            return b""
-        finally:
-            writer.close()
+            return sock.recv(SIP_BYTES).partition(b"\r\n")[0].decode("latin-1")
 
     async def run(self) -> None:
         """All at once."""
@@ -180,7 +183,8 @@ class Hostile:
                 for place in range(count):
                     protocol = ("http/1.1", "h2")[place % 2]
                     group.create_task(self.again(partial(act, protocol)))
-            group.create_task(self.upload())
+            counted = partial(loop.call_soon_threadsafe, self.count)
+            group.create_task(asyncio.to_thread(self.upload, counted))
             await self.all_begun.wait()
             await asyncio.sleep(SETTLING_SECONDS)
             print("ready", flush=True)

@@ -1,7 +1,7 @@
 """Load by h2load, and what it says: requests a second and the times of single requests.
 
-One thread, TLS, a bounded count. A run in which any request was not answered with 2xx ends the
-whole bench: figures of refusals would flatter a gateway.
+One thread, TLS, a bounded count. A load of which any request was not answered with 2xx ends its
+group, without figures: those of refusals would flatter a gateway.
 """
 
 import re

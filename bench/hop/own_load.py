@@ -33,7 +33,7 @@ def run(plan: Plan) -> dict[str, Any]:
 def sample(pid: int, plan: Plan, *, refused: bool = False, spared: float = 0.0) -> Sample:
     """Load the gateway whose first process is `pid`.
 
-    Ends the run unless all is answered with 200, but for a share that is `spared`; of a flood of
+    Ends the group unless all is answered with 200, but for a share that is `spared`; of a flood of
     what is `refused`, unless nothing is.
     """
     pids = tree(pid)

@@ -75,7 +75,7 @@ def fields(pid: int) -> list[str]:
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:
-    """User and system time of all their threads so far; ends the run if one of them is gone.
+    """User and system time of all their threads so far; ends the group if one of them is gone.
 
     By the clock that clock_getcpuclockid(3) names: nanoseconds, where /proc/PID/stat has ticks of
     10 ms.

@@ -10,7 +10,7 @@ from bench.hop.figures import Case, Measured, Sample, interleaved
 from bench.hop.gateways import Gateway
 from bench.hop.groups.group import Group
 from bench.hop.load import Load, Shape, at_least
-from bench.hop.tools import LARGE, PAGE, STREAM, TAKE
+from bench.hop.tools import LARGE, STREAM, TAKE
 
 SHAPE = Shape(16, 8)
 BODY_BYTES = 64 * 1024
@@ -45,7 +45,6 @@ def measure(arena: Arena) -> list[Measured]:
     """All gateways."""
     upload = body(arena.folder)
     loads = {
-        "answer of 200 bytes": Load(SHAPE, PAGE.path),
         "answer of 64 KiB": Load(SHAPE, LARGE.path),
         "answer of 16 × 4 KiB, streamed": Load(SHAPE, STREAM.path),
         "request of 64 KiB": Load(SHAPE, TAKE.path, body=upload),

@@ -72,5 +72,5 @@ GROUP = Group(
     measure,
     figures=(*USUAL, OTHER),
     rounds=0.6,
-    requests=0.4,
+    requests=0.3,
 )

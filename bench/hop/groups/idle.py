@@ -1,7 +1,7 @@
 """Idle connections beside a normal load: what they cost in CPU and memory.
 
 All gateways are measured without them in turn, then with them in turn. A gateway that has closed
-any of them in between ends the run: its memory would be that of fewer.
+any of them in between ends the group: its memory would be that of fewer.
 """
 
 import subprocess

@@ -65,5 +65,5 @@ GROUP = Group(
     measure,
     figures=(CPU, CORE, RATE, P99, CONNECTED),
     rounds=0.6,
-    requests=0.2,
+    requests=0.15,
 )

@@ -49,7 +49,7 @@ def records(folder: Path) -> int:
 
 
 def prove(arena: Arena, gateway: Gateway, token: str) -> None:
-    """End the run unless a bad token is let through exactly where nothing is judged."""
+    """End the group unless a bad token is let through exactly where nothing is judged."""
     opened = answers(gateway, bearer(token), arena.log)[0]
     bad = answers(gateway, bearer("no.token.this"), arena.log)[0]
     if not opened or bool(bad) is gateway.judges:
@@ -57,7 +57,7 @@ def prove(arena: Arena, gateway: Gateway, token: str) -> None:
 
 
 def check_records(stages: dict[str, Stage], before: dict[str, int], sent: int) -> None:
-    """End the run unless each call has a record exactly where there is an audit."""
+    """End the group unless each call has a record exactly where there is an audit."""
     for name, stage in stages.items():
         written = records(stage.audit) - before[name]
         if (written > RECORDS_FEW) if AUDIT in VARIANTS[name] else (written < sent):
@@ -98,4 +98,6 @@ def goals(results: Results) -> list[Goal]:
     return held
 
 
-GROUP = Group("share", "Verdict and audit: Crewgate with and without", measure, goals=goals)
+GROUP = Group(
+    "share", "Verdict and audit: Crewgate with and without", measure, goals=goals, rounds=0.8
+)

@@ -39,7 +39,7 @@ def test_the_usual_groups_are_measured_unless_others_are_named() -> None:
 def test_a_group_takes_its_part_of_rounds_and_requests() -> None:
     """Never none."""
     assert streams.GROUP.sizes(5, 20_000) == (5, 20_000)
-    assert refusals.GROUP.sizes(5, 20_000) == (3, 4_000)
+    assert refusals.GROUP.sizes(5, 20_000) == (3, 3_000)
     assert memory.GROUP.sizes(5, 20_000) == (1, 200_000)
     assert refusals.GROUP.sizes(1, 1) == (1, 1)
 
