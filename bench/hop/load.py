@@ -14,7 +14,7 @@ from bench.hop.figures import CPU, RATE, Sample, times
 from bench.hop.processes import cpu_seconds, on_core, tree
 
 PROGRAM = "h2load"
-LOAD_SECONDS = 120  # of one sample; only a hang gets there
+LOAD_SECONDS = 300  # of one sample; only a hang gets there
 RATE_WORDS = re.compile(r"finished in .*?, ([0-9.]+) req/s")
 DONE = re.compile(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx")
 OPEN_STREAMS = 100  # at a fixed rate nothing waits for an answer, up to so many a connection
@@ -64,17 +64,26 @@ def h2load(port: int, load: Load, requests: int, log: Path) -> str:
     """One run on the last core, away from the gateways; its words."""
     log.unlink(missing_ok=True)
     url = f"https://127.0.0.1:{port}{load.path}"
-    with on_core(-1):
-        done = subprocess.run(
-            [PROGRAM, *load.options(requests), f"--log-file={log}", url],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=LOAD_SECONDS,
-        )
+    done = ran([PROGRAM, *load.options(requests), f"--log-file={log}", url])
     if done.returncode:
         raise SystemExit(f"bench: h2load: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
+
+
+def ran(command: list[str], told: str | None = None) -> subprocess.CompletedProcess[str]:
+    """A client that has ended, on the last core; `told` is its standard input."""
+    try:
+        with on_core(-1):
+            return subprocess.run(
+                command,
+                input=told,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=LOAD_SECONDS,
+            )
+    except subprocess.TimeoutExpired as error:
+        raise SystemExit(f"bench: a load took more than {LOAD_SECONDS} s") from error
 
 
 def statuses(words: str) -> tuple[int, ...]:

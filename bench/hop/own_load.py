@@ -1,29 +1,20 @@
 """Load by the own client (client.py), in a process on the last core; the figures that it gives."""
 
 import json
-import subprocess
 import sys
 from dataclasses import asdict
 from typing import Any
 
 from bench.hop.client import Plan
 from bench.hop.figures import CONNECTED, CORE, CPU, OTHER, RATE, Sample, times
-from bench.hop.processes import cpu_seconds, on_core, tree
-
-LOAD_SECONDS = 120  # of one sample; only a hang gets there
+from bench.hop.load import ran
+from bench.hop.processes import cpu_seconds, tree
 
 
 def run(plan: Plan) -> dict[str, Any]:
     """What came of it."""
-    with on_core(-1):
-        done = subprocess.run(
-            [sys.executable, "-m", "bench.hop.client"],
-            input=json.dumps(asdict(plan)),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=LOAD_SECONDS,
-        )
+    words = json.dumps(asdict(plan))
+    done = ran([sys.executable, "-m", "bench.hop.client"], words)
     if done.returncode:
         raise SystemExit(f"bench: the own client: {done.stderr.strip()[-500:]}")
     tally: dict[str, Any] = json.loads(done.stdout)
