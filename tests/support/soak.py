@@ -108,10 +108,6 @@ class Soak:
         total = sum(count.total() for count in self.judge.counts.values())
         if self.judge.again > AGAIN_SHARE * total:
             self.faults.add("too many calls were asked to come again", f"{self.judge.again}")
-        for slug, count in self.books.refused.items():
-            told = self.books.strangers[slug]
-            if not self.judge.kills and count < told:
-                self.faults.add("refusals that nobody counted", f"{slug}: {count} of {told}")
 
     def summary(self) -> str:
         """What happened, for a person."""
@@ -129,6 +125,7 @@ class Soak:
             *(f"  {count:9} {what}" for what, count in sorted(self.upheaval.counts.items())),
             "What the books say",
             *(f"  {count:9} {what}" for what, count in sorted(self.books.counts.items())),
+            f"  {self.books.refused.total():9} refusals summed up, of strangers' calls",
             "What the processes held at quiet points",
             f"  {HEADING}",
             *(f"  {sample}" for sample in sorted(self.samples, key=lambda each: each.name)),

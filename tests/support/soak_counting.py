@@ -10,8 +10,9 @@ from pathlib import Path
 
 import msgspec
 from soak_faults import Faults
-from soak_site import SoakSite
+from soak_site import EXTRA, TOOLS, SoakSite
 
+PRICES = {tool.name: {tool.price, tool.price + tool.rise} for tool in (EXTRA, *TOOLS)}
 ERRORS = {"401 branch-revoked": "revoked", "401 token-expired": "expired"}
 
 
@@ -77,11 +78,7 @@ class Books:
 
     def balance(self) -> None:
         """Hold everything since the last balance together; nothing may be in flight."""
-        seen = dict(
-            line.decode().split()
-            for tools in self.site.tools.values()
-            for line in self._tail.lines(tools.log)
-        )
+        seen = self._read_tools()
         finals, opened = self._read_audit()
         told, self._told = self._told, {}
         self.counts["requests that reached a tool"] += len(seen)
@@ -101,6 +98,17 @@ class Books:
         self._read_audit()
 
     # Inside.
+
+    def _read_tools(self) -> dict[str, str]:
+        """Requests that reached a tool, once each, and which tool it was."""
+        seen: dict[str, str] = {}
+        for tools in self.site.tools.values():
+            for line in self._tail.lines(tools.log):
+                request, tool = line.decode().split()
+                if request in seen:
+                    self._faults.add("reached a tool twice", f"{request} {tool}")
+                seen[request] = tool
+        return seen
 
     def _read_audit(self) -> tuple[dict[str, list[Line]], set[str]]:
         """Final records by request, and the streams that were opened."""
@@ -143,6 +151,8 @@ class Books:
         """Who was answered has reached the tool; who reached it has been charged."""
         if reached and line.verdict == "deny":
             self._faults.add("refused, and reached a tool", str(line))
+        if line.verdict == "permit" and line.cost_micro not in {0, *PRICES[line.tool]}:
+            self._faults.add("charged another price", str(line))
         if not reached and line.outcome == "done":
             self._faults.add("done without having reached a tool", str(line))
         free = line.tool == "soak.free" or line.would  # observed: it would have been refused

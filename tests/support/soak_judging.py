@@ -54,6 +54,8 @@ class Judge:
                 self._books.tell(found.request, found.outcome, recorded=recorded)
         if part.name == "call" and found.outcome == "200":
             self.plain_seconds.append(trip.ended - trip.began)
+        if found.branch not in {"", trip.branch.agent.branch}:
+            self._faults.add("sent on as another's", f"{found} for {trip.branch.agent.branch}")
         if not self._is_right(part, found, trip):
             self._faults.add(
                 f"{part.name}: {found.outcome}",
@@ -63,7 +65,7 @@ class Judge:
     def _is_right(self, part: Part, found: Seen, trip: Trip) -> bool:
         branch, outcome = trip.branch, found.outcome
         if outcome in part.may:
-            return not (found.request and outcome in ADMITTED and self._outlived(trip))
+            return not (found.request and outcome in ADMITTED and self._outlived(part, trip))
         if outcome in AGAIN:
             self.again += 1
             return True
@@ -74,12 +76,13 @@ class Judge:
             return True
         return part.name == "spent" and self._was_killed(trip)
 
-    def _outlived(self, trip: Trip) -> bool:
+    def _outlived(self, part: Part, trip: Trip) -> bool:
         """Whether a call was admitted, or went on, after its branch was dead for certain."""
         dead = trip.branch.ended_at
         if dead is math.inf:
             return False
-        return trip.began > dead or trip.ended > dead + CUT_SECONDS
+        went_on = trip.ended > dead + CUT_SECONDS and not part.buffered
+        return trip.began > dead or went_on
 
     def _was_killed(self, trip: Trip) -> bool:
         return any(

@@ -19,10 +19,11 @@ PROBLEM = b"application/problem+json"
 
 
 class Seen(NamedTuple):
-    """What came of one call: a word, and the request's id if the client came to know it."""
+    """What came of one call: a word, and if the tool told them, the request's id and its branch."""
 
     outcome: str
     request: str = ""
+    branch: str = ""
 
 
 class Caller(Protocol):
@@ -60,7 +61,9 @@ def seen(answer: Answer) -> Seen:
     """What an answer says: the tool's own names its request, the gateway's is a problem."""
     own = answer.fields.get(b"x-seen-request", b"").decode()
     if own:
-        return Seen("200" if answer.status == 200 else f"{answer.status} of the tool", own)
+        branch = answer.fields.get(b"x-seen-branch", b"").decode()
+        word = "200" if answer.status == 200 else f"{answer.status} of the tool"
+        return Seen(word, own, branch)
     if answer.fields.get(b"content-type") == PROBLEM:
         request: str = json.loads(answer.body)["request_id"]
         return Seen(f"{answer.status} {_slug(answer.body)}", request)
@@ -167,17 +170,17 @@ def streamed(path: bytes, count: int, pause: float) -> Kind:
         status, fields = await ask.head()
         if status != 200:
             return seen(Answer(status, fields, await ask.rest()))
-        request = fields[b"x-seen-request"].decode()
+        _, request, branch = seen(Answer(status, fields, b""))
         text = b""
         try:
             while piece := await ask.read():
                 text += piece
                 if caller.over and count > 1000:
                     await ask.abandon()
-                    return Seen("left", request)
+                    return Seen("left", request, branch)
         except TornError:
-            return Seen("torn", request)
-        return Seen(_told(text, count), request)
+            return Seen("torn", request, branch)
+        return Seen(_told(text, count), request, branch)
 
     return kind
 

@@ -64,6 +64,7 @@ class Request(ABC):
         seen = self.identity | {"bytes": self._bytes, "crc": self._crc}
         await self.answer(json.dumps(seen).encode())
 
-    def name(self) -> Field:
-        """The field by which an answer names its request."""
-        return b"x-seen-request", self.seen.encode()
+    def names(self) -> list[Field]:
+        """The fields by which an answer names its request, and who is said to have sent it."""
+        branch = self.identity.get("branch", "")
+        return [(b"x-seen-request", self.seen.encode()), (b"x-seen-branch", branch.encode())]

@@ -26,7 +26,7 @@ CREW_TOOLS = '["soak.*"]'
 
 
 class Tool(NamedTuple):
-    """A tool; `price` in micro-credits, as at even editions of the configuration."""
+    """A tool; `price` in micro-credits, at odd editions of the configuration more by `rise`."""
 
     name: str
     method: str
@@ -34,12 +34,13 @@ class Tool(NamedTuple):
     upstream: str
     price: int
     more: str = ""
+    rise: int = 0
 
 
 TOOLS = (
     Tool("soak.call", "POST", "/call", "steady", 10_000),
     Tool("soak.free", "POST", "/free", "steady", 0),
-    Tool("soak.page", "GET", "/pages/*", "steady", 2_000),
+    Tool("soak.page", "GET", "/pages/*", "steady", 2_000, rise=1_000),
     Tool("soak.events", "GET", "/events", "steady", 20_000),
     Tool("soak.file", "PUT", "/files/*", "steady", 30_000),
     Tool("soak.judged", "POST", "/judged", "steady", 5_000, 'judge = "body"'),
@@ -155,7 +156,7 @@ class SoakSite(Premises):
         text = self._head + f"# edition {edition}\n"
         text += UPSTREAMS.format(**{name: server.url for name, server in self.tools.items()})
         for tool in tools:
-            price = tool.price + 1_000 * (odd and tool.name == "soak.page")
+            price = tool.price + odd * tool.rise
             text += SECTION.format(**(tool._asdict() | {"price": price / 1e6}))
         self._replace(self.file, text.encode())
 

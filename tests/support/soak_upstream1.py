@@ -28,7 +28,7 @@ class HTTP1Request(Request):
         raise GoneError
 
     async def start(self, status: int, fields: Sequence[Field]) -> None:
-        head = h11.Response(status_code=status, headers=[*fields, self.name()])
+        head = h11.Response(status_code=status, headers=[*fields, *self.names()])
         await self._send(head)
 
     async def piece(self, data: bytes, *, last: bool = False) -> None:

@@ -45,7 +45,7 @@ class HTTP2Request(Request):
         return data
 
     async def start(self, status: int, fields: Sequence[Field]) -> None:
-        head = [(b":status", b"%d" % status), *fields, self.name()]
+        head = [(b":status", b"%d" % status), *fields, *self.names()]
         self._wire.engine.send_response(self._number, head)
         await self._wire.flush()
 
