@@ -1,0 +1,73 @@
+"""httpx and aiohttp, stock."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+from client_world import EVENTS, PAGE, UPLOAD, ClientWorld, received
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
+def test_httpx(world: ClientWorld, http2: bool) -> None:
+    """Pages, HEAD, uploads whole and in pieces, and a stream, over one connection."""
+    context = ssl.create_default_context(cafile=str(world.ca))
+
+    def pieces() -> Iterator[bytes]:
+        for at in range(0, len(UPLOAD), 65_536):
+            yield UPLOAD[at : at + 65_536]
+
+    with httpx.Client(
+        base_url=world.url,
+        verify=context,
+        http1=not http2,
+        http2=http2,
+        headers={"authorization": f"Bearer {world.token}"},
+        trust_env=False,
+    ) as client:
+        page = client.get("/page")
+        assert page.content == PAGE
+        assert page.headers["content-encoding"] == "gzip"
+        assert page.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
+        assert client.head("/page").headers["etag"] == '"1"'
+        assert client.post("/upload", content=UPLOAD).json() == received(UPLOAD)
+        assert client.post("/upload", content=pieces()).json() == received(UPLOAD)
+        with client.stream("GET", "/events") as answer:
+            assert b"".join(answer.iter_bytes()) == b"".join(EVENTS)
+        assert client.get("/nowhere").status_code == 404
+
+
+def test_aiohttp(world: ClientWorld) -> None:
+    """The same with the client that most agents' frameworks have, many at once."""
+    aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed")
+    context = ssl.create_default_context(cafile=str(world.ca))
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for at in range(0, len(UPLOAD), 65_536):
+            yield UPLOAD[at : at + 65_536]
+
+    async def run() -> None:
+        headers = {"authorization": f"Bearer {world.token}"}
+        connector = aiohttp.TCPConnector(ssl=context)
+        async with aiohttp.ClientSession(
+            world.url, connector=connector, headers=headers
+        ) as session:
+
+            async def page() -> bytes:
+                async with session.get("/page") as answer:
+                    return await answer.read()
+
+            assert await asyncio.gather(*[page() for _ in range(10)]) == [PAGE] * 10
+            async with session.head("/page") as answer:
+                assert answer.headers["etag"] == '"1"'
+            async with session.post("/upload", data=UPLOAD, expect100=True) as answer:
+                assert await answer.json() == received(UPLOAD)
+            async with session.post("/upload", data=pieces()) as answer:
+                assert await answer.json() == received(UPLOAD)
+            async with session.get("/events") as answer:
+                assert [line async for line in answer.content if line.strip()] == [
+                    event.rstrip(b"\n") + b"\n" for event in EVENTS
+                ]
+
+    asyncio.run(run())
