@@ -40,6 +40,7 @@ REQUESTS_A_SECOND = 1_000
 LORIS = READERS = 200
 UPLOAD_BYTES_A_REQUEST = 2**30 // 8_000  # 1 GiB in a sample of the usual length
 QUIET, BESIDE = "alone", "beside them"
+LAST_UPLOAD_SECONDS = 120
 LATER = 2.0  # times the p99 alone, at most
 GROWTH = 100  # MB at most: a quarter of one for each hostile connection
 UPLOADED = Figure("uploaded_megabytes_per_second", "upload MB/s", "{:.0f}")
@@ -65,7 +66,9 @@ def beset(plan: Plan) -> Iterator[dict[str, Any]]:
         if peers.stdout.readline() != b"ready\n":
             raise SystemExit("bench: the hostile peers did not begin")
         yield toll
-        toll.update(json.loads(peers.communicate(b"\n", timeout=120)[0]))
+        toll.update(json.loads(peers.communicate(b"\n", timeout=LAST_UPLOAD_SECONDS)[0]))
+    except subprocess.TimeoutExpired as error:
+        raise SystemExit("bench: an upload has not come to its end") from error
     finally:
         end(peers)
 
