@@ -5,7 +5,6 @@ Blocks: to be called in a thread.
 """
 
 import ssl
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,10 @@ from crewgate.core.policy import Policy
 from crewgate.gateway.site import Site, build
 from crewgate.server import Poller, fingerprint, server_context
 from crewgate.upstream import Opener, Pool, Resolver, client_context
+from crewgate.upstream import fingerprint as upstream_fingerprint
 from crewgate.verifier.policy import load_policy
+
+Pools = dict[tuple[Upstream, bytes], Pool]  # by upstream and fingerprint of its TLS files
 
 
 class Face(NamedTuple):
@@ -33,28 +35,32 @@ class Prepared(msgspec.Struct, frozen=True):
     config: Config
     policy: Policy
     site: Site
-    pools: dict[Upstream, Pool]
+    pools: Pools
     faces: tuple[Face, ...]
 
 
 def prepare(
     path: Path,
     generation: int,
-    pools: Mapping[Upstream, Pool],
+    pools: Pools,
     poller: Poller,
     resolver: Resolver,
 ) -> Prepared:
     """Load `path` as policy `generation`, with the pools that still fit. ConfigurationError."""
     config = load(path)
-    kept = {
-        upstream: pools.get(upstream)
-        or Pool(upstream, Opener(upstream, poller, client_context(upstream)), resolver)
-        for upstream in config.upstreams
-    }
+    kept: Pools = {}
+    by_name: dict[str, Pool] = {}
+    for upstream in config.upstreams:
+        key = (upstream, upstream_fingerprint(upstream))
+        pool = pools.get(key)
+        if pool is None:
+            opener = Opener(upstream, poller, client_context(upstream))
+            pool = Pool(upstream, opener, resolver)
+        kept[key] = by_name[upstream.name] = pool
     return Prepared(
         config,
         load_policy(config, generation),
-        build(config, {upstream.name: kept[upstream] for upstream in config.upstreams}),
+        build(config, by_name),
         kept,
         tuple(
             Face(

@@ -4,7 +4,7 @@ from crewgate.upstream.call import Answer, Caller, Carrier, Head
 from crewgate.upstream.opening import Opener
 from crewgate.upstream.pool import Pool
 from crewgate.upstream.resolve import Resolver
-from crewgate.upstream.tls import client_context
+from crewgate.upstream.tls import client_context, fingerprint
 
 __all__ = [
     "Answer",
@@ -15,4 +15,5 @@ __all__ = [
     "Pool",
     "Resolver",
     "client_context",
+    "fingerprint",
 ]

@@ -52,3 +52,4 @@ async def test_an_idle_connection_makes_room(tmp_path: Path) -> None:
         await stream.send_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert b"connection: close" in await read_until(stream, b"ok")
         assert await stream.receive_some() == b""
+        await trio.aclose_forcefully(stream)
