@@ -6,13 +6,17 @@ how the gateway counts.
 """
 
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from soak_faults import Faults
+from soak_population import Branch
 from soak_site import EXTRA, TOOLS, SoakSite
 
 PRICES = {tool.name: {tool.price, tool.price + tool.rise} for tool in (EXTRA, *TOOLS)}
+CUT_SECONDS = 3.0  # wide: a call that lives so long after its branch was not ended with it
 ERRORS = {"401 branch-revoked": "revoked", "401 token-expired": "expired"}
 
 
@@ -33,10 +37,24 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     status: int = 0
     cost_micro: int = 0
     count: int = 0
+    time: datetime = datetime.min.replace(tzinfo=UTC)
+    duration_us: int = 0
+
+    @property
+    def ended(self) -> float:
+        """When a call ended, in seconds of the wall clock."""
+        return self.time.timestamp() + self.duration_us / 1e6
 
     def __str__(self) -> str:
         told = self.outcome or self.cause
         return f"{self.kind} {self.request} {self.tool} {self.reason or told} {self.cost_micro}"
+
+
+class Told(NamedTuple):
+    """What a client saw of a request, and as whom it asked."""
+
+    outcome: str
+    branch: Branch
 
 
 class Tail:
@@ -64,17 +82,17 @@ class Books:
         self.strangers: Counter[str] = Counter()  # refusals that need no record, by slug
         self.refused: Counter[str] = Counter()  # the same as the audit sums them up
         self._faults = faults
-        self._told: dict[str, str] = {}
+        self._told: dict[str, Told] = {}
         self._tail = Tail()
         self._spent: Counter[str] = Counter()  # by branch, and by crew
         self._decode = msgspec.json.Decoder(Line).decode
 
-    def tell(self, request: str, outcome: str, *, recorded: bool) -> None:
+    def tell(self, request: str, told: Told, *, recorded: bool) -> None:
         """Take what a client saw of a request."""
         if not recorded:
-            self.strangers[outcome.partition(" ")[2]] += 1
+            self.strangers[told.outcome.partition(" ")[2]] += 1
         elif request:
-            self._told[request] = outcome
+            self._told[request] = told
 
     def balance(self) -> None:
         """Hold everything since the last balance together; nothing may be in flight."""
@@ -89,8 +107,8 @@ class Books:
             self._faults.add("opened and never ended", request)
         for request, lines in finals.items():
             self._check_reach(lines[-1], reached=request in seen)
-        for request, outcome in told.items():
-            self._check_told(request, outcome, finals.get(request, []))
+        for request, each in told.items():
+            self._check_told(request, each, finals.get(request, []))
         self._check_ledger()
 
     def read_refusals(self) -> None:
@@ -159,12 +177,15 @@ class Books:
         if reached and not line.cost_micro and not free:
             self._faults.add("reached a tool for nothing", str(line))
 
-    def _check_told(self, request: str, outcome: str, lines: list[Line]) -> None:
-        """The record says what the client saw."""
+    def _check_told(self, request: str, told: Told, lines: list[Line]) -> None:
+        """The record says what the client saw, and nothing went on for a dead branch."""
+        outcome = told.outcome
         if not lines:
             self._faults.add("seen by a client and has no record", f"{outcome} {request}")
             return
         line = lines[-1]
+        if line.verdict == "permit" and line.ended > told.branch.ended_wall + CUT_SECONDS:
+            self._faults.add("went on after the end of its branch", f"{outcome} | {line}")
         status, _, slug = outcome.partition(" ")
         if line.kind == "burned":
             right = line.cause == "owner-died"

@@ -31,6 +31,7 @@ class HTTP2(Connection):
         self._stream = stream
         self._authority = authority
         self._sending = trio.Lock()
+        self._due = trio.Event()  # what was read asks for something to be written
 
     @classmethod
     async def open(cls, trust: Trust, nursery: trio.Nursery) -> "HTTP2":
@@ -82,7 +83,17 @@ class HTTP2(Connection):
                 self.end(f"connection broken while sending: {error.__cause__ or error!r}")
 
     async def run(self) -> None:
-        """Read until the connection ends."""
+        """Read until the connection ends, and answer what is read in another task.
+
+        Whoever reads never waits to write: two peers that do so can wait for each other for ever.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._answer)
+            await self._read()
+            nursery.cancel_scope.cancel()
+        await trio.aclose_forcefully(self._stream)
+
+    async def _read(self) -> None:
         try:
             while self.over is None:
                 data = await self._stream.receive_some(PIECE)
@@ -93,12 +104,17 @@ class HTTP2(Connection):
                 for event in self.engine.events():
                     self._take(event)
                 if self.engine.want_write:
-                    await self.flush()
+                    self._due.set()
         except (*BROKEN, ngh2.NGH2Error) as error:
             self.end(f"connection broken: {error.__cause__ or error!r}")
         finally:
             self.end("its reader has ended")
-            await trio.aclose_forcefully(self._stream)
+
+    async def _answer(self) -> None:
+        while True:
+            await self._due.wait()
+            self._due = trio.Event()
+            await self.flush()
 
     def end(self, why: str) -> None:
         """Tear whatever is under way."""

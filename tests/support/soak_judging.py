@@ -4,18 +4,16 @@ A worker's death tears what it carried, the end of a branch ends its calls; noth
 call that did not come out as its kind says.
 """
 
-import math
 from collections import Counter
 from typing import NamedTuple
 
-from soak_counting import Books
+from soak_counting import Books, Told
 from soak_faults import Faults
 from soak_kinds import Seen
 from soak_parts import Part
 from soak_population import Branch
 
 KILL_SECONDS = 3.0  # from the death of a worker, connections may break at any point
-CUT_SECONDS = 3.0  # wide: a call that lives so long after its branch was not ended with it
 STALE = "503 revocation-unavailable"  # nothing is judged then, so nobody is known
 AGAIN = {"503 budget-unavailable", STALE, "503 audit-unavailable"}
 ENDED = {"401 branch-revoked", "cut branch-revoked", "torn"}
@@ -51,7 +49,8 @@ class Judge:
             recorded = part.recorded or found.outcome not in part.may
             recorded = recorded and found.outcome != STALE
             if found.request or not recorded:
-                self._books.tell(found.request, found.outcome, recorded=recorded)
+                told = Told(found.outcome, trip.branch)
+                self._books.tell(found.request, told, recorded=recorded)
         if part.name == "call" and found.outcome == "200":
             self.plain_seconds.append(trip.ended - trip.began)
         if found.branch not in {"", trip.branch.agent.branch}:
@@ -65,7 +64,7 @@ class Judge:
     def _is_right(self, part: Part, found: Seen, trip: Trip) -> bool:
         branch, outcome = trip.branch, found.outcome
         if outcome in part.may:
-            return not (found.request and outcome in ADMITTED and self._outlived(part, trip))
+            return not (found.request and outcome in ADMITTED and trip.began > trip.branch.ended_at)
         if outcome in AGAIN:
             self.again += 1
             return True
@@ -75,14 +74,6 @@ class Judge:
             self.excused += 1
             return True
         return part.name == "spent" and self._was_killed(trip)
-
-    def _outlived(self, part: Part, trip: Trip) -> bool:
-        """Whether a call was admitted, or went on, after its branch was dead for certain."""
-        dead = trip.branch.ended_at
-        if dead is math.inf:
-            return False
-        went_on = trip.ended > dead + CUT_SECONDS and not part.buffered
-        return trip.began > dead or went_on
 
     def _was_killed(self, trip: Trip) -> bool:
         return any(

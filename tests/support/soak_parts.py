@@ -13,7 +13,7 @@ class Part(NamedTuple):
     """A kind of caller. `may` holds the outcomes that are right whatever else goes on.
 
     `own`: on a connection that nobody shares; `brief`: with a token that ends in seconds; `mints`:
-    makes branches; `buffered`: what the kernel holds already is read on after a branch has ended.
+    makes branches.
     """
 
     name: str
@@ -24,7 +24,6 @@ class Part(NamedTuple):
     own: bool = False
     brief: bool = False
     mints: bool = False
-    buffered: bool = False
     recorded: bool = True
 
 
@@ -41,7 +40,7 @@ def parts() -> list[Part]:
         Part("call under observation", kinds.plain(b"/observed"), 1, 0.1, WHOLE),
         Part("call of a new tool", kinds.plain(b"/extra"), 1, 0.1, {*WHOLE, "404 unknown-tool"}),
         Part("page", kinds.paged(b"/pages", 200_000), 3, 0.1, WHOLE),
-        Part("page, slowly", kinds.sipped(b"/pages"), 3, 0.2, WHOLE, buffered=True),
+        Part("page, slowly", kinds.sipped(b"/pages"), 3, 0.2, WHOLE),
         Part("stream", kinds.streamed(b"/events", 20, 0.02), 4, 0.2, WHOLE),
         Part("long stream", kinds.streamed(b"/events", LONG, 0.2), 6, 0.2, {"left"}),
         Part(

@@ -27,6 +27,7 @@ class Branch:
         self.agent = agent
         self.ending_at = math.inf  # from then on somebody is ending it
         self.ended_at = math.inf  # from then on nobody may be admitted
+        self.ended_wall = math.inf  # the same, by the wall clock
         self.expires_at = math.inf  # of the token that was presented, if it is brief
         self._token = agent.token()
 
@@ -92,7 +93,7 @@ class Population:
         branch = self.any()
         branch.ending_at = time.monotonic()
         await trio.to_thread.run_sync(branch.agent.revoke)
-        branch.ended_at = time.monotonic()
+        branch.ended_at, branch.ended_wall = time.monotonic(), time.time()
         fresh = await trio.to_thread.run_sync(self.spawn)
         self.living[self.living.index(branch)] = fresh
         self.dead = [*self.dead[-3:], branch]
