@@ -128,3 +128,19 @@ async def test_an_answer_that_was_cut_is_not_whole(authority: Authority, tmp_pat
             with pytest.raises(httpx.RemoteProtocolError):
                 await front.client.post("/search", content=b"x")
     assert len(server.calls) == 1
+
+
+async def test_a_reload_reads_the_files_anew(authority: Authority, tmp_path: Path) -> None:
+    """A bundle that was replaced under the same name is what counts after SIGHUP."""
+    other = Authority(tmp_path, "other")
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(authority.ca.read_bytes())
+    async with _server("127.0.0.1", authority=other) as server:
+        tls = f'url = "{server.url()}"\n[upstream.tools.tls]\nca = "{bundle}"'
+        async with fronted(tmp_path, tls) as front:
+            assert statuses(await front.calls(1)) == {502: 1}
+            bundle.write_bytes(other.ca.read_bytes())
+            await front.reload()
+            while (await front.client.get("/pages/a")).status_code != 200:
+                pass
+    assert server.calls
