@@ -9,6 +9,9 @@ been. Holding costs us nothing and whoever retries in a loop a second; closing a
 a handshake, twenty times the check. It tells nothing that the answer does not tell: all that is
 answered `invalid-token` counts alike, whichever check failed.
 
+A proxy that pools many clients on few connections shares their holds among them: this gateway is
+the edge, and wants its clients' own connections.
+
 Kept for one listener. Forgets the addresses that were seen least lately.
 """
 
