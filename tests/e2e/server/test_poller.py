@@ -1,0 +1,170 @@
+"""Turns over real sockets: who is called when, and that nobody's error stops the others."""
+
+import logging
+import socket
+from collections.abc import Callable
+
+import pytest
+import trio
+
+from crewgate import limits
+from crewgate.server.poller import READABLE, WRITABLE, Poller
+
+
+class Pair:
+    """A watched socket and the one that makes it ready; `seen` are the events of its calls."""
+
+    def __init__(self, poller: Poller, act: Callable[["Pair"], None] | None = None) -> None:
+        self.near, self.far = socket.socketpair()
+        self.near.setblocking(False)
+        self.seen: list[int] = []
+        self._act = act
+        poller.watch(self.near.fileno(), self._ready)
+
+    def _ready(self, events: int) -> None:
+        self.seen.append(events)
+        if events & READABLE:
+            self.near.recv(100)
+        if self._act is not None:
+            self._act(self)
+
+    def close(self, poller: Poller) -> None:
+        poller.forget(self.near.fileno())
+        self.near.close()
+        self.far.close()
+
+
+async def _until(holds: Callable[[], object]) -> None:
+    with trio.fail_after(20):
+        while not holds():
+            await trio.lowlevel.checkpoint()
+
+
+async def test_readable_writable_and_forgotten() -> None:
+    """A callback has the events that were asked for, and none once it is forgotten."""
+    poller = Poller()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(poller.run)
+        pair = Pair(poller)
+        pair.far.send(b"x")
+        await _until(lambda: pair.seen == [READABLE])
+        poller.change(pair.near.fileno(), READABLE | WRITABLE)
+        await _until(lambda: pair.seen[-1] == WRITABLE)
+        poller.change(pair.near.fileno(), 0)
+        pair.seen.clear()
+        pair.far.send(b"x")
+        await trio.sleep(0.02)
+        assert not pair.seen
+        pair.close(poller)
+        nursery.cancel_scope.cancel()
+    poller.close()
+
+
+async def test_a_hang_up_is_told_unasked() -> None:
+    """Who reads nothing for now hears that the other side is gone."""
+    poller = Poller()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(poller.run)
+        pair = Pair(poller, lambda pair: poller.forget(pair.near.fileno()))
+        poller.change(pair.near.fileno(), 0)
+        pair.far.close()
+        await _until(lambda: pair.seen)
+        assert not pair.seen[0] & (READABLE | WRITABLE)
+        pair.close(poller)
+        nursery.cancel_scope.cancel()
+    poller.close()
+
+
+async def test_books_come_before_writes_and_after_all_sockets() -> None:
+    """Whatever order they are asked in, and also what they ask for themselves."""
+    poller = Poller()
+    done: list[str] = []
+
+    def act(_: Pair) -> None:
+        done.append("socket")
+        poller.write_at_end(lambda: done.append("write"))
+        poller.at_end(lambda: done.append("books"))
+
+    async with trio.open_nursery() as nursery:
+        pairs = [Pair(poller, act) for _ in range(2)]
+        for pair in pairs:
+            pair.far.send(b"x")
+        nursery.start_soon(poller.run)
+        await _until(lambda: len(done) == 6)
+        assert done == ["socket"] * 2 + ["books"] * 2 + ["write"] * 2
+        done.clear()
+        poller.write_at_end(lambda: poller.at_end(lambda: done.append("late books")))
+        await _until(lambda: done)
+        for pair in pairs:
+            pair.close(poller)
+        nursery.cancel_scope.cancel()
+    poller.close()
+
+
+async def test_an_error_ends_one_socket(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, its socket is called no more, and the others and the turn's end go on."""
+    poller = Poller()
+    done: list[str] = []
+
+    def fail(_: Pair) -> None:
+        raise ValueError("a test's")
+
+    def fail_at_end() -> None:
+        raise ValueError("another")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(poller.run)
+        bad, good = Pair(poller, fail), Pair(poller)
+        poller.at_end(fail_at_end)
+        poller.at_end(lambda: done.append("books"))
+        for pair in (bad, good, bad, good):
+            pair.far.send(b"x")
+        await _until(lambda: good.seen and done)
+        bad.far.send(b"x")
+        good.far.send(b"x")
+        await _until(lambda: len(good.seen) > 1)
+        assert len(bad.seen) == 1
+        bad.close(poller)
+        good.close(poller)
+        nursery.cancel_scope.cancel()
+    poller.close()
+    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
+
+
+async def test_tasks_have_their_turn() -> None:
+    """A socket that is always ready keeps no task from running."""
+    poller = Poller()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(poller.run)
+        busy = Pair(poller, lambda pair: pair.far.send(b"x") and None)
+        busy.far.send(b"x")
+        for _ in range(20):
+            await trio.lowlevel.checkpoint()
+        assert busy.seen
+        busy.close(poller)
+        nursery.cancel_scope.cancel()
+    poller.close()
+
+
+async def test_a_turn_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more sockets than that are called before what is due at the end is done."""
+    monkeypatch.setattr(limits, "turn_events_max", 3)
+    poller = Poller()
+    order: list[str] = []
+
+    def act(_: Pair) -> None:
+        order.append("s")
+        if order[-3:] == ["s"] * 3 or len(order) == 1:
+            poller.at_end(lambda: order.append("|"))
+
+    pairs = [Pair(poller, act) for _ in range(7)]
+    for pair in pairs:
+        pair.far.send(b"x")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(poller.run)
+        await _until(lambda: order.count("s") == 7)
+        nursery.cancel_scope.cancel()
+    for pair in pairs:
+        pair.close(poller)
+    poller.close()
+    assert max(map(len, "".join(order).split("|"))) <= 3
