@@ -188,7 +188,8 @@ class HTTP1:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a field of the head or of the trailers."""
         fields = self._fields if self._arriving is None else self._trailers
-        fields.append((name.lower(), value))
+        # llhttp leaves blanks behind a value (RFC 9112 §5); HTTP/2 servers reset a stream for them.
+        fields.append((name.lower(), value.rstrip(b" \t")))
         self._field_bytes += len(name) + len(value)
         if len(fields) > limits.head_fields_max or self._field_bytes > limits.head_bytes_max:
             self._refuse(RequestRefusedError(431, "too many fields, or too long ones"))

@@ -57,6 +57,18 @@ def test_any_cut_of_the_bytes_is_the_same_request(step: int) -> None:
     assert list(exchange.trailers) == [(b"x-t", b"1")]
 
 
+def test_blanks_round_a_value_are_not_of_it() -> None:
+    """What HTTP/1.1 allows about a value, HTTP/2 does not: it goes no further."""
+    _, host = _begin(
+        b"POST / HTTP/1.1\r\nHost: a\t\r\nX-A: \t b c \t\r\nX-B: \t\r\n"
+        b"Transfer-Encoding: chunked \r\n\r\n0\r\nX-T:1 \r\n\r\n"
+    )
+    (exchange,) = host.exchanges
+    assert exchange.request.authority == b"a"
+    assert exchange.request.headers[:2] == [(b"x-a", b"b c"), (b"x-b", b"")]
+    assert list(exchange.trailers) == [(b"x-t", b"1")]
+
+
 def test_unread_body_pauses_the_connection() -> None:
     """No more than a buffer of a body is read before the application has taken it."""
     size = limits.buffer_bytes_max
