@@ -103,16 +103,16 @@ class Stand:
 
 
 @contextmanager
-def standing(folder: Path) -> Iterator[Stand]:
-    """A gateway that serves `TOOLS`."""
+def standing(folder: Path, kind: type[Recorder] = Recorder) -> Iterator[Stand]:
+    """A gateway that serves `TOOLS`, from a server of this kind."""
     premises = Premises(folder)
-    with Recorder() as recorder:
+    with kind() as recorder:
         head, _, _ = premises.file.read_text().partition("[upstream.tools]")
         head = head.replace("workers = 2", "workers = 1")
         head = re.sub(r"(?m)^tools = .*$", 'tools = ["tool.*"]', head)
         credential = '{ header = "x-upstream-key", prefix = "Key ", env = "RECORDER_KEY" }'
         text = f'{head}[upstream.tools]\nurl = "http://127.0.0.1:{recorder.port}"\n'
-        text += f"credential = {credential}\n"
+        text += f'protocol = "{kind.protocol}"\ncredential = {credential}\n'
         for name, method, path, more in TOOLS:
             text += f'[tool."{name}"]\nmethod = "{method}"\npath = "{path}"\nupstream = "tools"\n'
             text += f'price = "0.001"\n{more}\n'
@@ -160,13 +160,17 @@ def faults(stand: Stand, seen: Seen, sent: Sent | None = None) -> list[str]:
 def _malformed(stand: Stand, seen: Seen) -> list[str]:
     lines = seen.raw.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
     found = [f"a malformed line {line!r}" for line in lines if not _LINE.fullmatch(line)]
-    if not _TARGET.fullmatch(seen.target) or seen.version != b"HTTP/1.1":
+    if not _TARGET.fullmatch(seen.target) or seen.version not in (b"HTTP/1.1", b"HTTP/2"):
         found.append(f"a malformed request line {seen.target!r} {seen.version!r}")
     if seen.values(b"host") != [stand.authority]:
         found.append("Host is not the server's")
     framing = seen.values(b"content-length") + seen.values(b"transfer-encoding")
     if len(framing) > 1 or (seen.values(b"transfer-encoding") not in ([], [b"chunked"])):
         found.append(f"a body framed by {framing}")
+    if seen.version == b"HTTP/2":
+        fields = (*seen.fields, *seen.trailers)
+        found += [f"not HTTP/2: {name!r}" for name, _ in fields if name != name.lower()]
+        found += ["not HTTP/2: a transfer coding"] * bool(seen.values(b"transfer-encoding"))
     return found
 
 
@@ -231,6 +235,9 @@ def _changed(seen: Seen, sent: Sent) -> list[str]:
     allowed = ALLOWED if seen.values(b"x-crewgate-tool") == [TRUSTING] else set()
     expected = expected_fields(sent.fields, allowed)
     expected = _with_origin(expected, sent, joined=bool(allowed))
+    said = [value for name, value in sent.fields if name.lower() == b"te"]
+    if seen.version == b"HTTP/2" and any(b"trailers" in value for value in said):
+        expected.append((b"te", b"trailers"))  # RFC 9113 §8.2.2: nothing else may stand there
     if passed != expected:
         found.append(f"the fields are {passed}, not {expected}")
     trailers = [(name.lower(), value) for name, value in seen.trailers]

@@ -32,6 +32,8 @@ class Seen:
 class Recorder:
     """Listens on a port of loopback while the block runs; `seen` grows."""
 
+    protocol = "http/1.1"
+
     def __init__(self, port: int = 0) -> None:
         self.seen: list[Seen] = []
         self._listener = socket.create_server(("127.0.0.1", port), backlog=128)
@@ -57,6 +59,7 @@ class Recorder:
                 sock, _ = self._listener.accept()
             except OSError:
                 return
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._open.add(sock)
             thread = threading.Thread(target=self._serve, args=(sock,))
             self._threads.append(thread)
@@ -65,11 +68,15 @@ class Recorder:
     def _serve(self, sock: socket.socket) -> None:
         with sock:
             try:
-                _Reader(sock, self.seen).run()
+                self.talk(sock)
             except (EOFError, OSError):
                 pass
             finally:
                 self._open.discard(sock)
+
+    def talk(self, sock: socket.socket) -> None:
+        """Serve one connection."""
+        _Reader(sock, self.seen).run()
 
 
 class _Reader:
