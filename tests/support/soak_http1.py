@@ -37,6 +37,8 @@ class HTTP1(Connection):
         headers = [(b"host", self._authority), *fields]
         if method not in {b"GET", b"HEAD"}:
             headers.append(framing)
+        if not self.usable:
+            raise TornError("it was closed after the last answer", untouched=True)
         ask = HTTP1Ask(self)
         await ask.push(h11.Request(method=method, target=target, headers=headers))
         return ask

@@ -126,6 +126,8 @@ class Load:
             errand.note(await part.kind(errand))
         except TornError as error:
             errand.note(Seen("untouched" if error.untouched else "torn"), str(error))
+        except Exception as error:  # noqa: BLE001 - an answer that no client understands
+            self._faults.add(f"{part.name}: {type(error).__name__}", repr(error))
         finally:
             if errand.connection is not None:
                 with trio.CancelScope(shield=True), suppress(TornError):
