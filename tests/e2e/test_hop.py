@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DESCRIPTORS = 700  # of each process: what does not fit into that is to be measured smaller
-LONG = ("idle", "fairness", "memory")
+LONG = ("fairness", "memory", "idle")
 
 
 def running() -> list[bytes]:
