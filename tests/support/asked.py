@@ -118,7 +118,7 @@ async def running_pool(
     """Run a pool of connections to `endpoints` while the block runs."""
     poller, resolver = Poller(), resolver or Resolver()
     upstream = msgspec.structs.replace(Upstream("tools", endpoints), **settings)
-    pool = Pool(upstream, Opener(upstream, poller, client_context(upstream)), resolver)
+    pool = Pool(upstream, Opener(upstream, poller, client_context(upstream)), resolver, print)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(poller.run)
         nursery.start_soon(resolver.run)

@@ -224,7 +224,7 @@ async def running_gateway(
         config, poller = config_of(origin, folder), Poller()
         resolver = Resolver()
         upstream = config.upstreams[0]
-        pool = Pool(upstream, Opener(upstream, poller, None), resolver)
+        pool = Pool(upstream, Opener(upstream, poller, None), resolver, print)
         judge, sink = FakeJudge(), FakeSink()
         live = Live(int(limits.reservation_seconds_max * 1e9))
         gateway = Gateway(

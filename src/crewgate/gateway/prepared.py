@@ -5,6 +5,7 @@ Blocks: to be called in a thread.
 """
 
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +46,7 @@ def prepare(
     pools: Pools,
     poller: Poller,
     resolver: Resolver,
+    say: Callable[[str], None],
 ) -> Prepared:
     """Load `path` as policy `generation`, with the pools that still fit. ConfigurationError."""
     config = load(path)
@@ -55,7 +57,7 @@ def prepare(
         pool = pools.get(key)
         if pool is None:
             opener = Opener(upstream, poller, client_context(upstream))
-            pool = Pool(upstream, opener, resolver)
+            pool = Pool(upstream, opener, resolver, say)
         kept[key] = by_name[upstream.name] = pool
     return Prepared(
         config,

@@ -151,8 +151,9 @@ class Worker:
 
     async def _load(self, generation: int, listeners: Listeners, nursery: trio.Nursery) -> None:
         pools = self._prepared.pools if self._prepared else {}
+        ways = (self._poller, self._resolver, self._voice.say)
         prepared = await trio.to_thread.run_sync(
-            prepare, self._config.path, generation, pools, self._poller, self._resolver
+            prepare, self._config.path, generation, pools, *ways
         )
         self._adopt(prepared, listeners)
         for upstream, pool in prepared.pools.items():

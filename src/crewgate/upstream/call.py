@@ -62,6 +62,7 @@ class Fate(Enum):
     UNSEEN = "nothing"
     MET_ITS_END = "nothing, most likely: the server had closed a kept connection"
     LOST = "all of it, perhaps"
+    LOST_TOO = "the same, on a connection whose end has been counted with another call"
     ANSWERED = "all that it wanted: the head of an answer came"
 
 

@@ -11,7 +11,7 @@ from ngh2 import Configuration, Connection, ErrorCode, Role, Setting
 
 from crewgate import limits
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream.call import Caller, Owner
+from crewgate.upstream.call import Caller, Fate, Owner
 from crewgate.upstream.http2_stream import HTTP2Stream, Part
 from crewgate.upstream.members import Member
 from crewgate.upstream.wire import Turns, Wire
@@ -45,6 +45,7 @@ class HTTP2Connection:
         self._unsent: list[HTTP2Stream] = []  # whose first bytes the kernel has not seen
         self._turns = turns
         self._deadline = owner.now + limits.upstream_keep_seconds
+        self._has_answered = False
         self._is_closing = False  # takes no further call
         self._is_over = False
         self._write_is_due = False
@@ -146,16 +147,25 @@ class HTTP2Connection:
     def closed(self, error: OSError | None) -> None:
         """Take the end of the connection."""
         reason = error.strerror if error else "the tool's server closed it"
-        self.failed(UpstreamError(f"the connection broke: {reason}"))
+        # As over HTTP/1.1: a connection that has carried calls may end at any time (RFC 9112 §9.6).
+        lost = Fate.MET_ITS_END if self._has_answered else Fate.LOST
+        self._break(UpstreamError(f"the connection broke: {reason}"), lost)
 
     def failed(self, error: UpstreamError) -> None:
         """End the connection, and every call on it."""
+        self._break(error, Fate.LOST)
+
+    # Inside.
+
+    def _break(self, error: UpstreamError, lost: Fate) -> None:
+        """End the connection; what its server may have seen is `lost`, and one failure of it."""
         streams, self._streams = self._streams, {}
         self._end()
         for stream in streams.values():
-            self.owner.broke(self, stream.caller, error, stream.fate)
-
-    # Inside.
+            fate = stream.fate
+            if fate is Fate.LOST:
+                fate, lost = lost, Fate.LOST_TOO if lost is Fate.LOST else lost
+            self.owner.broke(self, stream.caller, error, fate)
 
     def _take_events(self) -> None:
         for event in self.engine.events():
@@ -184,6 +194,7 @@ class HTTP2Connection:
             return
         try:
             stream.take_part(event)
+            self._has_answered = True
         except UpstreamError as error:
             self._fail(stream, error)
             return
@@ -195,6 +206,7 @@ class HTTP2Connection:
             return
         if event.error_code == ErrorCode.REFUSED_STREAM:
             stream.touched = False  # RFC 9113 §8.7: it was not looked at
+        stream.reset = True
         if not stream.complete:
             code = event.error_code
             self._fail(stream, UpstreamError(f"the tool's server broke it off (code {code})"))

@@ -58,6 +58,7 @@ class HTTP2Stream:
         "headers",
         "informed",
         "number",
+        "reset",
         "status",
         "touched",
         "trailers",
@@ -67,6 +68,7 @@ class HTTP2Stream:
         self.caller = caller
         self.number = 0  # of the stream; 0 before `begin`
         self.touched = False
+        self.reset = False  # by the server: an answer of a kind, which says nothing of its health
         self.status = 0
         self.headers: list[Field] = []
         self.trailers: list[Field] = []
@@ -89,7 +91,7 @@ class HTTP2Stream:
         """What the server has seen."""
         if not self.touched:
             return Fate.UNSEEN
-        return Fate.ANSWERED if self.status else Fate.LOST
+        return Fate.ANSWERED if self.status or self.reset else Fate.LOST
 
     # The caller's side.
 

@@ -8,7 +8,7 @@ are exact to a second. Knows of HTTP only which class speaks it.
 import random
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import trio
@@ -22,7 +22,7 @@ from crewgate.upstream.members import Address, Member, Members
 from crewgate.upstream.opening import Opener
 from crewgate.upstream.probing import Prober
 from crewgate.upstream.resolve import Resolver
-from crewgate.upstream.stock import Stock, late, tell
+from crewgate.upstream.stock import Stock, Stocks, late, tell
 
 if TYPE_CHECKING:
     from crewgate._native.permit import Permit
@@ -34,7 +34,10 @@ class Pool:
     `run` makes them; a call that comes before waits for it. `sweep` is to be called once a second.
     """
 
-    def __init__(self, upstream: Upstream, opener: Opener, resolver: Resolver) -> None:
+    def __init__(
+        self, upstream: Upstream, opener: Opener, resolver: Resolver, say: Callable[[str], None]
+    ) -> None:
+        """`say` is told in a sentence when a server is given up, and when it is back."""
         self.upstream = upstream
         self.now = time.monotonic()  # moved on by `sweep`
         self.first_byte_seconds = upstream.first_byte_seconds
@@ -43,16 +46,15 @@ class Pool:
         self._opener = opener
         self._resolver = resolver
         self._budget = RetryBudget(upstream.retry_share if upstream.retry else 0.0)
-        self._stocks: dict[Member, Stock] = {}
-        self._of: dict[Connection, Stock] = {}
-        self._opening = 0
+        self._stocks = Stocks(upstream.connections)
         self._homeless: deque[tuple[Caller, float]] = deque()  # until an address is known
         self._nursery: trio.Nursery | None = None
-        self._prober = Prober(upstream, self.members, opener, self._leave)
+        self._say = say
+        self._prober = Prober(upstream, self.members, opener, self._turned)
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<Pool {self.upstream.name}: {list(self._stocks.values())!r}>"
+        return f"<Pool {self.upstream.name}: {list(self._stocks)!r}>"
 
     def start(self, permit: "Permit", caller: Caller) -> None:  # noqa: ARG002 - it is the key
         """Carry a call as soon as may be; nothing is sent for a caller without a permit."""
@@ -74,17 +76,17 @@ class Pool:
             self._nursery = None
             for endpoint in self.upstream.endpoints:
                 self._resolver.unwatch(endpoint, self)
-            for connection in list(self._of):
+            for connection in list(self._stocks.of):
                 connection.abort()
 
     def sweep(self, now: float) -> None:
         """Break off what takes too long at `now` (monotonic), close what was long unused."""
         self.now = now
-        for connection in list(self._of):
+        for connection in list(self._stocks.of):
             connection.sweep(now)
         name = self.upstream.name
         full = f"all {self.upstream.connections} connections to {name} are in use"
-        for stock in list(self._stocks.values()):
+        for stock in self._stocks:
             for caller in late(stock.waiting, now):
                 self.members.give_back(stock.member)
                 tell(caller, UpstreamTimeoutError(full))
@@ -95,7 +97,7 @@ class Pool:
     def close(self) -> None:
         """Close what is not in use, keep nothing from now on, and end when all calls have."""
         self._closed = True
-        for stock in self._stocks.values():
+        for stock in self._stocks:
             stock.close()
         self._end_if_done()
 
@@ -105,7 +107,7 @@ class Pool:
         """Call these addresses from now on."""
         changes = self.members.update({endpoint: addresses})
         for member in changes.added:
-            self._stocks[member] = Stock(member)
+            self._stocks.by_member[member] = Stock(member)
         for member in changes.gone:
             self._leave(member)
         homeless, self._homeless = self._homeless, deque()
@@ -130,22 +132,17 @@ class Pool:
 
     def freed(self, connection: Connection) -> None:
         """Give the room to who waits, or keep it."""
-        stock = self._of[connection]
+        stock = self._stocks.of[connection]
         stock.free.append(connection)
         self._serve(stock)
-        if self._closed or stock.member.gone or self._is_wanted_elsewhere(stock):
+        if self._closed or stock.member.gone or self._stocks.is_in_the_way(stock):
             connection.close()
 
     def ended(self, connection: Connection) -> None:
         """Forget a connection; who waits needs another."""
-        stock = self._of.pop(connection, None)
-        if stock is None:
-            return
-        stock.forget(connection)
-        for other in list(self._stocks.values()):
-            self._refill(other)
-        if stock.member.gone and stock.is_empty:
-            self._stocks.pop(stock.member, None)
+        if self._stocks.forget(connection):
+            for stock in self._stocks:
+                self._refill(stock)
         self._end_if_done()
 
     def broke(
@@ -155,11 +152,10 @@ class Pool:
         member = connection.member
         self.members.give_back(member)
         if fate is Fate.LOST:
-            self._blame(member)
+            self._blame(member, error)
         may_repeat = fate is Fate.UNSEEN or (fate is Fate.MET_ITS_END and caller.idempotent)
-        self._again(
-            caller, error, () if fate is Fate.MET_ITS_END else (member,), may_repeat=may_repeat
-        )
+        # The member itself may carry it again: it was there, and may be the only one.
+        self._again(caller, error, may_repeat=may_repeat)
 
     # Inside.
 
@@ -174,7 +170,7 @@ class Pool:
             return
         member = self.members.take(self.now, avoid)
         if member is not None:
-            stock = self._stocks[member]
+            stock = self._stocks.by_member[member]
             if not stock.carry(caller):
                 stock.waiting.append((caller, self.now + self.upstream.connect_seconds))
                 self._refill(stock)
@@ -188,7 +184,12 @@ class Pool:
                 self._resolver.want(endpoint)
 
     def _again(
-        self, caller: Caller, error: UpstreamError, avoid: tuple[Member, ...], *, may_repeat: bool
+        self,
+        caller: Caller,
+        error: UpstreamError,
+        *,
+        may_repeat: bool,
+        avoid: tuple[Member, ...] = (),
     ) -> None:
         """Try another member, or the same, if that is allowed, safe and paid for."""
         if caller.over:
@@ -205,22 +206,30 @@ class Pool:
         else:
             caller.failed(error)
 
-    def _blame(self, member: Member) -> None:
+    def _blame(self, member: Member, error: UpstreamError) -> None:
         if self.members.failed(member, time.monotonic()):
-            if self._nursery is not None:
-                self._prober.start(self._nursery)
-            self._leave(member)
+            self._turned(member, str(error))
+
+    def _turned(self, member: Member, why: str) -> None:
+        """Give up a member whose circuit has opened; say it, and that it has closed."""
+        place = f"{member.endpoint.authority} at {member.address.sockaddr[0]}"
+        if member.breaker.admits:
+            self._say(f"upstream {self.upstream.name}: {place} is called again: {why}")
+            return
+        self._say(f"upstream {self.upstream.name}: {place} is not called until it is well: {why}")
+        if self._nursery is not None:
+            self._prober.start(self._nursery)
+        self._leave(member)
 
     def _leave(self, member: Member) -> None:
         """Keep no connection to a member that is not called any more, and let nobody wait."""
-        stock = self._stocks[member]
+        stock = self._stocks.by_member[member]
         stock.close()
         waiting, stock.waiting = stock.waiting, deque()
         for caller, _ in waiting:
             self.members.give_back(member)
             self._place(caller)
-        if member.gone and stock.is_empty:
-            self._stocks.pop(member, None)
+        self._stocks.tidy(stock)
 
     def _serve(self, stock: Stock) -> None:
         while stock.waiting and stock.free:
@@ -230,68 +239,43 @@ class Pool:
             elif not stock.carry(caller):
                 stock.waiting.appendleft((caller, self.now + self.upstream.connect_seconds))
 
-    def _is_full(self) -> bool:
-        return len(self._of) + self._opening >= self.upstream.connections
-
-    def _is_wanted_elsewhere(self, stock: Stock) -> bool:
-        """Return whether this stock's connections are in the way of another's."""
-        if len(self._stocks) == 1 or not self._is_full():
-            return False
-        return any(other.waiting for other in self._stocks.values() if other is not stock)
-
     def _refill(self, stock: Stock) -> None:
         """Make as many connections as are wanted and allowed."""
         while self._nursery is not None and stock.opening < self._opener.wanted(stock.waiting):
-            if self._is_full() and not self._make_room(stock):
+            if self._stocks.is_full and not self._stocks.make_room(stock):
                 return
             stock.opening += 1
-            self._opening += 1
             self._nursery.start_soon(self._open, stock)
-
-    def _make_room(self, stock: Stock) -> bool:
-        """Close an idle connection of another member; False if there is none."""
-        for other in self._stocks.values():
-            if other is not stock and other.free:
-                other.free[0].close()
-                return not self._is_full()
-        return False
 
     async def _open(self, stock: Stock) -> None:
         """Make one connection for whoever has waited longest, or tell him why there is none."""
         try:
             connection = await self._opener.open(stock.member, self)
         except UpstreamError as error:
-            self._count_open(stock)
+            stock.opening -= 1
             self._fail_one(stock, error)
             return
         except BaseException:
-            self._count_open(stock)
+            stock.opening -= 1
             raise
-        self._count_open(stock)
-        stock.all.add(connection)
-        self._of[connection] = stock
-        self.freed(connection)
-
-    def _count_open(self, stock: Stock) -> None:
         stock.opening -= 1
-        self._opening -= 1
+        self._stocks.add(connection, stock)
+        self.freed(connection)
 
     def _fail_one(self, stock: Stock, error: UpstreamError) -> None:
         """Let the call that has waited longest try elsewhere: nothing of it was sent."""
         member = stock.member
-        self._blame(member)
+        self._blame(member, error)
         while stock.waiting:
             caller, _ = stock.waiting.popleft()
             self.members.give_back(member)
             if not caller.over:
-                self._again(caller, error, (member,), may_repeat=True)
+                self._again(caller, error, may_repeat=True, avoid=(member,))
                 break
         self._refill(stock)
         self._end_if_done()
 
     def _end_if_done(self) -> None:
-        idle = not (self._of or self._opening or self._homeless)
-        if not self._closed or not idle or self._nursery is None:
-            return
-        if not any(stock.waiting for stock in self._stocks.values()):
+        idle = self._stocks.is_empty and not self._homeless
+        if self._closed and idle and self._nursery is not None:
             self._nursery.cancel_scope.cancel()

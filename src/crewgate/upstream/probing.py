@@ -20,15 +20,19 @@ from crewgate.upstream.opening import Opener
 
 
 class Prober:
-    """Probes `members`. `died` is called with one whose circuit a probe has opened."""
+    """Probes `members`. `turned` hears whose circuit a probe has opened or closed, and why."""
 
     def __init__(
-        self, upstream: Upstream, members: Members, opener: Opener, died: Callable[[Member], None]
+        self,
+        upstream: Upstream,
+        members: Members,
+        opener: Opener,
+        turned: Callable[[Member, str], None],
     ) -> None:
         self._upstream = upstream
         self._members = members
         self._opener = opener
-        self._died = died
+        self._turned = turned
         self._is_at_work = False
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -54,9 +58,8 @@ class Prober:
 
     async def _probe(self, member: Member) -> None:
         good = await self._ask(member)
-        changed = self._members.probed(member, time.monotonic(), good=good)
-        if changed and not member.breaker.admits:
-            self._died(member)
+        if self._members.probed(member, time.monotonic(), good=good):
+            self._turned(member, "probes went well" if good else "probes failed")
 
     async def _ask(self, member: Member) -> bool:
         health = self._upstream.health

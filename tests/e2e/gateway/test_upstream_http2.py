@@ -3,6 +3,7 @@
 import ssl
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 from authority import Authority, Files
@@ -87,3 +88,58 @@ async def test_no_client_sees_a_server_die(tmp_path: Path) -> None:
             answers += await front.calls(10)
             answers += await front.calls_at_once(20)
     assert statuses(answers) == {200: 50}
+
+
+async def test_a_refused_stream_is_tried_again(tmp_path: Path) -> None:
+    """REFUSED_STREAM says that nothing was done (RFC 9113 section 8.7): also a POST goes again."""
+    async with fleet() as some:
+        server = await some.start(HTTP2Server)
+        server.refuses = 1
+        async with fronted(tmp_path, f'url = "{server.url()}"{H2}') as front:
+            answer = await front.client.post("/search", content=b"otters")
+    assert answer.status_code == 200
+    assert [call.body for call in server.calls] == [b"otters"]
+
+
+async def test_calls_under_way_survive_the_death_of_their_server(tmp_path: Path) -> None:
+    """Idempotent calls whose kept connection ends before an answer go to another server."""
+    async with fleet() as some:
+        dying, other = await some.start(HTTP2Server), await some.start(HTTP2Server)
+        answers: list[httpx.Response] = []
+        async with fronted(tmp_path, endpoints(dying, other) + H2) as front:
+            answers += await front.calls(4)
+            dying.gate = other.gate = trio.Event()
+
+            async def call() -> None:
+                answers.append(await front.client.get("/pages/a"))
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(12):
+                    nursery.start_soon(call)
+                await until(lambda: dying.under_way + other.under_way == 12)
+                assert dying.under_way == 6
+                await dying.die()
+                other.gate.set()
+    assert statuses(answers) == {200: 16}
+
+
+async def test_a_connection_that_breaks_is_one_failure(tmp_path: Path) -> None:
+    """However many calls were on it: a server that is back at once is called at once."""
+    async with fleet() as some:
+        server = await some.start(HTTP2Server)
+        async with fronted(tmp_path, f'url = "{server.url()}"{H2}') as front:
+            server.gate = trio.Event()
+            answers: list[httpx.Response] = []
+
+            async def call() -> None:
+                answers.append(await front.client.post("/search", content=b"x"))
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(12):
+                    nursery.start_soon(call)
+                await until(lambda: server.under_way == 12)
+                await server.die()
+                server.gate = None
+                await some.revive(server)
+            assert set(statuses(answers)) <= {200, 502}
+            assert statuses(await front.calls(5)) == {200: 5}

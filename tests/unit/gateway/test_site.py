@@ -21,7 +21,7 @@ def _upstream(**credential: object) -> Upstream:
 
 def _pool() -> Pool:
     upstream = Upstream("tools", (ORIGIN,))
-    return Pool(upstream, Opener(upstream, Poller(), None), Resolver())
+    return Pool(upstream, Opener(upstream, Poller(), None), Resolver(), print)
 
 
 def test_entries_have_the_policy_s_numbers(tmp_path: Path) -> None:
