@@ -120,6 +120,7 @@ send_wait_seconds_max = 60.0  # a client that does not read what it asked for
 turn_events_max = 256  # sockets of one turn: 10 ms of work, then timers and tasks have theirs
 turns_seconds_max = 0.002  # turns in a row before Trio's tasks (timers, handshakes) have theirs
 turn_wait_seconds = 0.001  # for the next turn among them: a tool's server nearby answers in that
+sweep_connections = 256  # swept before others have the loop: a quarter of a millisecond
 sweep_seconds = 1.0  # how exact the times above are; one look costs 1 µs a connection
 drain_notice_seconds = 3.0  # before a GOAWAY to a busy client; most calls have ended by then
 linger_seconds_max = 1.0  # read on after the last answer, so that a reset cannot destroy it

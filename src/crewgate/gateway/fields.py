@@ -35,9 +35,14 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-ANSWERS = AnswerFilter(HOP_BY_HOP)
 _SECRETS = frozenset({b"authorization", b"cookie"})
 _FRAMING = frozenset({b"content-length", b"host"})
+ANSWERS = AnswerFilter(HOP_BY_HOP)
+TRAILERS = AnswerFilter(
+    HOP_BY_HOP
+    | _FRAMING
+    | {b"content-encoding", b"content-range", b"content-type", b"set-cookie", b"trailer", b"vary"}
+)
 # What makes a framework serve another method, path or virtual host than the one that was judged.
 OVERRIDES = frozenset(
     {
@@ -134,14 +139,22 @@ def passed_fields(headers: Sequence[Field], rules: FieldRules) -> list[Field]:
 
 
 def downstream_fields(headers: Sequence[Field], *, version: str = "") -> list[Field]:
-    """Return the fields of an answer, or its trailers, that go to the client.
+    """Return the fields of an answer that go to the client.
 
-    `version` is the HTTP version in which an answer came: its Via says so. Trailers have none.
+    `version` is the HTTP version in which it came: its Via says so; one on the way has none.
     """
     fields = ANSWERS.kept(headers)
     if version:
         fields.append(via(version))
     return fields
+
+
+def trailing_fields(trailers: Sequence[Field]) -> list[Field]:
+    """Return the trailers of an answer that go to the client.
+
+    None that frames, describes or routes what came before them (RFC 9110 §6.5.1).
+    """
+    return TRAILERS.kept(trailers) if trailers else []
 
 
 def identity(grant: Grant) -> list[Field]:

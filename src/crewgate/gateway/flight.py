@@ -17,7 +17,7 @@ from crewgate.errors import PeerError, RequestRefusedError, UpstreamError
 from crewgate.gateway import events, refusals
 from crewgate.gateway.cors import shared
 from crewgate.gateway.ending import Tower, say_why
-from crewgate.gateway.fields import downstream_fields, passed_fields
+from crewgate.gateway.fields import downstream_fields, passed_fields, trailing_fields
 from crewgate.gateway.site import Entry
 from crewgate.server import Exchange, Field
 from crewgate.upstream import Answer, Carrier, Head
@@ -215,9 +215,8 @@ class Flight:
         data = data or answer.take()
         self._bytes_out += len(data)
         if answer.complete:
-            trailers = answer.trailers
             self._leave()
-            exchange.finish(data, downstream_fields(trailers) if trailers else ())
+            exchange.finish(data, trailing_fields(answer.trailers))
             self._end(Outcome.DONE)
         elif data:
             if self._between_events is not None:

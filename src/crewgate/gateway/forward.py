@@ -102,9 +102,11 @@ class Gateway:
         if request.path == refusals.METADATA_PATH and request.method in {b"GET", b"HEAD"}:
             exchange.respond(200, [(b"content-type", b"application/json")], self.site.metadata)
             return None
-        if request.method == b"OPTIONS" and (allowed := cors.preflight(request, self.site.find)):
-            exchange.respond(204, allowed)
-            return None
+        if request.method == b"OPTIONS" and self.door.serves(request.authority):
+            allowed = cors.preflight(request, self.site.find)
+            if allowed is not None:
+                exchange.respond(204, allowed)
+                return None
         case = self._open(exchange)
         if case is None:
             return None
@@ -173,7 +175,7 @@ class Gateway:
         """Return the token and a case's `fields`, or why there is nothing to judge."""
         request = exchange.request
         if entry is None:
-            if plain_path(request.path) is None:
+            if request.path != b"*" and plain_path(request.path) is None:
                 return Reason.INVALID_REQUEST
             token = self.site.tokens.find(request.headers, request.query)
             return token if isinstance(token, Reason) else (token, [])

@@ -167,8 +167,10 @@ class Listener:
     async def _sweep(self) -> None:
         while True:
             self._tick()
-            for connection in list(self.connections):
+            for number, connection in enumerate(list(self.connections), 1):
                 connection.sweep(self.now)
+                if not number % limits.sweep_connections:
+                    await trio.lowlevel.checkpoint()
             await trio.sleep(limits.sweep_seconds)
 
     def _tick(self) -> None:

@@ -13,6 +13,7 @@ from crewgate.gateway.fields import (
     identity,
     passed_fields,
     rules,
+    trailing_fields,
 )
 
 CREDENTIAL = (b"x-upstream-key", b"s3cret")
@@ -183,3 +184,18 @@ def test_answers() -> None:
     end_to_end = [*fields[:2], fields[-1]]
     assert downstream_fields(fields) == end_to_end
     assert downstream_fields(fields, version="2") == [*end_to_end, (b"via", b"2 crewgate")]
+
+
+def test_trailers_describe_nothing_that_came_before() -> None:
+    """An answer's trailers lose what frames, describes or routes it (RFC 9110 §6.5.1)."""
+    trailers = [
+        (b"grpc-status", b"0"),
+        (b"content-length", b"5"),
+        (b"content-type", b"text/html"),
+        (b"set-cookie", b"a=b"),
+        (b"transfer-encoding", b"chunked"),
+        (b"x-crewgate-crew", b"bd"),
+        (b"server-timing", b"a"),
+    ]
+    assert trailing_fields(trailers) == [(b"grpc-status", b"0"), (b"server-timing", b"a")]
+    assert trailing_fields([]) == []
