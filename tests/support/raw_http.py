@@ -64,6 +64,19 @@ def http1(
             return _statuses(received, head=head)[0] or [NOTHING]
 
 
+def http1_bytes(port: int, context: ssl.SSLContext, data: bytes) -> bytes:
+    """Send bytes; all that comes until the connection ends."""
+    received = b""
+    with _connected(port, context) as sock:
+        try:
+            sock.sendall(data)
+            while piece := sock.recv(65_536):
+                received += piece
+        except OSError:
+            return received
+    return received
+
+
 def _statuses(data: bytes, *, head: bool) -> tuple[list[int], bool]:
     """Statuses of final answers, and whether the last is whole. All have a Content-Length.
 
@@ -95,6 +108,17 @@ def http2(
     trailers: Sequence[Field] = (),
 ) -> int:
     """Send one request; its status, NOTHING or SILENCE. A body of None is no body."""
+    return http2_answer(port, context, fields, body, trailers)[0]
+
+
+def http2_answer(
+    port: int,
+    context: ssl.SSLContext,
+    fields: Sequence[Field],
+    body: bytes | None = None,
+    trailers: Sequence[Field] = (),
+) -> tuple[int, list[Field], bytes, list[Field]]:
+    """Send one request; its status as `http2` has it, fields, body and trailers."""
     encoder = Encoder()
     out = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize()
     out += _block(encoder.encode(fields), end=body is None and not trailers)
@@ -108,9 +132,9 @@ def http2(
             sock.sendall(out)
             return _answer(sock)
         except TimeoutError:
-            return SILENCE
+            return SILENCE, [], b"", []
         except OSError:
-            return NOTHING
+            return NOTHING, [], b"", []
 
 
 def _block(block: bytes, *, end: bool) -> bytes:
@@ -125,10 +149,10 @@ def _block(block: bytes, *, end: bool) -> bytes:
     return b"".join([frame.serialize() for frame in frames])
 
 
-def _answer(sock: ssl.SSLSocket) -> int:
-    decoder = Decoder()
-    data = b""
-    status = NOTHING
+def _answer(sock: ssl.SSLSocket) -> tuple[int, list[Field], bytes, list[Field]]:
+    decoder = Decoder(max_header_list_size=2**20)
+    data, body = b"", b""
+    heads: list[list[Field]] = []
     while True:
         while len(data) >= 9:
             frame, length = Frame.parse_frame_header(memoryview(data[:9]))
@@ -137,10 +161,21 @@ def _answer(sock: ssl.SSLSocket) -> int:
             frame.parse_body(memoryview(data[9 : 9 + length]))
             data = data[9 + length :]
             if isinstance(frame, HeadersFrame):
-                status = int(dict(decoder.decode(frame.data, raw=True)).get(b":status", status))
+                block = [(bytes(k), bytes(v)) for k, v in decoder.decode(frame.data, raw=True)]
+                if not block[0][1].startswith(b"1") or block[0][0] != b":status":
+                    heads.append(block)
+            elif isinstance(frame, DataFrame):
+                body += frame.data
             if isinstance(frame, GoAwayFrame | RstStreamFrame) or "END_STREAM" in frame.flags:
-                return status
+                return _parts(heads, body)
         piece = sock.recv(65_536)
         if not piece:
-            return status
+            return _parts(heads, body)
         data += piece
+
+
+def _parts(heads: list[list[Field]], body: bytes) -> tuple[int, list[Field], bytes, list[Field]]:
+    if not heads:
+        return NOTHING, [], body, []
+    (_, status), *fields = heads[0]
+    return int(status), fields, body, [field for block in heads[1:] for field in block]
