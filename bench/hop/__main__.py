@@ -54,14 +54,17 @@ def main(
         place = (environment or folder / "peers").absolute()
         if asked & {ENVOY, STACK}:
             install(place)
+        groups, done = chosen(names), []
         with standing(folder, place, asked) as arena:
-            failed = [
-                group.name
-                for group in chosen(names)
-                if not measured(group, arena, rounds, requests, console, output)
-            ]
-    if failed:
-        sys.exit(f"bench: without figures: {', '.join(failed)}")
+            for group in groups:
+                measurement = attempt(group, arena, rounds, requests)
+                if measurement is not None:
+                    report.show(measurement, console)
+                    report.join(output, measurement)
+                    done.append(measurement)
+    report.show_goals(done, console)
+    if len(done) < len(groups):
+        sys.exit(1)
 
 
 def chosen(names: Sequence[str]) -> list[Group]:
@@ -71,20 +74,15 @@ def chosen(names: Sequence[str]) -> list[Group]:
     return [group for name, group in GROUPS.items() if name in names or "all" in names]
 
 
-def measured(
-    group: Group, arena: Arena, rounds: int, requests: int, console: Console, output: Path
-) -> bool:
-    """Measure, show and keep a group; False, with its reason shown, if it has no figures."""
+def attempt(group: Group, arena: Arena, rounds: int, requests: int) -> report.Measurement | None:
+    """Measure a group; None, with its reason shown, if it has no figures."""
     try:
-        measurement = measure(group, arena, rounds, requests)
+        return measure(group, arena, rounds, requests)
     except SystemExit as reason:
         if isinstance(reason.code, int):  # we are told to end
             raise
-        click.echo(f"{group.name}: {reason.code}", err=True)
-        return False
-    report.show(measurement, console)
-    report.join(output, measurement)
-    return True
+        click.echo(f"Without {group.name}: {reason.code}", err=True)
+        return None
 
 
 def measure(group: Group, arena: Arena, rounds: int, requests: int) -> report.Measurement:

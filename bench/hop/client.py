@@ -56,12 +56,15 @@ class Asking:
 
     def __call__(self) -> bytes | None:
         """The next field block."""
-        if self.until:
-            return next(self.heads) if time.perf_counter() < self.until else None
-        if not self.left:
+        if self.over:
             return None
         self.left -= 1
         return next(self.heads)
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is up, or the count reached."""
+        return time.perf_counter() >= self.until if self.until else self.left <= 0
 
 
 def context(protocol: str = "h2") -> ssl.SSLContext:
@@ -77,7 +80,11 @@ def connect(port: int, tls: ssl.SSLContext) -> ssl.SSLSocket:
     """A connection after its handshake, not blocking from then on."""
     raw = socket.create_connection(("127.0.0.1", port), 10)
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock = tls.wrap_socket(raw)
+    try:
+        sock = tls.wrap_socket(raw)
+    except OSError:
+        raw.close()
+        raise
     sock.settimeout(0)
     return sock
 
@@ -110,13 +117,9 @@ class Client:
         conversation.end()
         self.selector.unregister(sock)
         sock.close()
-        goes_on = not self.ask.until or time.perf_counter() < self.ask.until
-        if self.plan.again and goes_on and not self.ask_is_over():
-            self.open()
-
-    def ask_is_over(self) -> bool:
-        """Whether the count is reached."""
-        return not self.ask.until and not self.ask.left
+        if self.plan.again and not self.ask.over:
+            with suppress(OSError):  # the others go on
+                self.open()
 
     def receive(self, sock: ssl.SSLSocket) -> bool:
         """All that is there; False if the peer has closed the connection."""

@@ -14,7 +14,6 @@ ACK = 0x1
 HEAD_BYTES = 9
 WINDOW = 65_535  # of a connection and of each stream, until somebody says otherwise
 INITIAL_WINDOW = 4  # a setting
-FRAME_BYTES_MAX = 16_384
 METHODS = {"GET": b"\x82", "POST": b"\x83"}  # RFC 7541, appendix A
 SCHEME = b"\x87"  # https
 AUTHORITY, PATH = b"\x01", b"\x04"  # literal without indexing, name from the table

@@ -5,7 +5,7 @@ each with its own date. Leaves the rest of the document as it is.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from os import getloadavg
@@ -128,18 +128,16 @@ def table(measurement: Measurement) -> Table:
     return shown
 
 
-def rendered(measurement: Measurement) -> Iterator[Table]:
-    """Figures, then goals."""
-    yield table(measurement)
-    goals = measurement.group.goals(measurement.results)
-    if goals:
-        yield report.goal_table(goals)
-
-
 def show(measurement: Measurement, console: Console) -> None:
     """Print a group, and who was not there."""
-    for each in rendered(measurement):
-        console.print(each)
-        console.print()
+    console.print(table(measurement))
+    console.print()
     for name, reason in measurement.skipped.items():
-        console.print(f"Without {name}: {reason}")
+        console.print(f"Without {name}: {reason}\n")
+
+
+def show_goals(measurements: Sequence[Measurement], console: Console) -> None:
+    """Print what all groups are held against."""
+    goals = [goal for each in measurements for goal in each.group.goals(each.results)]
+    if goals:
+        console.print(report.goal_table(goals))
