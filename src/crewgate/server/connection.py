@@ -183,7 +183,8 @@ class Connection:
                 self._read(protocol)
             elif events & ~WRITABLE:
                 self._end(peer_closed=True)  # reset while nothing was to be read
-            self._choose_events()
+            if protocol.paused or self._wants_write or self._events != READABLE:
+                self._choose_events()
         except Exception:  # noqa: BLE001 - the barrier
             self._fail()
 
@@ -229,7 +230,8 @@ class Connection:
                 self._wants_write = True
             elif protocol.closing:
                 self._end(peer_closed=False)
-            self._choose_events()
+            if self._wants_write or self._events != READABLE:
+                self._choose_events()
         except OSError:
             self._end(peer_closed=True)
         except Exception:  # noqa: BLE001 - the barrier

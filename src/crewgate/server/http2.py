@@ -21,6 +21,8 @@ from crewgate.server.http2_stream import HTTP2Exchange
 from crewgate.server.protocol import Host
 from crewgate.server.request import read
 
+_PROTOCOL_ERROR = int(ErrorCode.PROTOCOL_ERROR)
+
 
 class HTTP2:
     """One HTTP/2 connection of a client."""
@@ -227,7 +229,7 @@ class HTTP2:
     def _closed(self, event: ngh2.StreamClosed) -> None:
         exchange = self.exchanges.pop(event.stream_id, None)
         self._refused.discard(event.stream_id)
-        if event.error_code == ErrorCode.PROTOCOL_ERROR and self._allowance.broke_a_stream():
+        if event.error_code == _PROTOCOL_ERROR and self._allowance.broke_a_stream():
             terminate(self.engine)
         if exchange is None:
             return

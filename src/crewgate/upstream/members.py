@@ -134,7 +134,8 @@ class Members:
 
     def answered(self, member: Member) -> None:
         """Count an answered call."""
-        member.breaker.answered()
+        if member.breaker.doubt_until:  # nothing to forget otherwise
+            member.breaker.answered()
 
     def due(self, now: float) -> list[Member]:
         """Return the members to probe now; each is owed one `probed`. Ask several times a second.

@@ -134,7 +134,8 @@ class Pool:
         """Give the room to who waits, or keep it."""
         stock = self._stocks.of[connection]
         stock.free.append(connection)
-        self._serve(stock)
+        if stock.waiting:
+            self._serve(stock)
         if self._closed or stock.member.gone or self._stocks.is_in_the_way(stock):
             connection.close()
 
