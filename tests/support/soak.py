@@ -1,8 +1,9 @@
 """`make soak`: a whole gateway under mixed load and upheaval, its books balanced at quiet points.
 
-`python soak.py [--seconds N] [--seed N]`. Load and upheaval go on period by period; between two
-everything rests, is measured and balanced. Says at the end what happened, and ends with status 1
-if anything was wrong. The gateway is driven by what is public: sockets, command, files, signals.
+`python soak.py [--seconds N] [--seed N] [--folder NEW]`. Load and upheaval go on period by period;
+between two everything rests, is measured and balanced. Says at the end what happened, and ends with
+status 1 if anything was wrong. The gateway is driven by what is public: sockets, command, files,
+signals.
 """
 
 import argparse
@@ -173,9 +174,10 @@ def main() -> int:
     default = float(os.environ.get("CREWGATE_SOAK_SECONDS", SECONDS))
     parser.add_argument("--seconds", type=float, default=default)
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
+    parser.add_argument("--folder", type=Path, help="a new folder, which is kept")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="crewgate-soak-") as folder:
-        found = soak(Path(folder), asked.seconds, asked.seed)
+        found = soak(asked.folder or Path(folder), asked.seconds, asked.seed)
     say(found.summary())
     return 1 if found.faults else 0
 

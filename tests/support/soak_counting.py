@@ -16,7 +16,7 @@ from soak_population import Branch
 from soak_site import EXTRA, TOOLS, SoakSite
 
 PRICES = {tool.name: {tool.price, tool.price + tool.rise} for tool in (EXTRA, *TOOLS)}
-CUT_SECONDS = 3.0  # wide: a call that lives so long after its branch was not ended with it
+CUT_SECONDS = 1.5  # wide: a call that lives so long after its branch was not ended with it
 ERRORS = {"401 branch-revoked": "revoked", "401 token-expired": "expired"}
 
 

@@ -113,6 +113,7 @@ class SoakSite(Premises):
     """A served gateway with its tools' servers, and the handles of an operator."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         super().__init__(folder)
         self.eyes = folder / "eyes"
         self.eyes.mkdir()
