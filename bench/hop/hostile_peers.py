@@ -1,7 +1,7 @@
 """`python -m bench.hop.hostile_peers`: peers that hold on to what a gateway gives them.
 
 Slow-loris connections send a byte of a head a second; slow readers ask for 16 MiB and read a
-kilobyte a second; an uploader sends as fast as it can, and again. Half of the slow ones speak
+kilobyte a second; an uploader sends a gigabit a second, and again. Half of the slow ones speak
 HTTP/1.1, half HTTP/2. A plan comes as a line on standard input; `ready` is said when all have
 begun. After another line the upload under way is brought to its end, and what came of it is told.
 """
@@ -26,6 +26,7 @@ PAUSE_SECONDS = 1.0
 SETTLING_SECONDS = 1.0  # until the slow readers' own buffers are full
 SIP_BYTES = 1024
 CHUNK = b"u" * 65_536
+UPLOAD_BYTES_A_SECOND = 125_000_000  # a network of a gigabit, where loopback has no bound
 LIMIT_BYTES = 16_384  # what a slow reader's own process buffers
 ANSWER_SECONDS = 60.0  # for the answer to an upload, or for room to send more of it
 
@@ -168,11 +169,12 @@ class Hostile:
                 f"content-length: {plan.upload_bytes}\r\n\r\n"
             )
             sock.sendall(head.encode())
-            left = plan.upload_bytes
+            began, left = time.monotonic(), plan.upload_bytes
             while left:
-                sent = sock.send(CHUNK[:left])
-                left -= sent
-                self.toll.uploaded_bytes += sent
+                left -= sock.send(CHUNK[:left])
+                due = began + (plan.upload_bytes - left) / UPLOAD_BYTES_A_SECOND
+                time.sleep(max(0.0, due - time.monotonic()))
+            self.toll.uploaded_bytes += plan.upload_bytes
             return sock.recv(SIP_BYTES).partition(b"\r\n")[0].decode("latin-1")
 
     async def run(self) -> None:
