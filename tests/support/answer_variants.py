@@ -15,6 +15,7 @@ _STRICT = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\x
 
 LINES = (
     b"Set-Cookie: a=b\r\nSet-Cookie: c=d", b"X-A: 1\r\nx-a: 2", b"X-A:1", b"X-A: \t 1", b"X-A:",
+    b"X-A: \t1 \t",
     b"X-A : 1", b" X-A: 1", b"X-A: 1\r\n b", b"X-A: 1\r\n\tb", b"X-A\r\nX-B: 1", b"X A: 1", b": 1",
     b"X-A: a\rX-B: b", b"X-A: a\nX-B: b", b"X-A: a\x00b", b"X-A: a\x01b", b"X-A: a\x7fb",
     b"X-\xc3: 1",

@@ -52,7 +52,7 @@ class _Tools(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path.startswith("/events"):
-            self._stream(trailers=b"" if self.path.endswith("?bare") else b"X-Sum: 3\r\n")
+            self._stream(trailers=b"X-Sum: 3\r\n")
             return
         body = PAGE
         fields = {"Content-Type": "text/html", "ETag": '"1"', "Vary": "Accept-Encoding"}

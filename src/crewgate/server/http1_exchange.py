@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from crewgate import limits
+from crewgate._native.fields import written
 from crewgate.errors import PeerError
 from crewgate.server.exchange import BODYLESS, Exchange
 from crewgate.server.protocol import Host
@@ -126,7 +127,7 @@ class HTTP1Exchange(Exchange):
             return
         protocol = self._protocol
         if self._chunked:
-            lines = b"".join([b"%b: %b\r\n" % field for field in trailers])
+            lines = written(trailers) if self._takes_trailers() else b""
             protocol.out += b"0\r\n%b\r\n" % lines
         self.done = True
         protocol.finished(self)
@@ -152,9 +153,15 @@ class HTTP1Exchange(Exchange):
             out += data
         self._protocol.host.wake()
 
+    def _takes_trailers(self) -> bool:
+        """Return whether the client has said so (RFC 9110 §6.5.1); some fail on them (Java 17)."""
+        return any(
+            name == b"te" and b"trailers" in value.lower() for name, value in self.request.headers
+        )
+
     def _head(self, status: int, headers: Sequence[Field]) -> bytes:
         lines = [b"HTTP/1.1 %d %b\r\n" % (status, PHRASES.get(status, b""))]
-        lines += [b"%b: %b\r\n" % field for field in headers]
+        lines.append(written(headers))
         if not self._protocol.keep_alive:
             lines.append(b"connection: close\r\n")
         elif self.request.version == "1.0":

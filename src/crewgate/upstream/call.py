@@ -63,7 +63,7 @@ class Fate(Enum):
     MET_ITS_END = "nothing, most likely: the server had closed a kept connection"
     LOST = "all of it, perhaps"
     LOST_TOO = "the same, on a connection whose end has been counted with another call"
-    ANSWERED = "all that it wanted: the head of an answer came"
+    ANSWERED = "all that it wanted: an answer had begun, or what it takes for one"
 
 
 class Connection(Protocol):

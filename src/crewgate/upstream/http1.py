@@ -201,10 +201,10 @@ class HTTP1Connection:
         """Say what the server has seen of a call that failed (RFC 9112 §9.3.1, §9.6)."""
         if not self.touched:
             return Fate.UNSEEN
-        if self.answer.status:
+        if self.answer.began:  # also what is no answer: it was made for this request
             return Fate.ANSWERED
         closed = not self.fresh and not isinstance(error, UpstreamTimeoutError)
-        return Fate.MET_ITS_END if closed and not self.answer.began else Fate.LOST
+        return Fate.MET_ITS_END if closed else Fate.LOST
 
     # Inside.
 

@@ -88,7 +88,8 @@ class Response:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a field of the head or of the trailers."""
         fields = self.trailers if self.status else self.headers
-        fields.append((name.lower(), value))
+        # llhttp leaves blanks behind a value, and HTTP/2 forbids them (RFC 9113 §8.2.1).
+        fields.append((name.lower(), value.rstrip(b" \t")))
         if len(fields) > limits.upstream_fields_max:
             raise UpstreamError("too many fields")
 

@@ -44,7 +44,7 @@ public class Client {
         for (var text : new String[] {
             ask("GET", "/page", none), ask("HEAD", "/page", none),
             ask("POST", "/upload", BodyPublishers.ofByteArray(whole)),
-            ask("POST", "/upload", pieces), ask("GET", "/events?bare", none),
+            ask("POST", "/upload", pieces), ask("GET", "/events", none),
         }) System.out.print(text + "\\0");
     }
 }

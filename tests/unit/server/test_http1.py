@@ -96,6 +96,22 @@ async def test_continue_is_sent_when_the_body_is_wanted() -> None:
     assert protocol.closing
 
 
+@pytest.mark.parametrize(
+    ("te", "end"),
+    [
+        (b"", b"0\r\n\r\n"),
+        (b"TE: gzip\r\n", b"0\r\n\r\n"),
+        (b"TE: gzip, Trailers\r\n", b"0\r\nx-sum: 3\r\n\r\n"),
+    ],
+)
+def test_trailers_are_for_clients_that_take_them(te: bytes, end: bytes) -> None:
+    """RFC 9110 §6.5.1: there are clients that fail on trailers they did not ask for."""
+    protocol, host = _begin(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % te)
+    host.exchanges[0].start(200, [])
+    host.exchanges[0].finish(b"abc", [(b"x-sum", b"3")])
+    assert _sent(protocol).endswith(b"\r\n\r\n3\r\nabc\r\n" + end)
+
+
 def test_rest_of_a_refused_body_is_discarded() -> None:
     """The connection goes on after a body that nobody wanted, unless it is too long."""
     protocol, host = _begin(POST)
