@@ -42,14 +42,14 @@ class HTTP2Connection:
         self.engine = Connection(Role.CLIENT, _CONFIGURATION)
         self.blocked: set[HTTP2Stream] = set()  # who waits until less is queued
         self._streams: dict[int, HTTP2Stream] = {}
-        self._unsent: list[HTTP2Stream] = []  # whose first bytes the kernel has not seen
         self._turns = turns
         self._deadline = owner.now + limits.upstream_keep_seconds
         self._has_answered = False
+        self._is_offered = True  # the pool knows that there is room
         self._is_closing = False  # takes no further call
         self._is_over = False
         self._write_is_due = False
-        self._wire = Wire(sock, turns, self)
+        self.wire = Wire(sock, turns, self)
         self.engine.initiate_connection(_SETTINGS)
         self.engine.set_local_window_size(
             limits.upstream_window_bytes * limits.upstream_streams_max
@@ -74,7 +74,8 @@ class HTTP2Connection:
         return self.room > 0
 
     def carry(self, caller: Caller) -> None:
-        """Begin a call."""
+        """Begin a call; the pool takes the last room for taken."""
+        self._is_offered = self.room > 1
         caller.begun(HTTP2Stream(self, caller))
 
     def sweep(self, now: float) -> None:
@@ -103,14 +104,12 @@ class HTTP2Connection:
     def opened(self, number: int, stream: HTTP2Stream) -> None:
         """Take a stream that has begun."""
         self._streams[number] = stream
-        self._unsent.append(stream)
         self.wake()
 
     def left(self, number: int, stream: HTTP2Stream, *, unfinished: bool) -> None:
         """Forget a stream whose caller wants nothing more."""
         if self._streams.pop(number, None) is None:
             return
-        was_full = self.room == 1
         self.blocked.discard(stream)
         if unfinished:
             self._reset(number, ErrorCode.CANCEL)
@@ -119,8 +118,7 @@ class HTTP2Connection:
             return
         if self._is_closing and not self._streams:
             self._end()
-        elif was_full and not self._is_closing:
-            self.owner.freed(self)
+        self._offer()
 
     def wake(self) -> None:
         """Write at the end of this turn."""
@@ -137,6 +135,7 @@ class HTTP2Connection:
         except ngh2.NGH2Error as error:
             raise UpstreamError("the tool's server does not speak HTTP/2") from error
         self._take_events()
+        self._offer()
         if self.engine.want_write:
             self.wake()
 
@@ -158,8 +157,13 @@ class HTTP2Connection:
     # Inside.
 
     def _break(self, error: UpstreamError, lost: Fate) -> None:
-        """End the connection; what its server may have seen is `lost`, and one failure of it."""
+        """End the connection; what its server may have seen is `lost`, and one failure of it.
+
+        An answer that is whole has yet to be taken: nothing is lost of it.
+        """
         streams, self._streams = self._streams, {}
+        for number in [number for number, stream in streams.items() if stream.complete]:
+            self._streams[number] = streams.pop(number)
         self._end()
         for stream in streams.values():
             fate = stream.fate
@@ -198,14 +202,15 @@ class HTTP2Connection:
         except UpstreamError as error:
             self._fail(stream, error)
             return
-        stream.caller.progressed()
+        if not stream.paused:
+            stream.caller.progressed()
 
     def _reset_by_server(self, event: ngh2.StreamReset) -> None:
         stream = self._streams.get(event.stream_id)
         if stream is None:
             return
         if event.error_code == ErrorCode.REFUSED_STREAM:
-            stream.touched = False  # RFC 9113 §8.7: it was not looked at
+            stream.disown()  # RFC 9113 §8.7
         stream.reset = True
         if not stream.complete:
             code = event.error_code
@@ -215,8 +220,7 @@ class HTTP2Connection:
         """Take no further call; those above `last` were not looked at (RFC 9113 §6.8)."""
         self._is_closing = True
         for number, stream in list(self._streams.items()):
-            if number > last:
-                stream.touched = False
+            if number > last and stream.disown():
                 self._fail(stream, UpstreamError("the tool's server is going away"))
         if not self._streams:
             self._end()
@@ -229,7 +233,12 @@ class HTTP2Connection:
         if not stream.complete:
             self._reset(number, ErrorCode.CANCEL)
         self.owner.broke(self, stream.caller, error, stream.fate)
-        if not self._is_over and not self._is_closing and self.room == 1:
+        self._offer()
+
+    def _offer(self) -> None:
+        """Say that there is room again, once, after all of it was taken."""
+        if not self._is_offered and self.room:
+            self._is_offered = True
             self.owner.freed(self)
 
     def acknowledge(self, number: int, count: int) -> None:
@@ -252,7 +261,7 @@ class HTTP2Connection:
         self._write_is_due = False
         if self._is_over:
             return
-        wire, sent = self._wire, self._wire.sent
+        wire = self.wire
         try:
             while wire.queued < limits.send_bytes:
                 data = self.engine.data_to_send(limits.send_bytes)
@@ -261,10 +270,6 @@ class HTTP2Connection:
                 wire.send(data)
         except (OSError, ngh2.NGH2Error):
             return  # reading tells why, in the next turn
-        if wire.sent > sent:
-            unsent, self._unsent = self._unsent, []
-            for stream in unsent:
-                stream.touched = True
         for stream in list(self.blocked):
             if not stream.is_full():
                 self.blocked.discard(stream)
@@ -274,5 +279,5 @@ class HTTP2Connection:
         self._is_closing = True
         if not self._is_over:
             self._is_over = True
-            self._wire.close()
+            self.wire.close()
             self.owner.ended(self)

@@ -12,6 +12,7 @@ import ngh2
 from crewgate import limits
 from crewgate.errors import UpstreamError
 from crewgate.upstream.call import Caller, Fate, Field, Head, Owner
+from crewgate.upstream.wire import Wire
 
 Part = (
     ngh2.ResponseReceived
@@ -28,6 +29,7 @@ class Host(Protocol):
     owner: Owner
     authority: bytes
     scheme: bytes
+    wire: Wire
     blocked: "set[HTTP2Stream]"
 
     def opened(self, number: int, stream: "HTTP2Stream") -> None:
@@ -48,26 +50,28 @@ class HTTP2Stream:
 
     __slots__ = (
         "_chunks",
+        "_disowned",
         "_host",
         "_interim",
         "_interim_count",
         "_sending",
+        "_starts",
         "caller",
         "complete",
         "deadline",
         "headers",
         "informed",
         "number",
+        "paused",
         "reset",
         "status",
-        "touched",
         "trailers",
     )
 
     def __init__(self, host: Host, caller: Caller) -> None:
         self.caller = caller
         self.number = 0  # of the stream; 0 before `begin`
-        self.touched = False
+        self.paused = False  # the caller waits for the client
         self.reset = False  # by the server: an answer of a kind, which says nothing of its health
         self.status = 0
         self.headers: list[Field] = []
@@ -80,11 +84,23 @@ class HTTP2Stream:
         self._interim_count = 0
         self.informed = False
         self._sending = False
+        self._disowned = False  # the server has said that it did not look
+        self._starts: int | None = None  # of all bytes on the wire, how many come before its own
 
     @property
     def answer(self) -> "HTTP2Stream":
         """What has come."""
         return self
+
+    @property
+    def touched(self) -> bool:
+        """Whether the kernel has a byte of it, and the server does not disown it.
+
+        What was on the wire's way before it was begun went first; so this may be so a moment too
+        early, and is never so too late.
+        """
+        starts = self._starts
+        return starts is not None and not self._disowned and self._host.wire.sent > starts
 
     @property
     def fate(self) -> Fate:
@@ -117,6 +133,7 @@ class HTTP2Stream:
                 host.engine.send_data(self.number, body, end_stream=ends)
         except ngh2.NGH2Error:
             return False
+        self._starts = host.wire.sent + host.wire.queued
         host.opened(self.number, self)
         return True
 
@@ -150,11 +167,13 @@ class HTTP2Stream:
         host.wake()
 
     def pause(self) -> None:
-        """Wait for the client: what is not taken opens no window."""
+        """Wait for the client: what is not taken opens no window, and nobody is told of more."""
+        self.paused = True
         self.deadline = float("inf")
 
     def resume(self) -> None:
         """Go on."""
+        self.paused = False
         self.deadline = self._host.owner.now + self._host.owner.idle_seconds
 
     def release(self) -> None:
@@ -186,6 +205,13 @@ class HTTP2Stream:
         except ngh2.NGH2Error:
             return False
 
+    def disown(self) -> bool:
+        """Hear that the server did not look at the call; False if it has said something to it."""
+        if self.status or self._interim_count:
+            return False
+        self._disowned = True
+        return True
+
     def take_part(self, part: Part) -> None:
         """Take a part of the answer. UpstreamError for one that nobody asked for."""
         match part:
@@ -201,7 +227,8 @@ class HTTP2Stream:
                 self.complete = True
             case _:
                 self._take_interim(part)
-        self.resume()
+        if not self.paused:
+            self.resume()
 
     def _take_interim(self, part: ngh2.InformationalResponseReceived) -> None:
         interim = _split(part.headers)

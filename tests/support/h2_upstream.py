@@ -1,0 +1,161 @@
+"""An HTTP/2 connection to a tool's server without a loop: a test takes turns, and is the server.
+
+The sockets are real, because what the kernel took is what decides; the server's engine is ngh2.
+"""
+
+import select
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+import ngh2
+
+from crewgate.config import Origin
+from crewgate.errors import UpstreamError
+from crewgate.upstream import Carrier, Head
+from crewgate.upstream.call import Caller, Fate
+from crewgate.upstream.http2 import HTTP2Connection
+from crewgate.upstream.members import Address, Member
+
+POST = Head(b"POST", b"/", None)
+GET = Head(b"GET", b"/", 0)
+WIDE = {ngh2.Setting.INITIAL_WINDOW_SIZE: 2**30}
+
+
+class Turns:
+    """One descriptor, looked at when a test takes a turn."""
+
+    def __init__(self) -> None:
+        self._watched: dict[int, tuple[Callable[[int], None], int]] = {}
+        self._due: list[Callable[[], None]] = []
+
+    def watch(self, descriptor: int, ready: Callable[[int], None], events: int = 1) -> None:
+        self._watched[descriptor] = (ready, events)
+
+    def change(self, descriptor: int, events: int) -> None:
+        self._watched[descriptor] = (self._watched[descriptor][0], events)
+
+    def forget(self, descriptor: int) -> None:
+        self._watched.pop(descriptor, None)
+
+    def write_at_end(self, work: Callable[[], None]) -> None:
+        self._due.append(work)
+
+    def take(self) -> None:
+        """One turn: what is ready, then what is due."""
+        poll = select.poll()
+        for descriptor, (_, events) in self._watched.items():
+            poll.register(descriptor, events)
+        for descriptor, events in poll.poll(0):
+            self._watched[descriptor][0](events)
+        while self._due:
+            due, self._due = self._due, []
+            for work in due:
+                work()
+
+
+class Call:
+    """A caller that reads only if it `reads`, and remembers what it was told."""
+
+    def __init__(self, head: Head = GET, *, is_open: bool = False, reads: bool = True) -> None:
+        self.head, self.is_open, self.reads = head, is_open, reads
+        self.attempts, self.over = 0, False
+        self.repeatable = self.idempotent = not is_open
+        self.body = b""
+        self.told = 0
+        self.error: UpstreamError | None = None
+        self.fate: Fate | None = None
+        self._carrier: Carrier | None = None
+
+    @property
+    def carrier(self) -> Carrier:
+        assert self._carrier is not None
+        return self._carrier
+
+    def begun(self, carrier: Carrier) -> None:
+        self._carrier = carrier
+        carrier.begin(self.head, b"", ends=not self.is_open)
+
+    def again(self) -> None:
+        self._carrier = None
+
+    def progressed(self) -> None:
+        self.told += 1
+        if self.reads:
+            self.body += self.carrier.answer.take()
+        else:
+            self.carrier.pause()
+
+    def writable(self) -> None:
+        pass
+
+    def failed(self, error: UpstreamError) -> None:
+        self.error = error
+
+
+class Owner:
+    """The pool's side: what it was told."""
+
+    now = 0.0
+    first_byte_seconds = idle_seconds = 10.0
+
+    def __init__(self) -> None:
+        self.freed_times = self.left_times = 0
+        self.broken: list[tuple[Caller, Fate]] = []
+
+    def left(self, connection: object, *, answered: bool) -> None:
+        self.left_times += 1
+
+    def freed(self, connection: object) -> None:
+        self.freed_times += 1
+
+    def ended(self, connection: object) -> None:
+        pass
+
+    def broke(self, connection: object, caller: Call, error: UpstreamError, fate: Fate) -> None:
+        caller.fate = fate
+        self.broken.append((caller, fate))
+        caller.failed(error)
+
+
+class Line:
+    """A connection, and the server at its other end; `heard` are the server's events."""
+
+    def __init__(self, settings: dict[ngh2.Setting, int] | None = None) -> None:
+        ours, self.theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        for sock in (ours, self.theirs):
+            sock.settimeout(0)
+        self.turns, self.owner = Turns(), Owner()
+        member = Member(Origin("http", "tool", 80), Address(socket.AF_INET, ("tool", 80)), None)
+        self.connection = HTTP2Connection(ours, self.turns, self.owner, b"tool", member)  # type: ignore[arg-type]
+        self.server = ngh2.Connection(ngh2.Role.SERVER)
+        self.server.initiate_connection(settings)
+        self.heard: list[ngh2.Event] = []
+        self._unsent = b""
+        self.exchange()
+
+    def call(self, head: Head = GET, **how: bool) -> Call:
+        call = Call(head, **how)
+        self.connection.carry(call)  # type: ignore[arg-type]
+        return call
+
+    def serve(self) -> None:
+        """The server reads what there is, and sends what it has to say."""
+        with suppress(BlockingIOError):
+            while data := self.theirs.recv(2**20):
+                self.server.receive_data(data)
+        self.heard += self.server.events()
+        self._unsent += self.server.data_to_send()
+        with suppress(BlockingIOError):
+            self._unsent = self._unsent[self.theirs.send(self._unsent) :]
+
+    def exchange(self) -> None:
+        """Turns of both, until nothing more comes of them."""
+        for _ in range(64):
+            self.turns.take()
+            self.serve()
+
+    def close(self) -> None:
+        self.connection.abort()
+        self.theirs.close()
