@@ -1,13 +1,11 @@
 """Where a token is found, against `core.bearer`, which is obvious and slower."""
 
-import gc
-import sys
-import tracemalloc
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from leaks import assert_no_leak
 
 from crewgate._native.bearer import TokenFinder
 from crewgate.core.bearer import find_token
@@ -85,15 +83,4 @@ def test_nothing_is_kept_or_lost() -> None:
             finder.find(fields * 2, b"")
             finder.find((), b"access_token")
 
-    walk()
-    references = sys.getrefcount(value), sys.getrefcount(fields[0])
-    gc.collect()
-    tracemalloc.start()
-    walk()
-    before = tracemalloc.get_traced_memory()[0]
-    walk()
-    gc.collect()
-    grown = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
-    assert grown < 4096
-    assert references == (sys.getrefcount(value), sys.getrefcount(fields[0]))
+    assert_no_leak(walk, value, fields[0])

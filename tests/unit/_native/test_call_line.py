@@ -1,13 +1,11 @@
 """The line of a call, against the record that it stands for."""
 
-import gc
-import sys
-import tracemalloc
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from leaks import assert_no_leak
 
 from crewgate._native.call_line import CallLine, CallLines, request_text
 from crewgate.core import record
@@ -210,15 +208,4 @@ def test_nothing_is_kept_or_lost() -> None:
                 with pytest.raises(TypeError):
                     line.end(NOW, identifier, Outcome.DONE, 1, "x", 2, 3, 4, 5)  # type: ignore[arg-type]
 
-    walk()
-    gc.collect()
-    references = sys.getrefcount(grant), sys.getrefcount(identifier)
-    tracemalloc.start()
-    walk()
-    before = tracemalloc.get_traced_memory()[0]
-    walk()
-    gc.collect()
-    grown = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
-    assert grown < 4096
-    assert references == (sys.getrefcount(grant), sys.getrefcount(identifier))
+    assert_no_leak(walk, grant, identifier)

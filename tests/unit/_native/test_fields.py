@@ -1,8 +1,5 @@
 """Which fields go on, against the slow model, and what no field may do to the walk."""
 
-import gc
-import sys
-import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +8,7 @@ import pytest
 import slow_fields
 from hypothesis import example, given
 from hypothesis import strategies as st
+from leaks import assert_no_leak
 
 from crewgate._native.fields import AnswerFilter, FieldFilter, written
 from crewgate.errors import RequestRefusedError
@@ -168,19 +166,4 @@ def test_nothing_is_kept_or_lost() -> None:
             answers.written(good)
             outcome(lambda: native.written(bad))
 
-    walk()
-    references = sys.getrefcount(name), sys.getrefcount(value), sys.getrefcount(good[0])
-    gc.collect()
-    tracemalloc.start()
-    walk()
-    before = tracemalloc.get_traced_memory()[0]
-    walk()
-    gc.collect()
-    grown = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
-    assert grown < 4096
-    assert references == (
-        sys.getrefcount(name),
-        sys.getrefcount(value),
-        sys.getrefcount(good[0]),
-    )
+    assert_no_leak(walk, name, value, good[0])

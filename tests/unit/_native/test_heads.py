@@ -1,8 +1,5 @@
 """Heads against the slow model, and what no head may do to the walk."""
 
-import gc
-import sys
-import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +7,7 @@ import pytest
 import slow_heads
 from hypothesis import example, given
 from hypothesis import strategies as st
+from leaks import assert_no_leak
 
 from crewgate import limits
 from crewgate._native.heads import Heads
@@ -166,15 +164,4 @@ def test_nothing_is_kept_or_lost() -> None:
             outcome(lambda: read(refused, 1, True))
             build(b"GET", b"/", None, stream, version="1.1", stream=0, streamed=False)
 
-    walk()
-    references = sys.getrefcount(value), sys.getrefcount(stream[0])
-    gc.collect()
-    tracemalloc.start()
-    walk()
-    before = tracemalloc.get_traced_memory()[0]
-    walk()
-    gc.collect()
-    grown = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
-    assert grown < 4096
-    assert references == (sys.getrefcount(value), sys.getrefcount(stream[0]))
+    assert_no_leak(walk, value, stream[0])
