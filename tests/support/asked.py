@@ -36,6 +36,9 @@ class Asked:
         carrier.begin(self.head, self._body, ends=not self._is_open)
         self._tell()
 
+    def again(self) -> None:
+        self._tell()
+
     def progressed(self) -> None:
         self._tell()
 

@@ -108,8 +108,8 @@ class Flight:
 
     @property
     def repeatable(self) -> bool:
-        """Whether nothing of the body is used up."""
-        return not self._began
+        """Whether nothing of the body is used up, and nothing of an answer."""
+        return not (self._began or self._exchange.started)
 
     @property
     def idempotent(self) -> bool:
@@ -118,11 +118,14 @@ class Flight:
 
     def begun(self, carrier: Carrier) -> None:
         """Send the request on this carrier."""
-        before, self._carrier = self._carrier, carrier
-        if before is not None and before.touched:
-            self._seen = True
+        self._carrier = carrier
         if carrier.begin(self._head, self._body, ends=not self._uploading) and self._uploading:
             self._upload()
+
+    def again(self) -> None:
+        """Keep what comes of the body until there is another carrier."""
+        carrier, self._carrier = self._carrier, None
+        self._seen = self._seen or (carrier is not None and carrier.touched)
 
     def progressed(self) -> None:
         """Bring on what has come of the answer."""

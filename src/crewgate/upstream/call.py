@@ -174,6 +174,9 @@ class Caller(Protocol):
     def begun(self, carrier: Carrier) -> None:
         """Begin on this carrier; called again, with another, where a call is tried again."""
 
+    def again(self) -> None:
+        """The carrier is gone, and the call is tried again: `begun` follows, or `failed`."""
+
     def progressed(self) -> None:
         """There is more of the answer."""
 

@@ -5,6 +5,7 @@ waits for one that is made for it. Deadlines are looked at by `sweep`, not by a 
 are exact to a second. Knows of HTTP only which class speaks it.
 """
 
+import math
 import random
 import time
 from collections import deque
@@ -52,6 +53,7 @@ class Pool:
         self._say = say
         self._prober = Prober(upstream, self.members, opener, self._turned)
         self._closed = False
+        self._news = trio.Event()  # it may be done by now
 
     def __repr__(self) -> str:
         return f"<Pool {self.upstream.name}: {list(self._stocks)!r}>"
@@ -69,15 +71,20 @@ class Pool:
                 for endpoint in self.upstream.endpoints:
                     self._resolver.watch(endpoint, self)
                 self._prober.start(nursery)
-                self._end_if_done()
                 task_status.started()
-                await trio.sleep_forever()
+                while not self._is_done():
+                    await self._news.wait()
+                    self._news = trio.Event()
+                nursery.cancel_scope.cancel()
         finally:
             self._nursery = None
             for endpoint in self.upstream.endpoints:
                 self._resolver.unwatch(endpoint, self)
             for connection in list(self._stocks.of):
                 connection.abort()
+            for queue in [*[stock.waiting for stock in self._stocks], self._homeless]:
+                for caller in late(queue, math.inf):
+                    tell(caller, UpstreamError("the gateway is ending"))
 
     def sweep(self, now: float) -> None:
         """Break off what takes too long at `now` (monotonic), close what was long unused."""
@@ -203,6 +210,7 @@ class Pool:
             and self._budget.take(self.now)
         ):
             caller.attempts += 1
+            caller.again()
             self._place(caller, avoid, error)
         else:
             caller.failed(error)
@@ -224,7 +232,9 @@ class Pool:
 
     def _leave(self, member: Member) -> None:
         """Keep no connection to a member that is not called any more, and let nobody wait."""
-        stock = self._stocks.by_member[member]
+        stock = self._stocks.by_member.get(member)
+        if stock is None:  # it had left, and its last connection is what failed
+            return
         stock.close()
         waiting, stock.waiting = stock.waiting, deque()
         for caller, _ in waiting:
@@ -276,7 +286,10 @@ class Pool:
         self._refill(stock)
         self._end_if_done()
 
+    def _is_done(self) -> bool:
+        return self._closed and self._stocks.is_empty and not self._homeless
+
     def _end_if_done(self) -> None:
-        idle = self._stocks.is_empty and not self._homeless
-        if self._closed and idle and self._nursery is not None:
-            self._nursery.cancel_scope.cancel()
+        """Have `run` look, in a moment: the call that ended a connection may need another."""
+        if self._closed:
+            self._news.set()

@@ -106,6 +106,9 @@ class _Probe:
         self._carrier = carrier
         carrier.begin(self._head, b"", ends=True)
 
+    def again(self) -> None:
+        """Nobody tries a probe again."""
+
     def progressed(self) -> None:
         """See the status."""
         status = self._carrier.answer.status if self._carrier else 0

@@ -1,0 +1,141 @@
+"""A call on its way, without sockets: the pool and its carriers are the test's."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_host import FakeHost
+from gateway_world import FakeJudge, FakeSink, config_of
+
+from crewgate.config import Origin
+from crewgate.core.record import Outcome
+from crewgate.errors import UpstreamError
+from crewgate.gateway.case import Door
+from crewgate.gateway.forward import Gateway
+from crewgate.gateway.live import Live
+from crewgate.gateway.site import build
+from crewgate.server.http1 import HTTP1
+from crewgate.upstream import Head
+from crewgate.upstream.call import Caller
+
+UPLOAD = (
+    b"PUT /pages/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
+GET = b"GET /pages/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\n\r\n"
+
+
+class Carrier:
+    """Keeps what it is given. Is its own answer."""
+
+    def __init__(self) -> None:
+        self.touched = self.complete = self.informed = False
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.trailers: list[tuple[bytes, bytes]] = []
+        self.came = self.sent = b""
+        self.ends = self.released = False
+        self.answer = self
+
+    def begin(self, head: Head, body: bytes, *, ends: bool) -> bool:
+        self.sent, self.ends = body, ends
+        return True
+
+    def send_body(self, data: bytes) -> bool:
+        self.sent += data
+        return True
+
+    def end_body(self, trailers: Sequence[tuple[bytes, bytes]]) -> None:
+        self.ends = True
+
+    def take(self) -> bytes:
+        came, self.came = self.came, b""
+        return came
+
+    def release(self) -> None:
+        self.released = True
+
+    def pause(self) -> None:
+        pass
+
+    resume = pause
+
+
+class World:
+    """A gateway, and a client of HTTP/1.1 before it. `callers` wait for carriers."""
+
+    def __init__(self, folder: Path) -> None:
+        config = config_of(Origin("http", "tool", 80), folder)
+        self.upstream = config.upstreams[0]
+        self.callers: list[Caller] = []
+        self.judge, self.sink, self.live = FakeJudge(), FakeSink(), Live(1)
+        site = build(config, {"tools": self})  # type: ignore[dict-item]
+        self.gateway = Gateway(Door("agents"), site, self.judge, self.live, self.sink, self)  # type: ignore[arg-type]
+        self.host = FakeHost()
+        self.host.answer = self.gateway.accept  # type: ignore[assignment]
+        self.client = HTTP1(self.host)
+        self._due: list[Any] = []
+
+    def start(self, permit: object, caller: Caller) -> None:
+        self.callers.append(caller)
+
+    def at_end(self, work: Any) -> None:
+        self._due.append(work)
+
+    def close_books(self) -> None:
+        due, self._due = self._due, []
+        for work in due:
+            work()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_a_body_that_comes_between_two_carriers_waits_for_the_second(world: World) -> None:
+    """What arrives while a call waits to be tried again is not given to the carrier that broke."""
+    world.client.receive(UPLOAD.replace(b"PUT", b"GET"))
+    (caller,) = world.callers
+    first, second = Carrier(), Carrier()
+    caller.begun(first)  # type: ignore[arg-type]
+    first.touched = True
+    assert caller.repeatable
+    caller.again()
+    world.client.receive(b"3\r\none\r\n")
+    caller.begun(second)  # type: ignore[arg-type]
+    world.client.receive(b"3\r\ntwo\r\n0\r\n\r\n")
+    assert first.sent == b""
+    assert second.sent == b"onetwo"
+    assert second.ends
+    caller.failed(UpstreamError("it broke"))
+    world.close_books()
+    assert world.judge.permits[0].ended == "settled"  # the first carrier's server may have seen it
+
+
+def test_nothing_of_an_answer_is_sent_twice(world: World) -> None:
+    """A call whose answer has begun is not tried again."""
+    world.client.receive(GET)
+    (caller,) = world.callers
+    carrier = Carrier()
+    caller.begun(carrier)  # type: ignore[arg-type]
+    assert caller.repeatable
+    carrier.status, carrier.came = 200, b"half"
+    caller.progressed()
+    assert not caller.repeatable
+
+
+def test_an_error_of_ours_leaves_no_call_open(world: World) -> None:
+    """A call that cannot even be begun has its record, and its price is given back."""
+
+    def fail(permit: object, caller: Caller) -> None:
+        raise ZeroDivisionError
+
+    world.start = fail  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        world.client.receive(GET)
+    world.close_books()
+    assert not len(world.live)
+    assert world.judge.permits[0].ended == "released"
+    assert [record.outcome for record in world.sink.records] == [Outcome.UPSTREAM_ERROR]
