@@ -18,6 +18,7 @@ from crewgate._native.call_line import CallLines
 from crewgate._native.permit import Permit
 from crewgate.core import record as audit
 from crewgate.core.network import peer_network
+from crewgate.core.record import Outcome
 from crewgate.core.routing import plain_path
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import RequestRefusedError
@@ -220,7 +221,11 @@ class Gateway:
         head = case.head(entry, case.fields, self._identities.of(verdict.grant))
         flight = Flight(self, exchange, entry, head, verdict, case.described)
         self.live.add(flight)
-        flight.start()
+        try:
+            flight.start()
+        except BaseException:  # an error of ours, which others tell of: the call is over as well
+            flight.end(Outcome.UPSTREAM_ERROR)
+            raise
 
     async def _ask_again(self, case: Case, verdict: Permit | Denial) -> None:
         """Have credit fetched, or a policy loaded, for as long as that helps and time is left."""
