@@ -80,7 +80,7 @@ async def test_trailers_over_http1(tmp_path: Path) -> None:
     async with running_gateway(_trailing, tmp_path) as world:
         answer = await _ask_http1(
             world,
-            _close(b"POST /search HTTP/1.1", b"Transfer-Encoding: chunked")
+            _close(b"POST /search HTTP/1.1", b"Transfer-Encoding: chunked", b"TE: trailers")
             + b"3\r\nabc\r\n0\r\nx-down: 1\r\nte: x\r\nauthorization: Bearer good\r\n\r\n",
         )
     upstream, _, trailers = answer.rpartition(b"\r\n0\r\n")
