@@ -118,6 +118,7 @@ idle_seconds_max = 120.0  # a connection without a request; longer than clients 
 body_wait_seconds_max = 30.0  # a client that owes bytes of a body and sends none
 send_wait_seconds_max = 60.0  # a client that does not read what it asked for
 turn_events_max = 256  # sockets of one turn: 10 ms of work, then timers and tasks have theirs
+turn_seconds_max = 0.01  # where they take longer, with 128 requests in each; a cut is due in 20
 turns_seconds_max = 0.002  # turns in a row before Trio's tasks (timers, handshakes) have theirs
 turn_wait_seconds = 0.001  # for the next turn among them: a tool's server nearby answers in that
 sweep_connections = 256  # swept before others have the loop: a quarter of a millisecond

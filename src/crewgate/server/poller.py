@@ -6,12 +6,14 @@ wait of Trio costs 7 µs and a system call; a turn shares one among all that is 
 by number, and nothing of what they carry.
 
 Linux alone has epoll. It is nested in Trio's own, so that tasks and turns share one loop; tasks
-wait for turns at most `limits.turns_seconds_max` at a time.
+wait for turns at most `limits.turns_seconds_max` at a time, and for one that is longer hardly more
+than `limits.turn_seconds_max`.
 """
 
 import logging
 import select
 import time
+from collections import deque
 from collections.abc import Callable
 
 import trio
@@ -38,6 +40,7 @@ class Poller:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._watched: dict[int, Ready] = {}
+        self._left: deque[tuple[int, Ready | None, int]] = deque()  # ready, and not called yet
         self._books: list[Work] = []
         self._writes: list[Work] = []
         self._in_turn = False
@@ -78,7 +81,10 @@ class Poller:
         if self._books or self._writes:
             self._soon()
         while True:
-            await trio.lowlevel.wait_readable(self._epoll.fileno())
+            if self._left:
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.wait_readable(self._epoll.fileno())
             until = time.monotonic() + limits.turns_seconds_max
             wait = 0.0
             # The answer to what was just sent is often a moment away: waiting for it here costs
@@ -102,29 +108,43 @@ class Poller:
         """Do what is due, and watch nothing from now on."""
         self.finish()
         self._watched.clear()
+        self._left.clear()
         self._epoll.close()
 
     # Inside.
 
     def _take_turn(self, wait: float) -> bool:
-        """Work on what is ready, or gets ready within `wait` seconds; False if nothing did."""
-        found = self._epoll.poll(wait, limits.turn_events_max)
+        """Work on what is ready, or gets ready within `wait` seconds; False if nothing did.
+
+        What there is no time left for is first in the next turn.
+        """
+        left, watched = self._left, self._watched
+        if not left:
+            for descriptor, events in self._epoll.poll(wait, limits.turn_events_max):
+                left.append((descriptor, watched.get(descriptor), events))
+        if not left:
+            return False
+        until = time.monotonic() + limits.turn_seconds_max
         self._in_turn = True
         try:
-            watched = self._watched
-            for descriptor, events in found:
-                ready = watched.get(descriptor)
-                if ready is None:
-                    continue  # forgotten by another's callback of this turn
-                try:
-                    ready(events)
-                except Exception:  # noqa: BLE001 - the last barrier
-                    _log.exception("a connection is no longer read, by an error of ours")
-                    self.forget(descriptor)
+            while left:
+                descriptor, ready, events = left.popleft()
+                # Not if another's callback has forgotten it, or the number is another's by now.
+                if ready is not None and watched.get(descriptor) is ready:
+                    self._call(descriptor, ready, events)
+                    if time.monotonic() > until:
+                        break
             self.finish()
         finally:
             self._in_turn = False
-        return bool(found)
+        return True
+
+    def _call(self, descriptor: int, ready: Ready, events: int) -> None:
+        try:
+            ready(events)
+        except Exception:  # noqa: BLE001 - the last barrier
+            _log.exception("a connection is no longer read, by an error of ours")
+            self.forget(descriptor)
 
     def _soon(self) -> None:
         if self._token is not None:

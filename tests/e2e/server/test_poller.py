@@ -168,3 +168,52 @@ async def test_a_turn_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         pair.close(poller)
     poller.close()
     assert max(map(len, "".join(order).split("|"))) <= 3
+
+
+async def test_a_long_turn_is_parted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is ready when the time of a turn is over has his turn next, after Trio's tasks."""
+    monkeypatch.setattr(limits, "turn_seconds_max", 0.0)
+    monkeypatch.setattr(limits, "turns_seconds_max", 0.0)
+    poller, order = Poller(), list[str]()
+    pairs = [Pair(poller, lambda _: order.append("socket")) for _ in range(5)]
+    for pair in pairs:
+        pair.far.send(b"x")
+
+    async def tick() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+            order.append("task")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(poller.run)
+        nursery.start_soon(tick)
+        await _until(lambda: order.count("socket") == len(pairs))
+        nursery.cancel_scope.cancel()
+    first = order.index("socket")
+    assert "task" in order[first : len(order) - order[::-1].index("socket")]
+    for pair in pairs:
+        pair.close(poller)
+    poller.close()
+
+
+def test_what_was_left_of_a_turn_is_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A descriptor that was closed and given away meanwhile is not called for its old events."""
+    monkeypatch.setattr(limits, "turn_seconds_max", 0.0)
+    poller = Poller()
+    pairs = [Pair(poller) for _ in range(2)]
+    for pair in pairs:
+        pair.far.send(b"x")
+    assert poller._take_turn(0.0)
+    (called,) = [pair for pair in pairs if pair.seen]
+    (left,) = [pair for pair in pairs if not pair.seen]
+    descriptor = left.near.fileno()
+    left.close(poller)
+    heir = Pair(poller)
+    assert heir.near.fileno() == descriptor
+    assert poller._take_turn(0.0)
+    assert not poller._take_turn(0.0)
+    assert not left.seen
+    assert not heir.seen
+    for pair in (called, heir):
+        pair.close(poller)
+    poller.close()
