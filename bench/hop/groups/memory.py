@@ -6,7 +6,7 @@ first is where all caches and pools are full, so growth counts from there.
 
 from functools import partial
 
-from bench.hop.arena import Arena, running
+from bench.hop.arena import Arena, introduce, running
 from bench.hop.figures import CPU, MEMORY, RATE, Figure, Measured, Sample
 from bench.hop.gateways import CREWGATE, start_crewgate
 from bench.hop.groups.group import Group, Results
@@ -27,9 +27,11 @@ def measure(arena: Arena) -> list[Measured]:
     """Load after load on the same worker."""
     folder = arena.folder / "memory"
     stage = arrange(folder, arena.servers)
-    load = Load(SHAPE, PAGE.path, bearer(tokens(stage).tool))
+    token = tokens(stage).tool
+    load = Load(SHAPE, PAGE.path, bearer(token))
     results = []
     with running(partial(start_crewgate, stage, folder, arena.environment)) as gateway:
+        introduce(gateway, token, arena.log)
         pid = gateway.process.pid
         first = 0.0
         for point in range(1, POINTS + 1):

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from bench.hop.arena import Arena, answers, running
+from bench.hop.arena import Arena, answers, introduce, running
 from bench.hop.bare import AUDIT, VARIABLE, VERDICT
 from bench.hop.figures import CPU, Measured, find, interleaved
 from bench.hop.gateways import CREWGATE, ROOT, Gateway
@@ -50,6 +50,7 @@ def records(folder: Path) -> int:
 
 def prove(arena: Arena, gateway: Gateway, token: str) -> None:
     """End the group unless a bad token is let through exactly where nothing is judged."""
+    introduce(gateway, token, arena.log)
     opened = answers(gateway, bearer(token), arena.log)[0]
     bad = answers(gateway, bearer("no.token.this"), arena.log)[0]
     if not opened or bool(bad) is gateway.judges:

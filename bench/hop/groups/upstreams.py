@@ -7,7 +7,7 @@ with libnghttp2 and takes longer for a request than the other one does.
 from contextlib import ExitStack
 from functools import partial
 
-from bench.hop.arena import Arena, answers, running
+from bench.hop.arena import Arena, answers, introduce, running
 from bench.hop.figures import Measured, interleaved
 from bench.hop.gateways import CREWGATE, ENVOY, KINDS, Gateway
 from bench.hop.groups.group import Group
@@ -33,6 +33,7 @@ def speakers(arena: Arena, stack: ExitStack) -> list[tuple[Gateway, str]]:
         if not reason:
             begin = partial(kind.start, stage, folder, arena.environment)
             gateway = stack.enter_context(running(begin))
+            introduce(gateway, token, arena.log)
             counts = answers(gateway, bearer(token), arena.log)
             if counts[0]:
                 found.append((gateway, token))
