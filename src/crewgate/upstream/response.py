@@ -108,6 +108,8 @@ class Response:
         self.status = status
         self.reusable = self._parser.should_keep_alive()
         if self.head_only:
+            # Servers of the field send the body all the same: it must not answer the next call.
+            self.reusable = self.reusable and not any(map(_tells_of_a_body, self.headers))
             # The parser now waits for a body that never comes: the next answer gets a new one.
             self._parser = httptools.HttpResponseParser(self)
             self.complete = True
@@ -129,3 +131,9 @@ class Response:
         """End the answer, unless it was informational."""
         if self.status:
             self.complete = True
+
+
+def _tells_of_a_body(field: Field) -> bool:
+    """Whether a field says that the answer to GET would have a body (RFC 9110 §8.6)."""
+    name, value = field
+    return name == b"transfer-encoding" or (name == b"content-length" and value != b"0")

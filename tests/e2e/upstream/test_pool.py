@@ -254,3 +254,22 @@ async def test_first_look_of_the_sweeper_breaks_nothing_off() -> None:
         go.set()
         assert await call.status() == 200
         call.close()
+
+
+async def test_a_body_behind_the_answer_to_head_is_nobodys_answer() -> None:
+    """A server that sends one all the same cannot have the next call take it for its own."""
+    forged = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
+
+    async def script(stream: trio.SocketStream, number: int) -> None:
+        while request := await read_request(stream):
+            if request.startswith(b"HEAD"):
+                head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+                await stream.send_all(head % len(forged))
+                await read_request(stream)
+                await stream.send_all(forged)
+            else:
+                await stream.send_all(ANSWER)
+
+    async with scripted(script) as origin, running_pool(origin) as pool:
+        assert await Asked(Head(b"HEAD", b"/", 0)).start(pool).whole() == b""
+        assert await Asked(GET).start(pool).whole() == b"ok"
