@@ -126,6 +126,7 @@ sweep_seconds = 1.0  # how exact the times above are; one look costs 1 µs a con
 drain_notice_seconds = 3.0  # before a GOAWAY to a busy client; most calls have ended by then
 linger_seconds_max = 1.0  # read on after the last answer, so that a reset cannot destroy it
 head_bytes_max = 32_768  # a token of 4 KiB, cookies and trace fields; nginx takes 32 KiB
+authority_bytes_max = 261  # a name of 255 (RFC 1035 §2.3.4) and a port; kept per client
 method_bytes_max = 32  # the longest one registered has 17; it stands in every audit record
 head_fields_max = 100  # as Apache (LimitRequestFields)
 pipelined_requests_max = 256  # waiting at once, 1 KiB each; with a token few fit into one read

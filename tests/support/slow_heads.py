@@ -89,7 +89,8 @@ def _authority(named: bytes | None, hosts: list[bytes]) -> bytes:
         raise RequestRefusedError(400, "more than one Host")
     host = hosts[0] if hosts else None
     authority = host if named is None else named
-    if authority is None or not _is_authority(authority):
+    long = authority is not None and len(authority) > limits.authority_bytes_max
+    if authority is None or long or not _is_authority(authority):
         raise RequestRefusedError(400, "no usable Host or :authority")
     if host is not None and host.lower() != authority.lower():
         raise RequestRefusedError(400, "Host differs from the request's authority")

@@ -29,6 +29,7 @@ cdef extern from "request_line.h" nogil:
 line_prepare()
 
 cdef size_t METHOD_BYTES_MAX = limits.method_bytes_max
+cdef size_t AUTHORITY_BYTES_MAX = limits.authority_bytes_max
 
 
 cdef inline const unsigned char *text_of(bytes text) noexcept:
@@ -56,7 +57,8 @@ cdef object declared(object known, bytes value):
 cdef bytes agreed(bytes named, bytes host):
     """The one authority that request line and Host agree on (RFC 9112 §3.2, RFC 9113 §8.3.1)."""
     cdef bytes authority = host if named is None else named
-    if authority is None or not line_is_authority(text_of(authority), size_of(authority)):
+    if authority is None or size_of(authority) > AUTHORITY_BYTES_MAX or (
+            not line_is_authority(text_of(authority), size_of(authority))):
         raise RequestRefusedError(400, "no usable Host or :authority")
     if host is not None and not line_same(
             text_of(host), size_of(host), text_of(authority), size_of(authority)):

@@ -16,7 +16,8 @@ class Heads(Generic[_T]):
     a method of `unsupported` (501); a target that is no path, but for the `*` of an OPTIONS (400); a
     Content-Length that is not one number of at most 18 digits (400) or over
     `limits.tool_body_bytes_max` (413); more than one Host, no authority, one that is not a name
-    or a bracketed address with perhaps a port, or another than Host (400). TypeError where
+    or a bracketed address with perhaps a port or has over `limits.authority_bytes_max` bytes, or
+    another than Host (400). TypeError where
     something is not `bytes`.
     """
 

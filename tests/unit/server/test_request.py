@@ -102,3 +102,12 @@ def test_a_method_has_a_bound() -> None:
     assert _build(method=b"A" * limits.method_bytes_max).method
     with pytest.raises(RequestRefusedError):
         _build(method=b"A" * (limits.method_bytes_max + 1))
+
+
+def test_an_authority_has_a_bound() -> None:
+    """What a worker keeps of an authority for its next calls is bounded in number and in bytes."""
+    longest = b"a" * (limits.authority_bytes_max - 6) + b":65535"
+    assert _build(authority=longest).authority == longest
+    for authority in (b"a" + longest, b"a" * 30_000):
+        with pytest.raises(RequestRefusedError):
+            _build(authority=authority)
