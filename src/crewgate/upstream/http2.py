@@ -268,8 +268,14 @@ class HTTP2Connection:
                 if not data:
                     break
                 wire.send(data)
-        except (OSError, ngh2.NGH2Error):
+            is_over = not self.engine.want_read
+        except OSError:
             return  # reading tells why, in the next turn
+        except ngh2.NGH2Error:
+            is_over = True
+        if is_over:  # we have said so to its server, who may stay
+            self.failed(UpstreamError("the tool's server does not speak HTTP/2"))
+            return
         for stream in list(self.blocked):
             if not stream.is_full():
                 self.blocked.discard(stream)

@@ -145,3 +145,12 @@ def test_room_comes_back_where_the_server_allows_fewer() -> None:
         call.carrier.release()
     assert line.owner.freed_times == 1
     line.close()
+
+
+def test_a_server_that_speaks_nonsense_and_stays_fails_its_calls(line: Line) -> None:
+    """Calls on a connection that is over do not wait until their time is."""
+    call = line.call()
+    line.exchange()
+    line.theirs.send(b"\0\0\1\0\0\0\0\0\0x")  # DATA of no stream
+    line.turns.take()
+    assert call.fate is Fate.LOST
