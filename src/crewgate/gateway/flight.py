@@ -36,6 +36,7 @@ class Flight:
         "_carrier",
         "_entry",
         "_exchange",
+        "_full",
         "_head",
         "_outcome",
         "_request",
@@ -72,6 +73,7 @@ class Flight:
         self._uploading = not exchange.complete or bool(exchange.trailers)
         self._seen = False  # by a server whose carrier broke
         self._began = False  # some of a body that is still arriving has gone on
+        self._full = False  # the carrier has enough of the body until `writable`
         self._bytes_out = 0
         self._between_events: bool | None = None  # None: this is no stream of events
         self._started_ns = time.monotonic_ns()
@@ -119,12 +121,12 @@ class Flight:
     def begun(self, carrier: Carrier) -> None:
         """Send the request on this carrier."""
         self._carrier = carrier
-        if carrier.begin(self._head, self._body, ends=not self._uploading) and self._uploading:
+        if carrier.begin(self._head, self._body, ends=not self._uploading):
             self._upload()
 
     def again(self) -> None:
         """Keep what comes of the body until there is another carrier."""
-        carrier, self._carrier = self._carrier, None
+        carrier, self._carrier, self._full = self._carrier, None, False
         self._seen = self._seen or (carrier is not None and carrier.touched)
 
     def progressed(self) -> None:
@@ -136,6 +138,7 @@ class Flight:
 
     def writable(self) -> None:
         """Send more of the body."""
+        self._full = False
         self._upload()
 
     def failed(self, error: UpstreamError) -> None:
@@ -147,8 +150,7 @@ class Flight:
 
     def body_arrived(self) -> None:
         """Send on what has come of the body."""
-        if self._carrier is not None and self._uploading:
-            self._upload()
+        self._upload()
 
     def drained(self) -> None:
         """Read on: the client has read."""
@@ -164,13 +166,14 @@ class Flight:
 
     def _upload(self) -> None:
         carrier, exchange = self._carrier, self._exchange
-        if carrier is None or self._outcome is not None:
+        if carrier is None or not self._uploading or self._full or self._outcome is not None:
             return
         try:
             while data := exchange.take():
                 self._began = True
                 if not carrier.send_body(data):
-                    return  # until `writable`
+                    self._full = True
+                    return
         except PeerError:
             self._end(Outcome.CLIENT_GONE)
             return

@@ -139,3 +139,31 @@ def test_an_error_of_ours_leaves_no_call_open(world: World) -> None:
     assert not len(world.live)
     assert world.judge.permits[0].ended == "released"
     assert [record.outcome for record in world.sink.records] == [Outcome.UPSTREAM_ERROR]
+
+
+def test_a_server_that_takes_no_more_holds_the_client_back(world: World) -> None:
+    """What arrives while a carrier has enough stays where the client is held back for it."""
+
+    class Full(Carrier):
+        is_full = True
+
+        def send_body(self, data: bytes) -> bool:
+            self.sent += data
+            return not self.is_full
+
+    world.client.receive(UPLOAD.replace(b"PUT", b"GET"))
+    (caller,) = world.callers
+    carrier = Full()
+    caller.begun(carrier)  # type: ignore[arg-type]
+    chunk = b"8000\r\n" + bytes(0x8000) + b"\r\n"
+    for _ in range(4):
+        if not world.client.paused:
+            world.client.receive(chunk)
+    assert world.client.paused
+    assert len(carrier.sent) == 0x8000
+    carrier.is_full = False
+    caller.writable()
+    assert not world.client.paused
+    world.client.receive(chunk + b"0\r\n\r\n")
+    assert len(carrier.sent) == 4 * 0x8000
+    assert carrier.ends
