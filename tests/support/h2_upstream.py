@@ -100,7 +100,7 @@ class Owner:
     first_byte_seconds = idle_seconds = 10.0
 
     def __init__(self) -> None:
-        self.freed_times = self.left_times = 0
+        self.freed_times = self.left_times = self.ended_times = 0
         self.broken: list[tuple[Caller, Fate]] = []
 
     def left(self, connection: object, *, answered: bool) -> None:
@@ -110,7 +110,7 @@ class Owner:
         self.freed_times += 1
 
     def ended(self, connection: object) -> None:
-        pass
+        self.ended_times += 1
 
     def broke(self, connection: object, caller: Call, error: UpstreamError, fate: Fate) -> None:
         caller.fate = fate
@@ -147,7 +147,7 @@ class Line:
                 self.server.receive_data(data)
         self.heard += self.server.events()
         self._unsent += self.server.data_to_send()
-        with suppress(BlockingIOError):
+        with suppress(BlockingIOError, BrokenPipeError):
             self._unsent = self._unsent[self.theirs.send(self._unsent) :]
 
     def exchange(self) -> None:

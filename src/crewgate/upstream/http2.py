@@ -114,10 +114,6 @@ class HTTP2Connection:
         if unfinished:
             self._reset(number, ErrorCode.CANCEL)
         self.owner.left(self, answered=stream.status > 0)
-        if self._is_over:
-            return
-        if self._is_closing and not self._streams:
-            self._end()
         self._offer()
 
     def wake(self) -> None:
@@ -236,8 +232,10 @@ class HTTP2Connection:
         self._offer()
 
     def _offer(self) -> None:
-        """Say that there is room again, once, after all of it was taken."""
-        if not self._is_offered and self.room:
+        """Say that there is room again, once, after all of it was taken; end if there is no use."""
+        if self._is_closing and not self._streams:
+            self._end()
+        elif not self._is_offered and self.room:
             self._is_offered = True
             self.owner.freed(self)
 

@@ -154,3 +154,30 @@ def test_a_server_that_speaks_nonsense_and_stays_fails_its_calls(line: Line) -> 
     line.theirs.send(b"\0\0\1\0\0\0\0\0\0x")  # DATA of no stream
     line.turns.take()
     assert call.fate is Fate.LOST
+
+
+def test_a_connection_that_takes_no_more_ends_with_its_last_call(line: Line) -> None:
+    """Also where that call fails: nobody waits for the sweeper to have the room that it takes."""
+    call = line.call()
+    line.exchange()
+    line.server.send_goaway(last_stream_id=1)
+    line.exchange()
+    assert not line.owner.ended_times
+    line.server.reset_stream(1, ngh2.ErrorCode.INTERNAL_ERROR)
+    line.exchange()
+    assert call.fate is Fate.ANSWERED
+    assert line.owner.ended_times == 1
+
+
+def test_what_a_leaving_server_did_not_look_at_is_not_charged(line: Line) -> None:
+    """A call above the last one that GOAWAY names was not seen; one below goes on."""
+    first, second = line.call(), line.call()
+    line.exchange()
+    assert second.carrier.touched
+    line.server.send_goaway(last_stream_id=1)
+    line.exchange()
+    assert second.fate is Fate.UNSEEN
+    assert not second.carrier.touched
+    line.server.send_response(1, OK, end_stream=True)
+    line.exchange()
+    assert first.carrier.answer.complete
