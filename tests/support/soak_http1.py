@@ -15,6 +15,7 @@ class HTTP1(Connection):
     def __init__(self, stream: trio.SSLStream[trio.SocketStream], authority: bytes) -> None:
         self.stream = stream
         self.wire = h11.Connection(h11.CLIENT)
+        self.kept = False  # it has carried a request before, and may be closed at any time
         self._authority = authority
 
     @classmethod
@@ -92,7 +93,8 @@ class HTTP1Ask(Ask):
 
     async def head(self) -> tuple[int, Mapping[bytes, bytes]]:
         if self._deaf is not None:
-            raise TornError(f"connection broken while sending: {self._deaf}")
+            why = f"connection broken while sending: {self._deaf}"
+            raise TornError(why, untouched=self._connection.kept)
         while True:
             event = await self._connection.next_event()
             if isinstance(event, h11.Response):
@@ -114,3 +116,4 @@ class HTTP1Ask(Ask):
         wire = self._connection.wire
         if wire.our_state is h11.DONE and wire.their_state is h11.DONE:
             wire.start_next_cycle()
+            self._connection.kept = True

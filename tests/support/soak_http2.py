@@ -87,11 +87,13 @@ class HTTP2(Connection):
 
         Whoever reads never waits to write: two peers that do so can wait for each other for ever.
         """
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._answer)
-            await self._read()
-            nursery.cancel_scope.cancel()
-        await trio.aclose_forcefully(self._stream)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._answer)
+                await self._read()
+                nursery.cancel_scope.cancel()
+        finally:
+            await trio.aclose_forcefully(self._stream)
 
     async def _read(self) -> None:
         try:

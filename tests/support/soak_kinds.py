@@ -15,6 +15,7 @@ from soak_population import Branch, Population
 
 PIECE = 65_536
 BODY = PATTERN * 80  # 5 MiB
+SILENT_SECONDS = 30.0
 PROBLEM = b"application/problem+json"
 
 
@@ -173,7 +174,7 @@ def streamed(path: bytes, count: int, pause: float) -> Kind:
         _, request, branch = seen(Answer(status, fields, b""))
         text = b""
         try:
-            while piece := await ask.read():
+            while piece := await _soon(ask):
                 text += piece
                 if caller.over and count > 1000:
                     await ask.abandon()
@@ -183,6 +184,14 @@ def streamed(path: bytes, count: int, pause: float) -> Kind:
         return Seen(_told(text, count), request, branch)
 
     return kind
+
+
+async def _soon(ask: Ask) -> bytes:
+    """Wait for the next piece of a stream, which may last, but not fall silent."""
+    with trio.move_on_after(SILENT_SECONDS):
+        return await ask.read()
+    await ask.abandon()
+    raise TornError("the stream fell silent")
 
 
 def _told(text: bytes, count: int) -> str:

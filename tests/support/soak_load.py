@@ -3,6 +3,7 @@
 Every call is bounded: one that outlasts the bound has hung, whatever else was going on.
 """
 
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -103,7 +104,7 @@ class Load:
         """One caller's life."""
         await trio.sleep(self.choose.uniform(0, part.pause))
         while not self.over:
-            with trio.move_on_after(HUNG_SECONDS) as bound:
+            with trio.move_on_after(math.inf if part.lasts else HUNG_SECONDS) as bound:
                 await self._errand(part, reach)
             if bound.cancelled_caught:
                 self._faults.add("a client that waited beyond its bound", part.name)
@@ -126,6 +127,10 @@ class Load:
             errand.note(await part.kind(errand))
         except TornError as error:
             errand.note(Seen("untouched" if error.untouched else "torn"), str(error))
+        except trio.Cancelled:
+            if errand.connection is not None:
+                await errand.connection.close()  # without waiting: what hung is not to go on
+            raise
         except Exception as error:  # noqa: BLE001 - an answer that no client understands
             self._faults.add(f"{part.name}: {type(error).__name__}", repr(error))
         finally:

@@ -13,7 +13,7 @@ class Part(NamedTuple):
     """A kind of caller. `may` holds the outcomes that are right whatever else goes on.
 
     `own`: on a connection that nobody shares; `brief`: with a token that ends in seconds; `mints`:
-    makes branches.
+    makes branches; `lasts`: as long as the load, and bounds its own waits.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Part(NamedTuple):
     own: bool = False
     brief: bool = False
     mints: bool = False
+    lasts: bool = False
     recorded: bool = True
 
 
@@ -42,7 +43,7 @@ def parts() -> list[Part]:
         Part("page", kinds.paged(b"/pages", 200_000), 3, 0.1, WHOLE),
         Part("page, slowly", kinds.sipped(b"/pages"), 3, 0.2, WHOLE),
         Part("stream", kinds.streamed(b"/events", 20, 0.02), 4, 0.2, WHOLE),
-        Part("long stream", kinds.streamed(b"/events", LONG, 0.2), 6, 0.2, {"left"}),
+        Part("long stream", kinds.streamed(b"/events", LONG, 0.2), 6, 0.2, {"left"}, lasts=True),
         Part(
             "stream beyond its token",
             kinds.streamed(b"/events", LONG, 0.1),
