@@ -112,6 +112,7 @@ connections_max = 20_000  # of one listener and worker; an idle one costs some 6
 connections_per_address_max = 8_000  # a crew behind one NAT, and never the whole of the above
 backlog = 1024  # connections that wait for accept; the kernel lowers it to somaxconn
 accept_pause_seconds = 0.1  # out of descriptors: accept again when some connection has ended
+handshakes_at_once = 8  # steps of them before others have the loop; 0.3 ms each
 handshake_seconds_max = 10.0  # TLS 1.3 takes one round trip; a phone on a bad network takes 3 s
 head_seconds_max = 10.0  # from a request's first byte to the end of its fields
 idle_seconds_max = 120.0  # a connection without a request; longer than clients keep theirs

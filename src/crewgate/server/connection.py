@@ -38,6 +38,7 @@ class Clock(Protocol):
     application: Application
     poller: Poller
     counters: Counters
+    handshakes: trio.CapacityLimiter
 
 
 class Connection:
@@ -161,7 +162,8 @@ class Connection:
         """Return False if the client gave up or offered what we do not."""
         while True:
             try:
-                self._sock.do_handshake()
+                async with self._clock.handshakes:  # thousands at once take turns with the rest
+                    self._sock.do_handshake()
                 return True
             except ssl.SSLWantReadError:
                 await trio.lowlevel.wait_readable(self._fd)

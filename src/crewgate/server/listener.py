@@ -78,6 +78,7 @@ class Listener:
         self.census = Census(
             limits.connections_max, limits.connections_per_address_max, self.counters
         )
+        self.handshakes = trio.CapacityLimiter(limits.handshakes_at_once)
         self.now = 0.0
         self.date = b""
         self._sock = sock

@@ -1,0 +1,72 @@
+"""Handshakes that come all at once: each is served, and the loop's other tasks have their turns."""
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from edge import running_edge
+
+from crewgate import limits
+from crewgate.server import Exchange
+
+CLIENTS = 12
+
+
+def _answer(exchange: Exchange) -> None:
+    exchange.respond(200, ())
+
+
+async def test_a_flood_of_handshakes_takes_turns_with_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of hellos that are all there, few are worked on before other tasks are looked at again."""
+    monkeypatch.setattr(limits, "handshakes_at_once", 2)
+    order: list[str] = []
+
+    class Noted(ssl.SSLSocket):
+        def do_handshake(self, block: bool = False) -> None:
+            order.append("handshake")
+            super().do_handshake(block)
+
+    async def tick() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+            order.append("task")
+
+    async with running_edge(_answer, tmp_path) as edge, trio.open_nursery() as nursery:
+        edge.listener.context.sslsocket_class = Noted
+        context = edge.client_context()
+        plain = [await trio.open_tcp_stream(edge.host, edge.port) for _ in range(CLIENTS)]
+        with trio.fail_after(20):
+            while len(edge.listener.connections) < CLIENTS:
+                await trio.lowlevel.checkpoint()
+            for _ in range(10):
+                await trio.lowlevel.checkpoint()
+        order.clear()
+        hellos = [_hello(context) for _ in plain]
+        for stream, hello in zip(plain, hellos, strict=True):
+            stream.socket._sock.send(hello)
+        nursery.start_soon(tick)
+        with trio.fail_after(20):
+            while order.count("handshake") < CLIENTS:
+                await trio.lowlevel.checkpoint()
+        longest = _longest_run(order)
+        for stream in plain:
+            await trio.aclose_forcefully(stream)
+        nursery.cancel_scope.cancel()
+    assert longest <= 2 * limits.handshakes_at_once  # a task may be first in one pass, last in one
+
+
+def _hello(context: ssl.SSLContext) -> bytes:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    half = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        half.do_handshake()
+    return outgoing.read()
+
+
+def _longest_run(order: list[Any]) -> int:
+    """How many handshakes stand in a row."""
+    return max(map(len, " ".join(order).replace("handshake", "h").replace(" ", "").split("task")))
