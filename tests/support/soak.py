@@ -9,6 +9,7 @@ signals.
 import argparse
 import os
 import random
+import signal
 import statistics
 import sys
 import tempfile
@@ -176,6 +177,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     parser.add_argument("--folder", type=Path, help="a new folder, which is kept")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nobody is left behind
     with tempfile.TemporaryDirectory(prefix="crewgate-soak-") as folder:
         found = soak(asked.folder or Path(folder), asked.seconds, asked.seed)
     say(found.summary())
