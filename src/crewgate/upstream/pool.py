@@ -72,7 +72,7 @@ class Pool:
                     self._resolver.watch(endpoint, self)
                 self._prober.start(nursery)
                 task_status.started()
-                while not self._is_done():
+                while not self._closed or self._homeless or not self._stocks.is_empty:
                     await self._news.wait()
                     self._news = trio.Event()
                 nursery.cancel_scope.cancel()
@@ -243,12 +243,19 @@ class Pool:
         self._stocks.tidy(stock)
 
     def _serve(self, stock: Stock) -> None:
-        while stock.waiting and stock.free:
-            caller, _ = stock.waiting.popleft()
-            if caller.over:
-                self.members.give_back(stock.member)
-            elif not stock.carry(caller):
-                stock.waiting.appendleft((caller, self.now + self.upstream.connect_seconds))
+        """Give what is free to who waits. One that ends at once comes back here: the loop goes on."""
+        if stock.serving:
+            return
+        stock.serving = True
+        try:
+            while stock.waiting and stock.free:
+                caller, _ = stock.waiting.popleft()
+                if caller.over:
+                    self.members.give_back(stock.member)
+                elif not stock.carry(caller):
+                    stock.waiting.appendleft((caller, self.now + self.upstream.connect_seconds))
+        finally:
+            stock.serving = False
 
     def _refill(self, stock: Stock) -> None:
         """Make as many connections as are wanted and allowed."""
@@ -285,9 +292,6 @@ class Pool:
                 break
         self._refill(stock)
         self._end_if_done()
-
-    def _is_done(self) -> bool:
-        return self._closed and self._stocks.is_empty and not self._homeless
 
     def _end_if_done(self) -> None:
         """Have `run` look, in a moment: the call that ended a connection may need another."""

@@ -17,13 +17,14 @@ class Stock:
     The last of `free` is used next, so that those which are not needed grow old.
     """
 
-    __slots__ = ("all", "free", "member", "opening", "waiting")
+    __slots__ = ("all", "free", "member", "opening", "serving", "waiting")
 
     def __init__(self, member: Member) -> None:
         self.member = member
         self.all: set[Connection] = set()
         self.free: list[Connection] = []
         self.opening = 0
+        self.serving = False  # who waits is being given what is free
         self.waiting: deque[tuple[Caller, float]] = deque()
 
     def __repr__(self) -> str:

@@ -1,5 +1,6 @@
 """Ends that a pool meets: of its servers, of itself. Every call is carried or told, always."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -109,8 +110,9 @@ class Names:
 
 
 @asynccontextmanager
-async def running(opener: Opener) -> AsyncIterator[Pool]:
-    pool = Pool(Upstream("tools", (TOOL,)), opener, Names(), print)  # type: ignore[arg-type]
+async def running(opener: Opener, connections: int = 256) -> AsyncIterator[Pool]:
+    upstream = Upstream("tools", (TOOL,), connections=connections)
+    pool = Pool(upstream, opener, Names(), print)  # type: ignore[arg-type]
     pool.resolved(TOOL, [HERE])
     async with trio.open_nursery() as nursery:
         await nursery.start(pool.run)
@@ -118,8 +120,8 @@ async def running(opener: Opener) -> AsyncIterator[Pool]:
         nursery.cancel_scope.cancel()
 
 
-def _start(pool: Pool) -> Call:
-    call = Call()
+def _start(pool: Pool, call: Call | None = None) -> Call:
+    call = call or Call()
     pool.start(None, call)  # type: ignore[arg-type]
     return call
 
@@ -182,3 +184,18 @@ async def test_whoever_waits_when_a_pool_ends_is_told() -> None:
         call = _start(pool)
         await wait_all_tasks_blocked()
     assert isinstance(call.error, UpstreamError)
+
+
+async def test_a_queue_of_calls_that_end_at_once_is_no_deeper_than_one() -> None:
+    """Calls that are over as soon as they begin give their connection on without a stack of it."""
+
+    class Brief(Call):
+        def begun(self, carrier: Connection) -> None:  # type: ignore[override]
+            super().begun(carrier)
+            carrier.finishes()
+
+    opener = Opener()
+    async with running(opener, connections=1) as pool:
+        calls = [_start(pool, Brief()) for _ in range(sys.getrecursionlimit())]
+        await wait_all_tasks_blocked()
+        assert all(call.carriers for call in calls)
