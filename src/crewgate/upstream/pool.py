@@ -243,7 +243,7 @@ class Pool:
         self._stocks.tidy(stock)
 
     def _serve(self, stock: Stock) -> None:
-        """Give what is free to who waits. One that ends at once comes back here: the loop goes on."""
+        """Give what is free to who waits, and go on with the next if one ends at once."""
         if stock.serving:
             return
         stock.serving = True
