@@ -16,6 +16,7 @@ import trio
 
 from crewgate import limits
 from crewgate.errors import PeerError
+from crewgate.openssl import forget_errors
 from crewgate.server.counters import Counters
 from crewgate.server.exchange import Application, Exchange
 from crewgate.server.http1 import HTTP1
@@ -24,6 +25,7 @@ from crewgate.server.linger import linger
 from crewgate.server.poller import READABLE, WRITABLE, Poller
 from crewgate.server.protocol import WireProtocol
 from crewgate.server.request import Peer
+from crewgate.server.tls import shake_hands
 from crewgate.server.wakeup import Wakeup
 
 _log = logging.getLogger(__name__)
@@ -135,7 +137,7 @@ class Connection:
     async def _serve(self) -> None:
         counters = self._clock.counters
         with trio.move_on_after(limits.handshake_seconds_max) as timely:
-            if not await self._shake_hands():
+            if not await shake_hands(self._sock, self._clock.handshakes):
                 counters.handshakes_failed += 1
                 return
         if timely.cancelled_caught:
@@ -157,20 +159,6 @@ class Connection:
         protocol.lose()  # what a request's last task did
         if not self._peer_closed:
             await linger(self._sock)
-
-    async def _shake_hands(self) -> bool:
-        """Return False if the client gave up or offered what we do not."""
-        while True:
-            try:
-                async with self._clock.handshakes:  # thousands at once take turns with the rest
-                    self._sock.do_handshake()
-                return True
-            except ssl.SSLWantReadError:
-                await trio.lowlevel.wait_readable(self._fd)
-            except ssl.SSLWantWriteError:
-                await trio.lowlevel.wait_writable(self._fd)
-            except OSError:
-                return False
 
     def _ready(self, events: int) -> None:
         """Read or write, as the poller says; the barrier round what a client sends."""
@@ -203,6 +191,7 @@ class Connection:
             self._wants_write = True  # a key update must be answered while the socket is full
             return
         except OSError:
+            forget_errors()
             data = b""
         if not data:
             self._end(peer_closed=True)
@@ -235,6 +224,7 @@ class Connection:
             if self._wants_write or self._events != READABLE:
                 self._choose_events()
         except OSError:
+            forget_errors()
             self._end(peer_closed=True)
         except Exception:  # noqa: BLE001 - the barrier
             self._fail()

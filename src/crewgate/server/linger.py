@@ -4,12 +4,12 @@ Closing with unread input resets the connection, and a reset destroys what the c
 (RFC 9112 §9.6). So our side is closed first, and read on for a moment.
 """
 
-import contextlib
 import ssl
 
 import trio
 
 from crewgate import limits
+from crewgate.openssl import forget_errors
 
 
 async def linger(sock: ssl.SSLSocket) -> None:
@@ -18,8 +18,10 @@ async def linger(sock: ssl.SSLSocket) -> None:
     The descriptor itself is left open.
     """
     with trio.move_on_after(limits.linger_seconds_max):
-        with contextlib.suppress(OSError, ValueError):
+        try:
             sock.unwrap()  # sends close_notify; the client's need not come
+        except (OSError, ValueError):
+            forget_errors()
         plain = trio.socket.fromfd(sock.fileno(), sock.family, sock.type)
         with plain:
             await _drain(plain)

@@ -1,4 +1,4 @@
-"""The TLS context of a listener: version 1.3 and nothing that outlives a handshake.
+"""TLS of a listener: version 1.3 and nothing that outlives a handshake.
 
 Tickets are off: a resumed session skips the checks of certificate and revocation (measured). The
 files are read when the context is made; a reload makes a new one.
@@ -8,7 +8,10 @@ import hashlib
 import ssl
 from pathlib import Path
 
+import trio
+
 from crewgate.errors import ConfigurationError
+from crewgate.openssl import forget_errors
 
 PROTOCOLS = ["h2", "http/1.1"]
 
@@ -45,3 +48,23 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
             "give a PEM chain and its unencrypted PEM key"
         ) from error
     return context
+
+
+async def shake_hands(sock: ssl.SSLSocket, turn: trio.CapacityLimiter) -> bool:
+    """Shake hands with a client; False if it gave up, or offered what we do not.
+
+    `turn` is held for each step: thousands at once take turns with the rest. The caller bounds the
+    wait.
+    """
+    while True:
+        try:
+            async with turn:
+                sock.do_handshake()
+            return True
+        except ssl.SSLWantReadError:
+            await trio.lowlevel.wait_readable(sock)
+        except ssl.SSLWantWriteError:
+            await trio.lowlevel.wait_writable(sock)
+        except OSError:
+            forget_errors()
+            return False

@@ -17,6 +17,7 @@ import trio
 
 from crewgate import limits
 from crewgate.errors import UpstreamError
+from crewgate.openssl import forget_errors
 from crewgate.upstream.members import Address
 
 _log = logging.getLogger(__name__)
@@ -86,6 +87,9 @@ class Wire:
             sent = self._sock.send(data)
         except _WAIT:
             sent = 0
+        except OSError:
+            forget_errors()
+            raise
         self.sent += sent
         if sent < len(data):
             # OpenSSL wants what it did not take offered again unchanged: it stays one piece.
@@ -146,6 +150,7 @@ class Wire:
         except _WAIT:
             return
         except OSError as error:
+            forget_errors()
             self.user.closed(error)
             return
         if data:
@@ -168,6 +173,7 @@ class Wire:
             return
         except OSError:
             # Reading tells why: an answer may have come before the connection broke.
+            forget_errors()
             pieces.clear()
             self.queued = 0
             self._ask(_READABLE)
@@ -219,4 +225,5 @@ async def _secure(sock: socket.socket, context: ssl.SSLContext, host: str) -> ss
                 await trio.lowlevel.wait_writable(secure)
     except BaseException:
         secure.close()
+        forget_errors()
         raise
