@@ -45,10 +45,12 @@ class Books:
     def _close(self) -> None:
         lines, self._lines = self._lines, []
         permits, self._permits = self._permits, []
-        self._sink.write_lines(lines)
-        for permit, charged in permits:
-            with contextlib.suppress(SettledError):  # burned in this very moment
-                if charged:
-                    permit.settle()
-                else:
-                    permit.release()
+        try:
+            self._sink.write_lines(lines)
+        finally:
+            for permit, charged in permits:
+                with contextlib.suppress(SettledError):  # burned in this very moment
+                    if charged:
+                        permit.settle()
+                    else:
+                        permit.release()

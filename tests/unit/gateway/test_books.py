@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import pytest
 from gateway_world import FakePermit, grant_of
 
 from crewgate.gateway.books import Books
@@ -57,3 +58,20 @@ def test_a_reservation_that_was_burned_meanwhile_stops_nobody() -> None:
     books.enter(b"b\n", other, charged=True)
     turns.due[0]()
     assert (burned.ended, other.ended) == ("burned", "settled")
+
+
+def test_an_error_of_the_audit_keeps_no_price() -> None:
+    """Whatever happens while lines are written, each permit is ended as it was to be."""
+
+    class Broken(Sink):
+        def write_lines(self, lines: Sequence[bytes]) -> None:
+            raise ZeroDivisionError
+
+    permits = [FakePermit(grant_of(), 0) for _ in range(2)]
+    turns = Turns()
+    books = Books(Broken(permits), turns)
+    books.enter(b"a\n", permits[0], charged=True)
+    books.enter(b"b\n", permits[1], charged=False)
+    with pytest.raises(ZeroDivisionError):
+        turns.due[0]()
+    assert [permit.ended for permit in permits] == ["settled", "released"]
