@@ -84,9 +84,11 @@ class World:
         self._due.append(work)
 
     def close_books(self) -> None:
-        due, self._due = self._due, []
-        for work in due:
-            work()
+        """End a turn."""
+        while self._due:
+            due, self._due = self._due, []
+            for work in due:
+                work()
 
 
 @pytest.fixture
@@ -97,6 +99,8 @@ def world(tmp_path: Path) -> World:
 def test_a_body_that_comes_between_two_carriers_waits_for_the_second(world: World) -> None:
     """What arrives while a call waits to be tried again is not given to the carrier that broke."""
     world.client.receive(UPLOAD.replace(b"PUT", b"GET"))
+    world.close_books()
+    world.close_books()
     (caller,) = world.callers
     first, second = Carrier(), Carrier()
     caller.begun(first)  # type: ignore[arg-type]
@@ -152,6 +156,7 @@ def test_a_server_that_takes_no_more_holds_the_client_back(world: World) -> None
             return not self.is_full
 
     world.client.receive(UPLOAD.replace(b"PUT", b"GET"))
+    world.close_books()
     (caller,) = world.callers
     carrier = Full()
     caller.begun(carrier)  # type: ignore[arg-type]
@@ -167,3 +172,30 @@ def test_a_server_that_takes_no_more_holds_the_client_back(world: World) -> None
     world.client.receive(chunk + b"0\r\n\r\n")
     assert len(carrier.sent) == 4 * 0x8000
     assert carrier.ends
+
+
+def test_a_small_body_goes_with_its_head(world: World) -> None:
+    """What comes in one turn is sent in one piece, with its length, and may be sent again."""
+    world.client.receive(UPLOAD)
+    assert not world.callers
+    world.client.receive(b"3\r\none\r\n0\r\n\r\n")
+    world.close_books()
+    (caller,) = world.callers
+    carrier = Carrier()
+    caller.begun(carrier)  # type: ignore[arg-type]
+    assert carrier.sent == b"one"
+    assert carrier.ends
+    assert caller.repeatable
+
+
+def test_a_call_that_is_cut_before_its_turn_ends_goes_nowhere(world: World) -> None:
+    """It has a record and its price back, and the tool's server never hears of it."""
+    world.client.receive(UPLOAD)
+    assert world.live.cut_revoked() == 0
+    world.judge.permits[0].revoked = True
+    assert world.live.cut_revoked() == 1
+    world.close_books()
+    world.close_books()
+    assert not world.callers
+    assert world.judge.permits[0].ended == "released"
+    assert [record.outcome for record in world.sink.records] == [Outcome.REVOKED]
