@@ -70,24 +70,27 @@ class Flight:
         self._carrier: Carrier | None = None
         self._outcome: Outcome | None = None
         self._body = b""  # all of it, if it was there at the start
-        self._uploading = not exchange.complete or bool(exchange.trailers)
+        self._uploading = False  # the body is still to go on, or its end
         self._seen = False  # by a server whose carrier broke
         self._began = False  # some of a body that is still arriving has gone on
         self._full = False  # the carrier has enough of the body until `writable`
         self._bytes_out = 0
         self._between_events: bool | None = None  # None: this is no stream of events
         self._started_ns = time.monotonic_ns()
+        exchange.watcher = self
 
     def start(self) -> None:
-        """Go, unless the client has gone meanwhile."""
+        """Go, unless the call is over or the client has gone meanwhile."""
         exchange = self._exchange
+        if self._outcome is not None:
+            return
         if exchange.done:
             self._end(Outcome.CLIENT_GONE)
             return
         if (self._head.length or 0) > exchange.body_bytes_max:
             self._refuse(refusals.BODY_TOO_LARGE)
             return
-        exchange.watcher = self
+        self._uploading = not exchange.complete or bool(exchange.trailers)
         if not self._uploading:
             self._body = exchange.take()
         elif exchange.complete and self._trailers() is None:
@@ -189,11 +192,8 @@ class Flight:
 
     def _trailers(self) -> Sequence[Field] | None:
         """Return those that go on; None if one passes itself off as the gateway's."""
-        trailers = self._exchange.trailers
-        if not trailers:
-            return ()
         try:
-            return passed_fields(trailers, self._entry.fields)
+            return passed_fields(self._exchange.trailers, self._entry.fields)
         except RequestRefusedError:
             return None
 

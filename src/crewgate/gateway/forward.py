@@ -8,7 +8,7 @@ I/O itself; judge, sink and registry are handed over.
 import os
 import time
 from collections.abc import Coroutine, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Protocol
 
 import trio
@@ -95,6 +95,7 @@ class Gateway:
         self._identities = Identities()
         self._strangers = Strangers()
         self._books = Books(sink, turns)
+        self._turns = turns
         self._judge = judge
 
     def accept(self, exchange: Exchange) -> Coroutine[None, None, None] | None:
@@ -221,11 +222,10 @@ class Gateway:
         head = case.head(entry, case.fields, self._identities.of(verdict.grant))
         flight = Flight(self, exchange, entry, head, verdict, case.described)
         self.live.add(flight)
-        try:
-            flight.start()
-        except BaseException:  # an error of ours, which others tell of: the call is over as well
-            flight.end(Outcome.UPSTREAM_ERROR)
-            raise
+        if exchange.complete:
+            _launch(flight)
+        else:  # a small body comes with its head: then both go in one piece
+            self._turns.at_end(partial(_launch, flight))
 
     async def _ask_again(self, case: Case, verdict: Permit | Denial) -> None:
         """Have credit fetched, or a policy loaded, for as long as that helps and time is left."""
@@ -288,3 +288,11 @@ class Gateway:
             self.sink.write(audit.denied(described, denial))
         else:
             self.sink.count(described.listener, reason, described.peer)
+
+
+def _launch(flight: Flight) -> None:
+    try:
+        flight.start()
+    except BaseException:  # an error of ours, which others tell of: the call is over as well
+        flight.end(Outcome.UPSTREAM_ERROR)
+        raise

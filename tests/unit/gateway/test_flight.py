@@ -176,7 +176,7 @@ def test_a_server_that_takes_no_more_holds_the_client_back(world: World) -> None
 
 def test_a_small_body_goes_with_its_head(world: World) -> None:
     """What comes in one turn is sent in one piece, with its length, and may be sent again."""
-    world.client.receive(UPLOAD)
+    world.client.receive(UPLOAD.replace(b"PUT", b"GET"))
     assert not world.callers
     world.client.receive(b"3\r\none\r\n0\r\n\r\n")
     world.close_books()
@@ -190,7 +190,7 @@ def test_a_small_body_goes_with_its_head(world: World) -> None:
 
 def test_a_call_that_is_cut_before_its_turn_ends_goes_nowhere(world: World) -> None:
     """It has a record and its price back, and the tool's server never hears of it."""
-    world.client.receive(UPLOAD)
+    world.client.receive(UPLOAD.replace(b"PUT", b"GET"))
     assert world.live.cut_revoked() == 0
     world.judge.permits[0].revoked = True
     assert world.live.cut_revoked() == 1
