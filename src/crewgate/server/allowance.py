@@ -18,12 +18,14 @@ class Allowance:
         "_stream_errors",
         "held",
         "octets",
+        "partial_since",
         "requests",
     )
 
     def __init__(self, counters: Counters) -> None:
         self.requests = 0
         self.octets = 0  # both ways
+        self.partial_since = 0.0  # bytes have come since, and no frame of them is whole; 0: none
         self.held = False  # nothing is read until the next sweep
         self._bad_tokens = 0
         self._stream_errors = 0
@@ -43,6 +45,18 @@ class Allowance:
         )
         self._counters.connections_spent += self._is_used_up
         return self._is_used_up
+
+    def drips(self, now: float) -> bool:
+        """Note bytes that made nothing whole; True if that has gone on for longer than it may.
+
+        Frames that the engine drops are not told apart from pieces of a head, so a single one
+        counts for nothing: only bytes that come again after all that time do.
+        """
+        if not self.partial_since:
+            self.partial_since = now
+        late = now - self.partial_since > limits.head_seconds_max
+        self._counters.heads_slow += late
+        return late
 
     def broke_a_stream(self) -> bool:
         """Count a stream that was malformed; True if the connection is to be ended for that.

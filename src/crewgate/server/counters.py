@@ -117,7 +117,10 @@ TEXTS = {
         "Closed: too many requests waited for their turn (pipelined_requests_max).",
     ),
     "requests_malformed": ("requests", "Refused or reset: not a request of HTTP."),
-    "heads_slow": ("requests", "Answered 408: the head was not whole in time (head_seconds_max)."),
+    "heads_slow": (
+        "requests",
+        "Answered 408, over HTTP/2 cut: the head was not whole in time (head_seconds_max).",
+    ),
     "heads_large": (
         "requests",
         "Refused: too many fields, or too long ones (head_fields_max, head_bytes_max).",

@@ -69,7 +69,10 @@ class HTTP2:
             self.counters.broken_off(flood=isinstance(error, ngh2.DenialOfServiceError))
             self._end()
             return
-        self._take_events()
+        if self._take_events():
+            self._allowance.partial_since = 0.0
+        elif self._allowance.drips(self.host.now()):
+            terminate(self.engine)
         if is_over(self.engine):
             self._end()
         elif not self.engine.want_write:
@@ -163,18 +166,19 @@ class HTTP2:
             self.drain(urgent=False)
 
     def answered(self, exchange: HTTP2Exchange) -> None:
-        """Note that an answer is complete; a body that still arrives has lost its reader.
+        """Note that an answer is complete; what still arrives of the body is discarded.
 
-        It is discarded up to a bound: clients in the field (httpx 0.28) take the reset that
-        RFC 9113 §8.1 suggests for a failure and lose the answer.
+        Clients in the field (httpx 0.28) lose the answer to the reset that RFC 9113 §8.1 suggests.
         """
         exchange.take()
         self.host.wake()
 
     # Events.
 
-    def _take_events(self) -> None:
-        for event in self.engine.events():
+    def _take_events(self) -> bool:
+        """Act on what the engine has found whole; False if that is nothing."""
+        events = self.engine.events()
+        for event in events:
             match event:
                 case ngh2.RequestReceived():
                     self._request(event)
@@ -186,8 +190,7 @@ class HTTP2:
                     self._trailers(event)
                 case ngh2.ConnectionClosed() if event.error_code != ErrorCode.NO_ERROR:
                     self.counters.broken_off(flood=event.error_code in FLOODS)
-                case _:
-                    pass  # settings, pings and windows are the engine's business
+        return bool(events)
 
     def _request(self, event: ngh2.RequestReceived) -> None:
         self._active = self.host.now()
@@ -200,10 +203,8 @@ class HTTP2:
         except RequestRefusedError as error:
             self._refuse(stream, error.status, ended=event.end_stream)
             return
-        exchange = HTTP2Exchange(request, self)
-        self.exchanges[stream] = exchange
-        if event.end_stream:
-            exchange.complete = True
+        exchange = self.exchanges[stream] = HTTP2Exchange(request, self)
+        exchange.complete = event.end_stream
         self.host.dispatch(exchange)
 
     def _data(self, event: ngh2.DataReceived) -> None:

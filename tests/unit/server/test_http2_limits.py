@@ -5,7 +5,7 @@ import pytest
 from fake_host import FakeHost
 from hpack import Encoder
 from http2_pair import GET, POST, Pair
-from hyperframe.frame import HeadersFrame, SettingsFrame
+from hyperframe.frame import HeadersFrame, PriorityFrame, SettingsFrame
 
 from crewgate import limits
 from crewgate.server.http2 import HTTP2
@@ -159,3 +159,32 @@ def test_a_retired_connection_becomes_a_drained_one() -> None:
     pair.protocol.drain(urgent=True)
     pair.pump()
     assert pair.protocol.closing
+
+
+def test_a_head_that_comes_in_drops_is_cut() -> None:
+    """A frame that is never whole is read for as long as a head of HTTP/1.1 would be."""
+    pair = Pair()
+    head = HeadersFrame(1, Encoder().encode(GET), flags=["END_HEADERS", "END_STREAM"]).serialize()
+    for number, octet in enumerate(head[:-1]):
+        pair.host.clock += limits.head_seconds_max / 10
+        pair.protocol.receive(bytes([octet]))
+        pair.pump()
+        assert pair.protocol.closing == (number > 10)
+        if pair.protocol.closing:
+            break
+    assert pair.of(ngh2.GoAwayReceived)
+    assert pair.protocol.counters.heads_slow == 1
+
+
+def test_frames_that_are_dropped_are_no_drops() -> None:
+    """A connection that sends PRIORITY now and then, and whole requests, is let be."""
+    pair = Pair()
+    priority = PriorityFrame(1, depends_on=0, stream_weight=1, exclusive=False).serialize()
+    for _ in range(5):
+        pair.protocol.receive(priority)
+        pair.host.clock += 3 * limits.head_seconds_max
+        pair.ask(GET)
+        pair.host.exchanges[-1].respond(200, [])
+        pair.pump()
+    assert not pair.protocol.closing
+    assert pair.protocol.counters.heads_slow == 0
