@@ -1,4 +1,4 @@
-"""The calls that ended in a turn: recorded with one system call, then settled, each once.
+"""The calls that ended of late: recorded with one system call, then settled, each once.
 
 Recorded first: whatever kills the worker between the two, each call has a record, if only that of
 its reservation, which the agent burns.
@@ -25,9 +25,12 @@ class Turns(Protocol):
     def at_end(self, work: Callable[[], None]) -> None:
         """Do `work` once, at the end of this turn."""
 
+    def at_rest(self, work: Callable[[], None]) -> None:
+        """Do `work` once, when no socket is ready, or two milliseconds have passed."""
+
 
 class Books:
-    """What is to be written and settled at the end of this turn."""
+    """What is to be written and settled as soon as there is a moment."""
 
     def __init__(self, sink: Sink, turns: Turns) -> None:
         self._sink = sink
@@ -38,7 +41,7 @@ class Books:
     def enter(self, line: bytes, permit: Permit, *, charged: bool) -> None:
         """Take the record of a call that has ended; a call that is not `charged` is refunded."""
         if not self._lines:
-            self._turns.at_end(self._close)
+            self._turns.at_rest(self._close)
         self._lines.append(line)
         self._permits.append((permit, charged))
 

@@ -1,9 +1,10 @@
 """Readiness of all sockets of a worker, in turns: one Trio task instead of one wait a request.
 
 A turn is: what is ready now, each socket's callback once; then what callers asked to have done at
-the turn's end, first the books (audit and settling), last the writes, each connection's once. A
-wait of Trio costs 7 µs and a system call; a turn shares one among all that is ready. Knows sockets
-by number, and nothing of what they carry.
+the turn's end, last of all the writes, each connection's once. When nothing more is ready, and
+before Trio has the loop again, come the books (audit and settling). A wait of Trio costs 7 µs and a
+system call; a turn shares one among all that is ready. Knows sockets by number, and nothing of what
+they carry.
 
 Linux alone has epoll. It is nested in Trio's own, so that tasks and turns share one loop; tasks
 wait for turns at most `limits.turns_seconds_max` at a time, and for one that is longer hardly more
@@ -41,6 +42,7 @@ class Poller:
         self._epoll = select.epoll()
         self._watched: dict[int, Ready] = {}
         self._left: deque[tuple[int, Ready | None, int]] = deque()  # ready, and not called yet
+        self._ends: list[Work] = []
         self._books: list[Work] = []
         self._writes: list[Work] = []
         self._in_turn = False
@@ -65,6 +67,12 @@ class Poller:
 
     def at_end(self, work: Work) -> None:
         """Do `work` once, at the end of this turn and before its writes."""
+        self._ends.append(work)
+        if not self._in_turn:
+            self._soon()
+
+    def at_rest(self, work: Work) -> None:
+        """Do `work` once, when nothing is ready: within `limits.turns_seconds_max`."""
         self._books.append(work)
         if not self._in_turn:
             self._soon()
@@ -78,7 +86,7 @@ class Poller:
     async def run(self) -> None:
         """Take turns until cancelled."""
         self._token = trio.lowlevel.current_trio_token()
-        if self._books or self._writes:
+        if self._ends or self._books or self._writes:
             self._soon()
         while True:
             if self._left:
@@ -90,19 +98,19 @@ class Poller:
             # The answer to what was just sent is often a moment away: waiting for it here costs
             # half of what giving the loop to Trio and getting it back does.
             while self._take_turn(wait) and time.monotonic() < until:
-                wait = limits.turn_wait_seconds
+                wait = 0.0 if self._books else limits.turn_wait_seconds
+            self.finish()
 
     def finish(self) -> None:
-        """Do now what waits for the end of a turn."""
-        while self._books or self._writes:
+        """Do now what waits for the end of a turn, or for rest."""
+        self._in_turn = True
+        self._end_turn()
+        while self._books:
             books, self._books = self._books, []
             for work in books:
                 _guard(work)
-            if self._books:
-                continue
-            writes, self._writes = self._writes, []
-            for work in writes:
-                _guard(work)
+            self._end_turn()
+        self._in_turn = False
 
     def close(self) -> None:
         """Do what is due, and watch nothing from now on."""
@@ -123,7 +131,10 @@ class Poller:
             for descriptor, events in self._epoll.poll(wait, limits.turn_events_max):
                 left.append((descriptor, watched.get(descriptor), events))
         if not left:
-            return False
+            if not self._books:
+                return False
+            self.finish()
+            return True
         until = time.monotonic() + limits.turn_seconds_max
         self._in_turn = True
         try:
@@ -134,10 +145,21 @@ class Poller:
                     self._call(descriptor, ready, events)
                     if time.monotonic() > until:
                         break
-            self.finish()
+            self._end_turn()
         finally:
             self._in_turn = False
         return True
+
+    def _end_turn(self) -> None:
+        while self._ends or self._writes:
+            ends, self._ends = self._ends, []
+            for work in ends:
+                _guard(work)
+            if self._ends:
+                continue
+            writes, self._writes = self._writes, []
+            for work in writes:
+                _guard(work)
 
     def _call(self, descriptor: int, ready: Ready, events: int) -> None:
         try:
@@ -148,14 +170,7 @@ class Poller:
 
     def _soon(self) -> None:
         if self._token is not None:
-            self._token.run_sync_soon(self._end, idempotent=True)
-
-    def _end(self) -> None:
-        self._in_turn = True
-        try:
-            self.finish()
-        finally:
-            self._in_turn = False
+            self._token.run_sync_soon(self.finish, idempotent=True)
 
 
 def _guard(work: Work) -> None:

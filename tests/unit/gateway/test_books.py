@@ -15,6 +15,8 @@ class Turns:
     def at_end(self, work: Callable[[], None]) -> None:
         self.due.append(work)
 
+    at_rest = at_end
+
 
 class Sink:
     """Keeps lines, and how the permits were when they came."""

@@ -83,6 +83,8 @@ class World:
     def at_end(self, work: Any) -> None:
         self._due.append(work)
 
+    at_rest = at_end
+
     def close_books(self) -> None:
         """End a turn."""
         while self._due:
