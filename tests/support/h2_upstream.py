@@ -48,10 +48,14 @@ class Turns:
             poll.register(descriptor, events)
         for descriptor, events in poll.poll(0):
             self._watched[descriptor][0](events)
-        while self._due:
-            due, self._due = self._due, []
+        while due := self.due():
             for work in due:
                 work()
+
+    def due(self) -> list[Callable[[], None]]:
+        """Take what is to be done at the turn's end."""
+        due, self._due = self._due, []
+        return due
 
 
 class Call:

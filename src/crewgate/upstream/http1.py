@@ -1,7 +1,9 @@
 """A kept HTTP/1.1 connection to a tool's server: one call at a time (RFC 9112).
 
-Says how a request is framed and when the connection may carry another. Knows neither permits nor
-which server it leads to; deadlines are looked at by `sweep`, not by a timer each.
+Says how a request is framed and when the connection may carry another. Writes at the end of a turn,
+one send after the other: between two of them a server falls asleep, and waking it is dear. Knows
+neither permits nor which server it leads to; deadlines are looked at by `sweep`, not by a timer
+each.
 """
 
 import socket
@@ -24,8 +26,11 @@ class HTTP1Connection:
     __slots__ = (
         "_chunked",
         "_kept",
+        "_out",
+        "_out_bytes",
         "_owner",
         "_sending",
+        "_turns",
         "_wire",
         "answer",
         "authority",
@@ -44,7 +49,10 @@ class HTTP1Connection:
         self.answer = Response()
         self.fresh = True  # it has carried no call yet
         self._kept = True  # it may carry another call after this one
+        self._out: list[bytes] = []  # said in this turn, and written at its end
+        self._out_bytes = 0
         self._owner = owner
+        self._turns = turns
         self.deadline = owner.now + limits.upstream_keep_seconds
         self._sending = False  # the body of the request has not come to its end
         self._chunked = False
@@ -100,7 +108,7 @@ class HTTP1Connection:
     # The caller's side.
 
     def begin(self, head: Head, body: bytes, *, ends: bool) -> bool:
-        """Send the head with the first of its body; False if the connection is dead."""
+        """Send the head with the first of its body."""
         answer = self.answer
         answer.reset(head_only=head.method == b"HEAD")
         length = len(body) if ends else head.length
@@ -121,19 +129,20 @@ class HTTP1Connection:
         )
         owner = self._owner
         self.deadline = owner.now + (owner.first_byte_seconds if ends else owner.idle_seconds)
-        return self._send(data + body)
+        self._say(data + body)
+        return True
 
     def send_body(self, data: bytes) -> bool:
         """Send a piece of the body."""
         self.deadline = self._owner.now + self._owner.idle_seconds
-        self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-        return self._wire.queued < limits.buffer_bytes_max
+        self._say(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        return not self._is_full()
 
     def end_body(self, trailers: Sequence[Field]) -> None:
         """End the body."""
         self._sending = False
         if self._chunked:
-            self._send(b"0\r\n%b\r\n" % written(trailers))
+            self._say(b"0\r\n%b\r\n" % written(trailers))
         if not self.answer.status:
             self.deadline = self._owner.now + self._owner.first_byte_seconds
 
@@ -148,17 +157,19 @@ class HTTP1Connection:
         self.deadline = self._owner.now + self._owner.idle_seconds
 
     def release(self) -> None:
-        """End the call; keep the connection if both sides are done with it."""
+        """End the call; keep the connection if both sides are done with it, or have not begun."""
         if self.caller is None:
             return
         self.caller = None
         answer = self.answer
-        done = answer.complete and answer.reusable and not self._sending
+        unsaid = not self.touched  # a client that takes its call back at once costs no connection
+        done = unsaid or (answer.complete and answer.reusable and not self._sending)
         self._owner.left(self, answered=answer.status > 0)
         if not done or not self._kept or self._wire.queued:
             self._end()
             return
-        self.fresh = False
+        self._forget_unsaid()
+        self.fresh = self.fresh and unsaid
         self.deadline = self._owner.now + limits.upstream_keep_seconds
         self._owner.freed(self)
 
@@ -208,15 +219,37 @@ class HTTP1Connection:
 
     # Inside.
 
-    def _send(self, data: bytes) -> bool:
+    def _say(self, data: bytes) -> None:
+        if not self._out:
+            self._turns.write_at_end(self._write)
+        self._out.append(data)
+        self._out_bytes += len(data)
+
+    def _write(self) -> None:
+        """Give the kernel what was said in this turn."""
+        out = self._out
+        if not out:  # it was taken back
+            return
+        data = out[0] if len(out) == 1 else b"".join(out)
+        self._forget_unsaid()
         try:
             self._wire.send(data)
         except OSError:
             # Reading tells why, in the next turn: an answer may have come before the end.
             self._kept = False
-            return False
-        return True
+            return
+        if self._sending and self.caller is not None and not self._is_full():
+            self.caller.writable()
+
+    def _is_full(self) -> bool:
+        """Whether as much waits to be written as may."""
+        return self._out_bytes + self._wire.queued >= limits.buffer_bytes_max
+
+    def _forget_unsaid(self) -> None:
+        self._out.clear()
+        self._out_bytes = 0
 
     def _end(self) -> None:
+        self._forget_unsaid()
         self._wire.close()
         self._owner.ended(self)

@@ -1,0 +1,177 @@
+"""Calls on a kept HTTP/1.1 connection to a tool's server: what is sent when, and what is seen."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from h2_upstream import GET, POST, Call, Owner, Turns
+
+from crewgate import limits
+from crewgate.config import Origin
+from crewgate.upstream.call import Fate
+from crewgate.upstream.http1 import HTTP1Connection
+from crewgate.upstream.members import Address, Member
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+class Line:
+    """A connection, and the server at its other end, which a test plays."""
+
+    def __init__(self) -> None:
+        ours, self.theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        for sock in (ours, self.theirs):
+            sock.settimeout(0)
+        self.turns, self.owner = Turns(), Owner()
+        member = Member(Origin("http", "tool", 80), Address(socket.AF_INET, ("tool", 80)), None)
+        self.connection = HTTP1Connection(ours, self.turns, self.owner, b"tool", member)  # type: ignore[arg-type]
+
+    def call(self, call: Call) -> Call:
+        self.connection.carry(call)  # type: ignore[arg-type]
+        return call
+
+    def heard(self) -> bytes:
+        """What has reached the server since it was last asked."""
+        data = b""
+        with suppress(BlockingIOError):
+            while piece := self.theirs.recv(2**20):
+                data += piece
+        return data
+
+    def answer(self, data: bytes = OK) -> None:
+        self.theirs.sendall(data)
+        self.turns.take()
+
+    def finish(self) -> None:
+        """One whole call."""
+        call = self.call(Call())
+        self.turns.take()
+        self.answer()
+        call.carrier.release()
+        self.heard()
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    line = Line()
+    yield line
+    line.connection.abort()
+    line.theirs.close()
+
+
+def test_head_and_body_of_a_turn_go_out_at_its_end_in_one_piece(line: Line) -> None:
+    """Until then the kernel has none of it: the call is not touched."""
+    call = line.call(Call(POST, is_open=True))
+    call.carrier.send_body(b"otter")
+    call.carrier.end_body(())
+    assert line.heard() == b""
+    assert not call.carrier.touched
+    line.turns.take()
+    assert line.theirs.recv(2**20).endswith(b"\r\n\r\n5\r\notter\r\n0\r\n\r\n")
+    assert call.carrier.touched
+
+
+def test_a_call_taken_back_within_its_turn_is_not_sent_and_costs_no_connection(line: Line) -> None:
+    """A client that resets what it has just asked moves neither the tool nor its connections."""
+    line.finish()
+    call = line.call(Call())
+    call.carrier.release()
+    assert not call.carrier.touched
+    other = line.call(Call())
+    line.turns.take()
+    assert line.heard().count(b"GET / HTTP/1.1") == 1
+    assert other.carrier.touched
+    line.answer()
+    assert other.body == b"ok"
+    assert line.owner.ended_times == 0
+
+
+def test_a_body_that_was_begun_and_taken_back_within_its_turn_leaves_nothing_behind(
+    line: Line,
+) -> None:
+    """Neither bytes nor the debt of a body: the next call on the connection is whole."""
+    call = line.call(Call(POST, is_open=True))
+    call.carrier.send_body(bytes(limits.buffer_bytes_max))
+    call.carrier.release()
+    other = line.call(Call())
+    line.turns.take()
+    assert line.heard().startswith(b"GET ")
+    line.answer()
+    assert other.body == b"ok"
+    other.carrier.release()
+    assert line.owner.ended_times == 0
+
+
+def test_a_connection_that_has_carried_none_stays_fresh_when_a_call_is_taken_back(
+    line: Line,
+) -> None:
+    """A first call's failure is the server's, not that of a kept connection."""
+    line.call(Call()).carrier.release()
+    call = line.call(Call())
+    line.turns.take()
+    line.theirs.close()
+    line.turns.take()
+    assert call.fate is Fate.LOST
+
+
+def test_a_server_that_leaves_before_the_turn_ends_has_seen_nothing(line: Line) -> None:
+    """What was said is dropped with the connection, and may be said to another."""
+    line.finish()
+    line.theirs.close()
+    call = line.call(Call())
+    line.turns.take()
+    assert call.fate is Fate.UNSEEN
+
+
+def test_a_socket_that_breaks_as_it_is_written_tells_by_being_read(line: Line) -> None:
+    """Nothing was taken by the kernel; the call hears of it in the next turn, and may go again."""
+    call = line.call(Call(POST, is_open=True))
+    line.turns.take()
+    line.theirs.close()
+    call.carrier.send_body(b"otter")
+    for work in line.turns.due():
+        work()  # EPIPE
+    assert call.error is None
+    line.turns.take()
+    assert call.error is not None
+    assert line.owner.ended_times == 1
+
+
+def test_a_body_over_the_bound_waits_for_the_turns_end(line: Line) -> None:
+    """`send_body` says when it is enough; what the kernel takes at the turn's end makes room."""
+    told = []
+    call = Call(POST, is_open=True)
+    call.writable = lambda: told.append(len(line.heard()))  # type: ignore[method-assign]
+    line.call(call)
+    assert call.carrier.send_body(b"x")
+    assert not call.carrier.send_body(bytes(limits.buffer_bytes_max))
+    for _ in range(1000):
+        line.turns.take()
+        line.heard()
+        if told:
+            break
+    assert told
+    assert call.carrier.send_body(b"x")
+
+
+def test_an_unread_kernel_keeps_the_bound_shut(line: Line) -> None:
+    """What waits in the wire counts as what waits for the turn's end does."""
+    call = line.call(Call(POST, is_open=True))
+    while call.carrier.send_body(bytes(4096)):
+        line.turns.take()
+    line.turns.take()
+    assert not call.carrier.send_body(b"x")
+    call.carrier.release()
+    assert line.owner.ended_times == 1
+
+
+def test_get_is_sent_again_only_after_it_was_sent(line: Line) -> None:
+    """The turn's end is where a kept connection's silent end shows: by then it was touched."""
+    line.finish()
+    call = line.call(Call(GET))
+    line.turns.take()
+    line.theirs.close()
+    line.turns.take()
+    assert call.fate is Fate.MET_ITS_END
