@@ -248,6 +248,7 @@ demo_body_bytes_max = 2**20  # more than any agent of the story sends
 # A worker (gateway/).
 identities_max = 4096  # grants whose fields are kept as they go upstream; with the grant 2 KiB each
 call_lines_max = 4096  # grants, tools and networks whose line of the audit is kept; 1 KiB each
+request_ids_at_once = 256  # read from the kernel's random numbers with one call; 4 KiB
 origins_max = 4096  # clients whose address and authority are kept as they go upstream; 400 B each
 attach_again_seconds = 0.1  # a restarted agent takes half a second; the table is fresh for 5
 revocation_look_seconds = 0.02  # the table's generation: the certain way to hear of a revocation

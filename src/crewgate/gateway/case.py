@@ -3,10 +3,12 @@
 Judges nothing: what was read of the request's head is kept here until there is a verdict.
 """
 
-from typing import NamedTuple
+import os
+from collections.abc import Iterator
 
 import msgspec
 
+from crewgate import limits
 from crewgate._native.call_line import request_text
 from crewgate._native.fields import written
 from crewgate.core import record as audit
@@ -37,7 +39,7 @@ class Door(msgspec.Struct, frozen=True):
         return authority in self.hosts or (bool(colon) and port.isdigit() and host in self.hosts)
 
 
-class Case(NamedTuple):
+class Case(msgspec.Struct, frozen=True):
     """A request that may be judged.
 
     `fields` are the client's that go upstream, as `passed` has them; None if one passes itself off
@@ -97,3 +99,11 @@ def passed(request: Request, entry: Entry) -> Passed:
     if entry.is_http2 or rules.keeps_origin:
         return rules.filter.kept(request.headers)
     return rules.filter.written(request.headers)
+
+
+def request_ids() -> Iterator[bytes]:
+    """Yield random ids of 16 bytes; the kernel is asked for many at a time."""
+    while True:
+        block = os.urandom(16 * limits.request_ids_at_once)
+        for start in range(0, len(block), 16):
+            yield block[start : start + 16]

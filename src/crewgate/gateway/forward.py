@@ -5,7 +5,6 @@ like any other. What was judged is what is forwarded: the same target bytes, the
 I/O itself; judge, sink and registry are handed over.
 """
 
-import os
 import time
 from collections.abc import Coroutine, Sequence
 from functools import lru_cache, partial
@@ -24,7 +23,7 @@ from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway import cors, refusals
 from crewgate.gateway.books import Books, Turns
-from crewgate.gateway.case import UNKNOWN, Case, Door, Passed, passed
+from crewgate.gateway.case import UNKNOWN, Case, Door, Passed, passed, request_ids
 from crewgate.gateway.fields import Identities
 from crewgate.gateway.flight import Flight
 from crewgate.gateway.live import Flight as Ended
@@ -92,6 +91,7 @@ class Gateway:
         self.live = live
         self.sink = sink
         self.lines = CallLines()
+        self._ids = request_ids()
         self._identities = Identities()
         self._strangers = Strangers()
         self._books = Books(sink, turns)
@@ -150,7 +150,7 @@ class Gateway:
     def _describe(self, exchange: Exchange, entry: Entry | None) -> audit.Request:
         return audit.Request(
             time.time_ns(),
-            os.urandom(16),
+            next(self._ids),
             self.door.name,
             _network(exchange.peer.address),
             entry.name if entry is not None else "",

@@ -182,10 +182,10 @@ class HTTP2:
             match event:
                 case ngh2.RequestReceived():
                     self._request(event)
-                case ngh2.DataReceived():
-                    self._data(event)
                 case ngh2.StreamClosed():
                     self._closed(event)
+                case ngh2.DataReceived():
+                    self._data(event)
                 case ngh2.TrailersReceived():
                     self._trailers(event)
                 case ngh2.ConnectionClosed() if event.error_code != ErrorCode.NO_ERROR:

@@ -105,6 +105,9 @@ class Members:
         has failed before) has an open circuit: see `seconds_left`.
         """
         ring, best, least = self._ring, -1, 2 * _DOUBT
+        if len(ring) == 1 and not avoid and ring[0].breaker.admits:
+            ring[0].outstanding += 1
+            return ring[0]
         for step in range(len(ring)):
             place = (self._next + step) % len(ring)
             member = ring[place]

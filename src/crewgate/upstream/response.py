@@ -21,6 +21,23 @@ class Response:
     another request after `complete`.
     """
 
+    __slots__ = (
+        "_chunks",
+        "_count",
+        "_informational",
+        "_parser",
+        "_unbounded_bytes",
+        "_until_end",
+        "began",
+        "complete",
+        "head_only",
+        "headers",
+        "informed",
+        "reusable",
+        "status",
+        "trailers",
+    )
+
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self.reset(head_only=False)
@@ -114,11 +131,14 @@ class Response:
             self._parser = httptools.HttpResponseParser(self)
             self.complete = True
             return
-        names = {name for name, _ in self.headers}
-        self._until_end = b"content-length" not in names and b"transfer-encoding" not in names
-        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
-        if codings and codings != [b"chunked"]:
-            raise UpstreamError("a transfer coding other than chunked")
+        self._until_end, coded = True, False
+        for name, value in self.headers:
+            if name == b"content-length":
+                self._until_end = False
+            elif name == b"transfer-encoding":
+                if coded or value.lower() != b"chunked":
+                    raise UpstreamError("a transfer coding other than chunked")
+                self._until_end, coded = False, True
 
     def on_body(self, data: bytes) -> None:
         """Take a piece of the body."""
