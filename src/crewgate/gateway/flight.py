@@ -124,7 +124,7 @@ class Flight:
     def begun(self, carrier: Carrier) -> None:
         """Send the request on this carrier."""
         self._carrier = carrier
-        if carrier.begin(self._head, self._body, ends=not self._uploading):
+        if carrier.begin(self._head, self._body, ends=not self._uploading) and self._uploading:
             self._upload()
 
     def again(self) -> None:
