@@ -29,6 +29,7 @@ from crewgate.server.tls import shake_hands
 from crewgate.server.wakeup import Wakeup
 
 _log = logging.getLogger(__name__)
+_RECORD_BYTES = 16_384  # of a full TLS record (RFC 8446 §5.1)
 _INTERNAL_ERROR = 2  # RFC 9113 §7
 
 
@@ -179,24 +180,30 @@ class Connection:
             self._fail()
 
     def _read(self, protocol: WireProtocol) -> None:
-        """Take what came: one read a turn keeps the worker fair.
+        """Take what came; `limits.receive_bytes` a turn keep the worker fair.
 
-        A read takes a whole TLS record at least, so nothing is left inside OpenSSL to be missed.
+        A read takes a whole TLS record, so nothing is left inside OpenSSL to be missed. A full one
+        in the midst of a body is followed by another, as a rule: that is read in the same turn.
         """
-        try:
-            data = self._sock.recv(limits.receive_bytes)
-        except ssl.SSLWantReadError:
-            return
-        except ssl.SSLWantWriteError:
-            self._wants_write = True  # a key update must be answered while the socket is full
-            return
-        except OSError:
-            forget_errors()
-            data = b""
-        if not data:
-            self._end(peer_closed=True)
-            return
-        protocol.receive(data)
+        left = limits.receive_bytes
+        while left > 0:
+            try:
+                data = self._sock.recv(limits.receive_bytes)
+            except ssl.SSLWantReadError:
+                break
+            except ssl.SSLWantWriteError:
+                self._wants_write = True  # a key update must be answered while the socket is full
+                break
+            except OSError:
+                forget_errors()
+                data = b""
+            if not data:
+                self._end(peer_closed=True)
+                return
+            is_body = protocol.receive(data)
+            if not is_body or len(data) < _RECORD_BYTES or protocol.paused:
+                break
+            left -= len(data)
         if protocol.has_output:
             self.wake()
 

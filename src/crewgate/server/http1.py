@@ -62,10 +62,10 @@ class HTTP1:
         """Whether there is something to send, or the connection is to be closed."""
         return bool(self.out) or self.closing
 
-    def receive(self, data: bytes) -> None:
-        """Take bytes from the client."""
+    def receive(self, data: bytes) -> bool:
+        """Take bytes from the client; True while a body arrives."""
         if not self.keep_alive and self._arriving is None:
-            return  # what follows a last request is nobody's
+            return False  # what follows a last request is nobody's
         self._allowance.octets += len(data)
         self._overhead_bytes += len(data)
         if self._arriving is None:
@@ -79,6 +79,7 @@ class HTTP1:
                 status = 431 if self._arriving is None else 400
                 self._break(RequestRefusedError(status, "a head or a body's framing is too large"))
         self._advance()
+        return self._arriving is not None
 
     def bytes_to_send(self) -> bytes:
         """Return the next bytes for the client."""
@@ -196,8 +197,7 @@ class HTTP1:
 
     def on_headers_complete(self) -> None:
         """Make the exchange."""
-        self._overhead_bytes = 0
-        self._head_since = 0.0
+        self._overhead_bytes, self._head_since = 0, 0.0
         if len(self._waiting) >= limits.pipelined_requests_max:
             self._refuse(RequestRefusedError(429, "too many requests at once"))
         parser = self._parser

@@ -59,26 +59,29 @@ class HTTP2:
         except ngh2.NGH2Error:  # it is no longer usable
             return True
 
-    def receive(self, data: bytes) -> None:
-        """Take bytes from the client."""
+    def receive(self, data: bytes) -> bool:
+        """Take bytes from the client; True if most of them were of bodies."""
         self._allowance.octets += len(data)
         self._control_bytes += len(data)
+        half = self._control_bytes - len(data) // 2
         try:
             self.engine.receive_data(data)
         except ngh2.NGH2Error as error:
             self.counters.broken_off(flood=isinstance(error, ngh2.DenialOfServiceError))
             self._end()
-            return
+            return False
         if self._take_events():
             self._allowance.partial_since = 0.0
         elif self._allowance.drips(self.host.now()):
             terminate(self.engine)
+        is_body = self._control_bytes < half
         if is_over(self.engine):
             self._end()
         elif not self.engine.want_write:
             self._control_bytes = 0  # nothing came of them that is to be read
         elif self._control_bytes > limits.control_bytes_max:
             self._choke()
+        return is_body
 
     def bytes_to_send(self) -> bytes:
         """Return the next bytes for the client, who has taken all before."""
@@ -166,10 +169,7 @@ class HTTP2:
             self.drain(urgent=False)
 
     def answered(self, exchange: HTTP2Exchange) -> None:
-        """Note that an answer is complete; what still arrives of the body is discarded.
-
-        Clients in the field (httpx 0.28) lose the answer to the reset that RFC 9113 §8.1 suggests.
-        """
+        """Discard the rest of a body: to the reset of RFC 9113 §8.1 httpx 0.28 loses the answer."""
         exchange.take()
         self.host.wake()
 

@@ -43,8 +43,11 @@ class WireProtocol(Protocol):
     def has_output(self) -> bool:
         """Whether `bytes_to_send` has something, or the connection is to be closed."""
 
-    def receive(self, data: bytes) -> None:
-        """Take bytes from the client; a violation ends in `closing`, never in an exception."""
+    def receive(self, data: bytes) -> bool:
+        """Take bytes from the client; True if more of a body is likely to follow at once.
+
+        A violation ends in `closing`, never in an exception.
+        """
 
     def bytes_to_send(self) -> bytes:
         """Return the next bytes for the client, at most about `limits.send_bytes`; b"" for none."""
