@@ -78,6 +78,14 @@ def test_unread_body_pauses_the_connection() -> None:
     assert not protocol.paused
 
 
+def test_more_is_expected_behind_a_body_that_is_not_whole() -> None:
+    """And behind nothing else: a pipeline is answered before more of it is read."""
+    protocol, _ = _begin()
+    assert not protocol.receive(GET * 20)
+    assert protocol.receive(POST + b"123")
+    assert not protocol.receive(b"45")
+
+
 async def test_continue_is_sent_when_the_body_is_wanted() -> None:
     """100 (Continue) goes out when the body is read, and not when the answer comes first."""
     expecting = POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")

@@ -24,6 +24,20 @@ async def test_window_opens_when_the_body_is_read() -> None:
     assert total == 3 * limits.stream_window_bytes
 
 
+def test_more_is_expected_behind_a_body_and_behind_nothing_else() -> None:
+    """Who sends frames in bulk is written to after each read: that is how floods are counted."""
+    pair = Pair()
+    stream = pair.ask(POST, ended=False)
+    pair.client.send_data(stream, bytes(16_000))
+    assert pair.protocol.receive(pair.client.data_to_send())
+    for _ in range(900):
+        pair.client.ping(bytes(8))
+    assert not pair.protocol.receive(pair.client.data_to_send())
+    for _ in range(100):
+        pair.client.send_request(GET, end_stream=True)
+    assert not pair.protocol.receive(pair.client.data_to_send())
+
+
 def test_windows_of_lost_and_refused_bodies_come_back() -> None:
     """The connection's window is given back after bodies that nobody read."""
     pair = Pair()
