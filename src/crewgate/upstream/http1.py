@@ -181,6 +181,8 @@ class HTTP1Connection:
         if caller is None:  # what nobody asked for
             self._end()
             return
+        if not self._wire.sent:  # nor did this call, of which nothing has gone out yet
+            raise UpstreamError("an answer without a request")
         self.answer.feed(data)
         self.deadline = self._owner.now + self._owner.idle_seconds
         caller.progressed()

@@ -125,6 +125,16 @@ def test_a_server_that_leaves_before_the_turn_ends_has_seen_nothing(line: Line) 
     assert call.fate is Fate.UNSEEN
 
 
+def test_what_a_server_says_before_it_is_asked_answers_nobody(line: Line) -> None:
+    """It came after the last call, and is read before a byte of the next one has gone out."""
+    line.finish()
+    line.theirs.sendall(OK)
+    call = line.call(Call())
+    line.turns.take()
+    assert (call.fate, call.body) == (Fate.UNSEEN, b"")
+    assert line.owner.ended_times == 1
+
+
 def test_a_socket_that_breaks_as_it_is_written_tells_by_being_read(line: Line) -> None:
     """Nothing was taken by the kernel; the call hears of it in the next turn, and may go again."""
     call = line.call(Call(POST, is_open=True))
