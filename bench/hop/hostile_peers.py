@@ -27,6 +27,7 @@ SETTLING_SECONDS = 1.0  # until the slow readers' own buffers are full
 SIP_BYTES = 1024
 CHUNK = b"u" * 65_536
 UPLOAD_BYTES_A_SECOND = 125_000_000  # a network of a gigabit, where loopback has no bound
+HELD_UP_SECONDS = 0.01  # what its queue makes up for
 LIMIT_BYTES = 16_384  # what a slow reader's own process buffers
 ANSWER_SECONDS = 60.0  # for the answer to an upload, or for room to send more of it
 
@@ -169,10 +170,12 @@ class Hostile:
                 f"content-length: {plan.upload_bytes}\r\n\r\n"
             )
             sock.sendall(head.encode())
-            began, left = time.monotonic(), plan.upload_bytes
+            due, left = time.monotonic(), plan.upload_bytes
             while left:
-                left -= sock.send(CHUNK[:left])
-                due = began + (plan.upload_bytes - left) / UPLOAD_BYTES_A_SECOND
+                sent = sock.send(CHUNK[:left])
+                left -= sent
+                # A network that was held up does not bring more a second afterwards.
+                due = max(due, time.monotonic() - HELD_UP_SECONDS) + sent / UPLOAD_BYTES_A_SECOND
                 time.sleep(max(0.0, due - time.monotonic()))
             self.toll.uploaded_bytes += plan.upload_bytes
             return sock.recv(SIP_BYTES).partition(b"\r\n")[0].decode("latin-1")

@@ -161,25 +161,27 @@ class Connection:
         if not self._peer_closed:
             await linger(self._sock)
 
-    def _ready(self, events: int) -> None:
-        """Read or write, as the poller says; the barrier round what a client sends."""
+    def _ready(self, events: int) -> bool:
+        """Read or write, as the poller says; the barrier. Returns whether a large body goes on."""
         protocol = self._protocol
         if protocol is None:
-            return
+            return False
+        is_bulk = bool(events & WRITABLE)
         try:
             if events & WRITABLE:
                 self._wants_write = False
                 self._write()
             if events & READABLE:
-                self._read(protocol)
+                is_bulk = self._read(protocol)
             elif events & ~WRITABLE:
                 self._end(peer_closed=True)  # reset while nothing was to be read
             if protocol.paused or self._wants_write or self._events != READABLE:
                 self._choose_events()
         except Exception:  # noqa: BLE001 - the barrier
             self._fail()
+        return is_bulk
 
-    def _read(self, protocol: WireProtocol) -> None:
+    def _read(self, protocol: WireProtocol) -> bool:
         """Take what came; `limits.receive_bytes` a turn keep the worker fair.
 
         A read takes a whole TLS record, so nothing is left inside OpenSSL to be missed. A full one
@@ -199,13 +201,14 @@ class Connection:
                 data = b""
             if not data:
                 self._end(peer_closed=True)
-                return
+                return False
             is_body = protocol.receive(data)
             if not is_body or len(data) < _RECORD_BYTES or protocol.paused:
                 break
             left -= len(data)
         if protocol.has_output:
             self.wake()
+        return left < limits.receive_bytes
 
     def _choose_events(self) -> None:
         """Ask the poller for what can be worked on."""

@@ -6,6 +6,10 @@ before Trio has the loop again, come the books (audit and settling). A wait of T
 system call; a turn shares one among all that is ready. Knows sockets by number, and nothing of what
 they carry.
 
+Sockets that always have more, of large bodies, come after all others and few in a turn, so that a
+small call waits for a few of them and not for all (sparse flows first, as in FQ-CoDel, RFC 8290
+§4.2).
+
 Linux alone has epoll. It is nested in Trio's own, so that tasks and turns share one loop; tasks
 wait for turns at most `limits.turns_seconds_max` at a time, and for one that is longer hardly more
 than `limits.turn_seconds_max`.
@@ -25,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
-Ready = Callable[[int], None]
+Ready = Callable[[int], bool]
 Work = Callable[[], None]
 
 
@@ -34,14 +38,17 @@ class Poller:
 
     A callback gets the events that are there: READABLE, WRITABLE, or others (EPOLLHUP, EPOLLERR)
     that come unasked and mean that a read or write would tell. It must read, write, or `change`
-    what it asked for, or it is called again at once. One that raises is forgotten: callers have
-    their own barriers, this one keeps the worker alive.
+    what it asked for, or it is called again at once. It returns True if there is more, most likely,
+    than it took: others go first then. One that raises is forgotten: callers have their own
+    barriers, this one keeps the worker alive.
     """
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._watched: dict[int, Ready] = {}
         self._left: deque[tuple[int, Ready | None, int]] = deque()  # ready, and not called yet
+        self._bulky: set[int] = set()  # who had more than was taken
+        self._bulk: dict[int, int] = {}  # of those, who is ready, and for what
         self._ends: list[Work] = []
         self._books: list[Work] = []
         self._writes: list[Work] = []
@@ -55,15 +62,18 @@ class Poller:
         """Call `ready` from now on, until `forget`, which must come before the close."""
         self._epoll.register(descriptor, events)
         self._watched[descriptor] = ready
+        self._bulky.discard(descriptor)
 
     def change(self, descriptor: int, events: int) -> None:
         """Call for other events; 0 for none but those that come unasked."""
         self._epoll.modify(descriptor, events)
+        self._bulk.pop(descriptor, None)
 
     def forget(self, descriptor: int) -> None:
         """Call no more; nothing if it was not watched."""
         if self._watched.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
+            self._bulk.pop(descriptor, None)
 
     def at_end(self, work: Work) -> None:
         """Do `work` once, at the end of this turn and before its writes."""
@@ -89,7 +99,7 @@ class Poller:
         if self._ends or self._books or self._writes:
             self._soon()
         while True:
-            if self._left:
+            if self._left or self._bulk:
                 await trio.lowlevel.checkpoint()
             else:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
@@ -117,6 +127,7 @@ class Poller:
         self.finish()
         self._watched.clear()
         self._left.clear()
+        self._bulk.clear()
         self._epoll.close()
 
     # Inside.
@@ -126,11 +137,15 @@ class Poller:
 
         What there is no time left for is first in the next turn.
         """
-        left, watched = self._left, self._watched
+        left, bulk, watched = self._left, self._bulk, self._watched
         if not left:
+            wait = 0.0 if bulk else wait
             for descriptor, events in self._epoll.poll(wait, limits.turn_events_max):
-                left.append((descriptor, watched.get(descriptor), events))
-        if not left:
+                if descriptor in self._bulky:
+                    bulk[descriptor] = events
+                else:
+                    left.append((descriptor, watched.get(descriptor), events))
+        if not (left or bulk):
             if not self._books:
                 return False
             self.finish()
@@ -145,10 +160,22 @@ class Poller:
                     self._call(descriptor, ready, events)
                     if time.monotonic() > until:
                         break
+            if bulk:
+                self._take_bulk()
             self._end_turn()
         finally:
             self._in_turn = False
         return True
+
+    def _take_bulk(self) -> None:
+        """Call some of those that have more, in the order they got ready.
+
+        Their number is bounded, because it is in writing that their time goes.
+        """
+        for descriptor in list(self._bulk)[: limits.turn_bulk_events_max]:
+            events = self._bulk.pop(descriptor, 0)
+            if events:  # no callback of another has changed or forgotten it
+                self._call(descriptor, self._watched[descriptor], events)
 
     def _end_turn(self) -> None:
         while self._ends or self._writes:
@@ -163,7 +190,10 @@ class Poller:
 
     def _call(self, descriptor: int, ready: Ready, events: int) -> None:
         try:
-            ready(events)
+            if ready(events):
+                self._bulky.add(descriptor)
+            elif self._bulky:
+                self._bulky.discard(descriptor)
         except Exception:  # noqa: BLE001 - the last barrier
             _log.exception("a connection is no longer read, by an error of ours")
             self.forget(descriptor)

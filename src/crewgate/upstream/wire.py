@@ -28,8 +28,8 @@ _WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 class Turns(Protocol):
     """The worker's poller, as a connection to a tool's server sees it."""
 
-    def watch(self, descriptor: int, ready: Callable[[int], None], events: int = ...) -> None:
-        """Call `ready` with the events (epoll's) that are there."""
+    def watch(self, descriptor: int, ready: Callable[[int], bool], events: int = ...) -> None:
+        """Call `ready` with the events (epoll's) that are there; it tells if there is more."""
 
     def change(self, descriptor: int, events: int) -> None:
         """Call for other events."""
@@ -131,32 +131,34 @@ class Wire:
             self._events = events
             self._turns.change(self._fd, events)
 
-    def _ready(self, events: int) -> None:
-        """Write and read; the barrier round what a server sends."""
+    def _ready(self, events: int) -> bool:
+        """Write and read; the barrier. Returns whether a large body goes on."""
         try:
             if events & _WRITABLE:
                 self._write()
             if events & ~_WRITABLE:
-                self._read()
+                return self._read()
         except UpstreamError as error:
             self.user.failed(error)
         except Exception:  # noqa: BLE001 - the barrier
             _log.exception("a connection to a tool's server ended by an error of ours")
             self.user.failed(UpstreamError("an error of the gateway's own"))
+        return bool(events & _WRITABLE)
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
         try:
             data = self._sock.recv(limits.receive_bytes)
         except _WAIT:
-            return
+            return False
         except OSError as error:
             forget_errors()
             self.user.closed(error)
-            return
+            return False
         if data:
             self.user.received(data)
         else:
             self.user.closed(None)
+        return len(data) >= limits.bulk_bytes
 
     def _write(self) -> None:
         pieces = self._pieces

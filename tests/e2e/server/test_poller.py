@@ -18,15 +18,17 @@ class Pair:
         self.near, self.far = socket.socketpair()
         self.near.setblocking(False)
         self.seen: list[int] = []
+        self.bulky = False
         self._act = act
         poller.watch(self.near.fileno(), self._ready)
 
-    def _ready(self, events: int) -> None:
+    def _ready(self, events: int) -> bool:
         self.seen.append(events)
         if events & READABLE:
             self.near.recv(100)
         if self._act is not None:
             self._act(self)
+        return self.bulky
 
     def close(self, poller: Poller) -> None:
         poller.forget(self.near.fileno())
@@ -215,5 +217,75 @@ def test_what_was_left_of_a_turn_is_nobody_elses(monkeypatch: pytest.MonkeyPatch
     assert not left.seen
     assert not heir.seen
     for pair in (called, heir):
+        pair.close(poller)
+    poller.close()
+
+
+def test_small_calls_go_before_large_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has always more shares what is left of a turn; who has little waits for one of them."""
+    monkeypatch.setattr(limits, "turn_bulk_events_max", 1)
+    poller, order = Poller(), list[str]()
+
+    def busy(pair: Pair) -> None:
+        order.append("large")
+        pair.far.send(b"x")
+
+    large = [Pair(poller, busy) for _ in range(5)]
+    for pair in large:
+        pair.bulky = True
+        pair.far.send(b"x")
+    poller._take_turn(0.0)  # nobody knows yet that they are
+    small = Pair(poller, lambda _: order.append("small"))
+    order.clear()
+    for _ in range(10):
+        small.far.send(b"x")
+        poller._take_turn(0.0)
+    assert order == ["small", "large"] * 10
+    assert {len(pair.seen) for pair in large} == {3}  # each in its turn
+    for pair in [*large, small]:
+        pair.close(poller)
+    poller.close()
+
+
+def test_a_large_body_that_ends_is_one_of_all_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it was counts for its next call and no longer."""
+    monkeypatch.setattr(limits, "turn_bulk_events_max", 1)
+    poller = Poller()
+    pairs = [Pair(poller) for _ in range(2)]
+    counts = []
+    for bulky in (True, False, False, False):
+        for pair in pairs:
+            pair.bulky = bulky
+            pair.far.send(b"x")
+        poller._take_turn(0.0)
+        counts.append([len(pair.seen) for pair in pairs])
+    assert counts == [[1, 1], [2, 1], [3, 2], [4, 3]]  # but for the second turn, both in each
+    for pair in pairs:
+        pair.close(poller)
+    poller.close()
+
+
+def test_who_waits_behind_small_calls_and_changes_is_asked_anew() -> None:
+    """What was ready for somebody that reads no more, or is gone, is not called."""
+    poller = Poller()
+    paused, gone = Pair(poller), Pair(poller)
+    for pair in (paused, gone):
+        pair.bulky = True
+        pair.far.send(b"x")
+    poller._take_turn(0.0)
+
+    def act(_: Pair) -> None:
+        poller.change(paused.near.fileno(), 0)
+        poller.forget(gone.near.fileno())
+
+    small = Pair(poller, act)
+    for pair in (paused, gone, small):
+        pair.far.send(b"x")
+    poller._take_turn(0.0)
+    assert (len(paused.seen), len(gone.seen), len(small.seen)) == (1, 1, 1)
+    poller.change(paused.near.fileno(), READABLE)
+    poller._take_turn(0.0)
+    assert len(paused.seen) == 2
+    for pair in (paused, gone, small):
         pair.close(poller)
     poller.close()
