@@ -25,6 +25,7 @@ class HTTP1Connection:
 
     __slots__ = (
         "_chunked",
+        "_full",
         "_kept",
         "_out",
         "_out_bytes",
@@ -56,6 +57,7 @@ class HTTP1Connection:
         self.deadline = owner.now + limits.upstream_keep_seconds
         self._sending = False  # the body of the request has not come to its end
         self._chunked = False
+        self._full = False  # the caller was told that it is enough of the body
         self._wire = Wire(sock, turns, self)
 
     def __repr__(self) -> str:
@@ -112,7 +114,7 @@ class HTTP1Connection:
         answer = self.answer
         answer.reset(head_only=head.method == b"HEAD")
         length = len(body) if ends else head.length
-        self._sending = not ends
+        self._sending, self._full = not ends, False
         self._chunked = length is None
         if length is None:
             framing = b"transfer-encoding: chunked\r\n"
@@ -136,7 +138,8 @@ class HTTP1Connection:
         """Send a piece of the body."""
         self.deadline = self._owner.now + self._owner.idle_seconds
         self._say(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-        return not self._is_full()
+        self._full = self._out_bytes + self._wire.queued >= limits.buffer_bytes_max
+        return not self._full
 
     def end_body(self, trailers: Sequence[Field]) -> None:
         """End the body."""
@@ -188,8 +191,9 @@ class HTTP1Connection:
         caller.progressed()
 
     def drained(self) -> None:
-        """Ask for more of the body."""
-        if self._sending and self.caller is not None:
+        """Ask for more of the body, if it was enough for a while."""
+        if self._full and self.caller is not None and self._wire.queued < limits.buffer_bytes_max:
+            self._full = False
             self.caller.writable()
 
     def closed(self, error: OSError | None) -> None:
@@ -240,12 +244,7 @@ class HTTP1Connection:
             # Reading tells why, in the next turn: an answer may have come before the end.
             self._kept = False
             return
-        if self._sending and self.caller is not None and not self._is_full():
-            self.caller.writable()
-
-    def _is_full(self) -> bool:
-        """Whether as much waits to be written as may."""
-        return self._out_bytes + self._wire.queued >= limits.buffer_bytes_max
+        self.drained()
 
     def _forget_unsaid(self) -> None:
         self._out.clear()

@@ -188,14 +188,16 @@ async def test_call_that_is_cancelled_closes_its_connection() -> None:
 
 async def test_silent_server_is_given_up() -> None:
     """A server that says nothing is broken off by the sweeper, and the call says why."""
+    asked = trio.Event()
 
     async def script(stream: trio.SocketStream, number: int) -> None:
         await read_request(stream)
+        asked.set()
         await trio.sleep_forever()
 
     async with scripted(script) as origin, running_pool(origin) as pool:
         call = Asked(GET).start(pool)
-        await call.begin()
+        await asked.wait()
         start = pool.now
         pool.sweep(start + limits.upstream_first_byte_seconds_max - 1)
         assert call.error is None

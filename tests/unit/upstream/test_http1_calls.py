@@ -156,6 +156,8 @@ def test_a_body_over_the_bound_waits_for_the_turns_end(line: Line) -> None:
     call.writable = lambda: told.append(len(line.heard()))  # type: ignore[method-assign]
     line.call(call)
     assert call.carrier.send_body(b"x")
+    line.turns.take()
+    assert not told  # nobody was told that it was enough
     assert not call.carrier.send_body(bytes(limits.buffer_bytes_max))
     for _ in range(1000):
         line.turns.take()
