@@ -211,6 +211,7 @@ upstream_fields_max = 200  # twice what we take from a client, as its bytes
 members_max = 256  # servers of one upstream, by address; a choice looks at each, at 0.1 µs
 breaker_failures = 5  # in a row, as Envoy's outlier detection; one or two may be a server's restart
 breaker_doubt_seconds = 1.0  # after one failure others are preferred; most restarts take longer
+complaint_seconds = 10.0  # between two lines that say why calls to an upstream failed
 breaker_seconds_min = 0.5  # the first backoff; a process that is restarted at once is back by then
 breaker_seconds_max = 30.0  # as Envoy's base ejection; a server that is back waits no longer
 retry_window_seconds = 10  # as Finagle's: what calls earned before is forgotten

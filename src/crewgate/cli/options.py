@@ -1,6 +1,7 @@
 """Options that several commands share, and the sorts of values that people type."""
 
 import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,3 +68,33 @@ def json_option(function: Function) -> Function:
     return click.option(
         "--json", "as_json", is_flag=True, help="One JSON document on standard output."
     )(function)
+
+
+def state_of(config_path: Path) -> Path:
+    """Return the folder in which the agent of a configuration listens.
+
+    A mistake in the file is a warning here: the gateway goes on by the last one that was good, and
+    who is in the midst of an edit must be able to stop a branch. ConfigurationError if there is no
+    such folder either.
+    """
+    from crewgate.config import load
+    from crewgate.errors import ConfigurationError
+
+    try:
+        return load(config_path).state
+    except ConfigurationError as error:
+        state = config_path.parent / _named_state(config_path)
+        if not state.is_dir():
+            raise
+        click.echo(f"crewgate: {error}", err=True)
+        click.echo(f"crewgate: that is not in force; asking the agent in {state}", err=True)
+        return state
+
+
+def _named_state(config_path: Path) -> str:
+    """The folder that a file names, whatever else is wrong with it."""
+    try:
+        state = tomllib.loads(config_path.read_text(encoding="utf-8")).get("state")
+    except (OSError, ValueError):
+        state = None
+    return state if isinstance(state, str) else "state"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crewgate.cli.options import config_option, json_option
+from crewgate.cli.options import config_option, json_option, state_of
 
 if TYPE_CHECKING:
     from crewgate.link.messages import Receipt
@@ -24,10 +24,9 @@ def command(*, config_path: Path, branch: str, crew: str, as_json: bool) -> None
     """
     import msgspec
 
-    from crewgate.config import load
     from crewgate.link.owner import Owner
 
-    with Owner(load(config_path).state) as owner:
+    with Owner(state_of(config_path)) as owner:
         receipt = owner.revoke(branch, crew)
     if as_json:
         document = msgspec.to_builtins(receipt)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from crewgate.cli.options import config_option, json_option
+from crewgate.cli.options import config_option, json_option, state_of
 
 _LOOK_SECONDS = 0.05
 
@@ -34,9 +34,7 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float, as_js
     Ready means: the agent is up, its table is fresh, and every worker accepts. Exit status 0 if it
     is ready, 1 if not.
     """
-    from crewgate.config import load
-
-    state = load(config_path).state
+    state = state_of(config_path)
     deadline = time.monotonic() + wait_seconds
     while True:
         found = _look(state)

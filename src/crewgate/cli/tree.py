@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crewgate.cli.options import config_option, json_option
+from crewgate.cli.options import config_option, json_option, state_of
 from crewgate.core.credits import format_credits
 from crewgate.core.printable import printable
 
@@ -33,10 +33,9 @@ def command(*, config_path: Path, as_json: bool) -> None:
 
     What a branch spent includes everything below it.
     """
-    from crewgate.config import load
     from crewgate.link.owner import Owner
 
-    with Owner(load(config_path).state) as owner:
+    with Owner(state_of(config_path)) as owner:
         rows = owner.tree()
     if as_json:
         click.echo(json.dumps(document(rows)))

@@ -56,6 +56,9 @@ class ToolServer:
             return False
         path = request.target.decode().partition("?")[0]
         body = await connection.body()
+        if path == "/health":
+            await connection.reply(200, {"well": True})
+            return connection.next()
         if path == "/received":
             await connection.reply(200, {"received": msgspec.to_builtins(self.received)})
             return connection.next()

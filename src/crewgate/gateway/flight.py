@@ -87,7 +87,7 @@ class Flight:
         if exchange.done:
             self._end(Outcome.CLIENT_GONE)
             return
-        if (self._head.length or 0) > exchange.body_bytes_max:
+        if max(self._head.length or 0, exchange.bytes_in) > exchange.body_bytes_max:
             self._refuse(refusals.BODY_TOO_LARGE)
             return
         self._uploading = not exchange.complete or bool(exchange.trailers)
@@ -146,6 +146,7 @@ class Flight:
 
     def failed(self, error: UpstreamError) -> None:
         """Tell the client that there is no answer, or no more of it."""
+        self._entry.pool.regret(error, time.monotonic())
         self._answer(refusals.failed(error))
         self._end(Outcome.UPSTREAM_ERROR)
 
@@ -160,6 +161,10 @@ class Flight:
         if self._carrier is not None:
             self._carrier.resume()
             self.progressed()
+
+    def too_large(self) -> None:
+        """Refuse: more of the body has come than the tool takes."""
+        self._refuse(refusals.BODY_TOO_LARGE)
 
     def lost(self) -> None:
         """End: the client has gone."""
@@ -273,13 +278,8 @@ class Flight:
             touched, status = touched or carrier.touched, carrier.answer.status
             carrier.release()
         if outcome is not Outcome.DONE:
-            say_why(
-                outcome,
-                self._exchange,
-                self._tower,
-                self._request.id,
-                between_events=self._between_events,
-            )
+            exchange, between = self._exchange, self._between_events
+            say_why(outcome, exchange, self._tower, self._request.id, between_events=between)
         charged = touched and (self.permit.held or not self.permit.price)
         self._tower.landed(self, self._line(outcome, status, charged=charged), charged=touched)
 

@@ -30,6 +30,9 @@ class Watcher(Protocol):
     def drained(self) -> None:
         """After a `push` that returned False: more may be sent."""
 
+    def too_large(self) -> None:
+        """The body has come over its bound: to be answered, and nothing more of it comes."""
+
     def lost(self) -> None:
         """The client has gone, or this request was broken off."""
 
@@ -206,8 +209,7 @@ class Exchange(ABC):
     def feed(self, data: bytes) -> None:
         """Take a piece of the body from the wire."""
         self.bytes_in += len(data)
-        if self._chunks is None:
-            self._chunks = deque()
+        self._chunks = self._chunks or deque()
         self._chunks.append(data)
         self._reading_since = 0.0
         self._wake_reader()
@@ -217,6 +219,16 @@ class Exchange(ABC):
         self.complete = True
         self.trailers = trailers
         self._wake_reader()
+
+    def has_no_room(self, count: int) -> bool:
+        """Return whether `count` bytes more are over the body's bound, and it still matters."""
+        return not self.done and self.bytes_in + count > self.body_bytes_max
+
+    def refuse_body(self) -> bool:
+        """Let the watcher answer a body that is over its bound; False if nobody did."""
+        if self.watcher is not None:
+            self.watcher.too_large()
+        return self.done
 
     def lose(self) -> None:
         """Note that the client has gone; whoever works for it is cancelled."""
@@ -283,15 +295,6 @@ class Exchange(ABC):
         if self.gone:
             raise PeerError("the client has gone")
         self.want_body()
-        if self._reading is None:
-            self._reading = Wakeup()
+        self._reading = self._reading or Wakeup()
         await self._reading.wait()
         self._reading_since = 0.0
-
-
-def is_dated(headers: Sequence[Field]) -> bool:
-    """Return whether an answer has a Date; who forwards one without adds it (RFC 9110 §6.6.1)."""
-    for name, _ in headers:  # noqa: SIM110 - in a third of the time of any()
-        if name == b"date":
-            return True
-    return False

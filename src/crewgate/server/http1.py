@@ -224,10 +224,12 @@ class HTTP1:
         exchange = self._arriving
         if exchange is None:
             return
+        if exchange.has_no_room(len(data)):
+            if not exchange.refuse_body():
+                self._refuse(RequestRefusedError(413, "the body is too large"))
+            self.counters.refused(413)
         if not exchange.done:
             exchange.feed(data)
-            if exchange.bytes_in > exchange.body_bytes_max:
-                self._refuse(RequestRefusedError(413, "the body is too large"))
             return
         self._discarded += len(data)
         if self._discarded > limits.discard_bytes_max:
@@ -293,8 +295,6 @@ class HTTP1:
     def _end(self, status: int | None) -> None:
         """Close, with an answer of this status if one may still be given."""
         if status is not None:
-            self.out += b"HTTP/1.1 %d %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % (
-                status,
-                PHRASES.get(status, b""),
-            )
+            line = status, PHRASES.get(status, b"")
+            self.out += b"HTTP/1.1 %d %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % line
         self.abandon()

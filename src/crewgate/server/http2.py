@@ -1,9 +1,8 @@
 """HTTP/2 over ngh2: frames to exchanges and back, with real back-pressure both ways.
 
 Refuses to know sockets and tasks. A window opens when the application has read what came
-(`acknowledge_received_data`), and `send` waits while ngh2 holds too much (`queued_body_size`). The
-states that ngh2 reports as exceptions (a stream that is gone, a connection that is over, a flood)
-are normal events here and end in a reset, a GOAWAY or nothing.
+(`acknowledge_received_data`), and `send` waits while ngh2 holds too much (`queued_body_size`). What
+ngh2 reports as exceptions (a stream that is gone, a flood) are normal events here.
 """
 
 import contextlib
@@ -210,15 +209,14 @@ class HTTP2:
     def _data(self, event: ngh2.DataReceived) -> None:
         exchange = self.exchanges.get(event.stream_id)
         data = event.data
+        if exchange is not None and exchange.has_no_room(len(data)):
+            self._too_large(exchange)
         if exchange is None or exchange.done:
             self._discard(event.stream_id, exchange, len(data))
             return
         if data:
             self._control_bytes -= len(data)
             exchange.feed(data)
-            if exchange.bytes_in > exchange.body_bytes_max:
-                self._too_large(exchange)
-                return
         if event.end_stream:
             exchange.feed_end()
 
@@ -268,6 +266,8 @@ class HTTP2:
 
     def _too_large(self, exchange: HTTP2Exchange) -> None:
         self.counters.bodies_large += 1
+        if exchange.refuse_body():
+            return
         if exchange.started:
             self.reset(exchange, ErrorCode.CANCEL)
         else:

@@ -10,9 +10,9 @@ from typing import Protocol
 import ngh2
 
 from crewgate.errors import PeerError
-from crewgate.server.exchange import BODYLESS, Exchange, is_dated
+from crewgate.server.exchange import BODYLESS, Exchange
 from crewgate.server.protocol import Host
-from crewgate.server.request import Field, Request
+from crewgate.server.request import Field, Request, is_dated
 
 
 class Owner(Protocol):

@@ -161,9 +161,15 @@ class Breaker:
         self._wait(now, jitter)
 
     def _wait(self, now: float, jitter: float) -> None:
-        """Let no probe go before a backoff that doubles each time."""
-        backoff = min(limits.breaker_seconds_min * 2**self._level, limits.breaker_seconds_max)
-        if backoff < limits.breaker_seconds_max:
+        """Let no probe go before a backoff that doubles each time.
+
+        Where health is asked for, no longer than its interval: that is how often it may be asked.
+        """
+        least, most = limits.breaker_seconds_min, limits.breaker_seconds_max
+        if self._health is not None:
+            most = min(most, max(least, self._health.interval_seconds))
+        backoff = min(least * 2**self._level, most)
+        if backoff < most:
             self._level += 1
         self._alike = 0
         self._probe_at = now + backoff * (1 + jitter) / 2

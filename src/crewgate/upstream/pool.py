@@ -19,6 +19,7 @@ from crewgate.config import Origin, Upstream
 from crewgate.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavailableError
 from crewgate.upstream.budget import RetryBudget
 from crewgate.upstream.call import Caller, Connection, Fate
+from crewgate.upstream.complaints import Complaints
 from crewgate.upstream.members import Address, Member, Members
 from crewgate.upstream.opening import Opener
 from crewgate.upstream.probing import Prober
@@ -51,6 +52,7 @@ class Pool:
         self._homeless: deque[tuple[Caller, float]] = deque()  # until an address is known
         self._nursery: trio.Nursery | None = None
         self._say = say
+        self.regret = Complaints(upstream.name, say).hear  # why a call failed
         self._prober = Prober(upstream, self.members, opener, self._turned)
         self._closed = False
         self._news = trio.Event()  # it may be done by now
@@ -91,14 +93,13 @@ class Pool:
         self.now = now
         for connection in list(self._stocks.of):
             connection.sweep(now)
-        name = self.upstream.name
-        full = f"all {self.upstream.connections} connections to {name} are in use"
+        full = f"all {self.upstream.connections} connections are in use"
         for stock in self._stocks:
             for caller in late(stock.waiting, now):
                 self.members.give_back(stock.member)
                 tell(caller, UpstreamTimeoutError(full))
         for caller in late(self._homeless, now):
-            tell(caller, UpstreamTimeoutError(f"no address of {name} was found in time"))
+            tell(caller, UpstreamTimeoutError("no address was found in time"))
         self._end_if_done()
 
     def close(self) -> None:
@@ -184,8 +185,7 @@ class Pool:
                 self._refill(stock)
         elif len(self.members):
             seconds = self.members.seconds_left(self.now)
-            none = f"no server of {self.upstream.name} answers"
-            caller.failed(error or UpstreamUnavailableError(none, seconds))
+            caller.failed(error or UpstreamUnavailableError("no server answers", seconds))
         else:
             self._homeless.append((caller, self.now + self.upstream.connect_seconds))
             for endpoint in self.upstream.endpoints:

@@ -57,24 +57,25 @@ class Prober:
         return any(not member.breaker.admits for member in self._members)
 
     async def _probe(self, member: Member) -> None:
-        good = await self._ask(member)
-        if self._members.probed(member, time.monotonic(), good=good):
-            self._turned(member, "probes went well" if good else "probes failed")
+        trouble = await self._ask(member)
+        if self._members.probed(member, time.monotonic(), good=not trouble):
+            self._turned(member, f"probes failed: {trouble}" if trouble else "probes went well")
 
-    async def _ask(self, member: Member) -> bool:
+    async def _ask(self, member: Member) -> str:
+        """What is wrong with it; nothing if it is well."""
         health = self._upstream.health
         seconds = health.timeout_seconds if health else self._upstream.connect_seconds
         probe = _Probe(seconds)
         with trio.move_on_after(seconds):
             try:
                 connection = await self._opener.open(member, probe)
-            except UpstreamError:
-                return False
+            except UpstreamError as error:
+                return str(error)
             try:
-                return health is None or await probe.ask(connection, health.path.encode())
+                return "" if health is None else await probe.ask(connection, health.path)
             finally:
                 connection.abort()
-        return False
+        return f"no answer in {seconds:g} s"
 
 
 class _Probe:
@@ -89,17 +90,17 @@ class _Probe:
         self.now = 0.0  # it has a deadline of its own
         self.first_byte_seconds = self.idle_seconds = seconds
         self._head = Head(b"GET", b"/", 0)
-        self._is_good = False
+        self._trouble = ""
         self._done = trio.Event()
         self._carrier: Carrier | None = None
 
-    async def ask(self, connection: Connection, path: bytes) -> bool:
-        """Ask for `path`; return whether the answer is a good one. The caller bounds the wait."""
+    async def ask(self, connection: Connection, path: str) -> str:
+        """Ask for `path`; return what is wrong with the answer. The caller bounds the wait."""
         fields = ((b"user-agent", b"crewgate-health"),)
-        self._head = Head(b"GET", path, 0, b"user-agent: crewgate-health\r\n", fields)
+        self._head = Head(b"GET", path.encode(), 0, b"user-agent: crewgate-health\r\n", fields)
         connection.carry(self)
         await self._done.wait()
-        return self._is_good
+        return self._trouble
 
     def begun(self, carrier: Carrier) -> None:
         """Send the request."""
@@ -113,14 +114,16 @@ class _Probe:
         """See the status."""
         status = self._carrier.answer.status if self._carrier else 0
         if status:
-            self._is_good = HTTPStatus.OK <= status < HTTPStatus.BAD_REQUEST
+            if not HTTPStatus.OK <= status < HTTPStatus.BAD_REQUEST:
+                self._trouble = f"GET {self._head.target.decode()}: {status}"
             self._done.set()
 
     def writable(self) -> None:
         """There is no body."""
 
-    def failed(self, error: UpstreamError) -> None:  # noqa: ARG002 - any is bad
+    def failed(self, error: UpstreamError) -> None:
         """It is not well."""
+        self._trouble = str(error)
         self._done.set()
 
     def left(self, connection: Connection, *, answered: bool) -> None:
@@ -136,5 +139,5 @@ class _Probe:
         self, connection: Connection, caller: Caller, error: UpstreamError, fate: Fate
     ) -> None:
         """It is not well."""
-        del connection, caller, error, fate  # any is bad
-        self._done.set()
+        del connection, caller, fate
+        self.failed(error)

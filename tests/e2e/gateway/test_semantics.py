@@ -258,6 +258,37 @@ async def test_a_tool_s_body_bound(tmp_path: Path) -> None:
     assert [permit.ended for permit in world.judge.permits] == ["released", "settled"]
 
 
+@pytest.mark.parametrize("pieces", [1, 3])
+async def test_a_tool_s_body_bound_holds_however_a_body_is_framed(
+    tmp_path: Path, pieces: int
+) -> None:
+    """Chunks with the head or after it, and HTTP/2 without a length: a problem, and no charge."""
+    seen: list[bytes] = []
+    async with running_gateway(answering(OK, seen), tmp_path) as world:
+        site = world.gateway.site
+        entries = tuple(msgspec.structs.replace(entry, body_bytes_max=4) for entry in site.entries)
+        world.gateway.site = msgspec.structs.replace(site, entries=entries)
+        stream = await world.edge.connect("http/1.1")
+        wire = b"2\r\n12\r\n3\r\n345\r\n0\r\n\r\n"
+        ask = _close(b"POST /search HTTP/1.1", b"Transfer-Encoding: chunked") + wire
+        size = -(-len(ask) // pieces)
+        for at in range(0, len(ask), size):
+            await stream.send_all(ask[at : at + size])
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        answer = await read_all(stream)
+        await trio.aclose_forcefully(stream)
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert b'"type":"' in answer.replace(b" ", b"")
+        body = DataFrame(1, b"12345", flags=["END_STREAM"]).serialize()
+        blocks, text = await _ask_http2(world, head(1, _request(b"POST", b"/search", TOKEN)) + body)
+        assert dict(blocks[0])[b":status"] == b"413"
+        assert b"request_id" in text
+        await world.settled()
+    assert not [request for request in seen if b"345" in request]
+    assert {permit.ended for permit in world.judge.permits} <= {"released", "settled"}
+    assert [record.outcome for record in world.sink.records] == ["refused"] * 2
+
+
 async def test_requests_of_a_pipeline_are_separate_calls(tmp_path: Path) -> None:
     """Each is judged by its own token, and answered in its turn."""
 

@@ -69,6 +69,7 @@ class World:
         config = config_of(Origin("http", "tool", 80), folder)
         self.upstream = config.upstreams[0]
         self.callers: list[Caller] = []
+        self.regretted: list[UpstreamError] = []
         self.judge, self.sink, self.live = FakeJudge(), FakeSink(), Live(1)
         site = build(config, {"tools": self})  # type: ignore[dict-item]
         self.gateway = Gateway(Door("agents"), site, self.judge, self.live, self.sink, self)  # type: ignore[arg-type]
@@ -79,6 +80,9 @@ class World:
 
     def start(self, permit: object, caller: Caller) -> None:
         self.callers.append(caller)
+
+    def regret(self, error: UpstreamError, now: float) -> None:
+        self.regretted.append(error)
 
     def at_end(self, work: Any) -> None:
         self._due.append(work)
