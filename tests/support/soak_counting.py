@@ -108,7 +108,7 @@ class Books:
         for request in opened - finals.keys():
             self._faults.add("opened and never ended", request)
         for request, lines in finals.items():
-            self._check_reach(lines[-1], reached=request in seen)
+            self._check_reach(lines, reached=request in seen)
         for request, each in told.items():
             self._check_told(request, each, finals.get(request, []))
         self._check_ledger()
@@ -169,17 +169,21 @@ class Books:
             for account in {line.branch, *line.ancestry, f"crew {line.crew}"}:
                 self._spent[account] += max(each.cost_micro for each in lines)
 
-    def _check_reach(self, line: Line, *, reached: bool) -> None:
-        """Who was answered has reached the tool; who reached it has been charged."""
+    def _check_reach(self, lines: list[Line], *, reached: bool) -> None:
+        """Who was answered has reached the tool; who reached it has been charged.
+
+        A call whose credit was burned under it has its cost in that record, not in its own.
+        """
+        line, cost = lines[-1], max(each.cost_micro for each in lines)
         if reached and line.verdict == "deny":
             self._faults.add("refused, and reached a tool", str(line))
-        if line.verdict == "permit" and line.cost_micro not in {0, *PRICES[line.tool]}:
+        if line.verdict == "permit" and cost not in {0, *PRICES[line.tool]}:
             self._faults.add("charged another price", str(line))
         if not reached and line.outcome == "done":
             self._faults.add("done without having reached a tool", str(line))
         free = line.tool == "soak.free" or line.would  # observed: it would have been refused
-        if reached and not line.cost_micro and not free:
-            self._faults.add("reached a tool for nothing", str(line))
+        if reached and not cost and not free:
+            self._faults.add("reached a tool for nothing", " | ".join(map(str, lines)))
 
     def _check_told(self, request: str, told: Told, lines: list[Line]) -> None:
         """The record says what the client saw, and nothing went on for a dead branch."""
