@@ -7,6 +7,7 @@ import select
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
 import ngh2
 
@@ -17,6 +18,7 @@ from crewgate.upstream.call import Caller, Fate
 from crewgate.upstream.http2 import HTTP2Connection
 from crewgate.upstream.members import Address, Member
 
+Connection = TypeVar("Connection")
 POST = Head(b"POST", b"/", None)
 GET = Head(b"GET", b"/", 0)
 WIDE = {ngh2.Setting.INITIAL_WINDOW_SIZE: 2**30}
@@ -122,17 +124,24 @@ class Owner:
         caller.failed(error)
 
 
+def connected(
+    kind: Callable[..., Connection], turns: Turns, owner: Owner
+) -> tuple[Connection, socket.socket]:
+    """A connection of this kind whose kernel holds little, and the socket at its other end."""
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    for sock in (ours, theirs):
+        sock.settimeout(0)
+    member = Member(Origin("http", "tool", 80), Address(socket.AF_INET, ("tool", 80)), None)
+    return kind(ours, turns, owner, b"tool", member), theirs
+
+
 class Line:
     """A connection, and the server at its other end; `heard` are the server's events."""
 
     def __init__(self, settings: dict[ngh2.Setting, int] | None = None) -> None:
-        ours, self.theirs = socket.socketpair()
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        for sock in (ours, self.theirs):
-            sock.settimeout(0)
         self.turns, self.owner = Turns(), Owner()
-        member = Member(Origin("http", "tool", 80), Address(socket.AF_INET, ("tool", 80)), None)
-        self.connection = HTTP2Connection(ours, self.turns, self.owner, b"tool", member)  # type: ignore[arg-type]
+        self.connection, self.theirs = connected(HTTP2Connection, self.turns, self.owner)
         self.server = ngh2.Connection(ngh2.Role.SERVER)
         self.server.initiate_connection(settings)
         self.heard: list[ngh2.Event] = []

@@ -29,7 +29,6 @@ from crewgate.server.tls import shake_hands
 from crewgate.server.wakeup import Wakeup
 
 _log = logging.getLogger(__name__)
-_RECORD_BYTES = 16_384  # of a full TLS record (RFC 8446 §5.1)
 _INTERNAL_ERROR = 2  # RFC 9113 §7
 
 
@@ -203,7 +202,7 @@ class Connection:
                 self._end(peer_closed=True)
                 return False
             is_body = protocol.receive(data)
-            if not is_body or len(data) < _RECORD_BYTES or protocol.paused:
+            if not is_body or len(data) < limits.bulk_bytes or protocol.paused:
                 break
             left -= len(data)
         if protocol.has_output:

@@ -1,17 +1,14 @@
 """Calls on a kept HTTP/1.1 connection to a tool's server: what is sent when, and what is seen."""
 
-import socket
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from h2_upstream import GET, POST, Call, Owner, Turns
+from h2_upstream import GET, POST, Call, Owner, Turns, connected
 
 from crewgate import limits
-from crewgate.config import Origin
 from crewgate.upstream.call import Fate
 from crewgate.upstream.http1 import HTTP1Connection
-from crewgate.upstream.members import Address, Member
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -20,13 +17,8 @@ class Line:
     """A connection, and the server at its other end, which a test plays."""
 
     def __init__(self) -> None:
-        ours, self.theirs = socket.socketpair()
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        for sock in (ours, self.theirs):
-            sock.settimeout(0)
         self.turns, self.owner = Turns(), Owner()
-        member = Member(Origin("http", "tool", 80), Address(socket.AF_INET, ("tool", 80)), None)
-        self.connection = HTTP1Connection(ours, self.turns, self.owner, b"tool", member)  # type: ignore[arg-type]
+        self.connection, self.theirs = connected(HTTP1Connection, self.turns, self.owner)
 
     def call(self, call: Call) -> Call:
         self.connection.carry(call)  # type: ignore[arg-type]
