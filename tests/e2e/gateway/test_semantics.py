@@ -262,7 +262,7 @@ async def test_a_tool_s_body_bound(tmp_path: Path) -> None:
 async def test_a_tool_s_body_bound_holds_however_a_body_is_framed(
     tmp_path: Path, pieces: int
 ) -> None:
-    """Chunks with the head or after it, HTTP/2 without a length: a problem, no excess at the tool."""
+    """Chunks with the head or after it, HTTP/2 without a length: a problem; no excess goes on."""
     seen: list[bytes] = []
     async with running_gateway(answering(OK, seen), tmp_path) as world:
         site = world.gateway.site
