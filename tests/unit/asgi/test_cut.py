@@ -194,6 +194,7 @@ def test_a_refresh_of_the_branch_extends_its_calls(
             await guarded(other.scope, other.receive, other.send)
         finally:
             order.append(f"newer ended {other.status if other.sent else ''}".strip())
+        await play.sleep(60)  # whichever of the two is seen to be over first
 
     guarded = CrewgateMiddleware(app, verifier=verifier, tool="search.web")
     play.run(guarded)
