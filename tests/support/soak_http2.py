@@ -27,7 +27,8 @@ class HTTP2(Connection):
         self.engine.set_local_window_size(WINDOW)
         self.asks: dict[int, HTTP2Ask] = {}
         self.over: str | None = None  # why nothing comes any more
-        self._going = False
+        self._going = False  # the gateway has said which stream is the last, or will
+        self._untouched = False  # it is over, and nobody has looked at what is still asked
         self._stream = stream
         self._authority = authority
         self._sending = trio.Lock()
@@ -80,7 +81,7 @@ class HTTP2(Connection):
                 while self.over is None and (data := self.engine.data_to_send(PIECE)):
                     await self._stream.send_all(data)
             except (*BROKEN, ngh2.NGH2Error) as error:
-                self.end(f"connection broken while sending: {error.__cause__ or error!r}")
+                self._break("connection broken while sending", error)
 
     async def run(self) -> None:
         """Read until the connection ends, and answer what is read in another task.
@@ -108,7 +109,7 @@ class HTTP2(Connection):
                 if self.engine.want_write:
                     self._due.set()
         except (*BROKEN, ngh2.NGH2Error) as error:
-            self.end(f"connection broken: {error.__cause__ or error!r}")
+            self._break("connection broken", error)
         finally:
             self.end("its reader has ended")
 
@@ -124,12 +125,22 @@ class HTTP2(Connection):
             self.over = why
         asks, self.asks = self.asks, {}
         for ask in asks.values():
-            ask.tear(TornError(self.over))
+            self._tear_late(ask)
+
+    def _break(self, what: str, error: Exception) -> None:
+        """Tear whatever is under way, for an error of the stream's or the engine's.
+
+        An engine that has heard a GOAWAY is done once no stream is left that the gateway took:
+        what is asked then has never been sent.
+        """
+        if self.over is None:
+            self._untouched = self._going and isinstance(error, ngh2.ConnectionStateError)
+        self.end(f"{what}: {error.__cause__ or error!r}")
 
     def _tear_late(self, ask: "HTTP2Ask") -> None:
         """Tear what was asked while the connection ended."""
         if self.over is not None:
-            ask.tear(TornError(self.over))
+            ask.tear(TornError(self.over, untouched=self._untouched))
 
     def _take(self, event: ngh2.Event) -> None:
         if isinstance(event, ngh2.GoAwayReceived):
