@@ -40,6 +40,10 @@ class ForkedError(CrewgateError):
     """A standalone verifier was asked in a child of the process that owns its table."""
 
 
+class AuthorityError(CrewgateError):
+    """The CA cannot do what it was asked for: keys, its database, a request that it must refuse."""
+
+
 class LedgerError(CrewgateError):
     """The ledger was asked for something that its protocol does not allow."""
 

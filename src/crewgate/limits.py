@@ -88,6 +88,7 @@ audit_rotate_seconds_max = 31 * 86_400  # a month; longer keeps no promise of de
 link_frame_bytes_max = 128 * 2**10  # a draw carries one grant (a token is 4 KiB); a page 64 rows
 link_note_chars_max = 4096  # a sentence with a path or two
 link_tree_rows_max = 64  # rows of one page: 9 texts of 128 characters each stay under the frame
+link_names_max = 256  # of one step: an orchestrator with all its certificates, many times over
 link_draws_max = 1024  # draws in flight of one attachment; more than calls waiting in one worker
 link_push_frames_max = 256  # unread pushes; whoever reads less looks at the table's generations
 link_path_bytes_max = 107  # sun_path of unix(7) is 108 bytes with its NUL
@@ -186,10 +187,21 @@ policies_kept = 16  # to name the tool of a call that began under an older one
 tree_scan_records = 4096  # 10 ms at a time, so that draws go on meanwhile
 journal_slack_lines = 4096  # about 1 MiB before a rewriting pays
 
-# Development certificates; a set-up that serves others has an authority of its own.
-development_root_days = 3650  # nobody rotates a development root
-development_issuing_days = 1825  # half the root's life, so that it never outlives it
-development_server_days = 397  # the longest that browsers accepted from a public CA
+# Certificates of the internal CA (pki/, core/certificate.py).
+ca_root_days = 3650  # its key is put away; a new root means new trust on every machine
+ca_issuing_days = 1825  # half the root's life, so that it never outlives it
+ca_server_days = 397  # the longest that browsers accepted from a public CA
+certificate_life_seconds = 4 * 3600  # the mission's: what a revocation that nobody hears of costs
+certificate_life_seconds_max = 7 * 86_400  # longer ones want another CA than this
+certificate_bytes_max = 16_384  # ours have 900; what a handshake takes of a chain is 100 KiB
+chain_certificates_max = 8  # of one file; ours have two
+certificate_subject_chars_max = 256  # of a stranger's, in a log
+certificate_rights_max = 16  # names in an identity
+request_pem_bytes_max = 16_384  # a CSR with an RSA key of 8,192 bits has 3 KiB
+crl_seconds = 24 * 3600  # until its next update at the latest; without a fresh one all are refused
+crl_look_seconds = 0.25  # whether there is another list; a revocation says so at once
+register_wait_seconds = 5.0  # for another process's transaction; one takes milliseconds
+ocsp_responder_seconds = 7 * 86_400  # nobody can revoke it, so it is short
 certificate_warning_days = 14  # two working weeks to renew it
 certificate_backdate_seconds = 300  # a virtual machine's clock after a pause
 
@@ -250,6 +262,8 @@ demo_body_bytes_max = 2**20  # more than any agent of the story sends
 
 # A worker (gateway/).
 identities_max = 4096  # grants whose fields are kept as they go upstream; with the grant 2 KiB each
+peer_lines_per_second = 20  # of the audit, for connections refused at one listener; 6 MB an hour
+peer_lines_burst = 200  # a fleet whose CA was changed
 call_lines_max = 4096  # grants, tools and networks whose line of the audit is kept; 1 KiB each
 request_ids_at_once = 256  # read from the kernel's random numbers with one call; 4 KiB
 origins_max = 4096  # clients whose address and authority are kept as they go upstream; 400 B each

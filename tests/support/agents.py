@@ -19,8 +19,9 @@ from crewgate._native.table import Table
 from crewgate.config import load
 from crewgate.core.verdict import Denial, Reason
 from crewgate.link.attachment import Attachment
-from crewgate.link.messages import Receipt, Reload, Revoked, Status, TreeRow
+from crewgate.link.messages import Reload, Revoked
 from crewgate.link.owner import Owner
+from crewgate.link.owner_messages import Receipt, Status, TreeRow
 from crewgate.verifier.policy import load_policy
 
 LISTENER = """

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from installation import Premises, free_port
 
-from crewgate.link.messages import Status, TreeRow
 from crewgate.link.owner import Owner
-from crewgate.pki.development import Issued, make_server
+from crewgate.link.owner_messages import Status, TreeRow
+from crewgate.pki.certificates import Issued, make_server
 
 HERE = Path(__file__).parent
 CREW_TOOLS = '["soak.*"]'

@@ -7,7 +7,7 @@ only be the same. Knows neither files nor clocks.
 
 from crewgate import limits
 from crewgate.core import line as lines
-from crewgate.core import record
+from crewgate.core import calls, record
 from crewgate.core.verdict import Reason
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -85,7 +85,7 @@ cdef class CallLine:
 
     def __cinit__(self, request, grant):
         end = record.End(Outcome.DONE, 0)
-        cdef bytes line = lines.encode(record.permitted(request, grant, end))
+        cdef bytes line = lines.encode(calls.permitted(request, grant, end))
         cdef Py_ssize_t time = line.index(TIME) + len(TIME)
         cdef Py_ssize_t named = line.index(REQUEST, time) + len(REQUEST)
         cdef Py_ssize_t outcome = line.rindex(OUTCOME) + len(OUTCOME)

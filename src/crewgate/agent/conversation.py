@@ -10,7 +10,7 @@ import trio
 
 from crewgate.errors import LinkError
 from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import Message, pack, unpack
+from crewgate.link.messages import pack, unpack
 
 M = TypeVar("M")
 _CHUNK = 64 * 2**10
@@ -41,7 +41,7 @@ class Conversation(Generic[M]):
             self._received += [unpack(self._asks, body) for body in self._decoder.feed(data)]
         return self._received.pop(0)
 
-    async def say(self, *messages: Message) -> None:
+    async def say(self, *messages: msgspec.Struct) -> None:
         """Send in one piece; waits for a slow reader. EndedError."""
         try:
             await self.stream.send_all(b"".join(map(pack, messages)))

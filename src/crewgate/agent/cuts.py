@@ -16,6 +16,7 @@ class Pending:
         self.waiting = waiting
         self.last_cut_ns = 0
         self.count = 0
+        self.connections = 0
         self._done = trio.Event()
         self._look()
 
@@ -23,12 +24,13 @@ class Pending:
         """Until nobody is waited for; the caller bounds it."""
         await self._done.wait()
 
-    def answer(self, number: int, last_cut_ns: int, count: int) -> None:
+    def answer(self, number: int, last_cut_ns: int, count: int, connections: int) -> None:
         """One guest has cut (or left); a second answer of the same one changes nothing."""
         if number in self.waiting:
             self.waiting.discard(number)
             self.last_cut_ns = max(self.last_cut_ns, last_cut_ns)
             self.count += count
+            self.connections += connections
             self._look()
 
     def _look(self) -> None:
@@ -60,9 +62,9 @@ class Cuts:
         """A guest says what it has cut."""
         pending = self._pending.get(cut.id)
         if pending is not None:
-            pending.answer(guest.number, cut.last_cut_ns, cut.count)
+            pending.answer(guest.number, cut.last_cut_ns, cut.count, cut.connections)
 
     def left(self, guest: Guest) -> None:
         """A guest is gone, and its calls with it."""
         for pending in self._pending.values():
-            pending.answer(guest.number, 0, 0)
+            pending.answer(guest.number, 0, 0, 0)

@@ -149,6 +149,8 @@ def watched(config: Config) -> Iterator[Path]:
     for listener in config.listeners:
         yield listener.certificate
         yield listener.key
+    if config.ca is not None:
+        yield config.ca.root
     for upstream in config.upstreams:
         if upstream.credential is not None and upstream.credential.file is not None:
             yield upstream.credential.file

@@ -6,7 +6,7 @@ change ever straddles an await. Reads the clocks for everyone else here; knows n
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -27,6 +27,7 @@ from crewgate.core.accounts import MemoryLedger
 from crewgate.core.record import Record
 from crewgate.errors import LedgerError, TableError
 from crewgate.link.messages import Attach, Attached, Draw, Reload, Revoked
+from crewgate.link.owner_messages import Name
 from crewgate.verifier.leasing import Lessor
 
 Say = Callable[[str], None]
@@ -57,6 +58,15 @@ class Told(msgspec.Struct, frozen=True):
     """A revocation that is entered and on its way to `attachments` guests."""
 
     done: Done
+    number: int
+    pending: Pending
+    attachments: int
+
+
+class ToldNames(msgspec.Struct, frozen=True):
+    """The same of names that are no branches; `unlisted` found no room in the table."""
+
+    unlisted: int
     number: int
     pending: Pending
     attachments: int
@@ -154,12 +164,17 @@ class Machine:
         """
         clocks = self.clock.read()
         done = self.revocations.revoke(branch, crew, self.inforce.policy.crews, clocks)
-        waited_for = {guest.number for guest in self.guests if guest.answers_cuts}
-        number, pending = self.cuts.begin(waited_for)
-        told = Revoked(id=number, keys=[done.key])
-        for guest in self.guests:
-            guest.tell(told)
+        number, pending = self._tell([done.key])
         return Told(done=done, number=number, pending=pending, attachments=len(self.guests))
+
+    def revoke_names(self, names: Sequence[Name]) -> ToldNames:
+        """Revoke certificates and orchestrators in one step; RefusedError as `Revocations`."""
+        clocks = self.clock.read()
+        keys, unlisted = self.revocations.revoke_names(names, self.inforce.policy.crews, clocks)
+        number, pending = self._tell(keys)
+        return ToldNames(
+            unlisted=unlisted, number=number, pending=pending, attachments=len(self.guests)
+        )
 
     def close(self, done: Done) -> None:
         """Close the revoked branch in the ledger too, which outlives the table's entry.
@@ -186,6 +201,15 @@ class Machine:
     def is_fresh(self) -> bool:
         """Processes may admit at this moment."""
         return not self.table.retired and self.table.fresh_until > self.clock.boot_ns()
+
+    def _tell(self, keys: Sequence[bytes]) -> tuple[int, Pending]:
+        """Have everybody cut what these keys name; an id, and what to wait for."""
+        waited_for = {guest.number for guest in self.guests if guest.answers_cuts}
+        number, pending = self.cuts.begin(waited_for)
+        told = Revoked(id=number, keys=list(keys))
+        for guest in self.guests:
+            guest.tell(told)
+        return number, pending
 
     def _drop_old_registries(self) -> None:
         """Registries of tables that are gone name nobody any more."""

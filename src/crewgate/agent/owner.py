@@ -3,24 +3,30 @@
 Decides nothing: asks the machine and puts its answers into messages.
 """
 
+from collections.abc import Callable
+
 import trio
 
 from crewgate import limits
 from crewgate.agent import status
 from crewgate.agent.conversation import Conversation
-from crewgate.agent.machine import Machine, Told
+from crewgate.agent.cuts import Pending
+from crewgate.agent.machine import Machine, Told, ToldNames
 from crewgate.agent.reloading import reload_now
 from crewgate.core import record
 from crewgate.errors import ConfigurationError, LinkError, RefusedError
-from crewgate.link.messages import (
+from crewgate.link.messages import Failed
+from crewgate.link.owner_messages import (
     AskReload,
     AskStatus,
     AskTree,
-    Failed,
+    Name,
+    NamesReceipt,
     OwnerAsks,
     Receipt,
     Reloaded,
     Revoke,
+    RevokeNames,
     owner_asks,
 )
 
@@ -38,6 +44,8 @@ async def converse(machine: Machine, stream: trio.SocketStream) -> None:
 async def _answer(machine: Machine, talk: Conversation[OwnerAsks], ask: OwnerAsks) -> None:
     if isinstance(ask, Revoke):
         await talk.say(await revoke(machine, ask, read_ns=machine.clock.monotonic_ns()))
+    elif isinstance(ask, RevokeNames):
+        await talk.say(await revoke_names(machine, ask, read_ns=machine.clock.monotonic_ns()))
     elif isinstance(ask, AskStatus):
         await talk.say(status.status(machine, ask.id))
     elif isinstance(ask, AskReload):
@@ -56,10 +64,38 @@ async def _answer(machine: Machine, talk: Conversation[OwnerAsks], ask: OwnerAsk
 async def revoke(machine: Machine, ask: Revoke, read_ns: int) -> Receipt:
     """Enter the revocation, hear for a bounded time who has cut what, and write it all down."""
     told = machine.revoke(ask.branch, ask.crew)
+    await _cut(machine, told, lambda: machine.close(told.done))
+    receipt = _receipt(ask, told, read_ns)
+    machine.record([_record(machine, receipt, told)])
+    return receipt
+
+
+async def revoke_names(machine: Machine, ask: RevokeNames, read_ns: int) -> NamesReceipt:
+    """The same for certificates and orchestrators as such."""
+    told = machine.revoke_names(ask.names)
+    await _cut(machine, told)
+    pending = told.pending
+    receipt = NamesReceipt(
+        id=ask.id,
+        cut_ms=_cut_ms(pending, read_ns),
+        calls_cut=pending.count,
+        connections_closed=pending.connections,
+        attachments=told.attachments,
+        missing=len(pending.waiting),
+        unlisted=told.unlisted,
+    )
+    machine.record([_named(machine, name, receipt) for name in ask.names])
+    return receipt
+
+
+async def _cut(
+    machine: Machine, told: Told | ToldNames, then: Callable[[], object] = lambda: None
+) -> None:
+    """Hear for a bounded time who has cut what; `then` is done once everybody is being told."""
     try:
         # What was queued for the guests leaves now, before credit is taken back.
         await trio.lowlevel.cancel_shielded_checkpoint()
-        machine.close(told.done)
+        then()
         async with trio.open_nursery() as nursery:
             # The disk may take longer than the last cut; both are waited for at once.
             nursery.start_soon(trio.to_thread.run_sync, machine.revocations.sync)
@@ -67,9 +103,27 @@ async def revoke(machine: Machine, ask: Revoke, read_ns: int) -> Receipt:
                 await told.pending.wait()
     finally:
         machine.cuts.end(told.number)
-    receipt = _receipt(ask, told, read_ns)
-    machine.record([_record(machine, receipt, told)])
-    return receipt
+
+
+def _cut_ms(pending: Pending, read_ns: int) -> float:
+    return max(0, pending.last_cut_ns - read_ns) / 1e6 if pending.last_cut_ns else 0.0
+
+
+def _named(machine: Machine, name: Name, receipt: NamesReceipt) -> record.Revocation:
+    return record.Revocation(
+        crew=name.crew,
+        orchestrator=name.name if name.kind == "orchestrator" else "",
+        process="",
+        role="",
+        branch="",
+        time=record.when(machine.clock.wall_ns()),
+        target=name.kind,
+        id=name.name,
+        by="owner",
+        cut_us=None if receipt.missing else round(receipt.cut_ms * 1000),
+        cuts=receipt.calls_cut + receipt.connections_closed,
+        workers=receipt.attachments - receipt.missing,
+    )
 
 
 def _receipt(ask: Revoke, told: Told, read_ns: int) -> Receipt:
@@ -80,7 +134,7 @@ def _receipt(ask: Revoke, told: Told, read_ns: int) -> Receipt:
         crew=done.crew,
         read_ns=read_ns,
         last_cut_ns=pending.last_cut_ns,
-        cut_ms=max(0, pending.last_cut_ns - read_ns) / 1e6 if pending.last_cut_ns else 0.0,
+        cut_ms=_cut_ms(pending, read_ns),
         streams_cut=pending.count,
         attachments=told.attachments,
         missing=len(pending.waiting),

@@ -13,9 +13,17 @@ from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate.agent.journal import Journal
 from crewgate.agent.registry import Registry
-from crewgate.core.ids import branch_key, crew_key, uuid_bytes
+from crewgate.core.ids import (
+    Kind,
+    branch_key,
+    certificate_key,
+    crew_key,
+    table_key,
+    uuid_bytes,
+)
 from crewgate.core.policy import Crew
 from crewgate.errors import RefusedError, TableFullError
+from crewgate.link.owner_messages import Name
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -36,6 +44,22 @@ class Done(msgspec.Struct, frozen=True):
     branch_key: bytes
     key: bytes
     coarsened: bool
+
+
+def _entry(name: Name, wall: int) -> Entry:
+    """What is entered for a name; RefusedError if it is none."""
+    if name.kind == "orchestrator":
+        key = table_key(Kind.ORCHESTRATOR, name.crew, name.name.encode())
+        # A token may be dated up to the leeway ahead, so it counts as issued before now.
+        before, life = wall + limits.leeway_seconds, limits.revocation_seconds
+    else:
+        try:
+            key = certificate_key(name.crew, int(name.name, 16))
+        except (ValueError, OverflowError) as error:
+            raise RefusedError(f"{name.name!r} is no serial number in hexadecimal") from error
+        # Beyond its end, by as much as a clock may be wrong.
+        before, life = limits.time_seconds_max, name.seconds + limits.clock_distrust_seconds
+    return Entry(crew=name.crew, branch="", key=key.hex(), before=before, expires=wall + life)
 
 
 class Clocks(msgspec.Struct, frozen=True, gc=False):
@@ -135,6 +159,35 @@ class Revocations:
             key=bytes.fromhex(entry.key),
             coarsened=coarsened,
         )
+
+    def revoke_names(
+        self, names: Sequence[Name], crews: Sequence[Crew], clocks: Clocks
+    ) -> tuple[list[bytes], int]:
+        """Revoke certificates, and orchestrators' tokens until now: keys, and how many had no room.
+
+        RefusedError for a name that is none, and then nothing is revoked; or where the table has no
+        room for an orchestrator, of whom nothing else would know. A certificate without a place is
+        refused by CRL and OCSP all the same, so its crew is not made to suffer for it.
+        """
+        known, unlisted = {crew.name for crew in crews}, 0
+        entries = [(_entry(name, clocks.wall), name.kind) for name in names]
+        for entry, kind in entries:
+            key, crew = bytes.fromhex(entry.key), entry.crew
+            is_free = crew not in known or self._has_room(key, crew, crews)
+            try:
+                if kind == "certificate" and not is_free:
+                    raise TableFullError  # noqa: TRY301 - as if the table had said it
+                self._enter(entry, entry.expires - clocks.wall, clocks)
+            except TableFullError as error:
+                if kind == "orchestrator":
+                    raise RefusedError(
+                        f"there is no room to revoke orchestrator {crew}: remove its key from the "
+                        "crew's JWKS, and raise [table] revocations"
+                    ) from error
+                unlisted += 1
+            else:
+                self._journal.append(entry)
+        return [bytes.fromhex(entry.key) for entry, _ in entries], unlisted
 
     def sync(self) -> None:
         """Wait until the disk has what was entered; to be called in a thread."""

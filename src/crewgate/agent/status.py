@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from crewgate import limits
 from crewgate.agent.machine import Machine
 from crewgate.agent.tree import rows
-from crewgate.link.messages import Status, TreePage, TreeRow, WorkerStatus
+from crewgate.link.owner_messages import Status, TreePage, TreeRow, WorkerStatus
 
 
 def status(machine: Machine, number: int) -> Status:

@@ -12,7 +12,7 @@ from crewgate.agent.registry import Entry
 from crewgate.core.ids import Kind, crew_key, table_key
 from crewgate.core.ledger import WINDOW_SECONDS_DAY, WINDOW_SECONDS_HOUR
 from crewgate.core.policy import Crew
-from crewgate.link.messages import BranchState, TreeRow
+from crewgate.link.owner_messages import BranchState, TreeRow
 
 IsRevoked = Callable[[bytes, int], bool]
 

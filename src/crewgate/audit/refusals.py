@@ -6,7 +6,7 @@ bounded too: beyond it, peers share the network `*`, and the count stays exact.
 
 from crewgate import limits
 from crewgate.core.record import Refusals, when
-from crewgate.core.verdict import Reason
+from crewgate.core.verdict import PeerReason, Reason
 
 OTHERS = "*"
 _Key = tuple[str, str, str]
@@ -35,7 +35,7 @@ class RefusalCounts:
         """Keys told apart now."""
         return len(self._counts)
 
-    def add(self, listener: str, reason: Reason, peer: str, now_ns: int) -> None:
+    def add(self, listener: str, reason: Reason | PeerReason, peer: str, now_ns: int) -> None:
         """Count one refusal; `peer` is a network (`core/network.peer_network`)."""
         key = (listener, reason.value, peer)
         counted = self._counts.get(key)

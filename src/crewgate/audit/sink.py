@@ -11,7 +11,7 @@ from crewgate import limits
 from crewgate.audit.refusals import RefusalCounts
 from crewgate.audit.writer import Writer
 from crewgate.core.record import Record
-from crewgate.core.verdict import Reason
+from crewgate.core.verdict import PeerReason, Reason
 
 
 class Sink:
@@ -50,7 +50,7 @@ class Sink:
         """Append records that are written already (`core.line`, `_native.call_line`)."""
         return self._writer.write_lines(lines)
 
-    def count(self, listener: str, reason: Reason, network: str) -> None:
+    def count(self, listener: str, reason: Reason | PeerReason, network: str) -> None:
         """Count a refusal before a good signature."""
         self._counts.add(listener, reason, network, self._now_ns())
 

@@ -4,6 +4,7 @@ from crewgate import limits
 
 ADDRESS = "127.0.0.1"
 CREW = "article"
+DOMAIN = "crewgate.internal"
 UPSTREAM_OFFSET = 10  # the example's tool server listens so many ports above the agents
 PORT_MAX = 65_535 - UPSTREAM_OFFSET
 
@@ -21,8 +22,17 @@ folder = "state/audit"
 on_full = "refuse"                              # a full disk: "refuse" calls or "continue"
 # keep_bytes = 10_000_000_000                   # delete the oldest files beyond; else all are kept
 
-# Agents come here, over TLS with a token. The next three ports are kept for the crews' listener
-# ({crews}), the control API ({control}) and the gateway's peers ({peers}).
+# The internal CA. Its folder is for the control process alone; root and list of revoked
+# certificates are what gateways read. Issue with: crewgate ca issue --role orchestrator …
+[ca]
+folder = "ca"
+root = "certs/ca.pem"
+crl = "certs/crl.pem"
+trust_domain = "{domain}"              # of the SPIFFE IDs in certificates
+life_seconds = {life}                            # of a certificate, unless it is asked for less
+
+# Agents come here, over TLS with a token. Ports {control} and {peers} are kept for the control API
+# and the gateway's peers.
 [[listener]]
 name = "agents"
 address = "{address}"
@@ -31,6 +41,17 @@ certificate = "certs/gateway.pem"               # the leaf, then the issuing CA
 key = "gateway/gateway.key"
 mode = "enforce"                                # "observe": judge and record, refuse little
 # hosts = ["localhost"]                         # refuse requests for any other Host
+
+# Other crews come here: over a connection whose client certificate the CA above has issued. A tool
+# of another crew is called with that, and a token; a token alone never crosses.
+[[listener]]
+name = "crews"
+address = "{address}"
+port = {crews}
+certificate = "certs/gateway.pem"
+key = "gateway/gateway.key"
+client_certificate = "required"                 # "optional": where both kinds come
+# crews = ["{crew}"]                           # admit these only; else every crew of this file
 
 # A crew: whose keys may sign tokens, and the most that any of them can grant.
 [crew.{crew}]
@@ -73,7 +94,9 @@ def fresh_config(port: int) -> str:
     return _TEXT.format(
         address=ADDRESS,
         crew=CREW,
+        domain=DOMAIN,
         drain=limits.drain_seconds_default,
+        life=limits.certificate_life_seconds,
         port=port,
         crews=port + 1,
         control=port + 2,

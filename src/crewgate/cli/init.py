@@ -12,8 +12,9 @@ from pathlib import Path
 
 import click
 
-from crewgate.cli.fresh import CREW, PORT_MAX, fresh_config
+from crewgate.cli.fresh import CREW, DOMAIN, PORT_MAX, fresh_config
 from crewgate.cli.options import json_option
+from crewgate.config import CA
 from crewgate.errors import ConfigurationError
 
 NAMES = ("localhost",)
@@ -82,18 +83,17 @@ def _open(folder: Path) -> None:
 
 
 def _write_certificates(folder: Path) -> None:
-    from crewgate.pki.development import make_issuing, make_root, make_server
+    from crewgate.pki.authority import Authority, create
+    from crewgate.pki.certificates import make_server, pem
 
+    ca = CA(folder / "ca", folder / "certs" / "ca.pem", folder / "certs" / "crl.pem", DOMAIN)
     now = datetime.now(UTC)
-    root = make_root(now)
-    issuing = make_issuing(root, now)
+    create(ca, now)
+    with Authority(ca) as authority:
+        issuing = authority.issuing
     server = make_server(issuing, NAMES, [ip_address(text) for text in ADDRESSES], now)
-    _write(folder / "ca" / "root.key", root.key_pem, 0o600)
-    _write(folder / "ca" / "issuing.key", issuing.key_pem, 0o600)
-    _write(folder / "ca" / "issuing.pem", issuing.certificate_pem, 0o644)
     _write(folder / "gateway" / "gateway.key", server.key_pem, 0o600)
-    _write(folder / "certs" / "ca.pem", root.certificate_pem, 0o644)
-    chain = server.certificate_pem + issuing.certificate_pem
+    chain = server.certificate_pem + pem(issuing.certificate)
     _write(folder / "certs" / "gateway.pem", chain, 0o644)
 
 

@@ -9,7 +9,7 @@ import click
 from crewgate.cli.options import config_option, json_option, state_of
 
 if TYPE_CHECKING:
-    from crewgate.link.messages import Receipt
+    from crewgate.link.owner_messages import Receipt
 
 
 @click.command("revoke")

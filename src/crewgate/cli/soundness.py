@@ -1,14 +1,14 @@
 """Whether what a configuration names can be used: certificates, keys, credentials, patterns."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 
 from crewgate import limits
-from crewgate.config import Config, Crew, Upstream
+from crewgate.config import Config, Crew, Listener, Upstream
 from crewgate.core.scope import matches
 from crewgate.errors import ConfigurationError
 from crewgate.issuer.signing import SigningKey
@@ -23,7 +23,7 @@ def problems(config: Config) -> Iterator[str]:
         load_policy(config, 1)
     except ConfigurationError as error:
         yield str(error)
-    for listener in config.listeners:
+    for listener in _shown(config):
         try:
             server_context(listener.certificate, listener.key)
         except ConfigurationError as error:
@@ -38,9 +38,14 @@ def problems(config: Config) -> Iterator[str]:
         yield from _unreachable(upstream)
 
 
+def _shown(config: Config) -> Iterable[Listener]:
+    """The first listener of each certificate: what is wrong with it is told once."""
+    return {(each.certificate, each.key): each for each in reversed(config.listeners)}.values()
+
+
 def oddities(config: Config) -> Iterator[str]:
     """What can be served and is hardly meant."""
-    for listener in config.listeners:
+    for listener in _shown(config):
         yield from _expiring(listener.certificate)
     for upstream in config.upstreams:
         if upstream.tls.certificate:

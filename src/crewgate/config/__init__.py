@@ -2,6 +2,7 @@
 
 from crewgate.config.load import load
 from crewgate.config.structs import (
+    CA,
     Audit,
     Config,
     Cors,
@@ -19,6 +20,7 @@ from crewgate.config.structs import (
 )
 
 __all__ = [
+    "CA",
     "Audit",
     "Config",
     "Cors",

@@ -43,6 +43,17 @@ def _listeners(config: Config) -> Iterator[str]:
                 f'listener "{listener.name}": {listener.address} port {listener.port} is also '
                 f'that of "{other}"; give one another port'
             )
+        if listener.client_certificate != "none" and config.ca is None:
+            yield (
+                f'listener "{listener.name}".client_certificate: there is no [ca] whose '
+                "certificates it could accept; add the section"
+            )
+        known = {crew.name for crew in config.crews}
+        for crew in listener.crews or ():
+            if crew not in known:
+                yield (
+                    f'listener "{listener.name}".crews: "{crew}" is no crew; known: {_known(known)}'
+                )
 
 
 def _crews(config: Config) -> Iterator[str]:

@@ -10,7 +10,9 @@ from crewgate import limits
 from crewgate.config import kinds
 from crewgate.config.section import Kind, Section
 from crewgate.config.structs import (
+    CA,
     Audit,
+    ClientCertificate,
     Config,
     Cors,
     Crew,
@@ -30,6 +32,8 @@ _JUDGE: Kind[Judge] = kinds.one_of("headers", "body")
 _KEPT = kinds.whole(limits.audit_keep_bytes_min, limits.audit_keep_bytes_max)
 _ON_FULL: Kind[OnFull] = kinds.one_of("refuse", "continue")
 _CARRIER = kinds.one_of("authorization", "x-api-key", "x-goog-api-key")
+_CLIENT_CERTIFICATE: Kind[ClientCertificate] = kinds.one_of("none", "optional", "required")
+_CREWS = kinds.listed(kinds.NAME, limits.crews_max, least=1)
 _FIELDS = kinds.listed(kinds.FIELD, limits.fields_max)
 _WEB_ORIGINS = kinds.listed(kinds.WEB_ORIGIN, limits.fields_max, least=1)
 _ALLOWANCE = kinds.credits_up_to(limits.quota_micro_max)
@@ -63,6 +67,7 @@ def decode(file: Path, top: Section) -> Config:
         audit=_audit(top.child("audit"), state, path),
         table=_table(top.child("table")),
         limits=_limits(top.child("limits")),
+        ca=_ca(top.child("ca"), path, folder),
     )
 
 
@@ -83,9 +88,34 @@ def _listener(section: Section, path: Kind[Path]) -> Listener:
         key=section.required("key", path),
         mode=section.optional("mode", MODE, "enforce"),
         hosts=section.optional("hosts", kinds.listed(kinds.HOST, limits.fields_max), ()),
+        client_certificate=section.optional("client_certificate", _CLIENT_CERTIFICATE, "none"),
+        crews=section.optional("crews", cast("Kind[tuple[str, ...] | None]", _CREWS), None),
     )
+    if listener.crews is not None and listener.client_certificate == "none":
+        section.problem(
+            'crews: nobody shows a certificate here; add client_certificate = "required"'
+        )
     section.close()
     return listener
+
+
+def _ca(section: Section | None, path: Kind[Path], folder: Path) -> CA | None:
+    if section is None:
+        return None
+    ca = CA(
+        folder=section.optional("folder", path, folder / "ca"),
+        root=section.optional("root", path, folder / "certs" / "ca.pem"),
+        crl=section.optional("crl", path, folder / "certs" / "crl.pem"),
+        trust_domain=section.required("trust_domain", kinds.HOST_NAME),
+        life_seconds=section.optional(
+            "life_seconds",
+            kinds.whole(1, limits.certificate_life_seconds_max),
+            limits.certificate_life_seconds,
+        ),
+        passphrase_file=section.optional("passphrase_file", cast("Kind[Path | None]", path), None),
+    )
+    section.close()
+    return ca
 
 
 def _crew(name: str, section: Section, path: Kind[Path]) -> Crew:

@@ -17,11 +17,44 @@ Mode = Literal["enforce", "observe"]
 Judge = Literal["headers", "body"]
 Scheme = Literal["http", "https"]
 OnFull = Literal["refuse", "continue"]
+ClientCertificate = Literal["none", "optional", "required"]
 Dialect = Literal["http/1.1", "h2"]  # how an upstream is spoken to; the names are those of ALPN
 
 
+class CA(msgspec.Struct, frozen=True):
+    """The internal CA: `folder` holds its keys and register, for the control process alone.
+
+    `root` is what clients and gateways trust, `crl` what gateways refuse by; both are public.
+    """
+
+    folder: Path
+    root: Path
+    crl: Path
+    trust_domain: str  # of the SPIFFE IDs
+    life_seconds: int = limits.certificate_life_seconds
+    passphrase_file: Path | None = None  # of the keys; None: they are not encrypted
+
+    @property
+    def issuing(self) -> Path:
+        """PEM of the CA that signs leaves."""
+        return self.folder / "issuing.pem"
+
+    @property
+    def issuing_key(self) -> Path:
+        """Its key: whoever can read it is the CA."""
+        return self.folder / "issuing.key"
+
+    @property
+    def register(self) -> Path:
+        """The issuance database."""
+        return self.folder / "issued.sqlite"
+
+
 class Listener(msgspec.Struct, frozen=True):
-    """One TLS listener for agents; every worker opens it. No `hosts` means any Host is served."""
+    """One TLS listener for agents; every worker opens it. No `hosts` means any Host is served.
+
+    `crews` are those whose certificates it admits; None: of every crew that is configured.
+    """
 
     name: str
     address: str  # an IP address, not a name
@@ -30,6 +63,8 @@ class Listener(msgspec.Struct, frozen=True):
     key: Path
     mode: Mode = "enforce"
     hosts: tuple[str, ...] = ()
+    client_certificate: ClientCertificate = "none"
+    crews: tuple[str, ...] | None = None
 
     @property
     def observe(self) -> bool:
@@ -237,6 +272,7 @@ class Config(msgspec.Struct, frozen=True):
     audit: Audit
     table: Table
     limits: Limits
+    ca: CA | None = None  # None: no listener asks for certificates of clients
 
     def crew(self, name: str) -> Crew:
         """The crew of that name; ConfigurationError names those that exist."""

@@ -18,6 +18,7 @@ class Kind(enum.IntEnum):
     ORCHESTRATOR = 4
     CREW = 5
     KEY = 6
+    CERTIFICATE = 7
 
 
 def table_key(kind: Kind, crew: str, identifier: bytes) -> bytes:
@@ -37,6 +38,11 @@ def branch_key(crew: str, branch: str) -> bytes:
 def crew_key(crew: str) -> bytes:
     """The key of a crew, topmost ancestor of each of its branches."""
     return table_key(Kind.CREW, crew, b"")
+
+
+def certificate_key(crew: str, serial: int) -> bytes:
+    """The key of a certificate; the crew is the one that it speaks for, empty for the others'."""
+    return table_key(Kind.CERTIFICATE, crew, serial.to_bytes((serial.bit_length() + 7) // 8))
 
 
 def path_digest(keys: tuple[bytes, ...]) -> bytes:

@@ -1,4 +1,4 @@
-"""The audit's nouns: what one line of the log says, made from a request, a grant and its verdict.
+"""The audit's nouns: what one line of the log says.
 
 Knows neither files nor clocks, nor how a line is written (`core/line`). A record has no field that
 could hold a token, a header, a path or a query, so no secret can reach the log by mistake. A field
@@ -8,12 +8,9 @@ are UTC (RFC 3339 with microseconds).
 
 import enum
 from datetime import UTC, datetime, timedelta
-from typing import Literal, TypedDict
+from typing import Literal
 
 import msgspec
-
-from crewgate.core.grant import Grant
-from crewgate.core.verdict import Denial, Reason
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -158,6 +155,26 @@ class Refusals(Line, frozen=True, kw_only=True, tag="refusals"):
     last: datetime
 
 
+class Connection(Line, frozen=True, kw_only=True, tag="connection"):
+    """A connection that was refused, or ended, for its certificate; nothing of HTTP was read.
+
+    `serial` and `subject` are the certificate's own words, proven by a handshake only where
+    `proven`; crew and orchestrator are known only then. More than a log can take are summed up in
+    `Refusals` with the same reasons.
+    """
+
+    time: datetime
+    listener: str
+    peer: str
+    verdict: Literal["refused", "expelled"]
+    reason: str  # slug, `core.verdict.PeerReason`
+    proven: bool = False
+    crew: str = ""
+    orchestrator: str = ""
+    serial: str = ""
+    subject: str = ""
+
+
 class Event(Line, frozen=True, kw_only=True, tag="event"):
     """Something that the service says of itself: start, stop, reload, degraded, recovered."""
 
@@ -167,7 +184,7 @@ class Event(Line, frozen=True, kw_only=True, tag="event"):
     count: int = 0
 
 
-Record = Call | Open | Burned | Revocation | Refusals | Event
+Record = Call | Open | Burned | Revocation | Refusals | Connection | Event
 
 
 def when(time_ns: int) -> datetime:
@@ -184,116 +201,3 @@ def request_text(identifier: bytes) -> str:
         return ""
     digits = identifier.hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
-class Who(TypedDict):
-    """The fields of `Identity`, to be spread into a record's constructor."""
-
-    crew: str
-    orchestrator: str
-    process: str
-    role: str
-    branch: str
-    ancestry: tuple[str, ...]
-    grant: str
-    subject: str
-
-
-class What(TypedDict):
-    """The fields that a call and a stream's opening share."""
-
-    time: datetime
-    request: str
-    listener: str
-    peer: str
-    tool: str
-    method: str
-
-
-def who(grant: Grant) -> Who:
-    """The identity that a verified grant proves."""
-    claims = grant.claims
-    return {
-        "crew": grant.crew,
-        "orchestrator": claims.client_id,
-        "process": claims.process_id,
-        "role": claims.agent_role,
-        "branch": claims.execution_branch_id,
-        "ancestry": tuple([element.id for element in claims.branch_path]),
-        "grant": claims.jti,
-        "subject": claims.sub,
-    }
-
-
-def what(request: Request) -> What:
-    """The facts of a request that a line repeats."""
-    return {
-        "time": when(request.time_ns),
-        "request": request_text(request.id),
-        "listener": request.listener,
-        "peer": request.peer,
-        "tool": request.tool,
-        "method": request.method,
-    }
-
-
-def permitted(
-    request: Request,
-    grant: Grant,
-    end: End,
-    *,
-    remaining_micro: int | None = None,
-    would: Reason | None = None,
-) -> Call:
-    """The record of a call that was let through and has ended."""
-    return Call(
-        **who(grant),
-        **what(request),
-        verdict="permit",
-        outcome=end.outcome,
-        cost_micro=end.cost_micro,
-        remaining_micro=remaining_micro,
-        quota_micro=grant.quota,
-        duration_us=end.duration_us,
-        would=would.value if would else "",
-        status=end.status,
-        bytes_in=end.bytes_in,
-        bytes_out=end.bytes_out,
-    )
-
-
-def denied(request: Request, denial: Denial, *, duration_us: int = 0) -> Call:
-    """The record of a refusal after a good signature; ValueError for a denial without a grant.
-
-    Nobody has proved who that was: it is counted (`audit/refusals`), and gets no line of its own.
-    """
-    grant = denial.grant
-    if grant is None:
-        message = f"a refusal without a grant ({denial.reason.value}) is counted, not recorded"
-        raise ValueError(message)
-    return Call(
-        **who(grant),
-        **what(request),
-        verdict="deny",
-        outcome=Outcome.REFUSED,
-        cost_micro=0,
-        quota_micro=grant.quota,
-        duration_us=duration_us,
-        reason=denial.reason.value,
-        level=denial.level,
-        level_used_micro=denial.used,
-        level_quota_micro=denial.quota,
-    )
-
-
-def opened(
-    request: Request, grant: Grant, price_micro: int, *, status: int, would: Reason | None = None
-) -> Open:
-    """The opening record of a stream."""
-    return Open(
-        **who(grant),
-        **what(request),
-        price_micro=price_micro,
-        status=status,
-        would=would.value if would else "",
-    )

@@ -32,6 +32,23 @@ class Reason(enum.Enum):
     REVOCATION_UNAVAILABLE = "revocation-unavailable"
 
 
+class PeerReason(enum.Enum):
+    """Why a connection is refused before a byte of HTTP is read; the value is the audit's word."""
+
+    HANDSHAKE = "handshake-failed"  # nothing of it is about a certificate
+    NO_CERTIFICATE = "no-certificate"
+    UNKNOWN_AUTHORITY = "unknown-authority"
+    EXPIRED = "certificate-expired"
+    NOT_YET_VALID = "certificate-not-yet-valid"
+    REVOKED = "certificate-revoked"
+    STALE = "revocation-unavailable"  # nobody can say now whether it is revoked
+    NO_CLIENT_USAGE = "no-client-usage"
+    NO_IDENTITY = "no-identity"
+    ROLE = "role-not-admitted"
+    CREW = "crew-not-admitted"
+    INVALID = "certificate-invalid"
+
+
 class Denial(msgspec.Struct, frozen=True):
     """A refusal and its evidence.
 

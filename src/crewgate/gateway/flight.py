@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 
 from crewgate._native.permit import Permit
+from crewgate.core import calls
 from crewgate.core import record as audit
 from crewgate.core.record import Outcome
 from crewgate.core.verdict import Reason
@@ -29,25 +30,10 @@ class Flight:
     """One call. Is the exchange's `Watcher` and the upstream's `Caller`."""
 
     __slots__ = (
-        "_began",
-        "_between_events",
-        "_body",
-        "_bytes_out",
-        "_carrier",
-        "_entry",
-        "_exchange",
-        "_full",
-        "_head",
-        "_outcome",
-        "_request",
-        "_seen",
-        "_started_ns",
-        "_tower",
-        "_uploading",
-        "attempts",
-        "extend_after_ns",
-        "permit",
-    )
+        "_began", "_between_events", "_body", "_bytes_out", "_carrier", "_entry", "_exchange",
+        "_full", "_head", "_outcome", "_request", "_seen", "_started_ns", "_tower", "_uploading",
+        "attempts", "extend_after_ns", "peer", "permit",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -60,6 +46,7 @@ class Flight:
     ) -> None:
         """`head` is what goes upstream."""
         self.permit = permit
+        self.peer = exchange.peer
         self.attempts = 0
         self.extend_after_ns = 0
         self._tower = tower
@@ -252,7 +239,7 @@ class Flight:
         if events.is_stream(fields):
             self._between_events = True
         grant, price, would = self.permit.grant, self.permit.price, self.permit.would
-        self._tower.opened(audit.opened(self._request, grant, price, status=status, would=would))
+        self._tower.opened(calls.opened(self._request, grant, price, status=status, would=would))
 
     # The end.
 

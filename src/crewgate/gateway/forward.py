@@ -15,6 +15,7 @@ import trio
 from crewgate import limits
 from crewgate._native.call_line import CallLines
 from crewgate._native.permit import Permit
+from crewgate.core import calls
 from crewgate.core import record as audit
 from crewgate.core.network import peer_network
 from crewgate.core.record import Outcome
@@ -203,6 +204,7 @@ class Gateway:
             case.token,
             case.tool,
             request=case.described.id,
+            peer_crew=case.exchange.peer.crew,
             observe=self.door.observe,
             drawn=drawn,
         )
@@ -285,7 +287,7 @@ class Gateway:
             scope=described.tool,
         )
         if denial is not None and denial.grant is not None:
-            self.sink.write(audit.denied(described, denial))
+            self.sink.write(calls.denied(described, denial))
         else:
             self.sink.count(described.listener, reason, described.peer)
 

@@ -1,33 +1,59 @@
 """The worker's open listeners: opened, changed in place, or drained as the configuration says.
 
 A listener that stays keeps its socket and connections over a reload. Under a new certificate its
-connections end, each when it has nothing under way.
+connections end, each when it has nothing under way. Under a new list of revoked certificates only
+new handshakes differ; who is connected is expelled by the table.
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import trio
 
+from crewgate import limits
 from crewgate.config import Listener as Section
+from crewgate.errors import ConfigurationError
 from crewgate.gateway.case import Door
 from crewgate.gateway.forward import Gateway
+from crewgate.gateway.guests import Doorman, Rules
 from crewgate.gateway.prepared import Face, Prepared
 from crewgate.gateway.site import Site
 from crewgate.server import Listener, Poller, listen
+from crewgate.server.wakeup import Wakeup
+from crewgate.verifier.watch import Watch
 
 Address = tuple[str, int]
 MakeGateway = Callable[[Door, Site], Gateway]
+MakeDoorman = Callable[[Rules], Doorman]
+
+
+class Opened(NamedTuple):
+    """An open listener, what serves and guards it, and what it was opened or changed for."""
+
+    listener: Listener
+    gateway: Gateway
+    doorman: Doorman | None
+    face: Face
 
 
 class Listeners:
     """What is open, by address. Its tasks live in `nursery`."""
 
-    def __init__(self, nursery: trio.Nursery, make: MakeGateway, poller: Poller) -> None:
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        poller: Poller,
+        make_gateway: MakeGateway,
+        make_doorman: MakeDoorman,
+    ) -> None:
         self._nursery = nursery
         self._poller = poller
-        self._make = make
-        self._open: dict[Address, tuple[Listener, Gateway, bytes]] = {}  # with what is shown
+        self._make_gateway = make_gateway
+        self._make_doorman = make_doorman
+        self._open: dict[Address, Opened] = {}
+        self._look = Wakeup()
 
     def bind(self, prepared: Prepared) -> dict[Address, socket.socket]:
         """Bind the addresses that are new; ConfigurationError leaves none of them bound."""
@@ -48,27 +74,83 @@ class Listeners:
         """Serve what is prepared; `bound` is what `bind` returned."""
         wanted = {_address(face) for face in prepared.faces}
         for address in [address for address in self._open if address not in wanted]:
-            listener, _, _ = self._open.pop(address)
+            listener = self._open.pop(address).listener
             self._nursery.start_soon(listener.drain, prepared.config.drain_seconds)
         for face in prepared.faces:
-            address, door = _address(face), _door(face.section)
-            if address in self._open:
-                listener, gateway, shown = self._open[address]
-                if shown != face.fingerprint:
-                    listener.renew(face.context)
-                gateway.door, gateway.site = door, prepared.site
+            address = _address(face)
+            opened = self._open.get(address)
+            if opened is None:
+                self._open[address] = self._serve(face, prepared.site, bound[address])
             else:
-                gateway = self._make(door, prepared.site)
-                context, poller = face.context, self._poller
-                listener = Listener(bound[address], context, gateway.accept, poller)
-                self._nursery.start_soon(listener.run)
-            self._open[address] = (listener, gateway, face.fingerprint)
+                self._open[address] = self._change(opened, face, prepared.site)
 
     async def drain(self, seconds: float) -> None:
         """Accept no more, and let what is under way end for at most `seconds`."""
         async with trio.open_nursery() as nursery:
-            for listener, _, _ in self._open.values():
-                nursery.start_soon(listener.drain, seconds)
+            for opened in self._open.values():
+                nursery.start_soon(opened.listener.drain, seconds)
+
+    def look(self) -> None:
+        """Look now whether there is another list of revoked certificates."""
+        self._look.set()
+
+    async def follow_lists(self, say: Callable[[str], None]) -> None:
+        """Refuse by the newest list of revoked certificates; until cancelled."""
+        watch = Watch(())
+        lists: set[Path] = set()
+        while True:
+            with trio.move_on_after(limits.crl_look_seconds):
+                await self._look.wait()
+            present = set(self._lists())
+            if present == lists and not watch.changed():
+                continue
+            watch, lists = Watch(present), present
+            for address, opened in list(self._open.items()):
+                if opened.face.clients is not None:
+                    await self._relist(address, opened, say)
+
+    # Inside.
+
+    def _serve(self, face: Face, site: Site, sock: socket.socket) -> Opened:
+        doorman = None if face.rules is None else self._make_doorman(face.rules)
+        gateway = self._make_gateway(_door(face.section), site)
+        listener = Listener(sock, face.context, gateway.accept, self._poller, doorman)
+        self._nursery.start_soon(listener.run)
+        return Opened(listener, gateway, doorman, face)
+
+    def _change(self, opened: Opened, face: Face, site: Site) -> Opened:
+        listener, gateway, doorman, before = opened
+        gateway.door, gateway.site = _door(face.section), site
+        if before.fingerprint != face.fingerprint:
+            listener.renew(face.context)
+        if face.rules is None:
+            doorman = None
+        elif doorman is None:
+            doorman = self._make_doorman(face.rules)
+        else:
+            doorman.rules = face.rules
+        listener.guard = doorman
+        for connection in list(listener.connections):
+            crew = connection.peer.crew
+            if crew is not None and (face.rules is None or crew not in face.rules.crews):
+                connection.abort()
+        return Opened(listener, gateway, doorman, face)
+
+    def _lists(self) -> Iterator[Path]:
+        for opened in self._open.values():
+            if opened.face.clients is not None:
+                yield opened.face.clients.crl
+
+    async def _relist(self, address: Address, opened: Opened, say: Callable[[str], None]) -> None:
+        """Swap the context of a listener for one that has read the newest list."""
+        try:
+            context = await trio.to_thread.run_sync(opened.face.make_context)
+        except ConfigurationError as error:
+            say(f"the list of revoked certificates before stays: {error}")
+            return
+        now = self._open.get(address)
+        if now is not None and now.face is opened.face:  # else a reload came, with a newer one
+            opened.listener.context = context
 
 
 def _address(face: Face) -> Address:

@@ -12,12 +12,14 @@ from typing import Protocol
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core.record import Outcome
+from crewgate.server import Peer
 
 
 class Flight(Protocol):
     """A call in flight, as this registry sees it."""
 
     permit: Permit
+    peer: Peer
     extend_after_ns: int  # CLOCK_BOOTTIME
 
     def end(self, outcome: Outcome) -> bool:
@@ -82,6 +84,11 @@ class Live:
             for branch in self._below.get(key, ()):
                 doomed |= branch.flights
         return _end(doomed, Outcome.REVOKED)
+
+    def cut_peers(self, peers: Iterable[Peer]) -> int:
+        """End the calls that came over the connections of these; return how many."""
+        gone = {id(peer) for peer in peers}  # a connection has one object
+        return _end([each for each in self._every() if id(each.peer) in gone], Outcome.REVOKED)
 
     def cut_revoked(self) -> int:
         """End the calls whose permit has been revoked in any way; return how many."""

@@ -13,8 +13,9 @@ import msgspec
 
 from crewgate.config import Config, Listener, Upstream, load
 from crewgate.core.policy import Policy
+from crewgate.gateway.guests import Rules
 from crewgate.gateway.site import Site, build
-from crewgate.server import Poller, fingerprint, server_context
+from crewgate.server import Clients, Poller, fingerprint, server_context
 from crewgate.upstream import Opener, Pool, Resolver, client_context
 from crewgate.upstream import fingerprint as upstream_fingerprint
 from crewgate.verifier.policy import load_policy
@@ -23,11 +24,17 @@ Pools = dict[tuple[Upstream, bytes], Pool]  # by upstream and fingerprint of its
 
 
 class Face(NamedTuple):
-    """A listener, and the certificate that it shows."""
+    """A listener: the certificate that it shows, whose it accepts, and what is asked of those."""
 
     section: Listener
     context: ssl.SSLContext
     fingerprint: bytes
+    clients: Clients | None = None
+    rules: Rules | None = None
+
+    def make_context(self) -> ssl.SSLContext:
+        """Make the context anew, with the list of revoked certificates as it is now."""
+        return server_context(self.section.certificate, self.section.key, self.clients)
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -64,12 +71,16 @@ def prepare(
         load_policy(config, generation),
         build(config, by_name),
         kept,
-        tuple(
-            Face(
-                listener,
-                server_context(listener.certificate, listener.key),
-                fingerprint(listener.certificate, listener.key),
-            )
-            for listener in config.listeners
-        ),
+        tuple(_face(config, listener) for listener in config.listeners),
     )
+
+
+def _face(config: Config, listener: Listener) -> Face:
+    clients, rules = None, None
+    if listener.client_certificate != "none" and config.ca is not None:
+        is_required = listener.client_certificate == "required"
+        clients = Clients(config.ca.root, config.ca.crl, is_required)
+        crews = listener.crews or (crew.name for crew in config.crews)
+        rules = Rules(listener.name, is_required, frozenset(crews))
+    files = (listener.certificate, listener.key, clients)
+    return Face(listener, server_context(*files), fingerprint(*files), clients, rules)

@@ -7,6 +7,7 @@ put in its place in one step, so that a request sees either the old configuratio
 import os
 import signal
 import time
+from collections.abc import Callable
 
 import trio
 
@@ -18,6 +19,7 @@ from crewgate.errors import ConfigurationError, TableError
 from crewgate.gateway.agent_link import AgentLink
 from crewgate.gateway.case import Door
 from crewgate.gateway.forward import Gateway
+from crewgate.gateway.guests import Doorman, Guests, Rules, expelled
 from crewgate.gateway.judge import GateJudge
 from crewgate.gateway.listeners import Listeners
 from crewgate.gateway.live import Live
@@ -25,7 +27,7 @@ from crewgate.gateway.prepared import Prepared, prepare
 from crewgate.gateway.site import Site
 from crewgate.gateway.voice import Voice
 from crewgate.link.messages import Attached, Cut, Revoked
-from crewgate.server import Poller
+from crewgate.server import Guest, Peer, Poller
 from crewgate.server.wakeup import Wakeup
 from crewgate.upstream import Pool, Resolver
 
@@ -39,6 +41,8 @@ class Worker:
         self._voice = voice
         self._live = Live(round(limits.reservation_seconds_max * 1e9))
         self._link = AgentLink(config.state, index, self)
+        self._guests = Guests()
+        self._look_at_lists: Callable[[], None] = lambda: None
         self._poller = Poller()
         self._resolver = Resolver()
         self._pools: set[Pool] = set()  # those in force, and those whose last calls end
@@ -53,7 +57,9 @@ class Worker:
         """Serve until SIGTERM or SIGINT, then drain."""
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with trio.open_nursery() as nursery:
-                listeners = Listeners(nursery, self._make_gateway, self._poller)
+                listeners = Listeners(nursery, self._poller, self._make_gateway, self._make_doorman)
+                self._look_at_lists = listeners.look
+                nursery.start_soon(listeners.follow_lists, self._voice.say)
                 nursery.start_soon(self._poller.run)
                 nursery.start_soon(self._resolver.run)
                 nursery.start_soon(self._link.run)
@@ -85,10 +91,17 @@ class Worker:
 
     def revoked(self, pushed: Revoked) -> Cut:
         """Cut the calls of the keys, and whatever else the table now says is dead."""
-        count = self._live.cut(pushed.keys) + self._live.cut_revoked()
-        now = time.monotonic_ns() if count else 0
+        doomed = self._guests.doomed(pushed.keys)
+        count = self._expel(doomed) + self._live.cut(pushed.keys) + self._live.cut_revoked()
+        self._look_at_lists()
+        now = time.monotonic_ns() if count or doomed else 0
         before, last = self._live.claim(pushed.keys)  # the look came first
-        return Cut(id=pushed.id, last_cut_ns=max(now, last), count=count + before)
+        return Cut(
+            id=pushed.id,
+            last_cut_ns=max(now, last),
+            count=count + before,
+            connections=len(doomed),
+        )
 
     def reload(self, generation: int) -> None:
         """Have the configuration of `generation` loaded."""
@@ -121,6 +134,22 @@ class Worker:
         gateway = Gateway(door, site, self._judge, self._live, self._sink, self._poller)
         gateway.wait_seconds = self._config.limits.credit_wait_seconds_max
         return gateway
+
+    def _make_doorman(self, rules: Rules) -> Doorman:
+        return Doorman(rules, self._guests, self._table, self._sink)
+
+    def _table(self) -> Table:
+        if self._place is None:
+            raise AssertionError("listeners are opened after the first attachment")
+        return self._place[0]
+
+    def _expel(self, doomed: dict[Guest, Peer]) -> int:
+        """End connections whose certificate is revoked; how many calls that cut."""
+        count = self._live.cut_peers(doomed.values()) if doomed else 0
+        for guest, peer in doomed.items():
+            guest.abort()
+            self._sink.write(expelled(peer, time.time_ns()))
+        return count
 
     def _tell(self, *, accepting: bool) -> None:
         generation = self._judge.policy.generation if self._judge else 0
@@ -197,6 +226,7 @@ class Worker:
                 if generation != self._seen or table.retired:
                     self._seen = generation
                     self._live.look(time.monotonic_ns())
+                    self._expel(self._guests.revoked(table))
 
     async def _sweep(self) -> None:
         """Do once a second what no call has a timer for."""

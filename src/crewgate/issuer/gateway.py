@@ -14,8 +14,8 @@ from crewgate.config import Config, load
 from crewgate.errors import ConfigurationError, LinkError
 from crewgate.issuer.mint import Minter
 from crewgate.issuer.signing import SigningKey
-from crewgate.link.messages import Receipt
 from crewgate.link.owner import Owner
+from crewgate.link.owner_messages import Receipt
 from crewgate.verifier.policy import ceilings, crew_keys
 
 _log = logging.getLogger(__name__)

@@ -4,6 +4,7 @@ For commands and issuers on the same machine. Prints nothing and retries nothing
 """
 
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -12,26 +13,27 @@ from crewgate import limits
 from crewgate.errors import LinkError, RefusedError
 from crewgate.link.doors import Door, connect
 from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import (
+from crewgate.link.messages import Failed, pack, unpack
+from crewgate.link.owner_messages import (
     AskReload,
     AskStatus,
     AskTree,
-    Failed,
+    Name,
+    NamesReceipt,
     OwnerAnswers,
     OwnerAsks,
     Receipt,
     Reloaded,
     Revoke,
+    RevokeNames,
     Status,
     TreePage,
     TreeRow,
     owner_answers,
-    pack,
-    unpack,
 )
 
 _CHUNK = 64 * 2**10
-A = TypeVar("A", Receipt, TreePage, Status, Reloaded)
+A = TypeVar("A", Receipt, NamesReceipt, TreePage, Status, Reloaded)
 
 
 class Owner:
@@ -68,6 +70,10 @@ class Owner:
     def revoke(self, branch: str, crew: str = "") -> Receipt:
         """End `branch` (UUID text) and all below it; returns when the open calls are cut."""
         return self._ask(Revoke(id=self._next_id(), branch=branch, crew=crew), Receipt)
+
+    def revoke_names(self, names: Sequence[Name]) -> NamesReceipt:
+        """Revoke certificates and orchestrators in one step; returns when all is cut and closed."""
+        return self._ask(RevokeNames(id=self._next_id(), names=list(names)), NamesReceipt)
 
     def status(self) -> Status:
         """Is this machine ready, and if not, why?"""

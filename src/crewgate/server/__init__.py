@@ -1,15 +1,18 @@
 """The edge: sockets, TLS 1.3, HTTP/1.1 and HTTP/2, turned into exchanges for an application."""
 
 from crewgate.server.exchange import Application, Exchange
+from crewgate.server.guard import Guest
 from crewgate.server.listener import Listener, listen
 from crewgate.server.poller import Poller
 from crewgate.server.request import Field, Peer, Request
-from crewgate.server.tls import fingerprint, server_context
+from crewgate.server.tls import Clients, fingerprint, server_context
 
 __all__ = [
     "Application",
+    "Clients",
     "Exchange",
     "Field",
+    "Guest",
     "Listener",
     "Peer",
     "Poller",

@@ -17,36 +17,34 @@ import trio
 from crewgate import limits
 from crewgate.errors import PeerError
 from crewgate.openssl import forget_errors
-from crewgate.server.counters import Counters
+from crewgate.server.entrance import Entrance, enter
 from crewgate.server.exchange import Application, Exchange
+from crewgate.server.handshake import ClientSocket
 from crewgate.server.http1 import HTTP1
 from crewgate.server.http2 import HTTP2
 from crewgate.server.linger import linger
 from crewgate.server.poller import READABLE, WRITABLE, Poller
 from crewgate.server.protocol import WireProtocol
 from crewgate.server.request import Peer
-from crewgate.server.tls import shake_hands
 from crewgate.server.wakeup import Wakeup
 
 _log = logging.getLogger(__name__)
 _INTERNAL_ERROR = 2  # RFC 9113 §7
 
 
-class Clock(Protocol):
+class Clock(Entrance, Protocol):
     """What a listener lends its connections."""
 
     now: float  # monotonic seconds, moved on by the sweeper
     date: bytes  # the value of a Date field
     application: Application
     poller: Poller
-    counters: Counters
-    handshakes: trio.CapacityLimiter
 
 
 class Connection:
     """A client's connection, from the handshake to its end. Is the `Host` of its protocol."""
 
-    def __init__(self, sock: ssl.SSLSocket, peer: Peer, clock: Clock) -> None:
+    def __init__(self, sock: ClientSocket, peer: Peer, clock: Clock) -> None:
         self.peer = peer
         self.scope = trio.CancelScope()
         self._sock = sock
@@ -135,16 +133,21 @@ class Connection:
     # Inside.
 
     async def _serve(self) -> None:
-        counters = self._clock.counters
         with trio.move_on_after(limits.handshake_seconds_max) as timely:
-            if not await shake_hands(self._sock, self._clock.handshakes):
-                counters.handshakes_failed += 1
-                return
+            peer = await enter(self._sock, self.peer, self._clock, self)
         if timely.cancelled_caught:
-            counters.handshakes_slow += 1
+            self._clock.counters.handshakes_slow += 1
             return
+        if peer is not None:
+            self.peer = peer
+            await self._converse()
+        if not self._peer_closed:
+            await linger(self._sock)  # so that the last answer arrives, or the alert
+
+    async def _converse(self) -> None:
+        """Read and write until the connection is over."""
         kind = HTTP2 if self._sock.selected_alpn_protocol() == "h2" else HTTP1
-        protocol: WireProtocol = kind(self, counters)
+        protocol: WireProtocol = kind(self, self._clock.counters)
         self._protocol = protocol
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -157,8 +160,6 @@ class Connection:
                 self._stop()
                 nursery.cancel_scope.cancel()
         protocol.lose()  # what a request's last task did
-        if not self._peer_closed:
-            await linger(self._sock)
 
     def _ready(self, events: int) -> bool:
         """Read or write, as the poller says; the barrier. Returns whether a large body goes on."""

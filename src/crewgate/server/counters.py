@@ -31,6 +31,7 @@ class Counters(msgspec.Struct, gc=False):
     connections_refused_address: int = 0
     handshakes_slow: int = 0
     handshakes_failed: int = 0
+    peers_refused: int = 0
     connections_idle: int = 0
     connections_spent: int = 0
     connections_flooding: int = 0
@@ -93,7 +94,14 @@ TEXTS = {
         "connections",
         "Closed: no TLS handshake in its time (handshake_seconds_max).",
     ),
-    "handshakes_failed": ("connections", "Closed: the client gave up or offered no TLS 1.3."),
+    "handshakes_failed": (
+        "connections",
+        "Closed: the client gave up, or its certificate or TLS version is not accepted.",
+    ),
+    "peers_refused": (
+        "connections",
+        "Closed after the handshake: their certificate may not enter.",
+    ),
     "connections_idle": ("connections", "Closed: no request for so long (idle_seconds_max)."),
     "connections_spent": (
         "connections",

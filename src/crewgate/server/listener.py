@@ -19,6 +19,8 @@ from crewgate.server.census import Census
 from crewgate.server.connection import Connection
 from crewgate.server.counters import Counters
 from crewgate.server.exchange import Application
+from crewgate.server.guard import Guard
+from crewgate.server.handshake import ClientSocket
 from crewgate.server.poller import Poller
 from crewgate.server.request import Peer
 
@@ -68,9 +70,11 @@ class Listener:
         context: ssl.SSLContext,
         application: Application,
         poller: Poller,
+        guard: Guard | None = None,
     ) -> None:
         """`poller` is run by whoever made it."""
         self.context = context
+        self.guard = guard
         self.application = application
         self.poller = poller
         self.connections: set[Connection] = set()
@@ -155,12 +159,16 @@ class Listener:
         except OSError:
             sock.close()  # gone before the first byte
             return
+        if not isinstance(secure, ClientSocket):
+            raise TypeError("a context of this package makes sockets of its own")
         connection = Connection(secure, peer, self)
         self.connections.add(connection)
         try:
             await connection.serve()
         finally:
             self.connections.discard(connection)
+            if self.guard is not None:
+                self.guard.leave(connection)
             if not self.connections:
                 self._emptied.set()
                 self._emptied = trio.Event()

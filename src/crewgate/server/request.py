@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from crewgate._native.heads import Heads
+from crewgate.core.identity import Identity
 
 Field = tuple[bytes, bytes]
 # CONNECT would make a tunnel; TRACE would show a client what the gateway adds (RFC 9110 §9.3.8).
@@ -19,12 +20,21 @@ UNSUPPORTED = frozenset({b"CONNECT", b"TRACE"})
 class Peer(msgspec.Struct, frozen=True):
     """Who is at the other end of a connection.
 
-    `address` is the IP address; `certificate` the DER bytes that the handshake proved, if any.
+    `address` is the IP address; `certificate` the DER bytes that the handshake proved, if any. Once
+    a guard has admitted it: its `serial`, whom it speaks for (`identity`) and at which `listener`.
     """
 
     address: str
     port: int = 0
     certificate: bytes | None = None
+    identity: Identity | None = None
+    serial: int = 0
+    listener: str = ""
+
+    @property
+    def crew(self) -> str | None:
+        """The crew that the certificate speaks for; None without one."""
+        return self.identity.crew if self.identity is not None else None
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):

@@ -1,36 +1,51 @@
 """TLS of a listener: version 1.3 and nothing that outlives a handshake.
 
 Tickets are off: a resumed session skips the checks of certificate and revocation (measured). The
-files are read when the context is made; a reload makes a new one.
+files are read when the context is made; a reload, or a new list of revoked certificates, makes a
+new one. Clients' certificates are verified against one CA and its list, strictly (RFC 5280); what
+they say is for a `Guard` to judge.
 """
 
 import hashlib
 import ssl
 from pathlib import Path
-
-import trio
+from typing import NamedTuple
 
 from crewgate.errors import ConfigurationError
-from crewgate.openssl import forget_errors
+from crewgate.server.handshake import ClientSocket, watch
 
 PROTOCOLS = ["h2", "http/1.1"]
+# OpenSSL 3.2, SSL_OP_NO_RX_CERTIFICATE_COMPRESSION: a client's certificate comes as it is, so that
+# a refused one can be named, and nothing is unpacked for strangers.
+_NO_COMPRESSED_CERTIFICATES = 1 << 33
 
 
-def fingerprint(certificate: Path, key: Path) -> bytes:
-    """Return a digest of what a listener shows: another one means another certificate or key.
+class Clients(NamedTuple):
+    """Whose certificates a listener accepts: a CA (PEM), its CRL (PEM), and whether one must be."""
+
+    root: Path
+    crl: Path
+    is_required: bool
+
+
+def fingerprint(certificate: Path, key: Path, clients: Clients | None = None) -> bytes:
+    """Return a digest of what a context is made of: another one wants another context.
 
     ConfigurationError if a file cannot be read.
     """
     try:
-        return hashlib.sha256(certificate.read_bytes() + b"\0" + key.read_bytes()).digest()
+        parts = [certificate.read_bytes(), key.read_bytes()]
+        if clients is not None:
+            parts += [clients.root.read_bytes(), bytes((clients.is_required,))]
+        return hashlib.sha256(b"\0".join(parts)).digest()
     except OSError as error:
         raise ConfigurationError(
-            f"certificate {certificate} with key {key}: {error.strerror}; "
-            "give a PEM chain and its unencrypted PEM key"
+            f"{error.filename}: {error.strerror}; give a PEM chain and its unencrypted PEM key, "
+            "and the CA of clients where there is one"
         ) from error
 
 
-def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+def server_context(certificate: Path, key: Path, clients: Clients | None = None) -> ssl.SSLContext:
     """Return the context of a listener that shows `certificate` (PEM, chain included).
 
     ConfigurationError if a file is missing or they do not belong together.
@@ -40,6 +55,7 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(PROTOCOLS)
+    context.sslsocket_class = ClientSocket
     try:
         context.load_cert_chain(certificate, key)
     except OSError as error:  # ssl.SSLError is one
@@ -47,24 +63,28 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
             f"certificate {certificate} with key {key}: {error.strerror or error}; "
             "give a PEM chain and its unencrypted PEM key"
         ) from error
+    if clients is not None:
+        _verify(context, clients)
     return context
 
 
-async def shake_hands(sock: ssl.SSLSocket, turn: trio.CapacityLimiter) -> bool:
-    """Shake hands with a client; False if it gave up, or offered what we do not.
+def _verify(context: ssl.SSLContext, clients: Clients) -> None:
+    """Have clients' certificates verified, by this CA alone and by its present CRL.
 
-    `turn` is held for each step: thousands at once take turns with the rest. The caller bounds the
-    wait.
+    A context never forgets a CRL, and a live one gets slow with thousands (measured): each list
+    has a context of its own. Without a list that is fresh, OpenSSL refuses everybody.
     """
-    while True:
+    for path, what in ((clients.root, "CA of clients"), (clients.crl, "list of the revoked")):
         try:
-            async with turn:
-                sock.do_handshake()
-            return True
-        except ssl.SSLWantReadError:
-            await trio.lowlevel.wait_readable(sock)
-        except ssl.SSLWantWriteError:
-            await trio.lowlevel.wait_writable(sock)
-        except OSError:
-            forget_errors()
-            return False
+            context.load_verify_locations(path)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path}: the {what} cannot be used: {error.strerror or error}; "
+                "make them with `crewgate ca init` and `crewgate ca crl`"
+            ) from error
+    context.verify_mode = ssl.CERT_REQUIRED if clients.is_required else ssl.CERT_OPTIONAL
+    context.verify_flags = (
+        ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_STRICT | ssl.VERIFY_CRL_CHECK_LEAF
+    )
+    context.options |= _NO_COMPRESSED_CERTIFICATES
+    watch(context)

@@ -10,7 +10,7 @@ import pytest
 from agents import Site
 
 from crewgate.errors import LinkError
-from crewgate.link.messages import Status
+from crewgate.link.owner_messages import Status
 from crewgate.server import listen
 
 

@@ -4,6 +4,7 @@ Found by Python at its start, since the soak puts this folder on PYTHONPATH of `
 nothing that the product does; writes one JSON document per look into the folder SOAK_EYES.
 """
 
+import ctypes
 import gc
 import json
 import os
@@ -32,6 +33,28 @@ def tasks() -> Counter[str]:
     return found
 
 
+class _MallocInfo(ctypes.Structure):
+    """What mallinfo2(3) tells, of glibc 2.33 and later."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks",
+            "fordblks", "keepcost",
+        )
+    ]  # fmt: skip
+
+
+def malloc_kib() -> tuple[int, int]:
+    """What malloc has given out, and what it keeps free; all that C code and large objects use."""
+    ask = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if ask is None:
+        return 0, 0
+    ask.restype = _MallocInfo
+    found = ask()
+    return (found.uordblks + found.hblkhd) // 1024, found.fordblks // 1024
+
+
 def look(_number: int, _frame: FrameType | None) -> None:
     """Count, and write it down."""
     gc.collect()
@@ -39,6 +62,7 @@ def look(_number: int, _frame: FrameType | None) -> None:
     kinds = Counter(type(each).__qualname__ for each in gc.get_objects())
     seen = {
         "blocks": blocks,
+        "malloc": malloc_kib(),
         "objects": sum(kinds.values()),
         "tasks": tasks(),
         "kinds": dict(kinds.most_common(TYPES_TOLD)),

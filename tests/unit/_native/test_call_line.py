@@ -9,10 +9,11 @@ from leaks import assert_no_leak
 
 from crewgate._native.call_line import CallLine, CallLines, request_text
 from crewgate.core import record
+from crewgate.core.calls import permitted
 from crewgate.core.claims import Claims, PathElement
 from crewgate.core.grant import Grant
 from crewgate.core.line import decode, encode
-from crewgate.core.record import End, Outcome, Request, permitted
+from crewgate.core.record import End, Outcome, Request
 from crewgate.core.verdict import Reason
 
 BRANCH = "0199c1d2-0000-7000-8000-000000000003"

@@ -14,7 +14,8 @@ from crewgate.agent.status import pages, status, tree
 from crewgate.core import record
 from crewgate.core.record import Record
 from crewgate.errors import ConfigurationError, RefusedError, TableError
-from crewgate.link.messages import VERSION, Attach, Draw, Drawn, Reload, Revoked, TreeRow
+from crewgate.link.messages import VERSION, Attach, Draw, Drawn, Reload, Revoked
+from crewgate.link.owner_messages import TreeRow
 from crewgate.verifier.leasing import Lessor
 
 

@@ -8,7 +8,7 @@ from crewgate.agent.registry import Entry
 from crewgate.agent.tree import IsRevoked, rows
 from crewgate.core.ids import Kind, crew_key, table_key
 from crewgate.core.policy import Crew
-from crewgate.link.messages import TreeRow
+from crewgate.link.owner_messages import TreeRow
 
 ARTICLE = Crew("article", "https://o.example")
 BIG = limits.quota_micro_max

@@ -9,7 +9,7 @@ from authority import Authority
 from commands import Run
 
 from crewgate.config import load
-from crewgate.pki.development import make_issuing, make_root, make_server
+from crewgate.pki.certificates import make_issuing, make_root, make_server
 
 
 def check(run: Run, config: Path) -> tuple[list[str], list[str]]:

@@ -13,7 +13,8 @@ from crewgate.config import load
 from crewgate.issuer.inspection import read_claims
 from crewgate.link.doors import Door, address
 from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import BranchState, TreePage, TreeRow, owner_asks, pack, unpack
+from crewgate.link.messages import pack, unpack
+from crewgate.link.owner_messages import BranchState, TreePage, TreeRow, owner_asks
 
 
 @contextmanager

@@ -15,12 +15,12 @@ from crewgate.verifier.policy import load_keys, load_policy
 
 
 def test_what_init_writes_is_the_documented_set_up(fresh: Path) -> None:
-    """Two workers, one listener, the crew article, three tools at 0.01 on the port ten above."""
+    """Two workers, two listeners, the crew article, three tools at 0.01 on the port ten above."""
     config = load(fresh)
     assert config.workers == 2
-    assert [(item.address, item.port, item.mode) for item in config.listeners] == [
-        ("127.0.0.1", 9000, "enforce")
-    ]
+    assert [
+        (item.address, item.port, item.mode, item.client_certificate) for item in config.listeners
+    ] == [("127.0.0.1", 9000, "enforce", "none"), ("127.0.0.1", 9001, "enforce", "required")]
     assert [(crew.name, crew.credits_per_branch) for crew in config.crews] == [
         ("article", 1_000_000_000)
     ]

@@ -4,7 +4,7 @@ import msgspec
 
 from crewgate.cli.revoke import _explained as receipt_explained
 from crewgate.cli.status import _explained
-from crewgate.link.messages import Receipt, Status, WorkerStatus
+from crewgate.link.owner_messages import Receipt, Status, WorkerStatus
 
 READY = Status(
     id=1,

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from crewgate.core.calls import denied, opened, permitted
 from crewgate.core.claims import Claims, PathElement
 from crewgate.core.grant import Grant
 from crewgate.core.record import (
@@ -12,9 +13,6 @@ from crewgate.core.record import (
     Open,
     Outcome,
     Request,
-    denied,
-    opened,
-    permitted,
     request_text,
     when,
 )

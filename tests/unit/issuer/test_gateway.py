@@ -14,7 +14,8 @@ from crewgate.errors import ConfigurationError, IssuerError, JournalError, LinkE
 from crewgate.issuer import Orchestrator, SigningKey, read_claims
 from crewgate.issuer.gateway import LocalGateway, Standing, minter_of
 from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import (
+from crewgate.link.messages import pack, unpack
+from crewgate.link.owner_messages import (
     AskTree,
     OwnerAsks,
     Receipt,
@@ -22,8 +23,6 @@ from crewgate.link.messages import (
     TreePage,
     TreeRow,
     owner_asks,
-    pack,
-    unpack,
 )
 
 BRANCH = "0199c1d2-0000-7000-8000-000000000002"

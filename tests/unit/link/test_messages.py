@@ -10,29 +10,27 @@ from hypothesis import strategies as st
 from crewgate import limits
 from crewgate.core.grant import Grant
 from crewgate.errors import LinkError
-from crewgate.link import messages
+from crewgate.link import messages, owner_messages
 from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import (
+from crewgate.link.messages import Attach, Draw, Failed, pack, unpack
+from crewgate.link.owner_messages import (
+    AskReload,
     AskStatus,
-    Attach,
-    Draw,
-    Failed,
+    AskTree,
     Revoke,
     TreePage,
     TreeRow,
-    pack,
-    unpack,
 )
 
 DOORS: list[msgspec.msgpack.Decoder[object]] = [
     messages.group_asks,
     messages.group_answers,
-    messages.owner_asks,
-    messages.owner_answers,
+    owner_messages.owner_asks,
+    owner_messages.owner_answers,
 ]
 
 
-def _body(message: messages.Message) -> bytes:
+def _body(message: msgspec.Struct) -> bytes:
     (body,) = FrameDecoder().feed(pack(message))
     return body
 
@@ -45,10 +43,15 @@ def test_draw_carries_the_grant_whole(grant: Grant) -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [Revoke(id=1, branch="x"), AskStatus(id=1), messages.AskTree(id=1), messages.AskReload(id=1)],
+    [
+        Revoke(id=1, branch="x"),
+        AskStatus(id=1),
+        AskTree(id=1),
+        AskReload(id=1),
+    ],
     ids=lambda message: type(message).__name__,
 )
-def test_owners_messages_are_garbage_at_the_groups_door(message: messages.OwnerAsks) -> None:
+def test_owners_messages_are_garbage_at_the_groups_door(message: owner_messages.OwnerAsks) -> None:
     """Who may only attach and draw cannot even say revoke."""
     with pytest.raises(LinkError, match="not a message of this door"):
         unpack(messages.group_asks, _body(message))
@@ -56,7 +59,7 @@ def test_owners_messages_are_garbage_at_the_groups_door(message: messages.OwnerA
 
 @given(st.binary(max_size=200), st.sampled_from(DOORS))
 def test_garbage_is_a_link_error(
-    body: bytes, decoder: "msgspec.msgpack.Decoder[messages.Message]"
+    body: bytes, decoder: "msgspec.msgpack.Decoder[msgspec.Struct]"
 ) -> None:
     """Random bytes raise LinkError and nothing else."""
     try:
@@ -68,7 +71,7 @@ def test_garbage_is_a_link_error(
 
 @given(st.data(), st.sampled_from(DOORS))
 def test_almost_messages_are_link_errors(
-    data: st.DataObject, decoder: "msgspec.msgpack.Decoder[messages.Message]"
+    data: st.DataObject, decoder: "msgspec.msgpack.Decoder[msgspec.Struct]"
 ) -> None:
     """Well-formed msgpack of the wrong shape is a LinkError or a message, never a crash."""
     tags = st.sampled_from(["attach", "draw", "cut", "revoke", "tree-page", "receipt", "failed"])
@@ -97,7 +100,7 @@ def test_almost_messages_are_link_errors(
         lambda: messages.Revoked(id=1, keys=[b"short"]),
     ],
 )
-def test_values_out_of_bounds_are_refused(make: Callable[[], messages.Message]) -> None:
+def test_values_out_of_bounds_are_refused(make: Callable[[], msgspec.Struct]) -> None:
     """The bounds of the fields hold when a message is read."""
     body = _body(make())
     for decoder in DOORS:

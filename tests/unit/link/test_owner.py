@@ -11,18 +11,9 @@ import pytest
 from crewgate.errors import LinkError, RefusedError
 from crewgate.link.doors import Door, address
 from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import (
-    Failed,
-    OwnerAsks,
-    Receipt,
-    Reloaded,
-    TreePage,
-    TreeRow,
-    owner_asks,
-    pack,
-    unpack,
-)
+from crewgate.link.messages import Failed, pack, unpack
 from crewgate.link.owner import Owner
+from crewgate.link.owner_messages import OwnerAsks, Receipt, Reloaded, TreePage, TreeRow, owner_asks
 
 Answer = Callable[[OwnerAsks], bytes]
 RECEIPT = Receipt(

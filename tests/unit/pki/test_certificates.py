@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from crewgate.pki.development import Issued, make_issuing, make_root, make_server
+from crewgate.pki.certificates import Issued, make_issuing, make_root, make_server
 
 Chain = tuple[Issued, Issued, Issued]
 

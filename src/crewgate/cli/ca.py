@@ -1,0 +1,283 @@
+"""`crewgate ca`: the internal CA, by whoever may read its key."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from crewgate.cli.certificates import line, receipt, row, tell, told
+from crewgate.cli.options import Duration, config_option, json_option
+from crewgate.core.identity import Identity, Role
+from crewgate.errors import AuthorityError, ConfigurationError, LinkError
+
+if TYPE_CHECKING:
+    from crewgate.config import CA, Config
+    from crewgate.pki.announcing import Announced
+    from crewgate.pki.authority import Authority
+    from crewgate.pki.register import Entry
+
+
+@click.group("ca")
+def command() -> None:
+    """Make certificates, revoke them, and say what there is.
+
+    Works on the files of the CA, so it needs their owner's rights, and no running gateway. With
+    one, what is revoked is closed at once.
+    """
+
+
+@command.command("init")
+@config_option
+@json_option
+def init(*, config_path: Path, as_json: bool) -> None:
+    """Make root, issuing CA and an empty register where the configuration says."""
+    from crewgate.pki.authority import create
+
+    ca = _ca(_load(config_path))
+    for folder in {ca.folder, ca.root.parent, ca.crl.parent}:
+        folder.mkdir(mode=0o700 if folder == ca.folder else 0o755, parents=True, exist_ok=True)
+    create(ca, datetime.now(UTC))
+    if as_json:
+        click.echo(json.dumps({"root": str(ca.root), "crl": str(ca.crl)}))
+    else:
+        click.echo(f"Wrote {ca.root}; keep {ca.folder / 'root.key'} off this machine", err=True)
+
+
+@command.command("issue")
+@config_option
+@click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
+@click.option("--crew", metavar="CREW", default="", help="Of an orchestrator.")
+@click.option("--name", required=True, help="Of the process, within its crew or role.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="PREFIX")
+@click.option("--life", type=Duration(), metavar="4h", help="Else as the configuration says.")
+@click.option("--host", "hosts", multiple=True, help="DNS name or IP address of a gateway.")
+@click.option("--right", "rights", multiple=True, help="What the holder may do besides.")
+@click.option(
+    "--request",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="CSR",
+    help="A PEM request: its key is certified, and no key is made here.",
+)
+@json_option
+def issue(
+    *,
+    config_path: Path,
+    role: str,
+    crew: str,
+    name: str,
+    out: Path,
+    life: int | None,
+    hosts: tuple[str, ...],
+    rights: tuple[str, ...],
+    request: Path | None,
+    as_json: bool,
+) -> None:
+    """Sign a certificate.
+
+    Writes PREFIX.pem (leaf, then issuing CA) and PREFIX.key, which must not be there yet.
+    """
+    from crewgate.pki.authority import Authority, new_instance, read_request
+    from crewgate.pki.certificates import new_key
+    from crewgate.pki.keys import PRIVATE, PUBLIC, key_pem, read_file, write_file
+
+    config = _load(config_path)
+    if crew:
+        config.crew(crew)
+    _absent(_beside(out, "pem"), *([] if request else [_beside(out, "key")]))
+    key = None
+    if request is not None:
+        public = read_request(read_file(request))
+    else:
+        key = new_key()
+        public = key.public_key()
+    identity = Identity(Role(role), name, new_instance(), crew, rights=rights)
+    with Authority(_ca(config)) as authority:
+        entry = authority.issue(
+            identity, public, datetime.now(UTC), life_seconds=life, hosts=_hosts(hosts)
+        )
+        if key is not None:
+            write_file(_beside(out, "key"), key_pem(key), PRIVATE)
+        write_file(_beside(out, "pem"), authority.chain(entry), PUBLIC)
+    tell(entry, f"Wrote {_beside(out, 'pem')}", as_json=as_json)
+
+
+@command.command("renew")
+@config_option
+@click.argument("certificate", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--life", type=Duration(), metavar="4h", help="Else as the configuration says.")
+@json_option
+def renew(*, config_path: Path, certificate: Path, life: int | None, as_json: bool) -> None:
+    """Sign the next certificate for the same key and the same identity, in place of the file.
+
+    The one before stays good until it ends.
+    """
+    from crewgate.pki.authority import Authority
+    from crewgate.pki.keys import PUBLIC, write_file
+
+    with Authority(_ca(_load(config_path))) as authority:
+        entry = authority.renew(_serial(certificate), datetime.now(UTC), life_seconds=life)
+        write_file(certificate, authority.chain(entry), PUBLIC, replace=True)
+    tell(entry, f"Wrote {certificate}", as_json=as_json)
+
+
+@command.command("revoke")
+@config_option
+@click.argument("which", metavar="PREFIX.pem|SERIAL")
+@click.option("--reason", default="unspecified", show_default=True, help="As RFC 5280 names it.")
+@json_option
+def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None:
+    """Revoke a certificate: in the CRL and OCSP, in the table, and close what is open with it.
+
+    There is no way back.
+    """
+    from crewgate.pki.authority import Authority
+
+    config = _load(config_path)
+    with Authority(_ca(config)) as authority:
+        entry = _find(authority, which)
+        authority.revoke([entry.serial], reason, datetime.now(UTC))
+        done, why = _announce(authority, config, entry)
+        entry = _find(authority, which)
+    if as_json:
+        click.echo(json.dumps({**row(entry), **receipt(done)}))
+        return
+    click.echo(f"revoked {entry.label}, serial {entry.serial}: {told(done)}")
+    if why:
+        click.echo(f"crewgate: {why}; it is told when it starts", err=True)
+
+
+@command.command("list")
+@config_option
+@click.option("--all", "is_all", is_flag=True, help="Expired ones too.")
+@json_option
+def list_(*, config_path: Path, is_all: bool, as_json: bool) -> None:
+    """Show the certificates that were issued, oldest first."""
+    from crewgate.pki.register import Register
+
+    now = datetime.now(UTC).timestamp()
+    with Register(_ca(_load(config_path)).register) as register:
+        entries = [each for each in register.all() if is_all or each.status(now) != "expired"]
+    if as_json:
+        click.echo(json.dumps([row(entry) for entry in entries]))
+        return
+    for entry in entries:
+        click.echo(line(entry, now))
+    if not entries:
+        click.echo("no certificate is valid; make one with: crewgate ca issue", err=True)
+
+
+@command.command("show")
+@config_option
+@click.argument("which", metavar="PREFIX.pem|SERIAL")
+@json_option
+def show(*, config_path: Path, which: str, as_json: bool) -> None:
+    """Show one certificate: whom it speaks for, until when, and whether it is good."""
+    from crewgate.pki.authority import Authority
+
+    with Authority(_ca(_load(config_path))) as authority:
+        entry = _find(authority, which)
+    if as_json:
+        click.echo(json.dumps({**row(entry), "pem": entry.pem}))
+        return
+    for name, value in row(entry).items():
+        click.echo(f"{name:10} {value}")
+
+
+@command.command("crl")
+@config_option
+@json_option
+def crl(*, config_path: Path, as_json: bool) -> None:
+    """Sign the list of revoked certificates anew; gateways read it within a second."""
+    from crewgate.pki.authority import Authority
+
+    ca = _ca(_load(config_path))
+    with Authority(ca) as authority:
+        authority.publish(datetime.now(UTC))
+    if as_json:
+        click.echo(json.dumps({"crl": str(ca.crl)}))
+    else:
+        click.echo(f"Wrote {ca.crl}", err=True)
+
+
+@command.command("export")
+@config_option
+def export(*, config_path: Path) -> None:
+    """Print root and issuing CA as PEM: what another gateway or a client needs to trust this CA."""
+    from crewgate.pki.keys import read_file
+
+    ca = _ca(_load(config_path))
+    click.echo((read_file(ca.root) + read_file(ca.issuing)).decode(), nl=False)
+
+
+def _load(config_path: Path) -> "Config":
+    from crewgate.config import load
+
+    return load(config_path)
+
+
+def _ca(config: "Config") -> "CA":
+    if config.ca is None:
+        raise ConfigurationError(
+            f"{config.path}: there is no [ca]; add the section with its trust_domain"
+        )
+    return config.ca
+
+
+def _beside(prefix: Path, ending: str) -> Path:
+    return prefix.with_name(f"{prefix.name}.{ending}")
+
+
+def _absent(*paths: Path) -> None:
+    """Before a certificate is signed that nobody could be given."""
+    for path in paths:
+        if path.exists():
+            raise AuthorityError(f"{path}: stands there already and is not overwritten")
+        if not path.parent.is_dir():
+            raise AuthorityError(f"{path.parent}: no such folder")
+
+
+def _hosts(hosts: Sequence[str]) -> list[Any]:
+    from cryptography import x509
+
+    found: list[Any] = []
+    for host in hosts:
+        try:
+            found.append(x509.IPAddress(ip_address(host)))
+        except ValueError:
+            found.append(x509.DNSName(host))
+    return found
+
+
+def _serial(certificate: Path) -> str:
+    from crewgate.core.certificate import serial_text
+    from crewgate.pki.keys import read_certificates
+
+    return serial_text(read_certificates(certificate)[0].serial_number)
+
+
+def _find(authority: "Authority", which: str) -> "Entry":
+    """The certificate of a file or a serial number; AuthorityError."""
+    path = Path(which)
+    serial = _serial(path) if path.suffix or path.exists() else which
+    entry = authority.register.find(serial)
+    if entry is None:
+        raise AuthorityError(
+            f"{which}: this CA has issued no such certificate; `crewgate ca list` shows them"
+        )
+    return entry
+
+
+def _announce(
+    authority: "Authority", config: "Config", entry: "Entry"
+) -> tuple["Announced | None", str]:
+    """Have the running gateway close what is open; or why it could not be told."""
+    from crewgate.pki.announcing import announce
+
+    try:
+        return announce(authority.register, config.state, [entry]), ""
+    except LinkError as error:
+        return None, str(error)

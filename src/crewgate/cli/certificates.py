@@ -1,0 +1,67 @@
+"""How certificates and what was done to them are shown: as words for a person, as JSON."""
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from crewgate.pki.announcing import Announced
+    from crewgate.pki.register import Entry
+
+
+def row(entry: "Entry") -> dict[str, Any]:
+    """All that is known of a certificate but its bytes."""
+    now = datetime.now(UTC).timestamp()
+    return {
+        "serial": entry.serial,
+        "role": entry.role.value,
+        "crew": entry.crew,
+        "name": entry.name,
+        "status": entry.status(now),
+        "reason": entry.reason,
+        "issued": _time(entry.issued),
+        "not_before": _time(entry.not_before),
+        "not_after": _time(entry.not_after),
+        "revoked": "" if entry.revoked is None else _time(entry.revoked),
+    }
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def line(entry: "Entry", now: float) -> str:
+    """One certificate of a list."""
+    end = datetime.fromtimestamp(entry.not_after, UTC)
+    what = entry.status(now) + (f" ({entry.reason})" if entry.reason else "")
+    return f"{entry.serial}  {entry.label:24}  until {end:%Y-%m-%d %H:%M}Z  {what}"
+
+
+def receipt(done: "Announced | None") -> dict[str, Any]:
+    """What the running gateway did; None if there is none."""
+    import msgspec
+
+    told: dict[str, Any] = msgspec.to_builtins(done) if done else {}
+    return {"announced": done is not None, **told}
+
+
+def told(done: "Announced | None") -> str:
+    """The same for a person."""
+    if done is None:
+        return "no gateway runs here"
+    if not done.connections_closed:
+        return "no connection was open with it"
+    number = done.connections_closed
+    connections = "connection" if number == 1 else "connections"
+    return f"{number} open {connections} closed within {done.cut_ms:.1f} ms"
+
+
+def tell(entry: "Entry", text: str, *, as_json: bool) -> None:
+    """Say that a certificate was signed, and what was written."""
+    if as_json:
+        click.echo(json.dumps(row(entry)))
+    else:
+        end = datetime.fromtimestamp(entry.not_after, UTC)
+        click.echo(f"{text}: {entry.label}, serial {entry.serial}, until {end:%H:%M}Z", err=True)

@@ -1,0 +1,134 @@
+"""Strict DER (X.690), as far as certificates need it: one way to write each value, no other read.
+
+Knows no certificate. Tags are single bytes, lengths definite and minimal; whatever is not so is a
+ValueError, and so is a byte too many.
+"""
+
+from typing import Self
+
+from crewgate import limits
+
+BOOLEAN = 0x01
+INTEGER = 0x02
+BIT_STRING = 0x03
+OCTET_STRING = 0x04
+OBJECT_IDENTIFIER = 0x06
+ENUMERATED = 0x0A
+UTF8_STRING = 0x0C
+UTC_TIME = 0x17
+GENERALIZED_TIME = 0x18
+SEQUENCE = 0x30
+SET = 0x31
+
+_LONG = 0x80
+_LENGTH_BYTES_MAX = 3  # 16 MiB; a certificate is bounded far below
+
+
+def write(tag: int, *parts: bytes) -> bytes:
+    """One value of the parts, one after the other."""
+    content = b"".join(parts)
+    size = len(content)
+    if size < _LONG:
+        return bytes((tag, size)) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8)
+    return bytes((tag, _LONG | len(length))) + length + content
+
+
+def write_integer(value: int, tag: int = INTEGER) -> bytes:
+    """A number that is not negative (X.690 §8.3)."""
+    return write(tag, value.to_bytes(value.bit_length() // 8 + 1))
+
+
+def identifier(dotted: str) -> bytes:
+    """The content of an object identifier (X.690 §8.19); arcs of any size, as 2.25 has them."""
+    first, second, *rest = (int(arc) for arc in dotted.split("."))
+    return b"".join(_arc(arc) for arc in (40 * first + second, *rest))
+
+
+def _arc(value: int) -> bytes:
+    groups = [value & 0x7F]
+    while value := value >> 7:
+        groups.append(value & 0x7F | 0x80)
+    return bytes(reversed(groups))
+
+
+class Reader:
+    """Reads the values that stand in `data` one after the other; ValueError for anything else."""
+
+    __slots__ = ("_at", "_data")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def __repr__(self) -> str:
+        return f"<Reader at {self._at} of {len(self._data)}>"
+
+    @property
+    def tag(self) -> int:
+        """The tag of the next value; -1 at the end."""
+        return self._data[self._at] if self._at < len(self._data) else -1
+
+    def take(self, tag: int) -> bytes:
+        """The content of the next value, which must have this tag."""
+        if self.tag != tag:
+            raise ValueError(f"DER: tag {self.tag:#x} at {self._at} where {tag:#x} is expected")
+        return self.take_any()
+
+    def take_any(self) -> bytes:
+        """The content of the next value, whatever it is."""
+        start, end = self._bounds()
+        self._at = end
+        return self._data[start:end]
+
+    def enter(self, tag: int = SEQUENCE) -> Self:
+        """A reader of the parts of the next value."""
+        return type(self)(self.take(tag))
+
+    def integer(self, tag: int = INTEGER) -> int:
+        """A number that is not negative, in the fewest bytes."""
+        content = self.take(tag)
+        if (
+            not content
+            or content[0] >= _LONG  # negative
+            or (content[0] == 0 and content[1:2] < b"\x80" and len(content) > 1)
+        ):
+            raise ValueError("DER: not a whole number in the fewest bytes")
+        return int.from_bytes(content)
+
+    def text(self, tag: int = UTF8_STRING, chars_max: int = limits.name_chars_max) -> str:
+        """UTF-8 of at most so many characters."""
+        text = self.take(tag).decode()  # UnicodeDecodeError is a ValueError
+        if len(text) > chars_max:
+            raise ValueError(f"DER: a text of over {chars_max} characters")
+        return text
+
+    def octets(self, size: int, tag: int = OCTET_STRING) -> bytes:
+        """Exactly so many bytes."""
+        content = self.take(tag)
+        if len(content) != size:
+            raise ValueError(f"DER: {len(content)} bytes where {size} are expected")
+        return content
+
+    def end(self) -> None:
+        """There must be nothing more."""
+        if self._at != len(self._data):
+            raise ValueError(f"DER: {len(self._data) - self._at} bytes too many")
+
+    def _bounds(self) -> tuple[int, int]:
+        """Where the content of the next value starts and ends."""
+        data, at = self._data, self._at + 2
+        if at > len(data):
+            raise ValueError("DER: cut short")
+        size = data[at - 1]
+        if size >= _LONG:
+            count = size & 0x7F
+            if not 0 < count <= _LENGTH_BYTES_MAX or at + count > len(data):
+                raise ValueError("DER: a length that is indefinite, too long or cut short")
+            size = int.from_bytes(data[at : at + count])
+            if size < _LONG or data[at] == 0:
+                raise ValueError("DER: a length that is not in the fewest bytes")
+            at += count
+        if at + size > len(data):
+            raise ValueError("DER: cut short")
+        return at, at + size

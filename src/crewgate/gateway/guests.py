@@ -1,0 +1,233 @@
+"""Who may connect where certificates are asked for, and the connections to end when one is revoked.
+
+The handshake has proved chain, validity and absence from the CRL; here the certificate must say
+that it is for clients and for whom, of a crew that the listener admits, and the table must not have
+it. Judged before a byte of HTTP is read. Does no I/O: clocks, table, sink and the OCSP check are
+handed over.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Protocol
+
+import msgspec
+
+from crewgate import limits
+from crewgate.core import certificate as certificate_
+from crewgate.core.certificate import Certificate
+from crewgate.core.identity import Identity, Role
+from crewgate.core.ids import certificate_key
+from crewgate.core.network import peer_network
+from crewgate.core.record import Connection, Record, when
+from crewgate.core.verdict import PeerReason
+from crewgate.server import Guest, Peer
+
+
+class Table(Protocol):
+    """The shared table, as far as a certificate is concerned."""
+
+    def is_revoked(self, key: bytes, issued_at: int = 0) -> bool:
+        """Return whether `key` is revoked for what was issued at that second."""
+
+
+class Sink(Protocol):
+    """Where records go."""
+
+    def write(self, record: Record) -> object:
+        """Take a record."""
+
+    def count(self, listener: str, reason: PeerReason, network: str) -> None:
+        """Count a refusal that gets no record of its own."""
+
+
+class Guests:
+    """The open connections of a worker that showed a certificate, by its key in the table."""
+
+    def __init__(self) -> None:
+        self._open: dict[bytes, dict[Guest, Peer]] = {}
+        self._keys: dict[Guest, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def enter(self, key: bytes, guest: Guest, peer: Peer) -> None:
+        """Take a connection that is admitted."""
+        self._open.setdefault(key, {})[guest] = peer
+        self._keys[guest] = key
+
+    def leave(self, guest: Guest) -> None:
+        """Forget a connection that has ended, if it is one of these."""
+        key = self._keys.pop(guest, None)
+        if key is None:
+            return
+        guests = self._open[key]
+        del guests[guest]
+        if not guests:
+            del self._open[key]
+
+    def doomed(self, keys: Iterable[bytes]) -> dict[Guest, Peer]:
+        """Return the connections of these certificates."""
+        return {guest: peer for key in keys for guest, peer in self._open.get(key, {}).items()}
+
+    def revoked(self, table: Table) -> dict[Guest, Peer]:
+        """Return the connections whose certificate the table has revoked."""
+        return self.doomed([key for key in self._open if table.is_revoked(key)])
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What a listener asks of a client's certificate."""
+
+    listener: str
+    is_required: bool
+    crews: Collection[str]
+
+
+CheckStatus = Callable[[bytes], Awaitable[PeerReason | None]]
+
+
+class Doorman:
+    """The guard of one listener; `rules` may be replaced at any time.
+
+    `table` returns the table in force; `check_status` asks whether a certificate (DER) is revoked
+    by its issuer's word, and says why not to admit it.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        guests: Guests,
+        table: Callable[[], Table],
+        sink: Sink,
+        check_status: CheckStatus | None = None,
+    ) -> None:
+        self.rules = rules
+        self._guests = guests
+        self._table = table
+        self._sink = sink
+        self._check_status = check_status
+        self._lines = Allowance()
+
+    def __repr__(self) -> str:
+        return f"<Doorman {self.rules!r} guests={len(self._guests)}>"
+
+    def refused(self, peer: Peer, why: PeerReason) -> None:
+        """Note a handshake that failed; one that is not about a certificate is only counted."""
+        if why is PeerReason.HANDSHAKE:
+            return
+        self._note(peer, why, _read(peer.certificate), is_proven=False)
+
+    async def admit(self, peer: Peer, guest: Guest) -> Peer | None:
+        """Return the peer with its identity, or None."""
+        if peer.certificate is None:  # optional here, or the handshake would have failed
+            return peer
+        found = _read(peer.certificate)
+        if found is None:
+            self._note(peer, PeerReason.INVALID, None)
+            return None
+        identity = _identity(found)
+        if identity is None:
+            self._note(peer, PeerReason.NO_IDENTITY, found)
+            return None
+        why = self._refusal(found, identity)
+        if why is None and self._check_status is not None:
+            # The table may have changed while the issuer was asked.
+            why = await self._check_status(peer.certificate) or self._refusal(found, identity)
+        if why is not None:
+            self._note(peer, why, found, identity)
+            return None
+        known = msgspec.structs.replace(
+            peer, identity=identity, serial=found.serial, listener=self.rules.listener
+        )
+        self._guests.enter(certificate_key(identity.crew, found.serial), guest, known)
+        return known
+
+    def leave(self, guest: Guest) -> None:
+        """Forget a connection that has ended."""
+        self._guests.leave(guest)
+
+    def _refusal(self, found: Certificate, identity: Identity) -> PeerReason | None:
+        if not found.is_client or found.is_authority:
+            return PeerReason.NO_CLIENT_USAGE
+        if identity.role is not Role.ORCHESTRATOR:
+            return PeerReason.ROLE
+        if identity.crew not in self.rules.crews:
+            return PeerReason.CREW
+        if self._table().is_revoked(certificate_key(identity.crew, found.serial)):
+            return PeerReason.REVOKED
+        return None
+
+    def _note(
+        self,
+        peer: Peer,
+        why: PeerReason,
+        found: Certificate | None,
+        identity: Identity | None = None,
+        *,
+        is_proven: bool = True,
+    ) -> None:
+        network = peer_network(peer.address)
+        if not self._lines.take(time.monotonic()):
+            self._sink.count(self.rules.listener, why, network)
+            return
+        self._sink.write(
+            Connection(
+                time=when(time.time_ns()),
+                listener=self.rules.listener,
+                peer=network,
+                verdict="refused",
+                reason=why.value,
+                proven=is_proven,
+                crew=identity.crew if identity else "",
+                orchestrator=identity.label if identity else "",
+                serial=found.serial_text if found else "",
+                subject=found.subject if found else "",
+            )
+        )
+
+
+class Allowance:
+    """How many lines strangers may cause: a bucket, as the time when it will be full (GCRA)."""
+
+    def __init__(self) -> None:
+        self._full_at = 0.0
+
+    def take(self, now: float) -> bool:
+        """Take one; False if there is none left."""
+        each = 1 / limits.peer_lines_per_second
+        full_at = max(self._full_at, now)
+        if full_at - now > (limits.peer_lines_burst - 1) * each:
+            return False
+        self._full_at = full_at + each
+        return True
+
+
+def expelled(peer: Peer, wall_ns: int) -> Connection:
+    """The record of a connection that is ended because its certificate was revoked."""
+    identity, found = peer.identity, _read(peer.certificate)
+    return Connection(
+        time=when(wall_ns),
+        listener=peer.listener,
+        peer=peer_network(peer.address),
+        verdict="expelled",
+        reason=PeerReason.REVOKED.value,
+        proven=True,
+        crew=identity.crew if identity else "",
+        orchestrator=identity.label if identity else "",
+        serial=certificate_.serial_text(peer.serial),
+        subject=found.subject if found else "",
+    )
+
+
+def _read(data: bytes | None) -> Certificate | None:
+    """What a certificate says; None for what is none."""
+    try:
+        return certificate_.read(data) if data else None
+    except ValueError:
+        return None
+
+
+def _identity(found: Certificate) -> Identity | None:
+    try:
+        return found.speaks_for()
+    except ValueError:
+        return None

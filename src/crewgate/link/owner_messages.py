@@ -1,0 +1,166 @@
+"""What is said at the agent's owner door: revoke, tree, status, reload. As `link/messages`."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from crewgate import limits
+from crewgate.link.messages import Count, Failed, Id, Nanoseconds
+
+
+class Name(msgspec.Struct, frozen=True):
+    """A certificate (its serial in hexadecimal), or an orchestrator (a `client_id`).
+
+    A certificate is dead for good; of an orchestrator, all tokens issued until now. `seconds` is
+    how long that must be remembered: until the certificate ends by itself, 0 for a token's time.
+    """
+
+    kind: Literal["certificate", "orchestrator"]
+    crew: Annotated[str, Meta(max_length=limits.claim_chars_max)]
+    name: Annotated[str, Meta(min_length=1, max_length=limits.claim_chars_max)]
+    seconds: Annotated[int, Meta(ge=0, le=limits.certificate_life_seconds_max)] = 0
+
+
+class Revoke(msgspec.Struct, frozen=True, tag="revoke"):
+    """End `branch` and all below it; `crew` is needed where it is not plain whose branch it is."""
+
+    id: Id
+    branch: Annotated[str, Meta(max_length=limits.claim_chars_max)]
+    crew: Annotated[str, Meta(max_length=limits.claim_chars_max)] = ""
+
+
+class RevokeNames(msgspec.Struct, frozen=True, tag="revoke-names"):
+    """Revoke what is no branch, all in one step: certificates, and orchestrators as such."""
+
+    id: Id
+    names: Annotated[list[Name], Meta(min_length=1, max_length=limits.link_names_max)]
+
+
+class AskTree(msgspec.Struct, frozen=True, tag="ask-tree"):
+    """Who is on this machine? Answered by `TreePage`s."""
+
+    id: Id
+
+
+class AskStatus(msgspec.Struct, frozen=True, tag="ask-status"):
+    """Is this machine ready?"""
+
+    id: Id
+
+
+class AskReload(msgspec.Struct, frozen=True, tag="ask-reload"):
+    """Read the configuration and the crews' keys again, now."""
+
+    id: Id
+
+
+class Receipt(msgspec.Struct, frozen=True, tag="receipt"):
+    """What a revocation did.
+
+    `read_ns` is when the agent had read the request, `last_cut_ns` when the last call was cut (0:
+    none was), `cut_ms` the time between; `attachments` were told, `missing` of them gave no answer
+    within the wait: the table binds them all the same. `coarsened`: the crew's share of
+    revocations was used up, so all its tokens issued before now are revoked.
+    """
+
+    id: Id
+    branch: str
+    crew: str
+    read_ns: Nanoseconds
+    last_cut_ns: Nanoseconds
+    cut_ms: float
+    streams_cut: Count
+    attachments: Count
+    missing: Count
+    coarsened: bool = False
+
+
+class NamesReceipt(msgspec.Struct, frozen=True, tag="names-receipt"):
+    """What `RevokeNames` did; as `Receipt`, and connections are those that were closed.
+
+    `unlisted` found no room in the table: their certificates are refused by CRL and OCSP, and what
+    was open is closed all the same.
+    """
+
+    id: Id
+    cut_ms: float
+    calls_cut: Count
+    connections_closed: Count
+    attachments: Count
+    missing: Count
+    unlisted: Count = 0
+
+
+BranchState = Literal["live", "exhausted", "expired", "revoked", "closed"]
+
+
+class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One branch of the auth graph, or a crew (`branch` empty).
+
+    `spent`, `burned` count the branch and all below it; `left` is what it may still spend, the
+    least over its path; -1 where the table no longer knows.
+    """
+
+    crew: str
+    branch: str
+    state: BranchState
+    parent: str = ""
+    orchestrator: str = ""
+    role: str = ""
+    process: str = ""
+    grant: str = ""
+    quota: int = 0
+    spent: int = 0
+    reserved: int = 0
+    burned: int = 0
+    left: int = -1
+
+
+class TreePage(msgspec.Struct, frozen=True, tag="tree-page"):
+    """Some rows, parents before children; `last` ends the answer."""
+
+    id: Id
+    rows: list[TreeRow]
+    last: bool
+
+
+class WorkerStatus(msgspec.Struct, frozen=True):
+    """One worker that the configuration asks for."""
+
+    index: int
+    attached: bool
+    accepting: bool
+    policy_generation: int
+
+
+class Status(msgspec.Struct, frozen=True, tag="status"):
+    """Is this machine ready, and if not, why; `waiting_for` is empty when `ready`."""
+
+    id: Id
+    ready: bool
+    waiting_for: list[str]
+    pid: int
+    life: str
+    fresh: bool
+    policy_generation: int
+    revocation_generation: int
+    workers: list[WorkerStatus]
+    embedders: int
+    counts: dict[str, int]
+    configuration_error: str = ""
+
+
+class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
+    """The policy in force after `AskReload`; `changed` tells whether it is a new one."""
+
+    id: Id
+    generation: int
+    changed: bool
+
+
+OwnerAsks = Revoke | RevokeNames | AskTree | AskStatus | AskReload
+OwnerAnswers = Receipt | NamesReceipt | TreePage | Status | Reloaded | Failed
+
+owner_asks = msgspec.msgpack.Decoder(OwnerAsks)
+owner_answers = msgspec.msgpack.Decoder(OwnerAnswers)

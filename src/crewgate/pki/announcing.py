@@ -1,0 +1,62 @@
+"""A revoked certificate, made known on this machine: from the register to the agent's table.
+
+The agent enters all of a step into the table at once and has every process close what is open. Only
+then is the register told, so that whoever starts after a crash finds what is still to be done.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from crewgate import limits
+from crewgate.link.owner import Owner
+from crewgate.link.owner_messages import Name, NamesReceipt
+from crewgate.pki.register import Entry, Register
+
+
+class Announced(msgspec.Struct, frozen=True):
+    """What the agent did, added up over the steps that one question can carry."""
+
+    calls_cut: int = 0
+    connections_closed: int = 0
+    cut_ms: float = 0.0
+    missing: int = 0
+    unlisted: int = 0
+
+    def plus(self, receipt: NamesReceipt) -> "Announced":
+        """Add a step."""
+        return Announced(
+            self.calls_cut + receipt.calls_cut,
+            self.connections_closed + receipt.connections_closed,
+            max(self.cut_ms, receipt.cut_ms),
+            max(self.missing, receipt.missing),
+            self.unlisted + receipt.unlisted,
+        )
+
+
+def announce(
+    register: Register, state: Path, entries: Sequence[Entry], more: Sequence[Name] = ()
+) -> Announced:
+    """Have the agent of `state` revoke these, and `more` in the same step as the first of them.
+
+    LinkError if it is away, RefusedError if it will not; what was not told stays pending. Blocks.
+    """
+    now = time.time()
+    done = Announced()
+    names = [_name(entry, now) for entry in entries]
+    with Owner(state) as owner:
+        size = limits.link_names_max
+        for first in range(0, max(1, len(names)), size - len(more)):
+            step = [*more, *names[first : first + size - len(more)]]
+            if step:
+                done = done.plus(owner.revoke_names(step))
+            more = ()
+    register.announced(entry.serial for entry in entries)
+    return done
+
+
+def _name(entry: Entry, now: float) -> Name:
+    left = min(max(0, entry.not_after - int(now)), limits.certificate_life_seconds_max)
+    return Name(kind="certificate", crew=entry.crew, name=entry.serial, seconds=left)

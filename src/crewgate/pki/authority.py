@@ -1,0 +1,225 @@
+"""The issuing CA at work: signs leaves for identities, revokes them, publishes the CRL.
+
+Decides no right: who may have which certificate is for the caller, a person with the CA's key at
+hand or the control API. Every certificate is in the register before it is in anybody's hands, and a
+revocation is there before it is anywhere else. Blocks.
+"""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from crewgate import limits
+from crewgate.config import CA
+from crewgate.core.certificate import read, serial_text
+from crewgate.core.identity import INSTANCE_BYTES, Identity, Role
+from crewgate.errors import AuthorityError
+from crewgate.pki.certificates import Issued, Validity, make_issuing, make_leaf, make_root, pem
+from crewgate.pki.crl import REASONS, make_crl
+from crewgate.pki.keys import PRIVATE, PUBLIC, key_pem, read_certificates, read_key, write_file
+from crewgate.pki.register import Entry, Register
+
+
+def new_instance() -> bytes:
+    """The id of a process that is about to get its first certificate."""
+    return secrets.token_bytes(INSTANCE_BYTES)
+
+
+def create(ca: CA, now: datetime) -> None:
+    """Make a root and an issuing CA in `ca.folder`, with an empty register and its first CRL.
+
+    AuthorityError if there is a CA already, or a file cannot be written. The issuing key comes
+    last but for the list: a folder that has it is whole.
+    """
+    if ca.issuing_key.exists():
+        raise AuthorityError(f"{ca.issuing_key}: there is a CA already, and it is not overwritten")
+    passphrase = read_passphrase(ca)
+    root = make_root(now)
+    issuing = make_issuing(root, now)
+    write_file(ca.folder / "root.key", key_pem(root.key, passphrase), PRIVATE, replace=True)
+    write_file(ca.root, pem(root.certificate), PUBLIC, replace=True)
+    write_file(ca.issuing, pem(issuing.certificate), PUBLIC, replace=True)
+    Register(ca.register).close()
+    write_file(ca.issuing_key, key_pem(issuing.key, passphrase), PRIVATE)
+    with Authority(ca) as authority:
+        authority.publish(now)
+
+
+def read_passphrase(ca: CA) -> bytes | None:
+    """The passphrase of the CA's keys, without the end of its line; AuthorityError."""
+    if ca.passphrase_file is None:
+        return None
+    try:
+        passphrase = ca.passphrase_file.read_bytes().rstrip(b"\r\n")
+    except OSError as error:
+        raise AuthorityError(
+            f"{ca.passphrase_file}: the CA's passphrase cannot be read ({error.strerror})"
+        ) from error
+    if not passphrase:
+        raise AuthorityError(f"{ca.passphrase_file}: the CA's passphrase is empty; put it there")
+    return passphrase
+
+
+def read_request(data: bytes) -> ec.EllipticCurvePublicKey:
+    """The key of a CSR of PEM whose signature proves that its sender has it; AuthorityError.
+
+    What else it says is not read: whom it speaks for is for the CA to say.
+    """
+    if len(data) > limits.request_pem_bytes_max:
+        raise AuthorityError(f"a certificate request over {limits.request_pem_bytes_max} bytes")
+    try:
+        request = x509.load_pem_x509_csr(data)
+        is_signed = request.is_signature_valid
+        public = request.public_key()
+    except Exception as error:  # UnsupportedAlgorithm is no ValueError
+        raise AuthorityError("not a certificate request of PEM (RFC 2986)") from error
+    if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name != "secp256r1":
+        raise AuthorityError("the request's key is not ECDSA P-256; make one of that curve")
+    if not is_signed:
+        raise AuthorityError("the request is not signed by its own key; make it anew")
+    return public
+
+
+class Authority:
+    """The issuing CA of a configuration; use it in a `with`, in one thread at a time."""
+
+    def __init__(self, ca: CA) -> None:
+        """Read key and certificates, open the register. AuthorityError."""
+        self._ca = ca
+        certificate = read_certificates(ca.issuing)[0]
+        key = read_key(ca.issuing_key, read_passphrase(ca))
+        if key.public_key() != certificate.public_key():
+            raise AuthorityError(
+                f"{ca.issuing_key}: not the key of {ca.issuing}; put back the one that is"
+            )
+        self.issuing = Issued(certificate, key)
+        self.register = Register(ca.register)
+
+    def __repr__(self) -> str:
+        return f"<Authority {self.issuing.certificate.subject.rfc4514_string()}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the register."""
+        self.register.close()
+
+    def chain(self, entry: Entry) -> bytes:
+        """PEM of a leaf and of the issuing CA, as servers and clients send it."""
+        return entry.pem.encode() + pem(self.issuing.certificate)
+
+    def issue(
+        self,
+        identity: Identity,
+        public: ec.EllipticCurvePublicKey,
+        now: datetime,
+        *,
+        life_seconds: int | None = None,
+        hosts: Sequence[x509.GeneralName] = (),
+    ) -> Entry:
+        """Sign a leaf; AuthorityError for an identity or a life that cannot be."""
+        life = self._ca.life_seconds if life_seconds is None else life_seconds
+        if not 0 < life <= limits.certificate_life_seconds_max:
+            raise AuthorityError(
+                f"a life of {life} seconds: expected 1 to {limits.certificate_life_seconds_max}"
+            )
+        if hosts and identity.role is not Role.GATEWAY:
+            raise AuthorityError("names and addresses are for a gateway's certificate")
+        until = self.issuing.certificate.not_valid_after_utc
+        validity = Validity.of(now, timedelta(seconds=life), until=until)
+        if validity.end <= now:
+            raise AuthorityError("the issuing CA's own certificate has ended; make a new CA")
+        domain = self._ca.trust_domain
+        try:
+            leaf = make_leaf(self.issuing, public, identity, domain, validity, hosts)
+        except ValueError as error:
+            raise AuthorityError(str(error)) from error
+        entry = Entry(
+            serial=serial_text(leaf.serial_number),
+            role=identity.role,
+            crew=identity.crew,
+            name=identity.name,
+            instance=identity.instance,
+            not_before=int(leaf.not_valid_before_utc.timestamp()),
+            not_after=int(leaf.not_valid_after_utc.timestamp()),
+            issued=int(now.timestamp()),
+            pem=pem(leaf).decode(),
+        )
+        self.register.add(entry)
+        return entry
+
+    def renew(self, serial: str, now: datetime, *, life_seconds: int | None = None) -> Entry:
+        """Sign the next one for the key and identity of one that is good; AuthorityError."""
+        before = self.register.find(serial)
+        if before is None or before.status(now.timestamp()) != "valid":
+            what = f"is {before.status(now.timestamp())}" if before else "was not issued here"
+            raise AuthorityError(f"certificate {serial} {what}, so it is not renewed: issue one")
+        leaf = x509.load_pem_x509_certificate(before.pem.encode())
+        public = leaf.public_key()
+        if not isinstance(public, ec.EllipticCurvePublicKey):
+            raise AuthorityError(f"certificate {serial} has a key of another kind")
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        hosts = [name for name in names if not isinstance(name, x509.UniformResourceIdentifier)]
+        identity = read(leaf.public_bytes(serialization.Encoding.DER)).speaks_for()
+        return self.issue(identity, public, now, life_seconds=life_seconds, hosts=hosts)
+
+    def revoke(self, serials: Iterable[str], reason: str, now: datetime) -> list[Entry]:
+        """Revoke in the register and publish a CRL; what was good until now.
+
+        Whoever calls has the table and open connections follow, and then says so to the register;
+        until then the entries are `register.pending()`.
+        """
+        if reason not in REASONS:
+            known = ", ".join(sorted(REASONS))
+            raise AuthorityError(f"no reason {reason!r}; RFC 5280 has: {known}")
+        done = self.register.revoke(serials, reason, int(now.timestamp()))
+        if done:
+            self.publish(now)
+        return done
+
+    def publish(self, now: datetime) -> None:
+        """Sign the list of all that is revoked, and put it where gateways read it."""
+        with _locked(self._ca.folder / "crl.lock"):
+            number = self.register.next_crl_number()
+            dead = self.register.dead(int(now.timestamp()))
+            data = make_crl(self.issuing, dead, number, now)
+            write_file(self._ca.crl, data, PUBLIC, replace=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Whoever reads the register last also writes last: no older list replaces a newer one."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+    except OSError as error:
+        raise AuthorityError(f"{path}: cannot be locked ({error.strerror})") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def request_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A CSR for `key`, which says nothing but the key: what `read_request` takes."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

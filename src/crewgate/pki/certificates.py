@@ -1,0 +1,231 @@
+"""The certificates of Crewgate's CA: root, issuing CA, and what the issuing CA signs; ECDSA P-256.
+
+Makes certificates as values and writes nothing. P-256, because the X.509 verifier of `cryptography`
+refuses Ed25519 certificates. Every extension that OpenSSL's strict mode asks for (RFC 5280, section
+4.2) is there, so that clients may verify strictly.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from crewgate import limits
+from crewgate.core import identity as identity_
+from crewgate.core.identity import Identity, Role
+
+Address = IPv4Address | IPv6Address
+_IDENTITY = x509.ObjectIdentifier(identity_.OID)
+
+
+class Issued(NamedTuple):
+    """A certificate and its private key."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    def __repr__(self) -> str:
+        return f"<Issued {self.certificate.subject.rfc4514_string()}>"
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """The certificate alone."""
+        return pem(self.certificate)
+
+    @property
+    def key_pem(self) -> bytes:
+        """The private key, PKCS 8, unencrypted."""
+        return self.key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+
+
+class Validity(NamedTuple):
+    """When a certificate begins and ends; times with a zone, exact to the second."""
+
+    begin: datetime
+    end: datetime
+
+    @classmethod
+    def of(cls, now: datetime, life: timedelta, *, until: datetime | None = None) -> "Validity":
+        """From a little before `now`, for so long, but not beyond `until`.
+
+        Backdated, because a clock that is a little behind must not refuse what was just made.
+        """
+        now = now.replace(microsecond=0)
+        end = now + life
+        begin = now - timedelta(seconds=limits.certificate_backdate_seconds)
+        return cls(begin, end if until is None else min(end, until))
+
+
+def pem(certificate: x509.Certificate) -> bytes:
+    """PEM text of one certificate."""
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """Make a private key."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def make_root(now: datetime, name: str = "Crewgate root") -> Issued:
+    """A root that may sign issuing CAs and nothing else; `now` with a time zone."""
+    key = new_key()
+    validity = Validity.of(now, timedelta(days=limits.ca_root_days))
+    builder = _authority(_name(name), _name(name), key, validity, path_length=1)
+    return Issued(_signed(builder, key.public_key(), key), key)
+
+
+def make_issuing(root: Issued, now: datetime, name: str = "Crewgate issuing CA") -> Issued:
+    """The CA that signs what is in use, so that the root's key can be put away."""
+    key, until = new_key(), root.certificate.not_valid_after_utc
+    validity = Validity.of(now, timedelta(days=limits.ca_issuing_days), until=until)
+    builder = _authority(_name(name), root.certificate.subject, key, validity, path_length=0)
+    return Issued(_signed(builder, key.public_key(), root.key), key)
+
+
+def make_server(
+    issuing: Issued, names: Sequence[str], addresses: Sequence[Address], now: datetime
+) -> Issued:
+    """A TLS server's certificate for DNS names and IP addresses."""
+    key = new_key()
+    validity = _leaf_validity(issuing, now, timedelta(days=limits.ca_server_days))
+    builder = _leaf(
+        issuing, _name("Crewgate gateway"), key.public_key(), validity,
+        [ExtendedKeyUsageOID.SERVER_AUTH],
+    )  # fmt: skip
+    subject = x509.SubjectAlternativeName(_hosts(names, addresses))
+    builder = builder.add_extension(subject, critical=False)
+    return Issued(_signed(builder, key.public_key(), issuing.key), key)
+
+
+def make_responder(issuing: Issued, now: datetime) -> Issued:
+    """A delegated OCSP responder's (RFC 6960, section 4.2.2.2), whose life is its revocation."""
+    key = new_key()
+    validity = _leaf_validity(issuing, now, timedelta(seconds=limits.ocsp_responder_seconds))
+    builder = _leaf(
+        issuing, _name("Crewgate OCSP responder"), key.public_key(), validity,
+        [ExtendedKeyUsageOID.OCSP_SIGNING],
+    )  # fmt: skip
+    builder = builder.add_extension(x509.OCSPNoCheck(), critical=False)
+    return Issued(_signed(builder, key.public_key(), issuing.key), key)
+
+
+def make_leaf(
+    issuing: Issued,
+    public: ec.EllipticCurvePublicKey,
+    identity: Identity,
+    domain: str,
+    validity: Validity,
+    hosts: Sequence[x509.GeneralName] = (),
+) -> x509.Certificate:
+    """The certificate of a process: identity extension, SPIFFE ID, and `hosts` for a gateway.
+
+    ValueError for an identity that cannot be.
+    """
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    if identity.role is Role.GATEWAY:
+        usages.insert(0, ExtendedKeyUsageOID.SERVER_AUTH)
+    value = identity_.encode(identity)
+    subject = x509.UniformResourceIdentifier(identity.spiffe_id(domain))
+    builder = (
+        _leaf(issuing, _name(identity.label), public, validity, usages)
+        .add_extension(x509.SubjectAlternativeName([subject, *hosts]), critical=False)
+        .add_extension(x509.UnrecognizedExtension(_IDENTITY, value), critical=False)
+    )
+    return _signed(builder, public, issuing.key)
+
+
+def _leaf_validity(issuing: Issued, now: datetime, life: timedelta) -> Validity:
+    return Validity.of(now, life, until=issuing.certificate.not_valid_after_utc)
+
+
+def _hosts(names: Sequence[str], addresses: Sequence[Address]) -> list[x509.GeneralName]:
+    return [*map(x509.DNSName, names), *map(x509.IPAddress, addresses)]
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _leaf(
+    issuing: Issued,
+    subject: x509.Name,
+    public: ec.EllipticCurvePublicKey,
+    validity: Validity,
+    usages: Sequence[x509.ObjectIdentifier],
+) -> x509.CertificateBuilder:
+    constraints = x509.BasicConstraints(ca=False, path_length=None)
+    return (
+        _builder(subject, issuing.certificate.subject, public, validity)
+        .add_extension(constraints, critical=True)
+        .add_extension(_usage(digital_signature=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+    )
+
+
+def _authority(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    validity: Validity,
+    *,
+    path_length: int,
+) -> x509.CertificateBuilder:
+    return (
+        _builder(subject, issuer, key.public_key(), validity)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
+    )
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, validity: Validity
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(validity.begin)
+        .not_valid_after(validity.end)
+    )
+
+
+def _signed(
+    builder: x509.CertificateBuilder,
+    public: ec.EllipticCurvePublicKey,
+    issuer: ec.EllipticCurvePrivateKey,
+) -> x509.Certificate:
+    """Add the identifiers of both keys (RFC 5280, sections 4.2.1.1 and 4.2.1.2), and sign."""
+    subject_key = x509.SubjectKeyIdentifier.from_public_key(public)
+    authority_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())
+    return (
+        builder.add_extension(subject_key, critical=False)
+        .add_extension(authority_key, critical=False)
+        .sign(issuer, hashes.SHA256())
+    )
+
+
+def _usage(
+    *, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
+) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        key_cert_sign=key_cert_sign,
+        crl_sign=crl_sign,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )

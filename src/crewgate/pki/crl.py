@@ -1,0 +1,60 @@
+"""Certificate revocation lists (RFC 5280, section 5): made from what the register holds.
+
+Gateways refuse by it inside the handshake, with the right alert, and refuse everybody once it is
+stale; so it is signed anew long before.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from crewgate import limits
+from crewgate.pki.certificates import Issued
+
+UNSPECIFIED = "unspecified"
+# RFC 5280 §5.3.1, without those of authorities, of holds, and of deltas.
+REASONS = {
+    reason.value: reason
+    for reason in (
+        x509.ReasonFlags.unspecified,
+        x509.ReasonFlags.key_compromise,
+        x509.ReasonFlags.affiliation_changed,
+        x509.ReasonFlags.superseded,
+        x509.ReasonFlags.cessation_of_operation,
+        x509.ReasonFlags.privilege_withdrawn,
+    )
+}
+
+
+def make_crl(
+    issuing: Issued, dead: Iterable[tuple[str, int, str]], number: int, now: datetime
+) -> bytes:
+    """PEM of the list of `dead`: serial in hexadecimal, seconds since the epoch, reason."""
+    now = now.replace(microsecond=0)
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuing.certificate.subject)
+        .last_update(now - timedelta(seconds=limits.certificate_backdate_seconds))
+        .next_update(now + timedelta(seconds=limits.crl_seconds))
+        .add_extension(x509.CRLNumber(number), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuing.key.public_key()),
+            critical=False,
+        )
+    )
+    for serial, revoked, reason in dead:
+        builder = builder.add_revoked_certificate(_entry(serial, revoked, reason))
+    return builder.sign(issuing.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _entry(serial: str, revoked: int, reason: str) -> x509.RevokedCertificate:
+    builder = (
+        x509.RevokedCertificateBuilder()
+        .serial_number(int(serial, 16))
+        .revocation_date(datetime.fromtimestamp(revoked, UTC))
+    )
+    if reason not in {"", UNSPECIFIED}:  # that one is said by leaving it out
+        builder = builder.add_extension(x509.CRLReason(REASONS[reason]), critical=False)
+    return builder.build()

@@ -1,0 +1,109 @@
+"""Files of private keys and certificates: how they are written, and read with words for errors.
+
+A key is readable by its owner from its first moment, and a file is whole or not there: what stands
+there already is replaced in one step, and only where the caller says so. Keys are never shown.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from crewgate import limits
+from crewgate.errors import AuthorityError
+
+PRIVATE = 0o600
+PUBLIC = 0o644
+
+
+def write_file(path: Path, data: bytes, mode: int, *, replace: bool = False) -> None:
+    """Write a file durably; AuthorityError if it stands there and is not to be replaced."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                os.fchmod(descriptor, mode)  # whatever the umask is: others must read a CRL
+                stream.write(data)
+                stream.flush()
+                os.fsync(descriptor)
+            if replace:
+                draft.replace(path)
+            else:
+                path.hardlink_to(draft)
+        finally:
+            draft.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except FileExistsError as error:
+        raise AuthorityError(
+            f"{path}: stands there already and is not overwritten; choose another name"
+        ) from error
+    except OSError as error:
+        raise AuthorityError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey, passphrase: bytes | None = None) -> bytes:
+    """PKCS 8, encrypted where there is a passphrase."""
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase:
+        encryption = serialization.BestAvailableEncryption(passphrase)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+    )
+
+
+def read_key(path: Path, passphrase: bytes | None = None) -> ec.EllipticCurvePrivateKey:
+    """Read a P-256 key of PEM; AuthorityError says what is wrong, and never shows it."""
+    data = _read(path, limits.key_file_bytes_max, "private key")
+    try:
+        key = serialization.load_pem_private_key(data, passphrase)
+    except TypeError as error:  # cryptography's, for a passphrase too few or too many
+        wanted = "is encrypted; give its passphrase" if passphrase is None else "has no passphrase"
+        raise AuthorityError(f"{path}: the private key {wanted}") from error
+    except ValueError as error:
+        raise AuthorityError(
+            f"{path}: not a private key of PEM, or another passphrase is its own"
+        ) from error
+    return _p256(key, str(path))
+
+
+def _p256(key: object, where: str) -> ec.EllipticCurvePrivateKey:
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise AuthorityError(f"{where}: not an ECDSA key of curve P-256")
+    return key
+
+
+def read_certificates(path: Path) -> list[x509.Certificate]:
+    """Read at least one certificate of PEM; AuthorityError."""
+    data = _read(path, limits.certificate_bytes_max * limits.chain_certificates_max, "certificate")
+    try:
+        return x509.load_pem_x509_certificates(data)
+    except ValueError as error:
+        raise AuthorityError(f"{path}: not a certificate of PEM") from error
+
+
+def read_file(path: Path) -> bytes:
+    """A small file of PEM; AuthorityError."""
+    return _read(path, limits.certificate_bytes_max * limits.chain_certificates_max, "file")
+
+
+def _read(path: Path, bytes_max: int, what: str) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(bytes_max + 1)
+    except OSError as error:
+        raise AuthorityError(f"{path}: the {what} cannot be read ({error.strerror})") from error
+    if len(data) > bytes_max:
+        raise AuthorityError(f"{path}: over {bytes_max} bytes, which no {what} has")
+    return data

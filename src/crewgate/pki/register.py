@@ -1,0 +1,251 @@
+"""The issuance database: every certificate that the CA signed, and what became of it. SQLite.
+
+Durable before it answers (WAL, synchronous=FULL), and open to several processes at once: the
+control process and commands. Knows no key and signs nothing. Blocks; times are whole seconds since
+the epoch. A revocation is entered here first, as an intent: `announced` says that the table, the
+CRL and the open connections have followed.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from crewgate import limits
+from crewgate.core.certificate import serial_text
+from crewgate.core.identity import Role
+from crewgate.errors import AuthorityError
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE certificate (
+    serial TEXT PRIMARY KEY,
+    role TEXT NOT NULL,
+    crew TEXT NOT NULL,
+    name TEXT NOT NULL,
+    instance BLOB NOT NULL,
+    not_before INTEGER NOT NULL,
+    not_after INTEGER NOT NULL,
+    issued INTEGER NOT NULL,
+    revoked INTEGER,
+    reason TEXT,
+    announced INTEGER NOT NULL DEFAULT 0,
+    pem TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX holder ON certificate (crew, name, not_after);
+CREATE INDEX pending ON certificate (serial) WHERE revoked IS NOT NULL AND NOT announced;
+CREATE INDEX dead ON certificate (not_after) WHERE revoked IS NOT NULL;
+CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+INSERT INTO counter VALUES ('crl', 0);
+"""
+_COLUMNS = (
+    "serial, role, crew, name, instance, not_before, not_after, issued, revoked, reason, announced,"
+    " pem"
+)
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One certificate. `revoked` is when, None while it is good; `reason` as RFC 5280 names it."""
+
+    serial: str  # upper-case hexadecimal
+    role: Role
+    crew: str
+    name: str
+    instance: bytes
+    not_before: int
+    not_after: int
+    issued: int
+    pem: str
+    revoked: int | None = None
+    reason: str = ""
+    announced: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Entry {self.serial} {self.label} {self.status(0)}>"
+
+    @property
+    def label(self) -> str:
+        """As `Identity.label`."""
+        return f"{self.crew or self.role.value}/{self.name}"
+
+    def status(self, now: float) -> str:
+        """One word for people."""
+        if self.revoked is not None:
+            return "revoked"
+        return "expired" if now > self.not_after else "valid"
+
+
+class Register:
+    """A connection to the database at `path`; use it in a `with`, in one thread at a time.
+
+    Every method may raise AuthorityError: a disk that fails, a database of another version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open it, or make an empty one in a folder that exists."""
+        self.path = path
+        try:
+            self._database = sqlite3.connect(
+                path,
+                timeout=limits.register_wait_seconds,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            path.chmod(0o600)
+            self._open()
+        except (sqlite3.Error, OSError) as error:
+            raise self._failed(error) from error
+
+    def __repr__(self) -> str:
+        return f"<Register {self.path}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    def add(self, entry: Entry) -> None:
+        """Write down a certificate, before anybody gets it."""
+        values = msgspec.structs.asdict(entry)
+        names = _COLUMNS.replace(" ", "").split(",")
+        marks = ", ".join(f":{name}" for name in names)
+        with self._transaction() as database:
+            values |= {"role": entry.role.value, "reason": entry.reason or None}
+            database.execute(
+                f"INSERT INTO certificate ({_COLUMNS}) VALUES ({marks})",  # noqa: S608 - constants
+                values,
+            )
+
+    def find(self, serial: str) -> Entry | None:
+        """The certificate of a serial number in any spelling of its hexadecimal digits."""
+        try:
+            text = serial_text(int(serial, 16))
+        except ValueError:
+            return None
+        found = self._select("serial = ?", (text,))
+        return found[0] if found else None
+
+    def all(self) -> list[Entry]:
+        """Every certificate, oldest first."""
+        return self._select("1 ORDER BY issued, serial", ())
+
+    def of(self, crew: str, name: str, now: int) -> list[Entry]:
+        """What a holder has that is neither revoked nor expired."""
+        where = "crew = ? AND name = ? AND revoked IS NULL AND not_after >= ?"
+        return self._select(where, (crew, name, now))
+
+    def revoke(self, serials: Iterable[str], reason: str, now: int) -> list[Entry]:
+        """Revoke certificates in one transaction; what was revoked by this, not before."""
+        done = []
+        with self._transaction() as database:
+            for serial in serials:
+                changed = database.execute(
+                    "UPDATE certificate SET revoked = ?, reason = ?, announced = 0 "
+                    "WHERE serial = ? AND revoked IS NULL",
+                    (now, reason, serial),
+                )
+                if changed.rowcount:
+                    done.append(serial)
+        return [entry for serial in done if (entry := self.find(serial)) is not None]
+
+    def pending(self) -> list[Entry]:
+        """Revocations that somebody has not heard of yet, as far as is known here."""
+        return self._select("revoked IS NOT NULL AND NOT announced", ())
+
+    def announced(self, serials: Iterable[str]) -> None:
+        """These are known everywhere on this machine."""
+        with self._transaction() as database:
+            database.executemany(
+                "UPDATE certificate SET announced = 1 WHERE serial = ?",
+                [(serial,) for serial in serials],
+            )
+
+    def dead(self, now: int) -> list[tuple[str, int, str]]:
+        """Serial, time and reason of everything revoked that would still be valid by its dates."""
+        with self._asking() as database:
+            return database.execute(
+                "SELECT serial, revoked, reason FROM certificate "
+                "WHERE revoked IS NOT NULL AND not_after >= ? ORDER BY serial",
+                (now - limits.clock_distrust_seconds,),
+            ).fetchall()
+
+    def next_crl_number(self) -> int:
+        """A number that no CRL has had (RFC 5280, section 5.2.3)."""
+        with self._transaction() as database:
+            row = database.execute(
+                "UPDATE counter SET value = value + 1 WHERE name = 'crl' RETURNING value"
+            ).fetchone()
+        return int(row[0])
+
+    # Inside.
+
+    def _open(self) -> None:
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")
+        with self._transaction() as database:
+            version = database.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                for statement in _SCHEMA.split(";"):
+                    database.execute(statement)
+                database.execute(f"PRAGMA user_version = {_VERSION}")
+            elif version != _VERSION:
+                raise AuthorityError(
+                    f"{self.path}: version {version} of the issuance database; this Crewgate "
+                    f"reads version {_VERSION}: use the one that wrote it"
+                )
+
+    def _select(self, where: str, values: Sequence[object]) -> list[Entry]:
+        with self._asking() as database:
+            # The condition is a constant of this file, the values are bound.
+            rows = database.execute(
+                f"SELECT {_COLUMNS} FROM certificate WHERE {where}",  # noqa: S608
+                values,
+            ).fetchall()
+        return [_entry(row) for row in rows]
+
+    @contextmanager
+    def _asking(self) -> Iterator[sqlite3.Connection]:
+        try:
+            yield self._database
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of it, on the disk, or nothing."""
+        with self._asking() as database:
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                yield database
+            except BaseException:
+                database.execute("ROLLBACK")
+                raise
+            database.execute("COMMIT")
+
+    def _failed(self, error: Exception) -> AuthorityError:
+        return AuthorityError(
+            f"{self.path}: the issuance database cannot be used: {error}; "
+            "it belongs to the user who runs the control process"
+        )
+
+
+def _entry(row: tuple[object, ...]) -> Entry:
+    names = _COLUMNS.replace(" ", "").split(",")
+    values = dict(zip(names, row, strict=True))
+    values["reason"] = values["reason"] or ""
+    values["announced"] = bool(values["announced"])
+    return msgspec.convert(values, Entry)

@@ -1,0 +1,69 @@
+"""From an accepted socket to a peer who may speak: the handshake, then the listener's guard.
+
+Nothing that the client sent as application data is read before both have said yes.
+"""
+
+import ssl
+from typing import Protocol
+
+import msgspec
+import trio
+
+from crewgate.core.verdict import PeerReason
+from crewgate.openssl import forget_errors
+from crewgate.server.counters import Counters
+from crewgate.server.guard import Guard, Guest
+from crewgate.server.handshake import ClientSocket, failure_of
+from crewgate.server.request import Peer
+
+
+class Entrance(Protocol):
+    """What a listener lends here."""
+
+    counters: Counters
+    handshakes: trio.CapacityLimiter
+    guard: Guard | None
+
+
+async def enter(sock: ClientSocket, peer: Peer, at: Entrance, guest: Guest) -> Peer | None:
+    """Return who is there, None for nobody who may speak; the caller bounds the wait.
+
+    Whoever calls has the guard forget a peer that was admitted.
+    """
+    failure = await shake_hands(sock, at.handshakes)
+    if failure is not None:
+        at.counters.handshakes_failed += 1
+        if at.guard is not None:
+            at.guard.refused(_with(peer, sock.shown or None), failure)
+        return None
+    if at.guard is None:
+        return peer
+    admitted = await at.guard.admit(_with(peer, sock.getpeercert(binary_form=True)), guest)
+    if admitted is None:
+        at.counters.peers_refused += 1
+    return admitted
+
+
+def _with(peer: Peer, certificate: bytes | None) -> Peer:
+    return msgspec.structs.replace(peer, certificate=certificate)
+
+
+async def shake_hands(sock: ClientSocket, turn: trio.CapacityLimiter) -> PeerReason | None:
+    """Shake hands with a client; why not, if it gave up, or offered what we do not take.
+
+    `turn` is held for each step: thousands at once take turns with the rest. The caller bounds the
+    wait.
+    """
+    while True:
+        try:
+            async with turn:
+                sock.do_handshake()
+            sock.forget_context()
+            return None
+        except ssl.SSLWantReadError:
+            await trio.lowlevel.wait_readable(sock)
+        except ssl.SSLWantWriteError:
+            await trio.lowlevel.wait_writable(sock)
+        except OSError as error:
+            forget_errors()
+            return failure_of(error)
