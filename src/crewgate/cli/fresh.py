@@ -31,8 +31,14 @@ crl = "certs/crl.pem"
 trust_domain = "{domain}"              # of the SPIFFE IDs in certificates
 life_seconds = {life}                            # of a certificate, unless it is asked for less
 
-# Agents come here, over TLS with a token. Ports {control} and {peers} are kept for the control API
-# and the gateway's peers.
+# The control API: mutual TLS always, for operators, orchestrators and gateways.
+[control]
+address = "{address}"
+port = {control}
+certificate = "certs/gateway.pem"
+key = "gateway/gateway.key"
+
+# Agents come here, over TLS with a token. Port {peers} is kept for the gateway's peers.
 [[listener]]
 name = "agents"
 address = "{address}"

@@ -33,6 +33,10 @@ def crosscheck(config: Config) -> list[str]:
 def _listeners(config: Config) -> Iterator[str]:
     names: set[str] = set()
     places: dict[tuple[str, int], str] = {}
+    if config.control is not None:
+        places[(config.control.address, config.control.port)] = "[control]"
+        if config.ca is None:
+            yield "control: there is no [ca] whose certificates it could accept; add the section"
     for listener in config.listeners:
         if listener.name in names:
             yield f'listener "{listener.name}": the name stands there twice; rename one'

@@ -14,6 +14,7 @@ from crewgate.config.structs import (
     Audit,
     ClientCertificate,
     Config,
+    Control,
     Cors,
     Crew,
     Judge,
@@ -68,6 +69,7 @@ def decode(file: Path, top: Section) -> Config:
         table=_table(top.child("table")),
         limits=_limits(top.child("limits")),
         ca=_ca(top.child("ca"), path, folder),
+        control=_control(top.child("control"), path),
     )
 
 
@@ -97,6 +99,19 @@ def _listener(section: Section, path: Kind[Path]) -> Listener:
         )
     section.close()
     return listener
+
+
+def _control(section: Section | None, path: Kind[Path]) -> Control | None:
+    if section is None:
+        return None
+    control = Control(
+        address=section.required("address", kinds.ADDRESS),
+        port=section.required("port", kinds.PORT),
+        certificate=section.required("certificate", path),
+        key=section.required("key", path),
+    )
+    section.close()
+    return control
 
 
 def _ca(section: Section | None, path: Kind[Path], folder: Path) -> CA | None:

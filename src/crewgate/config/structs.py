@@ -50,6 +50,15 @@ class CA(msgspec.Struct, frozen=True):
         return self.folder / "issued.sqlite"
 
 
+class Control(msgspec.Struct, frozen=True):
+    """Where the control API listens; a certificate of the internal CA is always asked for."""
+
+    address: str
+    port: int
+    certificate: Path
+    key: Path
+
+
 class Listener(msgspec.Struct, frozen=True):
     """One TLS listener for agents; every worker opens it. No `hosts` means any Host is served.
 
@@ -273,6 +282,7 @@ class Config(msgspec.Struct, frozen=True):
     table: Table
     limits: Limits
     ca: CA | None = None  # None: no listener asks for certificates of clients
+    control: Control | None = None  # None: no control API
 
     def crew(self, name: str) -> Crew:
         """The crew of that name; ConfigurationError names those that exist."""
