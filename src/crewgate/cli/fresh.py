@@ -30,6 +30,10 @@ root = "certs/ca.pem"
 crl = "certs/crl.pem"
 trust_domain = "{domain}"              # of the SPIFFE IDs in certificates
 life_seconds = {life}                            # of a certificate, unless it is asked for less
+# Whom the gateway asks for each client's certificate before it reads a byte (OCSP): "https://…",
+# "http://…", or "unix:PATH" for a control process on this machine. It asks in the name of the CA in
+# issuing.pem beside the root.
+# ocsp = "https://ocsp.example/ocsp"
 
 # Agents come here, over TLS with a token. Ports {control} and {peers} are kept for the control API
 # and the gateway's peers.
@@ -52,6 +56,7 @@ certificate = "certs/gateway.pem"
 key = "gateway/gateway.key"
 client_certificate = "required"                 # "optional": where both kinds come
 # crews = ["{crew}"]                           # admit these only; else every crew of this file
+# ocsp = "required"                             # no answer, no entry; or "soft-fail", or "off"
 
 # A crew: whose keys may sign tokens, and the most that any of them can grant.
 [crew.{crew}]

@@ -1,6 +1,7 @@
 """The operator's TOML file as frozen structs; `load` refuses what it does not understand."""
 
 from crewgate.config.load import load
+from crewgate.config.ocsp import OCSPMode, Responder
 from crewgate.config.structs import (
     CA,
     Audit,
@@ -30,7 +31,9 @@ __all__ = [
     "Health",
     "Limits",
     "Listener",
+    "OCSPMode",
     "Origin",
+    "Responder",
     "Table",
     "Tool",
     "Upstream",

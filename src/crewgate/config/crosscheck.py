@@ -48,6 +48,13 @@ def _listeners(config: Config) -> Iterator[str]:
                 f'listener "{listener.name}".client_certificate: there is no [ca] whose '
                 "certificates it could accept; add the section"
             )
+        if listener.ocsp != "off" and (config.ca is None or config.ca.ocsp is None):
+            yield f'listener "{listener.name}".ocsp: nobody is asked; say whom in [ca] ocsp'
+        elif listener.ocsp != "off" and listener.client_certificate == "none":
+            yield (
+                f'listener "{listener.name}".ocsp: nobody shows a certificate here; add '
+                'client_certificate = "required"'
+            )
         known = {crew.name for crew in config.crews}
         for crew in listener.crews or ():
             if crew not in known:

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from crewgate import limits
+from crewgate.config.ocsp import OCSPMode, Responder
 from crewgate.core.policy import SHARED
 from crewgate.errors import ConfigurationError
 
@@ -24,7 +25,8 @@ Dialect = Literal["http/1.1", "h2"]  # how an upstream is spoken to; the names a
 class CA(msgspec.Struct, frozen=True):
     """The internal CA: `folder` holds its keys and register, for the control process alone.
 
-    `root` is what clients and gateways trust, `crl` what gateways refuse by; both are public.
+    `root` is what clients and gateways trust, `crl` what gateways refuse by, `ocsp` whom they ask:
+    all public, and so is `issuing`.
     """
 
     folder: Path
@@ -33,11 +35,12 @@ class CA(msgspec.Struct, frozen=True):
     trust_domain: str  # of the SPIFFE IDs
     life_seconds: int = limits.certificate_life_seconds
     passphrase_file: Path | None = None  # of the keys; None: they are not encrypted
+    ocsp: Responder | None = None  # None: nobody is asked
 
     @property
     def issuing(self) -> Path:
-        """PEM of the CA that signs leaves."""
-        return self.folder / "issuing.pem"
+        """PEM of the CA that signs leaves, beside the root's: an OCSP request names it."""
+        return self.root.parent / "issuing.pem"
 
     @property
     def issuing_key(self) -> Path:
@@ -65,6 +68,7 @@ class Listener(msgspec.Struct, frozen=True):
     hosts: tuple[str, ...] = ()
     client_certificate: ClientCertificate = "none"
     crews: tuple[str, ...] | None = None
+    ocsp: OCSPMode = "off"
 
     @property
     def observe(self) -> bool:
