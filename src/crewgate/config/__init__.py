@@ -1,11 +1,11 @@
 """The operator's TOML file as frozen structs; `load` refuses what it does not understand."""
 
+from crewgate.config.boundary import CA, Control
 from crewgate.config.load import load
+from crewgate.config.ocsp import OCSPMode, Responder
 from crewgate.config.structs import (
-    CA,
     Audit,
     Config,
-    Control,
     Cors,
     Credential,
     Crew,
@@ -32,7 +32,9 @@ __all__ = [
     "Health",
     "Limits",
     "Listener",
+    "OCSPMode",
     "Origin",
+    "Responder",
     "Table",
     "Tool",
     "Upstream",

@@ -10,6 +10,8 @@ from typing import Literal
 import msgspec
 
 from crewgate import limits
+from crewgate.config.boundary import CA, Control
+from crewgate.config.ocsp import OCSPMode
 from crewgate.core.policy import SHARED
 from crewgate.errors import ConfigurationError
 
@@ -19,44 +21,6 @@ Scheme = Literal["http", "https"]
 OnFull = Literal["refuse", "continue"]
 ClientCertificate = Literal["none", "optional", "required"]
 Dialect = Literal["http/1.1", "h2"]  # how an upstream is spoken to; the names are those of ALPN
-
-
-class CA(msgspec.Struct, frozen=True):
-    """The internal CA: `folder` holds its keys and register, for the control process alone.
-
-    `root` is what clients and gateways trust, `crl` what gateways refuse by; both are public.
-    """
-
-    folder: Path
-    root: Path
-    crl: Path
-    trust_domain: str  # of the SPIFFE IDs
-    life_seconds: int = limits.certificate_life_seconds
-    passphrase_file: Path | None = None  # of the keys; None: they are not encrypted
-
-    @property
-    def issuing(self) -> Path:
-        """PEM of the CA that signs leaves."""
-        return self.folder / "issuing.pem"
-
-    @property
-    def issuing_key(self) -> Path:
-        """Its key: whoever can read it is the CA."""
-        return self.folder / "issuing.key"
-
-    @property
-    def register(self) -> Path:
-        """The issuance database."""
-        return self.folder / "issued.sqlite"
-
-
-class Control(msgspec.Struct, frozen=True):
-    """Where the control API listens; a certificate of the internal CA is always asked for."""
-
-    address: str
-    port: int
-    certificate: Path
-    key: Path
 
 
 class Listener(msgspec.Struct, frozen=True):
@@ -74,6 +38,7 @@ class Listener(msgspec.Struct, frozen=True):
     hosts: tuple[str, ...] = ()
     client_certificate: ClientCertificate = "none"
     crews: tuple[str, ...] | None = None
+    ocsp: OCSPMode = "off"
 
     @property
     def observe(self) -> bool:
@@ -258,7 +223,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Bounds of `limits.py` that the file may lower; each field has its bound's name.
+    """Bounds of `limits` that the file may lower; each field has its bound's name.
 
     A field stands here only if some code asks the configuration for it.
     """

@@ -20,9 +20,9 @@ from crewgate.config import CA, Config, Control
 from crewgate.control.ocsp_door import OCSPDoor
 from crewgate.control.office import ControlOffice
 from crewgate.core import certificate as certificate_
+from crewgate.core.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
 from crewgate.core.identity import Role
 from crewgate.core.ids import certificate_key
-from crewgate.core.verdict import PeerReason
 from crewgate.errors import AuthorityError, ConfigurationError, LinkError, RefusedError
 from crewgate.server import Clients, Listener, Poller, listen, server_context
 from crewgate.server.census import Census
@@ -78,7 +78,7 @@ class ControlProcess:
         sock = listen(control.address, control.port, where=where)
         application = Bridge(make_app(self._office, self._voice.say), limits.control_body_bytes_max)
         crews = frozenset(crew.name for crew in self._config.crews)
-        rules = Rules(LISTENER, crews, frozenset(Role))
+        rules = Rules(LISTENER, crews, frozenset(Role), ocsp="required")
         doorman = Doorman(rules, self._guests, _Nothing, self._sink, self._check)
         context = self._context(control)
         listener = Listener(sock, context, application.accept, self._poller, doorman)
@@ -91,16 +91,18 @@ class ControlProcess:
         clients = Clients(self._ca.root, self._ca.crl, is_required=True)
         return server_context(control.certificate, control.key, clients)
 
-    async def _check(self, certificate: bytes) -> PeerReason | None:
+    async def _check(self, key: bytes, certificate: bytes) -> Status:  # noqa: ARG002 - by serial
         """The register's word, which is the CA's own: no OCSP is asked here."""
         serial = certificate_.read(certificate).serial_text
         try:
             entry = await self._office.entry(serial)
-        except AuthorityError:
-            return PeerReason.STALE
-        if entry is None or entry.revoked is not None:
-            return PeerReason.REVOKED
-        return None
+        except AuthorityError as error:
+            return Doubt(Flaw.UNREACHABLE, str(error))
+        if entry is None:
+            return Unknown()
+        if entry.revoked is not None:
+            return Revoked(entry.revoked, entry.reason, entry.not_after)
+        return Good(entry.not_after)
 
     async def _follow_files(self, listener: Listener) -> None:
         """Show another certificate, refuse by another list, end whose certificate is revoked."""

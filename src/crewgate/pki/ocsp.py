@@ -7,7 +7,6 @@ is said to have issued it. Blocks, for a look into SQLite; a response takes a te
 millisecond.
 """
 
-import hashlib
 import logging
 from datetime import UTC, datetime, timedelta
 
@@ -15,8 +14,8 @@ from crewgate import limits
 from crewgate.core.certificate import serial_text
 from crewgate.errors import AuthorityError
 from crewgate.pki.certificates import Issued, make_responder
-from crewgate.pki.ocsp_request import Asked, Question, read_path, read_request
-from crewgate.pki.ocsp_response import Failure, Finding, Times, answer, failure, key_digest
+from crewgate.pki.ocsp_request import Asked, Question, issuer_names, read_path, read_request
+from crewgate.pki.ocsp_response import Failure, Finding, Times, answer, failure
 from crewgate.pki.register import Register
 
 _log = logging.getLogger(__name__)
@@ -104,9 +103,6 @@ class Responder:
         """The issuer as a CertID names it, in terms of one hash."""
         named = self._names.get(hash_name)
         if named is None:
-            subject = self._issuing.certificate.subject.public_bytes()
-            named = self._names[hash_name] = (
-                hashlib.new(hash_name, subject, usedforsecurity=False).digest(),
-                key_digest(self._issuing.key.public_key(), hash_name),
-            )
+            named = issuer_names(self._issuing.certificate, hash_name)
+            self._names[hash_name] = named
         return named

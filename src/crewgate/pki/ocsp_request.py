@@ -6,9 +6,13 @@ answered, and only the issuer's word counts.
 """
 
 import base64
+import hashlib
 from urllib.parse import unquote_to_bytes
 
 import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from crewgate import limits
 from crewgate.core import der
@@ -45,6 +49,25 @@ class Asked(msgspec.Struct, frozen=True):
 
     questions: tuple[Question, ...]
     nonce: bytes | None = None
+
+
+def issuer_names(issuer: x509.Certificate, hash_name: str) -> tuple[bytes, bytes]:
+    """How a CertID names an issuer: the digests of its subject and of its key."""
+    subject = issuer.subject.public_bytes()
+    name = hashlib.new(hash_name, subject, usedforsecurity=False).digest()
+    return name, key_digest(issuer.public_key(), hash_name)
+
+
+def key_digest(key: CertificatePublicKeyTypes, hash_name: str = "sha1") -> bytes:
+    """The digest by which OCSP names a key: of its bits, without what kind of key it is."""
+    info = der.Reader(
+        key.public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    ).enter()
+    info.take(der.SEQUENCE)  # its kind
+    bits = info.take(der.BIT_STRING)[1:]  # the first byte counts the bits that are not used
+    return hashlib.new(hash_name, bits, usedforsecurity=False).digest()
 
 
 def read_request(data: bytes) -> Asked:

@@ -5,7 +5,6 @@ question only.
 """
 
 import enum
-import hashlib
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -15,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from crewgate.core import der
 from crewgate.pki.certificates import Issued
-from crewgate.pki.ocsp_request import NONCE, Question
+from crewgate.pki.ocsp_request import NONCE, Question, key_digest
 
 _BASIC = der.write(der.OBJECT_IDENTIFIER, der.identifier("1.3.6.1.5.5.7.48.1.1"))
 _ECDSA_SHA256 = der.write(
@@ -69,9 +68,7 @@ def failure(why: Failure) -> bytes:
     return der.write(der.SEQUENCE, der.write_integer(why, der.ENUMERATED))
 
 
-def answer(
-    findings: Iterable[Finding], times: Times, signer: Issued, nonce: bytes | None
-) -> bytes:
+def answer(findings: Iterable[Finding], times: Times, signer: Issued, nonce: bytes | None) -> bytes:
     """A signed response with the signer's certificate."""
     parts = [
         der.write(_BY_KEY, der.write(der.OCTET_STRING, key_digest(signer.key.public_key()))),
@@ -90,17 +87,7 @@ def answer(
         der.write(_EXPLICIT, der.write(der.SEQUENCE, certificate)),
     )
     body = der.write(der.SEQUENCE, _BASIC, der.write(der.OCTET_STRING, basic))
-    return der.write(
-        der.SEQUENCE, der.write_integer(0, der.ENUMERATED), der.write(_EXPLICIT, body)
-    )
-
-
-def key_digest(key: ec.EllipticCurvePublicKey, hash_name: str = "sha1") -> bytes:
-    """The digest by which OCSP names a key: of its bits, without what kind of key it is."""
-    bits = key.public_bytes(
-        serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
-    )
-    return hashlib.new(hash_name, bits, usedforsecurity=False).digest()
+    return der.write(der.SEQUENCE, der.write_integer(0, der.ENUMERATED), der.write(_EXPLICIT, body))
 
 
 def _single(finding: Finding, times: Times) -> bytes:
