@@ -21,7 +21,8 @@ class Peer(msgspec.Struct, frozen=True):
     """Who is at the other end of a connection.
 
     `address` is the IP address; `certificate` the DER bytes that the handshake proved, if any. Once
-    a guard has admitted it: its `serial`, whom it speaks for (`identity`) and at which `listener`.
+    a guard has admitted it: its `serial`, whom it speaks for (`identity`), when it ends (`until`,
+    seconds since the epoch) and at which `listener`.
     """
 
     address: str
@@ -30,6 +31,7 @@ class Peer(msgspec.Struct, frozen=True):
     identity: Identity | None = None
     serial: int = 0
     listener: str = ""
+    until: int = 0
 
     @property
     def crew(self) -> str | None:
