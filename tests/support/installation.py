@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import ssl
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,17 @@ price = "{price}"
 
 
 def free_port() -> int:
-    """The first of a few neighbouring ports that are free now."""
+    """The first of a few neighbouring ports that are free now: all that `init` hands out.
+
+    Below those that the kernel takes for connections of its own choice, which would be in the way.
+    """
     while True:
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0))
-            port: int = one.getsockname()[1]
+        port = random.randrange(10_000, 32_000)
+        with ExitStack() as stack:
             try:
-                other.bind(("127.0.0.1", port + 10))
-            except (OSError, OverflowError):
+                for offset in (0, 1, 2, 3, 10):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port + offset))
+            except OSError:
                 continue
             return port
 
