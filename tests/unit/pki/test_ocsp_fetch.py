@@ -219,3 +219,11 @@ async def test_a_replay_of_openssls_answer_is_refused(tmp_path: Path) -> None:
     status = await status_of(world, lambda _: kept)
     assert isinstance(status, Doubt)
     assert status.flaw is Flaw.NONCE
+
+
+async def test_a_host_that_is_no_name_is_an_error() -> None:
+    """Whatever a resolver or its codec thinks of it."""
+    with pytest.raises(ResponderError):
+        await fetched(Responder(f"http://{'x' * 64}.invalid/ocsp"))
+    with pytest.raises(ConfigurationError, match=r"\[ca\] ocsp"):
+        Fetcher(Responder("http://[:::]/"), NOWHERE)
