@@ -56,6 +56,15 @@ class AuditError(CrewgateError):
     """The audit's files cannot be read, or hold what no reader of them could have written."""
 
 
+class ControlError(CrewgateError):
+    """A request to the control API that is refused; `status` and `slug` are of its problem."""
+
+    def __init__(self, status: int, slug: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.slug = slug
+
+
 class StoryError(CrewgateError):
     """The demo cannot be shown: a part of it did not start, or did not end."""
 

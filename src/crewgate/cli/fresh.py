@@ -30,13 +30,18 @@ root = "certs/ca.pem"
 crl = "certs/crl.pem"
 trust_domain = "{domain}"              # of the SPIFFE IDs in certificates
 life_seconds = {life}                            # of a certificate, unless it is asked for less
-# Whom the gateway asks for each client's certificate before it reads a byte (OCSP): "https://…",
-# "http://…", or "unix:PATH" for a control process on this machine. It asks in the name of the CA in
-# issuing.pem beside the root.
-# ocsp = "https://ocsp.example/ocsp"
+# Whom the gateway asks of each client's certificate before it reads a byte (OCSP), in the name of
+# the CA in issuing.pem beside the root: the control process of this machine, or "https://…".
+ocsp = "unix:state/ocsp.sock"
 
-# Agents come here, over TLS with a token. Ports {control} and {peers} are kept for the control API
-# and the gateway's peers.
+# The control API: mutual TLS always, for operators, orchestrators and gateways.
+[control]
+address = "{address}"
+port = {control}
+certificate = "certs/gateway.pem"
+key = "gateway/gateway.key"
+
+# Agents come here, over TLS with a token. Port {peers} is kept for the gateway's peers.
 [[listener]]
 name = "agents"
 address = "{address}"

@@ -8,10 +8,10 @@ from typing import cast
 
 from crewgate import limits
 from crewgate.config import kinds
+from crewgate.config.boundary import CA, Control
 from crewgate.config.ocsp import OCSPMode, read_responder
 from crewgate.config.section import Kind, Section
 from crewgate.config.structs import (
-    CA,
     Audit,
     ClientCertificate,
     Config,
@@ -70,6 +70,7 @@ def decode(file: Path, top: Section) -> Config:
         audit=_audit(top.child("audit"), state, path),
         table=_table(top.child("table")),
         limits=_limits(top.child("limits")),
+        control=_control(top.child("control"), path),
     )
 
 
@@ -104,6 +105,19 @@ def _listener(section: Section, path: Kind[Path], ca: CA | None) -> Listener:
         )
     section.close()
     return listener
+
+
+def _control(section: Section | None, path: Kind[Path]) -> Control | None:
+    if section is None:
+        return None
+    control = Control(
+        address=section.required("address", kinds.ADDRESS),
+        port=section.required("port", kinds.PORT),
+        certificate=section.required("certificate", path),
+        key=section.required("key", path),
+    )
+    section.close()
+    return control
 
 
 def _ca(section: Section | None, path: Kind[Path], folder: Path) -> CA | None:

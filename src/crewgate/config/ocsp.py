@@ -3,7 +3,6 @@
 Knows the keys of `[ca]` that say so. Opens nothing and connects to nothing.
 """
 
-import os
 import re
 from pathlib import Path
 from typing import Literal, cast
@@ -68,10 +67,7 @@ def _responder(path: Kind[Path]) -> Kind[Responder | None]:
         if not isinstance(value, str):
             raise ValueError  # noqa: TRY004 - one kind of error for whatever is wrong
         if value.startswith(_UNIX):
-            socket = path.read(value.removeprefix(_UNIX))
-            if len(os.fsencode(socket)) > limits.link_path_bytes_max:
-                raise ValueError(f"a socket's path has at most {limits.link_path_bytes_max} bytes")
-            return Responder(f"http://localhost{_PATH}", socket)
+            return Responder(f"http://localhost{_PATH}", path.read(value.removeprefix(_UNIX)))
         return Responder(_url(value))
 
     return Kind('"https://…", "http://…", or "unix:PATH", without user, query or fragment', read)

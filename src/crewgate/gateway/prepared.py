@@ -14,9 +14,9 @@ import msgspec
 from crewgate.config import Config, Listener, Upstream, load
 from crewgate.core.certificate_status import Status
 from crewgate.core.policy import Policy
-from crewgate.gateway.guests import Rules
 from crewgate.gateway.site import Site, build
 from crewgate.server import Clients, Poller, fingerprint, server_context
+from crewgate.server.doorman import Rules
 from crewgate.upstream import Opener, Pool, Resolver, client_context
 from crewgate.upstream import fingerprint as upstream_fingerprint
 from crewgate.verifier.policy import load_policy
@@ -117,6 +117,6 @@ def _face(config: Config, listener: Listener) -> Face:
         is_required = listener.client_certificate == "required"
         clients = Clients(config.ca.root, config.ca.crl, is_required)
         crews = listener.crews or (crew.name for crew in config.crews)
-        rules = Rules(listener.name, is_required, frozenset(crews), listener.ocsp)
+        rules = Rules(listener.name, frozenset(crews), ocsp=listener.ocsp)
     files = (listener.certificate, listener.key, clients)
     return Face(listener, server_context(*files), fingerprint(*files), clients, rules)

@@ -14,21 +14,21 @@ import trio
 from crewgate import limits
 from crewgate._native.table import Table
 from crewgate.audit.sink import Sink
+from crewgate.audit.voice import Voice
 from crewgate.config import Config, Listener
 from crewgate.core.certificate_status import Status
 from crewgate.errors import ConfigurationError, TableError
 from crewgate.gateway.agent_link import AgentLink
 from crewgate.gateway.case import Door
 from crewgate.gateway.forward import Gateway
-from crewgate.gateway.guests import Doorman, Guests, Rules, ask_nobody, expelled
 from crewgate.gateway.judge import GateJudge
 from crewgate.gateway.listeners import Listeners
 from crewgate.gateway.live import Live
 from crewgate.gateway.prepared import Prepared, prepare
 from crewgate.gateway.site import Site
-from crewgate.gateway.voice import Voice
 from crewgate.link.messages import Attached, Cut, Revoked
 from crewgate.server import Guest, Peer, Poller
+from crewgate.server.doorman import Doorman, Guests, Rules, ask_nobody, expelled
 from crewgate.server.wakeup import Wakeup
 from crewgate.upstream import Pool, Resolver
 

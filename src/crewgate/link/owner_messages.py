@@ -84,6 +84,7 @@ class NamesReceipt(msgspec.Struct, frozen=True, tag="names-receipt"):
     """
 
     id: Id
+    read_ns: Nanoseconds
     cut_ms: float
     calls_cut: Count
     connections_closed: Count

@@ -6,13 +6,15 @@ whoever asks has a deadline. Redirects, proxies and compression are not followed
 
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 
 from crewgate import limits
 from crewgate.config import Responder
-from crewgate.errors import ConfigurationError, ResponderError
+from crewgate.errors import ConfigurationError, LinkError, ResponderError
+from crewgate.link.doors import connectable
 
 _REQUEST = "application/ocsp-request"
 _RESPONSE = "application/ocsp-response"
@@ -40,12 +42,13 @@ class Fetcher:
             max_keepalive_connections=limits.ocsp_queries_max,
             keepalive_expiry=limits.upstream_keep_seconds,
         )
+        self._held = ExitStack()  # whatever keeps the socket's address short enough
         # A transport and no client of httpx: nothing follows a redirect or keeps a cookie.
         self._transport = httpx.AsyncHTTPTransport(
             verify=verify,
             trust_env=False,
             limits=bounds,
-            uds=str(responder.socket) if responder.socket else None,
+            uds=self._address(responder.socket) if responder.socket else None,
         )
 
     def __repr__(self) -> str:
@@ -54,6 +57,13 @@ class Fetcher:
     async def close(self) -> None:
         """Close its connections, whoever still waits for an answer."""
         await self._transport.aclose()
+        self._held.close()
+
+    def _address(self, socket: Path) -> str:
+        try:
+            return self._held.enter_context(connectable(socket.parent, socket.name))
+        except LinkError:  # there is no such folder yet, so nobody listens
+            return str(socket)
 
     async def __call__(self, request: bytes) -> bytes:
         """The response to a request, both DER; ResponderError. Cancel it to end the wait."""

@@ -22,7 +22,8 @@ from crewgate.core.ids import certificate_key
 from crewgate.core.network import peer_network
 from crewgate.core.record import Connection, Record, when
 from crewgate.core.verdict import PeerReason
-from crewgate.server import Guest, Peer
+from crewgate.server.guard import Guest
+from crewgate.server.request import Peer
 
 
 class Table(Protocol):
@@ -43,7 +44,7 @@ class Sink(Protocol):
 
 
 class Guests:
-    """The open connections of a worker that showed a certificate, by its key in the table."""
+    """The open connections of a process that showed a certificate, by its key in the table."""
 
     def __init__(self) -> None:
         self._open: dict[bytes, dict[Guest, Peer]] = {}
@@ -80,8 +81,8 @@ class Rules(msgspec.Struct, frozen=True):
     """What a listener asks of a client's certificate, and of its issuer by OCSP."""
 
     listener: str
-    is_required: bool
-    crews: Collection[str]
+    crews: Collection[str]  # of orchestrators; others have none
+    roles: Collection[Role] = (Role.ORCHESTRATOR,)
     ocsp: OCSPMode = "off"
 
 
@@ -161,9 +162,9 @@ class Doorman:
     def _refusal(self, found: Certificate, identity: Identity) -> PeerReason | None:
         if not found.is_client or found.is_authority:
             return PeerReason.NO_CLIENT_USAGE
-        if identity.role is not Role.ORCHESTRATOR:
+        if identity.role not in self.rules.roles:
             return PeerReason.ROLE
-        if identity.crew not in self.rules.crews:
+        if identity.role is Role.ORCHESTRATOR and identity.crew not in self.rules.crews:
             return PeerReason.CREW
         if self._table().is_revoked(certificate_key(identity.crew, found.serial)):
             return PeerReason.REVOKED

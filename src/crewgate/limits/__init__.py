@@ -1,5 +1,7 @@
 """Every bound, with its unit in its name and its reason beside it; configuration may lower one."""
 
+from crewgate.limits.boundary import *  # noqa: F403 - one name space, two files
+
 # Tokens. The shape of design and RFC 9068; sizes keep a hostile token under 200 µs of CPU.
 token_bytes_max = 4096  # a header field of 8 KiB is what proxies commonly take; half of it
 token_lifetime_seconds_max = 900  # 15 minutes: a leaked token is worth at most that
@@ -186,36 +188,6 @@ descriptors_spare = 64  # table, journals, audit, the loop's own
 policies_kept = 16  # to name the tool of a call that began under an older one
 tree_scan_records = 4096  # 10 ms at a time, so that draws go on meanwhile
 journal_slack_lines = 4096  # about 1 MiB before a rewriting pays
-
-# Certificates of the internal CA (pki/, core/certificate.py).
-ca_root_days = 3650  # its key is put away; a new root means new trust on every machine
-ca_issuing_days = 1825  # half the root's life, so that it never outlives it
-ca_server_days = 397  # the longest that browsers accepted from a public CA
-certificate_life_seconds = 4 * 3600  # the mission's: what a revocation that nobody hears of costs
-certificate_life_seconds_max = 7 * 86_400  # longer ones want another CA than this
-certificate_bytes_max = 16_384  # ours have 900; what a handshake takes of a chain is 100 KiB
-chain_certificates_max = 8  # of one file; ours have two
-certificate_subject_chars_max = 256  # of a stranger's, in a log
-certificate_rights_max = 16  # names in an identity
-request_pem_bytes_max = 16_384  # a CSR with an RSA key of 8,192 bits has 3 KiB
-crl_seconds = 24 * 3600  # until its next update at the latest; without a fresh one all are refused
-crl_look_seconds = 0.25  # whether there is another list; a revocation says so at once
-register_wait_seconds = 5.0  # for another process's transaction; one takes milliseconds
-ocsp_life_seconds = 60  # of an answer: what an attacker who can replay one wins at most
-ocsp_seconds_max = 2.0  # one check; a signature takes 0.1 ms, and a handshake has 10 s in all
-ocsp_cached_seconds_max = 60.0  # of an answer good for longer; a push drops it sooner
-ocsp_cached_max = 4096  # certificates a worker remembers, 1.2 KiB each
-ocsp_doubt_seconds = 0.25  # a responder that failed is asked again: soon, and not by a whole herd
-ocsp_queries_max = 16  # at once of one worker; a responder answers each in a millisecond
-ocsp_request_bytes_max = 4096  # 16 questions with SHA-256 are 1.8 KiB, a signed one has 2 more
-ocsp_response_bytes_max = 16_384  # ours have 900; one with a chain of RSA certificates has 6 KiB
-ocsp_questions_max = 16  # of one request; clients of the field ask one (RFC 5019 §2.1.1)
-ocsp_nonce_bytes = 32  # what a client sends (RFC 9654 §2.1)
-ocsp_nonce_bytes_max = 128  # what a responder takes (RFC 9654 §2.1); RFC 8954 had 32
-ocsp_url_chars_max = 256  # of the configuration
-ocsp_responder_seconds = 7 * 86_400  # nobody can revoke it, so it is short
-certificate_warning_days = 14  # two working weeks to renew it
-certificate_backdate_seconds = 300  # a virtual machine's clock after a pause
 
 # Tools' servers (upstream/).
 upstream_connections_default = 256  # of one upstream and worker, busy and idle ones together

@@ -14,8 +14,8 @@ from crewgate.core.certificate_status import Doubt, Flaw, Good, Revoked, Status,
 from crewgate.core.ids import certificate_key
 from crewgate.core.record import Connection, Record
 from crewgate.core.verdict import PeerReason
-from crewgate.gateway.guests import Doorman, Guests, Rules
 from crewgate.server import Peer
+from crewgate.server.doorman import Doorman, Guests, Rules
 
 WORLD = World(datetime.now(UTC).replace(microsecond=0))
 LEAF = der(WORLD.leaf.certificate)
@@ -64,7 +64,7 @@ class Scene:
         self.asked: list[tuple[bytes, bytes]] = []
         self.status = status
         self.meanwhile: Callable[[], None] = lambda: None
-        rules = Rules("crews", is_required=True, crews={"bd"}, ocsp=mode)
+        rules = Rules("crews", crews={"bd"}, ocsp=mode)
         self.doorman = Doorman(rules, self.guests, lambda: self.table, self.sink, self.check)
 
     async def check(self, key: bytes, certificate: bytes) -> Status:
