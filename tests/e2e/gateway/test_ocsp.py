@@ -22,10 +22,15 @@ KEY = 'client_certificate = "required" '
 
 
 class Boundary(Installation):
-    """An installation whose second listener asks for certificates, and has OCSP asked."""
+    """An installation whose second listener asks for certificates, and has OCSP asked.
 
-    def __init__(self, folder: Path, mode: str) -> None:
+    Without a `mode` all is as `init` wrote it; else the responder is the test's.
+    """
+
+    def __init__(self, folder: Path, mode: str | None) -> None:
         super().__init__(folder, workers=1)
+        if mode is None:
+            return
         self.socket = self.folder / "ocsp.sock"
         lines = self.file.read_text().splitlines(keepends=True)
         text = "".join(line for line in lines if not line.startswith("ocsp"))
@@ -79,7 +84,7 @@ class Boundary(Installation):
 
 
 @contextmanager
-def boundary(folder: Path, mode: str) -> Iterator[Boundary]:
+def boundary(folder: Path, mode: str | None) -> Iterator[Boundary]:
     site = Boundary(folder, mode)
     try:
         site.serve()
@@ -126,6 +131,21 @@ def test_who_is_revoked_for_the_issuer_alone_reaches_no_http(tmp_path: Path) -> 
         assert f"OCSP at unix:{site.socket}: responder-unreachable" in site.log
         assert good not in {each["serial"] for each in site.told()}
         assert "WARNING" not in site.log
+
+
+def test_the_control_process_answers_as_init_has_it(tmp_path: Path) -> None:
+    """Nothing is configured by hand: good comes in, revoked for the issuer alone does not."""
+    with boundary(tmp_path, None) as site:
+        agent = site.orchestrator().start_run(credits="90", tools=["search.*"])
+        site.issue("good")
+        dead = site.issue("dead")
+        with Register(site.ca.register) as register:
+            register.revoke([dead], "keyCompromise", 1_700_000_000)
+        wait_until(lambda: site.call("good", agent) == 200)  # the control process may be starting
+        assert site.call("dead", agent) is None
+        wait_until(lambda: dead in {each["serial"] for each in site.told()})
+        (record,) = [each for each in site.told() if each["serial"] == dead]
+        assert (record["verdict"], record["reason"]) == ("refused", "certificate-revoked")
 
 
 def test_soft_fail_admits_in_doubt_loudly_until_a_reload_ends_it(tmp_path: Path) -> None:
