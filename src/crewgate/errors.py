@@ -44,6 +44,10 @@ class AuthorityError(CrewgateError):
     """The CA cannot do what it was asked for: keys, its database, a request that it must refuse."""
 
 
+class SupervisionError(CrewgateError):
+    """An orchestrator cannot be run as was asked: its user, its door, its way to the gateway."""
+
+
 class LedgerError(CrewgateError):
     """The ledger was asked for something that its protocol does not allow."""
 
