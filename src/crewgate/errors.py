@@ -48,6 +48,10 @@ class ResponderError(CrewgateError):
     """An OCSP responder could not be reached, or answered with something that is not OCSP."""
 
 
+class SupervisionError(CrewgateError):
+    """An orchestrator cannot be run as was asked: its user, its door, its way to the gateway."""
+
+
 class LedgerError(CrewgateError):
     """The ledger was asked for something that its protocol does not allow."""
 

@@ -226,6 +226,26 @@ agent_end_seconds = 2.0  # it has nothing to drain
 lock_look_seconds = 0.02  # whether the lock is free by now
 lock_wait_seconds = 2.0  # the agent of a killed `serve` is being taken down by the kernel
 
+# Orchestrators under `crewgate run`.
+run_connections_max = 256  # open at its door at once; two buffers of 64 KiB and a TLS state each
+run_connect_seconds_max = 5.0  # to the crews' listener, which is near: TCP, and then TLS as well
+run_linger_seconds_max = 5.0  # for CMD to close its side, once the gateway has closed its own
+run_renewal_share = 0.5  # of a certificate's life: half of it is left for attempts that fail
+run_renewal_spread = 0.1  # of that: a fleet that was started together does not renew together
+run_retry_seconds = 15.0  # after a renewal that failed; of 2 h there are 480 such attempts
+run_wait_seconds_max = 30.0  # looks at the clock again: a wall clock may have been set
+run_end_seconds = 5.0  # between SIGTERM and SIGKILL, as `drain_seconds_default`
+run_kill_seconds = 5.0  # SIGKILL again and again; what is left then hangs in the kernel
+run_farewell_seconds = 30.0  # for a supervisor to end: both of the above, a CA's disk, an agent
+run_tell_seconds = 1.5  # for an agent that is being restarted; it takes half a second
+run_look_seconds = 0.02  # whether a process that was killed is gone
+run_complaints_max = 16  # different sentences of one orchestrator in `complaint_seconds`
+run_tree_depth_max = 64  # from a client at the door up to CMD; shells in shells are ten deep
+# Uids of orchestrators' own: above what 16 bits hold (systemd, nobody), below where user
+# namespaces are given theirs (SUB_UID_MIN of login.defs is 100,000).
+run_uid_min = 68_000  # leaves 65,536 and what image builders count from there alone
+run_uid_max = 99_999  # 32,000 orchestrators; a machine runs out of memory first
+
 # The demo: a story that ends by itself, whatever hangs.
 demo_seconds_max = 120.0  # its processes end themselves then; the story takes a sixth of it
 demo_summary_seconds = 30.0  # a summary that nobody cuts outlasts the story

@@ -251,6 +251,8 @@ class Register:
             database.execute("COMMIT")
 
     def _failed(self, error: Exception) -> AuthorityError:
+        if isinstance(error, sqlite3.IntegrityError):  # as a trigger says it (`lives`)
+            return AuthorityError(f"no certificate is signed: {error}")
         return AuthorityError(
             f"{self.path}: the issuance database cannot be used: {error}; "
             "it belongs to the user who runs the control process"
