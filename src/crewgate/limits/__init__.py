@@ -255,6 +255,7 @@ demo_sibling_calls = 120  # of each sibling, 1.20 credits; the story asks for 50
 demo_pace_seconds = 0.05  # between two calls of a sibling: 120 calls outlast loop and cut
 demo_scrape_every = 5  # every fifth call of the drafter is followed by one that it may not make
 demo_dead_calls = 20  # that the revoked fact-checker tries
+demo_border_calls = 60  # of the orchestrator who stays; three seconds, longer than the leaving
 demo_answer_seconds = 10.0  # no answer for so long is a failed call
 demo_start_seconds = 20.0  # until the gateway is ready, on a busy machine
 demo_story_seconds = 60.0  # then the story has not held
