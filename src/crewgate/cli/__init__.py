@@ -26,6 +26,7 @@ COMMANDS = {
     "inspect": "Show what a token says.",
     "tree": "Show the branches, what they spent and may still spend.",
     "revoke": "End a branch and all that it spawned, at once.",
+    "quarantine": "Admit no new grants of an orchestrator, or let it go.",
     "ca": "Make certificates, revoke them, and say what there is.",
     "audit": "Ask who called what, under which grant, at what cost.",
     "demo": "Replay the incident on a real gateway.",

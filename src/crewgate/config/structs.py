@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from crewgate import limits
+from crewgate.core.evidence import Rules
 from crewgate.core.policy import SHARED
 from crewgate.errors import ConfigurationError
 
@@ -89,6 +90,7 @@ class Crew(msgspec.Struct, frozen=True):
     lifetime_seconds: int = limits.token_lifetime_seconds_max
     depth: int = limits.depth_max
     mode: Mode = "enforce"
+    watch: Rules = Rules()
 
     @property
     def observe(self) -> bool:
