@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,15 @@ price = "{price}"
 
 
 def free_port() -> int:
-    """The first of a few neighbouring ports that are free now."""
+    """The first of a few neighbouring ports, those of `init`, that are free now."""
     while True:
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0))
-            port: int = one.getsockname()[1]
+        with ExitStack() as held:
+            port = 0
             try:
-                other.bind(("127.0.0.1", port + 10))
+                for beyond in (0, 1, 2, 10):
+                    one = held.enter_context(socket.socket())
+                    one.bind(("127.0.0.1", port + beyond))
+                    port = port or one.getsockname()[1]
             except (OSError, OverflowError):
                 continue
             return port

@@ -25,8 +25,8 @@ from crewgate.agent.registry import Registry
 from crewgate.agent.revocations import Clocks, Done, Revocations
 from crewgate.agent.watching import Watching
 from crewgate.core.accounts import MemoryLedger
-from crewgate.core.anomaly import Saved
 from crewgate.core.record import Record
+from crewgate.core.steps import Saved
 from crewgate.errors import LedgerError, TableError
 from crewgate.link.messages import Attach, Attached, Draw, Reload, Revoked
 from crewgate.link.owner_messages import Name

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from crewgate import limits
 from crewgate.agent.machine import Machine
 from crewgate.agent.tree import rows
-from crewgate.core.anomaly import Standing
+from crewgate.core.steps import Standing
 from crewgate.link.owner_messages import Status, TreePage, TreeRow, WatchRow, WorkerStatus
 
 

@@ -15,19 +15,25 @@ from crewgate.agent.registry import Entry, Registry
 from crewgate.agent.revocations import Clocks
 from crewgate.config import Crew
 from crewgate.core import ids, record
-from crewgate.core.anomaly import Saved, Standing, Step, Watch, strangers
+from crewgate.core.anomaly import Watch
 from crewgate.core.claims import Claims, is_text
 from crewgate.core.evidence import Seen
 from crewgate.core.grant import Grant
-from crewgate.core.ladder import IllegalStepError, Rung
+from crewgate.core.ladder import Cause, IllegalStepError, Rung
 from crewgate.core.policy import Tool
 from crewgate.core.scope import count_covered
+from crewgate.core.steps import Saved, Standing, Step, strangers
 from crewgate.errors import RefusedError
 
 _SAID: Final = {
-    Rung.OBSERVE: "goes on as usual",
+    Rung.OBSERVE: "is let go",
     Rung.THROTTLE: "is throttled",
     Rung.QUARANTINE: "is quarantined",
+}
+_DONE: Final = {
+    Cause.CALM: "it has been calm",
+    Cause.SET: "its owner says so",
+    Cause.LIFT: "its owner says so",
 }
 
 
@@ -197,18 +203,14 @@ class Watching:
 
 def said(step: Step) -> str:
     """One sentence for people."""
-    what = _SAID[step.rung]
+    who, what, found = f"minting of {step.orchestrator}", _SAID[step.rung], step.finding
     if step.in_force is not step.rung:
-        what = f"would be so: {what.removeprefix('is ')}, but the crew's watch has a lower mode"
-    by = " by its owner" if step.by == "owner" else ""
-    found = step.finding
+        mode = step.in_force.value
+        what = f"{what.replace('is', 'would be', 1)}, were its crew not watched in mode {mode}"
     if found is None:
-        return f"minting of {step.orchestrator} {what}{by} ({step.cause.value})"
+        return f"{who} {what}: {_DONE[step.cause]}"
     bound = "its ceiling" if found.usual is None else f"{found.usual} is usual, its limit"
-    return (
-        f"minting of {step.orchestrator} {what}{by}: {found.measure.value} {found.value}; "
-        f"{bound} {found.limit}"
-    )
+    return f"{who} {what}: {found.measure.value} {found.value}; {bound} {found.limit}"
 
 
 def grant_of(claims: Claims, crew: str, kid: str) -> Grant:

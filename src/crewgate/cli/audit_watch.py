@@ -1,7 +1,4 @@
-"""What the minting watch saw and did: one document for a script, or a table for a person.
-
-Names in it came from outside once; on a terminal each passes `printable`, never read as markup.
-"""
+"""What the minting watch saw and did: one document for a script, or a table for a person."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -9,15 +6,12 @@ from typing import Final
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from crewgate.audit.query import Watched
+from crewgate.cli.audit_answer import cells_of, clock_time, print_table, screen, table_of
 from crewgate.core.credits import format_credits
-from crewgate.core.printable import printable
 
-_WIDTH: Final = 240  # of a pipe or a file: no line is folded for a screen that is not there
 _MICRO: Final = "micro-"
 
 
@@ -26,37 +20,29 @@ def tell(rows: Sequence[Watched], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"watch": msgspec.to_builtins(rows)}, indent=2))
     elif rows:
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console = Console(highlight=False, width=_WIDTH)
-        console.print(_table(rows))
+        print_table(screen(), _table(rows))
     else:
         click.echo("the minting watch saw nothing unusual")
 
 
 def _table(rows: Sequence[Watched]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for head in ("time (UTC)", "orchestrator", "step", "stands", "in force", "why", "branch"):
-        table.add_column(head, overflow="fold")
+    table = table_of("time (UTC)", "orchestrator", "step", "stands", "in force", "why", "branch")
     for row in rows:
         table.add_row(
-            row.time.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3],
-            *(
-                Text(printable(text))
-                for text in (
-                    row.orchestrator,
-                    row.step,
-                    row.rung if row.was == row.rung else f"{row.was} → {row.rung}",
-                    row.in_force,
-                    why(row),
-                    row.branch,
-                )
-            ),
+            *cells_of(
+                clock_time(row.time),
+                row.orchestrator,
+                row.step,
+                row.rung if row.was == row.rung else f"{row.was} → {row.rung}",
+                row.in_force,
+                _why(row),
+                row.branch,
+            )
         )
     return table
 
 
-def why(row: Watched) -> str:
+def _why(row: Watched) -> str:
     """What was out of bounds, or who did it; credits as people write them."""
     if not row.measure:
         return f"by {row.by}" if row.by == "owner" else ""

@@ -17,6 +17,7 @@ _SENSITIVITY: Final = kinds.one_of(*(each.value for each in Sensitivity))
 _CREDITS: Final = kinds.credits_up_to(limits.quota_micro_max)
 _COUNTS: Final[dict[str, Kind[int]]] = {
     "mints_per_minute": kinds.whole(1, limits.table_branches_max),
+    "newcomers_per_minute": kinds.whole(1, limits.watch_orchestrators_max),
     "fan_out": kinds.whole(1, limits.watch_branches_each_max - 1),
     "depth": kinds.whole(0, limits.depth_max),
     "scope_patterns": kinds.whole(1, limits.allowed_tools_max),

@@ -20,62 +20,12 @@ from crewgate import limits
 from crewgate.core.conduct import Conduct, Room
 from crewgate.core.evidence import Finding, Rules, Seen
 from crewgate.core.ladder import By, Cause, IllegalStepError, Place, Rung
+from crewgate.core.steps import Answer, Saved, Standing, Step, strangers
 
 Name = tuple[str, str]  # crew, orchestrator
 _RULES = Rules()
 # Of a newcomer's first grant, only that it is there counts for its crew's strangers.
 _BARE = {"parent": b"", "depth": 0, "patterns": 0, "tools": 0, "credits": 0}
-
-
-def strangers(crew: str) -> str:
-    """The account of a crew's strangers; `*` stands in no `client_id`."""
-    return f"{crew}/*"
-
-
-class Step(msgspec.Struct, frozen=True):
-    """An orchestrator moved from `was` to `rung`, or was struck again where it stands.
-
-    `in_force` is what is done about it, which the crew's `mode` bounds. `finding` is what a strike
-    was for, `branch` the key of the grant that brought it out.
-    """
-
-    crew: str
-    orchestrator: str
-    was: Rung
-    rung: Rung
-    in_force: Rung
-    cause: Cause
-    by: By = ""
-    finding: Finding | None = None
-    branch: bytes = b""
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """Whether a grant may be used, and what seeing it moved."""
-
-    admitted: bool
-    steps: tuple[Step, ...] = ()
-
-
-class Standing(msgspec.Struct, frozen=True):
-    """An orchestrator that stands above `observe`."""
-
-    crew: str
-    orchestrator: str
-    rung: Rung
-    in_force: Rung
-    by: By
-
-
-class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is kept of an orchestrator over a restart; the last one of a name counts."""
-
-    crew: str
-    orchestrator: str
-    rung: Rung = Rung.OBSERVE
-    by: By = ""
-    kid: str = ""
-    lessons: dict[str, tuple[float, float, int]] = {}
 
 
 class Watch:
@@ -89,8 +39,9 @@ class Watch:
         self._names_max = names_max
         self._room = Room(branches_max)
         self._rules: Mapping[str, Rules] = {}
+        self._crowds: Mapping[str, Rules] = {}  # the rules of strangers, by their name
         self._conducts: OrderedDict[Name, Conduct] = OrderedDict()  # the longest unseen first
-        self._round: deque[Name] = deque()  # in the order in which they are looked at
+        self._round: deque[tuple[Name, Conduct]] = deque()  # as they are looked at
         self._count: defaultdict[str, int] = defaultdict(int)  # names of a crew
         self._raised: dict[Name, Conduct] = {}
 
@@ -103,10 +54,16 @@ class Watch:
     def load(self, rules: Mapping[str, Rules]) -> None:
         """Judge crews by these rules from now on."""
         self._rules = dict(rules)
+        self._crowds = {
+            strangers(crew): msgspec.structs.replace(
+                each, mints_per_minute=each.newcomers_per_minute
+            )
+            for crew, each in rules.items()
+        }
 
     def see(self, seen: Seen, now: float) -> Answer:
         """Count a grant, and judge whether it may be used."""
-        name, rules = (seen.crew, seen.orchestrator), self._of(seen.crew)
+        name = seen.crew, seen.orchestrator
         steps: list[Step] = []
         if name not in self._conducts:
             has_room = self._has_room(seen.crew, now)
@@ -119,7 +76,7 @@ class Watch:
         conduct = self._conducts[name]
         self._conducts.move_to_end(name)
         self._note(name, conduct, seen, now, steps)
-        return Answer(conduct.admits(seen, rules), tuple(steps))
+        return Answer(conduct.admits(seen, self._of(name)), tuple(steps))
 
     def look(self, now: float) -> tuple[list[Step], list[Saved]]:
         """Who has calmed down, and of the next names those whose lessons are to be kept.
@@ -129,11 +86,10 @@ class Watch:
         steps = [step for name in list(self._raised) if (step := self._calm(name, now))]
         changed = []
         for _ in range(min(limits.watch_look_names, len(self._round))):
-            name = self._round.popleft()
-            conduct = self._conducts.get(name)
-            if conduct is None:
+            name, conduct = self._round.popleft()
+            if self._conducts.get(name) is not conduct:  # forgotten meanwhile
                 continue
-            self._round.append(name)
+            self._round.append((name, conduct))
             conduct.turn(now)
             if conduct.learnt and now - conduct.saved >= limits.watch_save_seconds:
                 changed.append(self._keep(name, conduct, now))
@@ -165,7 +121,7 @@ class Watch:
                 name[0],
                 name[1],
                 conduct.place.rung,
-                conduct.place.in_force(self._of(name[0]).mode),
+                conduct.place.in_force(self._of(name).mode),
                 conduct.place.by,
             )
             for name, conduct in sorted(self._raised.items())
@@ -200,15 +156,15 @@ class Watch:
         if not is_all:
             seen = msgspec.structs.replace(seen, **_BARE)
         self._note(name, crowd, seen, now, steps)
-        return not self._is_held(seen) and crowd.admits(seen, self._of(seen.crew))
+        return not self._is_held(seen) and crowd.admits(seen, self._of(name))
 
-    def _of(self, crew: str) -> Rules:
-        return self._rules.get(crew, _RULES)
+    def _of(self, name: Name) -> Rules:
+        return self._crowds.get(name[1]) or self._rules.get(name[0], _RULES)
 
     def _note(
         self, name: Name, conduct: Conduct, seen: Seen, now: float, steps: list[Step]
     ) -> None:
-        rules = self._of(name[0])
+        rules = self._of(name)
         found = conduct.note(seen, now, rules)
         if found is None:
             return
@@ -217,7 +173,7 @@ class Watch:
         steps.append(self._moved(name, conduct, was, cause, finding=found, branch=seen.branch))
 
     def _calm(self, name: Name, now: float) -> Step | None:
-        rules, conduct = self._of(name[0]), self._raised[name]
+        rules, conduct = self._of(name), self._raised[name]
         was = conduct.place.rung
         if not conduct.place.look(now, rules.mode, rules.calm_seconds):
             return None
@@ -239,13 +195,13 @@ class Watch:
             self._raised.pop(name, None)
         else:
             self._raised[name] = conduct
-        in_force = place.in_force(self._of(name[0]).mode)
+        in_force = place.in_force(self._of(name).mode)
         by = by or place.by
         return Step(name[0], name[1], was, place.rung, in_force, cause, by, finding, branch)
 
     def _is_held(self, seen: Seen) -> bool:
         """The key is that of a quarantined orchestrator of the crew: a name would be an alias."""
-        mode = self._of(seen.crew).mode
+        mode = self._of((seen.crew, seen.orchestrator)).mode
         return seen.is_new and any(
             name[0] == seen.crew
             and name[1] != strangers(seen.crew)
@@ -263,7 +219,7 @@ class Watch:
 
     def _make(self, name: Name, now: float) -> Conduct:
         conduct = self._conducts[name] = Conduct(name[0], self._room, now)
-        self._round.append(name)
+        self._round.append((name, conduct))
         self._count[name[0]] += 1
         return conduct
 

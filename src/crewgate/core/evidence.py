@@ -56,6 +56,7 @@ class Rules(msgspec.Struct, frozen=True):
     strikes: int = limits.watch_strikes
     calm_seconds: float = limits.watch_calm_seconds
     mints_per_minute: int | None = None
+    newcomers_per_minute: int | None = None  # orchestrators of the crew never seen before
     fan_out: int | None = None
     depth: int | None = None
     scope_patterns: int | None = None

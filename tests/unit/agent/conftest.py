@@ -16,8 +16,8 @@ from crewgate.agent.journal import Journal
 from crewgate.agent.machine import Machine
 from crewgate.agent.registry import Registry
 from crewgate.agent.watching import Watching
-from crewgate.core.anomaly import Saved
 from crewgate.core.record import Record
+from crewgate.core.steps import Saved
 
 
 @pytest.fixture

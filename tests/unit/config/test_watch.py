@@ -19,6 +19,7 @@ sensitivity = "high"
 strikes = 5
 calm_seconds = 600
 mints_per_minute = 30
+newcomers_per_minute = 3
 fan_out = 12
 depth = 2
 scope_patterns = 4
@@ -36,6 +37,7 @@ def test_every_key_arrives(write: Write, whole: str) -> None:
         strikes=5,
         calm_seconds=600.0,
         mints_per_minute=30,
+        newcomers_per_minute=3,
         fan_out=12,
         depth=2,
         scope_patterns=4,
@@ -76,3 +78,15 @@ def test_one_wrong_thing_is_refused_where_it_stands(
     with pytest.raises(ConfigurationError) as caught:
         load(write(whole + WATCH.replace(good, bad, 1)))
     assert f"crew.article.watch.{told}" in str(caught.value)
+
+
+def test_what_the_readme_writes_is_a_configuration(write: Write, whole: str) -> None:
+    """And what it calls a default is one."""
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    section = "[crew.article.watch]" + readme.split("[crew.article.watch]")[1].split("```")[0]
+    (crew,) = load(write(f"{whole}\n{section}")).crews
+    default = Rules()
+    assert (crew.watch.sensitivity, crew.watch.strikes, crew.watch.calm_seconds) == (
+        default.sensitivity, default.strikes, default.calm_seconds,
+    )  # fmt: skip
+    assert crew.watch.credits_per_hour == 500_000_000

@@ -11,10 +11,11 @@ from minting import CREDIT, Model, key, seen
 
 from crewgate import limits
 from crewgate.core import baseline
-from crewgate.core.anomaly import Answer, Saved, Standing, Watch, strangers
+from crewgate.core.anomaly import Watch
 from crewgate.core.baseline import Scale, Sensitivity
 from crewgate.core.evidence import SCALES, Finding, Measure, Rules
 from crewgate.core.ladder import Cause, IllegalStepError, Rung
+from crewgate.core.steps import Answer, Saved, Standing, strangers
 
 ENFORCED = Rules(mode=Rung.QUARANTINE)
 DAY = 86_400.0
@@ -245,7 +246,7 @@ def test_nothing_is_lifted_or_set_twice() -> None:
 
 def test_inventing_names_is_itself_a_rate() -> None:
     """A name a grant never trips any of them, so their first grants count together."""
-    made = watch(Rules(mode=Rung.QUARANTINE, mints_per_minute=20))
+    made = watch(Rules(mode=Rung.QUARANTINE, mints_per_minute=2, newcomers_per_minute=20))
     found = []
     for number in range(100):
         answer = made.see(seen(number, orchestrator=f"article/{number}"), number * 0.1)
