@@ -10,6 +10,7 @@ import click
 from crewgate.cli.options import config_option, json_option, state_of
 
 _LOOK_SECONDS = 0.05
+_WORDS = {"observe": "observed", "throttle": "throttled", "quarantine": "quarantined"}
 
 
 class _Seconds(click.FloatRange):
@@ -78,6 +79,17 @@ def _explained(found: dict[str, Any]) -> str:
         f"table          {counts['branches']} branches, {counts['revocations']} revocations",
         f"calls          {counts['reservations']} in flight",
     ]
+    lines += [_watched(row) for row in found["watched"]]
+    if found["watched_more"]:
+        lines.append(f"watch          {found['watched_more']} more; see crewgate audit --watch")
     if found["configuration_error"]:
         lines.append(f"not loaded     {found['configuration_error']}")
     return "\n".join(lines)
+
+
+def _watched(row: dict[str, str]) -> str:
+    """One orchestrator that the minting watch, or a person, does not leave alone."""
+    so = _WORDS[row["in_force"]]
+    if row["in_force"] != row["rung"]:
+        so += f", would be {_WORDS[row['rung']]}"
+    return f"watch          {row['orchestrator']} {so} (by {row['by']})"

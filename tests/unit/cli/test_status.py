@@ -4,7 +4,7 @@ import msgspec
 
 from crewgate.cli.revoke import _explained as receipt_explained
 from crewgate.cli.status import _explained
-from crewgate.link.owner_messages import Receipt, Status, WorkerStatus
+from crewgate.link.owner_messages import Receipt, Status, WatchRow, WorkerStatus
 
 READY = Status(
     id=1,
@@ -53,6 +53,23 @@ def test_not_ready_says_why() -> None:
     assert _explained({"ready": False, "waiting_for": ["the agent (x)"]}) == (
         "not ready: waiting for the agent (x)"
     )
+
+
+def test_who_is_not_left_alone_is_named() -> None:
+    """What is in force, what would be, by whom, and how many are not told."""
+    status = msgspec.structs.replace(
+        READY,
+        watched=[
+            WatchRow("article", "article/one", "quarantine", "quarantine", "owner"),
+            WatchRow("article", "article/two", "quarantine", "throttle", "watch"),
+        ],
+        watched_more=7,
+    )
+    assert _explained(msgspec.to_builtins(status)).splitlines()[-3:] == [
+        "watch          article/one quarantined (by owner)",
+        "watch          article/two throttled, would be quarantined (by watch)",
+        "watch          7 more; see crewgate audit --watch",
+    ]
 
 
 def test_a_receipt_in_words() -> None:
