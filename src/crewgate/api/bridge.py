@@ -108,8 +108,11 @@ class _Turn:
         if not more and not exchange.started:
             exchange.respond(status, fields, body)
             return
+        is_head = exchange.request.method == b"HEAD"
         if not exchange.started:
-            exchange.start(status, fields)
+            exchange.start(status, fields, ends=is_head)
+        if is_head:
+            return  # whatever the application goes on to say (RFC 9110 §9.3.2)
         if more:
             await exchange.send(body)
         else:
