@@ -248,14 +248,14 @@ control_connections_max = 1024  # of the API; an orchestrator has one, an operat
 control_connections_of_one_max = 256  # of one address, so that it cannot keep all others out
 control_calls_of_one_max = 32  # at once, of one holder of certificates: ten times a busy one's
 control_drain_seconds = 1.0  # answers under way; none takes longer than asking the agent
+control_end_seconds = 10.0  # of one that is told to end: a thread may be asking the agent for 5
 control_nice = 5  # below workers and agent: a flood of questions is not to delay verdicts
 tree_seconds = 1.0  # the agent's word on branches and readiness is told again for so long
 orchestrators_max = 256  # whose journals are open for the token endpoint; the oldest is closed
 certificates_per_hour_max = 60  # of one holder, who needs one in two hours
 announce_again_seconds = 1.0  # an agent that was away may be back
 form_fields_max = 16  # of a token request, which knows nine
-page_rows_default = 100  # branches of one page
-page_rows_max = 1000  # of 400 bytes each: what a browser still shows
+page_rows_max = 1000  # of 400 bytes each; so many, if nobody asks for fewer
 
 # The supervisor.
 restart_seconds_min = 0.1  # the second restart in a row; the first one is at once

@@ -69,7 +69,7 @@ async def revoke(office: Office, caller: Identity, call: Call) -> RevocationAnsw
 
 async def branches(office: Office, caller: Identity, call: Call) -> BranchesAnswer:
     """Branches, parents first, a page at a time."""
-    most = call.whole("limit", limits.page_rows_default, limits.page_rows_max)
+    most = call.whole("limit", limits.page_rows_max, limits.page_rows_max)
     crew = access.crew_for(caller, call.query.get("crew", ""))
     rows = [row for row in (await office.tree()).of(crew) if row.branch]
     start = _after(rows, call.query.get("after", ""))
