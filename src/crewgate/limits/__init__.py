@@ -207,7 +207,6 @@ upstream_fields_max = 200  # twice what we take from a client, as its bytes
 members_max = 256  # servers of one upstream, by address; a choice looks at each, at 0.1 µs
 breaker_failures = 5  # in a row, as Envoy's outlier detection; one or two may be a server's restart
 breaker_doubt_seconds = 1.0  # after one failure others are preferred; most restarts take longer
-complaint_seconds = 10.0  # between two lines that say why calls to an upstream failed
 breaker_seconds_min = 0.5  # the first backoff; a process that is restarted at once is back by then
 breaker_seconds_max = 30.0  # as Envoy's base ejection; a server that is back waits no longer
 retry_window_seconds = 10  # as Finagle's: what calls earned before is forgotten
@@ -279,7 +278,7 @@ cuts_remembered = 4096  # of those; 1 MiB
 reload_again_seconds = 0.5  # a file that could not be loaded although the agent could
 drain_share = 0.8  # of the supervisor's patience; the rest is for telling who is left
 drain_last_seconds = 0.25  # for the resets of calls that were cut, and their records
-complaint_seconds = 10.0  # the same sentence on standard error
+complaint_seconds = 10.0  # the same sentence on standard error, or of the same upstream
 
 # The minting watch (core/anomaly.py).
 watch_orchestrators_max = 16_384  # of a machine; 2 KiB each, and half of them of one crew at most
