@@ -231,6 +231,7 @@ run_connect_seconds_max = 5.0  # to the crews' listener, which is near: TCP, and
 run_linger_seconds_max = 5.0  # for CMD to close its side, once the gateway has closed its own
 run_renewal_share = 0.5  # of a certificate's life: half of it is left for attempts that fail
 run_renewal_spread = 0.1  # of that: a fleet that was started together does not renew together
+run_renewal_seconds_min = 1.0  # half of the shortest life that anybody would try out
 run_retry_seconds = 15.0  # after a renewal that failed; of 2 h there are 480 such attempts
 run_wait_seconds_max = 30.0  # looks at the clock again: a wall clock may have been set
 run_end_seconds = 5.0  # between SIGTERM and SIGKILL, as `drain_seconds_default`
