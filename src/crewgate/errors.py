@@ -32,8 +32,16 @@ class IssuerError(CrewgateError):
     """A mint, refresh or spawn that this orchestrator must not perform."""
 
 
+class ScopeError(IssuerError):
+    """A grant that asks for more tools or credits than its crew, its parent or its budget has."""
+
+
 class JournalError(IssuerError):
     """The orchestrator's journal cannot be read or written; nothing is minted without it."""
+
+
+class JournalTakenError(JournalError):
+    """Another process mints as this orchestrator."""
 
 
 class ForkedError(CrewgateError):
@@ -50,6 +58,10 @@ class UnpublishedError(AuthorityError):
 
 class ResponderError(CrewgateError):
     """An OCSP responder could not be reached, or answered with something that is not OCSP."""
+
+
+class SupervisionError(CrewgateError):
+    """An orchestrator cannot be run as was asked: its user, its door, its way to the gateway."""
 
 
 class LedgerError(CrewgateError):

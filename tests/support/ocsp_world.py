@@ -1,12 +1,14 @@
 """A small world of certificates for tests of OCSP, and responders of any honesty."""
 
+import socket
+import socketserver
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -207,10 +209,24 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-class HTTPResponder(ThreadingHTTPServer):
-    """Posts go to `answer`, what follows /ocsp/ in a GET to `answer_path`; on loopback."""
+class _Ending(socketserver.ThreadingMixIn):
+    """Ends the connections that clients keep when it ends itself, as a process would."""
 
     daemon_threads = True
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open = [*getattr(self, "_open", ()), request]
+        super().process_request(request, client_address)
+
+    def server_close(self) -> None:
+        for request in getattr(self, "_open", ()):
+            with suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
+        super().server_close()
+
+
+class HTTPResponder(_Ending, HTTPServer):
+    """Posts go to `answer`, what follows /ocsp/ in a GET to `answer_path`; on loopback."""
 
     def __init__(self, answer: Answer, answer_path: Callable[[str], bytes] | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -225,8 +241,27 @@ class HTTPResponder(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}/ocsp"
 
 
+class _UnixHandler(_Handler):
+    def address_string(self) -> str:
+        return "unix"
+
+
+class UnixResponder(_Ending, socketserver.UnixStreamServer):
+    """The same at a unix socket, as a control process has one."""
+
+    def __init__(self, path: Path, answer: Answer) -> None:
+        super().__init__(str(path), _UnixHandler)
+        self.answer = answer
+        self.status = 200
+        self.kind = "application/ocsp-response"
+        self.heads: list[tuple[str, dict[str, str]]] = []
+
+
+Server = TypeVar("Server", bound=socketserver.BaseServer)
+
+
 @contextmanager
-def serving(server: HTTPResponder) -> Iterator[HTTPResponder]:
+def serving(server: Server) -> Iterator[Server]:
     """Serve in a thread while the block runs."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -56,8 +56,12 @@ def _entry(name: Name, wall: int) -> Entry:
         raise RefusedError(f"{name.crew!r} cannot be the name of a crew")
     if name.kind == "orchestrator":
         key = table_key(Kind.ORCHESTRATOR, name.crew, name.name.encode())
-        # A token may be dated up to the leeway ahead, so it counts as issued before now.
-        before, life = wall + limits.leeway_seconds, limits.revocation_seconds
+        # A token may be dated up to the leeway ahead, so it counts as issued before then.
+        issued = min(name.before or wall, wall)
+        before, life = issued + limits.leeway_seconds, limits.revocation_seconds
+    elif name.kind == "key":
+        key = table_key(Kind.KEY, name.crew, name.name.encode())
+        before, life = limits.time_seconds_max, limits.revocation_seconds
     else:
         if not _SERIAL.fullmatch(name.name):
             raise RefusedError(f"{name.name!r} is no serial number in hexadecimal")
@@ -168,22 +172,25 @@ class Revocations:
     def revoke_names(
         self, names: Sequence[Name], crews: Sequence[Crew], clocks: Clocks
     ) -> tuple[list[bytes], int]:
-        """Revoke certificates, and orchestrators' tokens until now: keys, and how many had no room.
+        """Revoke certificates, keys, and orchestrators' tokens: keys, and how many had no room.
 
         RefusedError for a name that is none, and then nothing is revoked; or where the table has no
         room for an orchestrator, of whom nothing else would know: they come first, so that a single
-        one is revoked with its certificates or not at all. A certificate without a place is refused
-        by CRL and OCSP all the same, so its crew is not made to suffer for it.
+        one is revoked with all the rest or not at all. A certificate without a place is refused by
+        CRL and OCSP all the same, so its crew is not made to suffer for it, and a key leaves its
+        crew's JWKS.
         """
-        names = sorted(names, key=lambda name: name.kind == "certificate")
+        names = sorted(names, key=lambda name: name.kind != "orchestrator")
         entries = [(_entry(name, clocks.wall), name) for name in names]
         known, unlisted = {crew.name for crew in crews}, 0
         for entry, name in entries:
             if name.kind == "orchestrator":
                 self._enter_orchestrator(entry, name, clocks)
-            elif not self._enter_certificate(entry, crews if entry.crew in known else (), clocks):
-                unlisted += 1
-                continue
+            else:
+                is_bounded = name.kind == "certificate" and entry.crew in known
+                if not self._enter_if_free(entry, crews if is_bounded else (), clocks):
+                    unlisted += 1
+                    continue
             self._journal.append(entry)
         return [bytes.fromhex(entry.key) for entry, _ in entries], unlisted
 
@@ -196,8 +203,8 @@ class Revocations:
                 f"JWKS of crew {name.crew}, and raise [table] revocations"
             ) from error
 
-    def _enter_certificate(self, entry: Entry, crews: Sequence[Crew], clocks: Clocks) -> bool:
-        """False for no room; `crews` are all, or nobody for a certificate of no crew of theirs."""
+    def _enter_if_free(self, entry: Entry, crews: Sequence[Crew], clocks: Clocks) -> bool:
+        """False for no room; within the share of one of `crews`, which are all or nobody."""
         if crews and not self._has_room(bytes.fromhex(entry.key), entry.crew, crews):
             return False
         try:

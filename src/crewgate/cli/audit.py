@@ -30,6 +30,7 @@ _BY = ["branch", "crew", "role", "tool"]
     show_default=True,
     help="List so many of the newest calls.",
 )
+@click.option("--watch", is_flag=True, help="List what the minting watch saw and did instead.")
 @click.option("--by", type=click.Choice(_BY), help="List sums by this instead of calls.")
 @json_option
 def command(
@@ -44,14 +45,17 @@ def command(
     *,
     denied: bool,
     would_deny: bool,
+    watch: bool,
     as_json: bool,
 ) -> None:
     """Ask who called what, under which grant, at what cost."""
     from crewgate.audit.query import Audit
     from crewgate.audit.question import By, Question, parse_since
-    from crewgate.cli import audit_answer
+    from crewgate.cli import audit_answer, audit_watch
     from crewgate.config.load import load
 
+    if watch and (role or tool or denied or would_deny or by):
+        raise click.UsageError("--watch goes with --crew, --branch, --since and --limit only")
     try:
         question = Question(
             branch=branch,
@@ -68,6 +72,9 @@ def command(
     folder = load(config_path).audit.folder
     audit = Audit(folder)
     try:
+        if watch:
+            audit_watch.tell(audit.watched(question), as_json=as_json)
+            return
         answer = audit_answer.ask(audit, question, By(by) if by else None)
     finally:
         audit.close()

@@ -54,20 +54,24 @@ def to_json(answer: Answer) -> str:
 
 def show(answer: Answer, folder: Path) -> None:
     """Tables on standard output."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH)
+    console = screen()
     if answer.calls:
-        _print(console, _calls(answer.calls))
+        print_table(console, _calls(answer.calls))
     if answer.groups and answer.by:
-        _print(console, _groups(answer.groups, answer.by))
+        print_table(console, _groups(answer.groups, answer.by))
     if answer.refusals:
-        _print(console, _refusals(answer.refusals))
+        print_table(console, _refusals(answer.refusals))
     for line in _footer(answer, folder):
         console.print(Text(line))
 
 
-def _print(console: Console, table: Table) -> None:
+def screen() -> Console:
+    """Standard output, as wide as it is."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
+
+
+def print_table(console: Console, table: Table) -> None:
     """As a table, or row by row where the screen is too narrow for whole ids side by side."""
     room = console.options.update(max_width=_WIDTH)
     if console.measure(table, options=room).maximum <= console.width:
@@ -92,7 +96,8 @@ def _flow(texts: list[Text], width: int) -> list[Text]:
     return lines
 
 
-def _table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
+def table_of(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
+    """Return a table without lines, in which long texts are folded and numbers end alike."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in columns:
         right = name in numbers
@@ -100,12 +105,13 @@ def _table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
     return table
 
 
-def _cells(*texts: str | Text) -> list[Text]:
+def cells_of(*texts: str | Text) -> list[Text]:
+    """Return cells that show texts as they are, whatever is in them."""
     return [text if isinstance(text, Text) else Text(printable(text)) for text in texts]
 
 
 def _calls(rows: list[Row]) -> Table:
-    table = _table(
+    table = table_of(
         "time (UTC)", "crew/role", "branch", "grant", "tool", "verdict", "ended", "cost",
         "lease left",
         numbers=("cost", "lease left"),
@@ -113,8 +119,8 @@ def _calls(rows: list[Row]) -> Table:
     for row in rows:
         left = "" if row.remaining_micro is None else format_credits(row.remaining_micro)
         table.add_row(
-            *_cells(
-                _time(row.time),
+            *cells_of(
+                clock_time(row.time),
                 f"{row.crew}/{row.role}",
                 row.branch,
                 row.grant,
@@ -141,9 +147,9 @@ def _groups(groups: list[Group], by: By) -> Table:
     heads = wanted.get(by, [by.value])
     numbers = ("calls", "permitted", "denied", "would deny", "open", "cost", "burned", "of quota")
     shown = numbers if by is By.BRANCH else numbers[:-1]
-    table = _table(*heads, *shown, numbers=numbers)
+    table = table_of(*heads, *shown, numbers=numbers)
     for group in groups:
-        table.add_row(*_cells(*_names(group, by), *_sums(group)[: len(shown)]))
+        table.add_row(*cells_of(*_names(group, by), *_sums(group)[: len(shown)]))
     return table
 
 
@@ -164,25 +170,26 @@ def _sums(group: Group) -> list[str]:
 
 
 def _refusals(refusals: list[Refused]) -> Table:
-    table = _table(
+    table = table_of(
         "refused before a good signature", "listener", "from", "times", "first (UTC)", "last (UTC)",
         numbers=("times",),
     )  # fmt: skip
     for one in refusals:
         table.add_row(
-            *_cells(
+            *cells_of(
                 one.reason,
                 one.listener,
                 "others" if one.peer == "*" else one.peer,
                 str(one.count),
-                _time(one.first),
-                _time(one.last),
+                clock_time(one.first),
+                clock_time(one.last),
             )
         )
     return table
 
 
-def _time(moment: datetime) -> str:
+def clock_time(moment: datetime) -> str:
+    """Return a moment to the millisecond."""
     return moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 

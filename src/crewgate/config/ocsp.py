@@ -17,7 +17,10 @@ OCSPMode = Literal["required", "soft-fail", "off"]
 
 _UNIX = "unix:"
 _PATH = "/ocsp"  # of our own control process, behind its unix socket
-_PLACE = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
+_LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"  # RFC 1123, section 2.1, and "_"
+_PLACE = re.compile(
+    rf"(?:{_LABEL}(?:\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?", re.ASCII
+)
 _TARGET = re.compile(r"(?:/[!-\"$->@-~]*)?", re.ASCII)  # printable, neither query nor fragment
 
 

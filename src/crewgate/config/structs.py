@@ -12,6 +12,7 @@ import msgspec
 from crewgate import limits
 from crewgate.config.boundary import CA, Control
 from crewgate.config.ocsp import OCSPMode
+from crewgate.core.evidence import Rules
 from crewgate.core.policy import SHARED
 from crewgate.errors import ConfigurationError
 
@@ -63,6 +64,7 @@ class Crew(msgspec.Struct, frozen=True):
     lifetime_seconds: int = limits.token_lifetime_seconds_max
     depth: int = limits.depth_max
     mode: Mode = "enforce"
+    watch: Rules = Rules()
 
     @property
     def observe(self) -> bool:

@@ -207,7 +207,6 @@ upstream_fields_max = 200  # twice what we take from a client, as its bytes
 members_max = 256  # servers of one upstream, by address; a choice looks at each, at 0.1 µs
 breaker_failures = 5  # in a row, as Envoy's outlier detection; one or two may be a server's restart
 breaker_doubt_seconds = 1.0  # after one failure others are preferred; most restarts take longer
-complaint_seconds = 10.0  # between two lines that say why calls to an upstream failed
 breaker_seconds_min = 0.5  # the first backoff; a process that is restarted at once is back by then
 breaker_seconds_max = 30.0  # as Envoy's base ejection; a server that is back waits no longer
 retry_window_seconds = 10  # as Finagle's: what calls earned before is forgotten
@@ -226,6 +225,27 @@ agent_end_seconds = 2.0  # it has nothing to drain
 lock_look_seconds = 0.02  # whether the lock is free by now
 lock_wait_seconds = 2.0  # the agent of a killed `serve` is being taken down by the kernel
 
+# Orchestrators under `crewgate run`.
+run_connections_max = 256  # open at its door at once; two buffers of 64 KiB and a TLS state each
+run_connect_seconds_max = 5.0  # to the crews' listener, which is near: TCP, and then TLS as well
+run_linger_seconds_max = 5.0  # for CMD to close its side, once the gateway has closed its own
+run_renewal_share = 0.5  # of a certificate's life: half of it is left for attempts that fail
+run_renewal_spread = 0.1  # of that: a fleet that was started together does not renew together
+run_renewal_seconds_min = 1.0  # half of the shortest life that anybody would try out
+run_retry_seconds = 15.0  # after a renewal that failed; of 2 h there are 480 such attempts
+run_wait_seconds_max = 30.0  # looks at the clock again: a wall clock may have been set
+run_end_seconds = 5.0  # between SIGTERM and SIGKILL, as `drain_seconds_default`
+run_kill_seconds = 5.0  # SIGKILL again and again; what is left then hangs in the kernel
+run_farewell_seconds = 30.0  # for a supervisor to end: both of the above, a CA's disk, an agent
+run_tell_seconds = 1.5  # for an agent that is being restarted; it takes half a second
+run_look_seconds = 0.02  # whether a process that was killed is gone
+run_complaints_max = 16  # different sentences of one orchestrator in `complaint_seconds`
+run_tree_depth_max = 64  # from a client at the door up to CMD; shells in shells are ten deep
+# Uids of orchestrators' own: above what 16 bits hold (systemd, nobody), below where user
+# namespaces are given theirs (SUB_UID_MIN of login.defs is 100,000).
+run_uid_min = 68_000  # leaves 65,536 and what image builders count from there alone
+run_uid_max = 99_999  # 32,000 orchestrators; a machine runs out of memory first
+
 # The demo: a story that ends by itself, whatever hangs.
 demo_seconds_max = 120.0  # its processes end themselves then; the story takes a sixth of it
 demo_summary_seconds = 30.0  # a summary that nobody cuts outlasts the story
@@ -235,6 +255,7 @@ demo_sibling_calls = 120  # of each sibling, 1.20 credits; the story asks for 50
 demo_pace_seconds = 0.05  # between two calls of a sibling: 120 calls outlast loop and cut
 demo_scrape_every = 5  # every fifth call of the drafter is followed by one that it may not make
 demo_dead_calls = 20  # that the revoked fact-checker tries
+demo_border_calls = 60  # of the orchestrator who stays; three seconds, longer than the leaving
 demo_answer_seconds = 10.0  # no answer for so long is a failed call
 demo_start_seconds = 20.0  # until the gateway is ready, on a busy machine
 demo_story_seconds = 60.0  # then the story has not held
@@ -260,4 +281,20 @@ cuts_remembered = 4096  # of those; 1 MiB
 reload_again_seconds = 0.5  # a file that could not be loaded although the agent could
 drain_share = 0.8  # of the supervisor's patience; the rest is for telling who is left
 drain_last_seconds = 0.25  # for the resets of calls that were cut, and their records
-complaint_seconds = 10.0  # the same sentence on standard error
+complaint_seconds = 10.0  # the same sentence on standard error, or of the same upstream
+
+# The minting watch (core/anomaly.py).
+watch_orchestrators_max = 16_384  # of a machine; 2 KiB each, and half of them of one crew at most
+watch_branches_max = 65_536  # remembered, as many as the table has by default; 0.3 KiB each
+watch_branches_each_max = 4096  # of one orchestrator: a minute's look at all of them takes 1 ms
+watch_branch_seconds = 3600  # after a branch's last grant: who pauses for longer begins anew
+watch_memory_seconds = 86_400  # of a silent orchestrator, if another needs its place
+watch_save_seconds = 600  # of lessons a kill may lose; they took an hour to learn
+watch_look_names = 64  # looked at a second, 0.2 ms: all of them within five minutes
+watch_strikes = 3  # minutes out of bounds: one is a burst, two a bad release, three go on
+watch_strikes_max = 60  # an hour of it
+watch_calm_seconds = 900.0  # a token's life: whoever is calm for so long has let its burst end
+watch_calm_seconds_min = 60.0  # strikes are counted in minutes
+watch_calm_seconds_max = 86_400.0  # whoever must be calm for longer is quarantined
+watch_extensions_max = 1_000_000  # of one branch: a year with one every half minute
+watch_rows_max = 64  # that one answer tells; 400 bytes each

@@ -20,15 +20,20 @@ _REQUEST = "application/ocsp-request"
 _RESPONSE = "application/ocsp-response"
 _OK = 200
 _SIZE_DIGITS_MAX = 12
+# ValueError: a host that IDNA refuses, which Trio finds out when it asks for its address.
+_FAILURES = (httpx.HTTPError, OSError, ValueError)
 
 
 class Fetcher:
     """One responder, and the connections to it; `root` (PEM) is what its certificate hangs on."""
 
     def __init__(self, responder: Responder, root: Path) -> None:
-        """ConfigurationError if a file that TLS needs cannot be used."""
+        """ConfigurationError if the URL is none, or a file that TLS needs cannot be used."""
         self._responder = responder
-        self._url = httpx.URL(responder.url)
+        try:
+            self._url = httpx.URL(responder.url)
+        except httpx.InvalidURL as error:
+            raise ConfigurationError(f"[ca] ocsp {responder.url}: {error}") from error
         verify: ssl.SSLContext | bool = False  # nothing is verified where nothing is encrypted
         if self._url.scheme == "https":
             verify = _context(responder, root)
@@ -66,11 +71,11 @@ class Fetcher:
             return await self._post(request)
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
             pass  # most likely one that was kept, and ended just now: to ask twice does no harm
-        except httpx.HTTPError as error:
+        except _FAILURES as error:
             raise _failed(error) from error
         try:
             return await self._post(request)
-        except httpx.HTTPError as error:
+        except _FAILURES as error:
             raise _failed(error) from error
 
     async def _post(self, request: bytes) -> bytes:
@@ -136,7 +141,7 @@ def _stream(response: httpx.Response) -> AsyncIterator[bytes]:
     return aiter(response.stream)
 
 
-def _failed(error: httpx.HTTPError) -> ResponderError:
+def _failed(error: Exception) -> ResponderError:
     """Says the system's reason where there is one; nothing of what the peer sent."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, OSError):

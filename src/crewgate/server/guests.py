@@ -25,6 +25,7 @@ class Guests:
     def __init__(self) -> None:
         self._open: dict[bytes, dict[Guest, Peer]] = {}
         self._keys: dict[Guest, bytes] = {}
+        self._drained: set[Guest] = set()  # their certificate has ended
         self.barred = Barred()
 
     def __len__(self) -> int:
@@ -40,6 +41,7 @@ class Guests:
         key = self._keys.pop(guest, None)
         if key is None:
             return
+        self._drained.discard(guest)
         guests = self._open[key]
         del guests[guest]
         if not guests:
@@ -73,6 +75,7 @@ class Guests:
             for guest, peer in guests.items():
                 if now > peer.until + limits.certificate_overrun_seconds:
                     overdue[guest] = peer
-                elif now > peer.until:
-                    guest.drain(urgent=False)
+                elif now > peer.until and guest not in self._drained:
+                    self._drained.add(guest)
+                    guest.drain()
         return overdue

@@ -47,9 +47,11 @@ class ClientSocket(ssl.SSLSocket):
     shown: bytes = b""
 
     def forget_context(self) -> None:
-        """After the handshake: no more messages are read, and no old CRL is held.
+        """After the handshake: no more messages are read.
 
-        The hook would otherwise be called for each record of the connection's life.
+        The hook would otherwise be called for each record of the connection's life. OpenSSL itself
+        keeps the context that a connection began with, and so its CRL (10,000 entries: 2 MB, once
+        for all connections of that CRL), until they have ended: with their certificates at last.
         """
         if self.context._msg_callback is not None:  # type: ignore[attr-defined]  # noqa: SLF001
             self.context = _BARE

@@ -205,3 +205,18 @@ def test_openssl_keeps_no_session_either(boundary: Boundary) -> None:
     assert "Reused" not in again
     assert "HTTP/1.1" not in again
     assert "SSL alert number 44" in again
+
+
+def test_a_connection_ends_with_its_certificate(boundary: Boundary) -> None:
+    """One that is idle is closed; nobody sits out a short life on a long connection."""
+    request = boundary.say("bd").replace("connection: close\r\n", "")
+    leaf = boundary.issue(forge.bd("bd-6"), life_seconds=6)
+    with (
+        socket.create_connection(("127.0.0.1", boundary.port + ALL), 60) as plain,
+        boundary.context(leaf.files).wrap_socket(plain, server_hostname="localhost") as secure,
+    ):
+        secure.sendall(request.encode())
+        assert secure.recv(65536).startswith(b"HTTP/1.1 200")
+        while secure.recv(65536):
+            pass
+    assert time.time() > leaf.entry.not_after

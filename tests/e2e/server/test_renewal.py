@@ -53,3 +53,23 @@ async def test_an_idle_connection_makes_room(tmp_path: Path) -> None:
         assert b"connection: close" in await read_until(stream, b"ok")
         assert await stream.receive_some() == b""
         await trio.aclose_forcefully(stream)
+
+
+async def test_a_handshake_that_began_before_is_served_once(tmp_path: Path) -> None:
+    """It may have proved what counts no more; its client is told to come again."""
+
+    def answer(exchange: Exchange) -> None:
+        exchange.respond(200, [], b"ok")
+
+    (tmp_path / "new").mkdir()
+    new, key = write_certificate(tmp_path / "new")
+    async with running_edge(answer, tmp_path) as edge:
+        plain = await trio.open_tcp_stream(edge.host, edge.port)
+        with trio.fail_after(20):
+            while not edge.listener.connections:  # noqa: ASYNC110 - nothing tells of an accept
+                await trio.sleep(0.01)
+        edge.listener.renew(server_context(new, key))
+        secure = trio.SSLStream(plain, edge.client_context("http/1.1"), server_hostname=edge.host)
+        await secure.send_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"connection: close" in await read_until(secure, b"ok")
+        await trio.aclose_forcefully(secure)

@@ -67,7 +67,8 @@ def test_nobody_is_asked_unless_the_file_says_whom(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "unix:", "ftp://x/", "http://", "https://user@x/", "http://x/?q", "http://x/#f",
-     "http://x:0/", "http://x:99999/", "http://x/a b", "x.example/ocsp", f"http://{'x' * 300}/"],
+     "http://x:0/", "http://a..b/", "http://-x/", "https://[:::]/", f"http://{'x' * 64}/",
+     "http://x:99999/", "http://x/a b", "x.example/ocsp", f"http://{'x' * 300}/"],
 )  # fmt: skip
 def test_whatever_else_is_refused_with_what_was_expected(tmp_path: Path, text: str) -> None:
     """The key, the value, and the forms that there are."""

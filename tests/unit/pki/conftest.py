@@ -1,4 +1,4 @@
-"""A CA in a folder, as `crewgate ca init` makes one."""
+"""A CA in a folder, as `crewgate ca init` makes one; and a configuration as `init` writes it."""
 
 from datetime import datetime
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from ca_folder import NOW, ca_in
 
-from crewgate.config import CA
+from crewgate.cli.init import write_all
+from crewgate.config import CA, Config, load
 from crewgate.pki.authority import create
 
 
@@ -22,3 +23,9 @@ def ca(tmp_path: Path) -> CA:
     ca = ca_in(tmp_path)
     create(ca, NOW)
     return ca
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """Nothing serves it."""
+    return load(write_all(tmp_path / "gateway", 9000))

@@ -2,7 +2,6 @@
 
 import shutil
 import socket
-import socketserver
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from ocsp_world import HTTPResponder, World, _Handler, der, serving, write_pair
+from ocsp_world import HTTPResponder, UnixResponder, World, der, serving, write_pair
 from openssl_responder import openssl_answers
 
 from crewgate import limits
@@ -115,25 +114,10 @@ async def test_a_kept_connection_that_ended_is_made_anew() -> None:
 
 async def test_over_a_unix_socket(tmp_path: Path) -> None:
     """The way to a control process on the same machine."""
-
-    class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-        daemon_threads = True
-        answer = staticmethod(echo)
-        status, kind = 200, "application/ocsp-response"
-
-        def __init__(self, path: str) -> None:
-            super().__init__(path, _UnixHandler)
-            self.heads: list[tuple[str, dict[str, str]]] = []
-
     path = tmp_path / "control.sock"
-    with serving(Server(str(path))) as server:  # type: ignore[type-var]
+    with serving(UnixResponder(path, echo)) as server:
         assert await fetched(Responder("http://localhost/ocsp", path)) == b"answer to question"
     assert server.heads[0][0] == "/ocsp"
-
-
-class _UnixHandler(_Handler):
-    def address_string(self) -> str:
-        return "unix"
 
 
 @contextmanager
@@ -235,3 +219,11 @@ async def test_a_replay_of_openssls_answer_is_refused(tmp_path: Path) -> None:
     status = await status_of(world, lambda _: kept)
     assert isinstance(status, Doubt)
     assert status.flaw is Flaw.NONCE
+
+
+async def test_a_host_that_is_no_name_is_an_error() -> None:
+    """Whatever a resolver or its codec thinks of it."""
+    with pytest.raises(ResponderError):
+        await fetched(Responder(f"http://{'x' * 64}.invalid/ocsp"))
+    with pytest.raises(ConfigurationError, match=r"\[ca\] ocsp"):
+        Fetcher(Responder("http://[:::]/"), NOWHERE)
