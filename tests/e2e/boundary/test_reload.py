@@ -158,9 +158,10 @@ def test_a_list_that_cannot_be_read_is_taken_up_once_it_can(tmp_path: Path) -> N
     """A broken file changes nothing; the next good one is in force, without a reload."""
     with bounded(tmp_path, workers=1) as boundary:
         leaf = boundary.issue(forge.bd())
-        wait_until(lambda: _number(boundary) > 1)  # the control process has signed its first one
-        boundary.ca.crl.write_text("nonsense")
         log = boundary.folder / "serve.log"
+        # Which signs a list as it starts, and reads it as it opens its port.
+        wait_until(lambda: "control API at" in log.read_text() and _number(boundary) > 1)
+        boundary.ca.crl.write_text("nonsense")
         wait_until(lambda: "list of revoked certificates before stays" in log.read_text())
         assert boundary.knock(leaf.files, 1, boundary.say("bd")).status == 200
         boundary.run("ca", "revoke", leaf.entry.serial)
