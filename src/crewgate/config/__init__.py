@@ -1,5 +1,6 @@
 """The operator's TOML file as frozen structs; `load` refuses what it does not understand."""
 
+from crewgate.config.crossing import Crossing
 from crewgate.config.load import load
 from crewgate.config.structs import (
     CA,
@@ -26,6 +27,7 @@ __all__ = [
     "Cors",
     "Credential",
     "Crew",
+    "Crossing",
     "Dialect",
     "Health",
     "Limits",

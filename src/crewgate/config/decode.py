@@ -8,6 +8,7 @@ from typing import cast
 
 from crewgate import limits
 from crewgate.config import kinds
+from crewgate.config.crossings import read_crossings
 from crewgate.config.section import Kind, Section
 from crewgate.config.structs import (
     CA,
@@ -68,6 +69,7 @@ def decode(file: Path, top: Section) -> Config:
         table=_table(top.child("table")),
         limits=_limits(top.child("limits")),
         ca=_ca(top.child("ca"), path, folder),
+        crossings=read_crossings(top),
     )
 
 

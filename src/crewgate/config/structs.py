@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from crewgate import limits
+from crewgate.config.crossing import Crossing
 from crewgate.core.policy import SHARED
 from crewgate.errors import ConfigurationError
 
@@ -273,6 +274,7 @@ class Config(msgspec.Struct, frozen=True):
     table: Table
     limits: Limits
     ca: CA | None = None  # None: no listener asks for certificates of clients
+    crossings: tuple[Crossing, ...] = ()
 
     def crew(self, name: str) -> Crew:
         """The crew of that name; ConfigurationError names those that exist."""

@@ -14,7 +14,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.core import certificate as certificate_
-from crewgate.core.certificate import Certificate
+from crewgate.core.certificate import Certificate, revocable_by
 from crewgate.core.identity import Identity, Role
 from crewgate.core.ids import certificate_key
 from crewgate.core.network import peer_network
@@ -46,6 +46,7 @@ class Guests:
     def __init__(self) -> None:
         self._open: dict[bytes, dict[Guest, Peer]] = {}
         self._keys: dict[Guest, bytes] = {}
+        self._revocable: dict[bytes, tuple[tuple[bytes, int], ...]] = {}  # by the first of them
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -54,6 +55,8 @@ class Guests:
         """Take a connection that is admitted."""
         self._open.setdefault(key, {})[guest] = peer
         self._keys[guest] = key
+        if peer.identity is not None and key not in self._revocable:
+            self._revocable[key] = revocable_by(peer.identity, peer.serial, peer.issued)
 
     def leave(self, guest: Guest) -> None:
         """Forget a connection that has ended, if it is one of these."""
@@ -64,14 +67,21 @@ class Guests:
         del guests[guest]
         if not guests:
             del self._open[key]
+            self._revocable.pop(key, None)
 
     def doomed(self, keys: Iterable[bytes]) -> dict[Guest, Peer]:
         """Return the connections of these certificates."""
         return {guest: peer for key in keys for guest, peer in self._open.get(key, {}).items()}
 
     def revoked(self, table: Table) -> dict[Guest, Peer]:
-        """Return the connections whose certificate the table has revoked."""
-        return self.doomed([key for key in self._open if table.is_revoked(key)])
+        """Return the connections whose certificate the table has revoked, or its orchestrator."""
+        return self.doomed(
+            [
+                key
+                for key in self._open
+                if any(table.is_revoked(*by) for by in self._revocable.get(key, ((key, 0),)))
+            ]
+        )
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -136,7 +146,13 @@ class Doorman:
             self._note(peer, why, found, identity)
             return None
         known = msgspec.structs.replace(
-            peer, identity=identity, serial=found.serial, listener=self.rules.listener
+            peer,
+            identity=identity,
+            serial=found.serial,
+            listener=self.rules.listener,
+            serial_text=found.serial_text,
+            issued=found.issued,
+            not_after=found.not_after,
         )
         self._guests.enter(certificate_key(identity.crew, found.serial), guest, known)
         return known
@@ -152,9 +168,9 @@ class Doorman:
             return PeerReason.ROLE
         if identity.crew not in self.rules.crews:
             return PeerReason.CREW
-        if self._table().is_revoked(certificate_key(identity.crew, found.serial)):
-            return PeerReason.REVOKED
-        return None
+        keys = revocable_by(identity, found.serial, found.issued)
+        is_revoked = self._table().is_revoked
+        return PeerReason.REVOKED if any(is_revoked(*by) for by in keys) else None
 
     def _note(
         self,

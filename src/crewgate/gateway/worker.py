@@ -30,6 +30,7 @@ from crewgate.link.messages import Attached, Cut, Revoked
 from crewgate.server import Guest, Peer, Poller
 from crewgate.server.wakeup import Wakeup
 from crewgate.upstream import Pool, Resolver
+from crewgate.verifier.crossing import Signer
 
 
 class Worker:
@@ -42,6 +43,7 @@ class Worker:
         self._live = Live(round(limits.reservation_seconds_max * 1e9))
         self._link = AgentLink(config.state, index, self)
         self._guests = Guests()
+        self._signer = Signer()
         self._look_at_lists: Callable[[], None] = lambda: None
         self._poller = Poller()
         self._resolver = Resolver()
@@ -92,6 +94,8 @@ class Worker:
     def revoked(self, pushed: Revoked) -> Cut:
         """Cut the calls of the keys, and whatever else the table now says is dead."""
         doomed = self._guests.doomed(pushed.keys)
+        if self._place is not None:
+            doomed |= self._guests.revoked(self._place[0])
         count = self._expel(doomed) + self._live.cut(pushed.keys) + self._live.cut_revoked()
         self._look_at_lists()
         now = time.monotonic_ns() if count or doomed else 0
@@ -182,7 +186,7 @@ class Worker:
         pools = self._prepared.pools if self._prepared else {}
         ways = (self._poller, self._resolver, self._voice.say)
         prepared = await trio.to_thread.run_sync(
-            prepare, self._config.path, generation, pools, *ways
+            prepare, self._config.path, generation, self._signer, pools, *ways
         )
         self._adopt(prepared, listeners)
         for upstream, pool in prepared.pools.items():

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from crewgate.audit.folder import create
 from crewgate.cli import main
-from crewgate.cli.audit_answer import _print, _table
 from crewgate.cli.init import write_all
+from crewgate.cli.tables import new_table, print_table
 from crewgate.config.load import load
 from crewgate.core.line import encode
 from crewgate.core.record import Record, Refusals
@@ -138,9 +138,9 @@ def test_bad_input_is_one_line_and_status_2(
 def test_a_narrow_screen_breaks_between_facts_and_never_an_id() -> None:
     """80 columns: several lines a call, each fact with its name, each id in one piece."""
     narrow = Console(file=io.StringIO(), width=80)
-    table = _table("time (UTC)", "branch", "grant", "verdict", "lease left")
+    table = new_table("time (UTC)", "branch", "grant", "verdict", "lease left")
     table.add_row(*map(Text, ("12:00:03.000", ROOT, CHILD, "permit", "")))
-    _print(narrow, table)
+    print_table(narrow, table)
     assert isinstance(narrow.file, io.StringIO)
     assert narrow.file.getvalue().splitlines() == [
         f"time (UTC) 12:00:03.000  branch {ROOT}",
