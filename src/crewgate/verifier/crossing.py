@@ -34,6 +34,10 @@ class Holder(Protocol):
         """Whom it names; None where there is no certificate."""
 
     @property
+    def certificate(self) -> bytes | None:
+        """Its DER, by which it is known again: nothing else tells all certificates apart."""
+
+    @property
     def serial_text(self) -> str:
         """Its serial, in upper-case hexadecimal."""
 
@@ -56,9 +60,13 @@ class Signed(NamedTuple):
 
 
 class Signer:
-    """A process's own key for all accounts. Its private half is nowhere else."""
+    """A process's own key for all accounts. Its private half is nowhere else.
+
+    `dated` is the latest second that anything was dated with.
+    """
 
     def __init__(self) -> None:
+        self.dated = 0
         self._key = SigningKey.generate()
         self._name = os.urandom(16).hex()
 
@@ -77,6 +85,7 @@ class Signer:
 
     def sign(self, claims: Claims) -> bytes:
         """A compact JWS (RFC 7515) of the one form that gates accept."""
+        self.dated = max(self.dated, claims.iat)
         header = {"alg": "EdDSA", "typ": "at+jwt", "kid": self.kid(claims.crew)}
         parts = map(_base64url, (msgspec.json.encode(header), msgspec.json.encode(claims)))
         signing_input = b".".join(parts)
@@ -86,9 +95,9 @@ class Signer:
 class Crossings:
     """The accounts of one configuration, and what was signed for the certificates seen since.
 
-    `now` is the second in which it was loaded. A token of that second is dated one later: it is to
-    govern the branch's credits, and of two with one date the lower quota would. One that another
-    process signed before it loaded the same configuration cannot have been judged since.
+    `now` is the second in which it was loaded. What it signs is dated later than that, and later
+    than all that was signed before: its credits are to govern the run's branch, and of two tokens
+    with one date the lower quota would. The leeway of tokens lets that be a little ahead.
     """
 
     def __init__(
@@ -97,8 +106,8 @@ class Crossings:
         self._signer = signer
         self._audience = audience
         self._by_pair = {(each.source, each.target): each for each in crossings}
-        self._loaded = int(now)
-        self._signed: dict[tuple[str, str], Signed] = {}
+        self._first = max(int(now), signer.dated) + 1
+        self._signed: dict[tuple[bytes | None, str], Signed] = {}
 
     def __repr__(self) -> str:
         return f"<Crossings accounts={len(self._by_pair)} signed={len(self._signed)}>"
@@ -109,7 +118,7 @@ class Crossings:
         None where no crossing leads there: a token is needed as ever. TOKEN_EXPIRED once the
         certificate has ended. `now` is the wall clock in seconds.
         """
-        known = self._signed.get((holder.serial_text, owner))
+        known = self._signed.get((holder.certificate, owner))
         if known is not None and known.since <= now < known.until:
             return known
         identity = holder.identity
@@ -124,7 +133,7 @@ class Crossings:
         return self._sign(crossing, identity, holder, int(now))
 
     def _sign(self, crossing: Crossing, identity: Identity, holder: Holder, now: int) -> Signed:
-        issued = now + (now == self._loaded)
+        issued = min(max(now, self._first), now + limits.leeway_seconds - 1)
         ends = min(holder.not_after, issued + limits.certificate_life_seconds_max)
         claims = Claims(
             iss=naming.ISSUER,
@@ -146,7 +155,7 @@ class Crossings:
         signed = Signed(token, crossing.account, issued - limits.leeway_seconds, claims.exp)
         if len(self._signed) >= limits.crossing_tokens_max:
             del self._signed[next(iter(self._signed))]  # the oldest
-        self._signed[holder.serial_text, crossing.target] = signed
+        self._signed[holder.certificate, crossing.target] = signed
         return signed
 
 
