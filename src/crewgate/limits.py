@@ -263,6 +263,7 @@ demo_event_bytes_max = 4096  # the last event of a stream, a problem of half a K
 demo_body_bytes_max = 2**20  # more than any agent of the story sends
 
 # A worker (gateway/).
+peer_certificates_max = 4096  # that an embedder has shown and are remembered; 2 KiB each
 crossing_tokens_max = 4096  # certificates whose calls are judged without a token; 3 KiB each
 identities_max = 4096  # grants whose fields are kept as they go upstream; with the grant 2 KiB each
 peer_lines_per_second = 20  # of the audit, for connections refused at one listener; 6 MB an hour
