@@ -13,6 +13,7 @@ from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate.agent.journal import Journal
 from crewgate.agent.registry import Registry
+from crewgate.core.crossing import caller
 from crewgate.core.ids import (
     Kind,
     branch_key,
@@ -110,12 +111,18 @@ class Revocations:
         return missing
 
     def whose(self, branch: str, crew: str, crews: Sequence[Crew]) -> str:
-        """The crew whose `branch` is meant; RefusedError if that is not plain."""
+        """The crew whose `branch` is meant; RefusedError if that is not plain.
+
+        A crew's run on another's tools is charged to an account of its own (`core/crossing`): it is
+        found by that name or, once it was seen, by the crew's.
+        """
         names = [each.name for each in crews]
         if crew:
             if crew not in names:
                 raise RefusedError(f"no crew {crew!r}; configured are: {', '.join(names)}")
-            return crew
+            own = [crew, *(name for name in names if name != crew and caller(name) == crew)]
+            seen = [name for name in own if self._registry.get(branch_key(name, branch))]
+            return seen[0] if seen else crew
         seen = [name for name in names if self._registry.get(branch_key(name, branch))]
         if not seen:
             raise RefusedError(

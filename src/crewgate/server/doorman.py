@@ -15,7 +15,7 @@ import msgspec
 from crewgate import limits
 from crewgate.config import OCSPMode
 from crewgate.core import certificate as certificate_
-from crewgate.core.certificate import Certificate
+from crewgate.core.certificate import Certificate, revocable_by
 from crewgate.core.certificate_status import Doubt, Flaw, Revoked, Status, Unknown
 from crewgate.core.identity import Identity, Role
 from crewgate.core.ids import certificate_key
@@ -49,6 +49,7 @@ class Guests:
     def __init__(self) -> None:
         self._open: dict[bytes, dict[Guest, Peer]] = {}
         self._keys: dict[Guest, bytes] = {}
+        self._revocable: dict[bytes, tuple[tuple[bytes, int], ...]] = {}  # by the first of them
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -57,6 +58,8 @@ class Guests:
         """Take a connection that is admitted."""
         self._open.setdefault(key, {})[guest] = peer
         self._keys[guest] = key
+        if peer.identity is not None and key not in self._revocable:
+            self._revocable[key] = revocable_by(peer.identity, peer.serial, peer.issued)
 
     def leave(self, guest: Guest) -> None:
         """Forget a connection that has ended, if it is one of these."""
@@ -67,14 +70,21 @@ class Guests:
         del guests[guest]
         if not guests:
             del self._open[key]
+            self._revocable.pop(key, None)
 
     def doomed(self, keys: Iterable[bytes]) -> dict[Guest, Peer]:
         """Return the connections of these certificates."""
         return {guest: peer for key in keys for guest, peer in self._open.get(key, {}).items()}
 
     def revoked(self, table: Table) -> dict[Guest, Peer]:
-        """Return the connections whose certificate the table has revoked."""
-        return self.doomed([key for key in self._open if table.is_revoked(key)])
+        """Return the connections whose certificate the table has revoked, or its orchestrator."""
+        return self.doomed(
+            [
+                key
+                for key in self._open
+                if any(table.is_revoked(*by) for by in self._revocable.get(key, ((key, 0),)))
+            ]
+        )
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -150,7 +160,13 @@ class Doorman:
         if doubt:
             self._write(peer, "admitted", PeerReason.STALE, found, identity, doubt=doubt)
         known = msgspec.structs.replace(
-            peer, identity=identity, serial=found.serial, listener=self.rules.listener
+            peer,
+            identity=identity,
+            serial=found.serial,
+            listener=self.rules.listener,
+            serial_text=found.serial_text,
+            issued=found.issued,
+            not_after=found.not_after,
         )
         self._guests.enter(key, guest, known)
         return known
@@ -166,9 +182,9 @@ class Doorman:
             return PeerReason.ROLE
         if identity.role is Role.ORCHESTRATOR and identity.crew not in self.rules.crews:
             return PeerReason.CREW
-        if self._table().is_revoked(certificate_key(identity.crew, found.serial)):
-            return PeerReason.REVOKED
-        return None
+        keys = revocable_by(identity, found.serial, found.issued)
+        is_revoked = self._table().is_revoked
+        return PeerReason.REVOKED if any(is_revoked(*by) for by in keys) else None
 
     def _reason(self, status: Status) -> PeerReason | None:
         """Why not to admit a certificate of this status; where it is in doubt, as the rules say."""
