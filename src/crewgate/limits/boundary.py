@@ -1,4 +1,4 @@
-"""The bounds of what stands between crews: certificates, the control API, the watch over minting."""
+"""The bounds of what stands between crews: certificates, control API, the watch over minting."""
 
 # Certificates of the internal CA (pki/, core/certificate.py).
 ca_root_days = 3650  # its key is put away; a new root means new trust on every machine

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from crewgate.server.doorman import Doorman, Guests, Rules
 from leaves import leaf
 
 from crewgate import limits
@@ -11,6 +10,7 @@ from crewgate.core.certificate import read
 from crewgate.core.ids import certificate_key, orchestrator_key
 from crewgate.core.verdict import PeerReason
 from crewgate.server import Peer
+from crewgate.server.doorman import Doorman, Guests, Rules
 
 
 class Table:
