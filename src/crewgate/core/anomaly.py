@@ -66,9 +66,11 @@ class Watch:
         name = seen.crew, seen.orchestrator
         steps: list[Step] = []
         if name not in self._conducts:
+            if seen.is_new and self._is_held(seen):
+                return Answer(admitted=False)
             has_room = self._has_room(seen.crew, now)
-            # An extension is none's first grant: its orchestrator was known before a restart.
-            if seen.is_new or not has_room:
+            # Only a grant that was minted just now can be a name's first one.
+            if (seen.is_new and not seen.is_old) or not has_room:
                 admitted = self._greet(seen, now, steps, is_all=not has_room)
                 if not (admitted and has_room):
                     return Answer(admitted, tuple(steps))
@@ -156,7 +158,7 @@ class Watch:
         if not is_all:
             seen = msgspec.structs.replace(seen, **_BARE)
         self._note(name, crowd, seen, now, steps)
-        return not self._is_held(seen) and crowd.admits(seen, self._of(name))
+        return crowd.admits(seen, self._of(name))
 
     def _of(self, name: Name) -> Rules:
         return self._crowds.get(name[1]) or self._rules.get(name[0], _RULES)
@@ -202,7 +204,7 @@ class Watch:
     def _is_held(self, seen: Seen) -> bool:
         """The key is that of a quarantined orchestrator of the crew: a name would be an alias."""
         mode = self._of((seen.crew, seen.orchestrator)).mode
-        return seen.is_new and any(
+        return any(
             name[0] == seen.crew
             and name[1] != strangers(seen.crew)
             and conduct.kid == seen.kid

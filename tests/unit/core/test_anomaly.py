@@ -357,6 +357,21 @@ def test_a_restart_keeps_places_and_lessons() -> None:
     assert [step.orchestrator for step in steps] == ["article/one"]
 
 
+def test_what_was_minted_before_says_nothing_of_a_rate() -> None:
+    """After a reboot all live branches come at once: admitted, unless somebody is held."""
+    made = watch(Rules(mode=Rung.QUARANTINE, mints_per_minute=3, newcomers_per_minute=1))
+    for number in range(50):
+        old = seen(number, is_old=True, orchestrator=f"article/{number % 5}", kid="k2")
+        assert made.see(old, 1.0) == Answer(admitted=True)
+    made.quarantine("article", "article/1", 1.0)
+    held = seen(51, is_old=True, orchestrator="article/1", kid="k2")
+    assert not made.see(held, 1.0).admitted
+    alias = seen(52, is_old=True, orchestrator="article/alias", kid="k2")
+    assert not made.see(alias, 1.0).admitted
+    steps = [made.see(seen(n, orchestrator="article/2"), 1.0).steps for n in range(60, 64)]
+    assert [bool(each) for each in steps] == [False, False, False, True]
+
+
 def test_a_restart_shows_no_calm() -> None:
     """Whoever was throttled must be calm from the restart on."""
     made = watch()
