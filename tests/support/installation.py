@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,14 @@ price = "{price}"
 
 
 def free_port() -> int:
-    """The first of a few neighbouring ports that are free now."""
+    """The first of the ports that `init` takes: all of them are free now."""
     while True:
-        with socket.socket() as one, socket.socket() as other:
+        with socket.socket() as one, ExitStack() as others:
             one.bind(("127.0.0.1", 0))
             port: int = one.getsockname()[1]
             try:
-                other.bind(("127.0.0.1", port + 10))
+                for offset in (1, 2, 3, 10):
+                    others.enter_context(socket.socket()).bind(("127.0.0.1", port + offset))
             except (OSError, OverflowError):
                 continue
             return port
