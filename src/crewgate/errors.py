@@ -44,12 +44,29 @@ class AuthorityError(CrewgateError):
     """The CA cannot do what it was asked for: keys, its database, a request that it must refuse."""
 
 
+class ResponderError(CrewgateError):
+    """An OCSP responder could not be reached, or answered with something that is not OCSP."""
+
+
+class SupervisionError(CrewgateError):
+    """An orchestrator cannot be run as was asked: its user, its door, its way to the gateway."""
+
+
 class LedgerError(CrewgateError):
     """The ledger was asked for something that its protocol does not allow."""
 
 
 class AuditError(CrewgateError):
     """The audit's files cannot be read, or hold what no reader of them could have written."""
+
+
+class ControlError(CrewgateError):
+    """A request to the control API that is refused; `status` and `slug` are of its problem."""
+
+    def __init__(self, status: int, slug: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.slug = slug
 
 
 class StoryError(CrewgateError):

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,24 +29,19 @@ price = "{price}"
 
 
 def free_port() -> int:
-    """The first of the ports that `init` counts with, all free now.
+    """The first of a few neighbouring ports that are free now: all that `init` hands out.
 
-    Below those that the kernel gives to clients (32,768 and above), or one of them would take it.
+    Below those that the kernel takes for connections of its own choice, which would be in the way.
     """
     while True:
         port = random.randrange(10_000, 32_000)
-        if all(_is_free(port + above) for above in (0, 1, 2, 3, 10)):
+        with ExitStack() as stack:
+            try:
+                for offset in (0, 1, 2, 3, 10):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port + offset))
+            except OSError:
+                continue
             return port
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 class Premises:

@@ -118,7 +118,7 @@ class SoakSite(Premises):
         self.eyes = folder / "eyes"
         self.eyes.mkdir()
         self.audit = self.folder / "state" / "audit"
-        self._ca = Issued(*read_pair(self.folder / "ca"))
+        self._ca = Issued(*read_pair(self.folder))
         issued, pair = self._issue(), (folder / "tools.pem", folder / "tools.key")
         self._replace(pair[0], issued.certificate_pem + self._ca.certificate_pem)
         self._replace(pair[1], issued.key_pem)
@@ -244,7 +244,7 @@ class ToolServer:
 
 def read_pair(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     """The issuing CA's certificate and key, as `init` left them."""
-    certificate = x509.load_pem_x509_certificate((folder / "issuing.pem").read_bytes())
-    key = serialization.load_pem_private_key((folder / "issuing.key").read_bytes(), None)
+    certificate = x509.load_pem_x509_certificate((folder / "certs" / "issuing.pem").read_bytes())
+    key = serialization.load_pem_private_key((folder / "ca" / "issuing.key").read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     return certificate, key

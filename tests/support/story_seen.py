@@ -6,6 +6,7 @@ from typing import Any
 from crewgate import limits
 from crewgate.audit.query import Row
 from crewgate.demo.agents import EMBEDDINGS, PUBLISH, SEARCH, SUMMARY, Said
+from crewgate.demo.border import BALANCE, LEAVING, STATEMENT, STAYING, Crossed, Decommissioned
 from crewgate.demo.story import ROLES, Receipt, Revoked, Seen
 from crewgate.demo.tools import Received
 
@@ -78,4 +79,24 @@ def seen() -> Seen:
         received=[Received("/t", one.request, one.branch) for one in permits],
         seconds=12.0,
         calls=rows(),
+    )
+
+
+def crossed() -> Crossed:
+    """A second act that held."""
+    return Crossed(
+        said={
+            LEAVING: [
+                said(BALANCE, second=7),
+                Said("opened", READ_NS + 1, STATEMENT, 200),
+                Said("ended", READ_NS + 4_000_000, STATEMENT, 200, "reset", READ_NS + 3_000_000),
+            ],
+            STAYING: [said(BALANCE)] * limits.demo_border_calls,
+        },
+        copied=said(BALANCE, 401, "binding-mismatch"),
+        dropped="certificate required",
+        decommissioned=Decommissioned(READ_NS, 1),
+        command_ms=250.0,
+        after="certificate revoked",
+        token_after=said(BALANCE, 401, "branch-revoked"),
     )

@@ -77,6 +77,7 @@ async def revoke_names(machine: Machine, ask: RevokeNames, read_ns: int) -> Name
     pending = told.pending
     receipt = NamesReceipt(
         id=ask.id,
+        read_ns=read_ns,
         cut_ms=_cut_ms(pending, read_ns),
         calls_cut=pending.count,
         connections_closed=pending.connections,

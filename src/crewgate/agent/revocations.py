@@ -51,8 +51,12 @@ def _entry(name: Name, wall: int) -> Entry:
     """What is entered for a name; RefusedError if it is none."""
     if name.kind == "orchestrator":
         key = table_key(Kind.ORCHESTRATOR, name.crew, name.name.encode())
-        # A token may be dated up to the leeway ahead, so it counts as issued before now.
-        before, life = wall + limits.leeway_seconds, limits.revocation_seconds
+        # A token may be dated up to the leeway ahead, so it counts as issued before then.
+        issued = min(name.before or wall, wall)
+        before, life = issued + limits.leeway_seconds, limits.revocation_seconds
+    elif name.kind == "key":
+        key = table_key(Kind.KEY, name.crew, name.name.encode())
+        before, life = limits.time_seconds_max, limits.revocation_seconds
     else:
         try:
             key = certificate_key(name.crew, int(name.name, 16))
@@ -170,11 +174,11 @@ class Revocations:
     def revoke_names(
         self, names: Sequence[Name], crews: Sequence[Crew], clocks: Clocks
     ) -> tuple[list[bytes], int]:
-        """Revoke certificates, and orchestrators' tokens until now: keys, and how many had no room.
+        """Revoke certificates, keys, and orchestrators' tokens: keys, and how many had no room.
 
         RefusedError for a name that is none, and then nothing is revoked; or where the table has no
         room for an orchestrator, of whom nothing else would know. A certificate without a place is
-        refused by CRL and OCSP all the same, so its crew is not made to suffer for it.
+        refused by CRL and OCSP all the same, and a key leaves its crew's JWKS.
         """
         known, unlisted = {crew.name for crew in crews}, 0
         entries = [(_entry(name, clocks.wall), name.kind) for name in names]

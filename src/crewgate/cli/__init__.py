@@ -27,6 +27,8 @@ COMMANDS = {
     "tree": "Show the branches, what they spent and may still spend.",
     "revoke": "End a branch and all that it spawned, at once.",
     "ca": "Make certificates, revoke them, and say what there is.",
+    "run": "Run an orchestrator with a certificate that it uses and never holds.",
+    "decommission": "End an orchestrator: certificates, tokens, key and process.",
     "audit": "Ask who called what, under which grant, at what cost.",
     "demo": "Replay the incident on a real gateway.",
 }

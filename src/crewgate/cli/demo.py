@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def command(ctx: click.Context, *, as_json: bool) -> None:
     """Replay the incident on a real gateway.
 
-    Real processes on free loopback ports, in a temporary folder, for about 15 seconds. Exit status
+    Real processes on free loopback ports, in a temporary folder, for about 20 seconds. Exit status
     0 if the story held, 1 if not.
     """
     import msgspec
@@ -56,9 +56,11 @@ def _replay(board: "Board") -> "Result":
 
 
 async def _play(folder: Path, board: "Board") -> "Result":
+    import msgspec
     import trio
 
     from crewgate.demo import stage as stages
+    from crewgate.demo.border import cross
     from crewgate.demo.report import judge
     from crewgate.demo.story import ask_audit, play
 
@@ -69,10 +71,13 @@ async def _play(folder: Path, board: "Board") -> "Result":
         async with stages.running(stage):
             board.tell(f"it is ready at {stage.url}; five sub-agents start")
             seen = await play(stage, board.hear)
+            board.tell("the second act: crew BD calls tools of crew Finance")
+            crossed = await cross(stage, board.hear, board.tell)
+            received = await stage.received()
         board.tell("the gateway has ended; the audit is asked")
-        seen = await ask_audit(stage, seen)
+        seen = await ask_audit(stage, msgspec.structs.replace(seen, received=received))
         nursery.cancel_scope.cancel()
-    return judge(seen)
+    return judge(seen, crossed)
 
 
 async def _heed_sigterm() -> None:

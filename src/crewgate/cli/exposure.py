@@ -32,6 +32,8 @@ def secrets(config: Config) -> list[Secret]:
     found += [
         Secret("the gateway", upstream.tls.key) for upstream in config.upstreams if upstream.tls.key
     ]
+    if config.ca and config.ca.ocsp and config.ca.ocsp.key:
+        found.append(Secret("the gateway", config.ca.ocsp.key))
     found += [
         Secret(f"crew {crew.name}", crew.signing_key) for crew in config.crews if crew.signing_key
     ]

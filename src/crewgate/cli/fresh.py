@@ -30,9 +30,18 @@ root = "certs/ca.pem"
 crl = "certs/crl.pem"
 trust_domain = "{domain}"              # of the SPIFFE IDs in certificates
 life_seconds = {life}                            # of a certificate, unless it is asked for less
+# Whom the gateway asks of each client's certificate before it reads a byte (OCSP), in the name of
+# the CA in issuing.pem beside the root: the control process of this machine, or "https://…".
+ocsp = "unix:state/ocsp.sock"
 
-# Agents come here, over TLS with a token. Ports {control} and {peers} are kept for the control API
-# and the gateway's peers.
+# The control API: mutual TLS always, for operators, orchestrators and gateways.
+[control]
+address = "{address}"
+port = {control}
+certificate = "certs/gateway.pem"
+key = "gateway/gateway.key"
+
+# Agents come here, over TLS with a token. Port {peers} is kept for the gateway's peers.
 [[listener]]
 name = "agents"
 address = "{address}"
@@ -52,6 +61,7 @@ certificate = "certs/gateway.pem"
 key = "gateway/gateway.key"
 client_certificate = "required"                 # "optional": where both kinds come
 # crews = ["{crew}"]                           # admit these only; else every crew of this file
+# ocsp = "required"                             # no answer, no entry; or "soft-fail", or "off"
 
 # A crew: whose keys may sign tokens, and the most that any of them can grant.
 [crew.{crew}]

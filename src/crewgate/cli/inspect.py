@@ -62,8 +62,8 @@ def command(*, token: str, config_path: Path | None, as_json: bool) -> None:
 def _signature(text: str, config_path: Path | None) -> str:
     if config_path is None:
         return NOT_CHECKED
-    from crewgate.cli.tokens import signing_key_of
     from crewgate.config import load
+    from crewgate.issuer.proof import signing_key_of
     from crewgate.verifier.policy import load_keys
 
     key = signing_key_of(text, load_keys(load(config_path)))

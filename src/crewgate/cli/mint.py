@@ -56,7 +56,8 @@ def command(
             role=role, tools=names, quota=quota, process=shell, now=now, lifetime=ttl
         )
     else:
-        from crewgate.cli.tokens import proved_claims, read_token
+        from crewgate.cli.tokens import read_token
+        from crewgate.issuer.proof import proved_claims
         from crewgate.verifier.policy import crew_keys
 
         above = proved_claims(read_token(parent), crew_keys(config.crew(crew)), crew)

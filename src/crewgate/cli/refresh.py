@@ -19,9 +19,10 @@ def command(*, config_path: Path, token: str, ttl: int | None, as_json: bool) ->
 
     TOKEN is the branch's last one, expired or not; - reads it from standard input.
     """
-    from crewgate.cli.tokens import proved_claims, read_token
+    from crewgate.cli.tokens import read_token
     from crewgate.issuer.gateway import minter_of
     from crewgate.issuer.inspection import read_claims
+    from crewgate.issuer.proof import proved_claims
     from crewgate.verifier.policy import crew_keys
 
     text = read_token(token)

@@ -11,6 +11,7 @@ from crewgate import limits
 from crewgate.config import Config, Crew, Listener, Upstream
 from crewgate.core.scope import matches
 from crewgate.errors import ConfigurationError
+from crewgate.gateway.inquiry import Inquiry
 from crewgate.issuer.signing import SigningKey
 from crewgate.server.tls import server_context
 from crewgate.upstream.tls import client_context
@@ -30,6 +31,7 @@ def problems(config: Config) -> Iterator[str]:
             yield f"listener {listener.name}: {error}"
         else:
             yield from _expired(listener.certificate, "clients refuse it")
+    yield from _unasked(config)
     for crew in config.crews:
         yield from _unusable(crew)
     for upstream in config.upstreams:
@@ -45,6 +47,7 @@ def _shown(config: Config) -> Iterable[Listener]:
 
 def oddities(config: Config) -> Iterator[str]:
     """What can be served and is hardly meant."""
+    yield from _lenient(config)
     for listener in _shown(config):
         yield from _expiring(listener.certificate)
     for upstream in config.upstreams:
@@ -73,6 +76,32 @@ def _ungranted(config: Config) -> Iterator[str]:
     for tool in tools:
         if not any(matches(pattern, tool) for pattern in granted):
             yield f"tool {tool}: no crew may be granted it"
+
+
+def _lenient(config: Config) -> Iterator[str]:
+    """What a listener does not insist on, and what goes past everybody on its way."""
+    for listener in config.listeners:
+        if listener.ocsp == "soft-fail":
+            yield (
+                f'listener {listener.name}: ocsp = "soft-fail" admits a revoked certificate while '
+                'OCSP does not answer; "required" refuses it'
+            )
+    responder = config.ca and config.ca.ocsp
+    if responder and responder.certificate:
+        yield from _expiring(responder.certificate)
+
+
+def _unasked(config: Config) -> Iterator[str]:
+    """Why nobody can be asked for the status of certificates, as far as files decide."""
+    if config.ca is None or config.ca.ocsp is None:
+        return
+    try:
+        Inquiry(config.ca, config.ca.ocsp, lambda _: None)
+    except ConfigurationError as error:
+        yield f"[ca] ocsp: {error}"
+        return
+    if config.ca.ocsp.certificate:
+        yield from _expired(config.ca.ocsp.certificate, "the OCSP responder refuses it")
 
 
 def _unusable(crew: Crew) -> Iterator[str]:

@@ -1,42 +1,11 @@
-"""Tokens as commands take them: from an argument or standard input, and proved before use.
-
-Whoever runs a command holds the crew's key already; a token is verified all the same, because
-signing another for it would turn a forgery into the real thing.
-"""
+"""Tokens as commands take them: from an argument or standard input."""
 
 import sys
 
 from crewgate import limits
-from crewgate._native import signature
-from crewgate._native import token as native
-from crewgate.core.claims import Claims
-from crewgate.core.policy import Key
-from crewgate.errors import IssuerError
 
 
 def read_token(argument: str) -> str:
     """The token, from standard input where the argument is "-" (arguments show in `ps`)."""
     text = sys.stdin.read(16 * limits.token_bytes_max) if argument == "-" else argument
     return text.strip()
-
-
-def signing_key_of(text: str, keys: tuple[Key, ...]) -> Key | None:
-    """The key among `keys` that signed the token; None if none did. Says nothing of time."""
-    try:
-        kid, signed, _, signed_with = native.split(text.encode(errors="replace"))
-    except native.Malformed:
-        return None
-    for key in keys:
-        if key.kid == kid and signature.verify(key.public, signed, signed_with):
-            return key
-    return None
-
-
-def proved_claims(text: str, keys: tuple[Key, ...], crew: str) -> Claims:
-    """The claims of a token that one of the crew's keys signed; IssuerError otherwise."""
-    from crewgate.issuer.inspection import read_claims
-
-    claims = read_claims(text)
-    if claims.crew != crew or signing_key_of(text, keys) is None:
-        raise IssuerError(f"the token is not signed by a key of crew {crew} in its JWKS file")
-    return claims

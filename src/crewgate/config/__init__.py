@@ -1,9 +1,10 @@
 """The operator's TOML file as frozen structs; `load` refuses what it does not understand."""
 
+from crewgate.config.boundary import CA, Control
 from crewgate.config.crossing import Crossing
 from crewgate.config.load import load
+from crewgate.config.ocsp import OCSPMode, Responder
 from crewgate.config.structs import (
-    CA,
     Audit,
     Config,
     Cors,
@@ -24,6 +25,7 @@ __all__ = [
     "CA",
     "Audit",
     "Config",
+    "Control",
     "Cors",
     "Credential",
     "Crew",
@@ -32,7 +34,9 @@ __all__ = [
     "Health",
     "Limits",
     "Listener",
+    "OCSPMode",
     "Origin",
+    "Responder",
     "Table",
     "Tool",
     "Upstream",

@@ -22,6 +22,7 @@ def crosscheck(config: Config) -> list[str]:
     """Every problem between sections, in the order of the checks."""
     checks: tuple[Callable[[Config], Iterator[str]], ...] = (
         _listeners,
+        _certificates,
         _crews,
         _tools,
         _routes,
@@ -35,6 +36,10 @@ def crosscheck(config: Config) -> list[str]:
 def _listeners(config: Config) -> Iterator[str]:
     names: set[str] = set()
     places: dict[tuple[str, int], str] = {}
+    if config.control is not None:
+        places[(config.control.address, config.control.port)] = "[control]"
+        if config.ca is None:
+            yield "control: there is no [ca] whose certificates it could accept; add the section"
     for listener in config.listeners:
         if listener.name in names:
             yield f'listener "{listener.name}": the name stands there twice; rename one'
@@ -45,10 +50,21 @@ def _listeners(config: Config) -> Iterator[str]:
                 f'listener "{listener.name}": {listener.address} port {listener.port} is also '
                 f'that of "{other}"; give one another port'
             )
+
+
+def _certificates(config: Config) -> Iterator[str]:
+    for listener in config.listeners:
         if listener.client_certificate != "none" and config.ca is None:
             yield (
                 f'listener "{listener.name}".client_certificate: there is no [ca] whose '
                 "certificates it could accept; add the section"
+            )
+        if listener.ocsp != "off" and (config.ca is None or config.ca.ocsp is None):
+            yield f'listener "{listener.name}".ocsp: nobody is asked; say whom in [ca] ocsp'
+        elif listener.ocsp != "off" and listener.client_certificate == "none":
+            yield (
+                f'listener "{listener.name}".ocsp: nobody shows a certificate here; add '
+                'client_certificate = "required"'
             )
         known = {crew.name for crew in config.crews}
         for crew in listener.crews or ():

@@ -8,10 +8,11 @@ from typing import cast
 
 from crewgate import limits
 from crewgate.config import kinds
+from crewgate.config.boundary import CA, Control
 from crewgate.config.crossings import read_crossings
+from crewgate.config.ocsp import OCSPMode, read_responder
 from crewgate.config.section import Kind, Section
 from crewgate.config.structs import (
-    CA,
     Audit,
     ClientCertificate,
     Config,
@@ -34,6 +35,7 @@ _KEPT = kinds.whole(limits.audit_keep_bytes_min, limits.audit_keep_bytes_max)
 _ON_FULL: Kind[OnFull] = kinds.one_of("refuse", "continue")
 _CARRIER = kinds.one_of("authorization", "x-api-key", "x-goog-api-key")
 _CLIENT_CERTIFICATE: Kind[ClientCertificate] = kinds.one_of("none", "optional", "required")
+_OCSP: Kind[OCSPMode] = kinds.one_of("required", "soft-fail", "off")
 _CREWS = kinds.listed(kinds.NAME, limits.crews_max, least=1)
 _FIELDS = kinds.listed(kinds.FIELD, limits.fields_max)
 _WEB_ORIGINS = kinds.listed(kinds.WEB_ORIGIN, limits.fields_max, least=1)
@@ -54,8 +56,9 @@ def decode(file: Path, top: Section) -> Config:
         drain_seconds=top.optional(
             "drain_seconds", kinds.seconds(limits.drain_seconds_max), limits.drain_seconds_default
         ),
+        ca=(ca := _ca(top.child("ca"), path, folder)),
         listeners=tuple(
-            _listener(item, path) for item in top.items("listener", limits.listeners_max)
+            _listener(item, path, ca) for item in top.items("listener", limits.listeners_max)
         ),
         crews=tuple(
             _crew(name, item, path) for name, item in top.children("crew", limits.crews_max)
@@ -68,7 +71,7 @@ def decode(file: Path, top: Section) -> Config:
         audit=_audit(top.child("audit"), state, path),
         table=_table(top.child("table")),
         limits=_limits(top.child("limits")),
-        ca=_ca(top.child("ca"), path, folder),
+        control=_control(top.child("control"), path),
         crossings=read_crossings(top),
     )
 
@@ -81,7 +84,11 @@ def _named(section: Section, name: str, kind: Kind[str]) -> str:
         return name
 
 
-def _listener(section: Section, path: Kind[Path]) -> Listener:
+def _listener(section: Section, path: Kind[Path], ca: CA | None) -> Listener:
+    client_certificate: ClientCertificate = section.optional(
+        "client_certificate", _CLIENT_CERTIFICATE, "none"
+    )
+    asks = client_certificate != "none" and ca is not None and ca.ocsp is not None
     listener = Listener(
         name=section.required("name", kinds.NAME),
         address=section.required("address", kinds.ADDRESS),
@@ -90,8 +97,9 @@ def _listener(section: Section, path: Kind[Path]) -> Listener:
         key=section.required("key", path),
         mode=section.optional("mode", MODE, "enforce"),
         hosts=section.optional("hosts", kinds.listed(kinds.HOST, limits.fields_max), ()),
-        client_certificate=section.optional("client_certificate", _CLIENT_CERTIFICATE, "none"),
+        client_certificate=client_certificate,
         crews=section.optional("crews", cast("Kind[tuple[str, ...] | None]", _CREWS), None),
+        ocsp=section.optional("ocsp", _OCSP, "required" if asks else "off"),
     )
     if listener.crews is not None and listener.client_certificate == "none":
         section.problem(
@@ -99,6 +107,19 @@ def _listener(section: Section, path: Kind[Path]) -> Listener:
         )
     section.close()
     return listener
+
+
+def _control(section: Section | None, path: Kind[Path]) -> Control | None:
+    if section is None:
+        return None
+    control = Control(
+        address=section.required("address", kinds.ADDRESS),
+        port=section.required("port", kinds.PORT),
+        certificate=section.required("certificate", path),
+        key=section.required("key", path),
+    )
+    section.close()
+    return control
 
 
 def _ca(section: Section | None, path: Kind[Path], folder: Path) -> CA | None:
@@ -115,6 +136,7 @@ def _ca(section: Section | None, path: Kind[Path], folder: Path) -> CA | None:
             limits.certificate_life_seconds,
         ),
         passphrase_file=section.optional("passphrase_file", cast("Kind[Path | None]", path), None),
+        ocsp=read_responder(section, path),
     )
     section.close()
     return ca

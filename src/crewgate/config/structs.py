@@ -10,7 +10,9 @@ from typing import Literal
 import msgspec
 
 from crewgate import limits
+from crewgate.config.boundary import CA, Control
 from crewgate.config.crossing import Crossing
+from crewgate.config.ocsp import OCSPMode
 from crewgate.core.policy import SHARED
 from crewgate.errors import ConfigurationError
 
@@ -20,35 +22,6 @@ Scheme = Literal["http", "https"]
 OnFull = Literal["refuse", "continue"]
 ClientCertificate = Literal["none", "optional", "required"]
 Dialect = Literal["http/1.1", "h2"]  # how an upstream is spoken to; the names are those of ALPN
-
-
-class CA(msgspec.Struct, frozen=True):
-    """The internal CA: `folder` holds its keys and register, for the control process alone.
-
-    `root` is what clients and gateways trust, `crl` what gateways refuse by; both are public.
-    """
-
-    folder: Path
-    root: Path
-    crl: Path
-    trust_domain: str  # of the SPIFFE IDs
-    life_seconds: int = limits.certificate_life_seconds
-    passphrase_file: Path | None = None  # of the keys; None: they are not encrypted
-
-    @property
-    def issuing(self) -> Path:
-        """PEM of the CA that signs leaves."""
-        return self.folder / "issuing.pem"
-
-    @property
-    def issuing_key(self) -> Path:
-        """Its key: whoever can read it is the CA."""
-        return self.folder / "issuing.key"
-
-    @property
-    def register(self) -> Path:
-        """The issuance database."""
-        return self.folder / "issued.sqlite"
 
 
 class Listener(msgspec.Struct, frozen=True):
@@ -66,6 +39,7 @@ class Listener(msgspec.Struct, frozen=True):
     hosts: tuple[str, ...] = ()
     client_certificate: ClientCertificate = "none"
     crews: tuple[str, ...] | None = None
+    ocsp: OCSPMode = "off"
 
     @property
     def observe(self) -> bool:
@@ -250,7 +224,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Bounds of `limits.py` that the file may lower; each field has its bound's name.
+    """Bounds of `limits` that the file may lower; each field has its bound's name.
 
     A field stands here only if some code asks the configuration for it.
     """
@@ -274,6 +248,7 @@ class Config(msgspec.Struct, frozen=True):
     table: Table
     limits: Limits
     ca: CA | None = None  # None: no listener asks for certificates of clients
+    control: Control | None = None  # None: no control API
     crossings: tuple[Crossing, ...] = ()
 
     def crew(self, name: str) -> Crew:

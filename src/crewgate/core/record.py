@@ -166,14 +166,16 @@ class Connection(Line, frozen=True, kw_only=True, tag="connection"):
 
     `serial` and `subject` are the certificate's own words, proven by a handshake only where
     `proven`; crew and orchestrator are known only then. More than a log can take are summed up in
-    `Refusals` with the same reasons.
+    `Refusals` with the same reasons. One that was `admitted` was so in `doubt`: its issuer did not
+    say that it is good, and the listener does not insist; none of those is summed up.
     """
 
     time: datetime
     listener: str
     peer: str
-    verdict: Literal["refused", "expelled"]
+    verdict: Literal["refused", "expelled", "admitted"]
     reason: str  # slug, `core.verdict.PeerReason`
+    doubt: str = ""  # `core.certificate_status.Flaw`: why OCSP did not settle it
     proven: bool = False
     crew: str = ""
     orchestrator: str = ""

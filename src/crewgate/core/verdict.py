@@ -46,6 +46,7 @@ class PeerReason(enum.Enum):
     NO_IDENTITY = "no-identity"
     ROLE = "role-not-admitted"
     CREW = "crew-not-admitted"
+    UNKNOWN = "certificate-unknown"  # its issuer says that it never issued it
     INVALID = "certificate-invalid"
 
 

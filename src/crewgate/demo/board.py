@@ -15,7 +15,7 @@ from rich.text import Text
 
 from crewgate.core.printable import printable
 from crewgate.demo.agents import Said
-from crewgate.demo.report import Result
+from crewgate.demo.report import Border, Result
 from crewgate.demo.story import CAST, ROLES, RUN_CREDITS
 
 _QUOTAS = {part.role: part.credits for part in CAST}
@@ -131,6 +131,7 @@ def _threads(result: Result) -> Table:
 
 def _lines(result: Result) -> list[str]:
     researcher, revocation, siblings = result.researcher, result.revocation, result.siblings
+    border = result.border
     loop = (
         f"The loop         {researcher.admitted} calls for {researcher.spent_credits:.2f} of "
         f"{researcher.quota_credits:.2f} credits, then {researcher.refused} refused"
@@ -144,5 +145,17 @@ def _lines(result: Result) -> list[str]:
         f"The scraping     {result.scope_denials} calls refused as out of scope",
         cut,
         f"The siblings     {siblings.calls} calls, {siblings.failed} failed",
+        f"The border       {border.admitted} answers of Finance to bd-1, by its certificate",
+        f"The copied token {border.copied}; where crews come in: {border.dropped}",
+        *_leaving(border),
         f"The audit        {result.unattributed_calls} calls without a name",
     ]
+
+
+def _leaving(border: Border) -> tuple[str, str]:
+    closed = f"closed bd-1's stream in {border.closed_ms:.1f} ms"
+    after = f"{border.after}, {border.token_after}"
+    return (
+        f"The leaving      {closed} (command: {border.command_ms:.0f} ms); then {after}",
+        f"Who stays        {border.others_calls} calls of bd-2, {border.others_failed} failed",
+    )

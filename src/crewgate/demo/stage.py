@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +19,10 @@ import trio
 from crewgate import limits
 from crewgate.demo.tools import HOST, Received
 from crewgate.errors import StoryError
+from crewgate.issuer.signing import SigningKey
 
 TOOLS_OFFSET = 10  # where `crewgate init` expects the tool server
+_OFFSETS = (1, 2, TOOLS_OFFSET)  # what it uses beside the first: crews, control API, tools
 _ATTEMPTS_MAX = 50
 _LOG_LINES = 20
 
@@ -30,6 +32,33 @@ method = "POST"
 path = "/summary"
 upstream = "tools"
 price = "0.01"
+"""
+# Two crews more, and what one of them owns.
+_BORDER = """
+[crew.bd]
+issuer = "https://bd.crewgate.example"
+jwks = "crews/bd.jwks.json"
+signing_key = "crews/bd/signing.key"
+tools = ["finance.*"]
+
+[crew.finance]
+issuer = "https://finance.crewgate.example"
+jwks = "crews/finance.jwks.json"
+tools = ["finance.*"]
+
+[tool."finance.balance"]
+method = "POST"
+path = "/balance"
+upstream = "tools"
+price = "0.01"
+owner = "finance"
+
+[tool."finance.statement"]
+method = "POST"
+path = "/statement"
+upstream = "tools"
+price = "0.01"
+owner = "finance"
 """
 _CEILING = 'tools = ["search.*", "embeddings.*", "publish.*"]'
 _WIDER = 'tools = ["search.*", "embeddings.*", "publish.*", "summary.*"]'
@@ -55,6 +84,11 @@ class Stage(msgspec.Struct, frozen=True):
     def url(self) -> str:
         """Where agents find the gateway."""
         return f"https://{HOST}:{self.port}"
+
+    @property
+    def crews_url(self) -> str:
+        """Where other crews find it, with their certificates."""
+        return f"https://{HOST}:{self.port + 1}"
 
     @property
     def log(self) -> Path:
@@ -97,8 +131,18 @@ async def build(folder: Path) -> Stage:
     text = stage.config.read_text()
     if _CEILING not in text:
         raise StoryError(f"{stage.config}: `crewgate init` writes another crew than the story's")
-    stage.config.write_text(text.replace(_CEILING, _WIDER) + _SUMMARY)
+    for crew in ("bd", "finance"):
+        _make_crew(stage.config.parent / "crews", crew)
+    stage.config.write_text(text.replace(_CEILING, _WIDER) + _SUMMARY + _BORDER)
     return stage
+
+
+def _make_crew(folder: Path, name: str) -> None:
+    """A crew's signing key, and its public half, as `crewgate init` writes them."""
+    key = SigningKey.generate(f"{name}-1")
+    (folder / name).mkdir(mode=0o700)
+    key.write(folder / name / "signing.key")
+    (folder / f"{name}.jwks.json").write_bytes(msgspec.json.encode({"keys": [key.jwk()]}))
 
 
 @asynccontextmanager
@@ -158,9 +202,11 @@ def _free_port() -> int:
     for _ in range(_ATTEMPTS_MAX):
         with _bound(0) as first:
             port: int = first.getsockname()[1]
-            with suppress(OSError, OverflowError), _bound(port + TOOLS_OFFSET):
+            with suppress(OSError, OverflowError), ExitStack() as others:
+                for offset in _OFFSETS:
+                    others.enter_context(_bound(port + offset))
                 return port
-    raise StoryError("no two free ports ten apart on 127.0.0.1; end something that listens there")
+    raise StoryError("no free ports beside each other on 127.0.0.1; end what listens there")
 
 
 def _bound(port: int) -> AbstractContextManager[socket.socket]:

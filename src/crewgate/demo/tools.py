@@ -1,4 +1,4 @@
-"""The tool server of the demo, `python -m crewgate.demo.tools --port N`: four tools and a list.
+"""The tool server of the demo, `python -m crewgate.demo.tools --port N`: a few tools and a list.
 
 Plain HTTP/1.1 on loopback, for one demo: its search page is always partial, which is what the
 researcher of the story fell for. Lists what it received for whom, by the identity that the gateway
@@ -68,7 +68,7 @@ class ToolServer:
                 path, fields.get("x-crewgate-request", ""), fields.get("x-crewgate-branch", "")
             )
         )
-        if path == "/summary":
+        if path in _STREAMS:
             await _summary(connection)
         elif (tool := _TOOLS.get(path)) is not None:
             await connection.reply(200, tool(body))
@@ -98,7 +98,17 @@ def _publish(body: Mapping[str, object]) -> dict[str, object]:
     return {"published": True, "title": body.get("title")}
 
 
-_TOOLS = {"/search": _search, "/v1/embeddings": _embeddings, "/publish": _publish}
+def _balance(body: Mapping[str, object]) -> dict[str, object]:
+    return {"account": body.get("account"), "balance": "1204.50"}
+
+
+_TOOLS = {
+    "/search": _search,
+    "/v1/embeddings": _embeddings,
+    "/publish": _publish,
+    "/balance": _balance,
+}
+_STREAMS = {"/summary", "/statement"}
 
 
 async def _summary(connection: "_Connection") -> None:

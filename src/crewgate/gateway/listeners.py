@@ -17,10 +17,10 @@ from crewgate.config import Listener as Section
 from crewgate.errors import ConfigurationError
 from crewgate.gateway.case import Door
 from crewgate.gateway.forward import Gateway
-from crewgate.gateway.guests import Doorman, Rules
 from crewgate.gateway.prepared import Face, Prepared
 from crewgate.gateway.site import Site
 from crewgate.server import Listener, Poller, listen
+from crewgate.server.doorman import Doorman, Rules
 from crewgate.server.wakeup import Wakeup
 from crewgate.verifier.watch import Watch
 

@@ -14,10 +14,10 @@ import trio
 
 from crewgate import limits
 from crewgate.audit.sink import Sink
+from crewgate.audit.voice import Voice
 from crewgate.audit.writer import Rotation, Writer
 from crewgate.config import load
 from crewgate.errors import CrewgateError
-from crewgate.gateway.voice import Voice
 from crewgate.gateway.worker import Worker
 
 

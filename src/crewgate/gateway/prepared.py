@@ -6,17 +6,18 @@ Blocks: to be called in a thread.
 
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from crewgate.config import Config, Listener, Upstream, load
+from crewgate.core.certificate_status import Status
 from crewgate.core.policy import Policy
-from crewgate.gateway.guests import Rules
 from crewgate.gateway.site import Site, build
 from crewgate.server import Clients, Poller, fingerprint, server_context
+from crewgate.server.doorman import Rules
 from crewgate.upstream import Opener, Pool, Resolver, client_context
 from crewgate.upstream import fingerprint as upstream_fingerprint
 from crewgate.verifier.crossing import Crossings, Signer
@@ -39,14 +40,37 @@ class Face(NamedTuple):
         return server_context(self.section.certificate, self.section.key, self.clients)
 
 
+class Inquiry(Protocol):
+    """Whoever is asked for the status of certificates."""
+
+    async def check(self, key: bytes, certificate: bytes) -> Status:
+        """Return the status of a certificate (DER) whose key in the table is `key`."""
+
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """Forget certificates that were revoked on this machine."""
+
+    async def close(self) -> None:
+        """Close, once nobody can wait for an answer any more."""
+
+
 class Prepared(msgspec.Struct, frozen=True):
-    """One configuration, ready to be served."""
+    """One configuration, ready to be served; `inquiry` is None where no listener wants one."""
 
     config: Config
     policy: Policy
     site: Site
     pools: Pools
     faces: tuple[Face, ...]
+    inquiry: Inquiry | None = None
+
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """What was asked of these certificates is no longer so: they were revoked here."""
+        if self.inquiry is not None:
+            self.inquiry.forget(keys)
+
+    def lenient(self) -> list[str]:
+        """Listeners that admit certificates although nobody says that they are good."""
+        return [face.section.name for face in self.faces if face.section.ocsp == "soft-fail"]
 
 
 def prepare(
@@ -79,7 +103,19 @@ def prepare(
         build(config, by_name, crossings),
         kept,
         tuple(_face(config, listener) for listener in config.listeners),
+        _inquiry(config, say),
     )
+
+
+def _inquiry(config: Config, say: Callable[[str], None]) -> Inquiry | None:
+    if config.ca is None or config.ca.ocsp is None:
+        return None
+    if all(listener.ocsp == "off" for listener in config.listeners):
+        return None
+    # X.509 and a client of HTTP: 15 MB that a worker without OCSP does not have.
+    from crewgate.gateway import inquiry  # noqa: PLC0415 - for the reason above
+
+    return inquiry.Inquiry(config.ca, config.ca.ocsp, say)
 
 
 def _face(config: Config, listener: Listener) -> Face:
@@ -88,6 +124,6 @@ def _face(config: Config, listener: Listener) -> Face:
         is_required = listener.client_certificate == "required"
         clients = Clients(config.ca.root, config.ca.crl, is_required)
         crews = listener.crews or (crew.name for crew in config.crews)
-        rules = Rules(listener.name, is_required, frozenset(crews))
+        rules = Rules(listener.name, frozenset(crews), ocsp=listener.ocsp)
     files = (listener.certificate, listener.key, clients)
     return Face(listener, server_context(*files), fingerprint(*files), clients, rules)

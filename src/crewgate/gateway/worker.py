@@ -14,20 +14,21 @@ import trio
 from crewgate import limits
 from crewgate._native.table import Table
 from crewgate.audit.sink import Sink
+from crewgate.audit.voice import Voice
 from crewgate.config import Config, Listener
+from crewgate.core.certificate_status import Status
 from crewgate.errors import ConfigurationError, TableError
 from crewgate.gateway.agent_link import AgentLink
 from crewgate.gateway.case import Door
 from crewgate.gateway.forward import Gateway
-from crewgate.gateway.guests import Doorman, Guests, Rules, expelled
 from crewgate.gateway.judge import GateJudge
 from crewgate.gateway.listeners import Listeners
 from crewgate.gateway.live import Live
 from crewgate.gateway.prepared import Prepared, prepare
 from crewgate.gateway.site import Site
-from crewgate.gateway.voice import Voice
 from crewgate.link.messages import Attached, Cut, Revoked
 from crewgate.server import Guest, Peer, Poller
+from crewgate.server.doorman import Doorman, Guests, Rules, ask_nobody, expelled
 from crewgate.server.wakeup import Wakeup
 from crewgate.upstream import Pool, Resolver
 from crewgate.verifier.crossing import Signer
@@ -93,6 +94,8 @@ class Worker:
 
     def revoked(self, pushed: Revoked) -> Cut:
         """Cut the calls of the keys, and whatever else the table now says is dead."""
+        if self._prepared is not None:
+            self._prepared.forget(pushed.keys)
         doomed = self._guests.doomed(pushed.keys)
         if self._place is not None:
             doomed |= self._guests.revoked(self._place[0])
@@ -140,7 +143,12 @@ class Worker:
         return gateway
 
     def _make_doorman(self, rules: Rules) -> Doorman:
-        return Doorman(rules, self._guests, self._table, self._sink)
+        return Doorman(rules, self._guests, self._table, self._sink, self._check_status)
+
+    async def _check_status(self, key: bytes, certificate: bytes) -> Status:
+        """Ask whomever the configuration in force names."""
+        inquiry = self._prepared.inquiry if self._prepared else None
+        return await (inquiry.check if inquiry else ask_nobody)(key, certificate)
 
     def _table(self) -> Table:
         if self._place is None:
@@ -188,7 +196,10 @@ class Worker:
         prepared = await trio.to_thread.run_sync(
             prepare, self._config.path, generation, self._signer, pools, *ways
         )
+        before = self._prepared.inquiry if self._prepared else None
         self._adopt(prepared, listeners)
+        if before is not None:
+            nursery.start_soon(before.close)
         for upstream, pool in prepared.pools.items():
             if upstream not in pools:
                 nursery.start_soon(self._run_pool, pool)
@@ -219,6 +230,11 @@ class Worker:
         self._tell(accepting=True)
         doors = ", ".join(_url(face.section) for face in prepared.faces)
         self._voice.say(f"serving configuration {prepared.policy.generation} at {doors}")
+        for name in prepared.lenient():
+            self._voice.say(
+                f'WARNING: listener {name}: ocsp = "soft-fail": whoever keeps OCSP from answering '
+                "is admitted with a certificate that may be revoked"
+            )
 
     async def _look_for_revocations(self) -> None:
         """See in the table what a lost push would have told."""

@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -75,13 +75,18 @@ def may_enter(door: Door, peer: Peer, owner: int, group: int) -> bool:
     return door is Door.GROUP and group in peer.groups
 
 
+def address(folder: Path, door: Door) -> AbstractContextManager[str]:
+    """The door's address, as `connectable`."""
+    return connectable(folder, door.value)
+
+
 @contextmanager
-def address(folder: Path, door: Door) -> Iterator[str]:
+def connectable(folder: Path, name: str) -> Iterator[str]:
     """An address for bind() or connect() that fits, valid inside the `with`.
 
     LinkError if the folder cannot be opened.
     """
-    path = folder / door.value
+    path = folder / name
     if len(os.fsencode(path)) <= limits.link_path_bytes_max:
         yield str(path)
         return
@@ -90,7 +95,7 @@ def address(folder: Path, door: Door) -> Iterator[str]:
     except OSError as error:
         raise LinkError(f"{folder}: {error.strerror}: is the service running?") from error
     try:
-        yield f"/proc/self/fd/{descriptor}/{door.value}"
+        yield f"/proc/self/fd/{descriptor}/{name}"
     finally:
         os.close(descriptor)
 

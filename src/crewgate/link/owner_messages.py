@@ -10,16 +10,19 @@ from crewgate.link.messages import Count, Failed, Id, Nanoseconds
 
 
 class Name(msgspec.Struct, frozen=True):
-    """A certificate (its serial in hexadecimal), or an orchestrator (a `client_id`).
+    """A certificate (its serial in hexadecimal), an orchestrator (a `client_id`), a key (a kid).
 
-    A certificate is dead for good; of an orchestrator, all tokens issued until now. `seconds` is
-    how long that must be remembered: until the certificate ends by itself, 0 for a token's time.
+    A certificate is dead for good; of an orchestrator, all tokens issued until `before` (seconds
+    since the epoch; 0: now). A key is dead at once, and for as long as tokens are remembered: it
+    must leave its crew's JWKS meanwhile. `seconds` is how long a certificate must be remembered:
+    until it ends by itself.
     """
 
-    kind: Literal["certificate", "orchestrator"]
+    kind: Literal["certificate", "orchestrator", "key"]
     crew: Annotated[str, Meta(max_length=limits.claim_chars_max)]
     name: Annotated[str, Meta(min_length=1, max_length=limits.claim_chars_max)]
     seconds: Annotated[int, Meta(ge=0, le=limits.certificate_life_seconds_max)] = 0
+    before: Annotated[int, Meta(ge=0, le=limits.time_seconds_max)] = 0
 
 
 class Revoke(msgspec.Struct, frozen=True, tag="revoke"):
@@ -84,6 +87,7 @@ class NamesReceipt(msgspec.Struct, frozen=True, tag="names-receipt"):
     """
 
     id: Id
+    read_ns: Nanoseconds
     cut_ms: float
     calls_cut: Count
     connections_closed: Count

@@ -19,6 +19,7 @@ from crewgate.pki.register import Entry, Register
 class Announced(msgspec.Struct, frozen=True):
     """What the agent did, added up over the steps that one question can carry."""
 
+    read_ns: int = 0  # when the agent had read the first question (CLOCK_MONOTONIC)
     calls_cut: int = 0
     connections_closed: int = 0
     cut_ms: float = 0.0
@@ -28,6 +29,7 @@ class Announced(msgspec.Struct, frozen=True):
     def plus(self, receipt: NamesReceipt) -> "Announced":
         """Add a step."""
         return Announced(
+            self.read_ns or receipt.read_ns,
             self.calls_cut + receipt.calls_cut,
             self.connections_closed + receipt.connections_closed,
             max(self.cut_ms, receipt.cut_ms),

@@ -19,13 +19,25 @@ PRIVATE = 0o600
 PUBLIC = 0o644
 
 
-def write_file(path: Path, data: bytes, mode: int, *, replace: bool = False) -> None:
-    """Write a file durably; AuthorityError if it stands there and is not to be replaced."""
+def write_file(
+    path: Path,
+    data: bytes,
+    mode: int,
+    *,
+    replace: bool = False,
+    owner: tuple[int, int] | None = None,
+) -> None:
+    """Write a file durably; AuthorityError if it stands there and is not to be replaced.
+
+    It belongs to `owner` (uid, gid) from its first moment, else to us.
+    """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
             with os.fdopen(descriptor, "wb") as stream:
+                if owner is not None and owner != (os.geteuid(), os.getegid()):
+                    os.fchown(descriptor, *owner)
                 os.fchmod(descriptor, mode)  # whatever the umask is: others must read a CRL
                 stream.write(data)
                 stream.flush()

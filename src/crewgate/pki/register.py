@@ -148,6 +148,15 @@ class Register:
         where = "crew = ? AND name = ? AND revoked IS NULL AND not_after >= ?"
         return self._select(where, (crew, name, now))
 
+    def issued_since(self, crew: str, name: str, when: int) -> int:
+        """How many certificates a holder has been issued since."""
+        with self._asking() as database:
+            row = database.execute(
+                "SELECT count(*) FROM certificate WHERE crew = ? AND name = ? AND issued >= ?",
+                (crew, name, when),
+            ).fetchone()
+        return int(row[0])
+
     def revoke(self, serials: Iterable[str], reason: str, now: int) -> list[Entry]:
         """Revoke certificates in one transaction; what was revoked by this, not before."""
         done = []
@@ -182,6 +191,11 @@ class Register:
                 "WHERE revoked IS NOT NULL AND not_after >= ? ORDER BY serial",
                 (now - limits.clock_distrust_seconds,),
             ).fetchall()
+
+    def dead_entries(self, now: int) -> list[Entry]:
+        """The same as whole entries."""
+        where = "revoked IS NOT NULL AND not_after >= ?"
+        return self._select(where, (now - limits.clock_distrust_seconds,))
 
     def next_crl_number(self) -> int:
         """A number that no CRL has had (RFC 5280, section 5.2.3)."""
@@ -237,6 +251,8 @@ class Register:
             database.execute("COMMIT")
 
     def _failed(self, error: Exception) -> AuthorityError:
+        if isinstance(error, sqlite3.IntegrityError):  # as a trigger says it (`lives`)
+            return AuthorityError(f"no certificate is signed: {error}")
         return AuthorityError(
             f"{self.path}: the issuance database cannot be used: {error}; "
             "it belongs to the user who runs the control process"

@@ -11,11 +11,11 @@ import time
 from collections.abc import Sequence
 
 from crewgate import limits
-from crewgate.config import Listener
+from crewgate.config import Control, Listener
 from crewgate.errors import ConfigurationError
 
 
-def await_free(listeners: Sequence[Listener], where: str, seconds: float) -> None:
+def await_free(listeners: Sequence[Listener | Control], where: str, seconds: float) -> None:
     """Return once every port can be had; ConfigurationError if one cannot within `seconds`.
 
     The workers of a killed `serve` die with it, but the kernel needs a moment to take them down.
@@ -25,13 +25,13 @@ def await_free(listeners: Sequence[Listener], where: str, seconds: float) -> Non
         while (error := _refused(listener)) is not None:
             if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
                 raise ConfigurationError(
-                    f"{where}: listener {listener.name}: cannot listen on {listener.address} "
+                    f"{where}: {_named(listener)}: cannot listen on {listener.address} "
                     f"port {listener.port}: {_why(error)}"
                 ) from error
             time.sleep(limits.lock_look_seconds)
 
 
-def _refused(listener: Listener) -> OSError | None:
+def _refused(listener: Listener | Control) -> OSError | None:
     family = socket.AF_INET6 if ":" in listener.address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as sock:
@@ -41,6 +41,10 @@ def _refused(listener: Listener) -> OSError | None:
     except OSError as error:
         return error
     return None
+
+
+def _named(listener: Listener | Control) -> str:
+    return f"listener {listener.name}" if isinstance(listener, Listener) else "[control]"
 
 
 def _why(error: OSError) -> str:

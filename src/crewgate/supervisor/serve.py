@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from crewgate import limits
-from crewgate.config import Config, load
+from crewgate.config import Config, Control, Listener, load
 from crewgate.errors import ConfigurationError, LinkError, RefusedError
 from crewgate.link.owner import Owner
 from crewgate.supervisor.child import Child
@@ -42,12 +42,18 @@ class Supervisor:
     """The children of one configuration file: modules that are run as `-m MODULE -c FILE`."""
 
     def __init__(
-        self, path: Path, *, agent: str = "crewgate.agent", worker: str = "crewgate.gateway"
+        self,
+        path: Path,
+        *,
+        agent: str = "crewgate.agent",
+        worker: str = "crewgate.gateway",
+        control: str = "crewgate.control",
     ) -> None:
         """Validate everything first; ConfigurationError."""
         self._watch = Watch((path,))
         self._config = _validated(path)
         self._agent = Child("agent", _python(agent, self._config.path))
+        self._control = Child("control", _python(control, self._config.path))
         self._worker = worker
         self._workers: dict[int, Child] = {}
         self._leaving: list[tuple[Child, float]] = []  # and when they are killed
@@ -63,6 +69,8 @@ class Supervisor:
                 if status is not None:
                     return status
                 self._await_ports(signals)
+                if self._has_control():
+                    self._control.start(time.monotonic())
                 self._fit_workers()
                 self._keep_running(signals)
                 self._drain(signals)
@@ -97,7 +105,11 @@ class Supervisor:
 
         After the agent has the table: a `serve` of the same configuration is told of first.
         """
-        listeners = self._config.listeners if self._config.workers else ()
+        listeners: tuple[Listener | Control, ...] = ()
+        if self._config.workers:
+            listeners = self._config.listeners
+        if self._config.control is not None:
+            listeners = (*listeners, self._config.control)
         try:
             await_free(listeners, str(self._config.path), limits.lock_wait_seconds)
         except ConfigurationError:
@@ -123,8 +135,13 @@ class Supervisor:
         dues += [child.due - now for child in self._children() if not child.running]
         return min([1.0, *dues])
 
+    def _has_control(self) -> bool:
+        return self._config.ca is not None
+
     def _children(self) -> list[Child]:
-        return [self._agent, *self._workers.values()]
+        """Those that are to run."""
+        control = [self._control] if self._has_control() or self._control.running else []
+        return [self._agent, *control, *self._workers.values()]
 
     def _revive(self) -> None:
         now = time.monotonic()
@@ -153,10 +170,16 @@ class Supervisor:
             child.send(signal.SIGTERM)
             self._leaving.append((child, now + self._config.drain_seconds))
 
+    def _adopt(self, config: Config) -> None:
+        """The control process reads the file when it starts: a changed one wants another."""
+        if _of_control(config) != _of_control(self._config):
+            self._control.send(signal.SIGTERM)
+        self._config = config
+
     def _reload(self) -> None:
         """SIGHUP: everybody loads the file again, if it is good."""
         try:
-            self._config = _validated(self._config.path)
+            self._adopt(_validated(self._config.path))
             with Owner(self._config.state) as owner:
                 owner.reload()
         except ConfigurationError as error:
@@ -171,7 +194,7 @@ class Supervisor:
     def _follow(self) -> None:
         """The file changed: the agent has it loaded by everybody; the number of workers is ours."""
         try:
-            self._config = _validated(self._config.path)
+            self._adopt(_validated(self._config.path))
         except ConfigurationError:  # the agent says it
             return
         self._fit_workers()
@@ -180,7 +203,7 @@ class Supervisor:
         """Workers end their calls first, while the agent still serves them; then the agent."""
         _say(f"draining for at most {self._config.drain_seconds:g} s")
         workers = [*self._workers.values(), *(child for child, _ in self._leaving)]
-        self._end(workers, self._config.drain_seconds, signals)
+        self._end([*workers, self._control], self._config.drain_seconds, signals)
         self._end([self._agent], limits.agent_end_seconds, signals)
 
     def _end(self, children: list[Child], seconds: float, signals: Signals) -> None:
@@ -205,7 +228,8 @@ class Supervisor:
 
     def _kill(self) -> None:
         """Whatever still runs when we leave."""
-        for child in [*self._children(), *(child for child, _ in self._leaving)]:
+        leaving = [child for child, _ in self._leaving]
+        for child in [*self._children(), self._control, *leaving]:
             child.send(signal.SIGKILL)
             child.wait()
 
@@ -214,6 +238,11 @@ def _validated(path: Path) -> Config:
     config = load(path)
     load_policy(config, 0)
     return config
+
+
+def _of_control(config: Config) -> tuple[object, ...]:
+    """What the control process goes by."""
+    return config.ca, config.control, config.crews, config.audience, config.state, config.audit
 
 
 def _has_word(descriptor: int) -> bool:

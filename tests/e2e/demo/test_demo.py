@@ -67,6 +67,22 @@ def test_nobody_else_was_touched(story: dict[str, Any]) -> None:
     assert story["unattributed_calls"] == 0
 
 
+def test_a_copied_token_did_not_cross(story: dict[str, Any]) -> None:
+    """Refused where nobody shows a certificate, dropped in the handshake where one is asked for."""
+    border = story["border"]
+    assert border["admitted"] == 2  # a call and a stream, by the certificate
+    assert border["copied"] == "401 binding-mismatch"
+    assert border["dropped"] == "certificate required"
+
+
+def test_the_orchestrator_that_left_was_out_at_once(story: dict[str, Any]) -> None:
+    """Its stream closed, its certificate and its token dead; its sibling lost nothing."""
+    border = story["border"]
+    assert 0 < border["closed_ms"] < 200
+    assert (border["after"], border["token_after"]) == ("certificate revoked", "401 branch-revoked")
+    assert (border["others_calls"], border["others_failed"]) == (limits.demo_border_calls, 0)
+
+
 def test_it_can_be_read_while_it_plays(demo: subprocess.CompletedProcess[str]) -> None:
     """What happens is told on standard error; standard output is the one object."""
     assert "the researcher is refused /search at call 251: 403 credits-exhausted" in demo.stderr

@@ -282,6 +282,6 @@ def test_a_long_or_hostile_value_is_shown_short_and_escaped(write: Write, minima
 @pytest.mark.parametrize("field", Limits.__struct_fields__)
 def test_every_bound_that_can_be_lowered_is_asked_for(field: str) -> None:
     """A bound that the file may lower but no code reads from it would be a lie."""
-    source = Path(limits.__file__).parent
+    source = Path(limits.__file__).parent.parent
     code = [path for path in source.rglob("*.py") if path.parent.name != "config"]
     assert any(f"config.limits.{field}" in path.read_text() for path in code)

@@ -5,9 +5,10 @@ from datetime import timedelta
 import msgspec
 import pytest
 from msgspec.structs import replace
-from story_seen import BRANCHES, NOON, READ_NS, row, said, seen
+from story_seen import BRANCHES, NOON, READ_NS, crossed, row, said, seen
 
 from crewgate.demo.agents import EMBEDDINGS, PUBLISH, SEARCH, SUMMARY, Said
+from crewgate.demo.border import BALANCE, LEAVING, STAYING, Crossed, Decommissioned
 from crewgate.demo.report import judge
 from crewgate.demo.story import Seen
 from crewgate.demo.tools import Received
@@ -22,7 +23,7 @@ def with_said(role: str, *ones: Said, first: bool = False) -> Seen:
 
 def test_a_story_that_held() -> None:
     """The figures are the observations', and nothing is broken."""
-    result = judge(seen())
+    result = judge(seen(), crossed())
     assert result.broken == []
     assert result.held
     assert msgspec.to_builtins(result.researcher) == {
@@ -87,7 +88,7 @@ LATE = row("fact-checker", 99, time=NOON + timedelta(seconds=6))
 )
 def test_each_promise_can_be_broken(story: Seen, promise: str) -> None:
     """Whatever goes wrong is seen, and named."""
-    result = judge(story)
+    result = judge(story, crossed())
     assert not result.held
     assert any(promise in text for text in result.broken), result.broken
 
@@ -95,4 +96,33 @@ def test_each_promise_can_be_broken(story: Seen, promise: str) -> None:
 def test_a_story_in_which_nobody_spoke_did_not_hold() -> None:
     """No observation is no proof."""
     silent = replace(seen(), said={role: [] for role in BRANCHES}, calls=[], received=[])
-    assert len(judge(silent).broken) >= 6
+    assert len(judge(silent, crossed()).broken) >= 6
+
+
+@pytest.mark.parametrize(
+    ("act", "promise"),
+    [
+        (replace(crossed(), copied=said(BALANCE)), "the copied token was answered 200 and"),
+        (replace(crossed(), dropped="answered"), "the copied token was answered 401 binding-"),
+        (
+            replace(crossed(), decommissioned=Decommissioned(READ_NS, 0)),
+            "the connection of bd-1 was closed after",
+        ),
+        (
+            replace(crossed(), decommissioned=Decommissioned(READ_NS - 300_000_000, 1)),
+            "the connection of bd-1 was closed after 304.0 ms",
+        ),
+        (replace(crossed(), said=crossed().said | {LEAVING: []}), "was not served over its"),
+        (replace(crossed(), after="answered"), "after its end bd-1 was answered answered and"),
+        (replace(crossed(), token_after=said(BALANCE)), "revoked and 200"),
+        (
+            replace(crossed(), said=crossed().said | {STAYING: [said(BALANCE, 503)]}),
+            "1 of 1 calls of bd-2 failed",
+        ),
+    ],
+)
+def test_a_promise_of_the_border_that_was_broken_is_named(act: Crossed, promise: str) -> None:
+    """Each observation of the second act counts."""
+    result = judge(seen(), act)
+    assert not result.held
+    assert any(promise in text for text in result.broken), result.broken

@@ -1,4 +1,4 @@
-"""The stage is what a newcomer gets from `crewgate init`, with the story's one tool more."""
+"""The stage is what a newcomer gets from `crewgate init`, with what the story needs besides."""
 
 import socket
 from pathlib import Path
@@ -7,14 +7,17 @@ import pytest
 
 from crewgate.config import load
 from crewgate.core.credits import parse_credits
+from crewgate.core.policy import SHARED
 from crewgate.core.scope import within
 from crewgate.demo import stage as stages
+from crewgate.demo.border import CREW as BORDER_CREW
+from crewgate.demo.border import TOOLS as BORDER_TOOLS
 from crewgate.demo.story import CAST, CREW, RUN_CREDITS, RUN_TOOLS
 from crewgate.errors import StoryError
 
 
-async def test_the_stage_is_init_plus_a_stream(tmp_path: Path) -> None:
-    """The configuration loads, has the fourth tool, two workers, and lets the crew do its parts."""
+async def test_the_stage_is_init_with_a_stream_and_a_border(tmp_path: Path) -> None:
+    """The configuration loads, has the other tools and crews, and lets each crew do its parts."""
     stage = await stages.build(tmp_path)
     config = load(stage.config)
     assert [tool.name for tool in config.tools] == [
@@ -22,7 +25,12 @@ async def test_the_stage_is_init_plus_a_stream(tmp_path: Path) -> None:
         "embeddings.create",
         "publish.post",
         "summary.stream",
+        "finance.balance",
+        "finance.statement",
     ]
+    assert {tool.owner for tool in config.tools} == {SHARED, "finance"}
+    assert within(BORDER_TOOLS, config.crew(BORDER_CREW).tools)
+    assert {listener.port for listener in config.listeners} == {stage.port, stage.port + 1}
     assert config.workers == 2
     assert config.listeners[0].port == stage.port
     assert config.upstreams[0].origin.port == stage.port + stages.TOOLS_OFFSET

@@ -9,8 +9,8 @@ from crewgate import limits
 from crewgate.core.certificate import read
 from crewgate.core.ids import certificate_key, orchestrator_key
 from crewgate.core.verdict import PeerReason
-from crewgate.gateway.guests import Doorman, Guests, Rules
 from crewgate.server import Peer
+from crewgate.server.doorman import Doorman, Guests, Rules
 
 
 class Table:
@@ -46,7 +46,7 @@ class Gatehouse:
 
     def __init__(self) -> None:
         self.table, self.sink, self.guests = Table(), Sink(), Guests()
-        rules = Rules("crews", is_required=True, crews=frozenset({"bd", "finance"}))
+        rules = Rules("crews", crews=frozenset({"bd", "finance"}))
         self.doorman = Doorman(rules, self.guests, lambda: self.table, self.sink)
 
     async def admit(self, certificate: bytes) -> tuple[Guest, Peer | None]:

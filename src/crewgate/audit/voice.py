@@ -1,4 +1,4 @@
-"""What a worker says of itself, on standard error and in the audit; a repetition waits."""
+"""What a process says of itself, on standard error and in the audit; a repetition waits."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ from crewgate.core.record import Event, when
 
 
 class Voice:
-    """Says sentences of the worker `name`."""
+    """Says sentences of the process `name`, a worker or the control process."""
 
     def __init__(self, name: str, sink: Sink) -> None:
         self._name = name

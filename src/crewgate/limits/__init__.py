@@ -1,5 +1,7 @@
 """Every bound, with its unit in its name and its reason beside it; configuration may lower one."""
 
+from crewgate.limits.boundary import *  # noqa: F403 - one name space, two files
+
 # Tokens. The shape of design and RFC 9068; sizes keep a hostile token under 200 µs of CPU.
 token_bytes_max = 4096  # a header field of 8 KiB is what proxies commonly take; half of it
 token_lifetime_seconds_max = 900  # 15 minutes: a leaked token is worth at most that
@@ -59,8 +61,6 @@ workers_max = 64  # one a core; the largest machines that a gateway is put on ha
 listeners_max = 16  # two address families for each of a few faces
 crews_max = 1024  # the gate compiles one row of ceilings each
 upstreams_max = 1024  # each keeps a pool in each worker
-crossings_max = 256  # pairs of crews; each is an account, as a crew is
-crossing_tools_chars_max = 1024  # with the longest names beside them they fit a token of 4 KiB
 endpoints_max = 64  # of one upstream; a larger fleet stands behind a name or a balancer of its own
 health_path_chars_max = 256  # of an active health request; nobody asks for more than a short path
 health_interval_seconds_min = 0.5  # of each worker; 64 workers ask 128 times a second then
@@ -189,24 +189,6 @@ policies_kept = 16  # to name the tool of a call that began under an older one
 tree_scan_records = 4096  # 10 ms at a time, so that draws go on meanwhile
 journal_slack_lines = 4096  # about 1 MiB before a rewriting pays
 
-# Certificates of the internal CA (pki/, core/certificate.py).
-ca_root_days = 3650  # its key is put away; a new root means new trust on every machine
-ca_issuing_days = 1825  # half the root's life, so that it never outlives it
-ca_server_days = 397  # the longest that browsers accepted from a public CA
-certificate_life_seconds = 4 * 3600  # the mission's: what a revocation that nobody hears of costs
-certificate_life_seconds_max = 7 * 86_400  # longer ones want another CA than this
-certificate_bytes_max = 16_384  # ours have 900; what a handshake takes of a chain is 100 KiB
-chain_certificates_max = 8  # of one file; ours have two
-certificate_subject_chars_max = 256  # of a stranger's, in a log
-certificate_rights_max = 16  # names in an identity
-request_pem_bytes_max = 16_384  # a CSR with an RSA key of 8,192 bits has 3 KiB
-crl_seconds = 24 * 3600  # until its next update at the latest; without a fresh one all are refused
-crl_look_seconds = 0.25  # whether there is another list; a revocation says so at once
-register_wait_seconds = 5.0  # for another process's transaction; one takes milliseconds
-ocsp_responder_seconds = 7 * 86_400  # nobody can revoke it, so it is short
-certificate_warning_days = 14  # two working weeks to renew it
-certificate_backdate_seconds = 300  # a virtual machine's clock after a pause
-
 # Tools' servers (upstream/).
 upstream_connections_default = 256  # of one upstream and worker, busy and idle ones together
 upstream_connections_max = 4096  # a call a connection: with calls of 1 s what a worker can carry
@@ -244,6 +226,26 @@ agent_end_seconds = 2.0  # it has nothing to drain
 lock_look_seconds = 0.02  # whether the lock is free by now
 lock_wait_seconds = 2.0  # the agent of a killed `serve` is being taken down by the kernel
 
+# Orchestrators under `crewgate run`.
+run_connections_max = 256  # open at its door at once; two buffers of 64 KiB and a TLS state each
+run_connect_seconds_max = 5.0  # to the crews' listener, which is near: TCP, and then TLS as well
+run_linger_seconds_max = 5.0  # for CMD to close its side, once the gateway has closed its own
+run_renewal_share = 0.5  # of a certificate's life: half of it is left for attempts that fail
+run_renewal_spread = 0.1  # of that: a fleet that was started together does not renew together
+run_retry_seconds = 15.0  # after a renewal that failed; of 2 h there are 480 such attempts
+run_wait_seconds_max = 30.0  # looks at the clock again: a wall clock may have been set
+run_end_seconds = 5.0  # between SIGTERM and SIGKILL, as `drain_seconds_default`
+run_kill_seconds = 5.0  # SIGKILL again and again; what is left then hangs in the kernel
+run_farewell_seconds = 30.0  # for a supervisor to end: both of the above, a CA's disk, an agent
+run_tell_seconds = 1.5  # for an agent that is being restarted; it takes half a second
+run_look_seconds = 0.02  # whether a process that was killed is gone
+run_complaints_max = 16  # different sentences of one orchestrator in `complaint_seconds`
+run_tree_depth_max = 64  # from a client at the door up to CMD; shells in shells are ten deep
+# Uids of orchestrators' own: above what 16 bits hold (systemd, nobody), below where user
+# namespaces are given theirs (SUB_UID_MIN of login.defs is 100,000).
+run_uid_min = 68_000  # leaves 65,536 and what image builders count from there alone
+run_uid_max = 99_999  # 32,000 orchestrators; a machine runs out of memory first
+
 # The demo: a story that ends by itself, whatever hangs.
 demo_seconds_max = 120.0  # its processes end themselves then; the story takes a sixth of it
 demo_summary_seconds = 30.0  # a summary that nobody cuts outlasts the story
@@ -253,6 +255,7 @@ demo_sibling_calls = 120  # of each sibling, 1.20 credits; the story asks for 50
 demo_pace_seconds = 0.05  # between two calls of a sibling: 120 calls outlast loop and cut
 demo_scrape_every = 5  # every fifth call of the drafter is followed by one that it may not make
 demo_dead_calls = 20  # that the revoked fact-checker tries
+demo_border_calls = 60  # of the orchestrator who stays; three seconds, longer than the leaving
 demo_answer_seconds = 10.0  # no answer for so long is a failed call
 demo_start_seconds = 20.0  # until the gateway is ready, on a busy machine
 demo_story_seconds = 60.0  # then the story has not held
@@ -263,8 +266,6 @@ demo_event_bytes_max = 4096  # the last event of a stream, a problem of half a K
 demo_body_bytes_max = 2**20  # more than any agent of the story sends
 
 # A worker (gateway/).
-peer_certificates_max = 4096  # that an embedder has shown and are remembered; 2 KiB each
-crossing_tokens_max = 4096  # certificates whose calls are judged without a token; 3 KiB each
 identities_max = 4096  # grants whose fields are kept as they go upstream; with the grant 2 KiB each
 peer_lines_per_second = 20  # of the audit, for connections refused at one listener; 6 MB an hour
 peer_lines_burst = 200  # a fleet whose CA was changed

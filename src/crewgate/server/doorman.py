@@ -1,26 +1,29 @@
 """Who may connect where certificates are asked for, and the connections to end when one is revoked.
 
 The handshake has proved chain, validity and absence from the CRL; here the certificate must say
-that it is for clients and for whom, of a crew that the listener admits, and the table must not have
-it. Judged before a byte of HTTP is read. Does no I/O: clocks, table, sink and the OCSP check are
-handed over.
+that it is for clients and for whom, of a crew that the listener admits, the table must not have it,
+and its issuer must not say that it is revoked. Judged before a byte of HTTP is read. Does no I/O:
+clocks, table, sink and the question to the issuer are handed over.
 """
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from crewgate import limits
+from crewgate.config import OCSPMode
 from crewgate.core import certificate as certificate_
 from crewgate.core.certificate import Certificate, revocable_by
+from crewgate.core.certificate_status import Doubt, Flaw, Revoked, Status, Unknown
 from crewgate.core.identity import Identity, Role
 from crewgate.core.ids import certificate_key
 from crewgate.core.network import peer_network
 from crewgate.core.record import Connection, Record, when
 from crewgate.core.verdict import PeerReason
-from crewgate.server import Guest, Peer
+from crewgate.server.guard import Guest
+from crewgate.server.request import Peer
 
 
 class Table(Protocol):
@@ -41,7 +44,7 @@ class Sink(Protocol):
 
 
 class Guests:
-    """The open connections of a worker that showed a certificate, by its key in the table."""
+    """The open connections of a process that showed a certificate, by its key in the table."""
 
     def __init__(self) -> None:
         self._open: dict[bytes, dict[Guest, Peer]] = {}
@@ -85,21 +88,27 @@ class Guests:
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What a listener asks of a client's certificate."""
+    """What a listener asks of a client's certificate, and of its issuer by OCSP."""
 
     listener: str
-    is_required: bool
-    crews: Collection[str]
+    crews: Collection[str]  # of orchestrators; others have none
+    roles: Collection[Role] = (Role.ORCHESTRATOR,)
+    ocsp: OCSPMode = "off"
 
 
-CheckStatus = Callable[[bytes], Awaitable[PeerReason | None]]
+CheckStatus = Callable[[bytes, bytes], Awaitable[Status]]
+
+
+async def ask_nobody(key: bytes, certificate: bytes) -> Status:  # noqa: ARG001 - a `CheckStatus`
+    """Whoever has nobody to ask is in doubt."""
+    return Doubt(Flaw.UNREACHABLE)
 
 
 class Doorman:
     """The guard of one listener; `rules` may be replaced at any time.
 
-    `table` returns the table in force; `check_status` asks whether a certificate (DER) is revoked
-    by its issuer's word, and says why not to admit it.
+    `table` returns the table in force; `check_status` asks the issuer of a certificate for its
+    status, given its key in the table and its DER.
     """
 
     def __init__(
@@ -108,7 +117,7 @@ class Doorman:
         guests: Guests,
         table: Callable[[], Table],
         sink: Sink,
-        check_status: CheckStatus | None = None,
+        check_status: CheckStatus = ask_nobody,
     ) -> None:
         self.rules = rules
         self._guests = guests
@@ -138,13 +147,18 @@ class Doorman:
         if identity is None:
             self._note(peer, PeerReason.NO_IDENTITY, found)
             return None
-        why = self._refusal(found, identity)
-        if why is None and self._check_status is not None:
-            # The table may have changed while the issuer was asked.
-            why = await self._check_status(peer.certificate) or self._refusal(found, identity)
+        key = certificate_key(identity.crew, found.serial)
+        why, status = self._refusal(found, identity), None
+        if why is None and self.rules.ocsp != "off":
+            status = await self._check_status(key, peer.certificate)
+            # Table and rules may have changed while the issuer was asked.
+            why = self._refusal(found, identity) or self._reason(status)
+        doubt = status.flaw.value if isinstance(status, Doubt) else ""
         if why is not None:
-            self._note(peer, why, found, identity)
+            self._note(peer, why, found, identity, doubt=doubt)
             return None
+        if doubt:
+            self._write(peer, "admitted", PeerReason.STALE, found, identity, doubt=doubt)
         known = msgspec.structs.replace(
             peer,
             identity=identity,
@@ -154,7 +168,7 @@ class Doorman:
             issued=found.issued,
             not_after=found.not_after,
         )
-        self._guests.enter(certificate_key(identity.crew, found.serial), guest, known)
+        self._guests.enter(key, guest, known)
         return known
 
     def leave(self, guest: Guest) -> None:
@@ -164,13 +178,23 @@ class Doorman:
     def _refusal(self, found: Certificate, identity: Identity) -> PeerReason | None:
         if not found.is_client or found.is_authority:
             return PeerReason.NO_CLIENT_USAGE
-        if identity.role is not Role.ORCHESTRATOR:
+        if identity.role not in self.rules.roles:
             return PeerReason.ROLE
-        if identity.crew not in self.rules.crews:
+        if identity.role is Role.ORCHESTRATOR and identity.crew not in self.rules.crews:
             return PeerReason.CREW
         keys = revocable_by(identity, found.serial, found.issued)
         is_revoked = self._table().is_revoked
         return PeerReason.REVOKED if any(is_revoked(*by) for by in keys) else None
+
+    def _reason(self, status: Status) -> PeerReason | None:
+        """Why not to admit a certificate of this status; where it is in doubt, as the rules say."""
+        if isinstance(status, Revoked):
+            return PeerReason.REVOKED
+        if isinstance(status, Unknown):
+            return PeerReason.UNKNOWN
+        if isinstance(status, Doubt) and self.rules.ocsp == "required":
+            return PeerReason.STALE
+        return None
 
     def _note(
         self,
@@ -180,18 +204,32 @@ class Doorman:
         identity: Identity | None = None,
         *,
         is_proven: bool = True,
+        doubt: str = "",
     ) -> None:
-        network = peer_network(peer.address)
         if not self._lines.take(time.monotonic()):
-            self._sink.count(self.rules.listener, why, network)
+            self._sink.count(self.rules.listener, why, peer_network(peer.address))
             return
+        self._write(peer, "refused", why, found, identity, is_proven=is_proven, doubt=doubt)
+
+    def _write(
+        self,
+        peer: Peer,
+        verdict: Literal["refused", "admitted"],
+        why: PeerReason,
+        found: Certificate | None,
+        identity: Identity | None,
+        *,
+        is_proven: bool = True,
+        doubt: str = "",
+    ) -> None:
         self._sink.write(
             Connection(
                 time=when(time.time_ns()),
                 listener=self.rules.listener,
-                peer=network,
-                verdict="refused",
+                peer=peer_network(peer.address),
+                verdict=verdict,
                 reason=why.value,
+                doubt=doubt,
                 proven=is_proven,
                 crew=identity.crew if identity else "",
                 orchestrator=identity.label if identity else "",

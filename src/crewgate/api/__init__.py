@@ -1,0 +1,1 @@
+"""The control API: an ASGI application over an office that is handed to it, and its bridge."""

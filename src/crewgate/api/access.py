@@ -1,0 +1,58 @@
+"""Who may do what over the control API, by the identity that a certificate proves.
+
+An operator does everything, an orchestrator what concerns its own crew, a gateway what peers need.
+What is not there for somebody looks to him like what is not there at all.
+"""
+
+from typing import NoReturn
+
+from crewgate.core import crossing
+from crewgate.core.identity import Identity, Role
+from crewgate.errors import ControlError
+
+EVERYBODY = frozenset(Role)
+STAFF = frozenset({Role.OPERATOR, Role.ORCHESTRATOR})
+
+
+def permit(caller: Identity | None, roles: frozenset[Role]) -> Identity:
+    """The caller, if its role may use an endpoint at all; ControlError 403."""
+    if caller is None or caller.role not in roles:
+        refuse("this certificate's role may not use this endpoint")
+    return caller
+
+
+def crew_for(caller: Identity, crew: str) -> str:
+    """The crew that a request is about: the caller's own, or any that an operator names.
+
+    ControlError 403 for another's.
+    """
+    if caller.role is Role.OPERATOR:
+        return crew
+    if crew not in {"", caller.crew}:
+        refuse(f"an orchestrator of crew {caller.crew} acts for that crew alone")
+    return caller.crew
+
+
+def sees(caller: Identity, crew: str) -> bool:
+    """Whether the caller may know what there is of a crew, or of an account that its calls made."""
+    return caller.role is not Role.ORCHESTRATOR or crossing.caller(crew) == caller.crew
+
+
+def refuse(detail: str) -> NoReturn:
+    """403: known, and not allowed."""
+    raise ControlError(403, "not-permitted", detail)
+
+
+def missing(what: str) -> NoReturn:
+    """404: not there, or not for the caller to know."""
+    raise ControlError(404, "not-found", f"there is no such {what}")
+
+
+def malformed(detail: str) -> NoReturn:
+    """400: what was sent cannot be understood."""
+    raise ControlError(400, "invalid-request", detail)
+
+
+def unsupported(detail: str) -> NoReturn:
+    """415: another kind of body."""
+    raise ControlError(415, "unsupported-media-type", detail)

@@ -1,0 +1,81 @@
+"""What the control API asks for; the control process does it (DESIGN: composition roots wire).
+
+Every method may raise a CrewgateError, whose text is for the caller: no secret is in it. Nothing
+here judges whether the caller may ask: `access` has done that.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from crewgate.api.words import (
+    BranchAnswer,
+    CertificateAnswer,
+    Health,
+    IntrospectionAnswer,
+    RevocationAnswer,
+    TokenAnswer,
+)
+from crewgate.core.identity import Identity
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What a token is asked for. `credits` is decimal text; None and empty: as it was."""
+
+    tools: tuple[str, ...] = ()
+    credits: str | None = None
+    role: str = ""
+    process: str = ""
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Whom a certificate was issued to."""
+
+    crew: str
+    name: str
+
+
+class Office(Protocol):
+    """The work behind the API."""
+
+    async def revoke_branch(self, branch: str, crew: str) -> RevocationAnswer:
+        """End a branch and all below it; an empty `crew` is found out where that is plain."""
+
+    async def revoke_certificate(self, serial: str, reason: str) -> RevocationAnswer:
+        """Revoke one certificate."""
+
+    async def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationAnswer:
+        """Revoke all certificates of an orchestrator, and all its tokens until now."""
+
+    async def holder(self, serial: str) -> Holder | None:
+        """Whom a certificate was issued to; None if this CA has not issued it."""
+
+    async def tree(self) -> Sequence[BranchAnswer]:
+        """The auth graph, at most a second old."""
+
+    async def start_run(self, crew: str, name: str, grant: Grant) -> TokenAnswer:
+        """The first token of a new root."""
+
+    async def spawn(self, crew: str, name: str, parent: str, grant: Grant) -> TokenAnswer:
+        """The first token of a child of the branch that the token `parent` is for."""
+
+    async def refresh(self, crew: str, name: str, token: str, grant: Grant) -> TokenAnswer:
+        """The next token of the branch that `token` is for."""
+
+    async def introspect(self, token: str) -> IntrospectionAnswer:
+        """What a token says, if gateways would accept it now."""
+
+    async def certify(
+        self, identity: Identity, request: str, life_seconds: int | None, hosts: Sequence[str]
+    ) -> CertificateAnswer:
+        """Sign a leaf for the key of a CSR."""
+
+    async def ocsp(self, request: bytes) -> bytes:
+        """The answer to a question of RFC 6960, as DER."""
+
+    async def crl(self) -> bytes:
+        """The list of revoked certificates, as PEM."""
+
+    async def health(self) -> Health:
+        """Whether the gateway is ready."""

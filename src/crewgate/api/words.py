@@ -1,0 +1,146 @@
+"""What is said over the control API: requests and answers as structs, amounts in micro-credits.
+
+Knows no transport. Unknown members are refused: a misspelt one would be a wish that nobody hears.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from crewgate import limits
+
+Text = Annotated[str, Meta(max_length=limits.claim_chars_max)]
+PEM = Annotated[str, Meta(max_length=limits.request_pem_bytes_max)]
+
+
+class RevocationAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whom to end: exactly one of a branch (UUID), a certificate (serial), an orchestrator.
+
+    `crew` says whose branch it is, where that is not plain; `orchestrator` is `<crew>/<name>`, all
+    of whose tokens until now and all of whose certificates die.
+    """
+
+    branch: Text = ""
+    crew: Text = ""
+    certificate: Text = ""
+    orchestrator: Text = ""
+    reason: Text = "unspecified"
+
+
+class RevocationAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done, and on how many machines."""
+
+    target: Literal["branch", "certificate", "orchestrator"]
+    id: str
+    crew: str
+    applied_on: int = 1
+    of: int = 1
+    ms: float = 0.0  # until the last call was cut, or connection closed
+    missing: list[str] = []
+    calls_cut: int = 0
+    connections_closed: int = 0
+    certificates: list[str] = []  # serials that were revoked with it
+    coarsened: bool = False
+
+
+class BranchAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One branch of the auth graph, or a crew (`branch` empty); `left` -1: not known."""
+
+    crew: str
+    branch: str
+    state: str
+    parent: str = ""
+    orchestrator: str = ""
+    role: str = ""
+    process: str = ""
+    grant: str = ""
+    quota_micro: int = 0
+    spent_micro: int = 0
+    reserved_micro: int = 0
+    burned_micro: int = 0
+    left_micro: int = -1
+
+
+class BranchesAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows with parents before their children; `more` if there are some after these."""
+
+    branches: list[BranchAnswer]
+    more: bool = False
+
+
+class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """RFC 6749 §5.1 and RFC 8693 §2.2.1, with the branch that the token is for."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    scope: str
+    branch: str
+    grant: str
+    issued_token_type: str = ""
+
+    def __repr__(self) -> str:
+        """Without the token."""
+        return f"<TokenAnswer {self.branch} for {self.expires_in} s>"
+
+
+class IntrospectionAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """RFC 7662 §2.2; of a token that is no good nothing is said but that."""
+
+    active: bool
+    scope: str = ""
+    client_id: str = ""
+    token_type: str = ""
+    exp: int = 0
+    iat: int = 0
+    sub: str = ""
+    aud: str = ""
+    iss: str = ""
+    jti: str = ""
+    crew: str = ""
+    branch: str = ""
+    credits_micro: int = 0
+
+
+class CertificateAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A certificate for the key of a CSR (PEM). Without a name: for whom the caller speaks."""
+
+    request: PEM
+    role: Literal["orchestrator", "gateway", "operator"] | None = None
+    crew: Text = ""
+    name: Text = ""
+    life_seconds: Annotated[int, Meta(ge=1, le=limits.certificate_life_seconds_max)] | None = None
+    hosts: Annotated[list[Text], Meta(max_length=limits.certificate_hosts_max)] = []
+
+
+class CertificateAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A leaf and what leads to the root, as PEM; times are seconds since the epoch."""
+
+    serial: str
+    certificate: str
+    not_before: int
+    not_after: int
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the process is there, or the whole gateway ready; `waiting_for` says what is not."""
+
+    status: Literal["ok", "waiting"]
+    waiting_for: list[str] = []
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = ""
+
+
+class OAuthProblem(msgspec.Struct, frozen=True, kw_only=True):
+    """RFC 6749 §5.2."""
+
+    error: str
+    error_description: str

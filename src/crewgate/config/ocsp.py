@@ -1,0 +1,89 @@
+"""Where the status of certificates is asked for (OCSP), and how much a listener makes of it.
+
+Knows the keys of `[ca]` that say so. Opens nothing and connects to nothing.
+"""
+
+import re
+from pathlib import Path
+from typing import Literal, cast
+from urllib.parse import urlsplit
+
+import msgspec
+
+from crewgate import limits
+from crewgate.config.section import Kind, Section
+
+OCSPMode = Literal["required", "soft-fail", "off"]
+
+_UNIX = "unix:"
+_PATH = "/ocsp"  # of our own control process, behind its unix socket
+_LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"  # RFC 1123, section 2.1, and "_"
+_PLACE = re.compile(
+    rf"(?:{_LABEL}(?:\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?", re.ASCII
+)
+_TARGET = re.compile(r"(?:/[!-\"$->@-~]*)?", re.ASCII)  # printable, neither query nor fragment
+
+
+class Responder(msgspec.Struct, frozen=True):
+    """An OCSP responder (RFC 6960): requests are posted to `url`, through `socket` if there is one.
+
+    Over https it must have a certificate of the CA's root; `certificate` (PEM, chain included) and
+    `key` are what it is shown, there both or not at all.
+    """
+
+    url: str
+    socket: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @property
+    def is_authentic(self) -> bool:
+        """Whether the way there says who answers: a signature alone does not say when."""
+        return self.socket is not None or self.url.startswith("https:")
+
+    def __str__(self) -> str:
+        return f"{_UNIX}{self.socket}" if self.socket else self.url
+
+
+def read_responder(section: Section, path: Kind[Path]) -> Responder | None:
+    """What `[ca]` says of a responder; None if it names none."""
+    file = cast("Kind[Path | None]", path)
+    responder = section.optional("ocsp", _responder(path), None)
+    certificate = section.optional("ocsp_certificate", file, None)
+    key = section.optional("ocsp_key", file, None)
+    if (certificate is None) != (key is None):
+        section.problem("expected ocsp_certificate and ocsp_key, or neither")
+    if responder is None:
+        if certificate or key:
+            section.problem("ocsp_certificate: nobody is shown it; add ocsp")
+        return None
+    if certificate and not responder.url.startswith("https:"):
+        section.problem("ocsp_certificate: only a responder at https:// is shown it")
+    return msgspec.structs.replace(responder, certificate=certificate, key=key)
+
+
+def _responder(path: Kind[Path]) -> Kind[Responder | None]:
+    def read(value: object) -> Responder:
+        if not isinstance(value, str):
+            raise ValueError  # noqa: TRY004 - one kind of error for whatever is wrong
+        if value.startswith(_UNIX):
+            return Responder(f"http://localhost{_PATH}", path.read(value.removeprefix(_UNIX)))
+        return Responder(_url(value))
+
+    return Kind('"https://…", "http://…", or "unix:PATH", without user, query or fragment', read)
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if (
+        len(text) > limits.ocsp_url_chars_max
+        or parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or parts.port == 0  # also raises ValueError for one that is none
+        or not _PLACE.fullmatch(parts.netloc)
+        or not _TARGET.fullmatch(parts.path)
+        or "?" in text
+        or "#" in text
+    ):
+        raise ValueError
+    return text

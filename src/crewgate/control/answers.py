@@ -1,0 +1,67 @@
+"""What the control process found out, in the words of its API."""
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+import msgspec
+from cryptography import x509
+
+from crewgate.api.words import BranchAnswer, RevocationAnswer
+from crewgate.errors import AuthorityError
+from crewgate.link.owner_messages import TreeRow
+from crewgate.pki.announcing import Announced
+from crewgate.pki.register import Entry
+
+HERE = "this machine"  # in the list of those that are missing
+
+
+def revoked(
+    target: str, name: str, crew: str, done: Announced | None, entries: Sequence[Entry]
+) -> RevocationAnswer:
+    """What a revocation of certificates did; `done` is None if the agent is away."""
+    told = done or Announced()
+    return msgspec.convert(
+        {
+            "target": target,
+            "id": name,
+            "crew": crew,
+            "applied_on": 0 if done is None else 1,
+            "ms": told.cut_ms,
+            "missing": [HERE] if done is None else [],
+            "calls_cut": told.calls_cut,
+            "connections_closed": told.connections_closed,
+            "certificates": [entry.serial for entry in entries],
+        },
+        RevocationAnswer,
+    )
+
+
+def branch(row: TreeRow) -> BranchAnswer:
+    """A row of the agent's tree."""
+    return BranchAnswer(
+        crew=row.crew,
+        branch=row.branch,
+        state=row.state,
+        parent=row.parent,
+        orchestrator=row.orchestrator,
+        role=row.role,
+        process=row.process,
+        grant=row.grant,
+        quota_micro=row.quota,
+        spent_micro=row.spent,
+        reserved_micro=row.reserved,
+        burned_micro=row.burned,
+        left_micro=row.left,
+    )
+
+
+def host(text: str) -> x509.GeneralName:
+    """A name or address for a certificate; AuthorityError."""
+    try:
+        return x509.IPAddress(ip_address(text))
+    except ValueError:
+        pass
+    try:
+        return x509.DNSName(text)
+    except ValueError as error:
+        raise AuthorityError(f"{text[:64]!r} is neither a DNS name nor an IP address") from error

@@ -1,0 +1,52 @@
+"""The control process as a process: `python -m crewgate.control -c FILE`; `serve` starts it.
+
+Exit status 0 after SIGTERM or SIGINT, 2 with one line when it cannot start.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import trio
+
+from crewgate import limits
+from crewgate.audit.sink import Sink
+from crewgate.audit.voice import Voice
+from crewgate.audit.writer import Rotation, Writer
+from crewgate.config import load
+from crewgate.control.process import ControlProcess
+from crewgate.errors import ConfigurationError, CrewgateError
+
+NAME = "control"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the control process; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m crewgate.control", description=__doc__)
+    parser.add_argument("-c", dest="file", type=Path, required=True, help="crewgate.toml")
+    asked = parser.parse_args(arguments)
+    logging.basicConfig(format=f"crewgate {NAME}: %(message)s", level=logging.WARNING)
+    try:
+        run(asked.file)
+    except (CrewgateError, OSError) as error:
+        sys.stderr.write(f"crewgate {NAME}: {error}\n")
+        return 2
+    return 0
+
+
+def run(file: Path) -> None:
+    """Open CA and audit, and serve until told to end. CrewgateError, OSError."""
+    config = load(file)
+    if config.ca is None:
+        raise ConfigurationError(f"{config.path}: there is no [ca]; add the section")
+    os.nice(limits.control_nice)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor starts another one
+    writer = Writer(config.audit.folder, NAME, Rotation.of(config.audit))
+    sink = Sink(writer, refuses_when_full=config.audit.on_full == "refuse")
+    try:
+        trio.run(ControlProcess(config, config.ca, sink, Voice(NAME, sink)).run)
+    finally:
+        sink.close()

@@ -1,0 +1,118 @@
+"""OCSP for the workers of this machine: HTTP/1.1 on a unix socket, where answers are what counts.
+
+Only the gateway's own user, its group and root get in. h11 reads and writes HTTP; a connection that
+breaks it, or waits too long, is closed. The same answers are given under mutual TLS by the API.
+"""
+
+import socket
+import stat
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import h11
+import trio
+
+from crewgate import limits
+from crewgate.errors import ConfigurationError, LinkError
+from crewgate.link.doors import connectable, peer_of
+
+Answer = Callable[[bytes], Awaitable[bytes]]
+_NAME = "ocsp.sock"
+_MODE = 0o660
+
+
+def listen(folder: Path) -> socket.socket:
+    """A listening socket in the state folder, in place of any that a killed process left.
+
+    ConfigurationError.
+    """
+    path = folder / _NAME
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.exists() and stat.S_ISSOCK(path.lstat().st_mode):
+            path.unlink()
+        with connectable(folder, _NAME) as where:
+            listener.bind(where)
+        # Nobody can connect before listen(), so the mode is right for the first who does.
+        path.chmod(_MODE)
+        listener.listen(limits.link_backlog)
+    except (OSError, LinkError) as error:
+        listener.close()
+        raise ConfigurationError(f"{path}: cannot listen: {error}") from error
+    return listener
+
+
+class OCSPDoor:
+    """Serves `answer`, from request to response, both DER."""
+
+    def __init__(self, folder: Path, answer: Answer) -> None:
+        """Listen; ConfigurationError."""
+        self._socket = listen(folder)
+        self._group = (folder / _NAME).stat().st_gid
+        self._owner = (folder / _NAME).stat().st_uid
+        self._answer = answer
+        self._room = trio.Semaphore(limits.ocsp_door_connections_max)
+
+    async def serve(self) -> None:
+        """Accept until cancelled."""
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._socket))
+        async with listener, trio.open_nursery() as nursery:
+            while True:
+                await self._room.acquire()
+                stream = await listener.accept()
+                nursery.start_soon(self._serve, stream)
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        try:
+            async with stream:
+                if self._may_enter(stream):
+                    await self._converse(stream)
+        except (trio.BrokenResourceError, trio.TooSlowError, h11.ProtocolError):
+            return
+        finally:
+            self._room.release()
+
+    def _may_enter(self, stream: trio.SocketStream) -> bool:
+        peer = peer_of(stream.socket)
+        return peer.uid in {self._owner, 0} or self._group in peer.groups
+
+    async def _converse(self, stream: trio.SocketStream) -> None:
+        wire = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.ocsp_head_bytes_max)
+        while True:
+            with trio.fail_after(limits.idle_seconds_max):
+                body = await _request(stream, wire)
+            if body is None:
+                return
+            data = await self._answer(body)
+            head = [
+                (b"content-type", b"application/ocsp-response"),
+                (b"content-length", b"%d" % len(data)),
+            ]
+            with trio.fail_after(limits.idle_seconds_max):
+                await _say(stream, wire, h11.Response(status_code=200, headers=head))
+                await _say(stream, wire, h11.Data(data=data))
+                await _say(stream, wire, h11.EndOfMessage())
+            if wire.our_state is not h11.DONE:
+                return
+            wire.start_next_cycle()
+
+
+async def _request(stream: trio.SocketStream, wire: h11.Connection) -> bytes | None:
+    """The body of the next request; None if there is none. h11.ProtocolError."""
+    body = b""
+    while True:
+        event = wire.next_event()
+        if event is h11.NEED_DATA:
+            wire.receive_data(bytes(await stream.receive_some(limits.ocsp_head_bytes_max)))
+        elif isinstance(event, h11.Data):
+            body += bytes(event.data)
+            if len(body) > limits.ocsp_request_bytes_max:
+                raise h11.LocalProtocolError("an OCSP request over its bound")
+        elif isinstance(event, h11.EndOfMessage):
+            return body
+        elif not isinstance(event, h11.Request):
+            return None
+
+
+async def _say(stream: trio.SocketStream, wire: h11.Connection, event: h11.Event) -> None:
+    await stream.send_all(wire.send(event) or b"")

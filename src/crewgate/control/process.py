@@ -1,0 +1,172 @@
+"""The control process, wired together: the API behind mutual TLS, OCSP on a unix socket, upkeep.
+
+Ends only when it is told to. What it needs and cannot have for a while (the agent, a file that is
+being written) it tries again. A configuration that changes is taken up by a process made anew.
+"""
+
+import signal
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import trio
+
+from crewgate import limits
+from crewgate.api.app import make_app
+from crewgate.api.bridge import Bridge
+from crewgate.audit.sink import Sink
+from crewgate.audit.voice import Voice
+from crewgate.config import CA, Config, Control
+from crewgate.control.ocsp_door import OCSPDoor
+from crewgate.control.office import ControlOffice
+from crewgate.core import certificate as certificate_
+from crewgate.core.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
+from crewgate.core.identity import Role
+from crewgate.core.ids import certificate_key
+from crewgate.errors import AuthorityError, ConfigurationError, LinkError, RefusedError
+from crewgate.server import Clients, Listener, Poller, listen, server_context
+from crewgate.server.census import Census
+from crewgate.server.doorman import Doorman, Guests, Rules
+from crewgate.verifier.watch import Watch
+
+LISTENER = "control"  # in the audit
+
+
+class ControlProcess:
+    """Serves one configuration until SIGTERM or SIGINT."""
+
+    def __init__(self, config: Config, ca: CA, sink: Sink, voice: Voice) -> None:
+        """Open the CA; AuthorityError."""
+        self._config = config
+        self._ca = ca
+        self._sink = sink
+        self._voice = voice
+        self._office = ControlOffice(config, ca)
+        self._guests = Guests()
+        self._poller = Poller()
+
+    async def run(self) -> None:
+        """Serve; ConfigurationError if the port cannot be had."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._poller.run)
+                    nursery.start_soon(self._keep_list)
+                    nursery.start_soon(self._finish_revocations)
+                    nursery.start_soon(self._tick)
+                    nursery.start_soon(OCSPDoor(self._config.state, self._office.ocsp).serve)
+                    listener = self._open()
+                    if listener is not None:
+                        nursery.start_soon(self._follow_files, listener)
+                        nursery.start_soon(listener.run)
+                    async for _ in signals:
+                        break
+                    if listener is not None:
+                        await listener.drain(limits.control_drain_seconds)
+                    nursery.cancel_scope.cancel()
+            finally:
+                self._poller.close()
+                self._office.close()
+
+    # The API's listener.
+
+    def _open(self) -> Listener | None:
+        control = self._config.control
+        if control is None:
+            return None
+        where = f"{self._config.path}: [control]"
+        sock = listen(control.address, control.port, where=where)
+        application = Bridge(make_app(self._office, self._voice.say), limits.control_body_bytes_max)
+        crews = frozenset(crew.name for crew in self._config.crews)
+        rules = Rules(LISTENER, crews, frozenset(Role), ocsp="required")
+        doorman = Doorman(rules, self._guests, _Nothing, self._sink, self._check)
+        context = self._context(control)
+        listener = Listener(sock, context, application.accept, self._poller, doorman)
+        most = limits.control_connections_max
+        listener.census = Census(most, most, listener.counters)
+        self._voice.say(f"control API at https://{control.address}:{control.port}")
+        return listener
+
+    def _context(self, control: Control) -> ssl.SSLContext:
+        clients = Clients(self._ca.root, self._ca.crl, is_required=True)
+        return server_context(control.certificate, control.key, clients)
+
+    async def _check(self, key: bytes, certificate: bytes) -> Status:  # noqa: ARG002 - by serial
+        """The register's word, which is the CA's own: no OCSP is asked here."""
+        serial = certificate_.read(certificate).serial_text
+        try:
+            entry = await self._office.entry(serial)
+        except AuthorityError as error:
+            return Doubt(Flaw.UNREACHABLE, str(error))
+        if entry is None:
+            return Unknown()
+        if entry.revoked is not None:
+            return Revoked(entry.revoked, entry.reason, entry.not_after)
+        return Good(entry.not_after)
+
+    async def _follow_files(self, listener: Listener) -> None:
+        """Show another certificate, refuse by another list, end whose certificate is revoked."""
+        control = self._config.control
+        if control is None:
+            return
+        shown, lists = Watch(self._shown(control)), Watch((self._ca.crl,))
+        while True:
+            await trio.sleep(limits.crl_look_seconds)
+            is_renewed, is_listed = bool(shown.changed()), bool(lists.changed())
+            if not is_renewed and not is_listed:
+                continue
+            try:
+                context = await trio.to_thread.run_sync(self._context, control)
+            except ConfigurationError as error:
+                self._voice.say(f"the certificate before stays: {error}")
+                continue
+            if is_renewed:
+                listener.renew(context)
+            listener.context = context
+            await self._expel()
+
+    def _shown(self, control: Control) -> Iterator[Path]:
+        yield control.certificate
+        yield control.key
+        yield self._ca.root
+
+    async def _expel(self) -> None:
+        for entry in await self._office.dead():
+            key = certificate_key(entry.crew, int(entry.serial, 16))
+            for guest in self._guests.doomed([key]):
+                guest.abort()
+
+    # Upkeep.
+
+    async def _keep_list(self) -> None:
+        """Sign the list of revoked certificates at the start, and long before it is stale."""
+        while True:
+            try:
+                await self._office.publish()
+            except AuthorityError as error:
+                self._voice.say(f"the list of revoked certificates is not renewed: {error}")
+                await trio.sleep(limits.announce_again_seconds)
+            else:
+                await trio.sleep(limits.crl_renew_seconds)
+
+    async def _finish_revocations(self) -> None:
+        """Complete what a crash, or an agent that was away, has left half done."""
+        while True:
+            try:
+                await self._office.finish_revocations()
+            except (LinkError, RefusedError, AuthorityError) as error:
+                self._voice.say(f"revocations are not announced yet: {error}")
+            await trio.sleep(limits.announce_again_seconds)
+
+    async def _tick(self) -> None:
+        while True:
+            await trio.sleep(limits.sweep_seconds)
+            self._sink.tick()
+
+
+class _Nothing:
+    """A table with nothing in it: here the register decides."""
+
+    def is_revoked(self, key: bytes, issued_at: int = 0) -> bool:  # noqa: ARG002 - the table's face
+        """Never by this."""
+        return False

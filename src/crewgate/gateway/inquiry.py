@@ -1,0 +1,67 @@
+"""Certificates' status for one configuration: whom a worker asks, and what it says of failures.
+
+Nobody else in a worker needs X.509 and a client of HTTP, 15 MB of both: this is imported where a
+configuration names a responder, and only there.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+
+import trio
+
+from crewgate import limits
+from crewgate.config import CA, Responder
+from crewgate.core.certificate_status import Doubt, Status
+from crewgate.errors import AuthorityError, ConfigurationError
+from crewgate.pki.keys import read_certificates
+from crewgate.pki.ocsp_check import Issuer
+from crewgate.pki.ocsp_checker import Checker
+from crewgate.pki.ocsp_fetch import Fetcher
+
+
+class Inquiry:
+    """Asks `responder` for the status of certificates of `ca`; is a worker's `Inquiry`."""
+
+    def __init__(self, ca: CA, responder: Responder, say: Callable[[str], None]) -> None:
+        """Read the issuing CA and what TLS needs; ConfigurationError. Blocks."""
+        try:
+            issuing = read_certificates(ca.issuing)[0]
+        except AuthorityError as error:
+            raise ConfigurationError(
+                f"{error}; OCSP asks in the name of the CA that signs leaves: put it there"
+            ) from error
+        self._responder = responder
+        self._fetcher = Fetcher(responder, ca.root)
+        self._checker = Checker(Issuer(issuing), self._fetcher, is_authentic=responder.is_authentic)
+        self._say = say
+        self._unsaid = 0
+        self._quiet_until = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Inquiry {self._responder} {self._checker!r}>"
+
+    async def check(self, key: bytes, certificate: bytes) -> Status:
+        """The status of a certificate (DER) whose key in the table is `key`; waits bounded."""
+        status = await self._checker.check(key, certificate)
+        if isinstance(status, Doubt):
+            self._complain(status, time.monotonic())
+        return status
+
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """Forget certificates that were revoked on this machine."""
+        self._checker.forget(keys)
+
+    async def close(self) -> None:
+        """Close, once nobody can wait for an answer any more."""
+        await trio.sleep(limits.ocsp_seconds_max)
+        await self._fetcher.close()
+
+    def _complain(self, doubt: Doubt, now: float) -> None:
+        """Say why, seldom: whoever is refused is told nothing, so an operator must be."""
+        if now < self._quiet_until:
+            self._unsaid += 1
+            return
+        others = f"; {self._unsaid} more since the last of these lines" if self._unsaid else ""
+        detail = f": {doubt.detail}" if doubt.detail else ""
+        self._say(f"OCSP at {self._responder}: {doubt.flaw.value}{detail}{others}")
+        self._unsaid, self._quiet_until = 0, now + limits.complaint_seconds

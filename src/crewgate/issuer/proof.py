@@ -1,0 +1,32 @@
+"""Whether a token that is to be extended, or to have children, was signed by its crew.
+
+Whoever signs holds the crew's key already; a token is verified all the same, because signing
+another for it would turn a forgery into the real thing. Says nothing of time and revocation.
+"""
+
+from crewgate._native import signature
+from crewgate._native import token as native
+from crewgate.core.claims import Claims
+from crewgate.core.policy import Key
+from crewgate.errors import IssuerError
+from crewgate.issuer.inspection import read_claims
+
+
+def signing_key_of(text: str, keys: tuple[Key, ...]) -> Key | None:
+    """The key among `keys` that signed the token; None if none did. Says nothing of time."""
+    try:
+        kid, signed, _, signed_with = native.split(text.encode(errors="replace"))
+    except native.Malformed:
+        return None
+    for key in keys:
+        if key.kid == kid and signature.verify(key.public, signed, signed_with):
+            return key
+    return None
+
+
+def proved_claims(text: str, keys: tuple[Key, ...], crew: str) -> Claims:
+    """The claims of a token that one of the crew's keys signed; IssuerError otherwise."""
+    claims = read_claims(text)
+    if claims.crew != crew or signing_key_of(text, keys) is None:
+        raise IssuerError(f"the token is not signed by a key of crew {crew} in its JWKS file")
+    return claims

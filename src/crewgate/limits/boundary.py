@@ -1,0 +1,55 @@
+"""The bounds of what stands between crews: certificates, their status, the control API."""
+
+# Certificates of the internal CA (pki/, core/certificate.py).
+ca_root_days = 3650  # its key is put away; a new root means new trust on every machine
+ca_issuing_days = 1825  # half the root's life, so that it never outlives it
+ca_server_days = 397  # the longest that browsers accepted from a public CA
+certificate_life_seconds = 4 * 3600  # the mission's: what a revocation that nobody hears of costs
+certificate_life_seconds_max = 7 * 86_400  # longer ones want another CA than this
+certificate_bytes_max = 16_384  # ours have 900; what a handshake takes of a chain is 100 KiB
+chain_certificates_max = 8  # of one file; ours have two
+certificate_subject_chars_max = 256  # of a stranger's, in a log
+certificate_hosts_max = 16  # names and addresses of a gateway
+certificate_rights_max = 16  # names in an identity
+request_pem_bytes_max = 16_384  # a CSR with an RSA key of 8,192 bits has 3 KiB
+crl_renew_seconds = 3600  # signed anew so often, even if nothing was revoked
+crl_seconds = 24 * 3600  # until its next update at the latest; without a fresh one all are refused
+crl_look_seconds = 0.25  # whether there is another list; a revocation says so at once
+register_wait_seconds = 5.0  # for another process's transaction; one takes milliseconds
+ocsp_life_seconds = 60  # of an answer: what an attacker who can replay one wins at most
+ocsp_seconds_max = 2.0  # one check; a signature takes 0.1 ms, and a handshake has 10 s in all
+ocsp_cached_seconds_max = 60.0  # of an answer good for longer; a push drops it sooner
+ocsp_cached_max = 4096  # certificates a worker remembers, 1.2 KiB each
+ocsp_doubt_seconds = 0.25  # a responder that failed is asked again: soon, and not by a whole herd
+ocsp_queries_max = 16  # at once of one worker; a responder answers each in a millisecond
+ocsp_request_bytes_max = 4096  # 16 questions with SHA-256 are 1.8 KiB, a signed one has 2 more
+ocsp_response_bytes_max = 16_384  # ours have 900; one with a chain of RSA certificates has 6 KiB
+ocsp_questions_max = 16  # of one request; clients of the field ask one (RFC 5019 §2.1.1)
+ocsp_nonce_bytes = 32  # what a client sends (RFC 9654 §2.1)
+ocsp_nonce_bytes_max = 128  # what a responder takes (RFC 9654 §2.1); RFC 8954 had 32
+ocsp_url_chars_max = 256  # of the configuration
+ocsp_responder_seconds = 7 * 86_400  # nobody can revoke it, so it is short
+certificate_warning_days = 14  # two working weeks to renew it
+certificate_backdate_seconds = 300  # a virtual machine's clock after a pause
+
+# The control API (api/, control/).
+control_body_bytes_max = 65_536  # a CSR of 16 KiB in JSON; a form with a token of 4 KiB
+ocsp_door_connections_max = 128  # of this machine: one a worker, and some questions
+ocsp_head_bytes_max = 8192  # a line and four fields
+control_threads_max = 4  # that ask the agent at once; the CA and the issuer have one each
+control_connections_max = 1024  # of the API; an orchestrator has one, an operator a few
+control_drain_seconds = 1.0  # answers under way; none takes longer than asking the agent
+control_nice = 5  # below workers and agent: a flood of questions is not to delay verdicts
+tree_seconds = 1.0  # an auth graph is told again for so long; making it takes the agent a second
+orchestrators_max = 1024  # for whom the control process mints: a journal and a lock each
+certificates_per_hour_max = 60  # of one holder, who needs one in two hours
+announce_again_seconds = 1.0  # an agent that was away may be back
+form_fields_max = 16  # of a token request, which knows nine
+page_rows_default = 100  # branches of one page
+page_rows_max = 1000  # of 400 bytes each: what a browser still shows
+
+# Calls on a certificate (verifier/crossing.py, verifier/peers.py).
+crossings_max = 256  # pairs of crews; each is an account, as a crew is
+crossing_tools_chars_max = 1024  # with the longest names beside them they fit a token of 4 KiB
+peer_certificates_max = 4096  # that an embedder has shown and are remembered; 2 KiB each
+crossing_tokens_max = 4096  # certificates whose calls are judged without a token; 3 KiB each

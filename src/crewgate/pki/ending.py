@@ -1,0 +1,220 @@
+"""The end of an orchestrator as one transaction: intent, certificates and tokens and key, process.
+
+The intent is on the disk before anything else is done, and every step may be done again: whoever
+dies in the midst is followed by whoever calls `complete_intents` next, a start of `crewgate run`,
+`crewgate decommission` or the control process. Decides no right. Blocks.
+"""
+
+import signal
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from crewgate import limits
+from crewgate.config import CA, Config
+from crewgate.errors import (
+    AuthorityError,
+    ConfigurationError,
+    CrewgateError,
+    LinkError,
+    RefusedError,
+)
+from crewgate.link.owner_messages import Name
+from crewgate.pki.announcing import Announced, announce
+from crewgate.pki.authority import Authority
+from crewgate.pki.jwks import remove_keys
+from crewgate.pki.lives import Life, Lives, State
+from crewgate.pki.processes import has_ended_within, is_alive, kill_all, marked, send
+from crewgate.pki.register import Entry
+from crewgate.verifier.policy import crew_keys
+
+_REASON = "cessationOfOperation"
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """What was done to end an orchestrator, so far.
+
+    `complaints` say what is left and how to mend it: while its life is `ending`, its name gets no
+    certificate. `told` is None if no gateway heard.
+    """
+
+    life: Life
+    certificates: int = 0
+    keys: tuple[str, ...] = ()
+    told: Announced | None = None
+    complaints: tuple[str, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """All is revoked and its processes are gone, whether or not a gateway has heard of it."""
+        return self.life.state in {State.UNTOLD, State.ENDED}
+
+    def then(self, later: "Ended") -> "Ended":
+        """This, and what was done after it."""
+        return Ended(
+            later.life,
+            self.certificates + later.certificates,
+            self.keys + later.keys,
+            self.told or later.told,
+            tuple(dict.fromkeys(later.complaints)),
+        )
+
+
+def authority_of(config: Config) -> CA:
+    """The CA of a configuration; ConfigurationError if it has none."""
+    if config.ca is None:
+        raise ConfigurationError(
+            f"{config.path}: there is no [ca]; add the section with its trust_domain"
+        )
+    return config.ca
+
+
+def decommission(config: Config, crew: str, name: str) -> Ended:
+    """End an orchestrator, whether `crewgate run` has it or not.
+
+    ConfigurationError, AuthorityError: the intent stands if it could be written at all.
+    """
+    config.crew(crew)
+    with Lives(authority_of(config).register) as lives:
+        life = lives.intend(crew, name, _now())
+    return complete(config, life)
+
+
+def complete_intents(config: Config) -> list[Ended]:
+    """Carry out every intent that nobody completed, and end what died without one.
+
+    Nobody's trouble is in the way of another's end: it is among the complaints. AuthorityError if
+    the register cannot be used at all.
+    """
+    done = []
+    with Lives(authority_of(config).register) as lives:
+        standing = lives.open()
+        for at, life in enumerate(standing):
+            if life.state is State.RUNNING and not is_alive(life.process):
+                standing[at] = lives.move(life.id, State.ENDING, _now())
+    for life in standing:
+        if life.state is not State.RUNNING:
+            try:
+                done.append(complete(config, life))
+            except CrewgateError as error:
+                done.append(Ended(life, complaints=(f"{life.label}: {error}",)))
+    return done
+
+
+def complete(config: Config, life: Life) -> Ended:
+    """Carry out one intent from wherever it was left; AuthorityError, ConfigurationError."""
+    if life.state is State.UNTOLD:
+        return tell(config, life)
+    done = revoke(config, life)
+    terminate(life)
+    return done.then(close(config, life))
+
+
+def revoke(config: Config, life: Life) -> Ended:
+    """Revoke certificates, the orchestrator as such and its own keys, in the gateway in one step.
+
+    In the register and the CRL first, so that no certificate passes whatever becomes of the rest.
+    """
+    ca, now = authority_of(config), datetime.now(UTC)
+    keys, complaints = _own_keys(config, life)
+    with Authority(ca) as authority, Lives(ca.register) as lives:
+        done = authority.revoke(lives.doomed(life, int(now.timestamp())), _REASON, now)
+        if not done and _pending(authority, life):
+            authority.publish(now)  # whoever revoked them may have died before it did
+        told, why = _announce(authority, config, life, 0, keys)
+    complaints += why + _removed(config, life, keys)
+    return Ended(life, len(done), keys, told, complaints)
+
+
+def terminate(life: Life) -> None:
+    """End its supervisor, which ends all below it; then what a killed one left behind.
+
+    AuthorityError if a process is another user's, or survives SIGKILL.
+    """
+    process = life.process
+    if is_alive(process) and send(process, signal.SIGTERM):
+        if not has_ended_within(process, limits.run_farewell_seconds):
+            send(process, signal.SIGKILL)
+        has_ended_within(process, limits.run_kill_seconds)
+    if not life.instance:
+        return
+    left = kill_all(lambda: marked(life.instance, life.uid), limits.run_kill_seconds)
+    if left or is_alive(process):
+        pids = ", ".join(str(each.pid) for each in left) or str(process.pid)
+        raise AuthorityError(f"{life.label}: SIGKILL did not end process {pids}; look why")
+
+
+def close(config: Config, life: Life) -> Ended:
+    """Its processes are gone: nothing is minted any more, so what was until now is dead too."""
+    ca = authority_of(config)
+    keys, complaints = _own_keys(config, life)
+    complaints += _removed(config, life, keys)
+    if complaints:
+        return Ended(life, complaints=complaints)
+    with Lives(ca.register) as lives:
+        life = lives.move(life.id, State.UNTOLD, _now())
+    return tell(config, life)
+
+
+def tell(config: Config, life: Life) -> Ended:
+    """Have the gateway know of an end that is complete but for that.
+
+    An agent that was killed is back within a second, so it is waited for a little.
+    """
+    ca, deadline = authority_of(config), time.monotonic() + limits.run_tell_seconds
+    with Authority(ca) as authority, Lives(ca.register) as lives:
+        told, why = _announce(authority, config, life, life.until)
+        while told is None and time.monotonic() < deadline:
+            time.sleep(limits.attach_again_seconds)
+            told, why = _announce(authority, config, life, life.until)
+        if told is not None:
+            life = lives.move(life.id, State.ENDED, _now())
+    return Ended(life, told=told, complaints=why)
+
+
+def _announce(
+    authority: Authority, config: Config, life: Life, before: int, keys: Sequence[str] = ()
+) -> tuple[Announced | None, tuple[str, ...]]:
+    names = [Name(kind="orchestrator", crew=life.crew, name=life.label, before=before)]
+    names += [Name(kind="key", crew=life.crew, name=kid) for kid in keys]
+    entries = _pending(authority, life)
+    try:
+        return announce(authority.register, config.state, entries, names), ()
+    except (LinkError, RefusedError) as error:
+        return None, (f"{life.label}: the gateway does not know yet: {error}",)
+
+
+def _pending(authority: Authority, life: Life) -> list[Entry]:
+    named = (life.crew, life.name)
+    return [each for each in authority.register.pending() if (each.crew, each.name) == named]
+
+
+def _own_keys(config: Config, life: Life) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The kids that speak for this orchestrator alone, and why they cannot be known."""
+    try:
+        keys = crew_keys(config.crew(life.crew)) if _has(config, life.crew) else ()
+    except ConfigurationError as error:
+        return (), (f"{life.label}: its keys, if it has any, stay: {error}",)
+    return tuple(key.kid for key in keys if key.orchestrator == life.label), ()
+
+
+def _removed(config: Config, life: Life, keys: Sequence[str]) -> tuple[str, ...]:
+    """Take its keys out of the JWKS for good: the table remembers a key for a day."""
+    if not keys:
+        return ()
+    try:
+        remove_keys(config.crew(life.crew).jwks, keys)
+    except AuthorityError as error:
+        return (str(error),)
+    return ()
+
+
+def _has(config: Config, crew: str) -> bool:
+    """A crew that has left the configuration has no key that anybody trusts."""
+    return any(each.name == crew for each in config.crews)
+
+
+def _now() -> int:
+    return int(datetime.now(UTC).timestamp())

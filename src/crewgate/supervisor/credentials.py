@@ -1,0 +1,119 @@
+"""The private key of an orchestrator and the certificate for it, renewed before half of it is over.
+
+A key is made here, lives in this process's memory and leaves it in no form: OpenSSL gets it through
+a pipe, which is memory of the kernel that is never written to a disk. Each certificate has a key of
+its own. One that is renewed stays good for the connections that were opened with it.
+"""
+
+import os
+import random
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import trio
+from cryptography import x509
+
+from crewgate import limits
+from crewgate.errors import AuthorityError
+from crewgate.pki.authority import request_pem
+from crewgate.pki.certificates import new_key
+from crewgate.pki.keys import key_pem
+from crewgate.supervisor.issuing import Issuer
+
+HTTP1, HTTP2 = "http/1.1", "h2"
+
+
+class Credential:
+    """A certificate, its key inside OpenSSL, and when it is good (seconds since the epoch)."""
+
+    def __init__(self, chain: bytes, key: bytes, trust: Path) -> None:
+        """Of PEM; AuthorityError if they do not belong together."""
+        try:
+            leaf = x509.load_pem_x509_certificates(chain)[0]
+            self.contexts = {name: _context(chain, key, trust, name) for name in (HTTP1, HTTP2)}
+        except (ValueError, OSError) as error:  # ssl.SSLError is one
+            raise AuthorityError(f"what the CA has signed cannot be used: {error}") from error
+        self.begins = leaf.not_valid_before_utc.timestamp()
+        self.ends = leaf.not_valid_after_utc.timestamp()
+        self.serial = f"{leaf.serial_number:X}"
+
+    def __repr__(self) -> str:
+        return f"<Credential {self.serial}>"
+
+
+def renewal(obtained: float, ends: float, chance: float) -> float:
+    """When a certificate is renewed: at half of what it had left, give or take a tenth of that.
+
+    `chance` is uniform in [0, 1); times are seconds since the epoch.
+    """
+    spread = 1 + limits.run_renewal_spread * (2 * chance - 1)
+    return obtained + (ends - obtained) * limits.run_renewal_share * spread
+
+
+class Credentials:
+    """The credential in force."""
+
+    def __init__(self, issuer: Issuer, trust: Path, say: Callable[[str], None]) -> None:
+        self._issuer = issuer
+        self._trust = trust
+        self._say = say
+        self._present: Credential | None = None
+        self._due = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Credentials {self._present!r}>"
+
+    @property
+    def present(self) -> Credential:
+        """What new connections are opened with; there is one after the first `obtain`."""
+        if self._present is None:
+            raise AssertionError("the door is opened after the first certificate")
+        return self._present
+
+    async def obtain(self) -> None:
+        """Get a certificate for a new key, and use it from now on; AuthorityError."""
+        key = new_key()
+        chain = await self._issuer.issue(request_pem(key))
+        self._present = Credential(chain, key_pem(key), self._trust)
+        now = time.time()
+        self._due = renewal(now, self._present.ends, random.random())  # noqa: S311 - no secret
+        self._say(f"certificate {self._present.serial}, renewed in {self._due - now:.0f} s")
+
+    async def renew_for_ever(self) -> None:
+        """Renew when it is due, and try again when that fails; until cancelled."""
+        while True:
+            while (left := self._due - time.time()) > 0:  # noqa: ASYNC110 - a clock sets no event
+                await trio.sleep(min(left, limits.run_wait_seconds_max))
+            try:
+                await self.obtain()
+            except AuthorityError as error:
+                left = max(0.0, self.present.ends - time.time())
+                self._say(f"not renewed, and the certificate ends in {left:.0f} s: {error}")
+                await trio.sleep(limits.run_retry_seconds)
+
+
+def _context(chain: bytes, key: bytes, trust: Path, protocol: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols([protocol])
+    context.load_verify_locations(trust)
+    with _readable(chain) as certificate, _readable(key) as private:
+        context.load_cert_chain(certificate, private)
+    return context
+
+
+@contextmanager
+def _readable(data: bytes) -> Iterator[str]:
+    """A path from which `data` can be read once, and that is no file: `ssl` takes paths only."""
+    reading, writing = os.pipe()
+    try:
+        try:
+            os.write(writing, data)  # a few KiB; a pipe holds 64
+        finally:
+            os.close(writing)
+        yield f"/proc/self/fd/{reading}"
+    finally:
+        os.close(reading)

@@ -1,0 +1,200 @@
+"""The local door of an orchestrator: a unix socket for CMD and what it starts, and for nobody else.
+
+The folder is CMD's user's alone, and so is the socket; who connects must have that uid by the
+kernel's word (SO_PEERCRED) and descend from the supervisor. Reads no byte of what is said.
+"""
+
+import os
+import socket
+import stat
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import trio
+
+from crewgate import limits
+from crewgate.errors import SupervisionError
+from crewgate.link.doors import peer_of
+from crewgate.pki.processes import is_below
+from crewgate.supervisor.user import User
+
+_NAME = "gateway.sock"
+Carry = Callable[[trio.SocketStream], Awaitable[None]]
+
+
+class Door:
+    """A listening socket at `path`; use it in a `with`, which takes it away again."""
+
+    def __init__(self, path: Path | None, user: User) -> None:
+        """At `path`, else in a new folder. SupervisionError says what is in the way."""
+        self._user = user
+        self._is_made = False
+        try:
+            self.path = self._place(path)
+            self._folder = os.open(self.path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                self._socket = self._listen()
+            except BaseException:
+                os.close(self._folder)
+                raise
+        except OSError as error:
+            where = error.filename or path or "a folder for the door"
+            raise SupervisionError(
+                f"{where}: no door can be made here: {error.strerror}"
+            ) from error
+
+    def __repr__(self) -> str:
+        return f"<Door {self.path}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._socket.close()
+        # By the folder's descriptor: its owner could put another in its place.
+        try:
+            os.unlink(self.path.name, dir_fd=self._folder)
+            if self._is_made:
+                self.path.parent.rmdir()
+        except OSError:  # CMD's user took it away, or put something beside it
+            pass
+        os.close(self._folder)
+
+    async def serve(self, carry: Carry, say: Callable[[str], None]) -> None:
+        """Have `carry` serve each connection, so many at once; until cancelled."""
+        places = trio.Semaphore(limits.run_connections_max)
+        listener = trio.socket.from_stdlib_socket(self._socket)
+        async with trio.open_nursery() as nursery:
+            while True:
+                await places.acquire()
+                try:
+                    connection, _ = await listener.accept()
+                except OSError:  # no descriptor is free, or it was given up
+                    places.release()
+                    await trio.sleep(limits.accept_pause_seconds)
+                    continue
+                stream = trio.SocketStream(connection)
+                nursery.start_soon(self._converse, stream, carry, say, places)
+
+    # Inside.
+
+    async def _converse(
+        self,
+        stream: trio.SocketStream,
+        carry: Carry,
+        say: Callable[[str], None],
+        places: trio.Semaphore,
+    ) -> None:
+        try:
+            why = self._refusal(stream)
+            if why:
+                say(why)
+            else:
+                await carry(stream)
+        except SupervisionError as error:
+            say(str(error))
+        except trio.BrokenResourceError:
+            pass
+        except Exception as error:  # noqa: BLE001 - the barrier round one connection
+            say(f"a connection ended by an error of ours: {error!r}")
+        finally:
+            await trio.aclose_forcefully(stream)
+            places.release()
+
+    def _refusal(self, stream: trio.SocketStream) -> str:
+        peer = peer_of(stream.socket)
+        if peer.uid != self._user.uid:
+            return f"refused at the door: process {peer.pid} of uid {peer.uid}"
+        if not is_below(peer.pid, os.getpid()):
+            return f"refused at the door: process {peer.pid} is none of this orchestrator's"
+        return ""
+
+    def _place(self, path: Path | None) -> Path:
+        if path is None:
+            folder = Path(tempfile.mkdtemp(prefix="crewgate-", dir=_runtime_folder()))
+            self._is_made = True
+            return folder / _NAME
+        path = path.absolute()
+        try:
+            path.parent.mkdir(mode=0o700)
+            self._is_made = True
+        except FileExistsError:
+            self._judge(path.parent)
+            _clear(path)
+        return path
+
+    def _judge(self, folder: Path) -> None:
+        """A folder that was there: CMD's user's, and closed to everybody else."""
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != self._user.uid:
+            raise SupervisionError(
+                f"{folder}: the door's folder must belong to uid {self._user.uid}, CMD's; "
+                "give a folder that is not there yet"
+            )
+        if status.st_mode & 0o077:
+            raise SupervisionError(f"{folder}: others may look in here; chmod 700")
+
+    def _listen(self) -> socket.socket:
+        if len(os.fsencode(self.path)) > limits.link_path_bytes_max:
+            raise SupervisionError(
+                f"{self.path}: over {limits.link_path_bytes_max} bytes, which no unix socket has"
+            )
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            before = os.umask(0o177)
+            try:
+                listener.bind(str(self.path))
+            finally:
+                os.umask(before)
+            if not self._user.is_ours:
+                self._give_away()
+            listener.listen(limits.link_backlog)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+    def _give_away(self) -> None:
+        """To CMD's user: the socket, and the folder if it is new.
+
+        By descriptors: in a folder of its own, that user could put another thing in the place.
+        """
+        flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self.path.name, flags, dir_fd=self._folder)
+        try:
+            if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                raise SupervisionError(f"{self.path}: was replaced while it was made")
+            os.chown(f"/proc/self/fd/{descriptor}", self._user.uid, self._user.gid)
+        finally:
+            os.close(descriptor)
+        if self._is_made:
+            os.chown(f"/proc/self/fd/{self._folder}", self._user.uid, self._user.gid)
+
+
+def _runtime_folder() -> Path:
+    """Where sockets of a boot live; with a short name."""
+    own = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR", ""))
+    if own.is_absolute() and os.access(own, os.W_OK | os.X_OK):
+        return own
+    return Path(tempfile.gettempdir())
+
+
+def _clear(path: Path) -> None:
+    """Take away the socket that a supervisor left which was killed."""
+    try:
+        is_socket = stat.S_ISSOCK(path.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
+        if is_socket and knock.connect_ex(str(path)) != 0:
+            path.unlink()
+            return
+    raise SupervisionError(f"{path}: is there already; choose another --socket")

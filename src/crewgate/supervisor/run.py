@@ -1,0 +1,235 @@
+"""`crewgate run`: one orchestrator's process, from before its certificate to after its revocation.
+
+Wires the parts and knows the order: the intent to live is on the disk before a certificate is
+signed, and the intent to end before anything is revoked; whatever happens between, the end is
+carried out, by this process or by whoever starts next. Holds the private key, and gives CMD a door.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import trio
+
+from crewgate import limits
+from crewgate.config import Config, load
+from crewgate.core.identity import Identity, Role, check
+from crewgate.errors import ConfigurationError, CrewgateError, SupervisionError
+from crewgate.pki.authority import new_instance
+from crewgate.pki.ending import Ended, authority_of, close, complete_intents, revoke
+from crewgate.pki.lives import Life, Lives
+from crewgate.pki.processes import this
+from crewgate.supervisor import user as user_
+from crewgate.supervisor.credentials import Credentials
+from crewgate.supervisor.crossing import Crossing, crossing
+from crewgate.supervisor.door import Door
+from crewgate.supervisor.issuing import CAFiles, Issuer
+from crewgate.supervisor.offspring import Offspring, environment
+from crewgate.supervisor.shield import adopt_descendants, close_to_others
+from crewgate.supervisor.tls import TLSStream
+from crewgate.supervisor.tunnel import carry
+from crewgate.supervisor.user import User
+
+_END = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+_SOFTWARE = 70  # EX_SOFTWARE of sysexits.h: CMD did well, and its end is not complete
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What a person asks for; None where the configuration or `run` itself decides."""
+
+    config: Path
+    crew: str
+    name: str
+    command: tuple[str, ...]
+    user: str | None = None
+    socket: Path | None = None
+    gateway: str | None = None
+    trust: Path | None = None
+    life_seconds: int | None = None
+
+
+class _Voice:
+    """Standard error; the same sentence again waits."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._said: dict[str, float] = {}
+
+    def say(self, text: str) -> None:
+        now = time.monotonic()
+        self._said = {
+            each: at for each, at in self._said.items() if now - at < limits.complaint_seconds
+        }
+        if text in self._said or len(self._said) >= limits.run_complaints_max:
+            return
+        self._said[text] = now
+        with suppress(OSError, ValueError):  # a closed standard error is no reason to end
+            sys.stderr.write(f"crewgate run: {self._label}: {text}\n")
+            sys.stderr.flush()
+
+
+def run(request: Request) -> int:
+    """Run CMD until it ends, or we are told to end it; the exit status.
+
+    CMD's own, or 0 if we were told; 70 if CMD did well and could not be ended as it must be.
+    ConfigurationError, AuthorityError or SupervisionError before CMD was started.
+    """
+    config = load(request.config)
+    ca = authority_of(config)
+    config.crew(request.crew)
+    identity = Identity(Role.ORCHESTRATOR, request.name, new_instance(), request.crew)
+    try:
+        check(identity)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    voice = _Voice(identity.label)
+    way = crossing(config, request.crew, request.gateway, request.trust or ca.root)
+    close_to_others()
+    adopt_descendants()
+    for ended in complete_intents(config):
+        for complaint in ended.complaints:
+            voice.say(complaint)
+    life, user = _begin(config, identity, request.user)
+    issuer = CAFiles(ca, identity, request.life_seconds)
+    return trio.run(Supervision(config, request, life, user, issuer, way, voice.say).run)
+
+
+def _begin(config: Config, identity: Identity, asked: str | None) -> tuple[Life, User]:
+    """Write the life down, and choose whose process CMD is."""
+    own = asked is None and os.geteuid() == 0
+    user = user_.named(asked) if asked is not None else user_.present()
+
+    def choose(taken: frozenset[int]) -> int:
+        return user_.spare(identity.label, taken, user_.is_used) if own else -1
+
+    with Lives(authority_of(config).register) as lives:
+        life = lives.begin(identity.crew, identity.name, this(), identity.instance, choose)
+    return life, user_.own(life.uid) if own else user
+
+
+class Supervision:
+    """One life, as tasks; `issuer` may be anybody who signs."""
+
+    def __init__(
+        self,
+        config: Config,
+        request: Request,
+        life: Life,
+        user: User,
+        issuer: Issuer,
+        way: Crossing,
+        say: Callable[[str], None],
+    ) -> None:
+        self._config = config
+        self._request = request
+        self._life = life
+        self._user = user
+        self._way = way
+        self._say = say
+        self._credentials = Credentials(issuer, way.trust, say)
+        self._offspring = Offspring()
+        self._living = trio.CancelScope()
+        self._told = False
+        self._failure: CrewgateError | None = None
+
+    def __repr__(self) -> str:
+        return f"<Supervision {self._life.label} {self._offspring!r}>"
+
+    async def run(self) -> int:
+        """Live, and end whatever comes; the exit status."""
+        with trio.open_signal_receiver(*_END, signal.SIGCHLD) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._hear, signals)
+                try:
+                    with self._living:
+                        await self._live()
+                except CrewgateError as error:
+                    self._failure = error  # carried out by hand, so that it arrives as itself
+                finally:
+                    with trio.CancelScope(shield=True):
+                        is_complete = await self._end()
+                nursery.cancel_scope.cancel()
+        if self._failure is not None:
+            raise self._failure
+        status = 0 if self._told else self._offspring.status or 0
+        return status if is_complete else status or _SOFTWARE
+
+    async def _hear(self, signals: AsyncIterator[int]) -> None:
+        """Reap, and end the life when CMD has ended or we are told."""
+        async for number in signals:
+            if number == signal.SIGCHLD:
+                self._offspring.reap()
+            else:
+                self._told = True
+            if self._told or self._offspring.status is not None:
+                self._living.cancel()
+
+    async def _live(self) -> None:
+        """Until cancelled."""
+        await self._wait_for_the_last_life()
+        await self._credentials.obtain()
+        with Door(self._request.socket, self._user) as door:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(door.serve, self._carry, self._say)
+                nursery.start_soon(self._credentials.renew_for_ever)
+                variables = environment(
+                    self._user, self._life.instance, door.path, self._way.url, os.environ
+                )
+                try:
+                    self._offspring.start(self._request.command, self._user, variables)
+                except SupervisionError as error:
+                    self._failure = error
+                    self._living.cancel()
+                    return
+                self._say(f"process {self._offspring.pid} runs as {self._user.name}")
+                await trio.sleep_forever()
+
+    async def _wait_for_the_last_life(self) -> None:
+        """Tokens dated up to so long after its end are dead with it; ours shall not be."""
+        with Lives(authority_of(self._config).register) as lives:
+            until = lives.until(self._life.crew, self._life.name)
+        left = until + limits.leeway_seconds + 1 - time.time()
+        if left > 0:
+            await trio.sleep(min(left, limits.leeway_seconds + 1))
+
+    async def _carry(self, stream: trio.SocketStream) -> None:
+        await carry(stream, self._dial)
+
+    async def _dial(self, protocol: str) -> TLSStream:
+        return await self._way.dial(self._credentials.present, protocol)
+
+    async def _end(self) -> bool:
+        """Intent, revocation, termination, and what was minted meanwhile; whether all was done."""
+        done = await self._step(self._intend_and_revoke)
+        have_ended = await self._offspring.end()
+        if not have_ended:
+            self._say("SIGKILL did not end all processes; look why")
+        if done is None or not have_ended:
+            return False
+        last = await self._step(self._close)
+        for complaint in last.complaints if last else ():
+            self._say(complaint)
+        return last is not None and last.is_complete
+
+    async def _step(self, step: Callable[[], Ended]) -> Ended | None:
+        """A blocking step of the end; None, and said, if it failed: others complete it."""
+        try:
+            return await trio.to_thread.run_sync(step)
+        except CrewgateError as error:
+            self._say(f"its end is not complete, `crewgate decommission` goes on: {error}")
+            return None
+
+    def _intend_and_revoke(self) -> Ended:
+        now = int(datetime.now(UTC).timestamp())
+        with Lives(authority_of(self._config).register) as lives:
+            self._life = lives.intend(self._life.crew, self._life.name, now)
+        return revoke(self._config, self._life)
+
+    def _close(self) -> Ended:
+        return close(self._config, self._life)

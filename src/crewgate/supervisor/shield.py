@@ -1,0 +1,30 @@
+"""What closes the supervisor of an orchestrator to processes of its own user (prctl(2)).
+
+Undumpable: its /proc/PID/mem, environ, fd and maps belong to root, nobody of the same user may
+trace it, and it leaves no core. A subreaper: whoever descends from it stays below it, however often
+it forks, so that its end reaches all of them. Plain calls; knows no key.
+"""
+
+import ctypes
+import os
+
+from crewgate.errors import SupervisionError
+
+_PR_SET_DUMPABLE = 4
+_PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def close_to_others() -> None:
+    """Before there is a key; SupervisionError if the kernel will not."""
+    _prctl(_PR_SET_DUMPABLE, 0, "make this process undumpable")
+
+
+def adopt_descendants() -> None:
+    """Before there is a child; SupervisionError if the kernel will not."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1, "make this process the parent of orphans below it")
+
+
+def _prctl(option: int, value: int, what: str) -> None:
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        raise SupervisionError(f"cannot {what}: {os.strerror(ctypes.get_errno())}")
