@@ -44,16 +44,6 @@ def free_port() -> int:
             return port
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
 class Premises:
     """A folder made by `init`, and the gateway that a test serves from it."""
 

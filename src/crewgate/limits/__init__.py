@@ -61,8 +61,6 @@ workers_max = 64  # one a core; the largest machines that a gateway is put on ha
 listeners_max = 16  # two address families for each of a few faces
 crews_max = 1024  # the gate compiles one row of ceilings each
 upstreams_max = 1024  # each keeps a pool in each worker
-crossings_max = 256  # pairs of crews; each is an account, as a crew is
-crossing_tools_chars_max = 1024  # with the longest names beside them they fit a token of 4 KiB
 endpoints_max = 64  # of one upstream; a larger fleet stands behind a name or a balancer of its own
 health_path_chars_max = 256  # of an active health request; nobody asks for more than a short path
 health_interval_seconds_min = 0.5  # of each worker; 64 workers ask 128 times a second then
@@ -268,8 +266,6 @@ demo_event_bytes_max = 4096  # the last event of a stream, a problem of half a K
 demo_body_bytes_max = 2**20  # more than any agent of the story sends
 
 # A worker (gateway/).
-peer_certificates_max = 4096  # that an embedder has shown and are remembered; 2 KiB each
-crossing_tokens_max = 4096  # certificates whose calls are judged without a token; 3 KiB each
 identities_max = 4096  # grants whose fields are kept as they go upstream; with the grant 2 KiB each
 peer_lines_per_second = 20  # of the audit, for connections refused at one listener; 6 MB an hour
 barred_keys_max = 4096  # revoked of late, until handshakes under an older list are over; 0.5 MiB

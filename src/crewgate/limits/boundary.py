@@ -56,6 +56,12 @@ announce_again_seconds = 1.0  # an agent that was away may be back
 form_fields_max = 16  # of a token request, which knows nine
 page_rows_max = 1000  # of 400 bytes each; so many, if nobody asks for fewer
 
+# Calls on a certificate (verifier/crossing.py, verifier/peers.py).
+crossings_max = 256  # pairs of crews; each is an account, as a crew is
+crossing_tools_chars_max = 1024  # with the longest names beside them they fit a token of 4 KiB
+peer_certificates_max = 4096  # that an embedder has shown and are remembered; 2 KiB each
+crossing_tokens_max = 4096  # certificates whose calls are judged without a token; 3 KiB each
+
 # The minting watch (core/anomaly.py).
 watch_orchestrators_max = 16_384  # of a machine; 2 KiB each, and half of them of one crew at most
 watch_branches_max = 65_536  # remembered, as many as the table has by default; 0.3 KiB each
