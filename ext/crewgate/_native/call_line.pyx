@@ -39,7 +39,8 @@ cdef struct Ending:
     const unsigned char *id  # 16 bytes, or NULL
     const char *outcome
     const char *would
-    Py_ssize_t outcome_size, would_size
+    const char *certificate
+    Py_ssize_t outcome_size, would_size, certificate_size
 
 
 cdef char *put(char *to, bytes text) noexcept:
@@ -58,6 +59,18 @@ cdef bytes slug_of(object would):
     if type(would) is not Reason:
         raise TypeError("what would have been is a core.verdict.Reason, or None")
     return would.value.encode("ascii")
+
+
+cdef Py_ssize_t serial_of(object certificate, const char **text) except -1:
+    """The size of a serial, 0 for none; a text that is none could say anything in a line."""
+    cdef Py_ssize_t size = 0, at
+    if type(certificate) is not str:
+        raise TypeError("a certificate's serial is a text, or empty")
+    text[0] = PyUnicode_AsUTF8AndSize(certificate, &size)
+    for at in range(size):
+        if not (c'0' <= text[0][at] <= c'9' or c'A' <= text[0][at] <= c'F'):
+            raise ValueError("a certificate's serial is upper-case hexadecimal")
+    return size
 
 
 cdef const unsigned char *id_of(bytes identifier) except? NULL:
@@ -94,7 +107,7 @@ cdef class CallLine:
         self.quota = line[line.rindex(QUOTA):line.rindex(DURATION) + len(DURATION)]
 
     def end(self, time_ns, bytes identifier not None, outcome, cost_micro, remaining_micro,
-            duration_us, status, bytes_in, bytes_out, would=None):
+            duration_us, status, bytes_in, bytes_out, would=None, certificate=""):
         cdef Ending ending
         cdef bytes slug = slug_of(would)
         if type(outcome) is not Outcome:
@@ -102,6 +115,7 @@ cdef class CallLine:
         ending.outcome = PyUnicode_AsUTF8AndSize(outcome, &ending.outcome_size)
         ending.would = PyBytes_AS_STRING(slug)
         ending.would_size = PyBytes_GET_SIZE(slug)
+        ending.certificate_size = serial_of(certificate, &ending.certificate)
         ending.has_remaining = remaining_micro is not None
         ending.remaining_micro = number(remaining_micro) if ending.has_remaining else 0
         ending.id = id_of(identifier)
@@ -114,12 +128,17 @@ cdef class CallLine:
         return self.written(&ending)
 
     cdef bytes written(self, const Ending *ending):
-        # Beside texts and numbers: the names of members and their marks, less than 160 bytes.
+        # Beside texts and numbers: the names of members and their marks, less than 180 bytes.
         cdef Py_ssize_t room = (
             len(self.head) + TIME_CHARS_MAX + UUID_CHARS + len(self.middle) + ending.outcome_size
-            + len(self.quota) + 6 * NUMBER_CHARS_MAX + ending.would_size + 160)
-        cdef bytes line = PyBytes_FromStringAndSize(NULL, room)
-        cdef char *text = PyBytes_AS_STRING(line)
+            + len(self.quota) + 6 * NUMBER_CHARS_MAX + ending.would_size
+            + ending.certificate_size + 180)
+        cdef char small[2048]  # of the stack: a usual line is copied once, into what is returned
+        cdef bytes large = None
+        cdef char *text = small
+        if room > <Py_ssize_t>sizeof(small):
+            large = PyBytes_FromStringAndSize(NULL, room)
+            text = PyBytes_AS_STRING(large)
         cdef char *to = text_time(put(text, self.head), ending.time_ns)
         to = put(to, b'","request":"')
         if ending.id != NULL:
@@ -139,7 +158,11 @@ cdef class CallLine:
             to = text_number(put(to, b',"bytes_in":'), ending.bytes_in)
         if ending.bytes_out:
             to = text_number(put(to, b',"bytes_out":'), ending.bytes_out)
-        return line[:put(to, b"}\n") - text]
+        if ending.certificate_size:
+            to = text_put(
+                put(to, b',"certificate":"'), ending.certificate, <size_t>ending.certificate_size)
+            to = put(to, b'"')
+        return PyBytes_FromStringAndSize(text, put(to, b"}\n") - text)
 
 
 cdef class CallLines:

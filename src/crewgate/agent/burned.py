@@ -7,7 +7,7 @@ from typing import Literal
 from crewgate import limits
 from crewgate._native.records import Burned
 from crewgate.agent.registry import Registry
-from crewgate.core import record
+from crewgate.core import crossing, record
 from crewgate.core.ids import Kind, table_key
 from crewgate.core.policy import Policy
 
@@ -42,7 +42,7 @@ class Attribution:
         if entry and table_key(Kind.GRANT, entry.crew, entry.grant.encode()) == burned.grant:
             grant = entry.grant
         return record.Burned(
-            crew=entry.crew if entry else "",
+            crew=crossing.caller(entry.crew) if entry else "",
             orchestrator=entry.orchestrator if entry else "",
             process=entry.process if entry else "",
             role=entry.role if entry else "",
@@ -60,6 +60,7 @@ class Attribution:
             grant_key=burned.grant.hex(),
             owner=burned.owner,
             intent=burned.state == _INTENT,
+            certificate=crossing.certificate(entry.crew, grant) if entry else "",
         )
 
     def _tool(self, burned: Burned) -> str:

@@ -14,7 +14,7 @@ from crewgate.agent.cuts import Pending
 from crewgate.agent.machine import Machine, Told, ToldNames
 from crewgate.agent.reloading import reload_now
 from crewgate.agent.watching import grant_of
-from crewgate.core import record
+from crewgate.core import crossing, record
 from crewgate.errors import ConfigurationError, LinkError, RefusedError
 from crewgate.link.messages import Failed
 from crewgate.link.owner_messages import (
@@ -177,7 +177,7 @@ def _record(machine: Machine, receipt: Receipt, told: Told) -> record.Revocation
     entry = machine.registry.get(told.done.branch_key)
     answered = not told.pending.waiting
     return record.Revocation(
-        crew=receipt.crew,
+        crew=crossing.caller(receipt.crew),
         orchestrator=entry.orchestrator if entry else "",
         process=entry.process if entry else "",
         role=entry.role if entry else "",

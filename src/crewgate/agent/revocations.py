@@ -14,6 +14,7 @@ from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate.agent.journal import Journal
 from crewgate.agent.registry import Registry
+from crewgate.core.crossing import caller
 from crewgate.core.ids import (
     Kind,
     branch_key,
@@ -115,12 +116,18 @@ class Revocations:
         return missing
 
     def whose(self, branch: str, crew: str, crews: Sequence[Crew]) -> str:
-        """The crew whose `branch` is meant; RefusedError if that is not plain."""
+        """The crew whose `branch` is meant; RefusedError if that is not plain.
+
+        A crew's run on another's tools is charged to an account of its own (`core/crossing`): it is
+        found by that name or, once it was seen, by the crew's.
+        """
         names = [each.name for each in crews]
         if crew:
             if crew not in names:
                 raise RefusedError(f"no crew {crew!r}; configured are: {', '.join(names)}")
-            return crew
+            own = [crew, *(name for name in names if name != crew and caller(name) == crew)]
+            seen = [name for name in own if self._registry.get(branch_key(name, branch))]
+            return seen[0] if seen else crew
         seen = [name for name in names if self._registry.get(branch_key(name, branch))]
         if not seen:
             raise RefusedError(
@@ -176,9 +183,8 @@ class Revocations:
 
         RefusedError for a name that is none, and then nothing is revoked; or where the table has no
         room for an orchestrator, of whom nothing else would know: they come first, so that a single
-        one is revoked with all the rest or not at all. A certificate without a place is refused by
-        CRL and OCSP all the same, so its crew is not made to suffer for it, and a key leaves its
-        crew's JWKS.
+        one is revoked with its certificates or not at all. A certificate without a place is refused
+        by CRL and OCSP all the same, and a key leaves its crew's JWKS: no crew is made to suffer.
         """
         names = sorted(names, key=lambda name: name.kind != "orchestrator")
         entries = [(_entry(name, clocks.wall), name) for name in names]

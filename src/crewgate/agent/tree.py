@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from crewgate._native.records import Branch
 from crewgate.agent.registry import Entry
+from crewgate.core.crossing import caller
 from crewgate.core.ids import Kind, crew_key, table_key
 from crewgate.core.ledger import WINDOW_SECONDS_DAY, WINDOW_SECONDS_HOUR
 from crewgate.core.policy import Crew
@@ -152,18 +153,22 @@ class _Graph:
         return "live"
 
     def _revoked(self, key: bytes, entry: Entry) -> bool:
-        """Anything that the entry names is revoked for tokens of its newest grant's age."""
+        """Anything that the entry names is revoked for tokens of its newest grant's age.
+
+        What crosses on a certificate ends with its orchestrator, which is of the crew that calls.
+        """
         crew = entry.crew
         if self._is_revoked(key, entry.iat) or self._is_revoked(crew_key(crew), entry.iat):
             return True
         named = (
-            (Kind.GRANT, entry.grant),
-            (Kind.PROCESS, entry.process),
-            (Kind.ORCHESTRATOR, entry.orchestrator),
+            (Kind.GRANT, crew, entry.grant),
+            (Kind.PROCESS, crew, entry.process),
+            (Kind.ORCHESTRATOR, crew, entry.orchestrator),
+            (Kind.ORCHESTRATOR, caller(crew), entry.orchestrator),
         )
         return any(
-            name and self._is_revoked(table_key(kind, crew, name.encode()), entry.iat)
-            for kind, name in named
+            name and self._is_revoked(table_key(kind, whose, name.encode()), entry.iat)
+            for kind, whose, name in named
         )
 
 

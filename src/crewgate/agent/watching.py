@@ -57,8 +57,9 @@ class Watching:
         self._sink = sink
         self._wall_ns = wall_ns
         self._watch = Watch()
-        self._crews: tuple[str, ...] = ()
+        self._most: dict[str, int] = {}  # micro-credits of a branch, by crew
         self._tools: list[str] = []
+        self._began = Clocks(0, 0)  # of a new table
         self.is_dirty = False  # a step is in the journal and perhaps not on disk
 
     def __repr__(self) -> str:
@@ -72,12 +73,18 @@ class Watching:
 
     def load(self, crews: Sequence[Crew], tools: Sequence[Tool]) -> None:
         """Watch under this configuration from now on."""
-        self._crews = tuple(crew.name for crew in crews)
+        self._most = {crew.name: crew.credits_per_branch for crew in crews}
         self._watch.load({crew.name: crew.watch for crew in crews})
         self._tools = sorted(tool.name for tool in tools)
 
     def restore(self, clocks: Clocks) -> None:
-        """Take up what the last agent left; OSError."""
+        """Take up what the last agent left; OSError.
+
+        A registry without a branch is a new table's (a reboot): the branches that were live before
+        come back all at once, and were not minted now.
+        """
+        if not len(self._registry):
+            self._began = clocks
         self._watch.restore(self._journal.read(), _seconds(clocks))
         self._journal.rewrite(self._watch)
 
@@ -86,7 +93,7 @@ class Watching:
         entry = self._registry.get(grant.branch_key)
         if entry is not None and not _is_news(grant, entry, clocks.wall):
             return True
-        answer = self._watch.see(self._seen(grant, entry, clocks.wall), _seconds(clocks))
+        answer = self._watch.see(self._seen(grant, entry, clocks), _seconds(clocks))
         for step in answer.steps:
             self._tell(step, grant.branch)
         return answer.admitted
@@ -128,16 +135,15 @@ class Watching:
 
     def check(self, crew: str, orchestrator: str) -> None:
         """RefusedError for a crew that is not configured, or a name that no token can have."""
-        if crew not in self._crews:
-            raise RefusedError(f"no crew {crew!r}; configured are: {', '.join(self._crews)}")
+        if crew not in self._most:
+            raise RefusedError(f"no crew {crew!r}; configured are: {', '.join(self._most)}")
         if orchestrator != strangers(crew) and not is_text(orchestrator):
             raise RefusedError(f"{orchestrator!r} is no orchestrator's client_id, such as bd/bd-1")
 
-    def _seen(self, grant: Grant, entry: Entry | None, wall: int) -> Seen:
+    def _seen(self, grant: Grant, entry: Entry | None, clocks: Clocks) -> Seen:
         claims = grant.claims
-        is_live = entry is not None and _is_live(entry, wall)
-        more = self._credits(grant)
-        grows = is_live and entry is not None and (more > 0 or grant.quota > entry.quota)
+        is_live = entry is not None and _is_live(entry, clocks.wall)
+        raises = self._raises(grant)
         return Seen(
             crew=grant.crew,
             orchestrator=grant.orchestrator,
@@ -147,30 +153,39 @@ class Watching:
             depth=len(grant.path_keys),
             patterns=len(claims.allowed_tools),
             tools=count_covered(claims.allowed_tools, self._tools),
-            credits=more,
+            credits=raises[0],  # a child's are part of its root's
             iat=claims.iat,
             seconds=float(claims.exp - claims.iat),
             is_new=not is_live,
-            grows=grows,
+            grows=is_live and any(raises),
+            is_old=self._is_old(claims.iat, clocks),
         )
 
-    def _credits(self, grant: Grant) -> int:
-        """By how much the grant raises what its whole run may spend, as the table has it.
+    def _is_old(self, iat: int, clocks: Clocks) -> bool:
+        """It was minted before the table began, which was not longer ago than a token lives."""
+        since = clocks.boot_ns - self._began.boot_ns
+        return iat < self._began.wall and since < limits.token_lifetime_seconds_max * 10**9
 
-        A child's credits are its root's; an element of a path counts as that grant of an ancestor
-        only with an `iat` (design/token.md).
+    def _raises(self, grant: Grant) -> list[int]:
+        """By how much the grant raises each level's credits, root … branch, as the table has them.
+
+        An element of a path counts as that grant of an ancestor only with an `iat`, and no claim
+        for more than the crew's ceiling (design/token.md).
         """
-        path = grant.claims.branch_path
-        key, quota, iat = (
-            (grant.path_keys[0], path[0].credit_quota, path[0].iat)
-            if path
-            else (grant.branch_key, grant.quota, grant.claims.iat)
-        )
+        most = self._most.get(grant.crew, 0)
+        levels = [
+            (key, each.credit_quota, each.iat)
+            for key, each in zip(grant.path_keys, grant.claims.branch_path, strict=True)
+        ]
+        levels.append((grant.branch_key, grant.quota, grant.claims.iat))
+        return [self._raise(key, min(quota, most), iat) for key, quota, iat in levels]
+
+    def _raise(self, key: bytes, quota: int, iat: int | None) -> int:
         number = self._table.find(key)
-        root = self._table.branch(number) if number >= 0 else None
-        if root is None:
+        known = self._table.branch(number) if number >= 0 else None
+        if known is None:
             return quota
-        return max(0, quota - root.quota) if iat is not None and iat > root.quota_iat else 0
+        return max(0, quota - known.quota) if iat is not None and iat > known.quota_iat else 0
 
     def _tell(self, step: Step, branch: str = "") -> Standing:
         """Write a step down, and say it aloud where the orchestrator moved."""

@@ -6,6 +6,7 @@ What is not there for somebody looks to him like what is not there at all.
 
 from typing import NoReturn
 
+from crewgate.core import crossing
 from crewgate.core.identity import INSTANCE_BYTES, Identity, Role, check
 from crewgate.errors import ControlError
 
@@ -23,18 +24,19 @@ def permit(caller: Identity | None, roles: frozenset[Role]) -> Identity:
 def crew_for(caller: Identity, crew: str) -> str:
     """The crew that a request is about: the caller's own, or any that an operator names.
 
-    ControlError 403 for another's.
+    An account of the crew's calls by certificate is its own too. ControlError 403 for another's.
     """
     if caller.role is Role.OPERATOR:
         return crew
-    if caller.role is not Role.ORCHESTRATOR or crew not in {"", caller.crew}:
+    own = crew or caller.crew
+    if caller.role is not Role.ORCHESTRATOR or crossing.caller(own) != caller.crew:
         refuse(f"{caller.label} acts for its own crew alone")
-    return caller.crew
+    return own
 
 
 def sees(caller: Identity, crew: str) -> bool:
-    """Whether the caller may know what there is of a crew."""
-    return caller.role is not Role.ORCHESTRATOR or crew == caller.crew
+    """Whether the caller may know what there is of a crew, or of an account that its calls made."""
+    return caller.role is not Role.ORCHESTRATOR or crossing.caller(crew) == caller.crew
 
 
 def orchestrator(text: str) -> tuple[str, str]:

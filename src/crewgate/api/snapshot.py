@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from crewgate.api.words import BranchAnswer, BranchesAnswer
+from crewgate.core.crossing import caller
 
 _encode = msgspec.json.Encoder().encode
 
@@ -29,10 +30,10 @@ class Snapshot:
         return f"<Snapshot of {len(self._rows)} rows>"
 
     def of(self, crew: str) -> Sequence[BranchAnswer]:
-        """The rows of a crew; of all crews if it is empty."""
+        """The rows of a crew, with the accounts of its calls; of all crews if it is empty."""
         view = self._views.get(crew)
         if view is None:
-            view = [row for row in self._rows if row.crew == crew]
+            view = [row for row in self._rows if crew in {row.crew, caller(row.crew)}]
             if view:  # a crew that is not there is no reason to remember its name
                 self._views[crew] = view
         return view
@@ -42,7 +43,8 @@ class Snapshot:
 
         Ids are chosen by who signs, so two crews may have the same.
         """
-        return [row for row in self._branches.get(branch, ()) if crew in {"", row.crew}]
+        found = self._branches.get(branch, ())
+        return [row for row in found if crew in {"", row.crew, caller(row.crew)}]
 
     def encoded(self, crew: str) -> bytes:
         """The rows of a crew, or of all, as the JSON of a `BranchesAnswer`."""

@@ -10,11 +10,13 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.asgi.response import Message, Response, Send, answer, respond
 from crewgate.asgi.running import run_until
+from crewgate.asgi.tls import certificate_of
 from crewgate.asgi.tools import NONE, Scope, Tool, tool_of
 from crewgate.core import resource
 from crewgate.core.bearer import find_token, is_ours
@@ -40,6 +42,10 @@ class CrewgateMiddleware:
     The application finds the permit as `scope["crewgate"]`, and as `request.state.crewgate` in
     Starlette and FastAPI. It may settle it at a lower cost, or release it; otherwise the price
     stands. After its call is cut, `send` raises ConnectionAbortedError. WebSockets are refused.
+
+    Where the server tells of the client's certificate (the ASGI TLS extension), a call is judged
+    with it, as `Verifier.decide` says: the server must verify clients against the internal CA, and
+    no other.
     """
 
     def __init__(
@@ -79,13 +85,16 @@ class CrewgateMiddleware:
             json = [(b"content-type", b"application/json")]
             await respond(send, 200, json, document, head=head)
             return
+        peer = certificate_of(scope)
         found = self._token(scope)
         tool = self._tool_of(scope) or NONE
         verdict: Permit | Denial
-        if isinstance(found, Reason):
+        if found is Reason.MISSING_TOKEN and peer is not None:
+            verdict = await self._verifier.admit(None, tool, peer_certificate=peer)
+        elif isinstance(found, Reason):
             verdict = Denial(found)
         else:
-            verdict = await self._verifier.admit(found, tool)
+            verdict = await self._verifier.admit(found, tool, peer_certificate=peer)
         if isinstance(verdict, Denial):
             kind = KINDS[verdict.reason]
             await _discard(scope, receive)
@@ -93,6 +102,8 @@ class CrewgateMiddleware:
             return
         with verdict:
             call = _Call(verdict, self._ends, request, metadata)
+            if peer is not None:
+                call.is_cut_off = partial(self._verifier.peer_revoked, peer)
             await call.run(self._app, scope, receive, send)
 
     def _token(self, scope: Scope) -> bytes | Reason:
@@ -113,6 +124,7 @@ class _Call:
         self._request = request
         self._metadata = metadata
         self._why: Reason | None = None
+        self.is_cut_off: Callable[[], bool] = lambda: False  # its connection's certificate revoked
 
     async def run(self, app: Application, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application; StreamCutError if its answer had to be torn off."""
@@ -134,7 +146,7 @@ class _Call:
     def _is_over(self) -> bool:
         """Must the call end? Once it must, it stays so."""
         if self._why is None:
-            if self._permit.revoked:
+            if self._permit.revoked or self.is_cut_off():
                 self._why = Reason.BRANCH_REVOKED
             elif time.time() >= self._ends[self._permit.grant.branch_key][1]:
                 self._why = Reason.TOKEN_EXPIRED

@@ -54,6 +54,7 @@ class Row(msgspec.Struct, frozen=True):
     bytes_in: int
     bytes_out: int
     duration_us: int | None
+    certificate: str  # serial of the connection's; empty without one
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -78,6 +79,25 @@ class Group(msgspec.Struct, frozen=True):
     quota_micro: int | None
     first: datetime | None
     last: datetime | None
+
+
+class Turned(msgspec.Struct, frozen=True):
+    """A connection that was refused, or ended, for its certificate; nothing of HTTP was read.
+
+    `serial` and `subject` are its own words, believed only where `proven`; crew and orchestrator
+    are empty otherwise.
+    """
+
+    time: datetime
+    listener: str
+    peer: str
+    verdict: str
+    reason: str
+    proven: bool
+    crew: str
+    orchestrator: str
+    serial: str
+    subject: str
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -145,6 +165,14 @@ class Audit:
     def total(self, question: Question) -> Group:
         """Sums over everything that matches."""
         return msgspec.convert(self._ask(sql.TOTAL, question)[0], Group)
+
+    def connections(self, question: Question) -> list[Turned]:
+        """The newest `question.limit` connections turned away, oldest of them first.
+
+        Of the question, crew, certificate and time count.
+        """
+        rows = self._ask(sql.CONNECTIONS, question, {"limit": question.limit})
+        return msgspec.convert(rows, list[Turned])[::-1]
 
     def refusals(self, since: datetime | None = None) -> list[Refused]:
         """Whom nobody could prove to be anybody, the most frequent first."""

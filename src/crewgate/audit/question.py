@@ -10,10 +10,12 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from crewgate import limits
+from crewgate.core.certificate import serial_text
 from crewgate.core.ids import uuid_bytes
 from crewgate.core.scope import is_pattern, is_tool_name
 
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
+_SERIAL = re.compile(r"[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2})*|[0-9A-Fa-f]+", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -30,13 +32,15 @@ class Question(msgspec.Struct, frozen=True):
     """Filters, all of which must hold; the default asks for everything.
 
     `branch` also finds what that branch spawned; `tool` is a name or a pattern such as
-    `search.*`; `limit` bounds the newest rows that a listing shows.
+    `search.*`; `certificate` is the serial of the connection's, as the log has it (`parse_serial`);
+    `limit` bounds the newest rows that a listing shows.
     """
 
     branch: str | None = None
     crew: str | None = None
     role: str | None = None
     tool: str | None = None
+    certificate: str | None = None
     denied: bool = False
     would_deny: bool = False
     since: datetime | None = None
@@ -60,6 +64,19 @@ class Question(msgspec.Struct, frozen=True):
     def tool_prefix(self) -> str | None:
         """`search.` for the pattern `search.*`; None for a name or no filter."""
         return self.tool[:-1] if self.tool is not None and self.tool.endswith(".*") else None
+
+
+def parse_serial(text: str) -> str:
+    """A certificate's serial number as the log has it: upper-case hexadecimal, whole octets.
+
+    Takes it as OpenSSL writes it, with or without colons. ValueError for what is none.
+    """
+    if len(text) > limits.claim_chars_max or not _SERIAL.fullmatch(text):
+        raise ValueError(
+            f"not a serial number: {text[:64]!r}; write it in hexadecimal, as `crewgate ca list` "
+            "shows it"
+        )
+    return serial_text(int(text.replace(":", ""), 16))
 
 
 def parse_since(text: str, now: datetime) -> datetime:

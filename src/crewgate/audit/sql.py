@@ -47,6 +47,9 @@ COLUMNS: Final = {
     "bytes_in": "BIGINT",
     "bytes_out": "BIGINT",
     "duration_us": "BIGINT",
+    "certificate": "VARCHAR",
+    "serial": "VARCHAR",
+    "proven": "BOOLEAN",
     "event": "VARCHAR",
     "count": "BIGINT",
     "step": "VARCHAR",
@@ -94,6 +97,7 @@ _ROWS = f"""
             AND ($role IS NULL OR role = $role)
             AND ($tool IS NULL OR tool = $tool)
             AND ($prefix IS NULL OR starts_with(tool, $prefix))
+            AND ($certificate IS NULL OR certificate = $certificate)
             AND (NOT $denied OR (kind = 'call' AND verdict = 'deny'))
             AND (NOT $would_deny OR coalesce(would, '') <> '')
             AND ($since IS NULL OR time >= $since)
@@ -109,7 +113,8 @@ CALLS: Final = f"""{_ROWS}
         coalesce(peer, '') AS peer, coalesce(tool, '') AS tool, coalesce(method, '') AS method,
         verdict, outcome, reason, coalesce(would, '') AS would, coalesce(level, '') AS level,
         cost_micro, remaining_micro, quota_micro, coalesce(status, 0) AS status,
-        coalesce(bytes_in, 0) AS bytes_in, coalesce(bytes_out, 0) AS bytes_out, duration_us
+        coalesce(bytes_in, 0) AS bytes_in, coalesce(bytes_out, 0) AS bytes_out, duration_us,
+        coalesce(certificate, '') AS certificate
     FROM matching
     WHERE time IS NOT NULL
     ORDER BY time DESC, request DESC
@@ -154,6 +159,24 @@ GROUPS: Final = {by: _groups(by) for by in By}
 
 TOTAL: Final = f"""{_ROWS}
     SELECT '' AS key, '' AS crew, '' AS role, '' AS parent, {_SUMS} FROM matching
+"""
+
+CONNECTIONS: Final = f"""
+    WITH {_LINES}
+    SELECT
+        time, coalesce(listener, '') AS listener, coalesce(peer, '') AS peer,
+        coalesce(verdict, '') AS verdict, coalesce(reason, '') AS reason,
+        coalesce(proven, false) AS proven, coalesce(crew, '') AS crew,
+        coalesce(orchestrator, '') AS orchestrator, coalesce(serial, '') AS serial,
+        coalesce(subject, '') AS subject
+    FROM lines
+    WHERE
+        kind = 'connection' AND time IS NOT NULL
+        AND ($crew IS NULL OR crew = $crew)
+        AND ($certificate IS NULL OR serial = $certificate)
+        AND ($since IS NULL OR time >= $since)
+    ORDER BY time DESC, serial DESC
+    LIMIT $limit
 """
 
 REFUSALS: Final = f"""
@@ -203,6 +226,7 @@ def parameters(question: Question, statement: str) -> dict[str, object]:
         "role": question.role,
         "tool": None if question.tool_prefix else question.tool,
         "prefix": question.tool_prefix,
+        "certificate": question.certificate,
         "denied": question.denied,
         "would_deny": question.would_deny,
         "since": None if since is None else since.astimezone(UTC).replace(tzinfo=None),

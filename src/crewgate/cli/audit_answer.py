@@ -4,20 +4,18 @@ Every text in it came from outside once; on a terminal each passes `printable`, 
 as markup.
 """
 
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from crewgate.audit.query import Audit, Group, Health, Refused, Row
 from crewgate.audit.question import By, Question
+from crewgate.cli.tables import cells, new_table, open_console, print_table, utc
 from crewgate.core.credits import format_credits
 from crewgate.core.printable import printable
 
-_WIDTH = 240  # of a pipe or a file: no line is folded for a screen that is not there
 _MIB = 2**20
 
 
@@ -54,7 +52,7 @@ def to_json(answer: Answer) -> str:
 
 def show(answer: Answer, folder: Path) -> None:
     """Tables on standard output."""
-    console = screen()
+    console = open_console()
     if answer.calls:
         print_table(console, _calls(answer.calls))
     if answer.groups and answer.by:
@@ -65,62 +63,18 @@ def show(answer: Answer, folder: Path) -> None:
         console.print(Text(line))
 
 
-def screen() -> Console:
-    """Standard output, as wide as it is."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
-
-
-def print_table(console: Console, table: Table) -> None:
-    """As a table, or row by row where the screen is too narrow for whole ids side by side."""
-    room = console.options.update(max_width=_WIDTH)
-    if console.measure(table, options=room).maximum <= console.width:
-        console.print(table)
-        return
-    heads = [f"{column.header} " for column in table.columns]
-    for row in zip(*(column.cells for column in table.columns), strict=True):
-        cells = [cell for cell in row if isinstance(cell, Text)]
-        named = [Text(head, "dim") + cell for head, cell in zip(heads, cells, strict=True) if cell]
-        for line in _flow(named, console.width):
-            console.print(line, soft_wrap=True)
-
-
-def _flow(texts: list[Text], width: int) -> list[Text]:
-    """Lines of whole texts with two spaces between; all but the first are indented."""
-    lines = texts[:1]
-    for text in texts[1:]:
-        if lines[-1].cell_len + 2 + text.cell_len <= width:
-            lines[-1] = lines[-1] + Text("  ") + text
-        else:
-            lines.append(Text("  ") + text)
-    return lines
-
-
-def table_of(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
-    """Return a table without lines, in which long texts are folded and numbers end alike."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in columns:
-        right = name in numbers
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
-    return table
-
-
-def cells_of(*texts: str | Text) -> list[Text]:
-    """Return cells that show texts as they are, whatever is in them."""
-    return [text if isinstance(text, Text) else Text(printable(text)) for text in texts]
-
-
 def _calls(rows: list[Row]) -> Table:
-    table = table_of(
+    certified = any(row.certificate for row in rows)
+    table = new_table(
         "time (UTC)", "crew/role", "branch", "grant", "tool", "verdict", "ended", "cost",
-        "lease left",
+        "lease left", *(["certificate"] if certified else []),
         numbers=("cost", "lease left"),
     )  # fmt: skip
     for row in rows:
         left = "" if row.remaining_micro is None else format_credits(row.remaining_micro)
         table.add_row(
-            *cells_of(
-                clock_time(row.time),
+            *cells(
+                utc(row.time),
                 f"{row.crew}/{row.role}",
                 row.branch,
                 row.grant,
@@ -129,6 +83,7 @@ def _calls(rows: list[Row]) -> Table:
                 f"{row.outcome} {row.status or ''}".strip(),
                 format_credits(row.cost_micro),
                 left,
+                *([row.certificate] if certified else []),
             )
         )
     return table
@@ -147,9 +102,9 @@ def _groups(groups: list[Group], by: By) -> Table:
     heads = wanted.get(by, [by.value])
     numbers = ("calls", "permitted", "denied", "would deny", "open", "cost", "burned", "of quota")
     shown = numbers if by is By.BRANCH else numbers[:-1]
-    table = table_of(*heads, *shown, numbers=numbers)
+    table = new_table(*heads, *shown, numbers=numbers)
     for group in groups:
-        table.add_row(*cells_of(*_names(group, by), *_sums(group)[: len(shown)]))
+        table.add_row(*cells(*_names(group, by), *_sums(group)[: len(shown)]))
     return table
 
 
@@ -170,27 +125,22 @@ def _sums(group: Group) -> list[str]:
 
 
 def _refusals(refusals: list[Refused]) -> Table:
-    table = table_of(
+    table = new_table(
         "refused before a good signature", "listener", "from", "times", "first (UTC)", "last (UTC)",
         numbers=("times",),
     )  # fmt: skip
     for one in refusals:
         table.add_row(
-            *cells_of(
+            *cells(
                 one.reason,
                 one.listener,
                 "others" if one.peer == "*" else one.peer,
                 str(one.count),
-                clock_time(one.first),
-                clock_time(one.last),
+                utc(one.first),
+                utc(one.last),
             )
         )
     return table
-
-
-def clock_time(moment: datetime) -> str:
-    """Return a moment to the millisecond."""
-    return moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
 def _footer(answer: Answer, folder: Path) -> list[str]:

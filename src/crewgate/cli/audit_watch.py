@@ -9,7 +9,7 @@ import msgspec
 from rich.table import Table
 
 from crewgate.audit.query import Watched
-from crewgate.cli.audit_answer import cells_of, clock_time, print_table, screen, table_of
+from crewgate.cli.tables import cells, new_table, open_console, print_table, utc
 from crewgate.core.credits import format_credits
 
 _MICRO: Final = "micro-"
@@ -20,17 +20,17 @@ def tell(rows: Sequence[Watched], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"watch": msgspec.to_builtins(rows)}, indent=2))
     elif rows:
-        print_table(screen(), _table(rows))
+        print_table(open_console(), _table(rows))
     else:
         click.echo("the minting watch saw nothing unusual")
 
 
 def _table(rows: Sequence[Watched]) -> Table:
-    table = table_of("time (UTC)", "orchestrator", "step", "stands", "in force", "why", "branch")
+    table = new_table("time (UTC)", "orchestrator", "step", "stands", "in force", "why", "branch")
     for row in rows:
         table.add_row(
-            *cells_of(
-                clock_time(row.time),
+            *cells(
+                utc(row.time),
                 row.orchestrator,
                 row.step,
                 row.rung if row.was == row.rung else f"{row.was} → {row.rung}",

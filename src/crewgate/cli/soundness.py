@@ -61,13 +61,25 @@ def oddities(config: Config) -> Iterator[str]:
         variable = upstream.credential and upstream.credential.env
         if variable and not os.environ.get(variable):
             yield f"upstream {upstream.name}: {variable} is not set here; set it for `serve`"
+    yield from _ungranted(config)
+
+
+def _ungranted(config: Config) -> Iterator[str]:
+    """Patterns without a tool, tools that nobody may call, crossings that nobody can use."""
+    if config.crossings and all(each.client_certificate == "none" for each in config.listeners):
+        yield (
+            "crossing: no listener asks for certificates, so nobody crosses; give one "
+            'client_certificate = "required" or "optional"'
+        )
     tools = [tool.name for tool in config.tools]
     for crew in config.crews:
         for pattern in crew.tools:
             if not any(matches(pattern, tool) for tool in tools):
                 yield f'crew {crew.name}: "{pattern}" covers no tool of this configuration'
+    granted = [pattern for crew in config.crews for pattern in crew.tools]
+    granted += [pattern for crossing in config.crossings for pattern in crossing.tools]
     for tool in tools:
-        if not any(matches(pattern, tool) for crew in config.crews for pattern in crew.tools):
+        if not any(matches(pattern, tool) for pattern in granted):
             yield f"tool {tool}: no crew may be granted it"
 
 

@@ -1,6 +1,7 @@
 """The operator's TOML file as frozen structs; `load` refuses what it does not understand."""
 
 from crewgate.config.boundary import CA, Control
+from crewgate.config.crossing import Crossing
 from crewgate.config.load import load
 from crewgate.config.ocsp import OCSPMode, Responder
 from crewgate.config.structs import (
@@ -28,6 +29,7 @@ __all__ = [
     "Cors",
     "Credential",
     "Crew",
+    "Crossing",
     "Dialect",
     "Health",
     "Limits",

@@ -5,6 +5,7 @@ Returns problems as lines that name the key to mend. Opens no file.
 
 from collections.abc import Callable, Iterator
 
+from crewgate.config.crossings import check_crossings
 from crewgate.config.structs import Config
 from crewgate.core.policy import SHARED
 from crewgate.core.routing import Route, Router
@@ -27,6 +28,7 @@ def crosscheck(config: Config) -> list[str]:
         _routes,
         _credentials,
         _workers,
+        check_crossings,
     )
     return [problem for check in checks for problem in check(config)]
 

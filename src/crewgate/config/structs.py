@@ -11,6 +11,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.config.boundary import CA, Control
+from crewgate.config.crossing import Crossing
 from crewgate.config.ocsp import OCSPMode
 from crewgate.core.evidence import Rules
 from crewgate.core.policy import SHARED
@@ -250,6 +251,7 @@ class Config(msgspec.Struct, frozen=True):
     limits: Limits
     ca: CA | None = None  # None: no listener asks for certificates of clients
     control: Control | None = None  # None: no control API
+    crossings: tuple[Crossing, ...] = ()
 
     def crew(self, name: str) -> Crew:
         """The crew of that name; ConfigurationError names those that exist."""

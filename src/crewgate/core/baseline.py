@@ -9,7 +9,7 @@ something happened. Four rules keep a patient attacker from teaching it that mis
 * the deviation is at most one doubling, so noise cannot widen the limit for ever;
 * minutes of an orchestrator that stands above `observe` teach nothing (`core/conduct`).
 
-So whoever grows faster than twofold a day leaves the limit behind: it is at most `widest` doublings
+So whoever grows faster than twofold a day leaves the limit behind: it is at most a few doublings
 above a mean that follows by one a day. Whoever is slower, or was bad from the first minute, is for
 the fixed ceilings. Knows no measures and no clock.
 """
@@ -110,9 +110,3 @@ class Baseline:
         off = abs(place - self.mean) if self.minutes > 1 else 0.0
         self.mean += (place - self.mean) / self.minutes
         self.deviation += (min(off, _DEVIATION_MAX) - self.deviation) / self.minutes
-
-
-def widest(sensitivity: Sensitivity) -> float:
-    """The most that a limit can ever be above its mean, in doublings."""
-    least, deviations = _MARGINS[sensitivity]
-    return max(least, deviations * _DEVIATION_MAX)

@@ -39,7 +39,7 @@ def who(grant: Grant) -> Who:
     """The identity that a verified grant proves."""
     claims = grant.claims
     return {
-        "crew": grant.crew,
+        "crew": grant.caller,
         "orchestrator": claims.client_id,
         "process": claims.process_id,
         "role": claims.agent_role,
@@ -84,6 +84,7 @@ def permitted(
         status=end.status,
         bytes_in=end.bytes_in,
         bytes_out=end.bytes_out,
+        certificate=request.certificate,
     )
 
 
@@ -108,6 +109,7 @@ def denied(request: Request, denial: Denial, *, duration_us: int = 0) -> Call:
         level=denial.level,
         level_used_micro=denial.used,
         level_quota_micro=denial.quota,
+        certificate=request.certificate,
     )
 
 
@@ -121,4 +123,5 @@ def opened(
         price_micro=price_micro,
         status=status,
         would=would.value if would else "",
+        certificate=request.certificate,
     )

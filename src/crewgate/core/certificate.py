@@ -12,6 +12,7 @@ import msgspec
 from crewgate import limits
 from crewgate.core import der
 from crewgate.core.identity import OID, Identity, decode
+from crewgate.core.ids import certificate_key, orchestrator_key
 from crewgate.core.printable import printable
 
 CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"  # RFC 5280 §4.2.1.12
@@ -52,6 +53,11 @@ class Certificate(msgspec.Struct, frozen=True):
         """The serial as commands and logs write it: upper-case hexadecimal, as OpenSSL does."""
         return serial_text(self.serial)
 
+    @property
+    def issued(self) -> int:
+        """When the internal CA signed it (seconds), which dates it a little before."""
+        return self.not_before + limits.certificate_backdate_seconds
+
     def is_valid(self, now: float) -> bool:
         """Whether the wall clock (seconds) is within its validity."""
         return self.not_before <= now <= self.not_after
@@ -67,6 +73,18 @@ def serial_text(serial: int) -> str:
     """Upper-case hexadecimal with an even number of digits, as `openssl x509 -serial` has it."""
     text = f"{serial:X}"
     return text if len(text) % 2 == 0 else f"0{text}"
+
+
+def revocable_by(identity: Identity, serial: int, issued: int) -> tuple[tuple[bytes, int], ...]:
+    """What a table may have revoked a certificate by: keys, each with the second it is asked of.
+
+    The certificate's own, for whatever time; and its orchestrator's, which ends what was issued
+    until then. Tokens may be dated ahead and are revoked by so much more: a certificate is not.
+    """
+    return (
+        (certificate_key(identity.crew, serial), 0),
+        (orchestrator_key(identity.crew, identity.label), issued + limits.leeway_seconds),
+    )
 
 
 def read(data: bytes) -> Certificate:

@@ -126,7 +126,7 @@ class Conduct:
         rung = self.place.in_force(rules.mode)
         if rung is Rung.QUARANTINE:
             return not (seen.is_new or seen.grows)
-        if not seen.is_new:
+        if seen.is_old or not seen.is_new:
             return True
         branch = self._branches.get(seen.branch)
         if branch is not None and branch.passed:
@@ -222,7 +222,8 @@ class Conduct:
         return branch
 
     def _count_mint(self, seen: Seen, values: dict[Measure, int]) -> None:
-        values[Measure.MINTS] = self._values.get(Measure.MINTS, 0) + 1
+        if not seen.is_old:
+            values[Measure.MINTS] = self._values.get(Measure.MINTS, 0) + 1
         self._live += 1
         values[Measure.LIVE] = self._live
         if seen.parent:
@@ -230,7 +231,7 @@ class Conduct:
             values[Measure.FAN_OUT] = self._children[seen.parent]
 
     def _count_credits(self, seen: Seen, now: float, values: dict[Measure, int]) -> None:
-        if not seen.credits:
+        if seen.is_old or not seen.credits:
             return
         if int(now // _HOUR) != self._hour:
             self._hour, self._credits = int(now // _HOUR), 0

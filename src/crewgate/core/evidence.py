@@ -86,7 +86,8 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     are 16-byte keys, `parent` empty for a root. `is_new`: it begins a branch, or wakes one whose
     last grant has ended; else it extends a live one. `credits` are micro-credits that were not
     granted before: a child's are part of its root's, so they are 0. `seconds` is how long it
-    lives. `grows`: it extends a live branch and lets it, or what is above it, spend more.
+    lives. `grows`: it extends a live branch and lets it, or what is above it, spend more. `is_old`:
+    it was minted before whoever tells of it could know, so that it says nothing of a rate.
     """
 
     crew: str
@@ -102,6 +103,7 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     seconds: float
     is_new: bool
     grows: bool = False
+    is_old: bool = False
 
 
 class Finding(msgspec.Struct, frozen=True):

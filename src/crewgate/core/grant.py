@@ -6,6 +6,7 @@ to the crew's ceiling. Says nothing about what was spent or revoked since.
 
 import msgspec
 
+from crewgate.core import crossing
 from crewgate.core.claims import Claims
 
 
@@ -32,6 +33,11 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     def orchestrator(self) -> str:
         """`<crew>/<name>` of the orchestrator that minted the grant."""
         return self.claims.client_id
+
+    @property
+    def caller(self) -> str:
+        """The crew that calls; `crew` is the one that is charged (`core/crossing`)."""
+        return crossing.caller(self.crew)
 
     @property
     def parent(self) -> str | None:

@@ -45,6 +45,11 @@ def certificate_key(crew: str, serial: int) -> bytes:
     return table_key(Kind.CERTIFICATE, crew, serial.to_bytes((serial.bit_length() + 7) // 8))
 
 
+def orchestrator_key(crew: str, client_id: str) -> bytes:
+    """The key of an orchestrator as such, `<crew>/<name>`."""
+    return table_key(Kind.ORCHESTRATOR, crew, client_id.encode())
+
+
 def path_digest(keys: tuple[bytes, ...]) -> bytes:
     """16 bytes that stand for a whole ancestry, root first; all zero for a root."""
     return blake2b(b"".join(keys), digest_size=16).digest() if keys else bytes(16)

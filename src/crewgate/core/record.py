@@ -31,7 +31,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     """What is known of a call before it is judged.
 
     `time_ns` is the wall clock when it arrived, `id` 16 bytes or empty, `peer` a network as
-    `peer_network` writes it, `tool` a configured name or empty for a route that does not exist.
+    `peer_network` writes it, `tool` a configured name or empty for a route that does not exist;
+    `certificate` is the serial of the connection's, if it has one.
     """
 
     time_ns: int
@@ -40,6 +41,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     peer: str
     tool: str
     method: str
+    certificate: str = ""
 
 
 class End(msgspec.Struct, frozen=True, gc=False):
@@ -93,6 +95,7 @@ class Call(Identity, frozen=True, kw_only=True, tag="call"):
     status: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    certificate: str = ""  # serial of the connection's, upper-case hexadecimal
 
 
 class Open(Identity, frozen=True, kw_only=True, tag="open"):
@@ -107,12 +110,14 @@ class Open(Identity, frozen=True, kw_only=True, tag="open"):
     price_micro: int
     would: str = ""
     status: int = 0
+    certificate: str = ""
 
 
 class Burned(Identity, frozen=True, kw_only=True, tag="burned"):
     """A reservation that the agent ended, because its owner died or its deadline passed.
 
-    Identity texts are empty where the registry knows no branch of this key.
+    Identity texts are empty where the registry knows no branch of this key. `certificate` is known
+    of a call that was judged by it alone; of others the stream's `Open` has it.
     """
 
     time: datetime  # when it was burned
@@ -125,6 +130,7 @@ class Burned(Identity, frozen=True, kw_only=True, tag="burned"):
     grant_key: str
     owner: int  # attachment number
     intent: bool = False  # it is not known whether the credit had been taken
+    certificate: str = ""
 
 
 class Revocation(Identity, frozen=True, kw_only=True, tag="revocation"):

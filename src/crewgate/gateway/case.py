@@ -12,11 +12,15 @@ from crewgate import limits
 from crewgate._native.call_line import request_text
 from crewgate._native.fields import written
 from crewgate.core import record as audit
+from crewgate.core.routing import plain_path
+from crewgate.core.verdict import Reason
+from crewgate.errors import RequestRefusedError
 from crewgate.gateway.fields import Identity
 from crewgate.gateway.origin import joined, origin_fields, origin_lines
 from crewgate.gateway.site import Entry, Site
 from crewgate.server import Exchange, Field, Request
 from crewgate.upstream import Head
+from crewgate.verifier.crossing import Signed
 
 UNKNOWN = -1  # no tool, for the gate
 
@@ -40,7 +44,7 @@ class Door(msgspec.Struct, frozen=True):
 
 
 class Case(msgspec.Struct, frozen=True):
-    """A request that may be judged.
+    """A request that may be judged, by `token` and as a call of crew or account `crew`.
 
     `fields` are the client's that go upstream, as `passed` has them; None if one passes itself off
     as the gateway's: that is told to holders of a good token only, since other paths do not look at
@@ -51,6 +55,7 @@ class Case(msgspec.Struct, frozen=True):
     site: Site
     entry: Entry | None
     token: bytes
+    crew: str | None
     fields: Passed | None
     described: audit.Request
 
@@ -88,6 +93,37 @@ class Case(msgspec.Struct, frozen=True):
         if any(name == b"te" and b"trailers" in value for name, value in request.headers):
             dressed.append((b"te", b"trailers"))  # RFC 9113 §8.2.2; gRPC asks for it
         return Head(request.method, request.target, request.length, fields=dressed)
+
+
+def read_head(
+    exchange: Exchange, site: Site, entry: Entry | None, now: float
+) -> tuple[bytes, str | None, Passed | None] | Reason:
+    """Return a case's token, crew and fields, or why there is nothing to judge.
+
+    Without a token, what the connection's certificate gives where a crossing leads to the tool's
+    owner. `now` is the wall clock in seconds.
+    """
+    request, peer = exchange.request, exchange.peer
+    crew = peer.crew
+    if entry is None:
+        if request.path != b"*" and plain_path(request.path) is None:
+            return Reason.INVALID_REQUEST
+        token = site.tokens.find(request.headers, request.query)
+        return token if isinstance(token, Reason) else (token, crew, [])
+    token = entry.tokens.find(request.headers, request.query)
+    if token is Reason.MISSING_TOKEN and crew is not None:
+        signed = site.crossings.find(peer, entry.owner, now)
+        if isinstance(signed, Signed):
+            token, crew = signed.token, signed.account
+        elif signed is not None:
+            token = signed
+    if isinstance(token, Reason):
+        return token
+    exchange.body_bytes_max = entry.body_bytes_max
+    try:
+        return token, crew, passed(request, entry)
+    except RequestRefusedError:
+        return token, crew, None
 
 
 def passed(request: Request, entry: Entry) -> Passed:

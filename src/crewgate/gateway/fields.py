@@ -161,7 +161,7 @@ def identity(grant: Grant) -> list[Field]:
     """Return who is calling, as verified. Characters are those that claims may have."""
     claims = grant.claims
     fields = [
-        (b"x-crewgate-crew", grant.crew.encode()),
+        (b"x-crewgate-crew", grant.caller.encode()),
         (b"x-crewgate-orchestrator", claims.client_id.encode()),
         (b"x-crewgate-process", claims.process_id.encode()),
         (b"x-crewgate-role", claims.agent_role.encode()),

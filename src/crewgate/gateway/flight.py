@@ -284,4 +284,5 @@ class Flight:
             self._exchange.bytes_in,
             self._bytes_out,
             permit.would,
+            request.certificate,
         )

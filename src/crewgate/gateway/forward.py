@@ -19,12 +19,10 @@ from crewgate.core import calls
 from crewgate.core import record as audit
 from crewgate.core.network import peer_network
 from crewgate.core.record import Outcome
-from crewgate.core.routing import plain_path
 from crewgate.core.verdict import Denial, Reason
-from crewgate.errors import RequestRefusedError
 from crewgate.gateway import cors, refusals
 from crewgate.gateway.books import Books, Turns
-from crewgate.gateway.case import UNKNOWN, Case, Door, Passed, passed, request_ids
+from crewgate.gateway.case import UNKNOWN, Case, Door, read_head, request_ids
 from crewgate.gateway.fields import Identities
 from crewgate.gateway.flight import Flight
 from crewgate.gateway.live import Flight as Ended
@@ -156,6 +154,7 @@ class Gateway:
             _network(exchange.peer.address),
             entry.name if entry is not None else "",
             _method(exchange.request.method),
+            exchange.peer.serial_text,
         )
 
     def _open(self, exchange: Exchange) -> Case | None:
@@ -166,30 +165,11 @@ class Gateway:
         if not self.door.serves(request.authority):
             self.answer(exchange, refusals.MISDIRECTED, described.id)
             return None
-        found = self._read_head(exchange, entry)
+        found = read_head(exchange, self.site, entry, described.time_ns / 1e9)
         if isinstance(found, Reason):
             self._refuse(exchange, described, found)
             return None
         return Case(exchange, self.site, entry, *found, described)
-
-    def _read_head(
-        self, exchange: Exchange, entry: Entry | None
-    ) -> tuple[bytes, Passed | None] | Reason:
-        """Return the token and a case's `fields`, or why there is nothing to judge."""
-        request = exchange.request
-        if entry is None:
-            if request.path != b"*" and plain_path(request.path) is None:
-                return Reason.INVALID_REQUEST
-            token = self.site.tokens.find(request.headers, request.query)
-            return token if isinstance(token, Reason) else (token, [])
-        token = entry.tokens.find(request.headers, request.query)
-        if isinstance(token, Reason):
-            return token
-        exchange.body_bytes_max = entry.body_bytes_max
-        try:
-            return token, passed(request, entry)
-        except RequestRefusedError:
-            return token, None
 
     def _decide(self, case: Case) -> Coroutine[None, None, None] | None:
         """Ask the gate; what may be relieved is waited for in a coroutine."""
@@ -204,7 +184,7 @@ class Gateway:
             case.token,
             case.tool,
             request=case.described.id,
-            peer_crew=case.exchange.peer.crew,
+            peer_crew=case.crew,
             observe=self.door.observe,
             drawn=drawn,
         )

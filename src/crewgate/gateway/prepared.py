@@ -5,6 +5,7 @@ Blocks: to be called in a thread.
 """
 
 import ssl
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -19,6 +20,7 @@ from crewgate.server import Clients, Poller, fingerprint, server_context
 from crewgate.server.doorman import Rules
 from crewgate.upstream import Opener, Pool, Resolver, client_context
 from crewgate.upstream import fingerprint as upstream_fingerprint
+from crewgate.verifier.crossing import Crossings, Signer
 from crewgate.verifier.policy import load_policy
 
 Pools = dict[tuple[Upstream, bytes], Pool]  # by upstream and fingerprint of its TLS files
@@ -74,12 +76,16 @@ class Prepared(msgspec.Struct, frozen=True):
 def prepare(
     path: Path,
     generation: int,
+    signer: Signer,
     pools: Pools,
     poller: Poller,
     resolver: Resolver,
     say: Callable[[str], None],
 ) -> Prepared:
-    """Load `path` as policy `generation`, with the pools that still fit. ConfigurationError."""
+    """Load `path` as policy `generation`, with the pools that still fit. ConfigurationError.
+
+    The policy trusts `signer` for what crosses to other crews without a token.
+    """
     config = load(path)
     kept: Pools = {}
     by_name: dict[str, Pool] = {}
@@ -90,10 +96,11 @@ def prepare(
             opener = Opener(upstream, poller, client_context(upstream))
             pool = Pool(upstream, opener, resolver, say)
         kept[key] = by_name[upstream.name] = pool
+    crossings = Crossings(signer, config.audience, config.crossings, time.time())
     return Prepared(
         config,
-        load_policy(config, generation),
-        build(config, by_name),
+        signer.admitted(load_policy(config, generation), config.crossings),
+        build(config, by_name, crossings),
         kept,
         tuple(_face(config, listener) for listener in config.listeners),
         _inquiry(config, say),

@@ -18,10 +18,12 @@ from crewgate.errors import ConfigurationError
 from crewgate.gateway.fields import FieldRules, rules
 from crewgate.server import Field
 from crewgate.upstream import Pool
+from crewgate.verifier import crossing
+from crewgate.verifier.crossing import Crossings
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A tool: its number, name, upstream, and how its calls are judged and dressed.
+    """A tool: its number, name, owner, upstream, and how its calls are judged and dressed.
 
     `own` are the gateway's fields that all its calls carry, the tool and the credential, `lines`
     the same as HTTP/1.1 writes them.
@@ -29,6 +31,7 @@ class Entry(msgspec.Struct, frozen=True):
 
     index: int
     name: str
+    owner: str
     pool: Pool
     fields: FieldRules
     tokens: TokenFinder
@@ -50,12 +53,16 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Site(msgspec.Struct, frozen=True):
-    """What is served. `tokens` looks in the carriers of all tools."""
+    """What is served. `tokens` looks in the carriers of all tools.
+
+    `crossings` say what a call without a token is judged by.
+    """
 
     router: Router
     entries: tuple[Entry, ...]
     tokens: TokenFinder
     metadata: bytes
+    crossings: Crossings = crossing.NONE
 
     def find(self, method: bytes, path: bytes) -> Entry | None:
         """Return the tool of a request, None if there is none."""
@@ -63,7 +70,7 @@ class Site(msgspec.Struct, frozen=True):
         return self.entries[index] if index >= 0 else None
 
 
-def build(config: Config, pools: dict[str, Pool]) -> Site:
+def build(config: Config, pools: dict[str, Pool], crossings: Crossings = crossing.NONE) -> Site:
     """Make a site; `pools` are those of the upstreams by name. ConfigurationError."""
     carriers = sorted({carrier for tool in config.tools for carrier in tool.carriers})
     credentials = {upstream.name: read_credential(upstream) for upstream in config.upstreams}
@@ -71,6 +78,7 @@ def build(config: Config, pools: dict[str, Pool]) -> Site:
         Entry(
             index,
             tool.name,
+            tool.owner,
             pools[tool.upstream],
             rules(
                 carriers=carriers,
@@ -92,6 +100,7 @@ def build(config: Config, pools: dict[str, Pool]) -> Site:
         entries,
         TokenFinder({carrier.encode() for carrier in carriers} | {b"authorization"}),
         resource.document(config.audience, (crew.issuer for crew in config.crews)),
+        crossings,
     )
 
 

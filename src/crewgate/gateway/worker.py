@@ -34,6 +34,7 @@ from crewgate.server.doorman import Doorman, Rules, ask_nobody, expelled
 from crewgate.server.guests import Guests
 from crewgate.server.wakeup import Wakeup
 from crewgate.upstream import Pool, Resolver
+from crewgate.verifier.crossing import Signer
 
 
 class Worker:
@@ -46,6 +47,7 @@ class Worker:
         self._live = Live(round(limits.reservation_seconds_max * 1e9))
         self._link = AgentLink(config.state, index, self)
         self._guests = Guests()
+        self._signer = Signer()
         self._expelled = Expelled()
         self._look_at_lists: Callable[[], None] = lambda: None
         self._poller = Poller()
@@ -99,6 +101,8 @@ class Worker:
         if self._prepared is not None:
             self._prepared.forget(pushed.keys)
         doomed = self._guests.doomed(pushed.keys)
+        if self._place is not None:
+            doomed |= self._guests.revoked(self._place[0])
         count = self._expel(doomed) + self._live.cut(pushed.keys) + self._live.cut_revoked()
         self._look_at_lists()
         now = time.monotonic_ns() if count or doomed else 0
@@ -206,7 +210,7 @@ class Worker:
         pools = self._prepared.pools if self._prepared else {}
         ways = (self._poller, self._resolver, self._voice.say)
         prepared = await trio.to_thread.run_sync(
-            prepare, self._config.path, generation, pools, *ways
+            prepare, self._config.path, generation, self._signer, pools, *ways
         )
         before = self._prepared.inquiry if self._prepared else None
         self._adopt(prepared, listeners)

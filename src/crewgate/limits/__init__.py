@@ -282,19 +282,3 @@ reload_again_seconds = 0.5  # a file that could not be loaded although the agent
 drain_share = 0.8  # of the supervisor's patience; the rest is for telling who is left
 drain_last_seconds = 0.25  # for the resets of calls that were cut, and their records
 complaint_seconds = 10.0  # the same sentence on standard error, or of the same upstream
-
-# The minting watch (core/anomaly.py).
-watch_orchestrators_max = 16_384  # of a machine; 2 KiB each, and half of them of one crew at most
-watch_branches_max = 65_536  # remembered, as many as the table has by default; 0.3 KiB each
-watch_branches_each_max = 4096  # of one orchestrator: a minute's look at all of them takes 1 ms
-watch_branch_seconds = 3600  # after a branch's last grant: who pauses for longer begins anew
-watch_memory_seconds = 86_400  # of a silent orchestrator, if another needs its place
-watch_save_seconds = 600  # of lessons a kill may lose; they took an hour to learn
-watch_look_names = 64  # looked at a second, 0.2 ms: all of them within five minutes
-watch_strikes = 3  # minutes out of bounds: one is a burst, two a bad release, three go on
-watch_strikes_max = 60  # an hour of it
-watch_calm_seconds = 900.0  # a token's life: whoever is calm for so long has let its burst end
-watch_calm_seconds_min = 60.0  # strikes are counted in minutes
-watch_calm_seconds_max = 86_400.0  # whoever must be calm for longer is quarantined
-watch_extensions_max = 1_000_000  # of one branch: a year with one every half minute
-watch_rows_max = 64  # that one answer tells; 400 bytes each

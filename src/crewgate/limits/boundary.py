@@ -1,4 +1,4 @@
-"""The bounds of what stands between crews: certificates, their status, the control API."""
+"""The bounds of what stands between crews: certificates, control API, the watch over minting."""
 
 # Certificates of the internal CA (pki/, core/certificate.py).
 ca_root_days = 3650  # its key is put away; a new root means new trust on every machine
@@ -55,3 +55,25 @@ certificates_per_hour_max = 60  # of one holder, who needs one in two hours
 announce_again_seconds = 1.0  # an agent that was away may be back
 form_fields_max = 16  # of a token request, which knows nine
 page_rows_max = 1000  # of 400 bytes each; so many, if nobody asks for fewer
+
+# Calls on a certificate (verifier/crossing.py, verifier/peers.py).
+crossings_max = 256  # pairs of crews; each is an account, as a crew is
+crossing_tools_chars_max = 1024  # with the longest names beside them they fit a token of 4 KiB
+peer_certificates_max = 4096  # that an embedder has shown and are remembered; 2 KiB each
+crossing_tokens_max = 4096  # certificates whose calls are judged without a token; 3 KiB each
+
+# The minting watch (core/anomaly.py).
+watch_orchestrators_max = 16_384  # of a machine; 2 KiB each, and half of them of one crew at most
+watch_branches_max = 65_536  # remembered, as many as the table has by default; 0.3 KiB each
+watch_branches_each_max = 4096  # of one orchestrator: a minute's look at all of them takes 1 ms
+watch_branch_seconds = 3600  # after a branch's last grant: who pauses for longer begins anew
+watch_memory_seconds = 86_400  # of a silent orchestrator, if another needs its place
+watch_save_seconds = 600  # of lessons a kill may lose; they took an hour to learn
+watch_look_names = 64  # looked at a second, 0.2 ms: all of them within five minutes
+watch_strikes = 3  # minutes out of bounds: one is a burst, two a bad release, three go on
+watch_strikes_max = 60  # an hour of it
+watch_calm_seconds = 900.0  # a token's life: whoever is calm for so long has let its burst end
+watch_calm_seconds_min = 60.0  # strikes are counted in minutes
+watch_calm_seconds_max = 86_400.0  # whoever must be calm for longer is quarantined
+watch_extensions_max = 1_000_000  # of one branch: a year with one every half minute
+watch_rows_max = 64  # that one answer tells; 400 bytes each

@@ -47,8 +47,6 @@ _COLUMNS = (
     "serial, role, crew, name, instance, not_before, not_after, issued, revoked, reason, announced,"
     " pem"
 )
-
-
 _SERIAL = re.compile(r"[0-9A-Fa-f]{1,64}", re.ASCII)  # RFC 5280 §4.1.2.2: at most 20 bytes
 
 

@@ -15,7 +15,7 @@ import msgspec
 from crewgate import limits
 from crewgate.config import OCSPMode
 from crewgate.core import certificate as certificate_
-from crewgate.core.certificate import Certificate
+from crewgate.core.certificate import Certificate, revocable_by
 from crewgate.core.certificate_status import Doubt, Flaw, Revoked, Status, Unknown
 from crewgate.core.identity import Identity, Role
 from crewgate.core.ids import certificate_key
@@ -118,8 +118,10 @@ class Doorman:
             peer,
             identity=identity,
             serial=found.serial,
-            until=found.not_after,
             listener=self.rules.listener,
+            serial_text=found.serial_text,
+            issued=found.issued,
+            not_after=found.not_after,
         )
         self._guests.enter(key, guest, known)
         return known
@@ -144,10 +146,11 @@ class Doorman:
             return PeerReason.ROLE
         if identity.role is Role.ORCHESTRATOR and identity.crew not in self.rules.crews:
             return PeerReason.CREW
-        key = certificate_key(identity.crew, found.serial)
-        if self._table().is_revoked(key) or key in self._guests.barred:
+        if certificate_key(identity.crew, found.serial) in self._guests.barred:
             return PeerReason.REVOKED
-        return None
+        keys = revocable_by(identity, found.serial, found.issued)
+        is_revoked = self._table().is_revoked
+        return PeerReason.REVOKED if any(is_revoked(*by) for by in keys) else None
 
     def _reason(self, status: Status) -> PeerReason | None:
         """Why not to admit a certificate of this status; where it is in doubt, as the rules say."""

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from crewgate import limits
+from crewgate.core.certificate import revocable_by
 from crewgate.server.barred import Barred
 from crewgate.server.guard import Guest
 from crewgate.server.request import Peer
@@ -26,6 +27,7 @@ class Guests:
         self._open: dict[bytes, dict[Guest, Peer]] = {}
         self._keys: dict[Guest, bytes] = {}
         self._drained: set[Guest] = set()  # their certificate has ended
+        self._revocable: dict[bytes, tuple[tuple[bytes, int], ...]] = {}  # by the first of them
         self.barred = Barred()
 
     def __len__(self) -> int:
@@ -35,6 +37,8 @@ class Guests:
         """Take a connection that is admitted."""
         self._open.setdefault(key, {})[guest] = peer
         self._keys[guest] = key
+        if peer.identity is not None and key not in self._revocable:
+            self._revocable[key] = revocable_by(peer.identity, peer.serial, peer.issued)
 
     def leave(self, guest: Guest) -> None:
         """Forget a connection that has ended, if it is one of these."""
@@ -46,6 +50,7 @@ class Guests:
         del guests[guest]
         if not guests:
             del self._open[key]
+            self._revocable.pop(key, None)
 
     def doomed(self, keys: Collection[bytes]) -> dict[Guest, Peer]:
         """Return the connections of these certificates, and admit no more of them."""
@@ -53,8 +58,14 @@ class Guests:
         return {guest: peer for key in keys for guest, peer in self._open.get(key, {}).items()}
 
     def revoked(self, table: Table) -> dict[Guest, Peer]:
-        """Return the connections whose certificate the table has revoked."""
-        return self.doomed([key for key in self._open if table.is_revoked(key)])
+        """Return the connections whose certificate the table has revoked, or its orchestrator."""
+        return self.doomed(
+            [
+                key
+                for key in self._open
+                if any(table.is_revoked(*by) for by in self._revocable.get(key, ((key, 0),)))
+            ]
+        )
 
     def at(self, listener: str) -> list[tuple[Guest, Peer]]:
         """Return the connections of a listener."""
@@ -73,9 +84,9 @@ class Guests:
         overdue: dict[Guest, Peer] = {}
         for guests in self._open.values():
             for guest, peer in guests.items():
-                if now > peer.until + limits.certificate_overrun_seconds:
+                if now > peer.not_after + limits.certificate_overrun_seconds:
                     overdue[guest] = peer
-                elif now > peer.until and guest not in self._drained:
+                elif now > peer.not_after and guest not in self._drained:
                     self._drained.add(guest)
                     guest.drain()
         return overdue

@@ -21,8 +21,8 @@ class Peer(msgspec.Struct, frozen=True):
     """Who is at the other end of a connection.
 
     `address` is the IP address; `certificate` the DER bytes that the handshake proved, if any. Once
-    a guard has admitted it: its `serial`, whom it speaks for (`identity`), when it ends (`until`,
-    seconds since the epoch) and at which `listener`.
+    a guard has admitted it: its `serial`, whom it speaks for (`identity`), at which `listener`,
+    when it was `issued` and its end, `not_after`, in seconds since the epoch.
     """
 
     address: str
@@ -31,7 +31,9 @@ class Peer(msgspec.Struct, frozen=True):
     identity: Identity | None = None
     serial: int = 0
     listener: str = ""
-    until: int = 0
+    serial_text: str = ""  # upper-case hexadecimal, as the audit has it
+    issued: int = 0
+    not_after: int = 0
 
     @property
     def crew(self) -> str | None:

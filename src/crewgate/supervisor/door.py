@@ -7,8 +7,8 @@ kernel's word (SO_PEERCRED) and descend from the supervisor. Reads no byte of wh
 import os
 import socket
 import stat
-import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,26 +19,27 @@ from crewgate import limits
 from crewgate.errors import SupervisionError
 from crewgate.link.doors import peer_of
 from crewgate.pki.processes import is_below
+from crewgate.pki.rooms import DOOR, room
 from crewgate.supervisor.user import User
 
-_NAME = "gateway.sock"
 Carry = Callable[[trio.SocketStream], Awaitable[None]]
 
 
 class Door:
     """A listening socket at `path`; use it in a `with`, which takes it away again."""
 
-    def __init__(self, path: Path | None, user: User) -> None:
-        """At `path`, else in a new folder. SupervisionError says what is in the way."""
+    def __init__(self, path: Path | None, user: User, instance: bytes) -> None:
+        """At `path`, else in a new folder of the instance. SupervisionError: what is in the way."""
         self._user = user
-        self._is_made = False
+        self._instance = instance
+        self._is_made = self._is_bound = False
         try:
             self.path = self._place(path)
             self._folder = os.open(self.path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 self._socket = self._listen()
             except BaseException:
-                os.close(self._folder)
+                self._take_away()
                 raise
         except OSError as error:
             where = error.filename or path or "a folder for the door"
@@ -59,14 +60,7 @@ class Door:
         trace: TracebackType | None,
     ) -> None:
         self._socket.close()
-        # By the folder's descriptor: its owner could put another in its place.
-        try:
-            os.unlink(self.path.name, dir_fd=self._folder)
-            if self._is_made:
-                self.path.parent.rmdir()
-        except OSError:  # CMD's user took it away, or put something beside it
-            pass
-        os.close(self._folder)
+        self._take_away()
 
     async def serve(self, carry: Carry, say: Callable[[str], None]) -> None:
         """Have `carry` serve each connection, so many at once; until cancelled."""
@@ -109,6 +103,16 @@ class Door:
             await trio.aclose_forcefully(stream)
             places.release()
 
+    def _take_away(self) -> None:
+        """By the folder's descriptor: its owner could put another in its place."""
+        with suppress(OSError):  # CMD's user took it away
+            if self._is_bound:
+                os.unlink(self.path.name, dir_fd=self._folder)
+        with suppress(OSError):  # or put something beside it
+            if self._is_made:
+                self.path.parent.rmdir()
+        os.close(self._folder)
+
     def _refusal(self, stream: trio.SocketStream) -> str:
         peer = peer_of(stream.socket)
         if peer.uid != self._user.uid:
@@ -119,9 +123,10 @@ class Door:
 
     def _place(self, path: Path | None) -> Path:
         if path is None:
-            folder = Path(tempfile.mkdtemp(prefix="crewgate-", dir=_runtime_folder()))
+            folder = room(self._instance)
+            folder.mkdir(mode=0o700)
             self._is_made = True
-            return folder / _NAME
+            return folder / DOOR
         path = path.absolute()
         try:
             path.parent.mkdir(mode=0o700)
@@ -152,6 +157,7 @@ class Door:
             before = os.umask(0o177)
             try:
                 listener.bind(str(self.path))
+                self._is_bound = True
             finally:
                 os.umask(before)
             if not self._user.is_ours:
@@ -177,14 +183,6 @@ class Door:
             os.close(descriptor)
         if self._is_made:
             os.chown(f"/proc/self/fd/{self._folder}", self._user.uid, self._user.gid)
-
-
-def _runtime_folder() -> Path:
-    """Where sockets of a boot live; with a short name."""
-    own = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR", ""))
-    if own.is_absolute() and os.access(own, os.W_OK | os.X_OK):
-        return own
-    return Path(tempfile.gettempdir())
 
 
 def _clear(path: Path) -> None:

@@ -23,6 +23,7 @@ from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import ConfigurationError, CrewgateError, RefusedError, TableError
 from crewgate.link.attachment import Attachment
 from crewgate.link.messages import Attached as Answer
+from crewgate.verifier.crossing import Crossings, Signer
 from crewgate.verifier.draws import Draws
 from crewgate.verifier.judge import Case, Decide, Judge, judge_by
 from crewgate.verifier.policy import load_policy
@@ -47,6 +48,7 @@ class Attached:
         self._table: Table | None = None
         self._superseded: WeakSet[Holder] = WeakSet()
         self._closed = False
+        self._signer = Signer()
         self._load_again = 0.0
         self._begin()
         self._attach()
@@ -64,7 +66,7 @@ class Attached:
         if denial.grant is None:
             return denial
         self._draws.start(denial.grant, case.price)
-        return case.judge.after_draw(case.token, case.tool)
+        return case.after_draw()
 
     def begin(self, case: Case, denial: Denial, waiter: Waiter) -> bool:
         """See that a draw is under way whose end rings `waiter`."""
@@ -111,10 +113,10 @@ class Attached:
             self.judge = msgspec.structs.replace(self.judge, decide=self._first(self.judge))
 
     def _first(self, judge: Judge) -> Decide:
-        def decide(token: bytes, tool: int) -> Permit | Denial:
+        def decide(token: bytes, tool: int, *, peer_crew: str | None = None) -> Permit | Denial:
             self.judge = judge
             self.ensure()
-            return judge.decide(token, tool)
+            return judge.decide(token, tool, peer_crew=peer_crew)
 
         return decide
 
@@ -191,9 +193,10 @@ class Attached:
         # Read first: what is changed while we read gets another generation.
         generation = table.policy_generation
         config = load(self._file)
-        policy = load_policy(config, generation)
+        policy = self._signer.admitted(load_policy(config, generation), config.crossings)
         old = self._table
-        judge = judge_by(policy, table)
+        crossings = Crossings(self._signer, config.audience, config.crossings, time.time())
+        judge = judge_by(policy, table, crossings)
         if old is not None:
             self._superseded.add(self.judge.gate.holder)
         self.wait_seconds = config.limits.credit_wait_seconds_max
@@ -215,5 +218,10 @@ class Attached:
             self._superseded.clear()
 
 
-def _refuse(token: bytes, tool: int) -> Permit | Denial:  # noqa: ARG001 - as a gate is asked
+def _refuse(
+    token: bytes,  # noqa: ARG001 - as a gate is asked
+    tool: int,  # noqa: ARG001 - the same
+    *,
+    peer_crew: str | None = None,  # noqa: ARG001 - the same
+) -> Permit | Denial:
     return _CLOSED

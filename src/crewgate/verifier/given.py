@@ -16,11 +16,12 @@ from crewgate.config.decode import MODE, ceilings
 from crewgate.config.section import Kind, Section
 from crewgate.core.evidence import Rules
 from crewgate.core.keys import parse_jwks
-from crewgate.core.policy import Crew, Key, Policy, Tool
+from crewgate.core.policy import SHARED, Crew, Key, Policy, Tool
 from crewgate.core.scope import is_tool_name
 from crewgate.errors import ConfigurationError
 from crewgate.verifier import policy as configured
 
+Price = str | Mapping[str, str]  # in credits; with an owner, if it is not shared
 WHERE = "Verifier.standalone"
 _PATTERNS = kinds.listed(kinds.TOOL_PATTERN, limits.allowed_tools_max)
 _PRICE = kinds.credits_up_to(limits.price_micro_max)
@@ -35,16 +36,26 @@ def _jwks(value: object) -> bytes:
         raise ValueError(str(error)) from error
 
 
+def _tool(value: object) -> tuple[int, str]:
+    """A price, or a price and an owner."""
+    if not isinstance(value, dict):
+        return _PRICE.read(value), SHARED
+    if not {"price"} <= set(value) <= {"price", "owner"}:
+        raise ValueError
+    return _PRICE.read(value["price"]), kinds.NAME.read(value.get("owner", SHARED))
+
+
+_TOOL = Kind(f'{_PRICE.expected}; or {{"price": …, "owner": a crew}}', _tool)
 _JWKS = Kind('a JWKS as a dict: {"keys": [...]}', _jwks)
 
 
 def given_policy(
-    audience: str, tools: Mapping[str, str], crews: Mapping[str, Mapping[str, object]]
+    audience: str, tools: Mapping[str, Price], crews: Mapping[str, Mapping[str, object]]
 ) -> Policy:
     """The policy, as generation 1; ConfigurationError says all that is wrong with what was given.
 
-    `tools` are prices in credits by name, `crews` what a configuration file has under [crew.NAME],
-    with `keys` (a JWKS as a dict) for `jwks`.
+    `tools` are prices in credits by name, or {"price": …, "owner": a crew}; `crews` what a
+    configuration file has under [crew.NAME], with `keys` (a JWKS as a dict) for `jwks`.
     """
     problems: list[str] = []
     given = {"audience": audience, "tools": tools, "crews": crews}
@@ -52,6 +63,13 @@ def given_policy(
     aud = top.required("audience", kinds.CLAIM)
     priced = _tools(top.child("tools"))
     pairs = [_crew(name, member) for name, member in top.children("crews", limits.crews_max)]
+    owners = {SHARED, *(crew.name for crew, _ in pairs)}
+    known = ", ".join(sorted(owners))
+    problems += [
+        f'tools."{tool.name}".owner = "{tool.owner}": no such crew; known: {known}'
+        for tool in priced
+        if tool.owner not in owners
+    ]
     if problems:
         raise ConfigurationError("\n".join(f"{WHERE}: {problem}" for problem in problems))
     keys = tuple(key for crew, jwks in pairs for key in _keys(crew, jwks))
@@ -73,7 +91,8 @@ def _tools(section: Section | None) -> tuple[Tool, ...]:
     for name in section.keys():  # noqa: SIM118 - no dict
         if not is_tool_name(name):
             section.problem(f"the name {name!r}: expected {kinds.TOOL_NAME.expected}")
-        tools.append(Tool(name, section.required(name, _PRICE)))
+        price, owner = section.optional(name, _TOOL, (0, SHARED))
+        tools.append(Tool(name, price, owner))
     if len(tools) > limits.tools_max:
         section.problem(f"{len(tools)} tools; at most {limits.tools_max} are possible")
     return tuple(tools)

@@ -4,7 +4,7 @@ Never changed after it is made: a new policy makes a new judge, so that no threa
 policy's tool number with a new policy's tools.
 """
 
-from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
@@ -13,30 +13,45 @@ from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.core.policy import Policy
 from crewgate.core.verdict import Denial
+from crewgate.verifier import crossing
+from crewgate.verifier.crossing import Crossings
 
-Decide = Callable[[bytes, int], Permit | Denial]
 UNKNOWN = -1  # the number of a tool that does not exist; judged last
 
 
+class Decide(Protocol):
+    """The gate's `decide`, or what stands in for it."""
+
+    def __call__(self, token: bytes, tool: int, *, peer_crew: str | None = None) -> Permit | Denial:
+        """The verdict on a token, for the tool of this number."""
+
+
 class Judge(msgspec.Struct, frozen=True):
-    """`decide(token, tool number)` is the gate's, bound; `numbers` and `policy` belong to it."""
+    """`decide(token, tool number)` is the gate's, bound; all the others belong to it."""
 
     gate: Gate
     policy: Policy
     numbers: dict[str, int]
     decide: Decide
-
-    def after_draw(self, token: bytes, tool: int) -> Permit | Denial:
-        """The verdict now that a draw was tried: in observe mode the call goes on without it."""
-        return self.gate.decide(token, tool, drawn=True)
+    table: Table
+    crossings: Crossings
 
 
 class Case(msgspec.Struct, frozen=True):
-    """One call that is being judged."""
+    """One call that is being judged; `crew` is whose certificate its connection has, if any."""
 
     judge: Judge
     token: bytes
     tool: int
+    crew: str | None = None
+
+    def ask(self) -> Permit | Denial:
+        """The verdict."""
+        return self.judge.decide(self.token, self.tool, peer_crew=self.crew)
+
+    def after_draw(self) -> Permit | Denial:
+        """The verdict now that a draw was tried: in observe mode the call goes on without it."""
+        return self.judge.gate.decide(self.token, self.tool, peer_crew=self.crew, drawn=True)
 
     @property
     def price(self) -> int:
@@ -44,12 +59,12 @@ class Case(msgspec.Struct, frozen=True):
         return self.judge.policy.tools[self.tool].price
 
 
-def judge_by(policy: Policy, table: Table) -> Judge:
+def judge_by(policy: Policy, table: Table, crossings: Crossings = crossing.NONE) -> Judge:
     """A judge that settles fixed prices at once and holds nothing (an embedder's)."""
     gate = Gate(table, holds=False)
     gate.load(policy)
     numbers = {tool.name: number for number, tool in enumerate(policy.tools)}
-    return Judge(gate, policy, numbers, gate.decide)
+    return Judge(gate, policy, numbers, gate.decide, table, crossings)
 
 
 def needs_credit(verdict: Permit | Denial) -> bool:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate._native.signature import is_valid_point
-from crewgate.config import Config
+from crewgate.config import Config, Crossing
 from crewgate.config import Crew as CrewSection
+from crewgate.core.crossing import ISSUER
 from crewgate.core.keys import parse_jwks
 from crewgate.core.policy import Crew, Key, Policy, Tool
 from crewgate.errors import ConfigurationError
@@ -23,7 +24,10 @@ def load_policy(config: Config, generation: int) -> Policy:
     return Policy(
         audience=config.audience,
         keys=load_keys(config),
-        crews=tuple(ceilings(crew) for crew in config.crews),
+        crews=(
+            *(ceilings(crew) for crew in config.crews),
+            *(account(crossing, config.crew(crossing.source)) for crossing in config.crossings),
+        ),
         tools=tuple(
             Tool(name=tool.name, price=tool.price, owner=tool.owner, observe=tool.observe)
             for tool in config.tools
@@ -73,6 +77,24 @@ def ceilings(crew: CrewSection) -> Crew:
         lifetime_seconds_max=crew.lifetime_seconds,
         depth_max=crew.depth,
         observe=crew.observe,
+    )
+
+
+def account(crossing: Crossing, source: CrewSection) -> Crew:
+    """What calls on a certificate are charged to: to gate and ledger a crew like any other.
+
+    No file has a key for it; who judges by certificate signs with one of its own
+    (`verifier/crossing`). A run is one root, for as long as its certificates last.
+    """
+    return Crew(
+        name=crossing.account,
+        issuer=ISSUER,
+        tools=crossing.tools,
+        quota_max=crossing.credits_per_run,
+        hourly_max=crossing.credits_per_hour,
+        lifetime_seconds_max=limits.certificate_life_seconds_max,
+        depth_max=0,
+        observe=source.observe,
     )
 
 

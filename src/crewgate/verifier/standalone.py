@@ -62,8 +62,8 @@ class Standalone:
                 if status in _REFUSED:
                     return Denial(_REFUSED[status], grant)
                 if status is not Status.GRANTED:
-                    return case.judge.after_draw(case.token, case.tool)
-                verdict = case.judge.decide(case.token, case.tool)
+                    return case.after_draw()
+                verdict = case.ask()
                 if not needs_credit(verdict):  # else another thread was faster
                     break
         return verdict
@@ -127,11 +127,21 @@ def _clocks() -> tuple[float, int]:
     return time.time(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
-def _refuse(token: bytes, tool: int) -> Permit | Denial:  # noqa: ARG001 - as a gate is asked
+def _refuse(
+    token: bytes,  # noqa: ARG001 - as a gate is asked
+    tool: int,  # noqa: ARG001 - the same
+    *,
+    peer_crew: str | None = None,  # noqa: ARG001 - the same
+) -> Permit | Denial:
     return _CLOSED
 
 
-def _forked(token: bytes, tool: int) -> NoReturn:  # noqa: ARG001 - as a gate is asked
+def _forked(
+    token: bytes,  # noqa: ARG001 - as a gate is asked
+    tool: int,  # noqa: ARG001 - the same
+    *,
+    peer_crew: str | None = None,  # noqa: ARG001 - the same
+) -> NoReturn:
     raise ForkedError(
         "a standalone verifier is of the process that made it: make one in the child as well, or "
         "use Verifier.from_config, whose budgets are shared"

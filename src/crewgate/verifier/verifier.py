@@ -12,23 +12,22 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 from weakref import WeakSet
 
-from crewgate import limits
 from crewgate._native.permit import Permit
+from crewgate.core.crossing import is_account
 from crewgate.core.verdict import Denial, Reason
+from crewgate.verifier.asking import CHARS, INVALID, MISSING, case_of
 from crewgate.verifier.attached import Attached
-from crewgate.verifier.given import given_policy
+from crewgate.verifier.given import Price, given_policy
 from crewgate.verifier.judge import UNKNOWN, Case, Judge, needs_credit
 from crewgate.verifier.leasing import Status
+from crewgate.verifier.peers import Peers
 from crewgate.verifier.standalone import Standalone
 from crewgate.verifier.waiting import ThreadWaiter, Waiter, task_waiter
 
 Sink = Callable[[str, Permit | Denial], object]
 W = TypeVar("W", bound=Waiter)
 
-_MISSING = Denial(Reason.MISSING_TOKEN)
-_INVALID = Denial(Reason.INVALID_TOKEN)
 _REFUSED = {Status.MISMATCH: Reason.BINDING_MISMATCH, Status.CLOSED: Reason.BRANCH_REVOKED}
-_CHARS = limits.token_bytes_max + 1  # of a longer token, the gate needs only see that it is longer
 
 
 class Source(Protocol):
@@ -64,6 +63,7 @@ class Verifier:
     def __init__(self, source: Source, sink: Sink | None = None) -> None:
         self._source = source
         self._sink = sink
+        self._peers = Peers()
         _verifiers.add(self)
 
     @classmethod
@@ -81,16 +81,16 @@ class Verifier:
         cls,
         *,
         audience: str,
-        tools: Mapping[str, str],
+        tools: Mapping[str, Price],
         crews: Mapping[str, Mapping[str, object]],
         sink: Sink | None = None,
     ) -> Self:
         """A private table, for tests and single processes. ConfigurationError.
 
-        `tools`: price in credits by name. `crews`: by name, {"issuer": …, "keys": JWKS as a dict,
-        "tools": patterns}, and the ceilings of a configuration file ("credits_per_branch": "2.50",
-        "depth": 2, …); one that is not given does not apply, except tools (none), lifetime (900 s)
-        and depth (8).
+        `tools`: price in credits by name, or {"price": …, "owner": a crew}. `crews`: by name,
+        {"issuer": …, "keys": JWKS as a dict, "tools": patterns}, and the ceilings of a
+        configuration file ("credits_per_branch": "2.50", "depth": 2, …); one that is not given does
+        not apply, except tools (none), lifetime (900 s) and depth (8).
         """
         return cls(Standalone(given_policy(audience, tools, crews)), sink)
 
@@ -116,21 +116,36 @@ class Verifier:
     @property
     def issuers(self) -> tuple[str, ...]:
         """Whose tokens are accepted."""
-        return tuple(crew.issuer for crew in self._source.judge.policy.crews)
+        crews = self._source.judge.policy.crews
+        return tuple(crew.issuer for crew in crews if not is_account(crew.name))
 
-    def decide(self, token: str | bytes | None, tool: str) -> Permit | Denial:
+    def decide(
+        self, token: str | bytes | None, tool: str, *, peer_certificate: bytes | None = None
+    ) -> Permit | Denial:
         """The verdict, without waiting.
 
         A lease that is empty is Denial(BUDGET_UNAVAILABLE, retry=True), and a draw has been
         started; a standalone verifier draws in the call itself.
+
+        `peer_certificate` is the DER of the client's certificate on the connection that the call
+        came over: a tool of another crew wants one of the caller's crew. THE TLS HANDSHAKE MUST
+        HAVE VERIFIED ITS CHAIN AGAINST THE INTERNAL CA, AND NO OTHER, AND THAT THE CLIENT HOLDS ITS
+        KEY (`ssl.CERT_REQUIRED` or `CERT_OPTIONAL`, `load_verify_locations` of that root alone,
+        `getpeercert(binary_form=True)`): nothing here can tell a certificate from one that anybody
+        has written. What is checked of it is that it is for clients, speaks for an orchestrator, is
+        valid now, and that neither it nor its orchestrator was revoked; what fails is
+        Denial(BINDING_MISMATCH), whatever the token. Without a token, an attached verifier judges
+        by it alone where a [[crossing]] leads to the tool's owner.
         """
+        if peer_certificate is not None:
+            return self._decide_for(token, tool, peer_certificate)
         source = self._source
         judge = source.judge
         if type(token) is str:
             # Nothing that "?" stands for is base64url, so it is refused as it should be.
-            token = token[:_CHARS].encode("ascii", "replace")
+            token = token[:CHARS].encode("ascii", "replace")
         elif type(token) is not bytes:
-            return self._tell(tool, _MISSING if token is None else _INVALID)
+            return self._tell(tool, MISSING if token is None else INVALID)
         try:
             number = judge.numbers.get(tool, UNKNOWN)
         except TypeError:  # unhashable, and so no name
@@ -140,9 +155,14 @@ class Verifier:
             verdict = source.fund(Case(judge, token, number), verdict)
         return verdict if self._sink is None else self._tell(tool, verdict)
 
-    async def admit(self, token: str | bytes | None, tool: str) -> Permit | Denial:
-        """The verdict; waits at most 0.25 s for credit. Under asyncio and Trio."""
-        case = self._case(token, tool)
+    async def admit(
+        self, token: str | bytes | None, tool: str, *, peer_certificate: bytes | None = None
+    ) -> Permit | Denial:
+        """The verdict; waits at most 0.25 s for credit. Under asyncio and Trio.
+
+        Of `peer_certificate` holds what `decide` says.
+        """
+        case = case_of(self._source.judge, self._peers, token, tool, peer_certificate)
         if isinstance(case, Denial):
             return self._tell(tool, case)
         attempts = self._attempts(case, task_waiter)
@@ -154,9 +174,14 @@ class Verifier:
                 return self._tell(tool, verdict)
             await waiter.wait(seconds)
 
-    def admit_blocking(self, token: str | bytes | None, tool: str) -> Permit | Denial:
-        """The verdict; waits at most 0.25 s for credit. For threads."""
-        case = self._case(token, tool)
+    def admit_blocking(
+        self, token: str | bytes | None, tool: str, *, peer_certificate: bytes | None = None
+    ) -> Permit | Denial:
+        """The verdict; waits at most 0.25 s for credit. For threads.
+
+        Of `peer_certificate` holds what `decide` says.
+        """
+        case = case_of(self._source.judge, self._peers, token, tool, peer_certificate)
         if isinstance(case, Denial):
             return self._tell(tool, case)
         attempts = self._attempts(case, ThreadWaiter)
@@ -167,6 +192,15 @@ class Verifier:
                 verdict: Permit | Denial = end.value
                 return self._tell(tool, verdict)
             waiter.wait(seconds)
+
+    def peer_revoked(self, peer_certificate: bytes) -> bool:
+        """Whether a certificate (DER), or its orchestrator, has been revoked.
+
+        A long call whose connection showed it must end then, and the connection be closed: the
+        permit knows of its token only.
+        """
+        found = self._peers.find(peer_certificate)
+        return found is not None and found.is_revoked(self._source.judge.table)
 
     def revoke(self, branch: str, *, crew: str = "") -> None:
         """End a branch (UUID text) and all below it, seen or unseen; standalone only.
@@ -181,16 +215,16 @@ class Verifier:
 
     # Inside.
 
-    def _case(self, token: str | bytes | None, tool: str) -> Case | Denial:
-        judge = self._source.judge
-        if isinstance(token, str):
-            token = token[:_CHARS].encode("ascii", "replace")
-        elif type(token) is not bytes:
-            return _MISSING if token is None else _INVALID
-        try:
-            return Case(judge, token, judge.numbers.get(tool, UNKNOWN))
-        except TypeError:  # unhashable, and so no name
-            return Case(judge, token, UNKNOWN)
+    def _decide_for(
+        self, token: str | bytes | None, tool: str, peer_certificate: bytes
+    ) -> Permit | Denial:
+        case = case_of(self._source.judge, self._peers, token, tool, peer_certificate)
+        if isinstance(case, Denial):
+            return self._tell(tool, case)
+        verdict = case.ask()
+        if isinstance(verdict, Denial) and verdict.retry:
+            verdict = self._source.fund(case, verdict)
+        return self._tell(tool, verdict)
 
     def _attempts(
         self, case: Case, make: Callable[[], W]
@@ -199,7 +233,7 @@ class Verifier:
 
         Every answer is a reason to judge again, also one to a smaller need of another call.
         """
-        verdict = case.judge.decide(case.token, case.tool)
+        verdict = case.ask()
         until = time.monotonic() + self._source.wait_seconds
         while isinstance(verdict, Denial) and needs_credit(verdict):
             waiter = make()
@@ -210,8 +244,8 @@ class Verifier:
             if waiter.status in _REFUSED:
                 return Denial(_REFUSED[waiter.status], verdict.grant)
             if waiter.status is not Status.GRANTED:
-                return case.judge.after_draw(case.token, case.tool)
-            verdict = case.judge.decide(case.token, case.tool)
+                return case.after_draw()
+            verdict = case.ask()
         if isinstance(verdict, Denial) and verdict.retry:
             return self._source.fund(case, verdict)
         return verdict

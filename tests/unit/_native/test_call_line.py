@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -76,6 +77,7 @@ requests = st.builds(
     texts,
     texts,
     texts,
+    st.just("") | st.text("0123456789ABCDEF", max_size=64),
 )
 numbers = st.sampled_from([0, 1, 9, 10, 2**53 - 1, 2**63 - 1, -1, -(2**63)]) | st.integers(0, 10**6)
 ends = st.builds(End, st.sampled_from(Outcome), numbers, numbers, numbers, numbers, numbers)
@@ -83,6 +85,14 @@ ends = st.builds(End, st.sampled_from(Outcome), numbers, numbers, numbers, numbe
 
 @given(requests, grants, ends, st.none() | numbers, st.none() | st.sampled_from(Reason))
 @example(REQUEST, grant_of(), End(Outcome.DONE, 1), None, None)
+@example(
+    msgspec.structs.replace(REQUEST, certificate="0A" * 20),
+    grant_of(),
+    End(Outcome.DONE, 2**63 - 1, 2**63 - 1, 2**63 - 1, 2**63 - 1, 2**63 - 1),
+    2**63 - 1,
+    Reason.REVOCATION_UNAVAILABLE,
+)
+@example(REQUEST, grant_of("x" * 3000), End(Outcome.DONE, 1), None, None)  # no line for the stack
 @example(REQUEST, grant_of("x,"), End(Outcome.DONE, 1), 0, Reason.CREDITS_EXHAUSTED)
 def test_the_line_of_a_call(
     request_: Request, grant: Grant, end: End, remaining: int | None, would: Reason | None
@@ -100,6 +110,7 @@ def test_the_line_of_a_call(
         end.bytes_in,
         end.bytes_out,
         would,
+        request_.certificate,
     )
     assert line == expected
 
@@ -128,6 +139,16 @@ def test_every_day_of_six_centuries() -> None:
         assert text[head : head + 10].decode() == record.when(time_ns).date().isoformat()
 
 
+def test_a_line_is_shared_by_certificates() -> None:
+    """Connections of one token have one line, made for whichever came first; each says its own."""
+    certified = msgspec.structs.replace(REQUEST, certificate="0A")
+    for line in (CallLine(certified, grant_of()), CallLine(REQUEST, grant_of())):
+        for serial in ("", "0B" * 20, "0A"):
+            call = decode(line.end(NOW, b"", Outcome.DONE, 0, None, 0, 0, 0, 0, certificate=serial))
+            assert isinstance(call, record.Call)
+            assert call.certificate == serial
+
+
 @given(st.just(b"") | st.binary(min_size=16, max_size=16))
 @example(bytes(16))
 def test_request_ids(identifier: bytes) -> None:
@@ -151,11 +172,17 @@ def test_request_ids(identifier: bytes) -> None:
         (5, 1.5, TypeError),
         (8, -(2**63) - 1, OverflowError),
         (9, "unknown-tool", TypeError),
+        (10, None, TypeError),
+        (10, b"0A", TypeError),
+        (10, "0a", ValueError),
+        (10, '0A","x":"', ValueError),
+        (10, "0A\n", ValueError),
+        (10, "é", ValueError),
     ],
 )
 def test_what_cannot_be_written(place: int, value: Any, error: type[Exception]) -> None:
     """A value of another kind is an error, never a line that says something else."""
-    parts: list[Any] = [NOW, bytes(16), Outcome.DONE, 1, 2, 3, 4, 5, 6, Reason.UNKNOWN_TOOL]
+    parts: list[Any] = [NOW, bytes(16), Outcome.DONE, 1, 2, 3, 4, 5, 6, Reason.UNKNOWN_TOOL, "0A"]
     line = CallLine(REQUEST, grant_of())
     assert line.end(*parts)
     parts[place] = value

@@ -1,5 +1,6 @@
 """Records of burned reservations: whose they were, as far as anybody knows."""
 
+import msgspec
 import pytest
 from lessees import branch_id, grant, key
 
@@ -50,6 +51,21 @@ def test_a_known_branch_is_named_in_full(attribution: Attribution) -> None:
     assert (found.tool, found.cost_micro, found.cause) == ("new.b", 500, "owner-died")
     assert (found.owner, found.intent) == (4, False)
     assert found.time > found.started
+
+
+def test_a_call_across_the_boundary_names_its_certificate(registry: Registry) -> None:
+    """The crew is the one that called; without the grant's own name, no certificate is known."""
+    account = "article:finance"
+    crossed = grant(3, 500, crew=account)
+    claims = msgspec.structs.replace(crossed.claims, jti="0A1B:77")
+    registry.learn(msgspec.structs.replace(crossed, claims=claims))
+    attribution = Attribution(registry)
+    attribution.load(_policy("new.a", "new.b"), 0)
+    own = table_key(Kind.GRANT, account, b"0A1B:77")
+    burned = [_burned(branch_key=key(3, account), grant=own), _burned(branch_key=key(3, account))]
+    named, older = attribution.records(burned, "owner-died", 200 * S)
+    assert (named.crew, named.branch, named.certificate) == ("article", branch_id(3), "0A1B")
+    assert (older.crew, older.certificate) == ("article", "")
 
 
 def test_a_tool_is_named_by_the_policy_of_its_time(attribution: Attribution) -> None:

@@ -14,6 +14,7 @@ from crewgate.agent import revocations as revocations_
 from crewgate.agent.journal import Journal
 from crewgate.agent.registry import Registry
 from crewgate.agent.revocations import Clocks, Revocations
+from crewgate.core.crossing import ISSUER
 from crewgate.core.ids import Kind, crew_key, table_key
 from crewgate.core.policy import Crew
 from crewgate.errors import RefusedError
@@ -59,6 +60,22 @@ def test_an_unseen_branch_needs_its_crew(revocations: Revocations, table: OwnedT
         revocations.revoke(branch_id(1), "", CREWS, NOW)
     revocations.revoke(branch_id(1), "finance", CREWS, NOW)
     assert table.is_revoked(key(1, "finance"), NOW.wall)
+    assert not table.is_revoked(key(1), NOW.wall)
+
+
+def test_a_run_across_the_boundary_is_found_by_account_and_by_crew(
+    revocations: Revocations, registry: Registry, table: OwnedTable
+) -> None:
+    """The audit names the crew that called, the tree its account: both end the same branch."""
+    crews = (*CREWS, Crew("article:finance", ISSUER), Crew("finance:article", ISSUER))
+    registry.learn(grant(1, 500, crew="article:finance"))
+    for crew in ("", "article", "article:finance"):
+        assert revocations.whose(branch_id(1), crew, crews) == "article:finance"
+    assert revocations.whose(branch_id(1), "finance", crews) == "finance"  # not its branch
+    registry.learn(grant(1, 500))
+    assert revocations.whose(branch_id(1), "article", crews) == "article"
+    done = revocations.revoke(branch_id(1), "article:finance", crews, NOW)
+    assert table.is_revoked(done.key, NOW.wall)
     assert not table.is_revoked(key(1), NOW.wall)
 
 

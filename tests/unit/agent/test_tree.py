@@ -1,5 +1,6 @@
 """The auth graph: sums, what is left on the tightest level, and states."""
 
+import msgspec
 from lessees import NOW, branch_id, key
 
 from crewgate import limits
@@ -129,6 +130,21 @@ def test_every_way_to_be_revoked_is_seen() -> None:
             _family(), is_revoked=lambda asked, issued, e=each: (asked, issued) == (e, 100)
         )
         assert tree[branch_id(1)].state == "revoked"
+
+
+def test_a_run_across_the_boundary_ends_with_its_orchestrator() -> None:
+    """Which is of the crew that calls, and not of the account that is charged."""
+    account = Crew("article:finance", "crewgate:crossing")
+    own = key(1, account.name)
+    records = [
+        _record(0, crew_key(account.name), (), BIG),
+        _record(1, own, (0,), 60),
+    ]
+    entries = {own: msgspec.structs.replace(_entry(1), crew=account.name)}
+    revoked = table_key(Kind.ORCHESTRATOR, "article", b"article/one")
+    for asked, state in ((revoked, "revoked"), (b"", "live")):
+        tree = _rows(records, entries, lambda each, issued, a=asked: each == a, account)
+        assert tree[branch_id(1)].state == state
 
 
 def test_states_of_a_single_branch() -> None:

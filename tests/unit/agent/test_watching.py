@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trio
 from lessees import NOW, branch_id, grant
 from machines import TOML, Hands, Start
 
@@ -185,6 +186,26 @@ async def test_a_child_cannot_raise_its_run_past_a_quarantine(start: Start) -> N
     assert asking.draw(by(ONE, same, jti="same")) == "granted"
 
 
+async def test_a_claim_for_more_than_the_ceiling_is_no_raise(start: Start, file: Path) -> None:
+    """It counts as the ceiling, so that a live branch's refresh passes a quarantine."""
+    text = watched().replace(
+        'tools = ["search.*"]', 'tools = ["search.*"]\ncredits_per_branch = "2"'
+    )
+    machine = await trio.to_thread.run_sync(lambda: (file.write_text(text), start())[1])
+    asking = Asking(machine)
+    first = grant(2, QUOTA, (3, QUOTA, int(NOW)), (1, 9 * QUOTA, int(NOW)))
+    assert asking.draw(first) == "granted"
+    await hold(machine)
+    again = grant(
+        2, QUOTA, (3, QUOTA, int(NOW) + 9), (1, 8 * QUOTA, int(NOW) + 9), iat=int(NOW) + 9
+    )
+    assert asking.draw(by(ONE, again, jti="again")) == "granted"
+    middle = grant(2, QUOTA, (3, QUOTA, None), (1, QUOTA, None), iat=int(NOW) + 10)
+    assert asking.draw(by(ONE, middle, jti="middle")) == "granted"
+    raised = grant(2, QUOTA, (3, QUOTA + 1, int(NOW) + 20), (1, 1, None), iat=int(NOW) + 20)
+    assert asking.draw(by(ONE, raised, jti="raised")) == "share"
+
+
 def test_a_runs_credits_count_once(start: Start, file: Path, written: list[Record]) -> None:
     """A child's are part of its root's, which counts also where only its child is ever seen."""
     file.write_text(watched('credits_per_hour = "3"'))
@@ -208,10 +229,10 @@ def test_breadth_is_counted_in_tools(start: Start, file: Path) -> None:
     more = '[tool."search.{n}"]\nmethod = "POST"\npath = "/{n}"\nupstream = "local"\nprice = "1"\n'
     file.write_text(watched() + "".join(more.format(n=n) for n in range(70)))
     machine = start()
-    wide = machine.watching._seen(grant(1, QUOTA), None, int(NOW))
+    wide = machine.watching._seen(grant(1, QUOTA), None, machine.clock.read())
     narrow = by(ONE, grant(1, QUOTA), allowed_tools=["search.web", "search.none"])
     assert (wide.patterns, wide.tools) == (1, 71)
-    assert machine.watching._seen(narrow, None, int(NOW)).tools == 1
+    assert machine.watching._seen(narrow, None, machine.clock.read()).tools == 1
 
 
 @pytest.fixture
@@ -258,18 +279,33 @@ def test_a_restart_does_not_count_live_branches_again(
     assert steps(written) == []
 
 
+def test_a_reboot_is_no_burst_of_mints(
+    start: Start, file: Path, hands: Hands, written: list[Record]
+) -> None:
+    """What was minted before a new table began counts as live, and not as minted now."""
+    file.write_text(watched('mode = "quarantine"\nmints_per_minute = 3\ncredits_per_hour = "5"'))
+    asking = Asking(start())
+    hands.go(10)
+    for number in range(20):
+        assert asking.draw(grant(number, QUOTA, iat=int(NOW) - 60)) == "granted"
+    assert steps(written) == []
+    new = [asking.draw(grant(number, QUOTA, iat=int(NOW) + 5)) for number in range(30, 34)]
+    assert new == ["granted"] * 3 + ["share"]
+
+
 def test_a_clock_that_is_set_means_nothing(
     start: Start, file: Path, hands: Hands, written: list[Record]
 ) -> None:
     """Minutes are those of the boot clock: a step neither begins one nor ends a calm."""
     file.write_text(watched('mode = "throttle"\nmints_per_minute = 2'))
     machine = start()
+    hands.go(900)  # the table is no longer new
     asking = Asking(machine)
     asking.draw(grant(1, QUOTA))
     hands.wall += 1800 * 10**9
-    asking.draw(grant(2, QUOTA, iat=int(NOW) + 1800))
+    asking.draw(grant(2, QUOTA, iat=int(NOW) + 2700))
     hands.wall -= 3600 * 10**9
-    assert asking.draw(grant(3, QUOTA, iat=int(NOW) - 1800)) == "share"
+    assert asking.draw(grant(3, QUOTA, iat=int(NOW) - 900)) == "share"
     ticks.tidy(machine)
     assert [each.rung for each in steps(written)] == ["throttle"]
 

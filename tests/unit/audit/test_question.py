@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from crewgate import limits
-from crewgate.audit.question import Question, parse_since
+from crewgate.audit.question import Question, parse_serial, parse_since
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -54,3 +54,19 @@ def test_a_listing_is_bounded(limit: int) -> None:
     """More rows than a person or a script can take are refused before they are read."""
     with pytest.raises(ValueError, match="at most"):
         Question(limit=limit)
+
+
+@pytest.mark.parametrize(
+    ("text", "serial"),
+    [("0a1b", "0A1B"), ("0A:1B", "0A1B"), ("a1b", "0A1B"), ("1", "01"), ("5F" * 20, "5F" * 20)],
+)
+def test_a_serial_as_openssl_writes_it(text: str, serial: str) -> None:
+    """With colons or without, in either case, is found as the log has it."""
+    assert parse_serial(text) == serial
+
+
+@pytest.mark.parametrize("text", ["", ":", "0A:", "0x1B", "0A 1B", "xyz", "A:1B", "٠١", "0" * 129])
+def test_what_is_no_serial_is_refused(text: str) -> None:
+    """A typing mistake must not look like a certificate that did nothing."""
+    with pytest.raises(ValueError, match="crewgate ca list"):
+        parse_serial(text)

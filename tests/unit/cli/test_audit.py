@@ -13,11 +13,11 @@ from rich.text import Text
 
 from crewgate.audit.folder import create
 from crewgate.cli import main
-from crewgate.cli.audit_answer import print_table, table_of
 from crewgate.cli.init import write_all
+from crewgate.cli.tables import new_table, print_table
 from crewgate.config.load import load
 from crewgate.core.line import encode
-from crewgate.core.record import Record, Refusals, Watch
+from crewgate.core.record import Connection, Record, Refusals, Watch
 
 EVIL = "\x1b[2J[bold]\u202e\x9b31m"
 RECORDS: list[Record] = [
@@ -185,7 +185,7 @@ def test_a_watch_that_saw_nothing_says_so(config: Path) -> None:
 def test_a_narrow_screen_breaks_between_facts_and_never_an_id() -> None:
     """80 columns: several lines a call, each fact with its name, each id in one piece."""
     narrow = Console(file=io.StringIO(), width=80)
-    table = table_of("time (UTC)", "branch", "grant", "verdict", "lease left")
+    table = new_table("time (UTC)", "branch", "grant", "verdict", "lease left")
     table.add_row(*map(Text, ("12:00:03.000", ROOT, CHILD, "permit", "")))
     print_table(narrow, table)
     assert isinstance(narrow.file, io.StringIO)
@@ -193,3 +193,78 @@ def test_a_narrow_screen_breaks_between_facts_and_never_an_id() -> None:
         f"time (UTC) 12:00:03.000  branch {ROOT}",
         f"  grant {CHILD}  verdict permit",
     ]
+
+
+@pytest.fixture
+def crossed(config: Path) -> Path:
+    """The same, with a call over a certificate's connection and connections that were turned away.
+
+    The stranger's words are not proven, and mean to drive a terminal.
+    """
+    words = {"time": NOON, "listener": "crews", "peer": "192.0.2.0/24"}
+    records: list[Record] = [
+        permit(5, ROOT, "orchestrator", "finance.quote", 10_000, certificate="0A1B"),
+        Connection(
+            **words, verdict="expelled", reason="certificate-revoked", proven=True, crew="bd",
+            orchestrator="bd/bd-1", serial="0A1B", subject="CN=bd-1",
+        ),
+        Connection(
+            **words, verdict="refused", reason="unknown-authority", serial="0C", subject=EVIL
+        ),
+        Refusals(
+            time=NOON, listener="crews", reason="no-certificate", peer="*", count=9,
+            first=NOON, last=NOON,
+        ),
+    ]  # fmt: skip
+    folder = load(config).audit.folder
+    descriptor, _ = create(folder, "worker-2", 1_800_000_000_000_000_000)
+    os.write(descriptor, b"".join(map(encode, records)))
+    os.close(descriptor)
+    return config
+
+
+def test_calls_of_a_certificate(crossed: Path) -> None:
+    """Found by its serial however it is written, and shown where any call had one."""
+    for serial in ("0A1B", "0a:1b", "a1b"):
+        answer = json.loads(run(crossed, "--certificate", serial, "--json").stdout)
+        assert [call["tool"] for call in answer["calls"]] == ["finance.quote"]
+        assert answer["calls"][0]["certificate"] == "0A1B"
+        assert answer["total"]["calls"] == 1
+        assert not answer["refusals"]
+    heads = [
+        run(crossed, "--role", role).stdout.split("\n")[0] for role in ("orchestrator", "lead")
+    ]
+    assert ["certificate" in head for head in heads] == [True, False]
+    refused = run(crossed, "--certificate", "bd-1")
+    assert refused.exit_code == 2
+    assert "not a serial number" in refused.output
+
+
+def test_connections_that_were_turned_away(crossed: Path) -> None:
+    """Who, why, and with which certificate; what was only counted is counted here."""
+    answer = json.loads(run(crossed, "--connections", "--json").stdout)
+    assert [(row["verdict"], row["serial"], row["proven"]) for row in answer["connections"]] == [
+        ("expelled", "0A1B", True),
+        ("refused", "0C", False),
+    ]
+    assert [(one["reason"], one["count"]) for one in answer["counted"]] == [("no-certificate", 9)]
+    table = run(crossed, "--connections").stdout
+    assert "expelled certificate-revoked" in table
+    assert "(unproven)" in table
+    assert "and 9 more without a line of their own: no-certificate at crews" in table
+    assert "invalid-token" not in table
+    assert not {"\x1b", "\x9b", "\u202e"} & set(table)
+    for filters in (("--crew", "bd"), ("--certificate", "0A1B"), ("--limit", "1", "--crew", "bd")):
+        answer = json.loads(run(crossed, "--connections", *filters, "--json").stdout)
+        assert [row["serial"] for row in answer["connections"]] == ["0A1B"]
+        assert not answer["counted"]
+    none = run(crossed, "--connections", "--since", "2030-01-01T00:00:00Z").stdout
+    assert "no connection was refused" in none
+
+
+@pytest.mark.parametrize("other", [("--tool", "search.web"), ("--by", "crew"), ("--denied",)])
+def test_connections_have_no_tools(crossed: Path, other: tuple[str, ...]) -> None:
+    """A filter that no connection could meet is refused, not ignored."""
+    result = run(crossed, "--connections", *other)
+    assert result.exit_code == 2
+    assert "--connections goes with" in result.output

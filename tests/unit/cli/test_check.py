@@ -135,6 +135,21 @@ def test_patterns_and_tools_that_meet_nothing_are_told(run: Run, fresh: Path) ->
     assert "tool publish.post: no crew may be granted it" in warnings
 
 
+def test_a_crossing_that_nobody_can_use_is_told(run: Run, fresh: Path) -> None:
+    """Without a listener that asks for certificates; with one, its tools have somebody to call."""
+    crew = '[crew.bd]\nissuer = "https://bd.example"\njwks = "bd.json"\ntools = []\n'
+    (fresh.parent / "bd.json").write_text('{"keys": []}')
+    crossing = '[[crossing]]\nfrom = "bd"\nto = "article"\ntools = ["publish.post"]\n'
+    text = fresh.read_text().replace('path = "/publish"', 'path = "/publish"\nowner = "article"')
+    text = text.replace(', "publish.*"]', "]") + crew + crossing + 'credits_per_hour = "1"\n'
+    fresh.write_text(text)
+    _, warnings = check(run, fresh)
+    assert not [told for told in warnings if "nobody crosses" in told or "tool publish" in told]
+    fresh.write_text(text.replace('client_certificate = "required"', ""))
+    _, warnings = check(run, fresh)
+    assert [told for told in warnings if "no listener asks for certificates" in told]
+
+
 def _behind_tls(fresh: Path, tls: str) -> None:
     """Have the fresh set-up's upstream under TLS; `tls` is its table of that name."""
     text = fresh.read_text().replace('url = "http://', 'url = "https://')

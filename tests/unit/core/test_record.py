@@ -58,6 +58,30 @@ def request_() -> Request:
     )
 
 
+def test_a_call_names_the_certificate_of_its_connection(grant: Grant, request_: Request) -> None:
+    """Whether it was let through, refused or streams; without one, a line does not say so."""
+    certified = msgspec.structs.replace(request_, certificate="0A1B")
+    end, denial = End(Outcome.DONE, 1), Denial(Reason.TOOL_NOT_ALLOWED, grant)
+    for made in (
+        permitted(certified, grant, end),
+        denied(certified, denial),
+        opened(certified, grant, 1, status=200),
+    ):
+        assert made.certificate == "0A1B"
+    for made in (
+        permitted(request_, grant, end),
+        denied(request_, denial),
+        opened(request_, grant, 1, status=200),
+    ):
+        assert b"certificate" not in msgspec.json.encode(made)
+
+
+def test_who_crosses_is_of_the_crew_that_calls(grant: Grant, request_: Request) -> None:
+    """An account is what is charged; a record names the crew."""
+    crossed = msgspec.structs.replace(grant, crew="bd:finance")
+    assert permitted(request_, crossed, End(Outcome.DONE, 1)).crew == "bd"
+
+
 def test_a_permitted_call_names_the_thread_and_what_it_cost(
     grant: Grant, request_: Request
 ) -> None:

@@ -1,4 +1,4 @@
-"""A CA in a folder, as `crewgate ca init` makes one; and a configuration as `init` writes it."""
+"""A CA in a folder, as `crewgate ca init` makes one; and a configuration with one."""
 
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +9,12 @@ from ca_folder import NOW, ca_in
 from crewgate.cli.init import write_all
 from crewgate.config import CA, Config, load
 from crewgate.pki.authority import create
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """As `crewgate init` writes it; nothing serves it."""
+    return load(write_all(tmp_path / "gateway", 9000))
 
 
 @pytest.fixture
@@ -23,9 +29,3 @@ def ca(tmp_path: Path) -> CA:
     ca = ca_in(tmp_path)
     create(ca, NOW)
     return ca
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    """Nothing serves it."""
-    return load(write_all(tmp_path / "gateway", 9000))

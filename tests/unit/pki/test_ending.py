@@ -5,12 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 from certified import ONE, OTHER, issue
+from cryptography import x509
 
 from crewgate import limits
 from crewgate.config import Config
@@ -21,6 +22,7 @@ from crewgate.pki import ending, processes
 from crewgate.pki.announcing import Announced
 from crewgate.pki.lives import Life, Lives, State
 from crewgate.pki.processes import Process
+from crewgate.pki.pulse import Pulse
 from crewgate.pki.register import Entry, Register
 
 GONE = Process(2**22 - 1, 1, "another boot")
@@ -56,14 +58,27 @@ def lives_of(config: Config) -> Lives:
     return Lives(config.ca.register)
 
 
-def begin(config: Config, process: Process, name: str = "bd-1", instance: bytes = ONE) -> Life:
+def begin(
+    config: Config,
+    process: Process,
+    name: str = "bd-1",
+    instance: bytes = ONE,
+    hold: Callable[[int], None] = lambda number: None,
+) -> Life:
     with lives_of(config) as lives:
-        return lives.begin("article", name, process, instance)
+        return lives.begin("article", name, process, instance, hold)
 
 
 def standing(config: Config) -> dict[str, State]:
     with lives_of(config) as lives:
         return {life.name: life.state for life in lives.open()}
+
+
+def listed(config: Config) -> set[int]:
+    """The serials that a gateway refuses by the list."""
+    assert config.ca is not None
+    crl = x509.load_pem_x509_crl(config.ca.crl.read_bytes())
+    return {each.serial_number for each in crl}
 
 
 def statuses(config: Config) -> dict[str, str]:
@@ -91,12 +106,20 @@ def test_all_that_a_name_has_ends_in_one_step(config: Config, agent: Agent) -> N
     assert standing(config) == {}
 
 
+@pytest.fixture
+def pulse(config: Config) -> Iterator[Pulse]:
+    assert config.ca is not None
+    pulse = Pulse(config.ca.register)
+    yield pulse
+    pulse.stop()
+
+
 def test_who_died_without_an_intent_is_ended_by_who_comes_next(
-    config: Config, agent: Agent
+    config: Config, agent: Agent, pulse: Pulse
 ) -> None:
     """The start wrote down who it is; the living are left alone."""
     begin(config, GONE)
-    begin(config, processes.this(), "alive", OTHER)
+    begin(config, processes.this(), "alive", OTHER, pulse.begin)
     dead, alive = issue(config, ONE), issue(config, OTHER, name="alive")
     (done,) = ending.complete_intents(config)
     assert done.life.label == "article/bd-1"
@@ -105,7 +128,9 @@ def test_who_died_without_an_intent_is_ended_by_who_comes_next(
     assert ending.complete_intents(config) == []
 
 
-def test_without_a_gateway_the_end_waits_to_be_told(config: Config, agent: Agent) -> None:
+def test_without_a_gateway_the_end_waits_to_be_told(
+    config: Config, agent: Agent, pulse: Pulse
+) -> None:
     """Certificates are dead by the list meanwhile, and the name may live again."""
     begin(config, GONE)
     serial = issue(config, ONE)
@@ -115,7 +140,7 @@ def test_without_a_gateway_the_end_waits_to_be_told(config: Config, agent: Agent
     assert done.told is None
     assert "does not know yet" in done.complaints[0]
     assert standing(config) == {"bd-1": State.UNTOLD}
-    begin(config, processes.this(), "bd-1", OTHER)
+    begin(config, processes.this(), "bd-1", OTHER, pulse.begin)
     later = issue(config, OTHER)
     agent.is_away = False
     (told,) = ending.complete_intents(config)
@@ -153,11 +178,7 @@ def test_a_crash_at_any_step_is_completed_later(
     (done,) = ending.complete_intents(config)
     assert done.is_complete
     assert statuses(config) == {serial: "revoked"}
-    assert config.ca is not None
-    from cryptography import x509  # noqa: PLC0415 - what a gateway reads
-
-    listed = x509.load_pem_x509_crl(config.ca.crl.read_bytes())
-    assert listed.get_revoked_certificate_by_serial_number(int(serial, 16)) is not None
+    assert int(serial, 16) in listed(config)
     assert serial in [each for serials, _ in agent.heard for each in serials]
     assert standing(config) == {}
 
@@ -242,7 +263,7 @@ def test_one_that_cannot_be_ended_is_in_nobodys_way(
     begin(config, GONE, "stuck")
     begin(config, GONE, "next", OTHER)
 
-    def terminate(life: Life) -> None:
+    def terminate(config: Config, life: Life) -> None:
         if life.name == "stuck":
             raise AuthorityError("SIGKILL did not end it")
 
@@ -251,3 +272,40 @@ def test_one_that_cannot_be_ended_is_in_nobodys_way(
     assert stuck.complaints == ("article/stuck: SIGKILL did not end it",)
     assert other.is_complete
     assert standing(config) == {"stuck": State.ENDING}
+
+
+def test_what_runs_in_another_container_is_cut_off_and_told_of(
+    config: Config, pulse: Pulse
+) -> None:
+    """Its pid says nothing here and its pulse beats: no certificate is left, its intent stands."""
+    elsewhere = msgspec.structs.replace(processes.this(), boot="the same boot, other pids")
+    begin(config, elsewhere, hold=pulse.begin)
+    serial = issue(config, ONE)
+    assert ending.complete_intents(config) == []
+    with pytest.raises(AuthorityError, match="runs in another container"):
+        ending.decommission(config, "article", "bd-1")
+    assert statuses(config) == {serial: "revoked"}
+    assert standing(config) == {"bd-1": State.ENDING}
+
+
+def test_a_disk_that_is_full_saves_no_process(
+    config: Config, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list cannot be signed: what is open is closed, the process ends, the intent stands."""
+    begin(config, GONE)
+    serial = issue(config, ONE)
+    ended: list[Life] = []
+
+    def full(*_: object) -> None:
+        raise AuthorityError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ending.Authority, "publish", full)
+        patch.setattr(ending, "terminate", lambda config, life: ended.append(life))
+        with pytest.raises(AuthorityError, match="no space"):
+            ending.decommission(config, "article", "bd-1")
+    assert [life.name for life in ended] == ["bd-1"]
+    assert agent.heard[0][0] == [serial]
+    (done,) = ending.complete_intents(config)
+    assert done.is_complete
+    assert int(serial, 16) in listed(config)

@@ -22,6 +22,10 @@ from crewgate.pki.processes import Process, this
 NOW = 1_800_000_000
 
 
+def unheld(number: int) -> None:
+    """No pulse: nobody asks for it here."""
+
+
 @pytest.fixture
 def lives(config: Config) -> Lives:
     assert config.ca is not None
@@ -30,7 +34,7 @@ def lives(config: Config) -> Lives:
 
 def test_a_life_is_found_again_by_another_process(config: Config, lives: Lives) -> None:
     """What `begin` returned is on the disk, with the process that it is."""
-    life = lives.begin("article", "bd-1", this(), ONE)
+    life = lives.begin("article", "bd-1", this(), ONE, unheld)
     assert life.state is State.RUNNING
     assert life.process == this()
     assert life.label == "article/bd-1"
@@ -40,14 +44,14 @@ def test_a_life_is_found_again_by_another_process(config: Config, lives: Lives) 
 
 def test_a_name_lives_once(lives: Lives) -> None:
     """Running or ending, it is not begun again; another name and another crew are."""
-    lives.begin("article", "bd-1", this(), ONE)
+    lives.begin("article", "bd-1", this(), ONE, unheld)
     with pytest.raises(AuthorityError, match=r"runs already, as process \d+; end it with"):
-        lives.begin("article", "bd-1", this(), OTHER)
-    lives.begin("article", "bd-2", this(), OTHER)
-    lives.begin("finance", "bd-1", this(), OTHER)
+        lives.begin("article", "bd-1", this(), OTHER, unheld)
+    lives.begin("article", "bd-2", this(), OTHER, unheld)
+    lives.begin("finance", "bd-1", this(), OTHER, unheld)
     lives.intend("article", "bd-1", NOW)
     with pytest.raises(AuthorityError, match="is being ended"):
-        lives.begin("article", "bd-1", this(), OTHER)
+        lives.begin("article", "bd-1", this(), OTHER, unheld)
 
 
 def test_uids_of_others_are_not_given_again(lives: Lives) -> None:
@@ -58,17 +62,17 @@ def test_uids_of_others_are_not_given_again(lives: Lives) -> None:
         seen.append(taken)
         return 70_000 + len(seen)
 
-    first = lives.begin("article", "a", this(), ONE, choose)
-    lives.begin("article", "b", this(), OTHER, choose)
+    first = lives.begin("article", "a", this(), ONE, unheld, choose)
+    lives.begin("article", "b", this(), OTHER, unheld, choose)
     for state in (State.ENDING, State.UNTOLD, State.ENDED):
         lives.move(first.id, state, NOW)
-    lives.begin("article", "c", this(), ONE, choose)
+    lives.begin("article", "c", this(), ONE, unheld, choose)
     assert seen == [frozenset(), {70_001}, {70_002}]
 
 
 def test_the_way_is_one_way(lives: Lives) -> None:
     """A step is not left out, and who comes late changes nothing."""
-    life = lives.begin("article", "bd-1", this(), ONE)
+    life = lives.begin("article", "bd-1", this(), ONE, unheld)
     with pytest.raises(ValueError, match="not yet"):
         lives.move(life.id, State.UNTOLD, NOW)
     assert lives.move(life.id, State.ENDING, NOW).until == NOW
@@ -91,13 +95,11 @@ def test_no_certificate_is_signed_while_its_orchestrator_is_ended(
     config: Config, lives: Lives
 ) -> None:
     """By whatever process, of whatever instance; another name gets its own."""
-    life = lives.begin("article", "bd-1", this(), ONE)
+    life = lives.begin("article", "bd-1", this(), ONE, unheld)
     before = issue(config, ONE)
     lives.intend("article", "bd-1", NOW)
     for instance in (ONE, OTHER):
-        with pytest.raises(
-            AuthorityError, match=r"signed: its \w+ (is being|has been) ended"
-        ):
+        with pytest.raises(AuthorityError, match=r"signed: its \w+ (is being|has been) ended"):
             issue(config, instance)
     issue(config, OTHER, name="bd-2")
     assert lives.doomed(life, 0) == [before]
@@ -107,10 +109,10 @@ def test_no_certificate_is_signed_for_a_process_that_was_ended(
     config: Config, lives: Lives
 ) -> None:
     """Its name may live again; a renewal that comes late is of the one that does not."""
-    life = lives.begin("article", "bd-1", this(), ONE)
+    life = lives.begin("article", "bd-1", this(), ONE, unheld)
     for state in (State.ENDING, State.UNTOLD):
         lives.move(life.id, state, NOW)
-    lives.begin("article", "bd-1", this(), OTHER)
+    lives.begin("article", "bd-1", this(), OTHER, unheld)
     with pytest.raises(AuthorityError, match="its process has been ended"):
         issue(config, ONE)
     issue(config, OTHER)
@@ -118,10 +120,10 @@ def test_no_certificate_is_signed_for_a_process_that_was_ended(
 
 def test_nothing_of_a_later_life_is_doomed_by_an_earlier(config: Config, lives: Lives) -> None:
     """Whoever completes an intent that others completed finds nothing to revoke."""
-    life = lives.begin("article", "bd-1", this(), ONE)
+    life = lives.begin("article", "bd-1", this(), ONE, unheld)
     lives.move(life.id, State.ENDING, NOW)
     lives.move(life.id, State.UNTOLD, NOW)
-    lives.begin("article", "bd-1", this(), OTHER)
+    lives.begin("article", "bd-1", this(), OTHER, unheld)
     issue(config, OTHER)
     assert lives.doomed(life, 0) == []
 
@@ -129,7 +131,7 @@ def test_nothing_of_a_later_life_is_doomed_by_an_earlier(config: Config, lives: 
 def test_of_a_name_one_ended_life_is_kept(lives: Lives) -> None:
     """The table does not grow with restarts."""
     for number in range(5):
-        life = lives.begin("article", "bd-1", this(), bytes([number]) * 16)
+        life = lives.begin("article", "bd-1", this(), bytes([number]) * 16, unheld)
         for state in (State.ENDING, State.UNTOLD, State.ENDED):
             lives.move(life.id, state, NOW + number)
     found = lives._database.execute("SELECT count(*) FROM life").fetchone()
@@ -171,11 +173,11 @@ class LivesMachine(RuleBasedStateMachine):
     def begin(self, name: str) -> None:
         process = Process(1, 2, "boot")
         if self.standing(name) is None:
-            life = self.lives.begin("article", name, process, ONE)
+            life = self.lives.begin("article", name, process, ONE, unheld)
             self.states[life.id] = (name, State.RUNNING)
         else:
             with pytest.raises(AuthorityError):
-                self.lives.begin("article", name, process, ONE)
+                self.lives.begin("article", name, process, ONE, unheld)
 
     @rule(name=NAMES)
     def intend(self, name: str) -> None:

@@ -95,7 +95,7 @@ async def test_an_orchestrator_of_a_crew_enters() -> None:
     peer = await door.admit(leaf)
     assert peer is not None
     assert (peer.crew, peer.serial) == ("bd", leaf.certificate.serial_number)
-    assert peer.until == leaf.certificate.not_valid_after_utc.timestamp()
+    assert peer.not_after == leaf.certificate.not_valid_after_utc.timestamp()
     assert len(door.guests) == 1
     assert door.sink.records == []
 

@@ -1,0 +1,57 @@
+"""What an embedder asks about becomes a case for the gate, or is refused before it.
+
+Decides whose certificate a call came with, and what it is judged by without a token. Never raises
+for bad input. The handshake's proof is the caller's word.
+"""
+
+import time
+
+from crewgate import limits
+from crewgate.core.verdict import Denial, Reason
+from crewgate.verifier.crossing import Signed
+from crewgate.verifier.judge import UNKNOWN, Case, Judge
+from crewgate.verifier.peers import Peers, Proven
+
+MISSING = Denial(Reason.MISSING_TOKEN)
+INVALID = Denial(Reason.INVALID_TOKEN)
+_UNPROVEN = Denial(Reason.BINDING_MISMATCH)
+CHARS = limits.token_bytes_max + 1  # of a longer token, the gate needs only see that it is longer
+
+
+def case_of(
+    judge: Judge,
+    peers: Peers,
+    token: str | bytes | None,
+    tool: str,
+    peer_certificate: bytes | None,
+) -> Case | Denial:
+    """The case of a call; a certificate that is not good is refused whatever the token."""
+    try:
+        number = judge.numbers.get(tool, UNKNOWN)
+    except TypeError:  # unhashable, and so no name
+        number = UNKNOWN
+    crew = None
+    if peer_certificate is not None:
+        now = time.time()
+        proven = peers.admit(peer_certificate, judge.table, now)
+        if proven is None:
+            return _UNPROVEN
+        if token is None:
+            return _by_certificate(judge, proven, number, now)
+        crew = proven.identity.crew
+    if isinstance(token, str):
+        # Nothing that "?" stands for is base64url, so it is refused as it should be.
+        token = token[:CHARS].encode("ascii", "replace")
+    elif type(token) is not bytes:
+        return MISSING if token is None else INVALID
+    return Case(judge, token, number, crew)
+
+
+def _by_certificate(judge: Judge, proven: Proven, tool: int, now: float) -> Case | Denial:
+    """A call without a token: a crossing must lead to the tool's owner."""
+    if tool == UNKNOWN:
+        return MISSING
+    signed = judge.crossings.find(proven, judge.policy.tools[tool].owner, now)
+    if isinstance(signed, Signed):
+        return Case(judge, signed.token, tool, signed.account)
+    return MISSING if signed is None else Denial(signed)
