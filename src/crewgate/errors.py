@@ -32,8 +32,16 @@ class IssuerError(CrewgateError):
     """A mint, refresh or spawn that this orchestrator must not perform."""
 
 
+class ScopeError(IssuerError):
+    """A grant that asks for more tools or credits than its crew, its parent or its budget has."""
+
+
 class JournalError(IssuerError):
     """The orchestrator's journal cannot be read or written; nothing is minted without it."""
+
+
+class JournalTakenError(JournalError):
+    """Another process mints as this orchestrator."""
 
 
 class ForkedError(CrewgateError):

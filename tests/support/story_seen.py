@@ -49,7 +49,7 @@ def row(role: str, number: int, **more: Any) -> Row:
         "listener": "agents", "peer": "127.0.0.0/24", "tool": "t", "method": "POST",
         "verdict": "permit", "outcome": "done", "reason": "", "would": "", "level": "",
         "cost_micro": 10_000, "remaining_micro": 0, "quota_micro": 0, "status": 200,
-        "bytes_in": 0, "bytes_out": 0, "duration_us": 1,
+        "bytes_in": 0, "bytes_out": 0, "duration_us": 1, "certificate": "",
     }  # fmt: skip
     return Row(**(fields | more))
 

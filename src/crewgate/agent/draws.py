@@ -14,6 +14,7 @@ from crewgate._native.owner import OwnedTable
 from crewgate.agent.guests import Guest
 from crewgate.agent.registry import Registry
 from crewgate.agent.revocations import Clocks
+from crewgate.agent.watching import Watching
 from crewgate.core import ids
 from crewgate.core.grant import Grant
 from crewgate.errors import LedgerError, LinkError
@@ -37,11 +38,17 @@ class Draws:
     """The draws of all guests; a guest that asks for too many at once is told to try again."""
 
     def __init__(
-        self, table: OwnedTable, lessor: Lessor, registry: Registry, wait_seconds: float
+        self,
+        table: OwnedTable,
+        lessor: Lessor,
+        registry: Registry,
+        watching: Watching,
+        wait_seconds: float,
     ) -> None:
         self._table = table
         self._lessor = lessor
         self._registry = registry
+        self._watching = watching
         self._wait_ns = round(wait_seconds * 1e9)
         self._waiting: deque[Waiting] = deque()
         self._generation = -1
@@ -95,6 +102,10 @@ class Draws:
         return True
 
     def _draw(self, ask: Draw, clocks: Clocks) -> Status:
+        # A throttled or quarantined orchestrator has no share left. That is a 503 and not a 401:
+        # a watch suspects and proves nothing, and what a person may lift must not end a branch.
+        if not self._watching.admits(ask.grant, clocks):
+            return Status.SHARE
         status = self._lessor.draw(ask.grant, ask.need, clocks.wall, clocks.boot_ns)
         if status in _OPENED:
             self._registry.learn(ask.grant)

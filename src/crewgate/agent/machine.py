@@ -23,8 +23,10 @@ from crewgate.agent.inforce import InForce, Loaded
 from crewgate.agent.journal import Journal
 from crewgate.agent.registry import Registry
 from crewgate.agent.revocations import Clocks, Done, Revocations
+from crewgate.agent.watching import Watching
 from crewgate.core.accounts import MemoryLedger
 from crewgate.core.record import Record
+from crewgate.core.steps import Saved
 from crewgate.errors import LedgerError, TableError
 from crewgate.link.messages import Attach, Attached, Draw, Reload, Revoked
 from crewgate.link.owner_messages import Name
@@ -94,7 +96,13 @@ class Machine:
         self.revocations = Revocations(table, self.revocations_journal, self.registry)
         self.lessor = Lessor(table, MemoryLedger(), inforce.policy, os.uname().nodename)
         self.attribution = Attribution(self.registry)
-        self.draws = Draws(table, self.lessor, self.registry, config.limits.credit_wait_seconds_max)
+        self.watch_journal = Journal(config.state / "watch", Saved, say)
+        self.watching = Watching(
+            self.watch_journal, self.registry, table, say=say, sink=sink, wall_ns=clock.wall_ns
+        )
+        self.watching.load(config.crews, inforce.policy.tools)
+        wait = config.limits.credit_wait_seconds_max
+        self.draws = Draws(table, self.lessor, self.registry, self.watching, wait)
         self.guests = Guests(table)
         self.cuts = Cuts()
         self.steady = True
@@ -110,6 +118,7 @@ class Machine:
         self.registry.restore(self.registry_journal.read())
         self.registry_journal.rewrite(self.registry)
         self._take_up_leases(clocks)
+        self.watching.restore(clocks)
         missing = self.revocations.restore(self.revocations_journal.read(), clocks)
         if missing:
             self.say(f"{missing} revocations found no room: raise [table] revocations")
@@ -189,6 +198,7 @@ class Machine:
         self.inforce.stamp(self.table.life.hex())
         policy = self.inforce.policy
         self.lessor.load(policy)
+        self.watching.load(loaded.config.crews, policy.tools)
         self.attribution.load(policy, self.clock.wall_ns())
         self.table.set_policy_generation(policy.generation)
         for guest in self.guests:

@@ -1,4 +1,4 @@
-"""The owner's door: revoke, tree, status, reload, each answered in turn.
+"""The owner's door: revoke, quarantine, tree, status, reload, each answered in turn.
 
 Decides nothing: asks the machine and puts its answers into messages.
 """
@@ -13,20 +13,25 @@ from crewgate.agent.conversation import Conversation
 from crewgate.agent.cuts import Pending
 from crewgate.agent.machine import Machine, Told, ToldNames
 from crewgate.agent.reloading import reload_now
+from crewgate.agent.watching import grant_of
 from crewgate.core import crossing, record
 from crewgate.errors import ConfigurationError, LinkError, RefusedError
 from crewgate.link.messages import Failed
 from crewgate.link.owner_messages import (
+    AskMint,
     AskReload,
     AskStatus,
     AskTree,
+    Minted,
     Name,
     NamesReceipt,
     OwnerAsks,
+    Quarantine,
     Receipt,
     Reloaded,
     Revoke,
     RevokeNames,
+    Watched,
     owner_asks,
 )
 
@@ -46,6 +51,10 @@ async def _answer(machine: Machine, talk: Conversation[OwnerAsks], ask: OwnerAsk
         await talk.say(await revoke(machine, ask, read_ns=machine.clock.monotonic_ns()))
     elif isinstance(ask, RevokeNames):
         await talk.say(await revoke_names(machine, ask, read_ns=machine.clock.monotonic_ns()))
+    elif isinstance(ask, Quarantine):
+        await talk.say(await quarantine(machine, ask))
+    elif isinstance(ask, AskMint):
+        await talk.say(may_mint(machine, ask))
     elif isinstance(ask, AskStatus):
         await talk.say(status.status(machine, ask.id))
     elif isinstance(ask, AskReload):
@@ -87,6 +96,27 @@ async def revoke_names(machine: Machine, ask: RevokeNames, read_ns: int) -> Name
     )
     machine.record([_named(machine, name, receipt) for name in ask.names])
     return receipt
+
+
+async def quarantine(machine: Machine, ask: Quarantine) -> Watched:
+    """Set or lift it; the answer is given once the disk has it."""
+    watching = machine.watching
+    if ask.lift:
+        standing = watching.lift(ask.crew, ask.orchestrator)
+    else:
+        standing = watching.set(ask.crew, ask.orchestrator, machine.clock.read())
+    await trio.to_thread.run_sync(watching.sync)
+    return Watched(id=ask.id, row=status.watch_row(standing))
+
+
+def may_mint(machine: Machine, ask: AskMint) -> Minted:
+    """Count what the token endpoint is about to hand out; RefusedError for what is no grant."""
+    machine.watching.check(ask.crew, ask.claims.client_id)
+    try:
+        grant = grant_of(ask.claims, ask.crew, ask.kid)
+    except ValueError as error:
+        raise RefusedError(f"not a grant: {error}") from error
+    return Minted(id=ask.id, admitted=machine.watching.admits(grant, machine.clock.read()))
 
 
 async def _cut(

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from crewgate import limits
 from crewgate.agent.machine import Machine
 from crewgate.agent.tree import rows
-from crewgate.link.owner_messages import Status, TreePage, TreeRow, WorkerStatus
+from crewgate.core.steps import Standing
+from crewgate.link.owner_messages import Status, TreePage, TreeRow, WatchRow, WorkerStatus
 
 
 def status(machine: Machine, number: int) -> Status:
@@ -14,6 +15,7 @@ def status(machine: Machine, number: int) -> Status:
     policy = machine.inforce.policy.generation
     workers = [_worker(machine, index) for index in range(machine.inforce.config.workers)]
     fresh = machine.is_fresh()
+    watched = [watch_row(each) for each in machine.watching.standings()]
     waiting_for = [why for each in workers if (why := _waiting(each, policy))]
     if not fresh:
         waiting_for.insert(0, "a steady clock" if not machine.steady else "a fresh table")
@@ -30,6 +32,19 @@ def status(machine: Machine, number: int) -> Status:
         embedders=sum(guest.worker < 0 for guest in machine.guests),
         counts=machine.table.counts(),
         configuration_error=machine.inforce.error[: limits.link_note_chars_max],
+        watched=watched[: limits.watch_rows_max],
+        watched_more=max(0, len(watched) - limits.watch_rows_max),
+    )
+
+
+def watch_row(standing: Standing) -> WatchRow:
+    """Where an orchestrator stands, in words."""
+    return WatchRow(
+        crew=standing.crew,
+        orchestrator=standing.orchestrator,
+        rung=standing.rung.value,
+        in_force=standing.in_force.value,
+        by=standing.by,
     )
 
 

@@ -45,6 +45,7 @@ def tidy(machine: Machine) -> None:
     """Give idle credit back; forget what has expired, if the clock can be believed."""
     clocks = machine.clock.read()
     machine.lessor.give_back_idle(clocks.wall, clocks.boot_ns)
+    machine.watching.look(clocks)
     if not machine.steady:
         return
     for gone in machine.lessor.reclaim(clocks.wall, clocks.boot_ns, limits.reclaim_records_max):
@@ -78,6 +79,10 @@ async def tidy_for_ever(machine: Machine, audit_tick: Callable[[], None]) -> Non
         await rewrite_if_due(machine.registry_journal, len(machine.registry), machine.registry)
         revocations = machine.revocations
         await rewrite_if_due(machine.revocations_journal, len(revocations), revocations)
+        watching = machine.watching
+        if watching.is_dirty:
+            await trio.to_thread.run_sync(watching.sync)
+        await rewrite_if_due(machine.watch_journal, len(watching), watching)
 
 
 async def rewrite_if_due(journal: Journal[R], count: int, live: Iterable[R]) -> None:

@@ -7,7 +7,7 @@ What is not there for somebody looks to him like what is not there at all.
 from typing import NoReturn
 
 from crewgate.core import crossing
-from crewgate.core.identity import Identity, Role
+from crewgate.core.identity import INSTANCE_BYTES, Identity, Role, check
 from crewgate.errors import ControlError
 
 EVERYBODY = frozenset(Role)
@@ -28,14 +28,24 @@ def crew_for(caller: Identity, crew: str) -> str:
     """
     if caller.role is Role.OPERATOR:
         return crew
-    if crew not in {"", caller.crew}:
-        refuse(f"an orchestrator of crew {caller.crew} acts for that crew alone")
+    if caller.role is not Role.ORCHESTRATOR or crew not in {"", caller.crew}:
+        refuse(f"{caller.label} acts for its own crew alone")
     return caller.crew
 
 
 def sees(caller: Identity, crew: str) -> bool:
     """Whether the caller may know what there is of a crew, or of an account that its calls made."""
     return caller.role is not Role.ORCHESTRATOR or crossing.caller(crew) == caller.crew
+
+
+def orchestrator(text: str) -> tuple[str, str]:
+    """Crew and name of `<crew>/<name>`; ControlError 400 for what is no orchestrator's."""
+    crew, _, name = text.partition("/")
+    try:
+        check(Identity(Role.ORCHESTRATOR, name, bytes(INSTANCE_BYTES), crew))
+    except ValueError:
+        malformed("an orchestrator is named <crew>/<name>, of a-z, 0-9, - and _")
+    return crew, name
 
 
 def refuse(detail: str) -> NoReturn:
@@ -56,3 +66,8 @@ def malformed(detail: str) -> NoReturn:
 def unsupported(detail: str) -> NoReturn:
     """415: another kind of body."""
     raise ControlError(415, "unsupported-media-type", detail)
+
+
+def ambiguous(detail: str) -> NoReturn:
+    """409: more than one is meant, or another already has it."""
+    raise ControlError(409, "refused", detail)

@@ -1,132 +1,161 @@
-"""The control API as an ASGI application: routes from the table, errors as problem documents.
+"""The control API as an ASGI application: routes from the table, each behind the same four doors.
 
-A refusal of the token endpoint speaks OAuth (RFC 6749 §5.2), every other one RFC 9457.
+Role, origin, a share of the process, and that the certificate of the connection is good at this
+moment: a connection outlives both a revocation that is just being made and the certificate's end.
 """
 
 import logging
-from collections.abc import Callable
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import PurePath
 
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from crewgate.api import access
-from crewgate.api.call import Call
+from crewgate import limits
+from crewgate.api import access, problems
+from crewgate.api.call import Call, query_of
 from crewgate.api.endpoints import ENDPOINTS, Endpoint
 from crewgate.api.office import Office
-from crewgate.api.openapi import document
-from crewgate.api.words import OAuthProblem, Problem
-from crewgate.core.identity import Identity, Role
-from crewgate.core.problems import TYPES
-from crewgate.errors import (
-    AuthorityError,
-    ControlError,
-    CrewgateError,
-    IssuerError,
-    LinkError,
-    RefusedError,
-)
+from crewgate.api.openapi import PATH, document
+from crewgate.api.turnstile import Turnstile
+from crewgate.core.certificate import serial_text
+from crewgate.errors import ControlError, CrewgateError, PeerError
 
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
-_JSON = "application/json"
-_PROBLEM = "application/problem+json"
-# What a person mends at the gateway, and what the caller does.
-_STATUS: dict[type[CrewgateError], tuple[int, str]] = {
-    RefusedError: (409, "refused"),
-    IssuerError: (409, "refused"),
-    AuthorityError: (409, "refused"),
-    LinkError: (503, "agent-unavailable"),
-}
-_MEDIA = {"/ocsp": "application/ocsp-response", "/crl": "application/x-pem-file"}
-_OAUTH_PATHS = {"/v1/tokens", "/v1/introspect"}
+_HEADERS = {"cache-control": "no-store"}
+_WORDS = {404: ("not-found", "there is no such path"), 405: ("no-such-method", "not for this")}
+Complain = Callable[[str], None]
+Serve = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(office: Office, on_error: Callable[[str], None] = _log.error) -> Starlette:
+def make_app(office: Office, on_error: Complain = _log.error) -> Starlette:
     """The application; whoever serves it has put the peer into `scope["state"]["peer"]`."""
-    by_path: dict[str, dict[str, Endpoint]] = {}
-    for endpoint in ENDPOINTS:
-        by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    routes = [
-        Route(path, _serve(office, methods), methods=[*methods])
-        for path, methods in by_path.items()
-    ]
     described = _encode(document())
 
-    async def openapi(request: Request) -> Response:
-        _caller(request, access.EVERYBODY)
-        return Response(described, media_type=_JSON)
+    async def openapi(*_: object) -> bytes:
+        return described
 
-    async def broken(request: Request, error: Exception) -> Response:
-        on_error(f"{request.method} {request.url.path} failed: {error!r}")
-        return _problem(request, 500, "internal-error", "An error of ours; it is in our log.")
-
-    return Starlette(
-        routes=[*routes, Route("/openapi.json", openapi)],
-        exception_handlers={
-            CrewgateError: _refused,
-            HTTPException: _not_found,
-            Exception: broken,
-        },
+    own = Endpoint("GET", PATH, access.EVERYBODY, openapi, bytes, "This document.")
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in (*ENDPOINTS, own):
+        by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+    turnstile = Turnstile()
+    routes = [
+        Route(path, _guarded(office, methods, turnstile, on_error), methods=[*methods])
+        for path, methods in by_path.items()
+    ]
+    app = Starlette(
+        routes=routes, exception_handlers={HTTPException: _no_route, ControlError: _busy}
     )
+    # A redirect would repeat a Host that the client made up.
+    app.router.redirect_slashes = False
+    return app
 
 
-def _serve(office: Office, methods: dict[str, Endpoint]) -> Callable[[Request], object]:
+def _guarded(
+    office: Office, methods: dict[str, Endpoint], turnstile: Turnstile, on_error: Complain
+) -> Serve:
+    """The endpoints of one path, with the errors of their work as answers."""
+
     async def serve(request: Request) -> Response:
-        endpoint = methods.get("GET" if request.method == "HEAD" else request.method)
-        if endpoint is None:
-            raise HTTPException(405)
-        caller = _caller(request, endpoint.roles)
-        call = Call(
-            request.path_params,
-            dict(request.query_params),
-            await request.body(),
-            request.headers.get("content-type", ""),
-        )
-        answer = await endpoint.work(office, caller, call)
-        if isinstance(answer, bytes):
-            return Response(answer, endpoint.status, _headers(), _MEDIA.get(endpoint.path))
-        return Response(_encode(answer), endpoint.status, _headers(), _JSON)
+        endpoint = methods["GET" if request.method == "HEAD" else request.method]
+        try:
+            return await _serve(office, endpoint, turnstile, request)
+        except PeerError:
+            raise  # the client has gone: nobody is to be answered
+        except CrewgateError as error:
+            found = problems.control_error(error)
+            if problems.is_ours(found):
+                on_error(f"{endpoint.method} {endpoint.path}: {error}")
+        except Exception as error:  # noqa: BLE001 - the barrier
+            on_error(f"{endpoint.method} {endpoint.path} failed: {_placed(error)}")
+            found = problems.control_error(CrewgateError())
+        return problems.response(request.scope["path"], found)
 
     return serve
 
 
-def _caller(request: Request, roles: frozenset[Role]) -> Identity:
-    return access.permit(request.state.peer.identity, roles)
+async def _serve(
+    office: Office, endpoint: Endpoint, turnstile: Turnstile, request: Request
+) -> Response:
+    peer = request.state.peer
+    caller = access.permit(peer.identity, endpoint.roles)
+    # A browser that holds a certificate would send it along for any page (cross-site request
+    # forgery); no page is meant to be here.
+    if "origin" in request.headers:
+        access.refuse("this API is not for web pages")
+    holder = f"{caller.role.value}:{caller.label}"
+    with turnstile.enter(holder):
+        serial = serial_text(peer.serial)
+        await office.check(serial)
+        call = Call(
+            request.path_params,
+            query_of(request.scope["query_string"]),
+            await request.body(),
+            request.headers.get("content-type", ""),
+            serial,
+            request.scope["raw_path"],
+        )
+        call.expect_query(endpoint.query)
+        answer = await endpoint.work(office, caller, call)
+    data = answer if isinstance(answer, bytes) else _encode(answer)
+    if len(data) <= limits.buffer_bytes_max:
+        return Response(data, endpoint.status, _HEADERS, endpoint.media)
+    return _Long(_pieces(data), endpoint.status, _HEADERS, endpoint.media, turnstile, holder)
 
 
-def _headers() -> dict[str, str]:
-    return {"cache-control": "no-store"}
+class _Long(StreamingResponse):
+    """An answer whose sending counts as work for its holder: it holds on to what it sends."""
+
+    def __init__(
+        self,
+        pieces: AsyncIterator[bytes],
+        status: int,
+        headers: dict[str, str],
+        media: str,
+        turnstile: Turnstile,
+        holder: str,
+    ) -> None:
+        super().__init__(pieces, status, headers, media)
+        self._turnstile, self._holder = turnstile, holder
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; ControlError 429 before anything was sent."""
+        with self._turnstile.enter(self._holder):
+            await super().__call__(scope, receive, send)
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    if isinstance(error, ControlError):
-        return _problem(request, error.status, error.slug, str(error))
-    for kind, (status, slug) in _STATUS.items():
-        if isinstance(error, kind):
-            return _problem(request, status, slug, str(error))
-    raise error
+def _placed(error: Exception) -> str:
+    """What went wrong, and where; without its text, which may hold what was sent."""
+    places = traceback.extract_tb(error.__traceback__)
+    where = f"{PurePath(places[-1].filename).name}:{places[-1].lineno}" if places else "?"
+    return f"{type(error).__name__} at {where}"
 
 
-async def _not_found(request: Request, error: Exception) -> Response:
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    """A large answer bit by bit: what a client leaves unread is not copied for it."""
+    size = limits.buffer_bytes_max
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+async def _busy(request: Request, error: Exception) -> Response:
+    if not isinstance(error, ControlError):
+        raise error
+    return problems.response(request.scope["path"], error)
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 404
-    words = {404: ("not-found", "there is no such path"), 405: ("no-such-method", "not for this")}
-    slug, detail = words.get(status, ("invalid-request", "the request cannot be understood"))
-    answer = _problem(request, status, slug, detail)
+    slug, detail = _WORDS.get(status, ("invalid-request", "the request cannot be understood"))
+    answer = problems.response(request.scope["path"], ControlError(status, slug, detail))
     if isinstance(error, HTTPException) and error.headers:
         answer.headers.update(error.headers)
     return answer
-
-
-def _problem(request: Request, status: int, slug: str, detail: str) -> Response:
-    if request.url.path in _OAUTH_PATHS and status < 500:  # noqa: PLR2004 - a class of statuses
-        code = slug.replace("-", "_")
-        return Response(
-            _encode(OAuthProblem(error=code, error_description=detail)), status, _headers(), _JSON
-        )
-    title = slug.replace("-", " ").capitalize()
-    problem = Problem(type=TYPES + slug, title=title, status=status, detail=detail)
-    return Response(_encode(problem), status, _headers(), _PROBLEM)

@@ -15,7 +15,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 Field = tuple[bytes, bytes]
-_INTERNAL_ERROR = 2  # RFC 9113 §7
 
 
 class Request(Protocol):
@@ -58,9 +57,6 @@ class Exchange(Protocol):
     def finish(self, data: bytes = b"") -> None:
         """End a streamed answer."""
 
-    def reset(self, code: int) -> None:
-        """Break the answer off."""
-
 
 class Bridge:
     """Serves exchanges with `application`; `accept` is what a listener is given.
@@ -80,7 +76,7 @@ class Bridge:
     async def _serve(self, exchange: Exchange) -> None:
         turn = _Turn(exchange)
         await self._application(_scope(exchange), turn.receive, turn.send)
-        if not exchange.done:
+        if not exchange.done:  # the edge breaks it off, or answers 500 where nothing was sent
             raise RuntimeError("the application has not ended its answer")
 
 
@@ -102,7 +98,7 @@ class _Turn:
 
     async def send(self, message: Message) -> None:
         exchange, what = self._exchange, message["type"]
-        if what == "http.response.start":
+        if what == "http.response.start" and self._head is None:
             self._head = (message["status"], _fields(message.get("headers", ())))
             return
         if what != "http.response.body" or self._head is None:
@@ -112,8 +108,11 @@ class _Turn:
         if not more and not exchange.started:
             exchange.respond(status, fields, body)
             return
+        is_head = exchange.request.method == b"HEAD"
         if not exchange.started:
-            exchange.start(status, fields)
+            exchange.start(status, fields, ends=is_head)
+        if is_head:
+            return  # whatever the application goes on to say (RFC 9110 §9.3.2)
         if more:
             await exchange.send(body)
         else:
@@ -130,7 +129,7 @@ def _scope(exchange: Exchange) -> MutableMapping[str, Any]:
     request, peer = exchange.request, exchange.peer
     return {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": request.version,
         "method": request.method.decode("ascii"),
         "scheme": "https",

@@ -3,8 +3,7 @@
 Routes, documentation and the test of every endpoint against every role are made from it.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -12,7 +11,7 @@ from crewgate import limits
 from crewgate.api import access, tokens
 from crewgate.api.access import EVERYBODY, STAFF
 from crewgate.api.call import Call
-from crewgate.api.office import Office
+from crewgate.api.office import Office, Wish
 from crewgate.api.words import (
     BranchAnswer,
     BranchesAnswer,
@@ -24,16 +23,18 @@ from crewgate.api.words import (
     RevocationAsk,
     TokenAnswer,
 )
-from crewgate.core import crossing
 from crewgate.core.identity import Identity, Role
 from crewgate.core.ids import uuid_bytes
 
-T = TypeVar("T")
 Work = Callable[[Office, Identity, Call], Awaitable[object]]
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """One method of one path. `form` are the fields of a form, by name, with what they mean."""
+    """One method of one path.
+
+    `form` are the fields of a form, by name, with what they mean, `needed` those that must be
+    there, `query` the parameters that are read; `answer` is sent as `media`.
+    """
 
     method: str
     path: str
@@ -43,8 +44,10 @@ class Endpoint(msgspec.Struct, frozen=True):
     says: str
     ask: type | None = None
     form: Mapping[str, str] = {}
+    needed: tuple[str, ...] = ()
     query: Mapping[str, str] = {}
     status: int = 200
+    media: str = "application/json"
 
 
 async def revoke(office: Office, caller: Identity, call: Call) -> RevocationAnswer:
@@ -60,69 +63,79 @@ async def revoke(office: Office, caller: Identity, call: Call) -> RevocationAnsw
         if holder is None or not access.sees(caller, holder.crew):
             access.missing("certificate")
         return await office.revoke_certificate(ask.certificate, ask.reason)
-    crew, _, name = ask.orchestrator.partition("/")
-    if not crew or not name:
-        access.malformed("an orchestrator is named <crew>/<name>")
+    crew, name = access.orchestrator(ask.orchestrator)
     return await office.revoke_orchestrator(access.crew_for(caller, crew), name, ask.reason)
 
 
 async def branches(office: Office, caller: Identity, call: Call) -> BranchesAnswer:
     """Branches, parents first, a page at a time."""
+    most = call.whole("limit", limits.page_rows_max, limits.page_rows_max)
     crew = access.crew_for(caller, call.query.get("crew", ""))
-    rows = [
-        row
-        for row in await office.tree()
-        if row.branch and crew in {"", row.crew, crossing.caller(row.crew)}
-    ]
-    after = call.query.get("after", "")
-    if after:
-        _check_branch(after)
-        start = next((place for place, row in enumerate(rows, 1) if row.branch == after), len(rows))
-        rows = rows[start:]
-    most = call.whole("limit", limits.page_rows_default, limits.page_rows_max)
-    return BranchesAnswer(branches=rows[:most], more=len(rows) > most)
+    rows = [row for row in (await office.tree()).of(crew) if row.branch]
+    start = _after(rows, call.query.get("after", ""))
+    page = rows[start : start + most]
+    more = start + most < len(rows)
+    following = f"{page[-1].crew}/{page[-1].branch}" if more else ""
+    return BranchesAnswer(branches=page, more=more, next=following)
+
+
+def _after(rows: Sequence[BranchAnswer], cursor: str) -> int:
+    """Where the row after the one that `cursor` names is; 404 if that is gone meanwhile.
+
+    Without its crew a branch of another crew with the same id might be meant.
+    """
+    if not cursor:
+        return 0
+    crew, _, branch = cursor.rpartition("/")
+    _check_branch(branch)
+    for place, row in enumerate(rows, 1):
+        if row.branch == branch and crew in {"", row.crew}:
+            return place
+    return access.missing("branch to go on after; begin again")
 
 
 async def branch(office: Office, caller: Identity, call: Call) -> BranchAnswer:
     """One branch."""
-    return await _find(office, caller, call.path["branch"])
+    return await _find(office, caller, call)
 
 
 async def end_branch(office: Office, caller: Identity, call: Call) -> RevocationAnswer:
     """End a branch that is known here, and all below it."""
-    row = await _find(office, caller, call.path["branch"])
+    row = await _find(office, caller, call)
     return await office.revoke_branch(row.branch, row.crew)
 
 
-async def tree(office: Office, caller: Identity, call: Call) -> BranchesAnswer:  # noqa: ARG001
+async def tree(office: Office, caller: Identity, call: Call) -> bytes:
     """The whole auth graph that the caller may see, crews included."""
-    rows = [row for row in await office.tree() if access.sees(caller, row.crew)]
-    return BranchesAnswer(branches=rows)
+    crew = access.crew_for(caller, call.query.get("crew", ""))
+    return (await office.tree()).encoded(crew)
 
 
 async def certify(office: Office, caller: Identity, call: Call) -> CertificateAnswer:
     """A certificate for a CSR's key: the caller's own next one, or any if an operator asks."""
     ask = call.decode(CertificateAsk)
-    own = (caller.role.value, caller.crew, caller.name)
-    wanted = (ask.role or caller.role.value, ask.crew or caller.crew, ask.name or caller.name)
-    if ask.role is not None and caller.role is Role.OPERATOR:
-        wanted = (ask.role, ask.crew, ask.name)
-    is_own = wanted == own
+    wanted = _wanted(caller, ask)
+    is_own = wanted == (caller.role, caller.crew, caller.name)
     if not is_own and caller.role is not Role.OPERATOR:
         access.refuse("only an operator asks for another's certificate")
-    identity = msgspec.structs.replace(
-        caller,
-        role=Role(wanted[0]),
-        crew=wanted[1],
-        name=wanted[2],
-        instance=caller.instance if is_own else b"",
-        key=caller.key if is_own else b"",
-        rights=caller.rights if is_own else (),
-    )
-    hosts = ask.hosts
-    if hosts and caller.role is not Role.OPERATOR:
+    if ask.hosts and caller.role is not Role.OPERATOR:
         access.refuse("only an operator gives a certificate names and addresses")
-    return await office.certify(identity, ask.request, ask.life_seconds, hosts)
+    role, crew, name = wanted
+    # The next certificate of the same process says the same; another's has an instance of its own.
+    identity = caller if is_own else Identity(role, name, b"", crew)
+    return await office.certify(
+        Wish(identity, ask.request, call.serial, is_own, ask.life_seconds, tuple(ask.hosts))
+    )
+
+
+def _wanted(caller: Identity, ask: CertificateAsk) -> tuple[Role, str, str]:
+    """Role, crew and name: as asked for, the caller's own where nothing is."""
+    if not (ask.role or ask.crew or ask.name):
+        return caller.role, caller.crew, caller.name
+    role = Role(ask.role) if ask.role else caller.role
+    if role is Role.ORCHESTRATOR and caller.role is Role.ORCHESTRATOR:
+        return role, ask.crew or caller.crew, ask.name or caller.name
+    return role, ask.crew, ask.name or (caller.name if role is caller.role else "")
 
 
 async def health(office: Office, caller: Identity, call: Call) -> Health:  # noqa: ARG001
@@ -137,7 +150,15 @@ async def ready(office: Office, caller: Identity, call: Call) -> Health:  # noqa
 
 async def ocsp(office: Office, caller: Identity, call: Call) -> bytes:  # noqa: ARG001
     """RFC 6960, by POST."""
+    if call.media != "application/ocsp-request":
+        access.unsupported("send application/ocsp-request")
     return await office.ocsp(call.body)
+
+
+async def ocsp_get(office: Office, caller: Identity, call: Call) -> bytes:  # noqa: ARG001
+    """RFC 6960, by GET: the request is in the path, and its slashes may stand there bare."""
+    _, _, tail = call.raw_path.decode("ascii").partition("/ocsp/")
+    return await office.ocsp_path(tail)
 
 
 async def crl(office: Office, caller: Identity, call: Call) -> bytes:  # noqa: ARG001
@@ -145,12 +166,14 @@ async def crl(office: Office, caller: Identity, call: Call) -> bytes:  # noqa: A
     return await office.crl()
 
 
-async def _find(office: Office, caller: Identity, wanted: str) -> BranchAnswer:
+async def _find(office: Office, caller: Identity, call: Call) -> BranchAnswer:
+    wanted, crew = call.path["branch"], access.crew_for(caller, call.query.get("crew", ""))
     _check_branch(wanted)
-    for row in await office.tree():
-        if row.branch == wanted and access.sees(caller, row.crew):
-            return row
-    return access.missing("branch")
+    rows = (await office.tree()).find(wanted, crew)
+    if len(rows) > 1:
+        crews = ", ".join(row.crew for row in rows)
+        access.ambiguous(f"several crews have that branch; say which by ?crew= ({crews})")
+    return rows[0] if rows else access.missing("branch")
 
 
 def _check_branch(text: str) -> None:
@@ -161,25 +184,33 @@ def _check_branch(text: str) -> None:
 
 
 _CREW = {"crew": "of this crew; an orchestrator sees its own alone"}
-_PAGE = {"after": "those after this branch", "limit": f"at most {limits.page_rows_max}"}
+_PAGE = {"after": "those after this one, the `next` of a page", "limit": "at most so many"}
+_OCSP = "application/ocsp-response"
 
 ENDPOINTS = (
     Endpoint("POST", "/v1/revocations", STAFF, revoke, RevocationAnswer,
              "End a branch, a certificate or an orchestrator, at once.", ask=RevocationAsk),
     Endpoint("GET", "/v1/branches", STAFF, branches, BranchesAnswer,
              "Branches, parents before their children.", query={**_CREW, **_PAGE}),
-    Endpoint("GET", "/v1/branches/{branch}", STAFF, branch, BranchAnswer, "One branch."),
+    Endpoint("GET", "/v1/branches/{branch}", STAFF, branch, BranchAnswer, "One branch.",
+             query=_CREW),
     Endpoint("DELETE", "/v1/branches/{branch}", STAFF, end_branch, RevocationAnswer,
-             "End a branch and all that it spawned."),
-    Endpoint("GET", "/v1/tree", STAFF, tree, BranchesAnswer, "The auth graph, crews included."),
+             "End a branch and all that it spawned.", query=_CREW),
+    Endpoint("GET", "/v1/tree", STAFF, tree, BranchesAnswer, "The auth graph, crews included.",
+             query=_CREW),
     Endpoint("POST", "/v1/tokens", STAFF, tokens.issue, TokenAnswer,
-             "A token: of a new run, of a child, or the next of a branch.", form=tokens.FORM),
+             "A token: of a new run, of a child, or the next of a branch.",
+             form=tokens.FORM, needed=("grant_type",)),
     Endpoint("POST", "/v1/introspect", EVERYBODY, tokens.introspect, IntrospectionAnswer,
-             "What a token says, if it is good (RFC 7662).", form=tokens.INTROSPECT_FORM),
+             "What a token says, if it is good (RFC 7662).",
+             form=tokens.INTROSPECT_FORM, needed=("token",)),
     Endpoint("POST", "/v1/certificates", EVERYBODY, certify, CertificateAnswer,
              "A certificate for the key of a CSR.", ask=CertificateAsk, status=201),
-    Endpoint("POST", "/ocsp", EVERYBODY, ocsp, bytes, "OCSP (RFC 6960)."),
-    Endpoint("GET", "/crl", EVERYBODY, crl, bytes, "The list of revoked certificates, PEM."),
+    Endpoint("POST", "/ocsp", EVERYBODY, ocsp, bytes, "OCSP (RFC 6960).", media=_OCSP),
+    Endpoint("GET", "/ocsp/{request:path}", EVERYBODY, ocsp_get, bytes,
+             "OCSP with the request in the path (RFC 6960, appendix A.1).", media=_OCSP),
+    Endpoint("GET", "/crl", EVERYBODY, crl, bytes, "The list of revoked certificates, PEM.",
+             media="application/x-pem-file"),
     Endpoint("GET", "/healthz", EVERYBODY, health, Health, "The control process answers."),
-    Endpoint("GET", "/readyz", EVERYBODY, ready, Health, "The gateway is ready."),
+    Endpoint("GET", "/readyz", EVERYBODY, ready, Health, "The gateway is ready, or why not."),
 )  # fmt: skip

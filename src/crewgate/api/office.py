@@ -9,8 +9,8 @@ from typing import Protocol
 
 import msgspec
 
+from crewgate.api.snapshot import Snapshot
 from crewgate.api.words import (
-    BranchAnswer,
     CertificateAnswer,
     Health,
     IntrospectionAnswer,
@@ -36,8 +36,25 @@ class Holder(msgspec.Struct, frozen=True):
     name: str
 
 
+class Wish(msgspec.Struct, frozen=True):
+    """What certificate is asked for, and by the holder of which one (`by`, a serial).
+
+    `is_own`: it is the next one of the same holder, with the names and addresses of that one.
+    """
+
+    identity: Identity
+    request: str  # a CSR, PEM
+    by: str
+    is_own: bool = False
+    life_seconds: int | None = None
+    hosts: Sequence[str] = ()
+
+
 class Office(Protocol):
     """The work behind the API."""
+
+    async def check(self, serial: str) -> None:
+        """ControlError 401 unless the certificate that a connection has shown is good now."""
 
     async def revoke_branch(self, branch: str, crew: str) -> RevocationAnswer:
         """End a branch and all below it; an empty `crew` is found out where that is plain."""
@@ -51,8 +68,8 @@ class Office(Protocol):
     async def holder(self, serial: str) -> Holder | None:
         """Whom a certificate was issued to; None if this CA has not issued it."""
 
-    async def tree(self) -> Sequence[BranchAnswer]:
-        """The auth graph, at most a second old."""
+    async def tree(self) -> Snapshot:
+        """The auth graph, at most `limits.tree_seconds` old."""
 
     async def start_run(self, crew: str, name: str, grant: Grant) -> TokenAnswer:
         """The first token of a new root."""
@@ -66,13 +83,14 @@ class Office(Protocol):
     async def introspect(self, token: str) -> IntrospectionAnswer:
         """What a token says, if gateways would accept it now."""
 
-    async def certify(
-        self, identity: Identity, request: str, life_seconds: int | None, hosts: Sequence[str]
-    ) -> CertificateAnswer:
+    async def certify(self, wish: Wish) -> CertificateAnswer:
         """Sign a leaf for the key of a CSR."""
 
     async def ocsp(self, request: bytes) -> bytes:
         """The answer to a question of RFC 6960, as DER."""
+
+    async def ocsp_path(self, tail: str) -> bytes:
+        """The same for a GET whose path goes on with `tail`, as it was sent."""
 
     async def crl(self) -> bytes:
         """The list of revoked certificates, as PEM."""

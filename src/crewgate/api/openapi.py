@@ -7,12 +7,24 @@ from typing import Any
 import msgspec
 
 from crewgate import limits
+from crewgate.api import tokens
 from crewgate.api.endpoints import ENDPOINTS, Endpoint
+from crewgate.api.problems import OAUTH_PATHS, PROBLEM
 from crewgate.api.words import OAuthProblem, Problem
 
+PATH = "/openapi.json"
+_JSON = "application/json"
 _REF = "#/components/schemas/{name}"
 _FORM = "application/x-www-form-urlencoded"
-_UUID = {"type": "string", "format": "uuid"}
+_TEXT: dict[str, Any] = {"type": "string"}
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    "branch": {"type": "string", "format": "uuid"},
+    "limit": {"type": "integer", "minimum": 1, "maximum": limits.page_rows_max},
+    "crew": {"type": "string", "maxLength": limits.name_chars_max},
+    "request": {"type": "string", "description": "DER in base64"},
+    "grant_type": {"type": "string", "enum": [tokens.RUN, tokens.CHILD, tokens.NEXT]},
+    "subject_token_type": {"type": "string", "enum": [tokens.TOKEN_TYPE, tokens.ACCESS_TYPE]},
+}
 
 
 def document() -> dict[str, Any]:
@@ -25,7 +37,9 @@ def document() -> dict[str, Any]:
     found = dict(zip(names, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in ENDPOINTS:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, found)
+        operations = paths.setdefault(endpoint.path.replace(":path", ""), {})
+        operations[endpoint.method.lower()] = _operation(endpoint, found)
+    paths[PATH] = {"get": _itself(found)}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -42,14 +56,27 @@ def document() -> dict[str, Any]:
     }
 
 
+def _itself(schemas: Mapping[Any, Any]) -> dict[str, Any]:
+    return {
+        "operationId": "get_openapi",
+        "summary": "This document.",
+        "responses": {
+            "200": {"description": "Done.", "content": {_JSON: {"schema": {"type": "object"}}}},
+            **_refusals("", schemas),
+        },
+    }
+
+
 def _operation(endpoint: Endpoint, schemas: Mapping[Any, Any]) -> dict[str, Any]:
     roles = ", ".join(sorted(role.value for role in endpoint.roles))
-    name = f"{endpoint.method.lower()}{re.sub('[^a-z]+', '_', endpoint.path)}".rstrip("_")
+    name = f"{endpoint.method.lower()}{re.sub('[^a-z0-9]+', '_', endpoint.path)}".rstrip("_")
+    schema = schemas.get(endpoint.answer)
+    done = {"description": "Done.", "content": {endpoint.media: {"schema": schema or {}}}}
     operation: dict[str, Any] = {
         "operationId": name,
         "summary": endpoint.says,
         "description": f"For: {roles}.",
-        "responses": _responses(endpoint, schemas),
+        "responses": {str(endpoint.status): done, **_refusals(endpoint.path, schemas)},
     }
     parameters = [_parameter(each, "path", required=True) for each in _names(endpoint.path)]
     parameters += [_parameter(each, "query", says=says) for each, says in endpoint.query.items()]
@@ -62,42 +89,41 @@ def _operation(endpoint: Endpoint, schemas: Mapping[Any, Any]) -> dict[str, Any]
 
 
 def _names(path: str) -> list[str]:
-    return re.findall(r"\{([a-z]+)\}", path)
+    return re.findall(r"\{([a-z]+)(?::path)?\}", path)
 
 
 def _parameter(name: str, place: str, *, required: bool = False, says: str = "") -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": "string"}
-    if name in {"branch", "after"}:
-        schema = _UUID
-    elif name == "limit":
-        schema = {"type": "integer", "minimum": 1, "maximum": limits.page_rows_max}
-    return {"name": name, "in": place, "required": required, "schema": schema, "description": says}
+    found: dict[str, Any] = {"name": name, "in": place, "required": required}
+    if says:
+        found["description"] = says
+    return {**found, "schema": _SCHEMAS.get(name, _TEXT)}
 
 
 def _body(endpoint: Endpoint, schemas: Mapping[Any, Any]) -> dict[str, Any] | None:
     if endpoint.ask is not None:
-        return {"application/json": {"schema": schemas[endpoint.ask]}}
+        return {_JSON: {"schema": schemas[endpoint.ask]}}
     if endpoint.form:
         fields = {
-            name: {"type": "string", "description": says} for name, says in endpoint.form.items()
+            name: {**_SCHEMAS.get(name, _TEXT), "description": says}
+            for name, says in endpoint.form.items()
         }
-        schema = {"type": "object", "properties": fields, "additionalProperties": False}
+        schema = {
+            "type": "object",
+            "properties": fields,
+            "required": list(endpoint.needed),
+            "additionalProperties": False,
+        }
         return {_FORM: {"schema": schema}}
-    if endpoint.path == "/ocsp":
-        return {"application/ocsp-request": {}}
+    if endpoint.method == "POST":
+        return {"application/ocsp-request": {"schema": {"type": "string", "format": "binary"}}}
     return None
 
 
-def _responses(endpoint: Endpoint, schemas: Mapping[Any, Any]) -> dict[str, Any]:
-    media, schema = "application/json", schemas.get(endpoint.answer)
-    if endpoint.answer is bytes:
-        media = {"/ocsp": "application/ocsp-response"}.get(endpoint.path, "application/x-pem-file")
-    content = {media: {"schema": schema} if schema else {}}
-    problem = {"application/problem+json": {"schema": schemas[Problem]}}
-    if endpoint.form:
-        problem = {"application/json": {"schema": schemas[OAuthProblem]}, **problem}
+def _refusals(path: str, schemas: Mapping[Any, Any]) -> dict[str, Any]:
+    """Those of the edge itself (a body over its bound, a malformed request) have no body."""
+    problem: dict[str, Any] = {PROBLEM: {"schema": schemas[Problem]}}
+    refused = {_JSON: {"schema": schemas[OAuthProblem]}} if path in OAUTH_PATHS else problem
     return {
-        str(endpoint.status): {"description": "Done.", "content": content},
-        "4XX": {"description": "Refused, and why.", "content": problem},
+        "4XX": {"description": "Refused, and why.", "content": refused},
         "5XX": {"description": "Not now, and why.", "content": problem},
     }

@@ -6,19 +6,23 @@ subject), the next token of a branch (`refresh_token`, which is its last token).
 """
 
 from collections.abc import Mapping
+from typing import NoReturn
 
 from crewgate.api import access
 from crewgate.api.call import Call
 from crewgate.api.office import Grant, Office
 from crewgate.api.words import IntrospectionAnswer, TokenAnswer
+from crewgate.core import scope
+from crewgate.core.claims import is_text
+from crewgate.core.credits import parse_credits
 from crewgate.core.identity import Identity, Role
-from crewgate.errors import ControlError, IssuerError
+from crewgate.errors import ControlError, IssuerError, JournalError, JournalTakenError, ScopeError
 
 RUN = "client_credentials"
 CHILD = "urn:ietf:params:oauth:grant-type:token-exchange"
 NEXT = "refresh_token"
 TOKEN_TYPE = "urn:ietf:params:oauth:token-type:jwt"
-_ACCESS_TYPE = "urn:ietf:params:oauth:token-type:access_token"
+ACCESS_TYPE = "urn:ietf:params:oauth:token-type:access_token"
 
 FORM = {
     "grant_type": f"{RUN}, {CHILD} or {NEXT}",
@@ -27,69 +31,114 @@ FORM = {
     "role": "what the sub-agent does",
     "process": "what to call the process that will hold the token",
     "subject_token": f"the parent's token, with {CHILD}",
-    "subject_token_type": f"{TOKEN_TYPE}, or {_ACCESS_TYPE}",
+    "subject_token_type": f"{TOKEN_TYPE}, or {ACCESS_TYPE}",
     "refresh_token": f"the branch's last token, expired or not, with {NEXT}",
     "orchestrator": "an operator only: <crew>/<name>, for whom",
 }
-INTROSPECT_FORM = {"token": "the token", "token_type_hint": "ignored"}
+INTROSPECT_FORM = {"token": "the token", "token_type_hint": "ignored (RFC 7662 §2.1)"}
+# What each grant reads, and of that what it must be given.
+_NEW = {"scope", "credits", "role"}
+_READS: Mapping[str, tuple[set[str], set[str]]] = {
+    RUN: (_NEW, {"process"}),
+    CHILD: ({*_NEW, "subject_token", "subject_token_type"}, {"process"}),
+    NEXT: ({"refresh_token"}, {"scope", "credits"}),
+}
 
 
 async def issue(office: Office, caller: Identity, call: Call) -> TokenAnswer:
     """Sign a token for the caller's branch; errors are those of RFC 6749 §5.2."""
     form = call.form()
-    unknown = form.keys() - FORM.keys()
-    if unknown:
-        _fail("invalid_request", f"unknown fields: {', '.join(sorted(unknown))[:64]}")
+    kind = _checked(form)
     crew, name = _whose(caller, form)
-    tools = tuple(form.get("scope", "").split())
-    grant = Grant(tools, form.get("credits"), form.get("role", ""), form.get("process", ""))
     try:
-        return await _issue(office, crew, name, form, grant)
+        return await _issue(office, crew, name, kind, form)
+    except JournalTakenError as error:
+        raise ControlError(
+            409,
+            "temporarily_unavailable",
+            f"another process mints as {crew}/{name}: end it, or ask under another name",
+        ) from error
+    except JournalError as error:
+        raise ControlError(503, "journal-unavailable", "the journal cannot be written") from error
+    except ScopeError as error:
+        raise ControlError(400, "invalid_scope", str(error)) from error
     except IssuerError as error:
         raise ControlError(400, "invalid_grant", str(error)) from error
 
 
 async def _issue(
-    office: Office, crew: str, name: str, form: Mapping[str, str], grant: Grant
+    office: Office, crew: str, name: str, kind: str, form: Mapping[str, str]
 ) -> TokenAnswer:
-    kind = form.get("grant_type", "")
+    tools = tuple(form.get("scope", "").split())
+    grant = Grant(tools, form.get("credits"), form.get("role", ""), form.get("process", ""))
     if kind == NEXT:
-        return await office.refresh(crew, name, _needed(form, "refresh_token"), grant)
-    if kind not in {RUN, CHILD}:
-        _fail("unsupported_grant_type", f"grant_type: expected {FORM['grant_type']}")
-    for field in ("scope", "credits", "role"):
-        _needed(form, field)
+        return await office.refresh(crew, name, form["refresh_token"], grant)
     if kind == RUN:
         return await office.start_run(crew, name, grant)
-    if form.get("subject_token_type") not in {TOKEN_TYPE, _ACCESS_TYPE}:
-        _fail("invalid_request", f"subject_token_type: expected {FORM['subject_token_type']}")
-    return await office.spawn(crew, name, _needed(form, "subject_token"), grant)
+    return await office.spawn(crew, name, form["subject_token"], grant)
 
 
 async def introspect(office: Office, caller: Identity, call: Call) -> IntrospectionAnswer:
     """What a token says; to an orchestrator, another crew's is like no token (RFC 7662 §2.2)."""
-    found = await office.introspect(_needed(call.form(), "token"))
+    form = call.form()
+    _known(form, set(INTROSPECT_FORM))
+    if not form.get("token"):
+        _fail("invalid_request", f"token: {INTROSPECT_FORM['token']}")
+    found = await office.introspect(form["token"])
     return found if access.sees(caller, found.crew) else IntrospectionAnswer(active=False)
+
+
+def _checked(form: Mapping[str, str]) -> str:
+    """The grant type of a form whose fields can be read at all; ControlError 400."""
+    _known(form, set(FORM))
+    kind = form.get("grant_type", "")
+    if not kind:
+        _fail("invalid_request", f"grant_type: {FORM['grant_type']}")
+    if kind not in _READS:
+        _fail("unsupported_grant_type", f"grant_type: expected {FORM['grant_type']}")
+    needed, others = _READS[kind]
+    for field in sorted(needed):
+        if not form.get(field):
+            _fail("invalid_request", f"{field}: {FORM[field]}")
+    _known(form, {*needed, *others, "grant_type", "orchestrator"}, f" with {kind}")
+    if kind == CHILD and form["subject_token_type"] not in {TOKEN_TYPE, ACCESS_TYPE}:
+        _fail("invalid_request", f"subject_token_type: expected {FORM['subject_token_type']}")
+    _check_values(form)
+    return kind
+
+
+def _check_values(form: Mapping[str, str]) -> None:
+    for field in ("role", "process"):
+        if form.get(field) and not is_text(form[field]):
+            _fail("invalid_request", f"{field}: expected characters of A-Z a-z 0-9 . _ : / @ -")
+    if form.get("credits"):
+        try:
+            parse_credits(form["credits"])
+        except ValueError:
+            _fail("invalid_request", 'credits: expected decimal text such as "2.50"')
+    for tool in form.get("scope", "").split():
+        if not scope.is_pattern(tool):
+            _fail("invalid_scope", f"scope: {tool[:64]!r} is neither a tool's name nor a pattern")
+
+
+def _known(form: Mapping[str, str], fields: set[str], where: str = "") -> None:
+    unknown = sorted(form.keys() - fields)
+    if unknown:
+        _fail("invalid_request", f"{unknown[0][:64]!r} is no field that is read{where}")
 
 
 def _whose(caller: Identity, form: Mapping[str, str]) -> tuple[str, str]:
     named = form.get("orchestrator", "")
     if caller.role is Role.ORCHESTRATOR:
         if named not in {"", caller.label}:
-            access.refuse(f"{caller.label} gets tokens for itself alone")
+            raise ControlError(
+                403, "unauthorized_client", f"{caller.label} gets tokens for itself alone"
+            )
         return caller.crew, caller.name
-    crew, _, name = named.partition("/")
-    if not crew or not name:
+    if not named:
         _fail("invalid_request", "orchestrator: an operator says for whom, as <crew>/<name>")
-    return crew, name
+    return access.orchestrator(named)
 
 
-def _needed(form: Mapping[str, str], field: str) -> str:
-    value = form.get(field, "")
-    if not value:
-        _fail("invalid_request", f"{field}: {FORM.get(field, 'needed')}")
-    return value
-
-
-def _fail(code: str, detail: str) -> None:
+def _fail(code: str, detail: str) -> NoReturn:
     raise ControlError(400, code, detail)

@@ -12,6 +12,17 @@ from crewgate import limits
 
 Text = Annotated[str, Meta(max_length=limits.claim_chars_max)]
 PEM = Annotated[str, Meta(max_length=limits.request_pem_bytes_max)]
+Crew = Annotated[str, Meta(max_length=limits.name_chars_max)]
+Role = Literal["orchestrator", "gateway", "operator"]
+# RFC 5280 §5.3.1, as the CA has them.
+Reason = Literal[
+    "unspecified",
+    "keyCompromise",
+    "affiliationChanged",
+    "superseded",
+    "cessationOfOperation",
+    "privilegeWithdrawn",
+]
 
 
 class RevocationAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -25,11 +36,16 @@ class RevocationAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     crew: Text = ""
     certificate: Text = ""
     orchestrator: Text = ""
-    reason: Text = "unspecified"
+    reason: Reason = "unspecified"
 
 
 class RevocationAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done, and on how many machines."""
+    """What was done, and on how many machines.
+
+    `applied_on` 0: it is revoked and written down, and the agent hears of it when it is back.
+    `silent` of the `processes` that were told did not answer in time; the table binds them all the
+    same.
+    """
 
     target: Literal["branch", "certificate", "orchestrator"]
     id: str
@@ -40,6 +56,8 @@ class RevocationAnswer(msgspec.Struct, frozen=True, kw_only=True):
     missing: list[str] = []
     calls_cut: int = 0
     connections_closed: int = 0
+    processes: int = 0
+    silent: int = 0
     certificates: list[str] = []  # serials that were revoked with it
     coarsened: bool = False
 
@@ -63,10 +81,14 @@ class BranchAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BranchesAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows with parents before their children; `more` if there are some after these."""
+    """Rows with parents before their children.
+
+    `more` if there are some after these: ask again `after` the `next` one.
+    """
 
     branches: list[BranchAnswer]
     more: bool = False
+    next: str = ""
 
 
 class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -107,8 +129,8 @@ class CertificateAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """A certificate for the key of a CSR (PEM). Without a name: for whom the caller speaks."""
 
     request: PEM
-    role: Literal["orchestrator", "gateway", "operator"] | None = None
-    crew: Text = ""
+    role: Role | None = None
+    crew: Crew = ""
     name: Text = ""
     life_seconds: Annotated[int, Meta(ge=1, le=limits.certificate_life_seconds_max)] | None = None
     hosts: Annotated[list[Text], Meta(max_length=limits.certificate_hosts_max)] = []

@@ -111,6 +111,27 @@ class Refused(msgspec.Struct, frozen=True):
     last: datetime
 
 
+class Watched(msgspec.Struct, frozen=True):
+    """One strike or step of the minting watch (`core.record.Watch`), newest last.
+
+    `usual` is None where the limit was a ceiling; without a `measure` the step had no finding.
+    """
+
+    time: datetime
+    crew: str
+    orchestrator: str
+    step: str
+    was: str
+    rung: str
+    in_force: str
+    by: str
+    branch: str
+    measure: str
+    value: int
+    limit: int
+    usual: int | None
+
+
 class Health(msgspec.Struct, frozen=True):
     """What the answers cannot contain: records lost to a full disk, lines that are no record."""
 
@@ -156,6 +177,11 @@ class Audit:
     def refusals(self, since: datetime | None = None) -> list[Refused]:
         """Whom nobody could prove to be anybody, the most frequent first."""
         return msgspec.convert(self._ask(sql.REFUSALS, Question(since=since)), list[Refused])
+
+    def watched(self, question: Question) -> list[Watched]:
+        """The newest `question.limit` strikes and steps of a crew, or that one branch brought."""
+        rows = self._ask(sql.WATCH, question, {"most": question.limit})
+        return msgspec.convert(rows, list[Watched])[::-1]
 
     def health(self, since: datetime | None = None) -> Health:
         """How complete the answers are; lines count whatever their time, being unreadable."""

@@ -52,6 +52,15 @@ COLUMNS: Final = {
     "proven": "BOOLEAN",
     "event": "VARCHAR",
     "count": "BIGINT",
+    "step": "VARCHAR",
+    "was": "VARCHAR",
+    "rung": "VARCHAR",
+    "in_force": "VARCHAR",
+    "by": "VARCHAR",
+    "measure": "VARCHAR",
+    "value": "BIGINT",
+    "limit": "BIGINT",
+    "usual": "BIGINT",
     "first": "TIMESTAMP",
     "last": "TIMESTAMP",
 }
@@ -179,6 +188,22 @@ REFUSALS: Final = f"""
     WHERE kind = 'refusals' AND ($since IS NULL OR "last" >= $since)
     GROUP BY ALL
     ORDER BY "count" DESC, listener, reason, peer
+"""
+
+WATCH: Final = f"""
+    WITH {_LINES}
+    SELECT
+        time, crew, orchestrator, step, was, rung, in_force, coalesce("by", '') AS "by",
+        coalesce(branch, '') AS branch, coalesce(measure, '') AS measure,
+        coalesce("value", 0) AS "value", coalesce("limit", 0) AS "limit", usual
+    FROM lines
+    WHERE
+        kind = 'watch' AND time IS NOT NULL AND rung IS NOT NULL
+        AND ($crew IS NULL OR crew = $crew)
+        AND ($branch IS NULL OR branch = $branch)
+        AND ($since IS NULL OR time >= $since)
+    ORDER BY time DESC, orchestrator DESC
+    LIMIT $most
 """
 
 HEALTH: Final = f"""

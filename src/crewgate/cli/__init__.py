@@ -26,6 +26,7 @@ COMMANDS = {
     "inspect": "Show what a token says.",
     "tree": "Show the branches, what they spent and may still spend.",
     "revoke": "End a branch and all that it spawned, at once.",
+    "quarantine": "Admit no new grants of an orchestrator, or let it go.",
     "ca": "Make certificates, revoke them, and say what there is.",
     "run": "Run an orchestrator with a certificate that it uses and never holds.",
     "decommission": "End an orchestrator: certificates, tokens, key and process.",

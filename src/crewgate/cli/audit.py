@@ -33,6 +33,7 @@ _BY = ["branch", "crew", "role", "tool"]
     show_default=True,
     help="List so many of the newest calls.",
 )
+@click.option("--watch", is_flag=True, help="List what the minting watch saw and did instead.")
 @click.option("--by", type=click.Choice(_BY), help="List sums by this instead of calls.")
 @click.option(
     "--connections",
@@ -53,17 +54,20 @@ def command(
     by: str | None,
     denied: bool,
     would_deny: bool,
+    watch: bool,
     connections: bool,
     as_json: bool,
 ) -> None:
     """Ask who called what, under which grant, at what cost."""
     from crewgate.audit.query import Audit
     from crewgate.audit.question import By, Question, parse_serial, parse_since
-    from crewgate.cli import audit_answer, audit_connections
+    from crewgate.cli import audit_answer, audit_connections, audit_watch
     from crewgate.config.load import load
 
     if connections and (branch or role or tool or by or denied or would_deny):
         raise click.UsageError("--connections goes with --crew, --certificate, --since and --limit")
+    if watch and (role or tool or certificate or denied or would_deny or by or connections):
+        raise click.UsageError("--watch goes with --crew, --branch, --since and --limit only")
     try:
         question = Question(
             branch=branch,
@@ -81,6 +85,9 @@ def command(
     folder = load(config_path).audit.folder
     audit = Audit(folder)
     try:
+        if watch:
+            audit_watch.tell(audit.watched(question), as_json=as_json)
+            return
         if connections:
             turned = audit_connections.ask(audit, question)
         else:

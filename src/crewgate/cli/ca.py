@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crewgate.cli.certificates import line, receipt, row, tell, told
+from crewgate.cli.controlled import controlled
 from crewgate.cli.options import Duration, config_option, json_option
 from crewgate.core.identity import Identity, Role
 from crewgate.errors import AuthorityError, ConfigurationError, LinkError
@@ -26,7 +27,7 @@ def command() -> None:
     """Make certificates, revoke them, and say what there is.
 
     Works on the files of the CA, so it needs their owner's rights, and no running gateway. With
-    one, what is revoked is closed at once.
+    one, what is revoked is closed at once. `issue` and `revoke` can ask a control API instead.
     """
 
 
@@ -48,7 +49,7 @@ def init(*, config_path: Path, as_json: bool) -> None:
 
 
 @command.command("issue")
-@config_option
+@controlled("ca_issue")
 @click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
 @click.option("--crew", metavar="CREW", default="", help="Of an orchestrator.")
 @click.option("--name", required=True, help="Of the process, within its crew or role.")
@@ -125,7 +126,7 @@ def renew(*, config_path: Path, certificate: Path, life: int | None, as_json: bo
 
 
 @command.command("revoke")
-@config_option
+@controlled("ca_revoke")
 @click.argument("which", metavar="PREFIX.pem|SERIAL")
 @click.option("--reason", default="unspecified", show_default=True, help="As RFC 5280 names it.")
 @json_option

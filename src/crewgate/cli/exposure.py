@@ -24,6 +24,9 @@ class Secret(NamedTuple):
 def secrets(config: Config) -> list[Secret]:
     """Every secret file that the configuration names."""
     found = [Secret("the gateway", listener.key) for listener in config.listeners]
+    if config.control is not None:
+        # Often the listeners' own key; then it is told once.
+        found.append(Secret("the gateway", config.control.key))
     found += [
         Secret("the gateway", upstream.credential.file)
         for upstream in config.upstreams

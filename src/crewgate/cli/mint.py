@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from crewgate.cli.options import Credits, Duration, config_option, json_option
+from crewgate.cli.controlled import controlled
+from crewgate.cli.options import Credits, Duration, json_option
 from crewgate.core.claims import Claims
 from crewgate.errors import IssuerError
 
 
 @click.command("mint")
-@config_option
+@controlled("mint")
 @click.option("--crew", required=True, help="The crew whose key signs.")
 @click.option("--role", required=True, help="What the sub-agent does, such as researcher.")
 @click.option(

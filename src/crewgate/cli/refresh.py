@@ -5,12 +5,13 @@ from pathlib import Path
 
 import click
 
+from crewgate.cli.controlled import controlled
 from crewgate.cli.mint import check_alive, show
-from crewgate.cli.options import Duration, config_option, json_option
+from crewgate.cli.options import Duration, json_option
 
 
 @click.command("refresh")
-@config_option
+@controlled("refresh")
 @click.argument("token")
 @click.option("--ttl", type=Duration(), help="Such as 15m; the crew's longest if not given.")
 @json_option

@@ -1,4 +1,4 @@
-"""`crewgate revoke`: one branch and all below it, on this machine, with a receipt."""
+"""`crewgate revoke`: one branch and all below it, with a receipt."""
 
 import json
 from pathlib import Path
@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crewgate.cli.options import config_option, json_option, state_of
+from crewgate.cli.controlled import controlled
+from crewgate.cli.options import json_option, state_of
 
 if TYPE_CHECKING:
     from crewgate.link.owner_messages import Receipt
 
 
 @click.command("revoke")
-@config_option
+@controlled("revoke")
 @click.argument("branch")
 @click.option("--crew", metavar="CREW", default="", help="Whose branch; needed if it was not seen.")
 @json_option
@@ -33,10 +34,11 @@ def command(*, config_path: Path, branch: str, crew: str, as_json: bool) -> None
         del document["type"], document["id"]
         click.echo(json.dumps(document))
         return
-    click.echo("\n".join(_explained(receipt)))
+    click.echo("\n".join(explained(receipt)))
 
 
-def _explained(receipt: "Receipt") -> list[str]:
+def explained(receipt: "Receipt") -> list[str]:
+    """What was done, for a person."""
     cut = "no call was open at the gateway"
     if receipt.streams_cut:
         calls = "call" if receipt.streams_cut == 1 else "calls"

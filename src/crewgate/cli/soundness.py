@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography import x509
 
 from crewgate import limits
-from crewgate.config import Config, Crew, Listener, Upstream
+from crewgate.config import Config, Control, Crew, Listener, Upstream
 from crewgate.core.scope import matches
 from crewgate.errors import ConfigurationError
 from crewgate.gateway.inquiry import Inquiry
@@ -32,6 +32,7 @@ def problems(config: Config) -> Iterator[str]:
         else:
             yield from _expired(listener.certificate, "clients refuse it")
     yield from _unasked(config)
+    yield from _uncontrolled(config)
     for crew in config.crews:
         yield from _unusable(crew)
     for upstream in config.upstreams:
@@ -50,6 +51,7 @@ def oddities(config: Config) -> Iterator[str]:
     yield from _lenient(config)
     for listener in _shown(config):
         yield from _expiring(listener.certificate)
+    yield from _control_expiring(config)
     for upstream in config.upstreams:
         if upstream.tls.certificate:
             yield from _expiring(upstream.tls.certificate)
@@ -102,6 +104,29 @@ def _unasked(config: Config) -> Iterator[str]:
         return
     if config.ca.ocsp.certificate:
         yield from _expired(config.ca.ocsp.certificate, "the OCSP responder refuses it")
+
+
+def _uncontrolled(config: Config) -> Iterator[str]:
+    """Why the control API could not be served; what it shares with a listener was told there."""
+    control = config.control
+    if control is None or _is_shown(config, control):
+        return
+    try:
+        server_context(control.certificate, control.key)
+    except ConfigurationError as error:
+        yield f"[control]: {error}"
+    else:
+        yield from _expired(control.certificate, "clients of the control API refuse it")
+
+
+def _control_expiring(config: Config) -> Iterator[str]:
+    if config.control is not None and not _is_shown(config, config.control):
+        yield from _expiring(config.control.certificate)
+
+
+def _is_shown(config: Config, control: Control) -> bool:
+    shown = {(each.certificate, each.key) for each in config.listeners}
+    return (control.certificate, control.key) in shown
 
 
 def _unusable(crew: Crew) -> Iterator[str]:

@@ -7,9 +7,12 @@ from typing import Any
 
 import click
 
-from crewgate.cli.options import config_option, json_option, state_of
+from crewgate.cli.control_seen import control_of, told
+from crewgate.cli.controlled import controlled
+from crewgate.cli.options import json_option, state_of
 
 _LOOK_SECONDS = 0.05
+_WORDS = {"observe": "observed", "throttle": "throttled", "quarantine": "quarantined"}
 
 
 class _Seconds(click.FloatRange):
@@ -17,7 +20,7 @@ class _Seconds(click.FloatRange):
 
 
 @click.command("status")
-@config_option
+@controlled("status")
 @click.option(
     "--wait",
     "wait_seconds",
@@ -37,7 +40,7 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float, as_js
     state = state_of(config_path)
     deadline = time.monotonic() + wait_seconds
     while True:
-        found = _look(state)
+        found = _look(state, config_path)
         left = deadline - time.monotonic()
         if found["ready"] or left <= 0:
             break
@@ -46,7 +49,7 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float, as_js
     ctx.exit(0 if found["ready"] else 1)
 
 
-def _look(state: Path) -> dict[str, Any]:
+def _look(state: Path, config_path: Path) -> dict[str, Any]:
     import msgspec
 
     from crewgate.errors import LinkError
@@ -58,6 +61,7 @@ def _look(state: Path) -> dict[str, Any]:
     except LinkError as error:
         return {"ready": False, "waiting_for": [f"the agent ({error})"]}
     del document["type"], document["id"]
+    document["control"] = control_of(config_path, state)
     return document
 
 
@@ -73,11 +77,23 @@ def _explained(found: dict[str, Any]) -> str:
         f"agent          process {found['pid']}, table {found['life'][:8]}"
         + ("" if found["fresh"] else ", not fresh"),
         f"workers        {accepting} of {len(workers)} accept",
+        f"control        {told(found['control'])}",
         f"embedders      {found['embedders']}",
         f"configuration  generation {found['policy_generation']}",
         f"table          {counts['branches']} branches, {counts['revocations']} revocations",
         f"calls          {counts['reservations']} in flight",
     ]
+    lines += [_watched(row) for row in found["watched"]]
+    if found["watched_more"]:
+        lines.append(f"watch          {found['watched_more']} more; see crewgate audit --watch")
     if found["configuration_error"]:
         lines.append(f"not loaded     {found['configuration_error']}")
     return "\n".join(lines)
+
+
+def _watched(row: dict[str, str]) -> str:
+    """One orchestrator that the minting watch, or a person, does not leave alone."""
+    so = _WORDS[row["in_force"]]
+    if row["in_force"] != row["rung"]:
+        so += f", would be {_WORDS[row['rung']]}"
+    return f"watch          {row['orchestrator']} {so} (by {row['by']})"

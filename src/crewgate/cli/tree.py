@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crewgate.cli.options import config_option, json_option, state_of
+from crewgate.cli.controlled import controlled
+from crewgate.cli.options import json_option, state_of
 from crewgate.core.credits import format_credits
 from crewgate.core.printable import printable
 
@@ -26,7 +27,7 @@ _COLOURS = {
 
 
 @click.command("tree")
-@config_option
+@controlled("tree")
 @json_option
 def command(*, config_path: Path, as_json: bool) -> None:
     """Show the branches, what they spent and may still spend.
@@ -37,6 +38,11 @@ def command(*, config_path: Path, as_json: bool) -> None:
 
     with Owner(state_of(config_path)) as owner:
         rows = owner.tree()
+    show(rows, as_json=as_json)
+
+
+def show(rows: "list[TreeRow]", *, as_json: bool) -> None:
+    """Print the graph: as one JSON document, or as trees for a person."""
     if as_json:
         click.echo(json.dumps(document(rows)))
         return

@@ -27,6 +27,7 @@ from crewgate.config.structs import (
     Tool,
 )
 from crewgate.config.upstreams import read_upstream
+from crewgate.config.watch import read_watch
 from crewgate.core.policy import SHARED
 
 MODE: Kind[Mode] = kinds.one_of("enforce", "observe")
@@ -150,6 +151,7 @@ def _crew(name: str, section: Section, path: Kind[Path]) -> Crew:
         tools=section.required("tools", kinds.listed(kinds.TOOL_PATTERN, limits.allowed_tools_max)),
         signing_key=section.optional("signing_key", cast("Kind[Path | None]", path), None),
         mode=section.optional("mode", MODE, "enforce"),
+        watch=read_watch(section.child("watch")),
         **ceilings(section),
     )
     section.close()

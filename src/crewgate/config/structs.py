@@ -13,6 +13,7 @@ from crewgate import limits
 from crewgate.config.boundary import CA, Control
 from crewgate.config.crossing import Crossing
 from crewgate.config.ocsp import OCSPMode
+from crewgate.core.evidence import Rules
 from crewgate.core.policy import SHARED
 from crewgate.errors import ConfigurationError
 
@@ -64,6 +65,7 @@ class Crew(msgspec.Struct, frozen=True):
     lifetime_seconds: int = limits.token_lifetime_seconds_max
     depth: int = limits.depth_max
     mode: Mode = "enforce"
+    watch: Rules = Rules()
 
     @property
     def observe(self) -> bool:

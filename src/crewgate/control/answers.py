@@ -1,5 +1,6 @@
 """What the control process found out, in the words of its API."""
 
+import re
 from collections.abc import Sequence
 from ipaddress import ip_address
 
@@ -12,6 +13,9 @@ from crewgate.link.owner_messages import TreeRow
 from crewgate.pki.announcing import Announced
 from crewgate.pki.register import Entry
 
+_LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # RFC 1123 §2.1
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII | re.IGNORECASE)
+_HOST_CHARS_MAX = 253  # RFC 1035 §2.3.4, without lengths and root
 HERE = "this machine"  # in the list of those that are missing
 
 
@@ -61,7 +65,6 @@ def host(text: str) -> x509.GeneralName:
         return x509.IPAddress(ip_address(text))
     except ValueError:
         pass
-    try:
-        return x509.DNSName(text)
-    except ValueError as error:
-        raise AuthorityError(f"{text[:64]!r} is neither a DNS name nor an IP address") from error
+    if len(text) > _HOST_CHARS_MAX or not _HOST.fullmatch(text):
+        raise AuthorityError(f"{text[:64]!r} is neither a DNS name nor an IP address")
+    return x509.DNSName(text)

@@ -1,33 +1,49 @@
 """The gateway's issuer: signs for orchestrators that hold no key, each with a journal of its own.
 
 Knows no transport. Every grant and every extension is in the orchestrator's journal before its
-token is in anybody's hands (`issuer`). Blocks; use it in one thread at a time.
+token is in anybody's hands (`issuer`). A token that is shown, a parent's or a branch's last one,
+must be its orchestrator's own and alive by the table: a refresh raises nobody from the dead, and
+the same name in another life begins anew. Blocks; use it in one thread at a time.
 """
 
 import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
 
 from crewgate import limits
 from crewgate.api.office import Grant
 from crewgate.api.words import IntrospectionAnswer, TokenAnswer
-from crewgate.config import Config
+from crewgate.config import Config, Crew
+from crewgate.control.graph import CrewGateway, Graph
+from crewgate.control.sight import Sight
 from crewgate.core.claims import Claims
-from crewgate.core.policy import Key
-from crewgate.errors import IssuerError
+from crewgate.errors import ConfigurationError, ControlError, IssuerError
+from crewgate.issuer.gateway import journal_of, minter_by
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.orchestrator import Orchestrator
 from crewgate.issuer.proof import signing_key_of
 from crewgate.verifier.policy import crew_keys
+from crewgate.verifier.watch import Watch
 
 _BEARER = "Bearer"
 _TOKEN_TYPE = "urn:ietf:params:oauth:token-type:jwt"
+_WHY = "token endpoint"
 
 
 class Mint:
-    """Signs with the crews' keys that a configuration names."""
+    """Signs with the crews' keys that a configuration names.
 
-    def __init__(self, config: Config) -> None:
+    The methods raise IssuerError and its kin, ControlError, ConfigurationError, and LinkError where
+    nobody can say what is dead or spent.
+    """
+
+    def __init__(self, config: Config, graph: Graph, sight: Sight) -> None:
         self._config = config
-        self._orchestrators: dict[tuple[str, str], Orchestrator] = {}
+        self._graph = graph
+        self._sight = sight
+        self._watch = Watch(_files(config))
+        self._orchestrators: OrderedDict[tuple[str, str], Orchestrator] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<Mint for {len(self._orchestrators)} orchestrators>"
@@ -39,20 +55,20 @@ class Mint:
         self._orchestrators.clear()
 
     def start_run(self, crew: str, name: str, grant: Grant) -> TokenAnswer:
-        """See `Office`; IssuerError, ConfigurationError."""
+        """See `Office`."""
         agent = self._of(crew, name).start_run(
             credits=grant.credits or "",
             tools=grant.tools,
             role=grant.role,
             process_id=grant.process or None,
-            why="token endpoint",
+            why=_WHY,
         )
         return _answer(agent.token(), agent.claims)
 
     def spawn(self, crew: str, name: str, parent: str, grant: Grant) -> TokenAnswer:
         """See `Office`."""
         orchestrator = self._of(crew, name)
-        claims, _ = self._proved(parent, crew)
+        claims = self._own(parent, crew, name)
         if claims.exp + limits.leeway_seconds < time.time():
             raise IssuerError("the parent's token has expired; refresh it first")
         agent = orchestrator.spawn(
@@ -61,49 +77,66 @@ class Mint:
             tools=grant.tools,
             credits=grant.credits or "",
             process_id=grant.process or None,
-            why="token endpoint",
+            why=_WHY,
         )
         return _answer(agent.token(), agent.claims, issued=_TOKEN_TYPE)
 
     def refresh(self, crew: str, name: str, token: str, grant: Grant) -> TokenAnswer:
         """See `Office`."""
         orchestrator = self._of(crew, name)
-        branch = self._proved(token, crew)[0].execution_branch_id
+        claims = self._own(token, crew, name)
+        # A death is remembered for `revocation_seconds`: whoever comes later is not believed.
+        if claims.exp + limits.revocation_seconds / 2 < time.time():
+            raise IssuerError("the token expired too long ago; start a new run")
+        branch = claims.execution_branch_id
         fresh = orchestrator.refresh(
-            branch,
-            credits=grant.credits or None,
-            tools=grant.tools or None,
-            why="token endpoint",
+            branch, credits=grant.credits or None, tools=grant.tools or None, why=_WHY
         )
         return _answer(fresh, orchestrator.claims(branch))
 
-    def read(self, token: str) -> tuple[Claims, str] | None:
-        """Claims and key of a token that some crew's key signed and that has not ended."""
-        try:
-            claims = read_claims(token)
-            section = self._config.crew(claims.crew)
-            key = signing_key_of(token, crew_keys(section))
-        except Exception:  # noqa: BLE001 - whatever is wrong with it, it is no good (RFC 7662 §2.2)
-            return None
-        if key is None or not _is_valid(claims, key, section.issuer, self._config.audience):
-            return None
-        return claims, key.kid
-
     def _of(self, crew: str, name: str) -> Orchestrator:
-        found = self._orchestrators.get((crew, name))
+        """The orchestrator of that name, by the keys as they are now; the longest unused goes."""
+        if self._watch.changed():
+            self.close()
+        found = self._orchestrators.pop((crew, name), None)
         if found is None:
             if len(self._orchestrators) >= limits.orchestrators_max:
-                raise IssuerError(f"{limits.orchestrators_max} orchestrators mint here already")
-            found = Orchestrator.from_config(self._config.path, crew=crew, name=name)
-            self._orchestrators[crew, name] = found
+                self._orchestrators.popitem(last=False)[1].close()
+            found = self._open(crew, name)
+        self._orchestrators[crew, name] = found
         return found
 
-    def _proved(self, token: str, crew: str) -> tuple[Claims, Key]:
+    def _open(self, crew: str, name: str) -> Orchestrator:
+        self._signing_section(crew)
+        try:
+            minter = minter_by(self._config, crew, name)
+        except IssuerError as error:  # a key that speaks for another alone
+            raise ControlError(400, "unauthorized_client", str(error)) from error
+        journal = journal_of(self._config, minter)
+        return Orchestrator(minter, journal, gateway=CrewGateway(self._graph, crew))
+
+    def _signing_section(self, crew: str) -> Crew:
+        try:
+            section = self._config.crew(crew)
+        except ConfigurationError as error:
+            raise ControlError(400, "invalid_request", f"there is no crew {crew}") from error
+        if section.signing_key is None:
+            raise ControlError(
+                400, "unauthorized_client", f"this gateway holds no key that signs for crew {crew}"
+            )
+        return section
+
+    def _own(self, token: str, crew: str, name: str) -> Claims:
+        """The claims of a token that is this orchestrator's and that nobody has revoked."""
         claims = read_claims(token)
         key = signing_key_of(token, crew_keys(self._config.crew(crew)))
         if claims.crew != crew or key is None:
             raise IssuerError(f"no key of crew {crew} has signed that token")
-        return claims, key
+        if claims.client_id != f"{crew}/{name}":
+            raise IssuerError("that branch is another orchestrator's")
+        if self._sight.is_dead(claims, key.kid):
+            raise IssuerError(f"branch {claims.execution_branch_id} was revoked")
+        return claims
 
 
 def said(claims: Claims) -> IntrospectionAnswer:
@@ -125,6 +158,13 @@ def said(claims: Claims) -> IntrospectionAnswer:
     )
 
 
+def _files(config: Config) -> Iterator[Path]:
+    for crew in config.crews:
+        yield crew.jwks
+        if crew.signing_key is not None:
+            yield crew.signing_key
+
+
 def _answer(token: str, claims: Claims, *, issued: str = "") -> TokenAnswer:
     return TokenAnswer(
         access_token=token,
@@ -134,16 +174,4 @@ def _answer(token: str, claims: Claims, *, issued: str = "") -> TokenAnswer:
         branch=claims.execution_branch_id,
         grant=claims.jti,
         issued_token_type=issued,
-    )
-
-
-def _is_valid(claims: Claims, key: Key, issuer: str, audience: str) -> bool:
-    now = time.time()
-    audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
-    return (
-        claims.exp > now
-        and claims.iat <= now + limits.leeway_seconds
-        and claims.iss == issuer
-        and audience in audiences
-        and key.orchestrator in {None, claims.client_id}
     )

@@ -4,6 +4,7 @@ Only the gateway's own user, its group and root get in. h11 reads and writes HTT
 breaks it, or waits too long, is closed. The same answers are given under mutual TLS by the API.
 """
 
+import logging
 import socket
 import stat
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,8 @@ from crewgate.link.doors import connectable, peer_of
 Answer = Callable[[bytes], Awaitable[bytes]]
 _NAME = "ocsp.sock"
 _MODE = 0o660
+_STRANGERS_MAX = limits.ocsp_door_connections_max // 2
+_log = logging.getLogger(__name__)
 
 
 def listen(folder: Path) -> socket.socket:
@@ -52,6 +55,7 @@ class OCSPDoor:
         self._owner = (folder / _NAME).stat().st_uid
         self._answer = answer
         self._room = trio.Semaphore(limits.ocsp_door_connections_max)
+        self._strangers = 0
 
     async def serve(self) -> None:
         """Accept until cancelled."""
@@ -59,22 +63,35 @@ class OCSPDoor:
         async with listener, trio.open_nursery() as nursery:
             while True:
                 await self._room.acquire()
-                stream = await listener.accept()
+                try:
+                    stream = await listener.accept()
+                except OSError as error:  # no descriptor is left, or the client has gone
+                    self._room.release()
+                    _log.warning("no new OCSP connection: %s", error.strerror)
+                    await trio.sleep(limits.accept_pause_seconds)
+                    continue
                 nursery.start_soon(self._serve, stream)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         try:
             async with stream:
-                if self._may_enter(stream):
-                    await self._converse(stream)
-        except (trio.BrokenResourceError, trio.TooSlowError, h11.ProtocolError):
+                await self._receive(stream)
+        except (OSError, trio.BrokenResourceError, trio.TooSlowError, h11.ProtocolError):
             return
         finally:
             self._room.release()
 
-    def _may_enter(self, stream: trio.SocketStream) -> bool:
+    async def _receive(self, stream: trio.SocketStream) -> None:
+        """Serve whoever may come in; processes of other users cannot take all the places."""
         peer = peer_of(stream.socket)
-        return peer.uid in {self._owner, 0} or self._group in peer.groups
+        if peer.uid in {self._owner, 0}:
+            await self._converse(stream)
+        elif self._group in peer.groups and self._strangers < _STRANGERS_MAX:
+            self._strangers += 1
+            try:
+                await self._converse(stream)
+            finally:
+                self._strangers -= 1
 
     async def _converse(self, stream: trio.SocketStream) -> None:
         wire = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.ocsp_head_bytes_max)

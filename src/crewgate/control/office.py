@@ -1,23 +1,22 @@
 """The work behind the control API: the agent asked, the CA used, tokens signed; see `api/office`.
 
-Everything blocking is done in threads, so many at a time that a flood waits here and not at the
-agent. The CA and the issuer belong to one thread at a time each.
+Everything blocking is done in threads, and each sort of work has its own: whoever floods one waits
+there and keeps nobody else. Revocations wait behind no question, and the workers' OCSP behind no
+client of the API.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
-import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.api.office import Grant, Holder
+from crewgate.api.office import Grant, Holder, Wish
+from crewgate.api.snapshot import Snapshot
 from crewgate.api.words import (
-    BranchAnswer,
     CertificateAnswer,
     Health,
     IntrospectionAnswer,
@@ -25,17 +24,16 @@ from crewgate.api.words import (
     TokenAnswer,
 )
 from crewgate.config import CA, Config
-from crewgate.control.answers import branch, host, revoked
+from crewgate.control.desk import Desk, check_good
+from crewgate.control.graph import Graph, Shared
 from crewgate.control.mint import Mint, said
+from crewgate.control.reader import Reader
 from crewgate.control.sight import Sight
-from crewgate.core.identity import Identity
 from crewgate.errors import AuthorityError, LinkError
 from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import Name, Status
-from crewgate.pki.announcing import Announced, announce
-from crewgate.pki.authority import Authority, new_instance, read_request
+from crewgate.link.owner_messages import Receipt
 from crewgate.pki.ocsp import Responder
-from crewgate.pki.register import Entry
+from crewgate.pki.register import Entry, Register
 
 T = TypeVar("T")
 
@@ -43,201 +41,193 @@ T = TypeVar("T")
 class ControlOffice:
     """Is the `Office` of one configuration. Made and closed in any thread, used in the loop."""
 
-    def __init__(self, config: Config, ca: CA) -> None:
-        """Open the CA; AuthorityError."""
+    def __init__(self, config: Config, ca: CA, on_error: Callable[[str], None]) -> None:
+        """Open the CA and read the crews' keys; AuthorityError, ConfigurationError."""
         self._state = config.state
         self._ca = ca
-        self.authority = Authority(ca)
-        self._responder = Responder(self.authority.issuing, self.authority.register)
-        self._mint = Mint(config)
+        self._reader = Reader(config, on_error)
+        self._desk = Desk(ca, config.state, {crew.name for crew in config.crews})
+        self._register = Register(ca.register)
+        self._counter = Counter(self._desk)
+        self.door = Counter(self._desk)  # of the unix socket, for this machine's workers
+        self._graph = Graph(config.state)
         self._sight = Sight(config.state)
+        self._mint = Mint(config, self._graph, self._sight)
         self._asking = trio.CapacityLimiter(limits.control_threads_max)
+        self._revoking = trio.CapacityLimiter(limits.control_threads_max)
         self._signing = trio.CapacityLimiter(1)
-        self._minting = trio.CapacityLimiter(1)
         self._looking = trio.CapacityLimiter(1)
-        self._tree: tuple[float, list[BranchAnswer]] = (-limits.tree_seconds, [])
-        self._telling = trio.Lock()
+        self._minting = trio.CapacityLimiter(1)
+        self._reading = trio.CapacityLimiter(1)
 
     def __repr__(self) -> str:
-        return f"<ControlOffice {self.authority!r} {self._mint!r}>"
+        return f"<ControlOffice {self._desk!r} {self._mint!r}>"
 
     def close(self) -> None:
         """Let everything go."""
-        self.authority.close()
         self._mint.close()
+        self._sight.close()
+        self.door.close()
+        self._counter.close()
+        self._register.close()
+        self._desk.close()
 
     # Revocations.
 
     async def revoke_branch(self, branch: str, crew: str) -> RevocationAnswer:
         """See `Office`."""
-        receipt = await self._ask(partial(_owner, self._state, lambda o: o.revoke(branch, crew)))
+
+        def revoke() -> Receipt:
+            with Owner(self._state) as owner:
+                return owner.revoke(branch, crew)
+
+        receipt = await trio.to_thread.run_sync(revoke, limiter=self._revoking)
         return RevocationAnswer(
             target="branch",
             id=receipt.branch,
             crew=receipt.crew,
             ms=receipt.cut_ms,
             calls_cut=receipt.streams_cut,
+            processes=receipt.attachments,
+            silent=receipt.missing,
             coarsened=receipt.coarsened,
         )
 
     async def revoke_certificate(self, serial: str, reason: str) -> RevocationAnswer:
         """See `Office`."""
-        entry = await self._sign(self.authority.register.find, serial)
-        if entry is None:
-            raise AuthorityError("this CA has issued no such certificate")
-        done = await self._sign(self._revoke, [entry], reason, ())
-        return revoked("certificate", entry.serial, entry.crew, done, [entry])
+        return await self._sign(self._desk.revoke_certificate, serial, reason)
 
     async def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationAnswer:
         """See `Office`."""
-        client = f"{crew}/{name}"
-        now = int(time.time())
-        entries = await self._sign(self.authority.register.of, crew, name, now)
-        as_such = (Name(kind="orchestrator", crew=crew, name=client),)
-        done = await self._sign(self._revoke, entries, reason, as_such)
-        return revoked("orchestrator", client, crew, done, entries)
+        return await self._sign(self._desk.revoke_orchestrator, crew, name, reason)
 
-    async def finish_revocations(self) -> None:
-        """Have the agent told of what it was not told; LinkError while it is away."""
-        pending = await self._sign(self.authority.register.pending)
-        if pending:
-            await self._sign(announce, self.authority.register, self._state, pending)
+    async def complete(self) -> None:
+        """Finish what is half done; LinkError while the agent is away, AuthorityError."""
+        await self._sign(self._desk.complete)
 
     async def publish(self) -> None:
-        """Sign the list of revoked certificates anew."""
-        await self._sign(self.authority.publish, datetime.now(UTC))
-
-    def _revoke(
-        self, entries: Sequence[Entry], reason: str, more: Sequence[Name]
-    ) -> Announced | None:
-        """Register, CRL, then table and open connections; None if the agent is away."""
-        serials = [entry.serial for entry in entries]
-        self.authority.revoke(serials, reason, datetime.now(UTC))
-        try:
-            return announce(self.authority.register, self._state, entries, more)
-        except LinkError:
-            if more:
-                raise  # the table alone knows of orchestrators
-            return None
+        """Sign the list of revoked certificates anew; AuthorityError."""
+        await self._sign(self._desk.publish)
 
     # What there is.
 
+    async def check(self, serial: str) -> None:
+        """See `Office`."""
+        check_good(await self.entry(serial), time.time())
+
     async def holder(self, serial: str) -> Holder | None:
         """See `Office`."""
-        entry = await self._sign(self.authority.register.find, serial)
+        entry = await self.entry(serial)
         return None if entry is None else Holder(entry.crew, entry.name)
 
     async def entry(self, serial: str) -> Entry | None:
         """What the register has of a certificate; AuthorityError."""
-        return await self._sign(self.authority.register.find, serial)
+        return await self._look(self._register.find, serial)
 
     async def dead(self) -> list[Entry]:
         """Every revoked certificate that would still be valid by its dates."""
-        return await self._sign(self.authority.register.dead_entries, int(time.time()))
+        return await self._look(self._register.dead_entries, int(time.time()))
 
-    async def tree(self) -> Sequence[BranchAnswer]:
-        """See `Office`; who comes while one is being made gets that one."""
-        async with self._telling:
-            made, rows = self._tree
-            if trio.current_time() - made >= limits.tree_seconds:
-                found = await self._ask(partial(_owner, self._state, Owner.tree))
-                rows = [branch(row) for row in found]
-                self._tree = (trio.current_time(), rows)
-        return rows
+    async def tree(self) -> Snapshot:
+        """See `Office`."""
+        return await self._shared(self._graph.tree)
 
     async def health(self) -> Health:
         """See `Office`."""
         try:
-            status: Status = await self._ask(partial(_owner, self._state, Owner.status))
-        except LinkError as error:
-            return Health(status="waiting", waiting_for=[f"the agent: {error}"])
+            status = await self._shared(self._graph.status)
+        except LinkError:
+            return Health(status="waiting", waiting_for=["the agent to answer"])
         return Health(
             status="ok" if status.ready else "waiting", waiting_for=list(status.waiting_for)
         )
 
     async def introspect(self, token: str) -> IntrospectionAnswer:
         """See `Office`; LinkError while nobody can say what is revoked."""
-        found = await self._mint_(self._mint.read, token)
-        if found is None:
-            return IntrospectionAnswer(active=False)
-        claims, kid = found
-        dead = await self._look(self._sight.is_dead, claims, kid)
-        return IntrospectionAnswer(active=False) if dead else said(claims)
+
+        def read() -> IntrospectionAnswer:
+            found = self._reader.read(token)
+            if found is None or self._sight.is_dead(*found):
+                return IntrospectionAnswer(active=False)
+            return said(found[0])
+
+        return await trio.to_thread.run_sync(read, limiter=self._reading)
 
     # Tokens.
 
     async def start_run(self, crew: str, name: str, grant: Grant) -> TokenAnswer:
         """See `Office`."""
-        return await self._mint_(self._mint.start_run, crew, name, grant)
+        return await self._issue(self._mint.start_run, crew, name, grant)
 
     async def spawn(self, crew: str, name: str, parent: str, grant: Grant) -> TokenAnswer:
         """See `Office`."""
-        return await self._mint_(self._mint.spawn, crew, name, parent, grant)
+        return await self._issue(self._mint.spawn, crew, name, parent, grant)
 
     async def refresh(self, crew: str, name: str, token: str, grant: Grant) -> TokenAnswer:
         """See `Office`."""
-        return await self._mint_(self._mint.refresh, crew, name, token, grant)
+        return await self._issue(self._mint.refresh, crew, name, token, grant)
 
     # Certificates.
 
-    async def certify(
-        self, identity: Identity, request: str, life_seconds: int | None, hosts: Sequence[str]
-    ) -> CertificateAnswer:
-        """See `Office`; without an instance it is a new one."""
-        return await self._sign(self._certify, identity, request, life_seconds, hosts)
+    async def certify(self, wish: Wish) -> CertificateAnswer:
+        """See `Office`."""
+        return await self._sign(self._desk.certify, wish)
 
     async def ocsp(self, request: bytes) -> bytes:
         """See `Office`."""
-        return await self._sign(self._responder.answer, request, datetime.now(UTC))
+        return await self._counter.answer(request)
+
+    async def ocsp_path(self, tail: str) -> bytes:
+        """See `Office`."""
+        return await self._counter.answer_path(tail)
 
     async def crl(self) -> bytes:
         """See `Office`."""
         try:
             return await trio.Path(self._ca.crl).read_bytes()
         except OSError as error:
-            raise AuthorityError(f"the list of revoked certificates is missing: {error}") from error
-
-    def _certify(
-        self, identity: Identity, request: str, life_seconds: int | None, hosts: Sequence[str]
-    ) -> CertificateAnswer:
-        now = datetime.now(UTC)
-        hour_ago = int(now.timestamp()) - 3600
-        if (
-            self.authority.register.issued_since(identity.crew, identity.name, hour_ago)
-            >= limits.certificates_per_hour_max
-        ):
-            raise AuthorityError(
-                f"{identity.label} has had {limits.certificates_per_hour_max} certificates in an "
-                "hour; renew at half of their life"
-            )
-        if not identity.instance:
-            identity = msgspec.structs.replace(identity, instance=new_instance())
-        public = read_request(request.encode())
-        entry = self.authority.issue(
-            identity, public, now, life_seconds=life_seconds, hosts=list(map(host, hosts))
-        )
-        return CertificateAnswer(
-            serial=entry.serial,
-            certificate=self.authority.chain(entry).decode(),
-            not_before=entry.not_before,
-            not_after=entry.not_after,
-        )
+            raise AuthorityError(f"{self._ca.crl}: cannot be read ({error.strerror})") from error
 
     # Inside.
 
-    async def _ask(self, work: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(work, limiter=self._asking)
+    async def _shared(self, what: Shared[T]) -> T:
+        fresh = what.fresh()
+        if fresh is not None:
+            return fresh
+        return await trio.to_thread.run_sync(what.get, limiter=self._asking)
 
     async def _sign(self, work: Callable[..., T], *with_: object) -> T:
         return await trio.to_thread.run_sync(partial(work, *with_), limiter=self._signing)
 
-    async def _mint_(self, work: Callable[..., T], *with_: object) -> T:
-        return await trio.to_thread.run_sync(partial(work, *with_), limiter=self._minting)
-
     async def _look(self, work: Callable[..., T], *with_: object) -> T:
         return await trio.to_thread.run_sync(partial(work, *with_), limiter=self._looking)
 
+    async def _issue(self, work: Callable[..., T], *with_: object) -> T:
+        return await trio.to_thread.run_sync(partial(work, *with_), limiter=self._minting)
 
-def _owner(state: Path, question: Callable[[Owner], T]) -> T:
-    with Owner(state) as owner:
-        return question(owner)
+
+class Counter:
+    """Answers OCSP in a thread of its own, from a register and with a delegate of its own."""
+
+    def __init__(self, desk: Desk) -> None:
+        """AuthorityError."""
+        self._register = Register(desk.authority.register.path)
+        self._responder = Responder(desk.authority.issuing, self._register)
+        self._turn = trio.CapacityLimiter(1)
+
+    def __repr__(self) -> str:
+        return f"<Counter {self._responder!r}>"
+
+    def close(self) -> None:
+        """Let the register go."""
+        self._register.close()
+
+    async def answer(self, request: bytes) -> bytes:
+        """The response to a request, both DER."""
+        work = partial(self._responder.answer, request, datetime.now(UTC))
+        return await trio.to_thread.run_sync(work, limiter=self._turn)
+
+    async def answer_path(self, tail: str) -> bytes:
+        """The same for a GET."""
+        work = partial(self._responder.answer_path, tail, datetime.now(UTC))
+        return await trio.to_thread.run_sync(work, limiter=self._turn)

@@ -36,12 +36,12 @@ class ControlProcess:
     """Serves one configuration until SIGTERM or SIGINT."""
 
     def __init__(self, config: Config, ca: CA, sink: Sink, voice: Voice) -> None:
-        """Open the CA; AuthorityError."""
+        """Open the CA; AuthorityError, ConfigurationError."""
         self._config = config
         self._ca = ca
         self._sink = sink
         self._voice = voice
-        self._office = ControlOffice(config, ca)
+        self._office = ControlOffice(config, ca, voice.say)
         self._guests = Guests()
         self._poller = Poller()
 
@@ -49,12 +49,15 @@ class ControlProcess:
         """Serve; ConfigurationError if the port cannot be had."""
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             try:
+                # Without a fresh list every client would be refused at first.
+                await self._publish()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._poller.run)
                     nursery.start_soon(self._keep_list)
-                    nursery.start_soon(self._finish_revocations)
+                    nursery.start_soon(self._complete)
                     nursery.start_soon(self._tick)
-                    nursery.start_soon(OCSPDoor(self._config.state, self._office.ocsp).serve)
+                    door = OCSPDoor(self._config.state, self._office.door.answer)
+                    nursery.start_soon(door.serve)
                     listener = self._open()
                     if listener is not None:
                         nursery.start_soon(self._follow_files, listener)
@@ -82,8 +85,11 @@ class ControlProcess:
         doorman = Doorman(rules, self._guests, _Nothing, self._sink, self._check)
         context = self._context(control)
         listener = Listener(sock, context, application.accept, self._poller, doorman)
-        most = limits.control_connections_max
-        listener.census = Census(most, most, listener.counters)
+        listener.census = Census(
+            limits.control_connections_max,
+            limits.control_connections_of_one_max,
+            listener.counters,
+        )
         self._voice.say(f"control API at https://{control.address}:{control.port}")
         return listener
 
@@ -110,20 +116,24 @@ class ControlProcess:
         if control is None:
             return
         shown, lists = Watch(self._shown(control)), Watch((self._ca.crl,))
+        is_renewed = is_listed = False
         while True:
             await trio.sleep(limits.crl_look_seconds)
-            is_renewed, is_listed = bool(shown.changed()), bool(lists.changed())
+            is_renewed = bool(shown.changed()) or is_renewed
+            is_listed = bool(lists.changed()) or is_listed
             if not is_renewed and not is_listed:
                 continue
             try:
+                # Whoever is revoked goes, whatever the state of our own certificate.
+                await self._expel()
                 context = await trio.to_thread.run_sync(self._context, control)
-            except ConfigurationError as error:
-                self._voice.say(f"the certificate before stays: {error}")
+            except (ConfigurationError, AuthorityError) as error:
+                self._voice.say(f"the certificate and list before stay for now: {error}")
                 continue
             if is_renewed:
                 listener.renew(context)
             listener.context = context
-            await self._expel()
+            is_renewed = is_listed = False
 
     def _shown(self, control: Control) -> Iterator[Path]:
         yield control.certificate
@@ -139,21 +149,26 @@ class ControlProcess:
     # Upkeep.
 
     async def _keep_list(self) -> None:
-        """Sign the list of revoked certificates at the start, and long before it is stale."""
+        """Sign the list of revoked certificates long before it is stale."""
+        is_fresh = True  # `run` has signed one, or will be told why not
         while True:
-            try:
-                await self._office.publish()
-            except AuthorityError as error:
-                self._voice.say(f"the list of revoked certificates is not renewed: {error}")
-                await trio.sleep(limits.announce_again_seconds)
-            else:
-                await trio.sleep(limits.crl_renew_seconds)
+            again = limits.crl_renew_seconds if is_fresh else limits.announce_again_seconds
+            await trio.sleep(again)
+            is_fresh = await self._publish()
 
-    async def _finish_revocations(self) -> None:
+    async def _publish(self) -> bool:
+        try:
+            await self._office.publish()
+        except AuthorityError as error:
+            self._voice.say(f"the list of revoked certificates is not renewed: {error}")
+            return False
+        return True
+
+    async def _complete(self) -> None:
         """Complete what a crash, or an agent that was away, has left half done."""
         while True:
             try:
-                await self._office.finish_revocations()
+                await self._office.complete()
             except (LinkError, RefusedError, AuthorityError) as error:
                 self._voice.say(f"revocations are not announced yet: {error}")
             await trio.sleep(limits.announce_again_seconds)

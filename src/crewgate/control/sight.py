@@ -1,14 +1,15 @@
-"""The control process's view of the shared table: whether a token or certificate is revoked now.
+"""The control process's view of the shared table: whether what a token names is revoked now.
 
 Maps the table that the agent hands out, as any process of the machine does; reads it and nothing
-else. While there is none, nobody can say that something is not revoked.
+else. While nobody vouches for it, nobody can say that something is not revoked.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+import time
 from pathlib import Path
 
+from crewgate import limits
 from crewgate._native.table import Table
 from crewgate.core.claims import Claims
 from crewgate.core.ids import Kind, branch_key, crew_key, table_key
@@ -16,44 +17,69 @@ from crewgate.errors import LinkError, TableError
 from crewgate.link.session import attach
 
 
-class Sight:
-    """The table of the agent whose state is in `folder`, mapped anew for each look.
+def keys_of(claims: Claims, kid: str) -> list[bytes]:
+    """The key of everything that a token names and that can be revoked (DESIGN, check 5)."""
+    crew = claims.crew
+    named = [
+        (Kind.GRANT, claims.jti),
+        (Kind.PROCESS, claims.process_id),
+        (Kind.ORCHESTRATOR, claims.client_id),
+        (Kind.KEY, kid),
+    ]
+    keys = [table_key(kind, crew, name.encode()) for kind, name in named]
+    branches = [claims.execution_branch_id, *(each.id for each in claims.branch_path)]
+    return [*keys, crew_key(crew), *(branch_key(crew, branch) for branch in branches)]
 
-    The methods raise LinkError while there is no agent. They block, for a millisecond.
-    """
+
+class Sight:
+    """The table of the agent whose state is in `folder`; from any thread, one at a time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._lock = threading.Lock()
+        self._table: Table | None = None
+        self._since = 0.0
 
     def __repr__(self) -> str:
         return f"<Sight of {self._folder}>"
 
-    def is_dead(self, claims: Claims, kid: str) -> bool:
-        """Whether a token is dead by anything that it names (DESIGN's table, check 5)."""
-        crew, issued = claims.crew, claims.iat
-        named = [
-            (Kind.GRANT, claims.jti),
-            (Kind.PROCESS, claims.process_id),
-            (Kind.ORCHESTRATOR, claims.client_id),
-            (Kind.KEY, kid),
-        ]
-        keys = [table_key(kind, crew, name.encode()) for kind, name in named]
-        branches = [claims.execution_branch_id, *(each.id for each in claims.branch_path)]
-        keys += [crew_key(crew), *(branch_key(crew, branch) for branch in branches)]
-        with self._look() as table:
-            return any(table.is_revoked(key, issued) for key in keys)
+    def close(self) -> None:
+        """Let the table go."""
+        with self._lock:
+            self._forget()
 
-    @contextmanager
-    def _look(self) -> Iterator[Table]:
-        session = attach(self._folder)
-        try:
-            table = Table.attach(session.table)
-        except TableError as error:
-            raise LinkError(f"{self._folder}: the table cannot be read: {error}") from error
-        finally:
-            os.close(session.table)
-            session.connection.close()
-        try:
-            yield table
-        finally:
-            table.close()
+    def is_dead(self, claims: Claims, kid: str) -> bool:
+        """Whether a token is dead by anything that it names.
+
+        LinkError while there is no agent, or none that vouches for its table. Blocks, once a second
+        for a millisecond.
+        """
+        with self._lock:
+            table = self._current()
+            return any(table.is_revoked(key, claims.iat) for key in keys_of(claims, kid))
+
+    def _current(self) -> Table:
+        """The table in force: mapped for a second, then asked for again, should it be another."""
+        now = time.monotonic()
+        if self._table is None or now - self._since >= limits.tree_seconds or self._table.retired:
+            self._forget()
+            self._table, self._since = _mapped(self._folder), now
+        if time.clock_gettime_ns(time.CLOCK_BOOTTIME) > self._table.fresh_until:
+            raise LinkError(f"{self._folder}: nobody vouches for the table")
+        return self._table
+
+    def _forget(self) -> None:
+        if self._table is not None:
+            self._table.close()
+            self._table = None
+
+
+def _mapped(folder: Path) -> Table:
+    session = attach(folder)
+    try:
+        return Table.attach(session.table)
+    except TableError as error:
+        raise LinkError(f"{folder}: the table cannot be read: {error}") from error
+    finally:
+        os.close(session.table)
+        session.connection.close()

@@ -183,6 +183,30 @@ class Connection(Line, frozen=True, kw_only=True, tag="connection"):
     subject: str = ""
 
 
+class Watch(Line, frozen=True, kw_only=True, tag="watch"):
+    """The minting watch struck an orchestrator, or a step was taken on its ladder.
+
+    `step` is a `core.ladder.Cause`; `was`, `rung` and `in_force` are rungs, and what is in force is
+    less than `rung` where the crew's `mode` is. A strike has its finding: `value` of `measure` was
+    above `limit`, which was made from `usual`, or was a ceiling where there is none; `branch` is
+    the one whose grant brought it out. An orchestrator `CREW/*` stands for a crew's strangers.
+    """
+
+    time: datetime
+    crew: str
+    orchestrator: str
+    step: str
+    was: str
+    rung: str
+    in_force: str
+    by: str = ""  # watch or owner
+    branch: str = ""
+    measure: str = ""
+    value: int = 0
+    limit: int = 0
+    usual: int | None = None
+
+
 class Event(Line, frozen=True, kw_only=True, tag="event"):
     """Something that the service says of itself: start, stop, reload, degraded, recovered."""
 
@@ -192,7 +216,7 @@ class Event(Line, frozen=True, kw_only=True, tag="event"):
     count: int = 0
 
 
-Record = Call | Open | Burned | Revocation | Refusals | Connection | Event
+Record = Call | Open | Burned | Revocation | Refusals | Connection | Watch | Event
 
 
 def when(time_ns: int) -> datetime:

@@ -7,7 +7,8 @@ trailing `.*`: `search.*` covers every name below `search`, at any depth, and no
 """
 
 import re
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 
 from crewgate import limits
 
@@ -37,10 +38,31 @@ def covers(patterns: Iterable[str], tool: str) -> bool:
     return any(matches(pattern, tool) for pattern in patterns)
 
 
+def count_covered(patterns: Iterable[str], tools: Sequence[str]) -> int:
+    """How many of `tools`, which are sorted and differ, any of the patterns covers.
+
+    A pattern covers neighbours, so each costs two searches, however many tools there are.
+    """
+    spans = sorted(_span(pattern, tools) for pattern in patterns)
+    count = last = 0
+    for first, after in spans:
+        count += max(0, after - max(first, last))
+        last = max(last, after)
+    return count
+
+
 def within(child: Iterable[str], parent: Iterable[str]) -> bool:
     """Whether every tool that `child` covers is covered by `parent`, now and in future."""
     above = tuple(parent)
     return all(any(_is_below(pattern, other) for other in above) for pattern in child)
+
+
+def _span(pattern: str, tools: Sequence[str]) -> tuple[int, int]:
+    """Where the tools that a pattern covers begin and end; "/" follows "." and is in no name."""
+    if pattern.endswith(_BELOW):
+        return bisect_left(tools, pattern[:-1]), bisect_left(tools, pattern[:-2] + "/")
+    first = bisect_left(tools, pattern)
+    return first, first + (first < len(tools) and tools[first] == pattern)
 
 
 def _is_below(pattern: str, other: str) -> bool:

@@ -27,13 +27,18 @@ def minter_of(path: Path | str, crew: str, name: str | None = None) -> tuple[Con
     ConfigurationError if the file, the crew, its keys or its signing key cannot be used.
     """
     config = load(Path(path))
+    return config, minter_by(config, crew, name)
+
+
+def minter_by(config: Config, crew: str, name: str | None = None) -> Minter:
+    """What mints for `crew` by a configuration that was read; ConfigurationError as above."""
     section = config.crew(crew)
     if section.signing_key is None:
         raise ConfigurationError(
             f"{config.path}: crew {crew} has no signing_key: name the PEM file of its private key"
         )
     key = SigningKey.load(section.signing_key, crew_keys(section), str(section.jwks))
-    return config, Minter(ceilings(section), config.audience, key, name)
+    return Minter(ceilings(section), config.audience, key, name)
 
 
 def journal_of(config: Config, minter: Minter) -> Path:

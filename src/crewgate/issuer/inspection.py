@@ -46,7 +46,7 @@ def read_claims(text: str) -> Claims:
 
 def _claims(text: str) -> Claims | None:
     try:
-        return native.claims(native.split(text.encode())[2])
+        return native.claims(native.split(text.encode(errors="replace"))[2])
     except native.Malformed:
         return None
 

@@ -18,7 +18,7 @@ import msgspec
 
 from crewgate.core import scope
 from crewgate.core.claims import Claims
-from crewgate.errors import JournalError
+from crewgate.errors import JournalError, JournalTakenError
 
 _log = logging.getLogger(__name__)
 _CHUNK = 2**20
@@ -81,7 +81,7 @@ _encode = msgspec.json.Encoder().encode
 class Journal:
     """The journal in the file `path`, made (0600) if it is not there; read `entries` once first.
 
-    JournalError: another process has it, it is damaged, or the disk refuses.
+    JournalTakenError: another process has it; JournalError: it is damaged, or the disk refuses.
     """
 
     def __init__(self, path: Path) -> None:
@@ -99,7 +99,7 @@ class Journal:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self.close()
-            raise JournalError(
+            raise JournalTakenError(
                 f"{path}: another process mints with this journal; give this orchestrator another "
                 "name, or end the other"
             ) from None

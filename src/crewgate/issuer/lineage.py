@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from crewgate import limits
 from crewgate.core.claims import Claims, PathElement
 from crewgate.core.credits import format_credits
-from crewgate.errors import IssuerError
+from crewgate.errors import IssuerError, ScopeError
 from crewgate.issuer.journal import End, Entry
 from crewgate.issuer.mint import check_within
 
@@ -98,7 +98,7 @@ class Lineage:
     def check_room(
         self, parent: Claims, wanted: Mapping[str, int], spent: Mapping[str, int], now: float
     ) -> None:
-        """IssuerError unless the live children, with those `wanted`, fit in what `parent` has.
+        """ScopeError unless the live children, with those `wanted`, fit in what `parent` has.
 
         `wanted` is the credits of children that are new or change. `spent` is what branches have
         spent with all below them; a branch that is missing has spent nothing. What a live child
@@ -112,7 +112,7 @@ class Lineage:
         own = max(spent.get(branch, 0) - sum(spent.get(child, 0) for child in children), 0)
         held = sum({**children, **wanted}.values())
         if held + own > quota:
-            raise IssuerError(
+            raise ScopeError(
                 f"branch {branch} has {format_credits(quota)} credits: its live children would "
                 f"hold {format_credits(held)} and {format_credits(own)} are spent; ask for less, "
                 "revoke a child, or pass overcommit=True"
@@ -121,7 +121,7 @@ class Lineage:
     def check_extension(
         self, claims: Claims, spent: Mapping[str, int], now: float, *, overcommit: bool
     ) -> None:
-        """IssuerError unless a next grant with these `claims` is within the parent and fits."""
+        """ScopeError unless a next grant with these `claims` is within the parent and fits."""
         branch, quota = claims.execution_branch_id, claims.credit_quota
         before = self.living(branch).claims.credit_quota
         if claims.branch_path:

@@ -17,7 +17,7 @@ from crewgate.core import scope
 from crewgate.core.claims import Claims, PathElement, is_text
 from crewgate.core.credits import format_credits
 from crewgate.core.policy import Crew
-from crewgate.errors import IssuerError
+from crewgate.errors import IssuerError, ScopeError
 from crewgate.issuer.signing import SigningKey
 
 
@@ -177,11 +177,11 @@ class Minter:
         crew = self.crew
         outside = [tool for tool in claims.allowed_tools if not scope.within([tool], crew.tools)]
         if outside:
-            raise IssuerError(
+            raise ScopeError(
                 f"{outside[0]!r} is outside the tools of crew {crew.name}: {', '.join(crew.tools)}"
             )
         if not 0 <= claims.credit_quota <= crew.quota_max:
-            raise IssuerError(
+            raise ScopeError(
                 f"{format_credits(claims.credit_quota)} credits; a branch of crew {crew.name} has "
                 f"0 to {format_credits(crew.quota_max)}"
             )
@@ -212,14 +212,14 @@ class Minter:
 
 
 def check_within(parent: Claims, tools: Sequence[str], quota: int) -> None:
-    """IssuerError unless a child of these tools and credits is within what `parent` has."""
+    """ScopeError unless a child of these tools and credits is within what `parent` has."""
     for tool in tools:
         if not scope.within([tool], parent.allowed_tools):
-            raise IssuerError(
+            raise ScopeError(
                 f"{tool!r} is outside the parent's tools: {', '.join(parent.allowed_tools)}"
             )
     if quota > parent.credit_quota:
-        raise IssuerError(
+        raise ScopeError(
             f"{format_credits(quota)} credits are more than the parent's "
             f"{format_credits(parent.credit_quota)}"
         )

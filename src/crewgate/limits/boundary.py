@@ -1,4 +1,4 @@
-"""The bounds of what stands between crews: certificates, their status, the control API."""
+"""The bounds of what stands between crews: certificates, control API, the watch over minting."""
 
 # Certificates of the internal CA (pki/, core/certificate.py).
 ca_root_days = 3650  # its key is put away; a new root means new trust on every machine
@@ -36,17 +36,35 @@ certificate_backdate_seconds = 300  # a virtual machine's clock after a pause
 control_body_bytes_max = 65_536  # a CSR of 16 KiB in JSON; a form with a token of 4 KiB
 ocsp_door_connections_max = 128  # of this machine: one a worker, and some questions
 ocsp_head_bytes_max = 8192  # a line and four fields
-control_threads_max = 4  # that ask the agent at once; the CA and the issuer have one each
+control_threads_max = 4  # that ask the agent at once; as many more revoke, behind no question
 control_connections_max = 1024  # of the API; an orchestrator has one, an operator a few
+control_connections_of_one_max = 256  # of one address, so that it cannot keep all others out
+control_calls_of_one_max = 32  # at once, of one holder of certificates: ten times a busy one's
 control_drain_seconds = 1.0  # answers under way; none takes longer than asking the agent
+control_end_seconds = 10.0  # of one that is told to end: a thread may be asking the agent for 5
 control_nice = 5  # below workers and agent: a flood of questions is not to delay verdicts
-tree_seconds = 1.0  # an auth graph is told again for so long; making it takes the agent a second
-orchestrators_max = 1024  # for whom the control process mints: a journal and a lock each
+tree_seconds = 1.0  # the agent's word on branches and readiness is told again for so long
+orchestrators_max = 256  # whose journals are open for the token endpoint; the oldest is closed
 certificates_per_hour_max = 60  # of one holder, who needs one in two hours
 announce_again_seconds = 1.0  # an agent that was away may be back
 form_fields_max = 16  # of a token request, which knows nine
-page_rows_default = 100  # branches of one page
-page_rows_max = 1000  # of 400 bytes each: what a browser still shows
+page_rows_max = 1000  # of 400 bytes each; so many, if nobody asks for fewer
+
+# The minting watch (core/anomaly.py).
+watch_orchestrators_max = 16_384  # of a machine; 2 KiB each, and half of them of one crew at most
+watch_branches_max = 65_536  # remembered, as many as the table has by default; 0.3 KiB each
+watch_branches_each_max = 4096  # of one orchestrator: a minute's look at all of them takes 1 ms
+watch_branch_seconds = 3600  # after a branch's last grant: who pauses for longer begins anew
+watch_memory_seconds = 86_400  # of a silent orchestrator, if another needs its place
+watch_save_seconds = 600  # of lessons a kill may lose; they took an hour to learn
+watch_look_names = 64  # looked at a second, 0.2 ms: all of them within five minutes
+watch_strikes = 3  # minutes out of bounds: one is a burst, two a bad release, three go on
+watch_strikes_max = 60  # an hour of it
+watch_calm_seconds = 900.0  # a token's life: whoever is calm for so long has let its burst end
+watch_calm_seconds_min = 60.0  # strikes are counted in minutes
+watch_calm_seconds_max = 86_400.0  # whoever must be calm for longer is quarantined
+watch_extensions_max = 1_000_000  # of one branch: a year with one every half minute
+watch_rows_max = 64  # that one answer tells; 400 bytes each
 
 # Calls on a certificate (verifier/crossing.py, verifier/peers.py).
 crossings_max = 256  # pairs of crews; each is an account, as a crew is

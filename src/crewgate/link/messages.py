@@ -88,7 +88,8 @@ class Drawn(msgspec.Struct, frozen=True, tag="drawn"):
 
     granted: the credit is available. exhausted: the account `level` (branch UUID or crew name) has
     `used` of `quota`. contended: the credit is held by calls in flight; try again. full, share: no
-    room for another branch, in the table or in the crew's share. closed: the branch is dead.
+    room for another branch, in the table or in the share of the crew (or of its orchestrator, which
+    is throttled or quarantined). closed: the branch is dead.
     mismatch: it was seen before under another path.
     """
 

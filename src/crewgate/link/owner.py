@@ -1,4 +1,4 @@
-"""The owner's questions to the agent: revoke, tree, status, reload. One at a time, blocking.
+"""The owner's questions to the agent: revoke, watch, tree, status, reload. One at a time, blocking.
 
 For commands and issuers on the same machine. Prints nothing and retries nothing.
 """
@@ -10,18 +10,22 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from crewgate import limits
+from crewgate.core.claims import Claims
 from crewgate.errors import LinkError, RefusedError
 from crewgate.link.doors import Door, connect
 from crewgate.link.frames import FrameDecoder
 from crewgate.link.messages import Failed, pack, unpack
 from crewgate.link.owner_messages import (
+    AskMint,
     AskReload,
     AskStatus,
     AskTree,
+    Minted,
     Name,
     NamesReceipt,
     OwnerAnswers,
     OwnerAsks,
+    Quarantine,
     Receipt,
     Reloaded,
     Revoke,
@@ -29,11 +33,13 @@ from crewgate.link.owner_messages import (
     Status,
     TreePage,
     TreeRow,
+    Watched,
+    WatchRow,
     owner_answers,
 )
 
 _CHUNK = 64 * 2**10
-A = TypeVar("A", Receipt, NamesReceipt, TreePage, Status, Reloaded)
+A = TypeVar("A", Receipt, NamesReceipt, Watched, Minted, TreePage, Status, Reloaded)
 
 
 class Owner:
@@ -74,6 +80,16 @@ class Owner:
     def revoke_names(self, names: Sequence[Name]) -> NamesReceipt:
         """Revoke certificates and orchestrators in one step; returns when all is cut and closed."""
         return self._ask(RevokeNames(id=self._next_id(), names=list(names)), NamesReceipt)
+
+    def quarantine(self, crew: str, orchestrator: str, *, lift: bool = False) -> WatchRow:
+        """Admit no new grants of an orchestrator (a `client_id`), or let it go; what holds now."""
+        ask = Quarantine(id=self._next_id(), crew=crew, orchestrator=orchestrator, lift=lift)
+        return self._ask(ask, Watched).row
+
+    def may_mint(self, claims: Claims, crew: str, kid: str) -> bool:
+        """Count a grant that key `kid` of `crew` is about to sign; False if it would be refused."""
+        ask = AskMint(id=self._next_id(), crew=crew, kid=kid, claims=claims)
+        return self._ask(ask, Minted).admitted
 
     def status(self) -> Status:
         """Is this machine ready, and if not, why?"""

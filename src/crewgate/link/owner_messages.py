@@ -1,4 +1,4 @@
-"""What is said at the agent's owner door: revoke, tree, status, reload. As `link/messages`."""
+"""What is said at the owner's door: revoke, watch, tree, status, reload. As `link/messages`."""
 
 from typing import Annotated, Literal
 
@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from crewgate import limits
+from crewgate.core.claims import Claims
 from crewgate.link.messages import Count, Failed, Id, Nanoseconds
 
 
@@ -38,6 +39,27 @@ class RevokeNames(msgspec.Struct, frozen=True, tag="revoke-names"):
 
     id: Id
     names: Annotated[list[Name], Meta(min_length=1, max_length=limits.link_names_max)]
+
+
+class Quarantine(msgspec.Struct, frozen=True, tag="quarantine"):
+    """Admit no new grants of an orchestrator (a `client_id`), or let it go. Answer: `Watched`."""
+
+    id: Id
+    crew: Annotated[str, Meta(max_length=limits.claim_chars_max)]
+    orchestrator: Annotated[str, Meta(max_length=limits.claim_chars_max)]
+    lift: bool = False
+
+
+class AskMint(msgspec.Struct, frozen=True, tag="ask-mint"):
+    """May a grant with these claims be handed out? It counts as minted. Answer: `Minted`.
+
+    `crew` and `kid` are those of the key that signs it. Its first use counts no more.
+    """
+
+    id: Id
+    crew: Annotated[str, Meta(max_length=limits.claim_chars_max)]
+    kid: Annotated[str, Meta(max_length=limits.claim_chars_max)]
+    claims: Claims
 
 
 class AskTree(msgspec.Struct, frozen=True, tag="ask-tree"):
@@ -138,8 +160,38 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     policy_generation: int
 
 
+class WatchRow(msgspec.Struct, frozen=True):
+    """Where an orchestrator stands on the ladder of the minting watch (`core/ladder`).
+
+    `in_force` is what is done about it; `by` is `watch` or `owner`.
+    """
+
+    crew: str
+    orchestrator: str
+    rung: str
+    in_force: str
+    by: str
+
+
+class Watched(msgspec.Struct, frozen=True, tag="watched"):
+    """The answer to `Quarantine`: where the orchestrator stands now; it is on disk."""
+
+    id: Id
+    row: WatchRow
+
+
+class Minted(msgspec.Struct, frozen=True, tag="minted"):
+    """The answer to `AskMint`; not `admitted`: gateways of this machine would refuse the grant."""
+
+    id: Id
+    admitted: bool
+
+
 class Status(msgspec.Struct, frozen=True, tag="status"):
-    """Is this machine ready, and if not, why; `waiting_for` is empty when `ready`."""
+    """Is this machine ready, and if not, why; `waiting_for` is empty when `ready`.
+
+    `watched` are orchestrators above `observe`, and `watched_more` how many are not told.
+    """
 
     id: Id
     ready: bool
@@ -153,6 +205,8 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     embedders: int
     counts: dict[str, int]
     configuration_error: str = ""
+    watched: list[WatchRow] = []
+    watched_more: Count = 0
 
 
 class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
@@ -163,8 +217,8 @@ class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
     changed: bool
 
 
-OwnerAsks = Revoke | RevokeNames | AskTree | AskStatus | AskReload
-OwnerAnswers = Receipt | NamesReceipt | TreePage | Status | Reloaded | Failed
+OwnerAsks = Revoke | RevokeNames | Quarantine | AskMint | AskTree | AskStatus | AskReload
+OwnerAnswers = Receipt | NamesReceipt | Watched | Minted | TreePage | Status | Reloaded | Failed
 
 owner_asks = msgspec.msgpack.Decoder(OwnerAsks)
 owner_answers = msgspec.msgpack.Decoder(OwnerAnswers)

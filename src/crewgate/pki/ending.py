@@ -27,6 +27,7 @@ from crewgate.pki.authority import Authority
 from crewgate.pki.jwks import remove_keys
 from crewgate.pki.lives import Life, Lives, State
 from crewgate.pki.processes import has_ended_within, is_alive, kill_all, marked, send
+from crewgate.pki.pulse import beats
 from crewgate.pki.register import Entry
 from crewgate.verifier.policy import crew_keys
 
@@ -92,7 +93,7 @@ def complete_intents(config: Config) -> list[Ended]:
     with Lives(authority_of(config).register) as lives:
         standing = lives.open()
         for at, life in enumerate(standing):
-            if life.state is State.RUNNING and not is_alive(life.process):
+            if life.state is State.RUNNING and not beats(lives.path, life.id):
                 standing[at] = lives.move(life.id, State.ENDING, _now())
     for life in standing:
         if life.state is not State.RUNNING:
@@ -107,8 +108,10 @@ def complete(config: Config, life: Life) -> Ended:
     """Carry out one intent from wherever it was left; AuthorityError, ConfigurationError."""
     if life.state is State.UNTOLD:
         return tell(config, life)
-    done = revoke(config, life)
-    terminate(life)
+    try:
+        done = revoke(config, life)
+    finally:  # a full disk saves no process
+        terminate(config, life)
     return done.then(close(config, life))
 
 
@@ -120,18 +123,22 @@ def revoke(config: Config, life: Life) -> Ended:
     ca, now = authority_of(config), datetime.now(UTC)
     keys, complaints = _own_keys(config, life)
     with Authority(ca) as authority, Lives(ca.register) as lives:
-        done = authority.revoke(lives.doomed(life, int(now.timestamp())), _REASON, now)
-        if not done and _pending(authority, life):
-            authority.publish(now)  # whoever revoked them may have died before it did
+        try:
+            done = authority.revoke(lives.doomed(life, int(now.timestamp())), _REASON, now)
+            if not done:
+                authority.publish(now)  # whoever revoked them may have died before it did
+        except AuthorityError:  # what is open is closed all the same
+            _announce(authority, config, life, 0, keys)
+            raise
         told, why = _announce(authority, config, life, 0, keys)
     complaints += why + _removed(config, life, keys)
     return Ended(life, len(done), keys, told, complaints)
 
 
-def terminate(life: Life) -> None:
+def terminate(config: Config, life: Life) -> None:
     """End its supervisor, which ends all below it; then what a killed one left behind.
 
-    AuthorityError if a process is another user's, or survives SIGKILL.
+    AuthorityError if a process is another user's or another container's, or survives SIGKILL.
     """
     process = life.process
     if is_alive(process) and send(process, signal.SIGTERM):
@@ -144,6 +151,11 @@ def terminate(life: Life) -> None:
     if left or is_alive(process):
         pids = ", ".join(str(each.pid) for each in left) or str(process.pid)
         raise AuthorityError(f"{life.label}: SIGKILL did not end process {pids}; look why")
+    if beats(authority_of(config).register, life.id):
+        raise AuthorityError(
+            f"{life.label}: runs in another container, as process {process.pid} there; its "
+            "certificates are revoked: end it there, and then here again"
+        )
 
 
 def close(config: Config, life: Life) -> Ended:

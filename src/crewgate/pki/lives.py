@@ -129,11 +129,13 @@ class Lives:
         name: str,
         process: Process,
         instance: bytes,
+        hold: Callable[[int], None],
         choose: Callable[[frozenset[int]], int] = lambda _: -1,
     ) -> Life:
         """Write down that `process` is about to live; AuthorityError if the name does already.
 
-        `choose` is given the uids that are others' own, and returns one for this life, or -1.
+        `hold` is given the life's number before anybody else can see it: its pulse. `choose` is
+        given the uids that are others' own, and returns one for this life, or -1.
         """
         with self._transaction() as database:
             standing = self._standing(crew, name)
@@ -144,7 +146,9 @@ class Lives:
                 )
             uids = database.execute("SELECT uid FROM life WHERE state != 'ended'").fetchall()
             uid = choose(frozenset(uid for (uid,) in uids if uid >= 0))
-            return self._insert(crew, name, State.RUNNING, process, instance, uid, until=0)
+            life = self._insert(crew, name, State.RUNNING, process, instance, uid, until=0)
+            hold(life.id)
+            return life
 
     def intend(self, crew: str, name: str, now: int) -> Life:
         """Write down that the orchestrator of that name is to end, whether it lives or not."""

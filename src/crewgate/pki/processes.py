@@ -1,4 +1,4 @@
-"""Processes as the kernel names them for good: a pid, when it began, and under which boot.
+"""Processes as the kernel names them for good: a pid, when it began, under which boot and where.
 
 Finds those below another one, or of one orchestrator, and sends signals that reach nobody else.
 Knows no certificates. A zombie has ended: it runs nothing and holds nothing.
@@ -40,8 +40,9 @@ class _Row(msgspec.Struct, frozen=True):
 
 
 def boot_id() -> str:
-    """What tells this boot of the kernel from every other."""
-    return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    """What tells this boot of the kernel, and this namespace of pids, from every other."""
+    boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot} {(_PROC / 'self/ns/pid').readlink()}"
 
 
 def this() -> Process:

@@ -171,6 +171,20 @@ class Register:
                     done.append(serial)
         return [entry for serial in done if (entry := self.find(serial)) is not None]
 
+    def revoke_holder(self, crew: str, name: str, reason: str, now: int) -> list[Entry]:
+        """Revoke all that a holder has now, in one transaction; what was revoked by this.
+
+        Nothing that is issued at the same time slips through: it is here before or after.
+        """
+        with self._transaction() as database:
+            rows = database.execute(
+                "UPDATE certificate SET revoked = ?, reason = ?, announced = 0 "
+                "WHERE crew = ? AND name = ? AND revoked IS NULL AND not_after >= ? "
+                "RETURNING serial",
+                (now, reason, crew, name, now - limits.clock_distrust_seconds),
+            ).fetchall()
+        return [entry for (serial,) in rows if (entry := self.find(serial)) is not None]
+
     def pending(self) -> list[Entry]:
         """Revocations that somebody has not heard of yet, as far as is known here."""
         return self._select("revoked IS NOT NULL AND NOT announced", ())

@@ -47,10 +47,12 @@ class Credential:
 def renewal(obtained: float, ends: float, chance: float) -> float:
     """When a certificate is renewed: at half of what it had left, give or take a tenth of that.
 
-    `chance` is uniform in [0, 1); times are seconds since the epoch.
+    `chance` is uniform in [0, 1); times are seconds since the epoch. Not sooner than in a moment:
+    what a CA signs that is about to end itself has less and less left.
     """
     spread = 1 + limits.run_renewal_spread * (2 * chance - 1)
-    return obtained + (ends - obtained) * limits.run_renewal_share * spread
+    wait = (ends - obtained) * limits.run_renewal_share * spread
+    return obtained + max(wait, limits.run_renewal_seconds_min)
 
 
 class Credentials:

@@ -9,6 +9,7 @@ import socket
 import stat
 import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -31,14 +32,14 @@ class Door:
     def __init__(self, path: Path | None, user: User) -> None:
         """At `path`, else in a new folder. SupervisionError says what is in the way."""
         self._user = user
-        self._is_made = False
+        self._is_made = self._is_bound = False
         try:
             self.path = self._place(path)
             self._folder = os.open(self.path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 self._socket = self._listen()
             except BaseException:
-                os.close(self._folder)
+                self._take_away()
                 raise
         except OSError as error:
             where = error.filename or path or "a folder for the door"
@@ -59,14 +60,7 @@ class Door:
         trace: TracebackType | None,
     ) -> None:
         self._socket.close()
-        # By the folder's descriptor: its owner could put another in its place.
-        try:
-            os.unlink(self.path.name, dir_fd=self._folder)
-            if self._is_made:
-                self.path.parent.rmdir()
-        except OSError:  # CMD's user took it away, or put something beside it
-            pass
-        os.close(self._folder)
+        self._take_away()
 
     async def serve(self, carry: Carry, say: Callable[[str], None]) -> None:
         """Have `carry` serve each connection, so many at once; until cancelled."""
@@ -108,6 +102,16 @@ class Door:
         finally:
             await trio.aclose_forcefully(stream)
             places.release()
+
+    def _take_away(self) -> None:
+        """By the folder's descriptor: its owner could put another in its place."""
+        with suppress(OSError):  # CMD's user took it away
+            if self._is_bound:
+                os.unlink(self.path.name, dir_fd=self._folder)
+        with suppress(OSError):  # or put something beside it
+            if self._is_made:
+                self.path.parent.rmdir()
+        os.close(self._folder)
 
     def _refusal(self, stream: trio.SocketStream) -> str:
         peer = peer_of(stream.socket)
@@ -152,6 +156,7 @@ class Door:
             before = os.umask(0o177)
             try:
                 listener.bind(str(self.path))
+                self._is_bound = True
             finally:
                 os.umask(before)
             if not self._user.is_ours:

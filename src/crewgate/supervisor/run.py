@@ -25,6 +25,7 @@ from crewgate.pki.authority import new_instance
 from crewgate.pki.ending import Ended, authority_of, close, complete_intents, revoke
 from crewgate.pki.lives import Life, Lives
 from crewgate.pki.processes import this
+from crewgate.pki.pulse import Pulse
 from crewgate.supervisor import user as user_
 from crewgate.supervisor.credentials import Credentials
 from crewgate.supervisor.crossing import Crossing, crossing
@@ -95,12 +96,24 @@ def run(request: Request) -> int:
     for ended in complete_intents(config):
         for complaint in ended.complaints:
             voice.say(complaint)
-    life, user = _begin(config, identity, request.user)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _END)  # until somebody hears them
+    pulse = Pulse(ca.register)
+    life, user = _begin(config, identity, request.user, pulse)
+    if user.is_ours:
+        voice.say(
+            f"CMD runs as {user.name}, as this supervisor does, who may read the CA's key: what it "
+            "runs could have certificates of its own signed; as root, `run` gives it another user"
+        )
     issuer = CAFiles(ca, identity, request.life_seconds)
-    return trio.run(Supervision(config, request, life, user, issuer, way, voice.say).run)
+    try:
+        return trio.run(Supervision(config, request, life, user, issuer, way, voice.say).run)
+    finally:
+        pulse.stop()
 
 
-def _begin(config: Config, identity: Identity, asked: str | None) -> tuple[Life, User]:
+def _begin(
+    config: Config, identity: Identity, asked: str | None, pulse: Pulse
+) -> tuple[Life, User]:
     """Write the life down, and choose whose process CMD is."""
     own = asked is None and os.geteuid() == 0
     user = user_.named(asked) if asked is not None else user_.present()
@@ -109,7 +122,9 @@ def _begin(config: Config, identity: Identity, asked: str | None) -> tuple[Life,
         return user_.spare(identity.label, taken, user_.is_used) if own else -1
 
     with Lives(authority_of(config).register) as lives:
-        life = lives.begin(identity.crew, identity.name, this(), identity.instance, choose)
+        life = lives.begin(
+            identity.crew, identity.name, this(), identity.instance, pulse.begin, choose
+        )
     return life, user_.own(life.uid) if own else user
 
 
@@ -144,6 +159,7 @@ class Supervision:
     async def run(self) -> int:
         """Live, and end whatever comes; the exit status."""
         with trio.open_signal_receiver(*_END, signal.SIGCHLD) as signals:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _END)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._hear, signals)
                 try:

@@ -4,6 +4,7 @@ A plain blocking process. It judges no call, accepts no connection and holds no 
 little can go wrong in the one process whose death ends all others.
 """
 
+import math
 import os
 import signal
 import sys
@@ -57,6 +58,7 @@ class Supervisor:
         self._worker = worker
         self._workers: dict[int, Child] = {}
         self._leaving: list[tuple[Child, float]] = []  # and when they are killed
+        self._control_ends = math.inf  # when one that was told to end is killed
 
     def __repr__(self) -> str:
         return f"<Supervisor {self._agent!r} {list(self._workers.values())!r}>"
@@ -131,7 +133,7 @@ class Supervisor:
     def _pause(self) -> float:
         """Seconds until some child is due, at most a second."""
         now = time.monotonic()
-        dues = [0.1] if self._leaving else []
+        dues = [0.1] if self._leaving or self._control_ends < math.inf else []
         dues += [child.due - now for child in self._children() if not child.running]
         return min([1.0, *dues])
 
@@ -146,15 +148,21 @@ class Supervisor:
     def _revive(self) -> None:
         now = time.monotonic()
         self._leaving = [each for each in self._leaving if each[0].ended(now) is None]
-        for child, deadline in self._leaving:
+        for child, deadline in [*self._leaving, (self._control, self._control_ends)]:
             if now > deadline:
                 child.send(signal.SIGKILL)
         for child in self._children():
             status = child.ended(now)
-            if status is not None:
+            if status is not None and child is self._control:
+                self._control_ends = math.inf
+            if status is not None and self._is_wanted(child):
                 _say(f"{child.name} {_told(status)}; starts again in {child.due - now:.1f} s")
-            if not child.running and child.due <= now:
+            if not child.running and child.due <= now and self._is_wanted(child):
                 child.start(now)
+
+    def _is_wanted(self, child: Child) -> bool:
+        """Whether it is to run; a control process that lost its [ca] only ends."""
+        return child is not self._control or self._has_control()
 
     def _fit_workers(self) -> None:
         """As many workers as the configuration asks for; those that are too many drain."""
@@ -172,8 +180,9 @@ class Supervisor:
 
     def _adopt(self, config: Config) -> None:
         """The control process reads the file when it starts: a changed one wants another."""
-        if _of_control(config) != _of_control(self._config):
+        if _of_control(config) != _of_control(self._config) and self._control.running:
             self._control.send(signal.SIGTERM)
+            self._control_ends = time.monotonic() + limits.control_end_seconds
         self._config = config
 
     def _reload(self) -> None:

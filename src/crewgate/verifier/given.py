@@ -14,6 +14,7 @@ from crewgate.config import Crew as CrewSection
 from crewgate.config import kinds
 from crewgate.config.decode import MODE, ceilings
 from crewgate.config.section import Kind, Section
+from crewgate.core.evidence import Rules
 from crewgate.core.keys import parse_jwks
 from crewgate.core.policy import SHARED, Crew, Key, Policy, Tool
 from crewgate.core.scope import is_tool_name
@@ -110,6 +111,7 @@ def _crew(name: str, section: Section) -> tuple[Crew, bytes]:
         tools=section.optional("tools", _PATTERNS, ()),
         signing_key=None,
         mode=section.optional("mode", MODE, "enforce"),
+        watch=Rules(),  # nobody is there who would act on it
         **ceilings(section),
     )
     jwks = section.required("keys", _JWKS)

@@ -27,13 +27,15 @@ tried() { if eval "$2" >/dev/null 2>&1; then echo "$1: OPEN"; else echo "$1: clo
 tried environ "cat /proc/$1/environ"
 tried descriptors "ls /proc/$1/fd/"
 tried descriptor "cat /proc/$1/fd/0"
-tried memory "head -c 1 /proc/$1/mem"
+tried memory "dd if=/proc/$1/mem count=0"
 tried maps "head -c 1 /proc/$1/maps"
 tried cwd "ls /proc/$1/cwd/"
 tried root "ls /proc/$1/root/"
+# PTRACE_SEIZE, by its number: no debugger need be installed.
+tried trace "[ $(uname -m) = x86_64 ] && perl -e 'exit(syscall(101, 0x4206, $1, 0, 0) < 0)'"
 tried socket "curl -sS --max-time 5 --unix-socket $CREWGATE_SOCKET $CREWGATE_GATEWAY/search"
 """
-WITHOUT_SOCKET = {"environ", "descriptors", "descriptor", "memory", "maps", "cwd", "root"}
+WITHOUT_SOCKET = {"environ", "descriptors", "descriptor", "memory", "maps", "cwd", "root", "trace"}
 PARENT = 'parent_of() { cut -d" " -f4 /proc/$1/stat; }\n'
 
 
@@ -66,13 +68,16 @@ def test_a_child_of_cmd_gets_nothing_of_the_supervisor(gateway: Installation, pr
     lines = orchestrator.printed.splitlines()
     of_child, of_cmd = lines[: len(lines) // 2], lines[len(lines) // 2 :]
     # Of its own parent, which is CMD, a child of the same user may see everything: no key is there.
+    # It shows that the attempts are good ones.
+    assert {f"{what}: OPEN" for what in WITHOUT_SOCKET - {"trace"}} <= set(of_child)
+    assert ("trace: OPEN" in of_child) is (os.uname().machine == "x86_64")
     assert "socket: OPEN" in of_child
-    assert set(of_cmd[:7]) == {f"{what}: closed" for what in WITHOUT_SOCKET}
+    assert set(of_cmd[:8]) == {f"{what}: closed" for what in WITHOUT_SOCKET}
     assert "socket: OPEN" in of_cmd
-    uid = int(of_cmd[8])
+    uid = int(of_cmd[9])
     assert 68_000 <= uid <= 99_999
-    assert of_cmd[9] == str(uid)
-    assert of_cmd[10].split() == ["NoNewPrivs:", "1"]
+    assert of_cmd[10] == str(uid)
+    assert of_cmd[11].split() == ["NoNewPrivs:", "1"]
 
 
 def test_neither_environment_nor_memory_nor_descriptors_of_cmd_hold_the_key(
@@ -110,7 +115,7 @@ def test_a_child_of_cmd_under_another_user_gets_nothing(gateway: Installation, p
     with running(gateway, "dropping", "sh", "-c", command, user="root") as orchestrator:
         assert orchestrator.wait() == 0, orchestrator.said
     lines = orchestrator.printed.splitlines()
-    assert len(lines) == 16
+    assert len(lines) == 18
     assert set(lines) == {f"{what}: closed" for what in WITHOUT_SOCKET | {"socket"}}
 
 
@@ -169,6 +174,6 @@ def test_the_same_user_cannot_open_an_undumpable_supervisor(
     finally:
         shutil.rmtree(folder)
     lines = done.stdout.splitlines()
-    assert set(lines[:7]) == {f"{what}: closed" for what in WITHOUT_SOCKET}, done.stderr
-    assert lines[7:] == ["socket: OPEN", str(NOBODY)], done.stderr
+    assert set(lines[:8]) == {f"{what}: closed" for what in WITHOUT_SOCKET}, done.stderr
+    assert lines[8:] == ["socket: OPEN", str(NOBODY)], done.stderr
     assert f"runs as {name}" in done.stderr

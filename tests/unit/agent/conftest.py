@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from machines import GEOMETRY, TOML, Hands, Start, X
+from lessees import NOW
+from machines import GEOMETRY, TOML, Hands, S, Start, X
 
 from crewgate._native.owner import OwnedTable
 from crewgate.agent import registry as registry_
@@ -14,7 +15,9 @@ from crewgate.agent.inforce import InForce
 from crewgate.agent.journal import Journal
 from crewgate.agent.machine import Machine
 from crewgate.agent.registry import Registry
+from crewgate.agent.watching import Watching
 from crewgate.core.record import Record
+from crewgate.core.steps import Saved
 
 
 @pytest.fixture
@@ -37,6 +40,19 @@ def registry(tmp_path: Path, said: list[str]) -> Iterator[Registry]:
     journal = Journal(tmp_path / "registry", registry_.Entry, said.append)
     journal.rewrite([])
     yield Registry(journal, GEOMETRY.branches)
+    journal.close()
+
+
+@pytest.fixture
+def watching(
+    tmp_path: Path, said: list[str], written: list[Record], registry: Registry, table: OwnedTable
+) -> Iterator[Watching]:
+    """A watch over nobody yet, under no configuration."""
+    journal = Journal(tmp_path / "watch", Saved, said.append)
+    journal.rewrite([])
+    yield Watching(
+        journal, registry, table, say=said.append, sink=written.extend, wall_ns=lambda: int(NOW * S)
+    )
     journal.close()
 
 

@@ -13,6 +13,7 @@ from crewgate.agent.draws import Draws, level_name
 from crewgate.agent.guests import Guest, Guests
 from crewgate.agent.registry import Registry
 from crewgate.agent.revocations import Clocks
+from crewgate.agent.watching import Watching
 from crewgate.core.accounts import MemoryLedger
 from crewgate.core.grant import Grant
 from crewgate.errors import LinkError
@@ -47,9 +48,11 @@ def lessor(table: OwnedTable) -> Scripted:
 
 
 @pytest.fixture
-def draws(table: OwnedTable, lessor: Scripted, registry: Registry) -> Draws:
+def draws(
+    table: OwnedTable, lessor: Scripted, registry: Registry, watching: Watching
+) -> Draws:
     """With a wait of a quarter of a second."""
-    return Draws(table, lessor, registry, WAIT)
+    return Draws(table, lessor, registry, watching, WAIT)
 
 
 @pytest.fixture

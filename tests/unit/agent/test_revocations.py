@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from lessees import branch_id, grant, key
 
@@ -14,9 +15,10 @@ from crewgate.agent.journal import Journal
 from crewgate.agent.registry import Registry
 from crewgate.agent.revocations import Clocks, Revocations
 from crewgate.core.crossing import ISSUER
-from crewgate.core.ids import crew_key
+from crewgate.core.ids import Kind, crew_key, table_key
 from crewgate.core.policy import Crew
 from crewgate.errors import RefusedError
+from crewgate.link.owner_messages import Name
 
 NOW = Clocks(wall=1_800_000_000, boot_ns=10**12)
 ARTICLE = Crew("article", "https://orchestrator.example")
@@ -180,3 +182,30 @@ def test_a_table_without_room_is_said_not_hidden(
     again = Revocations(small, journal, registry)
     assert again.restore(journal.read(), NOW) == 6
     small.close()
+
+
+def test_an_orchestrator_is_dead_up_to_a_moment(
+    revocations: Revocations, table: OwnedTable
+) -> None:
+    """What it minted until then, seen or not; of later ones nothing, and never beyond now."""
+    dead = table_key(Kind.ORCHESTRATOR, "article", b"article/bd-1")
+    then = NOW.wall - 1000
+    name = Name(kind="orchestrator", crew="article", name="article/bd-1", before=then)
+    assert revocations.revoke_names([name], CREWS, NOW) == ([dead], 0)
+    assert table.is_revoked(dead, then + limits.leeway_seconds)
+    assert not table.is_revoked(dead, then + limits.leeway_seconds + 1)
+    later = msgspec.structs.replace(name, before=NOW.wall + 1000)
+    revocations.revoke_names([later], CREWS, NOW)
+    assert table.is_revoked(dead, NOW.wall + limits.leeway_seconds)
+    assert not table.is_revoked(dead, NOW.wall + limits.leeway_seconds + 1)
+    revocations.revoke_names([name], CREWS, NOW)
+    assert table.is_revoked(dead, NOW.wall + limits.leeway_seconds)
+
+
+def test_a_key_is_dead_whenever_it_signed(revocations: Revocations, table: OwnedTable) -> None:
+    """Its holder may date a token as it likes; another crew's key of that name lives."""
+    dead = table_key(Kind.KEY, "article", b"key-1")
+    name = Name(kind="key", crew="article", name="key-1")
+    assert revocations.revoke_names([name], CREWS, NOW) == ([dead], 0)
+    assert table.is_revoked(dead, limits.time_seconds_max - 1)
+    assert not table.is_revoked(table_key(Kind.KEY, "finance", b"key-1"), 0)

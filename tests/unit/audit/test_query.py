@@ -28,6 +28,7 @@ from crewgate.core.record import (
     Record,
     Refusals,
     Revocation,
+    Watch,
 )
 from crewgate.core.verdict import Reason
 
@@ -210,13 +211,41 @@ def test_files_that_ended_before_are_not_even_opened(folder: Path, audit: Audit)
     assert audit.calls(Question(since=NOON)) == []
 
 
-@pytest.mark.parametrize("kind", [Call, Open, Burned])
+@pytest.mark.parametrize("kind", [Call, Open, Burned, Watch])
 def test_every_field_of_a_record_can_be_asked(kind: type[msgspec.Struct]) -> None:
     """A field added to the records is noticed here if the reader does not know it."""
     unread = {"price_micro", "started", "branch_key", "grant_key", "owner", "intent"}
     unread |= {"level_used_micro", "level_quota_micro"}
     names = {field.name for field in msgspec.structs.fields(kind)}
     assert names - unread <= set(sql.COLUMNS)
+
+
+def test_the_watch_is_asked_by_crew_branch_and_time(tmp_path: Path) -> None:
+    """Newest last, at most as many as are asked for; calls and other kinds are not among them."""
+    strike = {"was": "observe", "rung": "throttle", "in_force": "observe", "by": "watch"}
+    found = {"measure": "depth", "value": 7, "limit": 4, "usual": 1, "branch": CHILD}
+    put(
+        tmp_path,
+        [
+            *AFTERNOON,
+            Watch(
+                time=NOON, crew="bd", orchestrator="bd/one", step="lifted",
+                was="quarantine", rung="observe", in_force="observe", by="owner",
+            ),
+            Watch(
+                time=NOON + timedelta(seconds=5), crew="article", orchestrator="article/one",
+                step="strike", **strike, **found,
+            ),
+        ],
+    )  # fmt: skip
+    audit = Audit(tmp_path)
+    lifted, struck = audit.watched(Question())
+    assert (lifted.orchestrator, lifted.measure, lifted.usual) == ("bd/one", "", None)
+    assert (struck.measure, struck.value, struck.limit, struck.usual) == ("depth", 7, 4, 1)
+    assert audit.watched(Question(limit=1)) == [struck]
+    assert audit.watched(Question(crew="bd")) == [lifted]
+    assert audit.watched(Question(branch=CHILD)) == [struck]
+    assert audit.watched(Question(since=NOON + timedelta(seconds=1))) == [struck]
 
 
 def test_other_kinds_do_not_disturb(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from crewgate.cli.init import write_all
 from crewgate.cli.tables import new_table, print_table
 from crewgate.config.load import load
 from crewgate.core.line import encode
-from crewgate.core.record import Connection, Record, Refusals
+from crewgate.core.record import Connection, Record, Refusals, Watch
 
 EVIL = "\x1b[2J[bold]\u202e\x9b31m"
 RECORDS: list[Record] = [
@@ -123,6 +123,7 @@ def test_before_the_first_call_the_answer_is_empty(tmp_path: Path) -> None:
         (("--tool", "Search!"), "write search.web or 'search.*'"),
         (("--by", "colour"), "branch"),
         (("--limit", "-1"), "0<=x<="),
+        (("--watch", "--denied"), "--watch goes with --crew, --branch, --since and --limit only"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(
@@ -133,6 +134,52 @@ def test_bad_input_is_one_line_and_status_2(
     assert (result.exit_code, result.stdout) == (2, "")
     assert mend in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+WATCH = Watch(
+    time=NOON, crew="article", orchestrator="article/one", step="strike", was="observe",
+    rung="throttle", in_force="observe", by="watch", branch=CHILD,
+    measure="micro-credits-per-minute", value=26_500_000, limit=25_000_000, usual=3_000_000,
+)  # fmt: skip
+LIFTED = Watch(
+    time=NOON, crew="article", orchestrator=EVIL, step="lifted", was="quarantine",
+    rung="observe", in_force="observe", by="owner",
+)  # fmt: skip
+
+
+@pytest.fixture
+def watched(config: Path) -> Path:
+    """The same, with what a minting watch saw and did."""
+    descriptor, _ = create(load(config).audit.folder, "agent", 1_800_000_000_000_000_000)
+    os.write(descriptor, encode(WATCH) + encode(LIFTED))
+    os.close(descriptor)
+    return config
+
+
+def test_the_watch_is_listed_with_what_was_out_of_bounds(watched: Path) -> None:
+    """Where it stands, what is in force, why, and the branch; credits as people write them."""
+    result = run(watched, "--watch")
+    assert result.exit_code == 0
+    (row,) = [line for line in result.stdout.splitlines() if CHILD in line]
+    for text in ("article/one", "strike", "observe → throttle", "limit 25.00, usual 3.00"):
+        assert text in row
+    assert "by owner" in result.stdout
+    assert not {"\x1b", "\u202e", "\x9b"} & set(result.stdout)
+    assert "search.web" not in result.stdout
+
+
+def test_the_watch_as_one_document(watched: Path) -> None:
+    """A script gets every field."""
+    document = json.loads(run(watched, "--watch", "--json").stdout)
+    assert [each["step"] for each in document["watch"]] == ["lifted", "strike"]
+    assert document["watch"][1]["value"] == WATCH.value
+    assert document["watch"][0]["usual"] is None
+
+
+def test_a_watch_that_saw_nothing_says_so(config: Path) -> None:
+    """An empty table would look like a fault."""
+    assert run(config, "--watch").stdout == "the minting watch saw nothing unusual\n"
+    assert json.loads(run(config, "--watch", "--json").stdout) == {"watch": []}
 
 
 def test_a_narrow_screen_breaks_between_facts_and_never_an_id() -> None:

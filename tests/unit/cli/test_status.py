@@ -2,10 +2,11 @@
 
 import msgspec
 
-from crewgate.cli.revoke import _explained as receipt_explained
+from crewgate.cli.revoke import explained as receipt_explained
 from crewgate.cli.status import _explained
-from crewgate.link.owner_messages import Receipt, Status, WorkerStatus
+from crewgate.link.owner_messages import Receipt, Status, WatchRow, WorkerStatus
 
+CONTROL = {"control": {"configured": True, "running": True, "api": "https://127.0.0.1:8445"}}
 READY = Status(
     id=1,
     ready=True,
@@ -34,7 +35,7 @@ RECEIPT = Receipt(
 
 def test_ready_is_the_first_word() -> None:
     """A script and a person both see it at once."""
-    lines = _explained(msgspec.to_builtins(READY)).splitlines()
+    lines = _explained(msgspec.to_builtins(READY) | CONTROL).splitlines()
     assert lines[0] == "ready"
     assert "1 of 1 accept" in lines[2]
 
@@ -47,12 +48,29 @@ def test_not_ready_says_why() -> None:
         waiting_for=["a fresh table", "worker 0 to accept"],
         configuration_error="crewgate.toml: price",
     )
-    lines = _explained(msgspec.to_builtins(status)).splitlines()
+    lines = _explained(msgspec.to_builtins(status) | CONTROL).splitlines()
     assert lines[0] == "not ready: waiting for a fresh table; worker 0 to accept"
     assert lines[-1] == "not loaded     crewgate.toml: price"
     assert _explained({"ready": False, "waiting_for": ["the agent (x)"]}) == (
         "not ready: waiting for the agent (x)"
     )
+
+
+def test_who_is_not_left_alone_is_named() -> None:
+    """What is in force, what would be, by whom, and how many are not told."""
+    status = msgspec.structs.replace(
+        READY,
+        watched=[
+            WatchRow("article", "article/one", "quarantine", "quarantine", "owner"),
+            WatchRow("article", "article/two", "quarantine", "throttle", "watch"),
+        ],
+        watched_more=7,
+    )
+    assert _explained(msgspec.to_builtins(status) | CONTROL).splitlines()[-3:] == [
+        "watch          article/one quarantined (by owner)",
+        "watch          article/two throttled, would be quarantined (by watch)",
+        "watch          7 more; see crewgate audit --watch",
+    ]
 
 
 def test_a_receipt_in_words() -> None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewgate.core.scope import covers, is_pattern, is_tool_name, matches, within
+from crewgate.core.scope import count_covered, covers, is_pattern, is_tool_name, matches, within
 
 names = st.lists(st.sampled_from(["a", "b", "ab"]), min_size=1, max_size=3).map(".".join)
 patterns = names | names.map(lambda name: name + ".*")
@@ -65,3 +65,18 @@ def test_what_is_not_within_covers_something_more(child: str, parent: list[str])
         witness = child.replace("*", "zz")
         assert covers([child], witness)
         assert not covers(parent, witness)
+
+
+@given(st.lists(patterns, max_size=5), st.sets(names, max_size=12))
+def test_counting_is_covering_one_by_one(some: list[str], tools: set[str]) -> None:
+    """However patterns overlap or repeat, a tool counts once."""
+    counted = count_covered(some, sorted(tools))
+    assert counted == sum(covers(some, tool) for tool in tools)
+
+
+def test_neighbours_of_a_pattern_are_not_counted() -> None:
+    """`search-x`, `search` and `search0` sort around `search.*` and are none of its tools."""
+    tools = sorted(["search", "search-x", "search.a", "search.z.b", "search0", "search_y"])
+    assert count_covered(["search.*"], tools) == 2
+    assert count_covered(["search.*", "search.a", "search"], tools) == 3
+    assert count_covered(["search.*"], []) == 0

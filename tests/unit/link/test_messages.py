@@ -17,6 +17,7 @@ from crewgate.link.owner_messages import (
     AskReload,
     AskStatus,
     AskTree,
+    Quarantine,
     Revoke,
     TreePage,
     TreeRow,
@@ -48,6 +49,7 @@ def test_draw_carries_the_grant_whole(grant: Grant) -> None:
         AskStatus(id=1),
         AskTree(id=1),
         AskReload(id=1),
+        Quarantine(id=1, crew="article", orchestrator="article/one"),
     ],
     ids=lambda message: type(message).__name__,
 )

@@ -7,13 +7,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from lessees import grant
 
 from crewgate.errors import LinkError, RefusedError
 from crewgate.link.doors import Door, address
 from crewgate.link.frames import FrameDecoder
 from crewgate.link.messages import Failed, pack, unpack
 from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import OwnerAsks, Receipt, Reloaded, TreePage, TreeRow, owner_asks
+from crewgate.link.owner_messages import (
+    AskMint,
+    Minted,
+    OwnerAsks,
+    Quarantine,
+    Receipt,
+    Reloaded,
+    TreePage,
+    TreeRow,
+    Watched,
+    WatchRow,
+    owner_asks,
+)
 
 Answer = Callable[[OwnerAsks], bytes]
 RECEIPT = Receipt(
@@ -53,6 +66,31 @@ def test_revoke_returns_the_receipt(tmp_path: Path) -> None:
     """The receipt arrives as the agent wrote it."""
     with _asking(tmp_path, lambda ask: pack(RECEIPT)) as owner:
         assert owner.revoke("b", "article") == RECEIPT
+
+
+def test_a_quarantine_says_whose_and_what_holds_now(tmp_path: Path) -> None:
+    """Crew and client_id go separately: a name need not begin with its crew's."""
+    row = WatchRow("article", "odd", "quarantine", "quarantine", "owner")
+
+    def answer(ask: OwnerAsks) -> bytes:
+        assert ask == Quarantine(id=1, crew="article", orchestrator="odd", lift=True)
+        return pack(Watched(id=1, row=row))
+
+    with _asking(tmp_path, answer) as owner:
+        assert owner.quarantine("article", "odd", lift=True) == row
+
+
+@pytest.mark.parametrize("admitted", [True, False])
+def test_a_mint_is_asked_for_with_its_claims(tmp_path: Path, admitted: bool) -> None:
+    """The agent makes the keys from them itself."""
+    claims = grant(1, 500).claims
+
+    def answer(ask: OwnerAsks) -> bytes:
+        assert ask == AskMint(id=1, crew="article", kid="k", claims=claims)
+        return pack(Minted(id=1, admitted=admitted))
+
+    with _asking(tmp_path, answer) as owner:
+        assert owner.may_mint(claims, "article", "k") is admitted
 
 
 def test_a_tree_of_many_pages_is_one_list(tmp_path: Path) -> None:

@@ -1,0 +1,160 @@
+"""The commands as the control API of another machine carries them out, and its answers as theirs.
+
+Each function is the twin of a command (`controlled`), takes what that takes, and prints what that
+prints; with --json the same members, without those that mean nothing away from the machine.
+"""
+
+import json
+import time
+
+import click
+import msgspec
+
+from crewgate.api.tokens import CHILD, NEXT, RUN, TOKEN_TYPE
+from crewgate.api.words import (
+    BranchAnswer,
+    BranchesAnswer,
+    Health,
+    RevocationAnswer,
+    RevocationAsk,
+    TokenAnswer,
+)
+from crewgate.cli import revoke as revoke_
+from crewgate.cli import tree as tree_
+from crewgate.cli.control_client import ControlClient
+from crewgate.cli.mint import show
+from crewgate.cli.remote_ca import issue as ca_issue
+from crewgate.cli.remote_ca import revoke as ca_revoke
+from crewgate.cli.tokens import read_token
+from crewgate.core.credits import format_credits
+from crewgate.core.identity import Role
+from crewgate.errors import LinkError
+from crewgate.issuer.inspection import read_claims
+from crewgate.link.owner_messages import Receipt, TreeRow
+
+__all__ = ["ca_issue", "ca_revoke", "mint", "refresh", "revoke", "status", "tree"]
+_LOOK_SECONDS = 0.25
+_OF_ITS_MACHINE = ("type", "id", "read_ns", "last_cut_ns")  # a clock there, a connection there
+
+
+def revoke(client: ControlClient, *, branch: str, crew: str, as_json: bool) -> None:
+    """`crewgate revoke`."""
+    done = client.post("/v1/revocations", RevocationAsk(branch=branch, crew=crew), RevocationAnswer)
+    receipt = Receipt(
+        id=0,
+        branch=done.id,
+        crew=done.crew,
+        read_ns=0,
+        last_cut_ns=0,
+        cut_ms=done.ms,
+        streams_cut=done.calls_cut,
+        attachments=done.processes,
+        missing=done.silent,
+        coarsened=done.coarsened,
+    )
+    if not as_json:
+        click.echo("\n".join(revoke_.explained(receipt)))
+        return
+    document = msgspec.to_builtins(receipt)
+    for member in _OF_ITS_MACHINE:
+        del document[member]
+    click.echo(json.dumps(document))
+
+
+def tree(client: ControlClient, *, as_json: bool) -> None:
+    """`crewgate tree`."""
+    found = client.get("/v1/tree", BranchesAnswer).branches
+    try:
+        rows = [_row(each) for each in found]
+    except msgspec.ValidationError as error:
+        raise LinkError(f"{client.url}: not an answer of this API: {error}") from error
+    tree_.show(rows, as_json=as_json)
+
+
+def _row(answer: BranchAnswer) -> TreeRow:
+    members = msgspec.to_builtins(answer)
+    return msgspec.convert(
+        {name.removesuffix("_micro"): value for name, value in members.items()}, TreeRow
+    )
+
+
+def status(client: ControlClient, *, wait_seconds: float, as_json: bool) -> None:
+    """`crewgate status`, also of an API that is not there yet."""
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        found = _health(client)
+        left = deadline - time.monotonic()
+        if found.status == "ok" or left <= 0:
+            break
+        time.sleep(min(left, _LOOK_SECONDS))
+    is_ready = found.status == "ok"
+    if as_json:
+        click.echo(json.dumps({"ready": is_ready, "waiting_for": found.waiting_for}))
+    else:
+        waiting = "; ".join(found.waiting_for)
+        click.echo("ready" if is_ready else f"not ready: waiting for {waiting}")
+    click.get_current_context().exit(0 if is_ready else 1)
+
+
+def _health(client: ControlClient) -> Health:
+    try:
+        return client.get("/readyz", Health)
+    except LinkError as error:
+        return Health(status="waiting", waiting_for=[f"the control API ({error})"])
+
+
+def mint(
+    client: ControlClient,
+    *,
+    crew: str,
+    role: str,
+    tools: tuple[str, ...],
+    quota: int,
+    parent: str | None,
+    ttl: int | None,
+    name: str | None,
+    process: str | None,
+    as_json: bool,
+) -> None:
+    """`crewgate mint`."""
+    _no_ttl(ttl)
+    form = {
+        "scope": " ".join(tool for given in tools for tool in given.replace(",", " ").split()),
+        "credits": format_credits(quota),
+        "role": role,
+        **({"process": process} if process else {}),
+        **_for_whom(client, crew, name),
+    }
+    if parent is None:
+        form["grant_type"] = RUN
+    else:
+        form |= {"grant_type": CHILD, "subject_token_type": TOKEN_TYPE}
+        form["subject_token"] = read_token(parent)
+    _show(client, form, as_json=as_json)
+
+
+def refresh(client: ControlClient, *, token: str, ttl: int | None, as_json: bool) -> None:
+    """`crewgate refresh`."""
+    _no_ttl(ttl)
+    text = read_token(token)
+    crew, _, name = read_claims(text).client_id.partition("/")
+    form = {"grant_type": NEXT, "refresh_token": text, **_for_whom(client, crew, name)}
+    _show(client, form, as_json=as_json)
+
+
+def _show(client: ControlClient, form: dict[str, str], *, as_json: bool) -> None:
+    answer = client.submit("/v1/tokens", form, TokenAnswer)
+    show(answer.access_token, read_claims(answer.access_token), as_json=as_json)
+
+
+def _for_whom(client: ControlClient, crew: str, name: str | None) -> dict[str, str]:
+    """An operator says for which orchestrator; an orchestrator is the one that it is."""
+    own = client.credentials.identity()
+    if own.role is Role.ORCHESTRATOR and own.crew == crew and name in {None, own.name}:
+        return {}
+    return {"orchestrator": f"{crew}/{name or f'{crew}-1'}"}
+
+
+def _no_ttl(ttl: int | None) -> None:
+    if ttl is not None:
+        raise click.UsageError("--ttl: the control API gives each token its crew's longest life")

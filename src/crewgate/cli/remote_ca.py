@@ -1,0 +1,127 @@
+"""`crewgate ca issue` and `ca revoke` by the control API of another machine.
+
+A key that is made is made here and stays here: what leaves is a request that its key has signed.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from crewgate.api.words import (
+    CertificateAnswer,
+    CertificateAsk,
+    Reason,
+    RevocationAnswer,
+    RevocationAsk,
+)
+from crewgate.cli.certificates import tell
+from crewgate.cli.control_client import ControlClient
+from crewgate.core.certificate import serial_text
+from crewgate.core.identity import Role
+from crewgate.errors import AuthorityError
+from crewgate.pki.authority import request_pem
+from crewgate.pki.certificates import new_key
+from crewgate.pki.keys import PRIVATE, PUBLIC, key_pem, read_certificates, read_file, write_file
+from crewgate.pki.register import Entry
+
+
+def issue(
+    client: ControlClient,
+    *,
+    role: Any,  # noqa: ANN401 - one of click's choices, which are the API's
+    crew: str,
+    name: str,
+    out: Path,
+    life: int | None,
+    hosts: tuple[str, ...],
+    rights: tuple[str, ...],
+    request: Path | None,
+    as_json: bool,
+) -> None:
+    """PREFIX.pem and PREFIX.key, which must not be there yet."""
+    if rights:
+        raise click.UsageError("--right: the control API gives none; use -c where the CA is")
+    certificate, private = (out.with_name(f"{out.name}.{each}") for each in ("pem", "key"))
+    _absent(certificate, *([] if request else [private]))
+    key = None if request else new_key()
+    csr = request_pem(key) if key else read_file(request) if request else b""
+    ask = CertificateAsk(
+        request=_text(csr, request),
+        role=role,
+        crew=crew,
+        name=name,
+        life_seconds=life,
+        hosts=list(hosts),
+    )
+    answer = client.post("/v1/certificates", ask, CertificateAnswer)
+    if key is not None:
+        write_file(private, key_pem(key), PRIVATE)
+    write_file(certificate, answer.certificate.encode(), PUBLIC)
+    entry = Entry(
+        serial=answer.serial,
+        role=Role(role),
+        crew=crew,
+        name=name,
+        instance=b"",
+        not_before=answer.not_before,
+        not_after=answer.not_after,
+        issued=int(time.time()),
+        pem=answer.certificate,
+    )
+    tell(entry, f"Wrote {certificate}", as_json=as_json)
+
+
+def revoke(client: ControlClient, *, which: str, reason: Any, as_json: bool) -> None:  # noqa: ANN401
+    """By serial, or by a certificate's file."""
+    serial = _serial(which)
+    known = get_args(Reason)
+    if reason not in known:
+        raise AuthorityError(f"no reason {reason!r}; RFC 5280 has: {', '.join(sorted(known))}")
+    ask = RevocationAsk(certificate=serial, reason=reason)
+    done = client.post("/v1/revocations", ask, RevocationAnswer)
+    is_told = done.applied_on > 0
+    if as_json:
+        document = {
+            "serial": done.id,
+            "crew": done.crew,
+            "status": "revoked",
+            "reason": reason,
+            "announced": is_told,
+            "calls_cut": done.calls_cut,
+            "connections_closed": done.connections_closed,
+            "cut_ms": done.ms,
+        }
+        click.echo(json.dumps(document))
+        return
+    what = f"{done.connections_closed} open connections closed within {done.ms:.1f} ms"
+    if not is_told:
+        what = "no agent runs there; it is told when it starts"
+    elif not done.connections_closed:
+        what = "no connection was open with it"
+    click.echo(f"revoked serial {done.id}: {what}")
+
+
+def _absent(*paths: Path) -> None:
+    """Before a certificate is signed that nobody could be given."""
+    for path in paths:
+        if path.exists():
+            raise AuthorityError(f"{path}: stands there already and is not overwritten")
+        if not path.parent.is_dir():
+            raise AuthorityError(f"{path.parent}: no such folder")
+
+
+def _text(data: bytes, path: Path | None) -> str:
+    try:
+        return data.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise AuthorityError(f"{path}: not a certificate request of PEM") from error
+
+
+def _serial(which: str) -> str:
+    path = Path(which)
+    if not path.suffix and not path.exists():
+        return which
+    return serial_text(read_certificates(path)[0].serial_number)

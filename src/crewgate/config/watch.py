@@ -1,0 +1,49 @@
+"""The `[crew.NAME.watch]` section: how a crew's minting is watched, and what is done about it.
+
+Knows the keys and their defaults; what they mean is `core/evidence`'s.
+"""
+
+from typing import Final
+
+from crewgate import limits
+from crewgate.config import kinds
+from crewgate.config.section import Kind, Section
+from crewgate.core.baseline import Sensitivity
+from crewgate.core.evidence import Rules
+from crewgate.core.ladder import Rung
+
+_MODE: Final = kinds.one_of(*(rung.value for rung in Rung))
+_SENSITIVITY: Final = kinds.one_of(*(each.value for each in Sensitivity))
+_CREDITS: Final = kinds.credits_up_to(limits.quota_micro_max)
+_COUNTS: Final[dict[str, Kind[int]]] = {
+    "mints_per_minute": kinds.whole(1, limits.table_branches_max),
+    "newcomers_per_minute": kinds.whole(1, limits.watch_orchestrators_max),
+    "fan_out": kinds.whole(1, limits.watch_branches_each_max - 1),
+    "depth": kinds.whole(0, limits.depth_max),
+    "scope_patterns": kinds.whole(1, limits.allowed_tools_max),
+    "credits_per_hour": _CREDITS,
+    "extensions": kinds.whole(0, limits.watch_extensions_max),
+}
+
+
+def read_watch(section: Section | None) -> Rules:
+    """The rules; a crew without the section is watched by its baselines, and nothing is done."""
+    default = Rules()
+    if section is None:
+        return default
+    mode = section.optional("mode", _MODE, default.mode.value)
+    sensitivity = section.optional("sensitivity", _SENSITIVITY, default.sensitivity.value)
+    strikes = kinds.whole(1, limits.watch_strikes_max)
+    calm = kinds.seconds(limits.watch_calm_seconds_max, limits.watch_calm_seconds_min)
+    ceilings = {
+        key: section.optional(key, kind, -1) for key, kind in _COUNTS.items()
+    }  # -1: not given
+    rules = Rules(
+        mode=Rung(mode),
+        sensitivity=Sensitivity(sensitivity),
+        strikes=section.optional("strikes", strikes, default.strikes),
+        calm_seconds=section.optional("calm_seconds", calm, default.calm_seconds),
+        **{key: None if most < 0 else most for key, most in ceilings.items()},
+    )
+    section.close()
+    return rules

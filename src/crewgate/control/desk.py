@@ -1,0 +1,188 @@
+"""The CA at work for the control process: revoke in whole steps, and sign for whoever may have it.
+
+Each method is one step that a crash leaves done, undone, or noted as begun; `complete` finishes
+what was noted. Judges a wish by what the CA knows (the crew, the hour, the certificate before),
+never who may wish. Blocks; use it in one thread at a time.
+"""
+
+import time
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from cryptography import x509
+
+from crewgate import limits
+from crewgate.api.office import Wish
+from crewgate.api.words import CertificateAnswer, RevocationAnswer
+from crewgate.config import CA
+from crewgate.control.answers import host, revoked
+from crewgate.control.intents import Intent, Intents
+from crewgate.core.identity import Identity, Role, check
+from crewgate.errors import AuthorityError, ControlError, LinkError
+from crewgate.link.owner_messages import Name
+from crewgate.pki.announcing import Announced, announce
+from crewgate.pki.authority import Authority, new_instance, read_request
+from crewgate.pki.register import Entry
+
+_SUPERSEDED = "superseded"
+
+
+class Desk:
+    """Works for the CA `ca`, and has the agent of `state` follow; `crews` are those there are."""
+
+    def __init__(self, ca: CA, state: Path, crews: Collection[str]) -> None:
+        """Open the CA; AuthorityError."""
+        self._ca = ca
+        self._state = state
+        self._crews = crews
+        self._intents = Intents(ca.folder)
+        self.authority = Authority(ca)
+
+    def __repr__(self) -> str:
+        return f"<Desk of {self.authority!r}>"
+
+    def close(self) -> None:
+        """Let the CA go."""
+        self.authority.close()
+
+    # Revocations.
+
+    def revoke_certificate(self, serial: str, reason: str) -> RevocationAnswer:
+        """Register, CRL, then table and open connections; ControlError 404 for one not issued."""
+        entry = self.authority.register.find(serial)
+        if entry is None:
+            raise ControlError(404, "not-found", "there is no such certificate")
+        self.authority.revoke([entry.serial], reason, datetime.now(UTC))
+        done = self._announce([entry])
+        return revoked("certificate", entry.serial, entry.crew, done, [entry])
+
+    def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationAnswer:
+        """All that it has, and every token until now: noted first, so that it is never half done.
+
+        An agent that is away hears of it when it is back.
+        """
+        intent = self._intents.note(crew, name, reason)
+        entries, done = self._end(intent)
+        return revoked("orchestrator", f"{crew}/{name}", crew, done, entries)
+
+    def complete(self) -> None:
+        """Finish what a crash, or an agent that was away, has left; AuthorityError, LinkError."""
+        for intent in self._intents.open():
+            _, done = self._end(intent)
+            if done is None:
+                raise LinkError(f"the agent is not told of the end of {intent.crew}/{intent.name}")
+        pending = self.authority.register.pending()
+        if pending:
+            announce(self.authority.register, self._state, pending)
+
+    def publish(self) -> None:
+        """Sign the list of revoked certificates anew."""
+        self.authority.publish(datetime.now(UTC))
+
+    def _end(self, intent: Intent) -> tuple[list[Entry], Announced | None]:
+        now = datetime.now(UTC)
+        register = self.authority.register
+        register.revoke_holder(intent.crew, intent.name, intent.reason, int(now.timestamp()))
+        named = (intent.crew, intent.name)
+        entries = [each for each in register.pending() if (each.crew, each.name) == named]
+        if entries:
+            self.authority.publish(now)
+        as_such = Name(kind="orchestrator", crew=intent.crew, name=f"{intent.crew}/{intent.name}")
+        done = self._announce(entries, (as_such,))
+        if done is not None:
+            self._intents.done(intent)
+        return entries, done
+
+    def _announce(self, entries: Sequence[Entry], more: Sequence[Name] = ()) -> Announced | None:
+        """None if the agent is away."""
+        try:
+            return announce(self.authority.register, self._state, entries, more)
+        except LinkError:
+            return None
+
+    # Certificates.
+
+    def certify(self, wish: Wish) -> CertificateAnswer:
+        """Sign a leaf; ControlError says what is wrong with the wish."""
+        now = datetime.now(UTC)
+        before = self._entry_of(wish.by)
+        identity = self._identity(wish)
+        self._check_rate(identity, int(now.timestamp()))
+        try:
+            public = read_request(wish.request.encode())
+            hosts = _hosts_of(before) if wish.is_own else [host(each) for each in wish.hosts]
+        except AuthorityError as error:
+            raise ControlError(400, "invalid-request", str(error)) from error
+        life = wish.life_seconds
+        entry = self.authority.issue(identity, public, now, life_seconds=life, hosts=hosts)
+        self._check_again(wish.by, entry, now)
+        return CertificateAnswer(
+            serial=entry.serial,
+            certificate=self.authority.chain(entry).decode(),
+            not_before=entry.not_before,
+            not_after=entry.not_after,
+        )
+
+    def _identity(self, wish: Wish) -> Identity:
+        identity = wish.identity
+        if not identity.instance:
+            identity = msgspec.structs.replace(identity, instance=new_instance())
+        try:
+            check(identity)
+        except ValueError as error:
+            raise ControlError(400, "invalid-request", str(error)) from error
+        if identity.crew and identity.crew not in self._crews:
+            raise ControlError(404, "not-found", "there is no such crew")
+        if wish.hosts and (wish.is_own or identity.role is not Role.GATEWAY):
+            raise ControlError(
+                400, "invalid-request", "names and addresses are for another gateway's certificate"
+            )
+        most = self._ca.life_seconds
+        if wish.is_own and wish.life_seconds is not None and wish.life_seconds > most:
+            raise ControlError(400, "invalid-request", f"life_seconds: at most {most} for oneself")
+        return identity
+
+    def _check_rate(self, identity: Identity, now: int) -> None:
+        most = limits.certificates_per_hour_max
+        since = self.authority.register.issued_since(identity.crew, identity.name, now - 3600)
+        if since >= most:
+            raise ControlError(
+                429,
+                "too-many-certificates",
+                f"{identity.label} has had {most} in an hour; renew at half of their life",
+            )
+
+    def _entry_of(self, serial: str) -> Entry:
+        entry = self.authority.register.find(serial)
+        check_good(entry, time.time())
+        if entry is None:
+            raise AuthorityError("a certificate that is good has an entry")
+        return entry
+
+    def _check_again(self, by: str, entry: Entry, now: datetime) -> None:
+        """Revoke what was just signed if its asker was revoked meanwhile, by whatever process.
+
+        An orchestrator is ended in one transaction of the register: that has the new certificate
+        in it, or it was before and shows here.
+        """
+        try:
+            self._entry_of(by)
+        except ControlError:
+            self.authority.revoke([entry.serial], _SUPERSEDED, now)
+            raise
+
+
+def check_good(entry: Entry | None, now: float) -> None:
+    """ControlError 401 unless a certificate is valid, by its dates and by the register."""
+    status = "unknown" if entry is None else entry.status(now)
+    if status != "valid":
+        raise ControlError(401, "certificate-not-valid", f"this certificate is {status}")
+
+
+def _hosts_of(entry: Entry) -> list[x509.GeneralName]:
+    """Names and addresses of a certificate: those of its next one."""
+    leaf = x509.load_pem_x509_certificate(entry.pem.encode())
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [name for name in names if not isinstance(name, x509.UniformResourceIdentifier)]

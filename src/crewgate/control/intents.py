@@ -1,0 +1,86 @@
+"""Orchestrators that are to be ended, on the disk from before the first step until after the last.
+
+The register knows of certificates alone; that all tokens of an orchestrator are to die would be
+forgotten with the process that was told so. A file each, in the CA's folder. Knows no step. Blocks.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from crewgate.errors import AuthorityError
+
+_FOLDER = "ending"
+_SUFFIX = ".json"
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """Revoke what `crew`/`name` has; `since` is when that was asked for (seconds, wall clock)."""
+
+    crew: str
+    name: str
+    reason: str
+    since: int
+
+
+class Intents:
+    """Those in `folder`; every method may raise AuthorityError."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / _FOLDER
+
+    def __repr__(self) -> str:
+        return f"<Intents in {self._folder}>"
+
+    def note(self, crew: str, name: str, reason: str) -> Intent:
+        """Write one down, through to the disk, before anything is done."""
+        intent = Intent(crew, name, reason, int(time.time()))
+        path = self._path(intent)
+        draft = path.with_suffix(".new")
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            with draft.open("wb") as stream:
+                stream.write(msgspec.json.encode(intent))
+                stream.flush()
+                os.fsync(stream.fileno())
+            draft.replace(path)
+            _sync(self._folder)
+            _sync(self._folder.parent)
+        except OSError as error:
+            raise AuthorityError(f"{path}: cannot be written ({error.strerror})") from error
+        return intent
+
+    def done(self, intent: Intent) -> None:
+        """All steps were made."""
+        try:
+            self._path(intent).unlink(missing_ok=True)
+        except OSError as error:
+            raise AuthorityError(f"{self._folder}: {error.strerror}") from error
+
+    def open(self) -> Iterator[Intent]:
+        """Those that nobody has completed; a file that no process of ours wrote is left alone."""
+        try:
+            paths = sorted(self._folder.glob(f"*{_SUFFIX}"))
+            texts = [path.read_bytes() for path in paths]
+        except OSError as error:
+            raise AuthorityError(f"{self._folder}: {error.strerror}") from error
+        for path, text in zip(paths, texts, strict=True):
+            try:
+                yield msgspec.json.decode(text, type=Intent)
+            except msgspec.DecodeError as error:
+                raise AuthorityError(f"{path}: not an intent; look what it is") from error
+
+    def _path(self, intent: Intent) -> Path:
+        # Names have no "+" (core/identity).
+        return self._folder / f"{intent.crew}+{intent.name}{_SUFFIX}"
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,68 @@
+"""What a token says, if gateways would take it: the gate's own checks of form, key, time, ceilings.
+
+The gate decides on a table of its own that has no branch and no revocation, about a tool that does
+not exist: a token that gets as far as that has passed every check before (DESIGN's table, 1 to 4).
+What is revoked is for `Sight` to say. Use it in one thread at a time.
+"""
+
+from collections.abc import Callable
+
+from crewgate._native import token as native
+from crewgate._native.gate import Gate
+from crewgate._native.owner import OwnedTable
+from crewgate._native.records import Geometry
+from crewgate.config import Config
+from crewgate.core.claims import Claims
+from crewgate.core.verdict import Denial, Reason
+from crewgate.errors import ConfigurationError
+from crewgate.verifier.policy import load_policy
+from crewgate.verifier.watch import Watch, key_files
+
+_NO_TOOL = -1
+_SMALLEST = Geometry(64, 64, 64, 2)
+
+
+class Reader:
+    """Reads tokens by a configuration and the crews' keys as they are in their files now."""
+
+    def __init__(self, config: Config, on_error: Callable[[str], None] = lambda _: None) -> None:
+        """Keys that cannot be used yet do not keep the rest of the process from its work."""
+        self._config = config
+        self._on_error = on_error
+        self._watch = Watch(key_files(config))
+        self._table = OwnedTable.private(_SMALLEST)
+        self._gate = Gate(self._table)
+        self._generation = 0
+        self._try()
+
+    def __repr__(self) -> str:
+        return f"<Reader by keys of generation {self._generation}>"
+
+    def read(self, token: str) -> tuple[Claims, str] | None:
+        """The claims of a good token and the id of its key; None for any other.
+
+        A key file that cannot be used is no news: the keys before stay, as at the gateways.
+        ConfigurationError while there were none.
+        """
+        if self._watch.changed():
+            self._try()
+        if not self._generation:
+            raise ConfigurationError("the crews' keys cannot be used; `crewgate check` says why")
+        data = token.encode(errors="replace")
+        verdict = self._gate.decide(data, _NO_TOOL)
+        if not isinstance(verdict, Denial) or verdict.reason is not Reason.UNKNOWN_TOOL:
+            return None
+        kid, _, payload, _ = native.split(data)
+        return native.claims(payload), kid
+
+    def _try(self) -> None:
+        try:
+            self._load()
+        except ConfigurationError as error:
+            self._on_error(f"the keys before stay: {error}")
+
+    def _load(self) -> None:
+        policy = load_policy(self._config, self._generation + 1)
+        self._generation += 1
+        self._table.set_policy_generation(self._generation)
+        self._gate.load(policy)

@@ -1,0 +1,252 @@
+"""The minting watch: of every grant that is seen, whether it may be used, and what that moved.
+
+Keeps one conduct for each orchestrator, within fixed bounds, and one account a crew, `CREW/*`, for
+strangers. Two ways round a quarantine are closed there, both open to whoever holds a crew's key and
+may write any `client_id`: the first grant of every name counts for `CREW/*`, so that inventing
+names is itself a rate with a baseline and a ceiling; and while an orchestrator is quarantined, no
+name that was never seen before is admitted under the key that it last minted with. Names for which
+there is no room share `CREW/*` altogether.
+
+Pure: time comes in as seconds of a clock that nobody sets. Knows no tokens, tables or files.
+"""
+
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+
+import msgspec
+
+from crewgate import limits
+from crewgate.core.conduct import Conduct, Room
+from crewgate.core.evidence import Finding, Rules, Seen
+from crewgate.core.ladder import By, Cause, IllegalStepError, Place, Rung
+from crewgate.core.steps import Answer, Saved, Standing, Step, strangers
+
+Name = tuple[str, str]  # crew, orchestrator
+_RULES = Rules()
+# Of a newcomer's first grant, only that it is there counts for its crew's strangers.
+_BARE = {"parent": b"", "depth": 0, "patterns": 0, "tools": 0, "credits": 0}
+
+
+class Watch:
+    """All orchestrators of one machine."""
+
+    def __init__(
+        self,
+        names_max: int = limits.watch_orchestrators_max,
+        branches_max: int = limits.watch_branches_max,
+    ) -> None:
+        self._names_max = names_max
+        self._room = Room(branches_max)
+        self._rules: Mapping[str, Rules] = {}
+        self._crowds: Mapping[str, Rules] = {}  # the rules of strangers, by their name
+        self._conducts: OrderedDict[Name, Conduct] = OrderedDict()  # the longest unseen first
+        self._round: deque[tuple[Name, Conduct]] = deque()  # as they are looked at
+        self._count: defaultdict[str, int] = defaultdict(int)  # names of a crew
+        self._raised: dict[Name, Conduct] = {}
+
+    def __repr__(self) -> str:
+        return f"<Watch of {len(self._conducts)}, raised {len(self._raised)}, {self._room!r}>"
+
+    def __len__(self) -> int:
+        return len(self._conducts)
+
+    def load(self, rules: Mapping[str, Rules]) -> None:
+        """Judge crews by these rules from now on."""
+        self._rules = dict(rules)
+        self._crowds = {
+            strangers(crew): msgspec.structs.replace(
+                each, mints_per_minute=each.newcomers_per_minute
+            )
+            for crew, each in rules.items()
+        }
+
+    def see(self, seen: Seen, now: float) -> Answer:
+        """Count a grant, and judge whether it may be used."""
+        name = seen.crew, seen.orchestrator
+        steps: list[Step] = []
+        if name not in self._conducts:
+            if seen.is_new and self._is_held(seen):
+                return Answer(admitted=False)
+            has_room = self._has_room(seen.crew, now)
+            # Only a grant that was minted just now can be a name's first one.
+            if (seen.is_new and not seen.is_old) or not has_room:
+                admitted = self._greet(seen, now, steps, is_all=not has_room)
+                if not (admitted and has_room):
+                    return Answer(admitted, tuple(steps))
+            self._enter(name, now)
+        conduct = self._conducts[name]
+        self._conducts.move_to_end(name)
+        self._note(name, conduct, seen, now, steps)
+        return Answer(conduct.admits(seen, self._of(name)), tuple(steps))
+
+    def look(self, now: float) -> tuple[list[Step], list[Saved]]:
+        """Who has calmed down, and of the next names those whose lessons are to be kept.
+
+        To be called about once a second.
+        """
+        steps = [step for name in list(self._raised) if (step := self._calm(name, now))]
+        changed = []
+        for _ in range(min(limits.watch_look_names, len(self._round))):
+            name, conduct = self._round.popleft()
+            if self._conducts.get(name) is not conduct:  # forgotten meanwhile
+                continue
+            self._round.append((name, conduct))
+            conduct.turn(now)
+            if conduct.learnt and now - conduct.saved >= limits.watch_save_seconds:
+                changed.append(self._keep(name, conduct, now))
+        return steps, changed
+
+    def quarantine(self, crew: str, orchestrator: str, now: float) -> Step:
+        """A person sets it; IllegalStepError if one has already, or if there is no room."""
+        conduct = self._enter((crew, orchestrator), now)
+        if conduct is None:
+            raise IllegalStepError(f"{self._names_max} orchestrators are watched: there is no room")
+        was = conduct.place.rung
+        conduct.place.set()
+        return self._moved((crew, orchestrator), conduct, was, Cause.SET, by="owner")
+
+    def lift(self, crew: str, orchestrator: str) -> Step:
+        """A person lets it go, and what it does from now on is learnt; IllegalStepError."""
+        conduct = self._conducts.get((crew, orchestrator))
+        if conduct is None:
+            raise IllegalStepError("it is not known here")
+        was = conduct.place.rung
+        conduct.place.lift()
+        conduct.pardon()
+        return self._moved((crew, orchestrator), conduct, was, Cause.LIFT, by="owner")
+
+    def standings(self) -> list[Standing]:
+        """Who stands above `observe`, by name."""
+        return [
+            Standing(
+                name[0],
+                name[1],
+                conduct.place.rung,
+                conduct.place.in_force(self._of(name).mode),
+                conduct.place.by,
+            )
+            for name, conduct in sorted(self._raised.items())
+        ]
+
+    def saved(self, crew: str, orchestrator: str) -> Saved:
+        """What is to be kept of one; KeyError for one that is not known."""
+        return _saved((crew, orchestrator), self._conducts[crew, orchestrator])
+
+    def __iter__(self) -> Iterator[Saved]:
+        """What is to be kept of all."""
+        return (_saved(name, conduct) for name, conduct in list(self._conducts.items()))
+
+    def restore(self, kept: Iterable[Saved], now: float) -> None:
+        """Begin with what was kept, oldest first. Calm has to be shown from now on."""
+        newest = {(each.crew, each.orchestrator): each for each in kept}
+        # Those that are held come first: they must find room.
+        for name, each in sorted(newest.items(), key=lambda item: item[1].rung is Rung.OBSERVE):
+            conduct = self._enter(name, now)
+            if conduct is None:
+                continue
+            conduct.kid = each.kid
+            conduct.place = Place(each.rung, each.by, now)
+            conduct.teach(each.lessons.items())
+            if each.rung is not Rung.OBSERVE:
+                self._raised[name] = conduct
+
+    def _greet(self, seen: Seen, now: float, steps: list[Step], *, is_all: bool) -> bool:
+        """Count a stranger's grant for its crew: that it is there, or all of it; is it admitted?"""
+        name = (seen.crew, strangers(seen.crew))
+        crowd = self._conducts.get(name) or self._make(name, now)
+        if not is_all:
+            seen = msgspec.structs.replace(seen, **_BARE)
+        self._note(name, crowd, seen, now, steps)
+        return crowd.admits(seen, self._of(name))
+
+    def _of(self, name: Name) -> Rules:
+        return self._crowds.get(name[1]) or self._rules.get(name[0], _RULES)
+
+    def _note(
+        self, name: Name, conduct: Conduct, seen: Seen, now: float, steps: list[Step]
+    ) -> None:
+        rules = self._of(name)
+        found = conduct.note(seen, now, rules)
+        if found is None:
+            return
+        was = conduct.place.rung
+        cause = conduct.place.strike(now, rules.strikes, rules.calm_seconds)
+        steps.append(self._moved(name, conduct, was, cause, finding=found, branch=seen.branch))
+
+    def _calm(self, name: Name, now: float) -> Step | None:
+        rules, conduct = self._of(name), self._raised[name]
+        was = conduct.place.rung
+        if not conduct.place.look(now, rules.mode, rules.calm_seconds):
+            return None
+        return self._moved(name, conduct, was, Cause.CALM)
+
+    def _moved(
+        self,
+        name: Name,
+        conduct: Conduct,
+        was: Rung,
+        cause: Cause,
+        *,
+        by: By = "",
+        finding: Finding | None = None,
+        branch: bytes = b"",
+    ) -> Step:
+        place = conduct.place
+        if place.rung is Rung.OBSERVE:
+            self._raised.pop(name, None)
+        else:
+            self._raised[name] = conduct
+        in_force = place.in_force(self._of(name).mode)
+        by = by or place.by
+        return Step(name[0], name[1], was, place.rung, in_force, cause, by, finding, branch)
+
+    def _is_held(self, seen: Seen) -> bool:
+        """The key is that of a quarantined orchestrator of the crew: a name would be an alias."""
+        mode = self._of((seen.crew, seen.orchestrator)).mode
+        return any(
+            name[0] == seen.crew
+            and name[1] != strangers(seen.crew)
+            and conduct.kid == seen.kid
+            and conduct.place.in_force(mode) is Rung.QUARANTINE
+            for name, conduct in self._raised.items()
+        )
+
+    def _enter(self, name: Name, now: float) -> Conduct | None:
+        """The conduct of a name, made if there is room."""
+        found = self._conducts.get(name)
+        if found is None and self._has_room(name[0], now):
+            found = self._make(name, now)
+        return found
+
+    def _make(self, name: Name, now: float) -> Conduct:
+        conduct = self._conducts[name] = Conduct(name[0], self._room, now)
+        self._round.append((name, conduct))
+        self._count[name[0]] += 1
+        return conduct
+
+    def _has_room(self, crew: str, now: float) -> bool:
+        """Half of the room at most is one crew's; who was silent for a day makes room."""
+        if self._count[crew] >= self._names_max // 2:
+            return self._forget(now, crew)
+        return len(self._conducts) < self._names_max or self._forget(now, None)
+
+    def _forget(self, now: float, crew: str | None) -> bool:
+        for name, conduct in islice(self._conducts.items(), limits.watch_look_names):
+            if now - conduct.seen < limits.watch_memory_seconds:
+                return False
+            if name not in self._raised and crew in {None, name[0]}:
+                conduct.clear()
+                del self._conducts[name]
+                self._count[name[0]] -= 1
+                return True
+        return False
+
+    def _keep(self, name: Name, conduct: Conduct, now: float) -> Saved:
+        conduct.learnt, conduct.saved = False, now
+        return _saved(name, conduct)
+
+
+def _saved(name: Name, conduct: Conduct) -> Saved:
+    place = conduct.place
+    return Saved(name[0], name[1], place.rung, place.by, conduct.kid, conduct.lessons())

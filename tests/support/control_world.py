@@ -1,0 +1,123 @@
+"""The parts of the control process in one folder, with a table instead of an agent."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crewgate import limits
+from crewgate._native.owner import OwnedTable
+from crewgate._native.records import Geometry
+from crewgate._native.table import Table
+from crewgate.api.snapshot import Snapshot
+from crewgate.api.words import BranchAnswer
+from crewgate.cli.init import write_all
+from crewgate.config import CA, Config, load
+from crewgate.control import sight
+from crewgate.control.graph import Graph, Shared
+from crewgate.core.identity import Identity, Role
+from crewgate.core.ids import Kind, crew_key, table_key
+from crewgate.errors import LinkError
+from crewgate.issuer.signing import SigningKey
+from crewgate.pki.authority import new_instance, request_pem
+from crewgate.pki.certificates import new_key
+
+CREWS = ("bd", "finance")
+CREW = """
+[crew.{crew}]
+issuer = "https://orchestrator.{crew}.example"
+jwks = "crews/{crew}.jwks.json"
+signing_key = "crews/{crew}/signing.key"
+tools = ["search.*", "publish.*"]
+credits_per_branch = "100"
+"""
+KEYLESS = """
+[crew.keyless]
+issuer = "https://orchestrator.keyless.example"
+jwks = "crews/keyless.jwks.json"
+tools = ["search.*"]
+"""
+NOW_BOOT_NS = 10**15
+
+
+def add_crew(folder: Path, crew: str, kid: str = "", orchestrator: str | None = None) -> None:
+    """Keys of a crew, which may speak for one orchestrator alone."""
+    key = SigningKey.generate(kid or f"{crew}-1")
+    jwk = key.jwk() | ({"orchestrator": orchestrator} if orchestrator else {})
+    (folder / "crews" / crew).mkdir(exist_ok=True)
+    path = folder / "crews" / crew / "signing.key"
+    path.unlink(missing_ok=True)
+    key.write(path)
+    jwks = folder / "crews" / f"{crew}.jwks.json"
+    jwks.write_text(json.dumps({"keys": [jwk]}))
+
+
+def written(folder: Path) -> Config:
+    """A configuration with the crews article, bd, finance, and keyless, which cannot sign here."""
+    file = write_all(folder / "gw", 9000)
+    text = file.read_text()
+    for crew in CREWS:
+        add_crew(folder / "gw", crew)
+        text += CREW.format(crew=crew)
+    add_crew(folder / "gw", "keyless")
+    file.write_text(text + KEYLESS)
+    config = load(file)
+    config.state.mkdir(mode=0o700)
+    return config
+
+
+def ca_of(config: Config) -> CA:
+    assert config.ca is not None
+    return config.ca
+
+
+class Machine:
+    """A table that vouches for itself, and a tree, in place of an agent; both may be away."""
+
+    def __init__(self, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.table = OwnedTable.create(str(config.state / "table"), Geometry(64, 64, 64, 2))
+        self.table.vouch(limits.time_seconds_max * 10**9)
+        self.away = False
+        self.rows: list[BranchAnswer] = []
+        self.asked = 0
+        self.graph = Graph(config.state)
+        self.graph.tree = Shared(self._tree, seconds=0.0)
+        monkeypatch.setattr(sight, "_mapped", self._mapped)
+        monkeypatch.setattr(limits, "tree_seconds", 0.0)
+
+    def _mapped(self, folder: Path) -> Table:
+        if self.away:
+            raise LinkError(f"{folder}: no agent")
+        return Table.attach(self.table.fd)
+
+    def _tree(self) -> Snapshot:
+        if self.away:
+            raise LinkError("no agent")
+        self.asked += 1
+        return Snapshot(self.rows)
+
+    def revoke(self, kind: Kind, crew: str, name: bytes, before: int = 0) -> None:
+        key = crew_key(crew) if kind is Kind.CREW else table_key(kind, crew, name)
+        until = before or limits.time_seconds_max
+        self.table.revoke(key, crew_key(crew), until, 3600, 1, NOW_BOOT_NS)
+
+
+@contextmanager
+def closing(thing: Any) -> Iterator[Any]:
+    """Close it at the end."""
+    try:
+        yield thing
+    finally:
+        thing.close()
+
+
+def csr() -> str:
+    """A certificate request of a new key."""
+    return request_pem(new_key()).decode()
+
+
+def identity(role: Role, name: str, crew: str = "") -> Identity:
+    return Identity(role, name, new_instance(), crew)

@@ -1,0 +1,162 @@
+"""The token endpoint's form and its errors (RFC 6749, section 5.2; RFC 8693)."""
+
+import json
+
+import pytest
+from api_world import BD, GATEWAY, OPERATOR, Desk
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crewgate.api.office import Grant
+from crewgate.api.problems import response
+from crewgate.api.tokens import CHILD, FORM, NEXT, RUN, TOKEN_TYPE
+from crewgate.errors import (
+    ControlError,
+    IssuerError,
+    JournalError,
+    JournalTakenError,
+    LinkError,
+    ScopeError,
+)
+
+NEW = {"scope": "search.* embeddings.create", "credits": "2.50", "role": "researcher"}
+CHILD_FORM = {
+    **NEW,
+    "grant_type": CHILD,
+    "subject_token": "parent",
+    "subject_token_type": TOKEN_TYPE,
+}
+GRANT = Grant(("search.*", "embeddings.create"), "2.50", "researcher", "pid_7")
+
+
+async def test_the_three_grants() -> None:
+    """A run, a child and a further token, each asked of the office as it was put."""
+    desk = Desk()
+    forms = [
+        {**NEW, "process": "pid_7", "grant_type": RUN},
+        {**CHILD_FORM, "process": "pid_7"},
+        {"grant_type": NEXT, "refresh_token": "last"},
+        {"grant_type": NEXT, "refresh_token": "last", "credits": "3", "scope": "search.web"},
+    ]
+    for form in forms:
+        answer = await desk.ask(BD, "POST", "/v1/tokens", form=form)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["token_type"] == "Bearer"
+        assert answer.headers["cache-control"] == "no-store"
+    assert desk.office.asked == [
+        ("start_run", "bd", "bd-1", GRANT),
+        ("spawn", "bd", "bd-1", "parent", GRANT),
+        ("refresh", "bd", "bd-1", "last", Grant()),
+        ("refresh", "bd", "bd-1", "last", Grant(("search.web",), "3")),
+    ]
+
+
+def without(name: str, form: dict[str, str] = CHILD_FORM) -> dict[str, str]:
+    return {key: value for key, value in form.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("form", "code"),
+    [
+        ({}, "invalid_request"),
+        ({"grant_type": "password"}, "unsupported_grant_type"),
+        (without("scope"), "invalid_request"),
+        (without("credits"), "invalid_request"),
+        (without("role"), "invalid_request"),
+        (without("subject_token"), "invalid_request"),
+        (without("subject_token_type"), "invalid_request"),
+        ({**CHILD_FORM, "subject_token_type": "saml"}, "invalid_request"),
+        ({**CHILD_FORM, "actor_token": "x"}, "invalid_request"),
+        ({**CHILD_FORM, "refresh_token": "x"}, "invalid_request"),
+        ({**NEW, "grant_type": RUN, "subject_token": "x"}, "invalid_request"),
+        ({"grant_type": NEXT}, "invalid_request"),
+        ({"grant_type": NEXT, "refresh_token": "x", "role": "other"}, "invalid_request"),
+        ({**CHILD_FORM, "credits": "a lot"}, "invalid_request"),
+        ({**CHILD_FORM, "credits": "-1"}, "invalid_request"),
+        ({**CHILD_FORM, "role": "a b"}, "invalid_request"),
+        ({**CHILD_FORM, "process": "a\nb"}, "invalid_request"),
+        ({**CHILD_FORM, "scope": "se*arch"}, "invalid_scope"),
+    ],
+)
+async def test_forms_that_are_refused(form: dict[str, str], code: str) -> None:
+    """With the code of RFC 6749 §5.2 and status 400; the office is not asked."""
+    desk = Desk()
+    answer = await desk.ask(BD, "POST", "/v1/tokens", form=form)
+    assert (answer.status_code, answer.json()["error"], desk.office.asked) == (400, code, [])
+    assert answer.headers["content-type"] == "application/json"
+
+
+async def test_a_field_that_stands_there_twice_is_refused() -> None:
+    """RFC 6749, section 3.1: which of the two is meant?"""
+    form = [("grant_type", NEXT), ("refresh_token", "a"), ("refresh_token", "b")]
+    answer = await Desk().ask(BD, "POST", "/v1/tokens", form=form)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (ScopeError("'x' is outside"), 400, "invalid_scope"),
+        (IssuerError("it was revoked"), 400, "invalid_grant"),
+        (JournalTakenError("/state/x.jsonl"), 409, "temporarily_unavailable"),
+        (ControlError(400, "unauthorized_client", "no key"), 400, "unauthorized_client"),
+    ],
+)
+async def test_what_the_issuer_will_not_do(error: Exception, status: int, code: str) -> None:
+    """As OAuth calls it, and without a path of the machine."""
+    desk = Desk()
+    desk.office.error = error
+    answer = await desk.ask(BD, "POST", "/v1/tokens", form=CHILD_FORM)
+    assert (answer.status_code, answer.json()["error"]) == (status, code)
+    assert "/state" not in answer.text
+
+
+@pytest.mark.parametrize("error", [JournalError("/state/full"), LinkError("/state/agent")])
+async def test_what_the_gateway_cannot_do_now(error: Exception) -> None:
+    """Is a problem of ours with 503, not one of the client's grant: it is not to throw it away."""
+    desk = Desk()
+    desk.office.error = error
+    answer = await desk.ask(BD, "POST", "/v1/tokens", form=CHILD_FORM)
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+    assert "/state" not in answer.text
+
+
+async def test_an_operator_says_for_whom() -> None:
+    """And cannot name what no file should be called after."""
+    desk = Desk()
+    for named in ("", "bd", "bd/", "/x", "bd/../x", "bd/" + "x" * 65, "bd/X"):
+        form = {**NEW, "grant_type": RUN, "orchestrator": named}
+        answer = await desk.ask(OPERATOR, "POST", "/v1/tokens", form=form)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    assert not desk.office.asked
+
+
+async def test_refusals_of_a_role_speak_oauth_too() -> None:
+    """A gateway gets no tokens, and hears it in the words of the endpoint."""
+    answer = await Desk().ask(GATEWAY, "POST", "/v1/tokens", form=CHILD_FORM)
+    assert (answer.status_code, answer.json()["error"]) == (403, "unauthorized_client")
+
+
+@given(st.text(max_size=80))
+async def test_a_description_has_the_characters_that_are_allowed(detail: str) -> None:
+    """RFC 6749, section 5.2: %x20-21 / %x23-5B / %x5D-7E, whatever a message says."""
+    answer = response("/v1/tokens", ControlError(400, "invalid_grant", detail))
+    text = json.loads(bytes(answer.body))["error_description"]
+    assert all(" " <= each <= "~" and each not in '"\\' for each in text)
+
+
+@given(st.dictionaries(st.sampled_from([*FORM, "x"]), st.text(max_size=20)))
+async def test_no_form_breaks_the_endpoint(form: dict[str, str]) -> None:
+    """Whatever stands in the fields, the answer is a token or a refusal in OAuth's words."""
+    desk = Desk()
+    answer = await desk.ask(BD, "POST", "/v1/tokens", form=form)
+    assert answer.status_code in {200, 400, 403}
+    assert ("error" in answer.json()) is (answer.status_code != 200)
+    assert not desk.complaints
+
+
+@pytest.mark.parametrize("form", [{}, {"token": ""}, {"token": "t", "scope": "x"}])
+async def test_introspection_needs_a_token_and_nothing_else(form: dict[str, str]) -> None:
+    """RFC 7662, section 2.1."""
+    answer = await Desk().ask(BD, "POST", "/v1/introspect", form=form)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")

@@ -1,0 +1,260 @@
+"""The CA at work: who gets which certificate, and revocations that are never half done."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import get_args
+
+import msgspec
+import pytest
+from control_world import ca_of, csr, identity
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from crewgate import limits
+from crewgate.api.office import Wish
+from crewgate.api.words import Reason
+from crewgate.config import Config
+from crewgate.control import desk as desk_
+from crewgate.control.desk import Desk
+from crewgate.core.certificate import read
+from crewgate.core.identity import Identity, Role
+from crewgate.errors import ControlError, LinkError
+from crewgate.link.owner_messages import Name
+from crewgate.pki.announcing import Announced
+from crewgate.pki.authority import read_request
+from crewgate.pki.crl import REASONS
+from crewgate.pki.register import Entry, Register
+
+BD = identity(Role.ORCHESTRATOR, "bd-1", "bd")
+ADA = identity(Role.OPERATOR, "ada")
+EDGE = identity(Role.GATEWAY, "edge-1")
+
+
+class Agent:
+    """Hears what is announced; away if it is told to be, `dying` ends the process before it."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[list[str], list[str]]] = []
+        self.away = self.dying = False
+
+    def announce(
+        self, register: Register, state: object, entries: list[Entry], more: tuple[Name, ...] = ()
+    ) -> Announced:
+        if self.dying:
+            raise KeyboardInterrupt
+        if self.away:
+            raise LinkError("away")
+        self.told.append(([each.serial for each in entries], [each.name for each in more]))
+        register.announced(each.serial for each in entries)
+        return Announced(connections_closed=len(entries))
+
+
+@pytest.fixture
+def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
+    """In place of the real one."""
+    found = Agent()
+    monkeypatch.setattr(desk_, "announce", found.announce)
+    return found
+
+
+@pytest.fixture
+def desk(config: Config, agent: Agent) -> Iterator[Desk]:
+    """The CA of the configuration at work."""
+    found = opened(config)
+    yield found
+    found.close()
+
+
+def opened(config: Config) -> Desk:
+    return Desk(ca_of(config), config.state, {crew.name for crew in config.crews})
+
+
+def first(desk: Desk, who: Identity, **more: object) -> Entry:
+    """A certificate as `crewgate ca issue` would sign it."""
+    public = read_request(csr().encode())
+    return desk.authority.issue(who, public, datetime.now(UTC), **more)  # type: ignore[arg-type]
+
+
+def own(desk: Desk, who: Identity, entry: Entry, **changes: object) -> Wish:
+    return Wish(who, csr(), entry.serial, is_own=True, **changes)  # type: ignore[arg-type]
+
+
+def status(desk: Desk, wish: Wish) -> int:
+    """That of the refusal."""
+    with pytest.raises(ControlError) as refused:
+        desk.certify(wish)
+    return refused.value.status
+
+
+def test_one_s_own_next_certificate_says_the_same(desk: Desk) -> None:
+    """Identity and instance, chain and dates; and the register has it."""
+    entry = first(desk, BD)
+    answer = desk.certify(own(desk, BD, entry))
+    leaf, issuing = x509.load_pem_x509_certificates(answer.certificate.encode())
+    assert read(leaf.public_bytes(Encoding.DER)).speaks_for() == BD
+    leaf.verify_directly_issued_by(issuing)
+    assert desk.authority.register.find(answer.serial) is not None
+    life = answer.not_after - answer.not_before
+    assert life <= limits.certificate_life_seconds + limits.certificate_backdate_seconds
+
+
+def test_a_gateway_keeps_its_names(desk: Desk) -> None:
+    """Without them its next certificate would be none for its clients."""
+    names: list[x509.GeneralName] = [x509.DNSName("edge.example")]
+    entry = first(desk, EDGE, hosts=names)
+    answer = desk.certify(own(desk, EDGE, entry))
+    leaf = x509.load_pem_x509_certificate(answer.certificate.encode())
+    found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert found.get_values_for_type(x509.DNSName) == ["edge.example"]
+
+
+def test_an_operator_asks_for_others(desk: Desk) -> None:
+    """Of any crew that there is, of any role; each with an instance of its own."""
+    by = first(desk, ADA).serial
+    for wanted, hosts in (
+        (Identity(Role.ORCHESTRATOR, "fin-1", b"", "finance"), ()),
+        (Identity(Role.GATEWAY, "edge-2", b""), ("edge.example", "192.0.2.1", "2001:db8::1")),
+        (Identity(Role.OPERATOR, "bob", b""), ()),
+    ):
+        one, other = (desk.certify(Wish(wanted, csr(), by, hosts=hosts)) for _ in range(2))
+        found = [desk.authority.register.find(each.serial) for each in (one, other)]
+        assert [each.label for each in found if each] == [wanted.label] * 2
+        assert len({each.instance for each in found if each}) == 2
+
+
+@pytest.mark.parametrize(
+    ("wanted", "changes", "refused"),
+    [
+        (Identity(Role.ORCHESTRATOR, "x-1", b"", "nobody"), {}, 404),
+        (Identity(Role.ORCHESTRATOR, "x-1", b""), {}, 400),
+        (Identity(Role.OPERATOR, "x", b"", "bd"), {}, 400),
+        (Identity(Role.OPERATOR, "X/..", b""), {}, 400),
+        (Identity(Role.OPERATOR, "", b""), {}, 400),
+        (Identity(Role.GATEWAY, "x", b""), {"hosts": ("a b",)}, 400),
+        (Identity(Role.GATEWAY, "x", b""), {"hosts": ("é.example",)}, 400),
+        (Identity(Role.OPERATOR, "x", b""), {"hosts": ("edge",)}, 400),
+        (Identity(Role.OPERATOR, "x", b""), {"request": "nonsense"}, 400),
+        (Identity(Role.OPERATOR, "x", b""), {"request": ""}, 400),
+    ],
+)
+def test_wishes_that_are_refused(
+    desk: Desk, wanted: Identity, changes: dict[str, object], refused: int
+) -> None:
+    """Each for what is wrong with it, and nothing is issued."""
+    by = first(desk, ADA).serial
+    before = len(desk.authority.register.all())
+    wish = msgspec.structs.replace(Wish(wanted, csr(), by), **changes)
+    assert status(desk, wish) == refused
+    assert len(desk.authority.register.all()) == before
+
+
+def test_nobody_gives_himself_a_longer_life(desk: Desk, config: Config) -> None:
+    """What the configuration says is the most; an operator may give another more."""
+    entry, by = first(desk, BD), first(desk, ADA).serial
+    most = ca_of(config).life_seconds
+    assert status(desk, own(desk, BD, entry, life_seconds=most + 1)) == 400
+    desk.certify(own(desk, BD, entry, life_seconds=most))
+    desk.certify(Wish(Identity(Role.OPERATOR, "bob", b""), csr(), by, life_seconds=most + 1))
+
+
+def test_the_hour_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A holder who asks again and again is told to come later; another is not."""
+    monkeypatch.setattr(limits, "certificates_per_hour_max", 3)
+    entry, other = first(desk, BD), first(desk, EDGE)
+    desk.certify(own(desk, BD, entry))
+    desk.certify(own(desk, BD, entry))
+    assert status(desk, own(desk, BD, entry)) == 429
+    desk.certify(own(desk, EDGE, other))
+
+
+def test_who_is_revoked_gets_no_next_one(desk: Desk, agent: Agent) -> None:
+    """Not with the certificate that was revoked, and not with one that was never issued."""
+    entry = first(desk, BD)
+    desk.revoke_certificate(entry.serial, "keyCompromise")
+    assert status(desk, own(desk, BD, entry)) == 401
+    assert status(desk, Wish(BD, csr(), "0BAD", is_own=True)) == 401
+
+
+def test_a_certificate_signed_while_its_asker_is_revoked_dies_too(
+    desk: Desk, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process revokes between the look and the signature: nobody gets what was signed."""
+    entry, issue = first(desk, BD), desk.authority.issue
+    signed: list[Entry] = []
+
+    def issue_slowly(*given: object, **named: object) -> Entry:
+        with Register(ca_of(config).register) as register:
+            register.revoke([entry.serial], "unspecified", int(datetime.now(UTC).timestamp()))
+        signed.append(issue(*given, **named))  # type: ignore[arg-type]
+        return signed[-1]
+
+    monkeypatch.setattr(desk.authority, "issue", issue_slowly)
+    assert status(desk, own(desk, BD, entry)) == 401
+    found = desk.authority.register.find(signed[0].serial)
+    assert found is not None
+    assert found.revoked is not None
+
+
+def test_an_orchestrator_ends_with_all_that_it_has(desk: Desk, agent: Agent) -> None:
+    """Overlapping certificates and the name as such in one step; others of its crew live on."""
+    entries = [first(desk, BD) for _ in range(3)]
+    other = first(desk, identity(Role.ORCHESTRATOR, "bd-2", "bd"))
+    answer = desk.revoke_orchestrator("bd", "bd-1", "cessationOfOperation")
+    serials = sorted(each.serial for each in entries)
+    assert sorted(answer.certificates) == serials
+    assert (answer.applied_on, answer.connections_closed) == (1, 3)
+    ((told, more),) = agent.told
+    assert (sorted(told), more) == (serials, ["bd/bd-1"])
+    assert desk.authority.register.find(other.serial).status(0) == "valid"  # type: ignore[union-attr]
+    desk.complete()
+    assert len(agent.told) == 1
+
+
+def test_a_certificate_that_was_never_issued_is_not_revoked(desk: Desk, agent: Agent) -> None:
+    """404, and the agent is not told of a serial that somebody made up."""
+    with pytest.raises(ControlError) as refused:
+        desk.revoke_certificate("0BAD", "unspecified")
+    assert (refused.value.status, agent.told) == (404, [])
+
+
+def test_an_agent_that_is_away_hears_of_it_later(desk: Desk, agent: Agent) -> None:
+    """The answer says so; certificates are dead by list and register at once."""
+    entry, agent.away = first(desk, BD), True
+    answer = desk.revoke_orchestrator("bd", "bd-1", "unspecified")
+    assert (answer.applied_on, answer.missing) == (0, ["this machine"])
+    assert answer.certificates == [entry.serial]
+    with pytest.raises(LinkError):
+        desk.complete()
+    agent.away = False
+    desk.complete()
+    assert agent.told == [([entry.serial], ["bd/bd-1"])]
+    desk.complete()
+    assert len(agent.told) == 1
+
+
+@pytest.mark.parametrize("what", ["certificate", "orchestrator"])
+def test_the_next_process_completes_what_a_killed_one_began(
+    config: Config, agent: Agent, what: str
+) -> None:
+    """Whatever was registered and not announced, and the orchestrator as such."""
+    desk = opened(config)
+    entry = first(desk, BD)
+    agent.dying = True
+    revoke = {
+        "certificate": lambda: desk.revoke_certificate(entry.serial, "unspecified"),
+        "orchestrator": lambda: desk.revoke_orchestrator("bd", "bd-1", "unspecified"),
+    }[what]
+    with pytest.raises(KeyboardInterrupt):
+        revoke()
+    desk.close()
+    agent.dying = False
+    after = opened(config)
+    after.complete()
+    assert agent.told == [([entry.serial], ["bd/bd-1"] if what == "orchestrator" else [])]
+    assert after.authority.register.pending() == []
+    after.close()
+
+
+def test_the_api_s_reasons_are_the_ca_s() -> None:
+    """What the one takes the other can write into a list (RFC 5280, section 5.3.1)."""
+    assert set(get_args(Reason)) == set(REASONS)

@@ -1,0 +1,89 @@
+"""The agent's word, asked for once and shared."""
+
+import threading
+
+import pytest
+
+from crewgate.api.snapshot import Snapshot
+from crewgate.api.words import BranchAnswer
+from crewgate.control.graph import CrewGateway, Graph, Shared
+from crewgate.errors import LinkError
+
+
+def test_it_is_made_again_only_when_it_is_old() -> None:
+    """However often it is asked for meanwhile."""
+    now, made = [0.0], []
+
+    def make() -> int:
+        made.append(now[0])
+        return len(made)
+
+    shared = Shared(make, 1.0, lambda: now[0])
+    assert shared.fresh() is None
+    assert [shared.get() for _ in range(5)] == [1] * 5
+    now[0] = 0.99
+    assert (shared.fresh(), shared.get()) == (1, 1)
+    now[0] = 1.0
+    assert shared.fresh() is None
+    assert (shared.get(), made) == (2, [0.0, 1.0])
+
+
+def test_who_comes_while_it_is_made_gets_that_one() -> None:
+    """A hundred at once cost one question."""
+    begun, go_on, made = threading.Event(), threading.Event(), []
+
+    def make() -> int:
+        begun.set()
+        go_on.wait(20)
+        made.append(1)
+        return 1
+
+    shared = Shared(make, 60.0)
+    threads = [threading.Thread(target=shared.get) for _ in range(100)]
+    for thread in threads:
+        thread.start()
+    assert begun.wait(20)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert made == [1]
+
+
+def test_a_failure_is_nobody_else_s() -> None:
+    """The next one asks again."""
+    answers: list[object] = [LinkError("away"), 7]
+
+    def make() -> object:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    shared = Shared(make)
+    with pytest.raises(LinkError):
+        shared.get()
+    assert shared.get() == 7
+
+
+def test_an_orchestrator_hears_of_its_own_crew_s_branches(tmp_path: object) -> None:
+    """What is held counts as spent; a branch of another crew with the same id is not meant."""
+    graph = Graph(tmp_path)  # type: ignore[arg-type]
+
+    def row(crew: str, state: str, spent: int) -> BranchAnswer:
+        return BranchAnswer(
+            crew=crew, branch="b", state=state, spent_micro=spent, reserved_micro=1, burned_micro=2
+        )
+
+    graph.tree = Shared(lambda: Snapshot([row("bd", "live", 10), row("fin", "closed", 90)]))
+    bd, fin = (CrewGateway(graph, crew).standing({"b", "c"}) for crew in ("bd", "fin"))
+    assert {name: tuple(each) for name, each in bd.items()} == {"b": (13, False)}
+    assert {name: tuple(each) for name, each in fin.items()} == {"b": (93, True)}
+
+
+def test_no_agent_is_an_error_and_not_an_empty_tree(tmp_path: object) -> None:
+    """Nobody mints on a guess."""
+    graph = Graph(tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(LinkError):
+        CrewGateway(graph, "bd").standing({"b"})
+    with pytest.raises(LinkError):
+        graph.status.get()

@@ -1,0 +1,230 @@
+"""The gateway's issuer: three grants, for an orchestrator's own branches that are alive."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from control_world import Machine, add_crew
+
+from crewgate import limits
+from crewgate.api.office import Grant
+from crewgate.api.words import BranchAnswer, TokenAnswer
+from crewgate.config import Config
+from crewgate.control.mint import Mint
+from crewgate.control.sight import Sight
+from crewgate.core.ids import Kind, uuid_bytes
+from crewgate.errors import (
+    ControlError,
+    IssuerError,
+    JournalTakenError,
+    LinkError,
+    ScopeError,
+)
+from crewgate.issuer.inspection import read_claims
+from crewgate.issuer.orchestrator import Orchestrator
+
+RUN = Grant(("search.*",), "10", "lead")
+CHILD = Grant(("search.web",), "2.50", "researcher", "pid_7")
+
+
+@pytest.fixture
+def mint(config: Config, machine: Machine) -> Iterator[Mint]:
+    """An issuer on a live table."""
+    sight = Sight(config.state)
+    found = Mint(config, machine.graph, sight)
+    yield found
+    found.close()
+    sight.close()
+
+
+def journal(config: Config, name: str = "bd+bd-1") -> list[dict[str, object]]:
+    lines = (config.state / "issuer" / f"{name}.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def family(mint: Mint) -> tuple[TokenAnswer, TokenAnswer]:
+    """A run of bd/bd-1 and a child of it."""
+    run = mint.start_run("bd", "bd-1", RUN)
+    return run, mint.spawn("bd", "bd-1", run.access_token, CHILD)
+
+
+def test_each_grant_is_a_token_and_a_line_of_the_journal(mint: Mint, config: Config) -> None:
+    """A run, its child, and an extension that says what grew; for whom and why."""
+    run, child = family(mint)
+    again = mint.refresh("bd", "bd-1", child.access_token, Grant(credits="3"))
+    claims = read_claims(again.access_token)
+    assert claims.client_id == "bd/bd-1"
+    assert [each.id for each in claims.branch_path] == [run.branch]
+    assert (claims.process_id, claims.credit_quota) == ("pid_7", 3_000_000)
+    assert (again.branch, again.scope) == (child.branch, "search.web")
+    assert again.grant != child.grant
+    lines = journal(config)
+    assert [each["event"] for each in lines] == ["mint", "mint", "extend"]
+    assert {each["why"] for each in lines} == {"token endpoint"}
+    assert lines[2]["credits"] == 500_000
+    assert child.issued_token_type.endswith(":jwt")
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        Grant(("embeddings.create",), "1", "r"),  # outside the crew
+        Grant(("publish.post",), "1", "r"),  # outside the parent
+        Grant(("search.*", "publish.*"), "1", "r"),
+        Grant(("search.web",), "10.000001", "r"),  # more than the parent
+    ],
+)
+def test_a_child_is_within_its_parent_and_its_crew(mint: Mint, wish: Grant) -> None:
+    """Tools and credits; nothing is minted otherwise."""
+    run = mint.start_run("bd", "bd-1", RUN)
+    with pytest.raises(ScopeError):
+        mint.spawn("bd", "bd-1", run.access_token, wish)
+
+
+def test_the_crew_s_ceiling_holds_for_a_run(mint: Mint) -> None:
+    """credits_per_branch and tools."""
+    for wish in (Grant(("search.*",), "100.1", "r"), Grant(("*.x",), "1", "r")):
+        with pytest.raises(IssuerError):
+            mint.start_run("bd", "bd-1", wish)
+
+
+def test_children_fit_in_what_the_parent_has_not_spent(mint: Mint, machine: Machine) -> None:
+    """Their credits together, and what the gateways have seen the parent spend."""
+    run, _ = family(mint)
+    with pytest.raises(ScopeError):
+        mint.spawn("bd", "bd-1", run.access_token, Grant(("search.web",), "7.6", "r"))
+    row = BranchAnswer(crew="bd", branch=run.branch, state="live", spent_micro=5_000_000)
+    machine.rows = [row]
+    with pytest.raises(ScopeError):
+        mint.spawn("bd", "bd-1", run.access_token, Grant(("search.web",), "2.6", "r"))
+    mint.spawn("bd", "bd-1", run.access_token, Grant(("search.web",), "2.5", "r"))
+
+
+def test_another_orchestrator_s_branch_is_not_touched(mint: Mint) -> None:
+    """Not of another crew, and not of another name in the same crew: no child, no refresh."""
+    run, child = family(mint)
+    for crew, name in (("bd", "bd-2"), ("finance", "fin-1")):
+        for token in (run.access_token, child.access_token):
+            with pytest.raises(IssuerError):
+                mint.spawn(crew, name, token, CHILD)
+            with pytest.raises(IssuerError):
+                mint.refresh(crew, name, token, Grant())
+
+
+def test_a_token_that_was_not_minted_here_gets_none_by_it(mint: Mint, config: Config) -> None:
+    """A crew's own key may say what it likes: this journal knows the branch, or it does not."""
+    other = Orchestrator.from_config(config.path, crew="finance", name="fin-9")
+    with other:
+        token = other.start_run(credits="1", tools=["search.*"]).token()
+    with pytest.raises(IssuerError):
+        mint.refresh("finance", "fin-1", token, Grant())
+    for garbage in ("", "x", "a.b.c", token[:-4] + "AAAA", "\ud800"):
+        with pytest.raises(IssuerError):
+            mint.spawn("finance", "fin-9", garbage, CHILD)
+
+
+@pytest.mark.parametrize("kind", [Kind.BRANCH, Kind.GRANT, Kind.ORCHESTRATOR, Kind.KEY, Kind.CREW])
+def test_what_is_revoked_gets_no_further_token(mint: Mint, machine: Machine, kind: Kind) -> None:
+    """By whatever it names; nor a child, whose ancestor it would be."""
+    run, child = family(mint)
+    names = {
+        Kind.BRANCH: uuid_bytes(run.branch),
+        Kind.GRANT: run.grant.encode(),
+        Kind.ORCHESTRATOR: b"bd/bd-1",
+        Kind.KEY: b"bd-1",
+        Kind.CREW: b"",
+    }
+    machine.revoke(kind, "bd", names[kind])
+    with pytest.raises(IssuerError, match="revoked"):
+        mint.refresh("bd", "bd-1", run.access_token, Grant())
+    with pytest.raises(IssuerError, match="revoked"):
+        mint.spawn("bd", "bd-1", run.access_token, CHILD)
+    if kind is Kind.BRANCH:
+        with pytest.raises(IssuerError, match="revoked"):
+            mint.refresh("bd", "bd-1", child.access_token, Grant())
+
+
+def test_an_orchestrator_in_its_next_life_raises_nobody(mint: Mint, machine: Machine) -> None:
+    """All its tokens until now are dead: a refresh of one would be a token from now."""
+    run, _ = family(mint)
+    machine.revoke(Kind.ORCHESTRATOR, "bd", b"bd/bd-1", before=int(time.time()) + 5)
+    with pytest.raises(IssuerError):
+        mint.refresh("bd", "bd-1", run.access_token, Grant())
+    mint.start_run("bd", "bd-1", RUN)
+
+
+def test_while_nobody_knows_what_is_dead_nothing_is_extended(mint: Mint, machine: Machine) -> None:
+    """The agent is away: a refresh and a child wait for it."""
+    run, _ = family(mint)
+    machine.away = True
+    with pytest.raises(LinkError):
+        mint.refresh("bd", "bd-1", run.access_token, Grant())
+    with pytest.raises(LinkError):
+        mint.spawn("bd", "bd-1", run.access_token, CHILD)
+
+
+def test_an_expired_token_is_refreshed_for_a_while(
+    mint: Mint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent may have slept, but no longer than a death is remembered; no child of it."""
+    run = mint.start_run("bd", "bd-1", RUN)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 1000)
+    with pytest.raises(IssuerError, match="expired"):
+        mint.spawn("bd", "bd-1", run.access_token, CHILD)
+    mint.refresh("bd", "bd-1", run.access_token, Grant())
+    monkeypatch.setattr(time, "time", lambda: now + 1000 + limits.revocation_seconds / 2)
+    with pytest.raises(IssuerError, match="too long ago"):
+        mint.refresh("bd", "bd-1", run.access_token, Grant())
+
+
+def test_another_process_with_the_journal_is_named(mint: Mint, config: Config) -> None:
+    """One process at a time is an orchestrator; once it has ended, the next one is."""
+    with (
+        Orchestrator.from_config(config.path, crew="bd", name="bd-1"),
+        pytest.raises(JournalTakenError),
+    ):
+        mint.start_run("bd", "bd-1", RUN)
+    mint.start_run("bd", "bd-1", RUN)
+
+
+def test_a_crew_without_a_key_here_is_refused_by_name(mint: Mint) -> None:
+    """As OAuth says it: this client may not, whatever it asks for."""
+    with pytest.raises(ControlError) as refused:
+        mint.start_run("keyless", "k-1", RUN)
+    assert refused.value.slug == "unauthorized_client"
+    with pytest.raises(ControlError) as unknown:
+        mint.start_run("nobody", "n-1", RUN)
+    assert unknown.value.slug == "invalid_request"
+
+
+def test_keys_are_taken_as_they_are_now(mint: Mint, config: Config, tmp_path: Path) -> None:
+    """A rotated key signs the next token, and one that is bound to another name does not."""
+    old = mint.start_run("bd", "bd-1", RUN)
+    add_crew(config.path.parent, "bd", kid="bd-new")
+    new = mint.start_run("bd", "bd-1", RUN)
+    header = json.loads(_decoded(new.access_token.split(".")[0]))
+    assert header["kid"] == "bd-new"
+    with pytest.raises(IssuerError, match="no key"):
+        mint.refresh("bd", "bd-1", old.access_token, Grant())
+    add_crew(config.path.parent, "bd", kid="bd-own", orchestrator="bd/bd-9")
+    with pytest.raises(ControlError) as refused:
+        mint.start_run("bd", "bd-1", RUN)
+    assert refused.value.slug == "unauthorized_client"
+
+
+def _decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def test_a_branch_outlives_its_open_journal(mint: Mint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many names are minted for: the longest unused journal is closed, and read again."""
+    monkeypatch.setattr(limits, "orchestrators_max", 2)
+    run = mint.start_run("bd", "bd-1", RUN)
+    for number in range(2, 5):
+        mint.start_run("bd", f"bd-{number}", RUN)
+    assert repr(mint) == "<Mint for 2 orchestrators>"
+    mint.refresh("bd", "bd-1", run.access_token, Grant())

@@ -1,0 +1,162 @@
+"""Introspection: what the gate would say of a token, and what the table says of its names."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from control_world import Machine, add_crew, ca_of
+
+from crewgate import limits
+from crewgate.config import Config
+from crewgate.control.office import ControlOffice
+from crewgate.control.reader import Reader
+from crewgate.core.ids import Kind, uuid_bytes
+from crewgate.errors import ControlError, LinkError
+from crewgate.issuer.inspection import read_claims
+from crewgate.issuer.orchestrator import Orchestrator
+
+Mint = Callable[..., tuple[str, str, str]]
+
+
+@pytest.fixture
+async def office(config: Config, machine: Machine) -> AsyncIterator[ControlOffice]:
+    """The work behind the API, on a live table."""
+    complaints: list[str] = []
+    found = ControlOffice(config, ca_of(config), complaints.append)
+    found._graph.tree = machine.graph.tree
+    yield found
+    found.close()
+
+
+def minted(config: Config, crew: str = "bd", lifetime: int = 900) -> tuple[str, str, str]:
+    """Tokens of a run, of its child, and of a child of that."""
+    with Orchestrator.from_config(config.path, crew=crew, lifetime=lifetime) as orchestrator:
+        run = orchestrator.start_run(credits="9", tools=["search.*"])
+        child = orchestrator.spawn(role="r", parent=run, tools=["search.web"], credits="3")
+        below = orchestrator.spawn(role="s", parent=child, tools=["search.web"], credits="1")
+        return run.token(), child.token(), below.token()
+
+
+async def test_a_good_token_says_what_it_is(office: ControlOffice, config: Config) -> None:
+    """The members of RFC 7662, section 2.2, and the branch."""
+    _, child, _ = minted(config)
+    claims, found = read_claims(child), await office.introspect(child)
+    assert found.active
+    assert (found.scope, found.client_id, found.crew) == ("search.web", claims.client_id, "bd")
+    assert (found.jti, found.exp, found.iat) == (claims.jti, claims.exp, claims.iat)
+    assert (found.branch, found.credits_micro) == (claims.execution_branch_id, 3_000_000)
+    assert (found.token_type, found.iss, found.aud) == ("Bearer", claims.iss, claims.aud)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Kind.BRANCH, Kind.GRANT, Kind.PROCESS, Kind.ORCHESTRATOR, Kind.KEY, Kind.CREW, None],
+    ids=lambda kind: kind.name if kind else "ANCESTOR",
+)
+async def test_a_dead_token_is_not_active(
+    office: ControlOffice, config: Config, machine: Machine, kind: Kind | None
+) -> None:
+    """By each thing that it names: nothing is said but that; another crew's lives on."""
+    run, child, _ = minted(config)
+    other, _, _ = minted(config, "finance")
+    claims, above = read_claims(child), read_claims(run)
+    names = {
+        Kind.BRANCH: uuid_bytes(claims.execution_branch_id),
+        Kind.GRANT: claims.jti.encode(),
+        Kind.PROCESS: claims.process_id.encode(),
+        Kind.ORCHESTRATOR: claims.client_id.encode(),
+        Kind.KEY: b"bd-1",
+        Kind.CREW: b"",
+    }
+    assert (await office.introspect(child)).active
+    if kind is None:
+        machine.revoke(Kind.BRANCH, "bd", uuid_bytes(above.execution_branch_id))
+    else:
+        machine.revoke(kind, "bd", names[kind])
+    assert not (await office.introspect(child)).active
+    assert (await office.introspect(child)).client_id == ""
+    assert (await office.introspect(other)).active
+    # What is narrower than the whole process, orchestrator, key or crew spares the parent.
+    spared = kind in {Kind.BRANCH, Kind.GRANT}
+    assert (await office.introspect(run)).active is spared
+
+
+async def test_tokens_issued_after_a_revocation_of_their_orchestrator_live(
+    office: ControlOffice, config: Config, machine: Machine
+) -> None:
+    """All until a second are dead, and none after it."""
+    run, _, _ = minted(config)
+    issued = read_claims(run).iat
+    machine.revoke(Kind.ORCHESTRATOR, "bd", b"bd/bd-1", before=issued - 1)
+    assert (await office.introspect(run)).active
+    machine.revoke(Kind.ORCHESTRATOR, "bd", b"bd/bd-1", before=issued)
+    assert not (await office.introspect(run)).active
+
+
+async def test_garbage_is_not_active(office: ControlOffice, config: Config) -> None:
+    """Whatever is sent: no error, and no word on what was wrong."""
+    run, _, _ = minted(config)
+    head, body, sign = run.split(".")
+    for garbage in ("", "x", "a.b.c", f"{head}.{body}.", f"{head}.{body}.{sign[:-2]}AA", "é.é.é",
+                    "\ud800", "." * 9000, f" {run}", f"{run}\n"):  # fmt: skip
+        found = await office.introspect(garbage)
+        assert (found.active, found.client_id, found.crew) == (False, "", "")
+
+
+async def test_an_expired_token_is_not_active(
+    office: ControlOffice, config: Config, machine: Machine
+) -> None:
+    """By the clock of the gate."""
+    run, _, _ = minted(config, lifetime=1)
+    now = time.time_ns()
+    office._reader._gate.clock = (now + (2 + limits.leeway_seconds) * 10**9, 10**15)
+    assert not (await office.introspect(run)).active
+
+
+def test_a_token_over_a_ceiling_is_not_read(config: Config) -> None:
+    """A key that signs for longer than its crew may is refused here as it is at the gateways."""
+    token, _, _ = minted(config)
+    assert Reader(config).read(token) is not None
+    crews = tuple(msgspec.structs.replace(crew, lifetime_seconds=300) for crew in config.crews)
+    assert Reader(msgspec.structs.replace(config, crews=crews)).read(token) is None
+
+
+async def test_a_key_that_left_is_believed_no_more(
+    office: ControlOffice, config: Config, tmp_path: Path
+) -> None:
+    """The file is looked at with each question; one that is broken changes nothing."""
+    run, _, _ = minted(config)
+    jwks = config.crew("bd").jwks
+    good = jwks.read_text()
+    jwks.write_text("{")
+    assert (await office.introspect(run)).active
+    add_crew(config.path.parent, "bd", kid="bd-new")
+    assert not (await office.introspect(run)).active
+    jwks.write_text(good)
+    assert (await office.introspect(run)).active
+
+
+async def test_without_an_agent_nobody_vouches(
+    office: ControlOffice, config: Config, machine: Machine
+) -> None:
+    """Neither with no table nor with one that has grown stale is a token called good."""
+    run, _, _ = minted(config)
+    assert (await office.introspect(run)).active
+    machine.table.vouch(1)
+    with pytest.raises(LinkError):
+        await office.introspect(run)
+    machine.away = True
+    with pytest.raises(LinkError):
+        await office.introspect(run)
+    assert (await office.health()).status == "waiting"
+
+
+async def test_a_serial_that_was_not_issued_is_no_certificate(office: ControlOffice) -> None:
+    """Whatever it looks like."""
+    for serial in ("", "0B", "x", "-1", "F" * 100):
+        assert await office.holder(serial) is None
+        with pytest.raises(ControlError) as refused:
+            await office.check(serial)
+        assert refused.value.status == 401

@@ -1,0 +1,311 @@
+"""The end of an orchestrator: in its order, to be done again, and never lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from certified import ONE, OTHER, issue
+from cryptography import x509
+
+from crewgate import limits
+from crewgate.config import Config
+from crewgate.errors import AuthorityError, LinkError
+from crewgate.issuer.signing import SigningKey
+from crewgate.link.owner_messages import Name
+from crewgate.pki import ending, processes
+from crewgate.pki.announcing import Announced
+from crewgate.pki.lives import Life, Lives, State
+from crewgate.pki.processes import Process
+from crewgate.pki.pulse import Pulse
+from crewgate.pki.register import Entry, Register
+
+GONE = Process(2**22 - 1, 1, "another boot")
+
+
+class Agent:
+    """The running gateway, as far as `announce` goes: hears, or is away."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self.heard: list[tuple[list[str], list[Name]]] = []
+
+    def announce(
+        self, register: Register, state: Path, entries: Sequence[Entry], more: Sequence[Name]
+    ) -> Announced:
+        if self.is_away:
+            raise LinkError("no agent listens here")
+        self.heard.append(([entry.serial for entry in entries], list(more)))
+        register.announced(entry.serial for entry in entries)
+        return Announced(connections_closed=len(entries))
+
+
+@pytest.fixture(autouse=True)
+def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
+    agent = Agent()
+    monkeypatch.setattr(ending, "announce", agent.announce)
+    monkeypatch.setattr(limits, "run_tell_seconds", 0.0)
+    return agent
+
+
+def lives_of(config: Config) -> Lives:
+    assert config.ca is not None
+    return Lives(config.ca.register)
+
+
+def begin(
+    config: Config,
+    process: Process,
+    name: str = "bd-1",
+    instance: bytes = ONE,
+    hold: Callable[[int], None] = lambda number: None,
+) -> Life:
+    with lives_of(config) as lives:
+        return lives.begin("article", name, process, instance, hold)
+
+
+def standing(config: Config) -> dict[str, State]:
+    with lives_of(config) as lives:
+        return {life.name: life.state for life in lives.open()}
+
+
+def listed(config: Config) -> set[int]:
+    """The serials that a gateway refuses by the list."""
+    assert config.ca is not None
+    crl = x509.load_pem_x509_crl(config.ca.crl.read_bytes())
+    return {each.serial_number for each in crl}
+
+
+def statuses(config: Config) -> dict[str, str]:
+    assert config.ca is not None
+    with Register(config.ca.register) as register:
+        return {entry.serial: entry.status(0) for entry in register.all()}
+
+
+def test_all_that_a_name_has_ends_in_one_step(config: Config, agent: Agent) -> None:
+    """Overlapping certificates, those that a person issued, and the name itself; others stay."""
+    begin(config, GONE)
+    ours = {issue(config, ONE), issue(config, ONE), issue(config, OTHER)}
+    others = issue(config, OTHER, name="bd-2")
+    done = ending.decommission(config, "article", "bd-1")
+    assert done.is_complete
+    assert done.certificates == 3
+    assert statuses(config) == dict.fromkeys(ours, "revoked") | {others: "valid"}
+    serials, names = agent.heard[0]
+    assert set(serials) == ours
+    assert [(name.kind, name.crew, name.name) for name in names] == [
+        ("orchestrator", "article", "article/bd-1")
+    ]
+    # Again once nothing can be minted any more, up to that moment and no further.
+    assert [name.before > 0 for _, (name,) in agent.heard] == [False, True]
+    assert standing(config) == {}
+
+
+@pytest.fixture
+def pulse(config: Config) -> Iterator[Pulse]:
+    assert config.ca is not None
+    pulse = Pulse(config.ca.register)
+    yield pulse
+    pulse.stop()
+
+
+def test_who_died_without_an_intent_is_ended_by_who_comes_next(
+    config: Config, agent: Agent, pulse: Pulse
+) -> None:
+    """The start wrote down who it is; the living are left alone."""
+    begin(config, GONE)
+    begin(config, processes.this(), "alive", OTHER, pulse.begin)
+    dead, alive = issue(config, ONE), issue(config, OTHER, name="alive")
+    (done,) = ending.complete_intents(config)
+    assert done.life.label == "article/bd-1"
+    assert statuses(config) == {dead: "revoked", alive: "valid"}
+    assert standing(config) == {"alive": State.RUNNING}
+    assert ending.complete_intents(config) == []
+
+
+def test_without_a_gateway_the_end_waits_to_be_told(
+    config: Config, agent: Agent, pulse: Pulse
+) -> None:
+    """Certificates are dead by the list meanwhile, and the name may live again."""
+    begin(config, GONE)
+    serial = issue(config, ONE)
+    agent.is_away = True
+    done = ending.decommission(config, "article", "bd-1")
+    assert done.is_complete
+    assert done.told is None
+    assert "does not know yet" in done.complaints[0]
+    assert standing(config) == {"bd-1": State.UNTOLD}
+    begin(config, processes.this(), "bd-1", OTHER, pulse.begin)
+    later = issue(config, OTHER)
+    agent.is_away = False
+    (told,) = ending.complete_intents(config)
+    assert told.complaints == ()
+    assert [serials for serials, _ in agent.heard] == [[serial]]
+    assert agent.heard[0][1][0].before == done.life.until
+    assert statuses(config) == {serial: "revoked", later: "valid"}
+    assert standing(config) == {"bd-1": State.RUNNING}
+
+
+@pytest.mark.parametrize("step", ["revoke", "publish", "announce", "terminate", "close", "move"])
+def test_a_crash_at_any_step_is_completed_later(
+    config: Config, agent: Agent, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Killed before it: the intent stands, and whoever comes next does the rest."""
+    begin(config, GONE)
+    serial = issue(config, ONE)
+    where = {
+        "revoke": (ending.Authority, "revoke"),
+        "publish": (ending.Authority, "publish"),
+        "announce": (ending, "announce"),
+        "terminate": (ending, "terminate"),
+        "close": (ending, "close"),
+        "move": (ending, "tell"),
+    }[step]
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*where, killed)
+        with pytest.raises(KeyboardInterrupt):
+            ending.decommission(config, "article", "bd-1")
+    assert standing(config) != {}
+    (done,) = ending.complete_intents(config)
+    assert done.is_complete
+    assert statuses(config) == {serial: "revoked"}
+    assert int(serial, 16) in listed(config)
+    assert serial in [each for serials, _ in agent.heard for each in serials]
+    assert standing(config) == {}
+
+
+def own_key(config: Config, name: str) -> Path:
+    """Give an orchestrator a key of its own."""
+    path = config.crew("article").jwks
+    key = SigningKey.generate(f"key-of-{name}")
+    key.orchestrator = f"article/{name}"
+    document = json.loads(path.read_text())
+    document["keys"].append(key.jwk())
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_its_own_keys_are_told_and_leave_the_jwks(config: Config, agent: Agent) -> None:
+    """Those that speak for it alone; its crew's and another's stay."""
+    path = own_key(config, "bd-1")
+    own_key(config, "bd-2")
+    done = ending.decommission(config, "article", "bd-1")
+    assert done.keys == ("key-of-bd-1",)
+    assert [(name.kind, name.name) for name in agent.heard[0][1]][1:] == [("key", "key-of-bd-1")]
+    kids = [key["kid"] for key in json.loads(path.read_text())["keys"]]
+    assert len(kids) == 2
+    assert kids[1] == "key-of-bd-2"
+
+
+def test_a_key_that_cannot_leave_keeps_the_name_ending(
+    config: Config, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its certificates and process are gone; the name is not given again until that is mended."""
+    own_key(config, "bd-1")
+
+    def refuse(path: Path, kids: Sequence[str]) -> None:
+        raise AuthorityError("take them out by hand")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ending, "remove_keys", refuse)
+        done = ending.decommission(config, "article", "bd-1")
+    assert not done.is_complete
+    assert done.complaints == ("take them out by hand",)
+    assert standing(config) == {"bd-1": State.ENDING}
+    (done,) = ending.complete_intents(config)
+    assert done.is_complete
+
+
+def test_a_crew_that_left_the_configuration_is_no_obstacle(config: Config) -> None:
+    """Nobody trusts its keys; its certificates end like any."""
+    begin(config, GONE)
+    serial = issue(config, ONE)
+    (done,) = ending.complete_intents(msgspec.structs.replace(config, crews=()))
+    assert done.is_complete
+    assert statuses(config) == {serial: "revoked"}
+
+
+def test_its_process_is_ended_and_what_it_left_too(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor that hears nothing is killed; then whatever carries the mark of its life."""
+    monkeypatch.setattr(limits, "run_farewell_seconds", 0.05)
+    deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); "
+    command = [sys.executable, "-c", f"{deaf}time.sleep(600)"]
+    marked = os.environ | {processes.MARK: ONE.hex()}
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as supervisor,
+        subprocess.Popen(command, stdout=subprocess.PIPE, env=marked) as left,
+    ):
+        for process in (supervisor, left):
+            assert process.stdout is not None
+            process.stdout.readline()
+        found = {each.pid: each for each in processes.below(os.getpid())}
+        begin(config, found[supervisor.pid])
+        assert ending.decommission(config, "article", "bd-1").is_complete
+        assert supervisor.wait() == -signal.SIGKILL
+        assert left.wait() == -signal.SIGKILL
+
+
+def test_one_that_cannot_be_ended_is_in_nobodys_way(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a complaint, its intent stands, and the next one is ended."""
+    begin(config, GONE, "stuck")
+    begin(config, GONE, "next", OTHER)
+
+    def terminate(config: Config, life: Life) -> None:
+        if life.name == "stuck":
+            raise AuthorityError("SIGKILL did not end it")
+
+    monkeypatch.setattr(ending, "terminate", terminate)
+    stuck, other = ending.complete_intents(config)
+    assert stuck.complaints == ("article/stuck: SIGKILL did not end it",)
+    assert other.is_complete
+    assert standing(config) == {"stuck": State.ENDING}
+
+
+def test_what_runs_in_another_container_is_cut_off_and_told_of(
+    config: Config, pulse: Pulse
+) -> None:
+    """Its pid says nothing here and its pulse beats: no certificate is left, its intent stands."""
+    elsewhere = msgspec.structs.replace(processes.this(), boot="the same boot, other pids")
+    begin(config, elsewhere, hold=pulse.begin)
+    serial = issue(config, ONE)
+    assert ending.complete_intents(config) == []
+    with pytest.raises(AuthorityError, match="runs in another container"):
+        ending.decommission(config, "article", "bd-1")
+    assert statuses(config) == {serial: "revoked"}
+    assert standing(config) == {"bd-1": State.ENDING}
+
+
+def test_a_disk_that_is_full_saves_no_process(
+    config: Config, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list cannot be signed: what is open is closed, the process ends, the intent stands."""
+    begin(config, GONE)
+    serial = issue(config, ONE)
+    ended: list[Life] = []
+
+    def full(*_: object) -> None:
+        raise AuthorityError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ending.Authority, "publish", full)
+        patch.setattr(ending, "terminate", lambda config, life: ended.append(life))
+        with pytest.raises(AuthorityError, match="no space"):
+            ending.decommission(config, "article", "bd-1")
+    assert [life.name for life in ended] == ["bd-1"]
+    assert agent.heard[0][0] == [serial]
+    (done,) = ending.complete_intents(config)
+    assert done.is_complete
+    assert int(serial, 16) in listed(config)

@@ -1,0 +1,145 @@
+"""Keys that stay in memory, and certificates that are renewed in time."""
+
+import os
+import ssl
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import trio
+from certified import ONE
+from cryptography import x509
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from crewgate import limits
+from crewgate.config import CA, Config
+from crewgate.core.identity import Identity, Role
+from crewgate.errors import AuthorityError
+from crewgate.pki.authority import Authority, read_request, request_pem
+from crewgate.pki.certificates import new_key
+from crewgate.pki.keys import key_pem
+from crewgate.supervisor.credentials import Credential, Credentials, renewal
+from crewgate.supervisor.issuing import CAFiles
+
+IDENTITY = Identity(Role.ORCHESTRATOR, "bd-1", ONE, "article")
+
+
+@pytest.fixture
+def ca(config: Config) -> CA:
+    assert config.ca is not None
+    return config.ca
+
+
+@given(st.floats(0, 2e9), st.floats(1, 1e6), st.floats(0, 1, exclude_max=True))
+def test_half_of_the_life_give_or_take_a_tenth(begins: float, life: float, chance: float) -> None:
+    """Never before 45 % of it is over, never after 55 %."""
+    due = renewal(begins, begins + life, chance) - begins
+    least = limits.run_renewal_seconds_min
+    assert max(0.45 * life, least) - 1e-3 <= due <= max(0.55 * life, least) + 1e-3
+
+
+def test_what_has_nothing_left_is_not_renewed_without_end() -> None:
+    """A CA that is about to end signs for less and less; it is asked once in a moment."""
+    assert renewal(100, 100, 0.5) == renewal(100, 90, 0.5) == 100 + limits.run_renewal_seconds_min
+
+
+async def test_a_certificate_for_a_key_of_its_own(ca: CA) -> None:
+    """Signed for the request's key, for who we are; each one has another key."""
+    said: list[str] = []
+    credentials = Credentials(CAFiles(ca, IDENTITY), ca.root, said.append)
+    await credentials.obtain()
+    first = credentials.present
+    await credentials.obtain()
+    second = credentials.present
+    assert first.serial != second.serial
+    assert first.ends - time.time() == pytest.approx(ca.life_seconds, abs=60)
+    assert {context.minimum_version for context in first.contexts.values()} == {
+        ssl.TLSVersion.TLSv1_3
+    }
+    assert second.serial in said[-1]
+
+
+async def test_the_signer_is_asked_with_a_request_alone(ca: CA) -> None:
+    """A chain comes back: leaf, then what leads to the root."""
+    key = new_key()
+    chain = x509.load_pem_x509_certificates(await CAFiles(ca, IDENTITY, 60).issue(request_pem(key)))
+    assert chain[0].public_key() == key.public_key()
+    assert chain[0].issuer == chain[1].subject
+    assert chain[0].not_valid_after_utc.timestamp() - time.time() == pytest.approx(60, abs=5)
+
+
+async def test_the_key_touches_no_file(ca: CA, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenSSL is given pipes, which are gone afterwards, and no descriptor is left."""
+    seen: list[str] = []
+    load = ssl.SSLContext.load_cert_chain
+
+    def look(self: ssl.SSLContext, certificate: str, key: str) -> None:
+        seen.extend(str(Path(path).readlink()) for path in (certificate, key))
+        load(self, certificate, key)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", look)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    key = new_key()
+    Credential(await CAFiles(ca, IDENTITY).issue(request_pem(key)), key_pem(key), ca.root)
+    assert len(seen) == 4
+    assert all(target.startswith("pipe:") for target in seen)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+async def test_a_chain_of_another_key_is_refused(ca: CA) -> None:
+    """A signer that certifies something else is told of, not used."""
+    chain = await CAFiles(ca, IDENTITY).issue(request_pem(new_key()))
+    with pytest.raises(AuthorityError, match="cannot be used"):
+        Credential(chain, key_pem(new_key()), ca.root)
+    with pytest.raises(AuthorityError, match="cannot be used"):
+        Credential(b"nonsense", key_pem(new_key()), ca.root)
+
+
+class Signer:
+    """Signs as the CA does; fails as often as it is told."""
+
+    def __init__(self, ca: CA) -> None:
+        self._ca = ca
+        self.failures = 0
+        self.times: list[float] = []
+
+    async def issue(self, request: bytes) -> bytes:
+        self.times.append(trio.current_time())
+        if self.failures:
+            self.failures -= 1
+            raise AuthorityError("the disk is full")
+        with Authority(self._ca) as authority:
+            now = datetime.fromtimestamp(time.time(), UTC)
+            entry = authority.issue(IDENTITY, read_request(request), now, life_seconds=600)
+            return authority.chain(entry)
+
+
+async def test_renewal_goes_on_and_survives_failures(
+    ca: CA, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At half of each life; a failure is said, tried again soon, and the present one stays."""
+    wall = time.time()
+    begun = trio.current_time()
+    monkeypatch.setattr(time, "time", lambda: wall + trio.current_time() - begun)
+    said: list[str] = []
+    signer = Signer(ca)
+    credentials = Credentials(signer, ca.root, said.append)
+    await credentials.obtain()
+    first = credentials.present
+    with trio.move_on_after(340):
+        await credentials.renew_for_ever()
+    assert len(signer.times) == 2
+    assert 269 <= signer.times[1] - signer.times[0] <= 331
+    assert credentials.present is not first
+    signer.failures = 3
+    second = credentials.present
+    with trio.move_on_after(360):
+        await credentials.renew_for_ever()
+    assert credentials.present is not second
+    assert [b - a for a, b in zip(signer.times[2:], signer.times[3:], strict=False)][
+        :3
+    ] == pytest.approx([limits.run_retry_seconds] * 3)
+    assert sum("the disk is full" in line for line in said) == 3

@@ -1,0 +1,99 @@
+"""Where an orchestrator's calls go: which listener, under which name."""
+
+import socket
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+
+from crewgate.config import Config
+from crewgate.errors import ConfigurationError, SupervisionError
+from crewgate.supervisor.crossing import crossing
+
+TRUST = Path("ca.pem")
+
+
+def changed(config: Config, **fields: object) -> Config:
+    """The configuration with another crews' listener."""
+    agents, crews = config.listeners
+    crews = msgspec.structs.replace(crews, **fields)
+    return msgspec.structs.replace(config, listeners=(agents, crews))
+
+
+def test_the_listener_that_requires_certificates(config: Config) -> None:
+    """The one that `init` writes, and what CMD puts before a path."""
+    way = crossing(config, "article", None, TRUST)
+    assert (way.host, way.port, way.server_name) == ("127.0.0.1", 9001, "127.0.0.1")
+    assert way.url == "http://127.0.0.1:9001"
+
+
+@pytest.mark.parametrize(
+    ("fields", "host", "url"),
+    [
+        ({"address": "0.0.0.0"}, "127.0.0.1", "http://127.0.0.1:9001"),
+        ({"address": "::"}, "::1", "http://[::1]:9001"),
+        ({"hosts": ("gw.example",)}, "127.0.0.1", "http://gw.example:9001"),
+        ({"client_certificate": "optional"}, "127.0.0.1", "http://127.0.0.1:9001"),
+        ({"crews": ("finance", "article")}, "127.0.0.1", "http://127.0.0.1:9001"),
+    ],
+)
+def test_however_it_is_bound_and_called(
+    config: Config, fields: dict[str, object], host: str, url: str
+) -> None:
+    """An address of this machine, and the name that it serves."""
+    way = crossing(changed(config, **fields), "article", None, TRUST)
+    assert (way.host, way.url) == (host, url)
+
+
+@pytest.mark.parametrize("fields", [{"client_certificate": "none"}, {"crews": ("finance",)}])
+def test_without_such_a_listener(config: Config, fields: dict[str, object]) -> None:
+    """What to add to the file."""
+    with pytest.raises(ConfigurationError, match="no listener admits certificates of crew article"):
+        crossing(changed(config, **fields), "article", None, TRUST)
+
+
+@pytest.mark.parametrize(
+    ("at", "host", "port"),
+    [
+        ("gw.example:8444", "gw.example", 8444),
+        ("[::1]:1", "::1", 1),
+        ("10.0.0.1:65535", "10.0.0.1", 65535),
+    ],
+)
+def test_at_an_address_that_was_given(config: Config, at: str, host: str, port: int) -> None:
+    """The configuration's listeners do not matter then."""
+    way = crossing(changed(config, client_certificate="none"), "article", at, TRUST)
+    assert (way.host, way.port, way.server_name) == (host, port, host)
+
+
+@pytest.mark.parametrize("at", ["", "x", ":1", "x:", "x:0", "x:65536", "::1:80", "x:1x"])
+def test_what_is_no_address_is_told(config: Config, at: str) -> None:
+    """With the form that is expected."""
+    with pytest.raises(SupervisionError, match="expected HOST:PORT"):
+        crossing(config, "article", at, TRUST)
+
+
+async def test_nobody_there_and_nobody_who_shakes_hands(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is one sentence with the address."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        way = crossing(config, "article", f"127.0.0.1:{taken.getsockname()[1]}", TRUST)
+        with pytest.raises(SupervisionError, match=r"no gateway at 127\.0\.0\.1 port \d+: "):
+            await way.dial(None, "h2")  # type: ignore[arg-type]  # not asked for before TCP
+
+    class Silence:
+        contexts = dict.fromkeys(["h2"], __import__("ssl").create_default_context())
+
+    async def hang_up(stream: trio.SocketStream) -> None:
+        await stream.receive_some(1)
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, hang_up, 0)
+        port = listeners[0].socket.getsockname()[1]
+        way = crossing(config, "article", f"127.0.0.1:{port}", TRUST)
+        with pytest.raises(SupervisionError, match="hung up"):
+            await way.dial(Silence(), "h2")  # type: ignore[arg-type]
+        nursery.cancel_scope.cancel()

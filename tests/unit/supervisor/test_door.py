@@ -1,0 +1,169 @@
+"""The local door: where it may be, who may come in, and that it goes away."""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from crewgate import limits
+from crewgate.errors import SupervisionError
+from crewgate.supervisor import door as door_
+from crewgate.supervisor.door import Door
+from crewgate.supervisor.user import User
+
+
+def test_a_new_folder_for_its_user_alone(me: User) -> None:
+    """0700 and 0600 from the first moment; both are gone with the door."""
+    with Door(None, me) as door:
+        assert door.path.parent.stat().st_mode & 0o777 == 0o700
+        assert door.path.stat().st_mode & 0o777 == 0o600
+    assert not door.path.parent.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_it_belongs_to_the_user_of_cmd() -> None:
+    """Folder and socket; no other user passes the folder."""
+    with Door(None, User(70_001, 70_001, "x", "/", is_own=True)) as door:
+        for path in (door.path, door.path.parent):
+            assert (path.stat().st_uid, path.stat().st_gid) == (70_001, 70_001)
+    assert not door.path.parent.exists()
+
+
+def test_at_a_path_that_was_given(me: User, tmp_path: Path) -> None:
+    """The folder is made and taken away; one that was there stays."""
+    with Door(tmp_path / "new" / "sock", me) as door:
+        assert door.path.parent.stat().st_mode & 0o777 == 0o700
+    assert not (tmp_path / "new").exists()
+    tmp_path.chmod(0o700)
+    with Door(tmp_path / "sock", me):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_others_may_enter_is_refused(me: User, tmp_path: Path) -> None:
+    """With how to mend it; so are a file, a link, and another user's folder."""
+    tmp_path.chmod(0o755)
+    with pytest.raises(SupervisionError, match="chmod 700"):
+        Door(tmp_path / "sock", me)
+    tmp_path.chmod(0o700)
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(SupervisionError, match="must belong to uid"):
+        Door(tmp_path / "link" / "sock", me)
+    with pytest.raises(SupervisionError, match="must belong to uid 70001"):
+        Door(tmp_path / "sock", User(70_001, 70_001, "x", "/"))
+    with pytest.raises(SupervisionError, match="no door can be made here: No such file"):
+        Door(tmp_path / "a" / "b" / "sock", me)
+    with pytest.raises(SupervisionError, match="over 107 bytes"):
+        Door(tmp_path / ("x" * 200), me)
+
+
+def test_a_socket_that_was_left_is_replaced_and_nothing_else(me: User, tmp_path: Path) -> None:
+    """A killed supervisor leaves one; a file, and a door that is open, stay."""
+    tmp_path.chmod(0o700)
+    path = tmp_path / "sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    with Door(path, me), pytest.raises(SupervisionError, match="is there already"):
+        Door(path, me)
+    path.write_text("mine")
+    with pytest.raises(SupervisionError, match="is there already"):
+        Door(path, me)
+    assert path.read_text() == "mine"
+
+
+@pytest.fixture
+async def said(
+    me: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> AsyncIterator[tuple[Path, list[str]]]:
+    """An open door that says hello; what it says of others."""
+    lines: list[str] = []
+
+    async def greet(stream: trio.SocketStream) -> None:
+        await stream.send_all(b"hello")
+
+    with Door(None, me) as door:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(door.serve, greet, lines.append)
+            yield door.path, lines
+            nursery.cancel_scope.cancel()
+
+
+async def _heard(path: Path) -> bytes:
+    async with await trio.open_unix_socket(path) as stream:
+        try:
+            return bytes(await stream.receive_some(100))
+        except trio.BrokenResourceError:
+            return b""
+
+
+async def test_who_does_not_descend_from_us_is_refused(
+    said: tuple[Path, list[str]],
+) -> None:
+    """This process is not below itself: it has the uid, hears nothing, and it is said."""
+    path, lines = said
+    assert await _heard(path) == b""
+    assert lines == [f"refused at the door: process {os.getpid()} is none of this orchestrator's"]
+
+
+async def test_a_child_is_served(said: tuple[Path, list[str]]) -> None:
+    """It has the uid, and we are its parent."""
+    path, lines = said
+    code = f"import socket; s = socket.socket(1); s.connect({str(path)!r}); print(s.recv(9))"
+    done = await trio.run_process(["python3", "-c", code], capture_stdout=True)
+    assert done.stdout == b"b'hello'\n"
+    assert lines == []
+
+
+async def test_another_uid_is_refused(
+    said: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the kernel's word, whatever the file mode says."""
+    path, lines = said
+    peer = door_.peer_of
+
+    def stranger(connection: object) -> object:
+        found = peer(connection)  # type: ignore[arg-type]
+        return type(found)(found.pid, found.uid + 1, found.groups)
+
+    monkeypatch.setattr(door_, "peer_of", stranger)
+    assert await _heard(path) == b""
+    assert "of uid" in lines[0]
+
+
+async def test_so_many_at_once_and_the_next_one_waits(
+    me: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the bound a connection is served when another has ended; errors end one alone."""
+    monkeypatch.setattr(limits, "run_connections_max", 2)
+    monkeypatch.setattr(door_, "is_below", lambda pid, ancestor: True)
+    served = 0
+    begun, go_on = trio.Semaphore(0), trio.Event()
+
+    async def carry(stream: trio.SocketStream) -> None:
+        nonlocal served
+        served += 1
+        begun.release()
+        await go_on.wait()
+        raise [SupervisionError("no gateway"), ValueError("ours")][served % 2]
+
+    lines: list[str] = []
+    with Door(None, me) as door:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(door.serve, carry, lines.append)
+            streams = [await trio.open_unix_socket(door.path) for _ in range(3)]
+            await begun.acquire()
+            await begun.acquire()
+            await trio.testing.wait_all_tasks_blocked()
+            assert served == 2
+            go_on.set()
+            await begun.acquire()
+            assert served == 3
+            for stream in streams:
+                assert await stream.receive_some(1) == b""
+                await stream.aclose()
+            nursery.cancel_scope.cancel()
+    assert "no gateway" in lines
+    assert any("an error of ours: ValueError" in line for line in lines)

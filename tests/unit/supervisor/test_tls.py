@@ -1,0 +1,160 @@
+"""TLS to the gateway: both directions at once, and an end that is told from a cut."""
+
+import os
+import ssl
+
+import pytest
+import trio
+from certified import ONE
+from trio.testing import memory_stream_pair
+
+from crewgate.config import CA, Config
+from crewgate.core.identity import Identity, Role
+from crewgate.errors import SupervisionError
+from crewgate.pki.authority import request_pem
+from crewgate.pki.certificates import new_key
+from crewgate.pki.keys import key_pem
+from crewgate.server.tls import Clients, server_context
+from crewgate.supervisor.credentials import HTTP1, HTTP2, Credential
+from crewgate.supervisor.issuing import CAFiles
+from crewgate.supervisor.tls import TLSStream
+
+Pair = tuple[TLSStream, trio.SSLStream, trio.abc.Stream]
+NAME = "127.0.0.1"
+
+
+@pytest.fixture
+def ca(config: Config) -> CA:
+    assert config.ca is not None
+    return config.ca
+
+
+@pytest.fixture
+async def credential(ca: CA) -> Credential:
+    key = new_key()
+    identity = Identity(Role.ORCHESTRATOR, "bd-1", ONE, "article")
+    chain = await CAFiles(ca, identity).issue(request_pem(key))
+    return Credential(chain, key_pem(key), ca.root)
+
+
+def served(config: Config, credential: Credential, name: str = NAME, protocol: str = HTTP1) -> Pair:
+    """A client's stream, the gateway's own context at the other end, and the wire."""
+    assert config.ca is not None
+    listener = config.listeners[0]
+    clients = Clients(config.ca.root, config.ca.crl, is_required=True)
+    context = server_context(listener.certificate, listener.key, clients)
+    context.sslsocket_class = ssl.SSLSocket
+    ours, theirs = memory_stream_pair()
+    stream = TLSStream(ours, credential.contexts[protocol], name)  # type: ignore[arg-type]
+    return stream, trio.SSLStream(theirs, context, server_side=True), theirs
+
+
+@pytest.fixture
+async def pair(config: Config, credential: Credential) -> Pair:
+    client, server, wire = served(config, credential)
+    await both(client, server)
+    return client, server, wire
+
+
+async def both(client: TLSStream, server: trio.SSLStream) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.shake_hands)
+        nursery.start_soon(server.do_handshake)
+
+
+@pytest.mark.parametrize("protocol", [HTTP1, HTTP2])
+async def test_the_certificate_and_the_protocol_are_shown(
+    config: Config, credential: Credential, protocol: str
+) -> None:
+    """The gateway's strict context takes the certificate, and both agree on the one HTTP."""
+    client, server, _ = served(config, credential, protocol=protocol)
+    await both(client, server)
+    assert client.protocol == protocol
+    shown = server.getpeercert(binary_form=True)
+    assert shown is not None
+    assert bytes.fromhex(credential.serial) in shown
+
+
+async def test_both_directions_at_once(pair: Pair) -> None:
+    """A megabyte each way, in whatever order the tasks run."""
+    client, server, _ = pair
+    data = os.urandom(2**20)
+
+    async def up() -> None:
+        for at in range(0, len(data), 50_000):
+            await client.send_all(data[at : at + 50_000])
+
+    async def heard(stream: TLSStream | trio.SSLStream) -> None:
+        found = b""
+        while len(found) < len(data):
+            more = (
+                await stream.receive_some()
+                if isinstance(stream, TLSStream)
+                else bytes(await stream.receive_some(70_000))
+            )
+            assert more
+            found += more
+        assert found == data
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(up)
+        nursery.start_soon(server.send_all, data)
+        nursery.start_soon(heard, client)
+        nursery.start_soon(heard, server)
+
+
+async def test_a_goodbye_is_an_end(pair: Pair) -> None:
+    """Nothing more comes, and asking again says so again."""
+    client, server, _ = pair
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.unwrap)
+        assert await client.receive_some() == b""
+        assert await client.receive_some() == b""
+        await client.aclose()
+
+
+async def test_a_cut_is_an_error(pair: Pair) -> None:
+    """Without a goodbye, what came may not be all (RFC 8446, section 6.1)."""
+    client, _, wire = pair
+    await wire.aclose()
+    with pytest.raises(SupervisionError, match="hung up"):
+        await client.receive_some()
+
+
+async def test_our_goodbye_is_said(pair: Pair) -> None:
+    """And none is waited for."""
+    client, server, _ = pair
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.aclose)
+        assert await server.receive_some(10) == b""
+
+
+async def test_what_is_broken_is_told(pair: Pair) -> None:
+    """Nonsense on the wire is an error of TLS."""
+    client, _, wire = pair
+    await wire.send_all(b"nonsense" * 100)
+    with pytest.raises(SupervisionError, match="TLS with the gateway"):
+        await client.receive_some()
+
+
+async def test_another_name_is_refused(config: Config, credential: Credential) -> None:
+    """The gateway must prove the name that was asked for."""
+    client, server, _ = served(config, credential, name="gateway.example")
+
+    async def serve() -> None:
+        with pytest.raises(trio.BrokenResourceError) as refused:
+            await server.do_handshake()
+        assert "alert" in str(refused.value.__cause__).lower()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        with pytest.raises(SupervisionError, match="CERTIFICATE_VERIFY_FAILED"):
+            await client.shake_hands()
+
+
+async def test_no_other_authority_is_trusted(credential: Credential) -> None:
+    """The CA that was named and none of the system's; the name is always verified."""
+    for context in credential.contexts.values():
+        assert context.check_hostname
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert len(context.get_ca_certs()) == 1
