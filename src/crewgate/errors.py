@@ -52,6 +52,10 @@ class AuthorityError(CrewgateError):
     """The CA cannot do what it was asked for: keys, its database, a request that it must refuse."""
 
 
+class UnpublishedError(AuthorityError):
+    """A certificate is revoked, and the list that says so could not be written."""
+
+
 class ResponderError(CrewgateError):
     """An OCSP responder could not be reached, or answered with something that is not OCSP."""
 

@@ -18,6 +18,7 @@ from crewgate.cli.init import write_all
 from crewgate.config import CA, Config, load
 from crewgate.control import sight
 from crewgate.control.graph import Graph, Shared
+from crewgate.core.claims import Claims
 from crewgate.core.identity import Identity, Role
 from crewgate.core.ids import Kind, crew_key, table_key
 from crewgate.errors import LinkError
@@ -85,6 +86,9 @@ class Machine:
         self.asked = 0
         self.graph = Graph(config.state)
         self.graph.tree = Shared(self._tree, seconds=0.0)
+        self.counted: list[str] = []  # branches of grants that the minting watch has seen
+        self.holds_back = False
+        self.graph.may_mint = self._may_mint
         monkeypatch.setattr(sight, "_mapped", self._mapped)
         monkeypatch.setattr(limits, "tree_seconds", 0.0)
 
@@ -92,6 +96,10 @@ class Machine:
         if self.away:
             raise LinkError(f"{folder}: no agent")
         return Table.attach(self.table.fd)
+
+    def _may_mint(self, claims: Claims, crew: str, kid: str) -> bool:
+        self.counted.append(claims.execution_branch_id)
+        return not self.holds_back
 
     def _tree(self) -> Snapshot:
         if self.away:

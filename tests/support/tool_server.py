@@ -1,7 +1,8 @@
 """A tool's server for whole-gateway tests: answers after a moment, or streams until it is cut.
 
 `python tool_server.py PORT [DELAY]`: POST anything → 200 with the request's identity fields as
-JSON after DELAY seconds; GET /stream → events every 10 ms for at most 30 s. Ends with its input.
+JSON after DELAY seconds; GET /stream → numbered events every 10 ms for at most 30 s, or every
+N seconds with `?every=N`. Ends with its input.
 """
 
 import json
@@ -12,14 +13,16 @@ import h11
 import trio
 
 
-async def stream_events(stream: trio.SocketStream, connection: h11.Connection) -> None:
+async def stream_events(
+    stream: trio.SocketStream, connection: h11.Connection, every: float
+) -> None:
     head = h11.Response(status_code=200, headers=[("content-type", "text/event-stream")])
     await stream.send_all(connection.send(head) or b"")
     with trio.move_on_after(30):
         for number in range(10_000):
             event = h11.Data(data=b"data: %d\n\n" % number)
             await stream.send_all(connection.send(event) or b"")
-            await trio.sleep(0.01)
+            await trio.sleep(every)
     await stream.send_all(connection.send(h11.EndOfMessage()) or b"")
 
 
@@ -52,7 +55,8 @@ async def serve(delay: float, stream: trio.SocketStream) -> None:
                 request = event
             elif isinstance(event, h11.EndOfMessage) and request is not None:
                 if request.target.startswith(b"/stream"):
-                    await stream_events(stream, connection)
+                    every = request.target.decode().partition("?every=")[2] or "0.01"
+                    await stream_events(stream, connection, float(every))
                 else:
                     await answer(stream, connection, request, delay)
                 if connection.our_state is h11.MUST_CLOSE:

@@ -5,6 +5,7 @@ new table (another kernel boot) gets them again. Tells nobody: who must cut open
 doors' business. There is no way back: a revocation only ever expires.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
@@ -25,6 +26,9 @@ from crewgate.core.ids import (
 from crewgate.core.policy import Crew
 from crewgate.errors import RefusedError, TableFullError
 from crewgate.link.owner_messages import Name
+
+_CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
+_SERIAL = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -49,6 +53,8 @@ class Done(msgspec.Struct, frozen=True):
 
 def _entry(name: Name, wall: int) -> Entry:
     """What is entered for a name; RefusedError if it is none."""
+    if name.crew and not _CREW.fullmatch(name.crew):
+        raise RefusedError(f"{name.crew!r} cannot be the name of a crew")
     if name.kind == "orchestrator":
         key = table_key(Kind.ORCHESTRATOR, name.crew, name.name.encode())
         # A token may be dated up to the leeway ahead, so it counts as issued before then.
@@ -58,10 +64,9 @@ def _entry(name: Name, wall: int) -> Entry:
         key = table_key(Kind.KEY, name.crew, name.name.encode())
         before, life = limits.time_seconds_max, limits.revocation_seconds
     else:
-        try:
-            key = certificate_key(name.crew, int(name.name, 16))
-        except (ValueError, OverflowError) as error:
-            raise RefusedError(f"{name.name!r} is no serial number in hexadecimal") from error
+        if not _SERIAL.fullmatch(name.name):
+            raise RefusedError(f"{name.name!r} is no serial number in hexadecimal")
+        key = certificate_key(name.crew, int(name.name, 16))
         # Beyond its end, by as much as a clock may be wrong.
         before, life = limits.time_seconds_max, name.seconds + limits.clock_distrust_seconds
     return Entry(crew=name.crew, branch="", key=key.hex(), before=before, expires=wall + life)
@@ -177,28 +182,40 @@ class Revocations:
         """Revoke certificates, keys, and orchestrators' tokens: keys, and how many had no room.
 
         RefusedError for a name that is none, and then nothing is revoked; or where the table has no
-        room for an orchestrator, of whom nothing else would know. A certificate without a place is
-        refused by CRL and OCSP all the same, and a key leaves its crew's JWKS.
+        room for an orchestrator, of whom nothing else would know: they come first, so that a single
+        one is revoked with its certificates or not at all. A certificate without a place is refused
+        by CRL and OCSP all the same, and a key leaves its crew's JWKS: no crew is made to suffer.
         """
+        names = sorted(names, key=lambda name: name.kind == "certificate")
+        entries = [(_entry(name, clocks.wall), name) for name in names]
         known, unlisted = {crew.name for crew in crews}, 0
-        entries = [(_entry(name, clocks.wall), name.kind) for name in names]
-        for entry, kind in entries:
-            key, crew = bytes.fromhex(entry.key), entry.crew
-            is_free = crew not in known or self._has_room(key, crew, crews)
-            try:
-                if kind == "certificate" and not is_free:
-                    raise TableFullError  # noqa: TRY301 - as if the table had said it
-                self._enter(entry, entry.expires - clocks.wall, clocks)
-            except TableFullError as error:
-                if kind == "orchestrator":
-                    raise RefusedError(
-                        f"there is no room to revoke orchestrator {crew}: remove its key from the "
-                        "crew's JWKS, and raise [table] revocations"
-                    ) from error
+        for entry, name in entries:
+            if name.kind == "orchestrator":
+                self._enter_orchestrator(entry, name, clocks)
+            elif not self._enter_certificate(entry, crews if entry.crew in known else (), clocks):
                 unlisted += 1
-            else:
-                self._journal.append(entry)
+                continue
+            self._journal.append(entry)
         return [bytes.fromhex(entry.key) for entry, _ in entries], unlisted
+
+    def _enter_orchestrator(self, entry: Entry, name: Name, clocks: Clocks) -> None:
+        try:
+            self._enter(entry, entry.expires - clocks.wall, clocks)
+        except TableFullError as error:
+            raise RefusedError(
+                f"there is no room to revoke orchestrator {name.name}: remove its key from the "
+                f"JWKS of crew {name.crew}, and raise [table] revocations"
+            ) from error
+
+    def _enter_certificate(self, entry: Entry, crews: Sequence[Crew], clocks: Clocks) -> bool:
+        """False for no room; `crews` are all, or nobody for a certificate of no crew of theirs."""
+        if crews and not self._has_room(bytes.fromhex(entry.key), entry.crew, crews):
+            return False
+        try:
+            self._enter(entry, entry.expires - clocks.wall, clocks)
+        except TableFullError:
+            return False
+        return True
 
     def sync(self) -> None:
         """Wait until the disk has what was entered; to be called in a thread."""

@@ -24,13 +24,14 @@ def permit(caller: Identity | None, roles: frozenset[Role]) -> Identity:
 def crew_for(caller: Identity, crew: str) -> str:
     """The crew that a request is about: the caller's own, or any that an operator names.
 
-    ControlError 403 for another's.
+    An account of the crew's calls by certificate is its own too. ControlError 403 for another's.
     """
     if caller.role is Role.OPERATOR:
         return crew
-    if caller.role is not Role.ORCHESTRATOR or crew not in {"", caller.crew}:
+    own = crew or caller.crew
+    if caller.role is not Role.ORCHESTRATOR or crossing.caller(own) != caller.crew:
         refuse(f"{caller.label} acts for its own crew alone")
-    return caller.crew
+    return own
 
 
 def sees(caller: Identity, crew: str) -> bool:

@@ -30,7 +30,7 @@ class Snapshot:
         return f"<Snapshot of {len(self._rows)} rows>"
 
     def of(self, crew: str) -> Sequence[BranchAnswer]:
-        """The rows of a crew and of its accounts with others; of all crews if it is empty."""
+        """The rows of a crew, with the accounts of its calls; of all crews if it is empty."""
         view = self._views.get(crew)
         if view is None:
             view = [row for row in self._rows if crew in {row.crew, caller(row.crew)}]

@@ -1,19 +1,18 @@
 """`crewgate ca`: the internal CA, by whoever may read its key."""
 
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from crewgate.cli.ca_given import absent, beside, find, host_names
 from crewgate.cli.certificates import line, receipt, row, tell, told
 from crewgate.cli.controlled import controlled
 from crewgate.cli.options import Duration, config_option, json_option
 from crewgate.core.identity import Identity, Role
-from crewgate.errors import AuthorityError, ConfigurationError, LinkError
+from crewgate.errors import AuthorityError, ConfigurationError, LinkError, UnpublishedError
 
 if TYPE_CHECKING:
     from crewgate.config import CA, Config
@@ -40,12 +39,15 @@ def init(*, config_path: Path, as_json: bool) -> None:
 
     ca = _ca(_load(config_path))
     for folder in {ca.folder, ca.root.parent, ca.crl.parent}:
-        folder.mkdir(mode=0o700 if folder == ca.folder else 0o755, parents=True, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700 if folder == ca.folder else 0o755, parents=True, exist_ok=True)
+        except OSError as error:
+            raise AuthorityError(f"{folder}: cannot be made ({error.strerror})") from error
     create(ca, datetime.now(UTC))
     if as_json:
         click.echo(json.dumps({"root": str(ca.root), "crl": str(ca.crl)}))
     else:
-        click.echo(f"Wrote {ca.root}; keep {ca.folder / 'root.key'} off this machine", err=True)
+        click.echo(f"Wrote {ca.root}; keep {ca.root_key} off this machine", err=True)
 
 
 @command.command("issue")
@@ -88,7 +90,7 @@ def issue(
     config = _load(config_path)
     if crew:
         config.crew(crew)
-    _absent(_beside(out, "pem"), *([] if request else [_beside(out, "key")]))
+    absent(beside(out, "pem"), *([] if request else [beside(out, "key")]))
     key = None
     if request is not None:
         public = read_request(read_file(request))
@@ -98,12 +100,12 @@ def issue(
     identity = Identity(Role(role), name, new_instance(), crew, rights=rights)
     with Authority(_ca(config)) as authority:
         entry = authority.issue(
-            identity, public, datetime.now(UTC), life_seconds=life, hosts=_hosts(hosts)
+            identity, public, datetime.now(UTC), life_seconds=life, hosts=host_names(hosts)
         )
         if key is not None:
-            write_file(_beside(out, "key"), key_pem(key), PRIVATE)
-        write_file(_beside(out, "pem"), authority.chain(entry), PUBLIC)
-    tell(entry, f"Wrote {_beside(out, 'pem')}", as_json=as_json)
+            write_file(beside(out, "key"), key_pem(key), PRIVATE)
+        write_file(beside(out, "pem"), authority.chain(entry), PUBLIC)
+    tell(entry, f"Wrote {beside(out, 'pem')}", as_json=as_json)
 
 
 @command.command("renew")
@@ -120,7 +122,8 @@ def renew(*, config_path: Path, certificate: Path, life: int | None, as_json: bo
     from crewgate.pki.keys import PUBLIC, write_file
 
     with Authority(_ca(_load(config_path))) as authority:
-        entry = authority.renew(_serial(certificate), datetime.now(UTC), life_seconds=life)
+        serial = find(authority.register, str(certificate)).serial
+        entry = authority.renew(serial, datetime.now(UTC), life_seconds=life)
         write_file(certificate, authority.chain(entry), PUBLIC, replace=True)
     tell(entry, f"Wrote {certificate}", as_json=as_json)
 
@@ -139,16 +142,22 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
 
     config = _load(config_path)
     with Authority(_ca(config)) as authority:
-        entry = _find(authority, which)
-        authority.revoke([entry.serial], reason, datetime.now(UTC))
+        entry = find(authority.register, which)
+        unpublished = None
+        try:
+            authority.revoke([entry.serial], reason, datetime.now(UTC))
+        except UnpublishedError as error:
+            unpublished = error  # all the more must what is open be closed
         done, why = _announce(authority, config, entry)
-        entry = _find(authority, which)
+        entry = authority.register.find(entry.serial) or entry
     if as_json:
         click.echo(json.dumps({**row(entry), **receipt(done)}))
-        return
-    click.echo(f"revoked {entry.label}, serial {entry.serial}: {told(done)}")
+    else:
+        click.echo(f"revoked {entry.label}, serial {entry.serial}: {told(done)}")
     if why:
-        click.echo(f"crewgate: {why}; it is told when it starts", err=True)
+        click.echo(f"crewgate: {why}; ask again once it runs, to close what is open", err=True)
+    if unpublished is not None:
+        raise unpublished
 
 
 @command.command("list")
@@ -177,10 +186,10 @@ def list_(*, config_path: Path, is_all: bool, as_json: bool) -> None:
 @json_option
 def show(*, config_path: Path, which: str, as_json: bool) -> None:
     """Show one certificate: whom it speaks for, until when, and whether it is good."""
-    from crewgate.pki.authority import Authority
+    from crewgate.pki.register import Register
 
-    with Authority(_ca(_load(config_path))) as authority:
-        entry = _find(authority, which)
+    with Register(_ca(_load(config_path)).register) as register:
+        entry = find(register, which)
     if as_json:
         click.echo(json.dumps({**row(entry), "pem": entry.pem}))
         return
@@ -206,12 +215,18 @@ def crl(*, config_path: Path, as_json: bool) -> None:
 
 @command.command("export")
 @config_option
-def export(*, config_path: Path) -> None:
+@json_option
+def export(*, config_path: Path, as_json: bool) -> None:
     """Print root and issuing CA as PEM: what another gateway or a client needs to trust this CA."""
-    from crewgate.pki.keys import read_file
+    from crewgate.pki.certificates import pem
+    from crewgate.pki.keys import read_certificates
 
     ca = _ca(_load(config_path))
-    click.echo((read_file(ca.root) + read_file(ca.issuing)).decode(), nl=False)
+    texts = {
+        name: "".join(pem(each).decode() for each in read_certificates(path))
+        for name, path in (("root", ca.root), ("issuing", ca.issuing))
+    }
+    click.echo(json.dumps(texts) if as_json else "".join(texts.values()), nl=as_json)
 
 
 def _load(config_path: Path) -> "Config":
@@ -228,57 +243,17 @@ def _ca(config: "Config") -> "CA":
     return config.ca
 
 
-def _beside(prefix: Path, ending: str) -> Path:
-    return prefix.with_name(f"{prefix.name}.{ending}")
-
-
-def _absent(*paths: Path) -> None:
-    """Before a certificate is signed that nobody could be given."""
-    for path in paths:
-        if path.exists():
-            raise AuthorityError(f"{path}: stands there already and is not overwritten")
-        if not path.parent.is_dir():
-            raise AuthorityError(f"{path.parent}: no such folder")
-
-
-def _hosts(hosts: Sequence[str]) -> list[Any]:
-    from cryptography import x509
-
-    found: list[Any] = []
-    for host in hosts:
-        try:
-            found.append(x509.IPAddress(ip_address(host)))
-        except ValueError:
-            found.append(x509.DNSName(host))
-    return found
-
-
-def _serial(certificate: Path) -> str:
-    from crewgate.core.certificate import serial_text
-    from crewgate.pki.keys import read_certificates
-
-    return serial_text(read_certificates(certificate)[0].serial_number)
-
-
-def _find(authority: "Authority", which: str) -> "Entry":
-    """The certificate of a file or a serial number; AuthorityError."""
-    path = Path(which)
-    serial = _serial(path) if path.suffix or path.exists() else which
-    entry = authority.register.find(serial)
-    if entry is None:
-        raise AuthorityError(
-            f"{which}: this CA has issued no such certificate; `crewgate ca list` shows them"
-        )
-    return entry
-
-
 def _announce(
     authority: "Authority", config: "Config", entry: "Entry"
 ) -> tuple["Announced | None", str]:
-    """Have the running gateway close what is open; or why it could not be told."""
+    """Have the running gateway close what is open; or why it could not be told.
+
+    What it has not heard of before is told too: it may have been away.
+    """
     from crewgate.pki.announcing import announce
 
+    entries = {each.serial: each for each in [entry, *authority.register.pending()]}
     try:
-        return announce(authority.register, config.state, [entry]), ""
+        return announce(authority.register, config.state, list(entries.values())), ""
     except LinkError as error:
         return None, str(error)

@@ -1,7 +1,8 @@
 """Who can read, or replace, the secrets that a configuration names, by the file system's word.
 
 A process with the uid of a key's owner *is* that key holder: the gateway's key, an upstream's
-credential and a crew's signing key want three users. Says nothing of files that are missing.
+credential and a crew's signing key want three users, and the CA's key a fourth. Says nothing of
+files that are missing.
 """
 
 import os
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from crewgate.config import Config
+from crewgate.config import CA, Config
 
 
 class Secret(NamedTuple):
@@ -40,7 +41,14 @@ def secrets(config: Config) -> list[Secret]:
     found += [
         Secret(f"crew {crew.name}", crew.signing_key) for crew in config.crews if crew.signing_key
     ]
+    if config.ca is not None:
+        found += [Secret("the CA", path) for path in _secrets_of(config.ca)]
     return list(dict.fromkeys(found))
+
+
+def _secrets_of(ca: CA) -> list[Path]:
+    own = [ca.issuing_key, ca.root_key]
+    return own if ca.passphrase_file is None else [*own, ca.passphrase_file]
 
 
 def exposures(config: Config) -> Iterator[str]:
@@ -59,7 +67,12 @@ def exposures(config: Config) -> Iterator[str]:
     for ca in {upstream.tls.ca: None for upstream in config.upstreams if upstream.tls.ca}:
         yield from _replaceable(ca)
     yield from _replaceable(config.path)
-    for folder in (config.state, config.audit.folder):
+    folders = [config.state, config.audit.folder]
+    if config.ca is not None:
+        folders.append(config.ca.folder)
+        for public in (config.ca.root, config.ca.crl):
+            yield from _replaceable(public)
+    for folder in folders:
         yield from _open(folder)
     for uid, held in holders.items():
         if len(held) > 1:

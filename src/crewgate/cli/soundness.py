@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography import x509
 
 from crewgate import limits
+from crewgate.cli.ca_soundness import ca_oddities, ca_problems
 from crewgate.config import Config, Control, Crew, Listener, Upstream
 from crewgate.core.scope import matches
 from crewgate.errors import ConfigurationError
@@ -31,6 +32,7 @@ def problems(config: Config) -> Iterator[str]:
             yield f"listener {listener.name}: {error}"
         else:
             yield from _expired(listener.certificate, "clients refuse it")
+    yield from ca_problems(config, datetime.now(UTC))
     yield from _unasked(config)
     yield from _uncontrolled(config)
     for crew in config.crews:
@@ -48,6 +50,7 @@ def _shown(config: Config) -> Iterable[Listener]:
 
 def oddities(config: Config) -> Iterator[str]:
     """What can be served and is hardly meant."""
+    yield from ca_oddities(config, datetime.now(UTC))
     yield from _lenient(config)
     for listener in _shown(config):
         yield from _expiring(listener.certificate)

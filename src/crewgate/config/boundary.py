@@ -34,6 +34,11 @@ class CA(msgspec.Struct, frozen=True):
         return self.folder / "issuing.key"
 
     @property
+    def root_key(self) -> Path:
+        """The root's key, which signs issuing CAs: nothing that runs reads it."""
+        return self.folder / "root.key"
+
+    @property
     def register(self) -> Path:
         """The issuance database."""
         return self.folder / "issued.sqlite"

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 from crewgate import limits
 from crewgate.api.snapshot import Snapshot
 from crewgate.control.answers import branch
+from crewgate.core.claims import Claims
 from crewgate.errors import LinkError
 from crewgate.issuer.gateway import Standing
 from crewgate.link.owner import Owner
@@ -62,6 +63,11 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<Graph of {self._folder}>"
+
+    def may_mint(self, claims: Claims, crew: str, kid: str) -> bool:
+        """Have the minting watch count a grant; False if it would refuse its first use."""
+        with Owner(self._folder) as owner:
+            return owner.may_mint(claims, crew, kid)
 
     def _ask_tree(self) -> Snapshot:
         with Owner(self._folder) as owner:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crewgate import limits
+from crewgate._native import token as native
 from crewgate.api.office import Grant
 from crewgate.api.words import IntrospectionAnswer, TokenAnswer
 from crewgate.config import Config, Crew
@@ -23,6 +24,7 @@ from crewgate.issuer.gateway import journal_of, minter_by
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.orchestrator import Orchestrator
 from crewgate.issuer.proof import signing_key_of
+from crewgate.issuer.subagent import SubAgent
 from crewgate.verifier.policy import crew_keys
 from crewgate.verifier.watch import Watch
 
@@ -63,7 +65,7 @@ class Mint:
             process_id=grant.process or None,
             why=_WHY,
         )
-        return _answer(agent.token(), agent.claims)
+        return self._begin(self._of(crew, name), agent)
 
     def spawn(self, crew: str, name: str, parent: str, grant: Grant) -> TokenAnswer:
         """See `Office`."""
@@ -79,7 +81,7 @@ class Mint:
             process_id=grant.process or None,
             why=_WHY,
         )
-        return _answer(agent.token(), agent.claims, issued=_TOKEN_TYPE)
+        return self._begin(orchestrator, agent, issued=_TOKEN_TYPE)
 
     def refresh(self, crew: str, name: str, token: str, grant: Grant) -> TokenAnswer:
         """See `Office`."""
@@ -92,7 +94,31 @@ class Mint:
         fresh = orchestrator.refresh(
             branch, credits=grant.credits or None, tools=grant.tools or None, why=_WHY
         )
-        return _answer(fresh, orchestrator.claims(branch))
+        after = orchestrator.claims(branch)
+        self._count(fresh, after)
+        return _answer(fresh, after)
+
+    def _begin(
+        self, orchestrator: Orchestrator, agent: SubAgent, *, issued: str = ""
+    ) -> TokenAnswer:
+        """Hand a new branch's first token out; one that the watch refuses holds no credits."""
+        token, claims = agent.token(), agent.claims
+        try:
+            self._count(token, claims)
+        except BaseException:
+            orchestrator.note_death(agent.branch, why="not handed out")
+            raise
+        return _answer(token, claims, issued=issued)
+
+    def _count(self, token: str, claims: Claims) -> None:
+        """Tell the minting watch, before anybody has the token; ControlError if it says no."""
+        kid = native.split(token.encode())[0]
+        if not self._graph.may_mint(claims, claims.crew, kid):
+            raise ControlError(
+                503,
+                "temporarily_unavailable",
+                f"the minting watch holds {claims.client_id} back; see crewgate status",
+            )
 
     def _of(self, crew: str, name: str) -> Orchestrator:
         """The orchestrator of that name, by the keys as they are now; the longest unused goes."""

@@ -26,7 +26,8 @@ from crewgate.core.ids import certificate_key
 from crewgate.errors import AuthorityError, ConfigurationError, LinkError, RefusedError
 from crewgate.server import Clients, Listener, Poller, listen, server_context
 from crewgate.server.census import Census
-from crewgate.server.doorman import Doorman, Guests, Rules
+from crewgate.server.doorman import Doorman, Rules
+from crewgate.server.guests import Guests
 from crewgate.verifier.watch import Watch
 
 LISTENER = "control"  # in the audit

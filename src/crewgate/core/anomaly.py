@@ -43,7 +43,9 @@ class Watch:
         self._conducts: OrderedDict[Name, Conduct] = OrderedDict()  # the longest unseen first
         self._round: deque[tuple[Name, Conduct]] = deque()  # as they are looked at
         self._count: defaultdict[str, int] = defaultdict(int)  # names of a crew
-        self._raised: dict[Name, Conduct] = {}
+        self._raised: OrderedDict[Name, Conduct] = OrderedDict()
+        # Who is quarantined, by crew and the keys that they minted with.
+        self._held: dict[tuple[str, str], set[Name]] = {}
 
     def __repr__(self) -> str:
         return f"<Watch of {len(self._conducts)}, raised {len(self._raised)}, {self._room!r}>"
@@ -60,13 +62,19 @@ class Watch:
             )
             for crew, each in rules.items()
         }
+        for name, conduct in self._raised.items():
+            if conduct.place.in_force(self._of(name).mode) is Rung.QUARANTINE:
+                self._hold(name, conduct)
+            else:
+                self._release(name)
 
     def see(self, seen: Seen, now: float) -> Answer:
         """Count a grant, and judge whether it may be used."""
         name = seen.crew, seen.orchestrator
         steps: list[Step] = []
         if name not in self._conducts:
-            if seen.is_new and self._is_held(seen):
+            # A new name under the key of one who is quarantined would be an alias.
+            if seen.is_new and (seen.crew, seen.kid) in self._held:
                 return Answer(admitted=False)
             has_room = self._has_room(seen.crew, now)
             # Only a grant that was minted just now can be a name's first one.
@@ -78,14 +86,16 @@ class Watch:
         conduct = self._conducts[name]
         self._conducts.move_to_end(name)
         self._note(name, conduct, seen, now, steps)
+        self._hold(name, conduct)
         return Answer(conduct.admits(seen, self._of(name)), tuple(steps))
 
     def look(self, now: float) -> tuple[list[Step], list[Saved]]:
-        """Who has calmed down, and of the next names those whose lessons are to be kept.
+        """Who of the next names has calmed down, and whose lessons are to be kept.
 
-        To be called about once a second.
+        To be called about once a second; with very many names it takes minutes to see them all.
         """
-        steps = [step for name in list(self._raised) if (step := self._calm(name, now))]
+        raised = list(islice(self._raised, limits.watch_look_names))
+        steps = [step for name in raised if (step := self._calm(name, now))]
         changed = []
         for _ in range(min(limits.watch_look_names, len(self._round))):
             name, conduct = self._round.popleft()
@@ -150,6 +160,7 @@ class Watch:
             conduct.teach(each.lessons.items())
             if each.rung is not Rung.OBSERVE:
                 self._raised[name] = conduct
+                self._hold(name, conduct)
 
     def _greet(self, seen: Seen, now: float, steps: list[Step], *, is_all: bool) -> bool:
         """Count a stranger's grant for its crew: that it is there, or all of it; is it admitted?"""
@@ -177,6 +188,7 @@ class Watch:
     def _calm(self, name: Name, now: float) -> Step | None:
         rules, conduct = self._of(name), self._raised[name]
         was = conduct.place.rung
+        self._raised.move_to_end(name)
         if not conduct.place.look(now, rules.mode, rules.calm_seconds):
             return None
         return self._moved(name, conduct, was, Cause.CALM)
@@ -195,22 +207,27 @@ class Watch:
         place = conduct.place
         if place.rung is Rung.OBSERVE:
             self._raised.pop(name, None)
+            self._release(name)
         else:
             self._raised[name] = conduct
+            self._hold(name, conduct)
         in_force = place.in_force(self._of(name).mode)
         by = by or place.by
         return Step(name[0], name[1], was, place.rung, in_force, cause, by, finding, branch)
 
-    def _is_held(self, seen: Seen) -> bool:
-        """The key is that of a quarantined orchestrator of the crew: a name would be an alias."""
-        mode = self._of((seen.crew, seen.orchestrator)).mode
-        return any(
-            name[0] == seen.crew
-            and name[1] != strangers(seen.crew)
-            and conduct.kid == seen.kid
-            and conduct.place.in_force(mode) is Rung.QUARANTINE
-            for name, conduct in self._raised.items()
-        )
+    def _hold(self, name: Name, conduct: Conduct) -> None:
+        """Note the key of one who is quarantined; strangers may have minted with anybody's."""
+        place = conduct.place
+        if place.rung is not Rung.QUARANTINE or name[1] == strangers(name[0]) or not conduct.kid:
+            return
+        if place.in_force(self._of(name).mode) is Rung.QUARANTINE:
+            self._held.setdefault((name[0], conduct.kid), set()).add(name)
+
+    def _release(self, name: Name) -> None:
+        for key, names in list(self._held.items()):
+            names.discard(name)
+            if not names:
+                del self._held[key]
 
     def _enter(self, name: Name, now: float) -> Conduct | None:
         """The conduct of a name, made if there is room."""

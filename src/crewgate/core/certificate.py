@@ -123,6 +123,8 @@ def _extensions(reader: der.Reader) -> dict[bytes, bytes]:
     """Values by identifier; none may stand there twice (RFC 5280 §4.2)."""
     found: dict[bytes, bytes] = {}
     while reader.tag != -1:
+        if len(found) == limits.certificate_parts_max:
+            raise ValueError("a certificate with more extensions than its bound")
         extension = reader.enter()
         name = extension.take(der.OBJECT_IDENTIFIER)
         if extension.tag == der.BOOLEAN:
@@ -163,13 +165,16 @@ def _time(reader: der.Reader) -> int:
 
 
 def _name(reader: der.Reader) -> str:
-    """A distinguished name as one bounded, printable line."""
-    parts = []
+    """A distinguished name as one bounded, printable line; a stranger may have made it long."""
+    parts: list[str] = []
+    most = limits.certificate_subject_chars_max
     while reader.tag != -1:
         attributes = reader.enter(der.SET)
         while attributes.tag != -1:
+            if len(parts) == limits.certificate_parts_max:
+                raise ValueError("a name with more attributes than its bound")
             attribute = attributes.enter()
             kind = attribute.take(der.OBJECT_IDENTIFIER)
-            text = attribute.take_any().decode("utf-8", "replace")
-            parts.append(f"{_ATTRIBUTES.get(kind, kind.hex())}={text}")
-    return printable(",".join(parts))[: limits.certificate_subject_chars_max]
+            text = attribute.take_any()[:most].decode("utf-8", "replace")
+            parts.append(f"{_ATTRIBUTES.get(kind) or kind[:most].hex()}={text}")
+    return printable(",".join(parts)[:most])[:most]

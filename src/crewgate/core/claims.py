@@ -46,9 +46,7 @@ class Claims(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     process_id: Text
     agent_role: Text
     execution_branch_id: str
-    allowed_tools: Annotated[
-        list[Text], Meta(min_length=1, max_length=limits.allowed_tools_max)
-    ]
+    allowed_tools: Annotated[list[Text], Meta(min_length=1, max_length=limits.allowed_tools_max)]
     credit_quota: MicroCredits
     branch_path: Annotated[list[PathElement], Meta(max_length=limits.depth_max)]
     nbf: Seconds | None = None

@@ -71,13 +71,16 @@ def check(identity: Identity) -> None:
     """ValueError for what no certificate may say: words for whoever asked for one."""
     if (identity.role is Role.ORCHESTRATOR) != bool(identity.crew):
         raise ValueError("an orchestrator has a crew, and nobody else has one")
-    for what, text, pattern in (("crew", identity.crew, _CREW), ("name", identity.name, _NAME)):
+    for what, text, pattern, more in (
+        ("crew", identity.crew, _CREW, "- and _"),
+        ("name", identity.name, _NAME, "-, _ and ."),
+    ):
         if len(text) > limits.name_chars_max or (
             not pattern.fullmatch(text) and (what == "name" or text)
         ):
             raise ValueError(
                 f"the {what} {text[: limits.name_chars_max]!r}: expected 1 to "
-                f"{limits.name_chars_max} of a-z, 0-9, - and _, the first a letter or digit"
+                f"{limits.name_chars_max} of a-z, 0-9, {more}, the first a letter or digit"
             )
     if len(identity.instance) != INSTANCE_BYTES:
         raise ValueError(f"an instance has {INSTANCE_BYTES} bytes")

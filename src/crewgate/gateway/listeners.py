@@ -54,6 +54,7 @@ class Listeners:
         self._make_doorman = make_doorman
         self._open: dict[Address, Opened] = {}
         self._look = Wakeup()
+        self._is_behind = True  # some context may have been made of an older list
 
     def bind(self, prepared: Prepared) -> dict[Address, socket.socket]:
         """Bind the addresses that are new; ConfigurationError leaves none of them bound."""
@@ -83,6 +84,9 @@ class Listeners:
                 self._open[address] = self._serve(face, prepared.site, bound[address])
             else:
                 self._open[address] = self._change(opened, face, prepared.site)
+        # The contexts were made a while ago, and a list may have come since.
+        self._is_behind = True
+        self._look.set()
 
     async def drain(self, seconds: float) -> None:
         """Accept no more, and let what is under way end for at most `seconds`."""
@@ -95,16 +99,19 @@ class Listeners:
         self._look.set()
 
     async def follow_lists(self, say: Callable[[str], None]) -> None:
-        """Refuse by the newest list of revoked certificates; until cancelled."""
+        """Refuse by the newest list of revoked certificates; until cancelled.
+
+        A list that could not be taken up is tried again and again: the table knows what was revoked
+        here, but only the list makes a client hear why it is refused.
+        """
         watch = Watch(())
-        lists: set[Path] = set()
         while True:
             with trio.move_on_after(limits.crl_look_seconds):
                 await self._look.wait()
-            present = set(self._lists())
-            if present == lists and not watch.changed():
+            if not self._is_behind and not watch.changed():
                 continue
-            watch, lists = Watch(present), present
+            self._is_behind = False
+            watch = Watch(set(self._lists()))  # before they are read
             for address, opened in list(self._open.items()):
                 if opened.face.clients is not None:
                     await self._relist(address, opened, say)
@@ -124,16 +131,14 @@ class Listeners:
         if before.fingerprint != face.fingerprint:
             listener.renew(face.context)
         if face.rules is None:
+            if doorman is not None:
+                doorman.change(Rules(before.section.name, crews=(), is_required=False))
             doorman = None
         elif doorman is None:
             doorman = self._make_doorman(face.rules)
         else:
-            doorman.rules = face.rules
+            doorman.change(face.rules)
         listener.guard = doorman
-        for connection in list(listener.connections):
-            crew = connection.peer.crew
-            if crew is not None and (face.rules is None or crew not in face.rules.crews):
-                connection.abort()
         return Opened(listener, gateway, doorman, face)
 
     def _lists(self) -> Iterator[Path]:
@@ -147,6 +152,7 @@ class Listeners:
             context = await trio.to_thread.run_sync(opened.face.make_context)
         except ConfigurationError as error:
             say(f"the list of revoked certificates before stays: {error}")
+            self._is_behind = True
             return
         now = self._open.get(address)
         if now is not None and now.face is opened.face:  # else a reload came, with a newer one

@@ -124,6 +124,8 @@ def _face(config: Config, listener: Listener) -> Face:
         is_required = listener.client_certificate == "required"
         clients = Clients(config.ca.root, config.ca.crl, is_required)
         crews = listener.crews or (crew.name for crew in config.crews)
-        rules = Rules(listener.name, frozenset(crews), ocsp=listener.ocsp)
+        rules = Rules(listener.name, frozenset(crews), ocsp=listener.ocsp, is_required=is_required)
     files = (listener.certificate, listener.key, clients)
-    return Face(listener, server_context(*files), fingerprint(*files), clients, rules)
+    # First: of files that change in between, the next reload sees that they are others.
+    digest = fingerprint(*files)
+    return Face(listener, server_context(*files), digest, clients, rules)

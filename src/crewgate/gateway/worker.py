@@ -17,6 +17,7 @@ from crewgate.audit.sink import Sink
 from crewgate.audit.voice import Voice
 from crewgate.config import Config, Listener
 from crewgate.core.certificate_status import Status
+from crewgate.core.verdict import PeerReason
 from crewgate.errors import ConfigurationError, TableError
 from crewgate.gateway.agent_link import AgentLink
 from crewgate.gateway.case import Door
@@ -28,7 +29,9 @@ from crewgate.gateway.prepared import Prepared, prepare
 from crewgate.gateway.site import Site
 from crewgate.link.messages import Attached, Cut, Revoked
 from crewgate.server import Guest, Peer, Poller
-from crewgate.server.doorman import Doorman, Guests, Rules, ask_nobody, expelled
+from crewgate.server.barred import Expelled
+from crewgate.server.doorman import Doorman, Rules, ask_nobody, expelled
+from crewgate.server.guests import Guests
 from crewgate.server.wakeup import Wakeup
 from crewgate.upstream import Pool, Resolver
 from crewgate.verifier.crossing import Signer
@@ -45,6 +48,7 @@ class Worker:
         self._link = AgentLink(config.state, index, self)
         self._guests = Guests()
         self._signer = Signer()
+        self._expelled = Expelled()
         self._look_at_lists: Callable[[], None] = lambda: None
         self._poller = Poller()
         self._resolver = Resolver()
@@ -103,11 +107,12 @@ class Worker:
         self._look_at_lists()
         now = time.monotonic_ns() if count or doomed else 0
         before, last = self._live.claim(pushed.keys)  # the look came first
+        gone = self._expelled.claim(pushed.keys)
         return Cut(
             id=pushed.id,
-            last_cut_ns=max(now, last),
-            count=count + before,
-            connections=len(doomed),
+            last_cut_ns=max(now, last, gone.last_ns),
+            count=count + before + gone.calls,
+            connections=len(doomed) + gone.connections,
         )
 
     def reload(self, generation: int) -> None:
@@ -134,6 +139,7 @@ class Worker:
         if self._judge is not None:
             self._judge.move(table, number)
             self._live.cut_revoked()
+            self._look_at_guests()  # its generation may be that of the table before
 
     def _make_gateway(self, door: Door, site: Site) -> Gateway:
         if self._judge is None:
@@ -155,13 +161,23 @@ class Worker:
             raise AssertionError("listeners are opened after the first attachment")
         return self._place[0]
 
-    def _expel(self, doomed: dict[Guest, Peer]) -> int:
-        """End connections whose certificate is revoked; how many calls that cut."""
-        count = self._live.cut_peers(doomed.values()) if doomed else 0
-        for guest, peer in doomed.items():
+    def _expel(self, doomed: dict[Guest, Peer], why: PeerReason = PeerReason.REVOKED) -> int:
+        """End connections for their certificate; how many calls that cut."""
+        if not doomed:
+            return 0
+        count = self._live.cut_peers(doomed.values())
+        for guest in doomed:
+            self._guests.leave(guest)
             guest.abort()
-            self._sink.write(expelled(peer, time.time_ns()))
+        now = time.time_ns()
+        self._sink.write_many([expelled(peer, now, why) for peer in doomed.values()])
         return count
+
+    def _look_at_guests(self) -> None:
+        """Expel whom the table has revoked, unasked; a push about them may be on its way."""
+        doomed = self._guests.revoked(self._table())
+        count = self._expel(doomed)
+        self._expelled.note(doomed.values(), count, time.monotonic_ns())
 
     def _tell(self, *, accepting: bool) -> None:
         generation = self._judge.policy.generation if self._judge else 0
@@ -246,12 +262,13 @@ class Worker:
                 if generation != self._seen or table.retired:
                     self._seen = generation
                     self._live.look(time.monotonic_ns())
-                    self._expel(self._guests.revoked(table))
+                    self._look_at_guests()
 
     async def _sweep(self) -> None:
         """Do once a second what no call has a timer for."""
         while True:
             self._live.sweep(time.time(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+            self._expel(self._guests.drain_ended(time.time()), PeerReason.EXPIRED)
             for pool in list(self._pools):
                 pool.sweep(time.monotonic())
             self._sink.tick()

@@ -268,6 +268,8 @@ demo_body_bytes_max = 2**20  # more than any agent of the story sends
 # A worker (gateway/).
 identities_max = 4096  # grants whose fields are kept as they go upstream; with the grant 2 KiB each
 peer_lines_per_second = 20  # of the audit, for connections refused at one listener; 6 MB an hour
+barred_keys_max = 4096  # revoked of late, until handshakes under an older list are over; 0.5 MiB
+certificate_overrun_seconds = 900  # a call's, beyond its certificate: a token's life, which ends it
 peer_lines_burst = 200  # a fleet whose CA was changed
 call_lines_max = 4096  # grants, tools and networks whose line of the audit is kept; 1 KiB each
 request_ids_at_once = 256  # read from the kernel's random numbers with one call; 4 KiB

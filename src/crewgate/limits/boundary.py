@@ -8,12 +8,18 @@ certificate_life_seconds = 4 * 3600  # the mission's: what a revocation that nob
 certificate_life_seconds_max = 7 * 86_400  # longer ones want another CA than this
 certificate_bytes_max = 16_384  # ours have 900; what a handshake takes of a chain is 100 KiB
 chain_certificates_max = 8  # of one file; ours have two
+certificate_parts_max = 64  # extensions, or attributes of a name; ours have eight and one
+certificate_parts_max = 64  # extensions, or attributes of a name; ours have eight and one
 certificate_subject_chars_max = 256  # of a stranger's, in a log
 certificate_hosts_max = 16  # names and addresses of a gateway
 certificate_rights_max = 16  # names in an identity
 request_pem_bytes_max = 16_384  # a CSR with an RSA key of 8,192 bits has 3 KiB
 crl_renew_seconds = 3600  # signed anew so often, even if nothing was revoked
 crl_seconds = 24 * 3600  # until its next update at the latest; without a fresh one all are refused
+crl_warning_seconds = 6 * 3600  # before its next update: a night shift's time to sign another
+crl_bytes_max = 64 * 2**20  # a million revoked certificates; ours would have expired long before
+crl_warning_seconds = 6 * 3600  # before its next update: a night shift's time to sign another
+crl_bytes_max = 64 * 2**20  # a million revoked certificates; ours would have expired long before
 crl_look_seconds = 0.25  # whether there is another list; a revocation says so at once
 register_wait_seconds = 5.0  # for another process's transaction; one takes milliseconds
 ocsp_life_seconds = 60  # of an answer: what an attacker who can replay one wins at most
@@ -50,6 +56,12 @@ announce_again_seconds = 1.0  # an agent that was away may be back
 form_fields_max = 16  # of a token request, which knows nine
 page_rows_max = 1000  # of 400 bytes each; so many, if nobody asks for fewer
 
+# Calls on a certificate (verifier/crossing.py, verifier/peers.py).
+crossings_max = 256  # pairs of crews; each is an account, as a crew is
+crossing_tools_chars_max = 1024  # with the longest names beside them they fit a token of 4 KiB
+peer_certificates_max = 4096  # that an embedder has shown and are remembered; 2 KiB each
+crossing_tokens_max = 4096  # certificates whose calls are judged without a token; 3 KiB each
+
 # The minting watch (core/anomaly.py).
 watch_orchestrators_max = 16_384  # of a machine; 2 KiB each, and half of them of one crew at most
 watch_branches_max = 65_536  # remembered, as many as the table has by default; 0.3 KiB each
@@ -65,9 +77,3 @@ watch_calm_seconds_min = 60.0  # strikes are counted in minutes
 watch_calm_seconds_max = 86_400.0  # whoever must be calm for longer is quarantined
 watch_extensions_max = 1_000_000  # of one branch: a year with one every half minute
 watch_rows_max = 64  # that one answer tells; 400 bytes each
-
-# Calls on a certificate (verifier/crossing.py, verifier/peers.py).
-crossings_max = 256  # pairs of crews; each is an account, as a crew is
-crossing_tools_chars_max = 1024  # with the longest names beside them they fit a token of 4 KiB
-peer_certificates_max = 4096  # that an embedder has shown and are remembered; 2 KiB each
-crossing_tokens_max = 4096  # certificates whose calls are judged without a token; 3 KiB each

@@ -47,14 +47,11 @@ def announce(
     """
     now = time.time()
     done = Announced()
-    names = [_name(entry, now) for entry in entries]
+    names = [*more, *(_name(entry, now) for entry in entries)]
+    size = limits.link_names_max
     with Owner(state) as owner:
-        size = limits.link_names_max
-        for first in range(0, max(1, len(names)), size - len(more)):
-            step = [*more, *names[first : first + size - len(more)]]
-            if step:
-                done = done.plus(owner.revoke_names(step))
-            more = ()
+        for first in range(0, len(names), size):
+            done = done.plus(owner.revoke_names(names[first : first + size]))
     register.announced(entry.serial for entry in entries)
     return done
 

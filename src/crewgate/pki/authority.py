@@ -23,7 +23,7 @@ from crewgate import limits
 from crewgate.config import CA
 from crewgate.core.certificate import read, serial_text
 from crewgate.core.identity import INSTANCE_BYTES, Identity, Role
-from crewgate.errors import AuthorityError
+from crewgate.errors import AuthorityError, UnpublishedError
 from crewgate.pki.certificates import Issued, Validity, make_issuing, make_leaf, make_root, pem
 from crewgate.pki.crl import REASONS, make_crl
 from crewgate.pki.keys import PRIVATE, PUBLIC, key_pem, read_certificates, read_key, write_file
@@ -38,21 +38,23 @@ def new_instance() -> bytes:
 def create(ca: CA, now: datetime) -> None:
     """Make a root and an issuing CA in `ca.folder`, with an empty register and its first CRL.
 
-    AuthorityError if there is a CA already, or a file cannot be written. The issuing key comes
-    last but for the list: a folder that has it is whole.
+    AuthorityError if there is a CA already, or a file cannot be written. What was interrupted is
+    begun anew; a CA that has published a list stays, although its keys may be on another machine.
     """
-    if ca.issuing_key.exists():
-        raise AuthorityError(f"{ca.issuing_key}: there is a CA already, and it is not overwritten")
     passphrase = read_passphrase(ca)
-    root = make_root(now)
-    issuing = make_issuing(root, now)
-    write_file(ca.folder / "root.key", key_pem(root.key, passphrase), PRIVATE, replace=True)
-    write_file(ca.root, pem(root.certificate), PUBLIC, replace=True)
-    write_file(ca.issuing, pem(issuing.certificate), PUBLIC, replace=True)
-    Register(ca.register).close()
-    write_file(ca.issuing_key, key_pem(issuing.key, passphrase), PRIVATE)
-    with Authority(ca) as authority:
-        authority.publish(now)
+    with _locked(ca.folder / "create.lock"):
+        for path in (ca.issuing_key, ca.crl):
+            if path.exists():
+                raise AuthorityError(f"{path}: there is a CA already, and it is not overwritten")
+        root = make_root(now)
+        issuing = make_issuing(root, now)
+        write_file(ca.root_key, key_pem(root.key, passphrase), PRIVATE, replace=True)
+        write_file(ca.root, pem(root.certificate), PUBLIC, replace=True)
+        write_file(ca.issuing, pem(issuing.certificate), PUBLIC, replace=True)
+        Register(ca.register).close()
+        write_file(ca.issuing_key, key_pem(issuing.key, passphrase), PRIVATE)
+        with Authority(ca) as authority:
+            authority.publish(now)
 
 
 def read_passphrase(ca: CA) -> bytes | None:
@@ -103,6 +105,9 @@ class Authority:
                 f"{ca.issuing_key}: not the key of {ca.issuing}; put back the one that is"
             )
         self.issuing = Issued(certificate, key)
+        if not ca.register.exists():
+            # An empty one would let what was revoked through: its list would be empty too.
+            raise AuthorityError(f"{ca.register}: the register is not there; put it back")
         self.register = Register(ca.register)
 
     def __repr__(self) -> str:
@@ -135,8 +140,12 @@ class Authority:
         *,
         life_seconds: int | None = None,
         hosts: Sequence[x509.GeneralName] = (),
+        after: str = "",
     ) -> Entry:
-        """Sign a leaf; AuthorityError for an identity or a life that cannot be."""
+        """Sign a leaf; AuthorityError for an identity or a life that cannot be.
+
+        `after` is the serial of the one that it follows, if any, which must not have been revoked.
+        """
         life = self._ca.life_seconds if life_seconds is None else life_seconds
         if not 0 < life <= limits.certificate_life_seconds_max:
             raise AuthorityError(
@@ -164,7 +173,7 @@ class Authority:
             issued=int(now.timestamp()),
             pem=pem(leaf).decode(),
         )
-        self.register.add(entry)
+        self.register.add(entry, after=after)
         return entry
 
     def renew(self, serial: str, now: datetime, *, life_seconds: int | None = None) -> Entry:
@@ -180,20 +189,25 @@ class Authority:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         hosts = [name for name in names if not isinstance(name, x509.UniformResourceIdentifier)]
         identity = read(leaf.public_bytes(serialization.Encoding.DER)).speaks_for()
-        return self.issue(identity, public, now, life_seconds=life_seconds, hosts=hosts)
+        return self.issue(
+            identity, public, now, life_seconds=life_seconds, hosts=hosts, after=before.serial
+        )
 
     def revoke(self, serials: Iterable[str], reason: str, now: datetime) -> list[Entry]:
         """Revoke in the register and publish a CRL; what was good until now.
 
         Whoever calls has the table and open connections follow, and then says so to the register;
-        until then the entries are `register.pending()`.
+        until then the entries are `register.pending()`. UnpublishedError if only the list could not
+        be written: that must follow all the same.
         """
         if reason not in REASONS:
             known = ", ".join(sorted(REASONS))
             raise AuthorityError(f"no reason {reason!r}; RFC 5280 has: {known}")
         done = self.register.revoke(serials, reason, int(now.timestamp()))
-        if done:
-            self.publish(now)
+        try:
+            self.publish(now)  # also of what a crash has kept from an earlier list
+        except AuthorityError as error:
+            raise UnpublishedError(str(error)) from error
         return done
 
     def publish(self, now: datetime) -> None:

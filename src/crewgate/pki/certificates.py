@@ -5,6 +5,7 @@ refuses Ed25519 certificates. Every extension that OpenSSL's strict mode asks fo
 4.2) is there, so that clients may verify strictly.
 """
 
+import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
@@ -20,6 +21,10 @@ from crewgate.core import identity as identity_
 from crewgate.core.identity import Identity, Role
 
 Address = IPv4Address | IPv6Address
+_COMMON_CHARS_MAX = 64
+# Nobody can foresee one (64 bits are the public CAs' rule), nor will two be the same. Not longer:
+# a handshake hashes the whole list of the revoked, and the serial is half of an entry.
+_SERIAL_BITS = 78
 _IDENTITY = x509.ObjectIdentifier(identity_.OID)
 
 
@@ -134,9 +139,11 @@ def make_leaf(
     if identity.role is Role.GATEWAY:
         usages.insert(0, ExtendedKeyUsageOID.SERVER_AUTH)
     value = identity_.encode(identity)
+    # A common name has at most 64 characters (RFC 5280, ub-common-name); it is for people alone.
+    common = identity.label if len(identity.label) <= _COMMON_CHARS_MAX else identity.name
     subject = x509.UniformResourceIdentifier(identity.spiffe_id(domain))
     builder = (
-        _leaf(issuing, _name(identity.label), public, validity, usages)
+        _leaf(issuing, _name(common), public, validity, usages)
         .add_extension(x509.SubjectAlternativeName([subject, *hosts]), critical=False)
         .add_extension(x509.UnrecognizedExtension(_IDENTITY, value), critical=False)
     )
@@ -194,7 +201,7 @@ def _builder(
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(public)
-        .serial_number(x509.random_serial_number())
+        .serial_number(secrets.randbits(_SERIAL_BITS) | 1 << _SERIAL_BITS)
         .not_valid_before(validity.begin)
         .not_valid_after(validity.end)
     )

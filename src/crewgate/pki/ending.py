@@ -22,6 +22,7 @@ from crewgate.errors import (
     RefusedError,
 )
 from crewgate.link.owner_messages import Name
+from crewgate.pki import rooms
 from crewgate.pki.announcing import Announced, announce
 from crewgate.pki.authority import Authority
 from crewgate.pki.jwks import remove_keys
@@ -107,7 +108,7 @@ def complete_intents(config: Config) -> list[Ended]:
 def complete(config: Config, life: Life) -> Ended:
     """Carry out one intent from wherever it was left; AuthorityError, ConfigurationError."""
     if life.state is State.UNTOLD:
-        return tell(config, life)
+        return tell(config, life, patience=0.0)
     try:
         done = revoke(config, life)
     finally:  # a full disk saves no process
@@ -156,6 +157,7 @@ def terminate(config: Config, life: Life) -> None:
             f"{life.label}: runs in another container, as process {process.pid} there; its "
             "certificates are revoked: end it there, and then here again"
         )
+    rooms.clear(life.instance)
 
 
 def close(config: Config, life: Life) -> Ended:
@@ -167,15 +169,15 @@ def close(config: Config, life: Life) -> Ended:
         return Ended(life, complaints=complaints)
     with Lives(ca.register) as lives:
         life = lives.move(life.id, State.UNTOLD, _now())
-    return tell(config, life)
+    return tell(config, life, patience=limits.run_tell_seconds)
 
 
-def tell(config: Config, life: Life) -> Ended:
+def tell(config: Config, life: Life, *, patience: float) -> Ended:
     """Have the gateway know of an end that is complete but for that.
 
-    An agent that was killed is back within a second, so it is waited for a little.
+    An agent that was killed is back within a second, so it is waited for: `patience` seconds.
     """
-    ca, deadline = authority_of(config), time.monotonic() + limits.run_tell_seconds
+    ca, deadline = authority_of(config), time.monotonic() + patience
     with Authority(ca) as authority, Lives(ca.register) as lives:
         told, why = _announce(authority, config, life, life.until)
         while told is None and time.monotonic() < deadline:

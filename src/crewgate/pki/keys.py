@@ -6,6 +6,7 @@ there already is replaced in one step, and only where the caller says so. Keys a
 
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from cryptography import x509
@@ -78,6 +79,7 @@ def key_pem(key: ec.EllipticCurvePrivateKey, passphrase: bytes | None = None) ->
 def read_key(path: Path, passphrase: bytes | None = None) -> ec.EllipticCurvePrivateKey:
     """Read a P-256 key of PEM; AuthorityError says what is wrong, and never shows it."""
     data = _read(path, limits.key_file_bytes_max, "private key")
+    _refuse_shared(path)
     try:
         key = serialization.load_pem_private_key(data, passphrase)
     except TypeError as error:  # cryptography's, for a passphrase too few or too many
@@ -88,6 +90,15 @@ def read_key(path: Path, passphrase: bytes | None = None) -> ec.EllipticCurvePri
             f"{path}: not a private key of PEM, or another passphrase is its own"
         ) from error
     return _p256(key, str(path))
+
+
+def _refuse_shared(path: Path) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise AuthorityError(
+            f"{path}: a private key that others can read (mode {mode:04o}); chmod 600, and make "
+            "a new CA if they may have"
+        )
 
 
 def _p256(key: object, where: str) -> ec.EllipticCurvePrivateKey:

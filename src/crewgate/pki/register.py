@@ -6,6 +6,7 @@ the epoch. A revocation is entered here first, as an intent: `announced` says th
 CRL and the open connections have followed.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ _COLUMNS = (
     "serial, role, crew, name, instance, not_before, not_after, issued, revoked, reason, announced,"
     " pem"
 )
+_SERIAL = re.compile(r"[0-9A-Fa-f]{1,64}", re.ASCII)  # RFC 5280 §4.1.2.2: at most 20 bytes
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -118,12 +120,18 @@ class Register:
         """Close the database."""
         self._database.close()
 
-    def add(self, entry: Entry) -> None:
-        """Write down a certificate, before anybody gets it."""
+    def add(self, entry: Entry, *, after: str = "") -> None:
+        """Write down a certificate, before anybody gets it.
+
+        AuthorityError if the one that it comes `after` (its serial) has been revoked meanwhile:
+        whoever revokes all that a holder has must not miss what is being made.
+        """
         values = msgspec.structs.asdict(entry)
         names = _COLUMNS.replace(" ", "").split(",")
         marks = ", ".join(f":{name}" for name in names)
         with self._transaction() as database:
+            if after and not _is_good(database, _canonical(after)):
+                raise AuthorityError(f"certificate {after} is revoked, so nothing comes after it")
             values |= {"role": entry.role.value, "reason": entry.reason or None}
             database.execute(
                 f"INSERT INTO certificate ({_COLUMNS}) VALUES ({marks})",  # noqa: S608 - constants
@@ -132,11 +140,7 @@ class Register:
 
     def find(self, serial: str) -> Entry | None:
         """The certificate of a serial number in any spelling of its hexadecimal digits."""
-        try:
-            text = serial_text(int(serial, 16))
-        except ValueError:
-            return None
-        found = self._select("serial = ?", (text,))
+        found = self._select("serial = ?", (_canonical(serial),))
         return found[0] if found else None
 
     def all(self) -> list[Entry]:
@@ -161,7 +165,7 @@ class Register:
         """Revoke certificates in one transaction; what was revoked by this, not before."""
         done = []
         with self._transaction() as database:
-            for serial in serials:
+            for serial in map(_canonical, serials):
                 changed = database.execute(
                     "UPDATE certificate SET revoked = ?, reason = ?, announced = 0 "
                     "WHERE serial = ? AND revoked IS NULL",
@@ -194,7 +198,7 @@ class Register:
         with self._transaction() as database:
             database.executemany(
                 "UPDATE certificate SET announced = 1 WHERE serial = ?",
-                [(serial,) for serial in serials],
+                [(_canonical(serial),) for serial in serials],
             )
 
     def dead(self, now: int) -> list[tuple[str, int, str]]:
@@ -259,10 +263,11 @@ class Register:
             database.execute("BEGIN IMMEDIATE")
             try:
                 yield database
+                database.execute("COMMIT")
             except BaseException:
-                database.execute("ROLLBACK")
+                if database.in_transaction:  # SQLite may have rolled back itself, of a full disk
+                    database.execute("ROLLBACK")
                 raise
-            database.execute("COMMIT")
 
     def _failed(self, error: Exception) -> AuthorityError:
         if isinstance(error, sqlite3.IntegrityError):  # as a trigger says it (`lives`)
@@ -271,6 +276,19 @@ class Register:
             f"{self.path}: the issuance database cannot be used: {error}; "
             "it belongs to the user who runs the control process"
         )
+
+
+def _canonical(serial: str) -> str:
+    """As serials are kept: "" for what is none."""
+    digits = serial.replace(":", "")
+    return serial_text(int(digits, 16)) if _SERIAL.fullmatch(digits) else ""
+
+
+def _is_good(database: sqlite3.Connection, serial: str) -> bool:
+    found = database.execute(
+        "SELECT 1 FROM certificate WHERE serial = ? AND revoked IS NULL", (serial,)
+    )
+    return found.fetchone() is not None
 
 
 def _entry(row: tuple[object, ...]) -> Entry:

@@ -1,10 +1,9 @@
 """One connection: handshake, then turns of reading and writing, and a barrier round it all.
 
 Nothing that a client sends gets past the barrier: the connection ends, the worker goes on. Reads
-and writes go to a non-blocking `SSLSocket` directly, when the poller says so; with TLS 1.3 alone a
-write never needs a read, except that OpenSSL may ask for one, which is obeyed. A task belongs to
-the connection as a whole, for its handshake and its end; a request has one only if its application
-asks for it. Knows no HTTP.
+and writes go to a non-blocking `SSLSocket` directly, when the poller says so; where OpenSSL asks a
+write for a read, it is obeyed. A task belongs to the connection as a whole, for its handshake and
+its end; a request has one only if its application asks for it. Knows no HTTP.
 """
 
 import logging
@@ -61,6 +60,7 @@ class Connection:
         self._write_is_due = False
         self._wants_write = False  # the socket is full, or a read waits for a write
         self._peer_closed = False
+        self._is_drained = False  # in the midst of the handshake
 
     def __repr__(self) -> str:
         kind = "handshake" if self._protocol is None else type(self._protocol).__name__
@@ -88,15 +88,15 @@ class Connection:
             self._protocol.drain(urgent=urgent)
         elif urgent:
             self.abort()
+        self._is_drained = True
 
     def sweep(self, now: float) -> None:
         """End what is overdue."""
         if self._protocol is None:
             return  # the handshake has its own deadline
-        if self._unsent and now - self._unsent_since > limits.send_wait_seconds_max:
-            self._clock.counters.connections_unread += 1
-            self.abort()
-        elif not self._protocol.sweep(now):
+        is_unread = bool(self._unsent) and now - self._unsent_since > limits.send_wait_seconds_max
+        self._clock.counters.connections_unread += is_unread
+        if is_unread or not self._protocol.sweep(now):
             self.abort()
 
     # The protocol's side.
@@ -154,6 +154,8 @@ class Connection:
             self._poller.watch(self._fd, self._ready)
             self._open = True
             try:
+                if self._is_drained:
+                    protocol.drain(urgent=False)
                 self.wake()
                 await self._over.wait()
             finally:
@@ -184,8 +186,8 @@ class Connection:
     def _read(self, protocol: WireProtocol) -> bool:
         """Take what came; `limits.receive_bytes` a turn keep the worker fair.
 
-        A read takes a whole TLS record, so nothing is left inside OpenSSL to be missed. A full one
-        in the midst of a body is followed by another, as a rule: that is read in the same turn.
+        A read takes a whole TLS record, so OpenSSL keeps nothing that could be missed. After a full
+        one in the midst of a body another is there, as a rule: it is read in the same turn.
         """
         left = limits.receive_bytes
         while left > 0:
@@ -223,8 +225,7 @@ class Connection:
     def _write(self) -> None:
         """Write what there is; end the connection when that was the last of it."""
         self._write_is_due = False
-        protocol = self._protocol
-        if protocol is None or self._wants_write or not self._open:
+        if (protocol := self._protocol) is None or self._wants_write or not self._open:
             return
         try:
             if not self._flush(protocol):

@@ -7,7 +7,7 @@ clocks, table, sink and the question to the issuer are handed over.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Literal, Protocol
 
 import msgspec
@@ -23,14 +23,8 @@ from crewgate.core.network import peer_network
 from crewgate.core.record import Connection, Record, when
 from crewgate.core.verdict import PeerReason
 from crewgate.server.guard import Guest
+from crewgate.server.guests import Guests, Table
 from crewgate.server.request import Peer
-
-
-class Table(Protocol):
-    """The shared table, as far as a certificate is concerned."""
-
-    def is_revoked(self, key: bytes, issued_at: int = 0) -> bool:
-        """Return whether `key` is revoked for what was issued at that second."""
 
 
 class Sink(Protocol):
@@ -43,50 +37,6 @@ class Sink(Protocol):
         """Count a refusal that gets no record of its own."""
 
 
-class Guests:
-    """The open connections of a process that showed a certificate, by its key in the table."""
-
-    def __init__(self) -> None:
-        self._open: dict[bytes, dict[Guest, Peer]] = {}
-        self._keys: dict[Guest, bytes] = {}
-        self._revocable: dict[bytes, tuple[tuple[bytes, int], ...]] = {}  # by the first of them
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def enter(self, key: bytes, guest: Guest, peer: Peer) -> None:
-        """Take a connection that is admitted."""
-        self._open.setdefault(key, {})[guest] = peer
-        self._keys[guest] = key
-        if peer.identity is not None and key not in self._revocable:
-            self._revocable[key] = revocable_by(peer.identity, peer.serial, peer.issued)
-
-    def leave(self, guest: Guest) -> None:
-        """Forget a connection that has ended, if it is one of these."""
-        key = self._keys.pop(guest, None)
-        if key is None:
-            return
-        guests = self._open[key]
-        del guests[guest]
-        if not guests:
-            del self._open[key]
-            self._revocable.pop(key, None)
-
-    def doomed(self, keys: Iterable[bytes]) -> dict[Guest, Peer]:
-        """Return the connections of these certificates."""
-        return {guest: peer for key in keys for guest, peer in self._open.get(key, {}).items()}
-
-    def revoked(self, table: Table) -> dict[Guest, Peer]:
-        """Return the connections whose certificate the table has revoked, or its orchestrator."""
-        return self.doomed(
-            [
-                key
-                for key in self._open
-                if any(table.is_revoked(*by) for by in self._revocable.get(key, ((key, 0),)))
-            ]
-        )
-
-
 class Rules(msgspec.Struct, frozen=True):
     """What a listener asks of a client's certificate, and of its issuer by OCSP."""
 
@@ -94,6 +44,7 @@ class Rules(msgspec.Struct, frozen=True):
     crews: Collection[str]  # of orchestrators; others have none
     roles: Collection[Role] = (Role.ORCHESTRATOR,)
     ocsp: OCSPMode = "off"
+    is_required: bool = True  # else a client without one is admitted, as nobody
 
 
 CheckStatus = Callable[[bytes, bytes], Awaitable[Status]]
@@ -105,7 +56,7 @@ async def ask_nobody(key: bytes, certificate: bytes) -> Status:  # noqa: ARG001 
 
 
 class Doorman:
-    """The guard of one listener; `rules` may be replaced at any time.
+    """The guard of one listener; its `rules` may be changed at any time.
 
     `table` returns the table in force; `check_status` asks the issuer of a certificate for its
     status, given its key in the table and its DER.
@@ -137,8 +88,12 @@ class Doorman:
 
     async def admit(self, peer: Peer, guest: Guest) -> Peer | None:
         """Return the peer with its identity, or None."""
-        if peer.certificate is None:  # optional here, or the handshake would have failed
-            return peer
+        if peer.certificate is None:
+            if not self.rules.is_required:
+                return peer
+            # The handshake had begun before a reload made it so.
+            self._note(peer, PeerReason.NO_CERTIFICATE, None)
+            return None
         found = _read(peer.certificate)
         if found is None:
             self._note(peer, PeerReason.INVALID, None)
@@ -175,6 +130,15 @@ class Doorman:
         """Forget a connection that has ended."""
         self._guests.leave(guest)
 
+    def change(self, rules: Rules) -> None:
+        """Judge by other rules, and end the connections of crews that they do not admit."""
+        before, self.rules = self.rules, rules
+        for guest, peer in self._guests.at(before.listener):
+            if peer.crew and peer.crew not in rules.crews:  # gateways and operators have none
+                self._guests.leave(guest)
+                guest.abort()
+                self._sink.write(expelled(peer, time.time_ns(), PeerReason.CREW))
+
     def _refusal(self, found: Certificate, identity: Identity) -> PeerReason | None:
         if not found.is_client or found.is_authority:
             return PeerReason.NO_CLIENT_USAGE
@@ -182,6 +146,8 @@ class Doorman:
             return PeerReason.ROLE
         if identity.role is Role.ORCHESTRATOR and identity.crew not in self.rules.crews:
             return PeerReason.CREW
+        if certificate_key(identity.crew, found.serial) in self._guests.barred:
+            return PeerReason.REVOKED
         keys = revocable_by(identity, found.serial, found.issued)
         is_revoked = self._table().is_revoked
         return PeerReason.REVOKED if any(is_revoked(*by) for by in keys) else None
@@ -247,23 +213,23 @@ class Allowance:
 
     def take(self, now: float) -> bool:
         """Take one; False if there is none left."""
-        each = 1 / limits.peer_lines_per_second
+        now *= limits.peer_lines_per_second  # in lines
         full_at = max(self._full_at, now)
-        if full_at - now > (limits.peer_lines_burst - 1) * each:
+        if full_at - now > limits.peer_lines_burst - 0.5:  # whatever the floats made of it
             return False
-        self._full_at = full_at + each
+        self._full_at = full_at + 1
         return True
 
 
-def expelled(peer: Peer, wall_ns: int) -> Connection:
-    """The record of a connection that is ended because its certificate was revoked."""
+def expelled(peer: Peer, wall_ns: int, why: PeerReason = PeerReason.REVOKED) -> Connection:
+    """The record of a connection that is ended for its certificate."""
     identity, found = peer.identity, _read(peer.certificate)
     return Connection(
         time=when(wall_ns),
         listener=peer.listener,
         peer=peer_network(peer.address),
         verdict="expelled",
-        reason=PeerReason.REVOKED.value,
+        reason=why.value,
         proven=True,
         crew=identity.crew if identity else "",
         orchestrator=identity.label if identity else "",

@@ -16,6 +16,9 @@ class Guest(Protocol):
     def abort(self) -> None:
         """End at once, and whatever is at work for it."""
 
+    def drain(self, *, urgent: bool = True) -> None:
+        """Let requests under way end, take no more."""
+
 
 class Guard(Protocol):
     """Judges connections and remembers the admitted ones, to end them."""

@@ -26,8 +26,16 @@ _BY_CODE = {
     9: PeerReason.NOT_YET_VALID,
     10: PeerReason.EXPIRED,
     3: PeerReason.STALE,  # there is no CRL of its issuer
-    11: PeerReason.STALE,
-    12: PeerReason.STALE,
+    8: PeerReason.STALE,  # the CRL is signed by another key: it is ours that is wrong
+    11: PeerReason.STALE,  # of the future
+    12: PeerReason.STALE,  # past its next update
+    15: PeerReason.STALE,  # its times cannot be read
+    16: PeerReason.STALE,
+    33: PeerReason.STALE,  # who signed it is not known
+    35: PeerReason.STALE,  # who signed it may not
+    36: PeerReason.STALE,  # a critical extension in it is not understood
+    44: PeerReason.STALE,  # it is about other certificates
+    54: PeerReason.STALE,
     23: PeerReason.REVOKED,
     26: PeerReason.NO_CLIENT_USAGE,
 }

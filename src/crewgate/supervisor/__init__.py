@@ -1,1 +1,1 @@
-"""`crewgate serve`: starts the agent and the workers, restarts what dies, ends with all of them."""
+"""`crewgate serve`: agent and workers; `crewgate run`: an orchestrator and what it may reach."""

@@ -7,7 +7,6 @@ kernel's word (SO_PEERCRED) and descend from the supervisor. Reads no byte of wh
 import os
 import socket
 import stat
-import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -20,18 +19,19 @@ from crewgate import limits
 from crewgate.errors import SupervisionError
 from crewgate.link.doors import peer_of
 from crewgate.pki.processes import is_below
+from crewgate.pki.rooms import DOOR, room
 from crewgate.supervisor.user import User
 
-_NAME = "gateway.sock"
 Carry = Callable[[trio.SocketStream], Awaitable[None]]
 
 
 class Door:
     """A listening socket at `path`; use it in a `with`, which takes it away again."""
 
-    def __init__(self, path: Path | None, user: User) -> None:
-        """At `path`, else in a new folder. SupervisionError says what is in the way."""
+    def __init__(self, path: Path | None, user: User, instance: bytes) -> None:
+        """At `path`, else in a new folder of the instance. SupervisionError: what is in the way."""
         self._user = user
+        self._instance = instance
         self._is_made = self._is_bound = False
         try:
             self.path = self._place(path)
@@ -123,9 +123,10 @@ class Door:
 
     def _place(self, path: Path | None) -> Path:
         if path is None:
-            folder = Path(tempfile.mkdtemp(prefix="crewgate-", dir=_runtime_folder()))
+            folder = room(self._instance)
+            folder.mkdir(mode=0o700)
             self._is_made = True
-            return folder / _NAME
+            return folder / DOOR
         path = path.absolute()
         try:
             path.parent.mkdir(mode=0o700)
@@ -182,14 +183,6 @@ class Door:
             os.close(descriptor)
         if self._is_made:
             os.chown(f"/proc/self/fd/{self._folder}", self._user.uid, self._user.gid)
-
-
-def _runtime_folder() -> Path:
-    """Where sockets of a boot live; with a short name."""
-    own = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR", ""))
-    if own.is_absolute() and os.access(own, os.W_OK | os.X_OK):
-        return own
-    return Path(tempfile.gettempdir())
 
 
 def _clear(path: Path) -> None:

@@ -63,7 +63,7 @@ class _Voice:
         self._said: dict[str, float] = {}
 
     def say(self, text: str) -> None:
-        now = time.monotonic()
+        text, now = text.removeprefix(f"{self._label}: "), time.monotonic()
         self._said = {
             each: at for each, at in self._said.items() if now - at < limits.complaint_seconds
         }
@@ -190,7 +190,7 @@ class Supervision:
         """Until cancelled."""
         await self._wait_for_the_last_life()
         await self._credentials.obtain()
-        with Door(self._request.socket, self._user) as door:
+        with Door(self._request.socket, self._user, self._life.instance) as door:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(door.serve, self._carry, self._say)
                 nursery.start_soon(self._credentials.renew_for_ever)

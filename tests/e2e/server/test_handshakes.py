@@ -10,6 +10,7 @@ from edge import running_edge
 
 from crewgate import limits
 from crewgate.server import Exchange
+from crewgate.server.handshake import ClientSocket
 
 CLIENTS = 12
 
@@ -25,7 +26,7 @@ async def test_a_flood_of_handshakes_takes_turns_with_the_rest(
     monkeypatch.setattr(limits, "handshakes_at_once", 2)
     order: list[str] = []
 
-    class Noted(ssl.SSLSocket):
+    class Noted(ClientSocket):
         def do_handshake(self, block: bool = False) -> None:
             order.append("handshake")
             super().do_handshake(block)

@@ -68,6 +68,26 @@ def test_each_grant_is_a_token_and_a_line_of_the_journal(mint: Mint, config: Con
     assert child.issued_token_type.endswith(":jwt")
 
 
+def test_the_minting_watch_counts_each_grant(mint: Mint, machine: Machine) -> None:
+    """A run, a child and an extension, before anybody has the token."""
+    run, child = family(mint)
+    mint.refresh("bd", "bd-1", child.access_token, Grant())
+    assert machine.counted == [run.branch, child.branch, child.branch]
+
+
+def test_what_the_minting_watch_holds_back_is_nobody_s(mint: Mint, machine: Machine) -> None:
+    """A refusal that may end; the branch that nobody has holds none of its parent's credits."""
+    run = mint.start_run("bd", "bd-1", RUN)
+    machine.holds_back = True
+    for _ in range(5):
+        with pytest.raises(ControlError, match="holds bd/bd-1 back") as caught:
+            mint.spawn("bd", "bd-1", run.access_token, CHILD)
+        assert (caught.value.status, caught.value.slug) == (503, "temporarily_unavailable")
+    machine.holds_back = False
+    for _ in range(4):
+        mint.spawn("bd", "bd-1", run.access_token, CHILD)
+
+
 @pytest.mark.parametrize(
     "wish",
     [

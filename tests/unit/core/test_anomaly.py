@@ -15,7 +15,7 @@ from crewgate.core.anomaly import Watch
 from crewgate.core.baseline import Scale, Sensitivity
 from crewgate.core.evidence import SCALES, Finding, Measure, Rules
 from crewgate.core.ladder import Cause, IllegalStepError, Rung
-from crewgate.core.steps import Answer, Saved, Standing, strangers
+from crewgate.core.steps import Answer, Saved, Standing
 
 ENFORCED = Rules(mode=Rung.QUARANTINE)
 DAY = 86_400.0
@@ -239,59 +239,6 @@ def test_nothing_is_lifted_or_set_twice() -> None:
         Standing("article", "article/one", Rung.QUARANTINE, Rung.QUARANTINE, "owner")
     ]
     assert not made.see(seen(1), 1.0).admitted
-
-
-# Strangers.
-
-
-def test_inventing_names_is_itself_a_rate() -> None:
-    """A name a grant never trips any of them, so their first grants count together."""
-    made = watch(Rules(mode=Rung.QUARANTINE, mints_per_minute=2, newcomers_per_minute=20))
-    found = []
-    for number in range(100):
-        answer = made.see(seen(number, orchestrator=f"article/{number}"), number * 0.1)
-        found += [(number, step.orchestrator) for step in answer.steps]
-    assert found == [(20, "article/*")]
-    assert not made.see(seen(999, orchestrator="article/new"), 11.0).admitted
-    assert made.see(seen(998, orchestrator="article/3"), 11.0).admitted
-
-
-def test_a_new_name_is_no_way_out_of_a_quarantine() -> None:
-    """Not under the key that the quarantined one minted with; others go on, and so do old names."""
-    made = watch()
-    made.see(seen(1), 0.0)
-    made.see(seen(2, orchestrator="article/old"), 0.0)
-    made.quarantine("article", "article/one", 1.0)
-    assert not made.see(seen(3, orchestrator="article/alias"), 2.0).admitted
-    assert made.see(seen(4, orchestrator="article/other", kid="k2"), 2.0).admitted
-    assert made.see(seen(5, orchestrator="article/old"), 2.0).admitted
-    made.lift("article", "article/one")
-    assert made.see(seen(3, orchestrator="article/alias"), 3.0).admitted
-
-
-def test_strangers_without_room_share_one_account() -> None:
-    """They are counted together; nobody else's baseline is forgotten for them."""
-    made = watch(Rules(mode=Rung.QUARANTINE, depth=2), names_max=8)
-    for number in range(20):
-        made.see(seen(number, orchestrator=f"article/{number}"), number * 60.0)
-    assert len(made) == 4
-    answer = made.see(seen(99, orchestrator="article/99", depth=3), 9999.0)
-    assert [step.orchestrator for step in answer.steps] == [strangers("article")]
-    assert made.see(seen(98, orchestrator="bd/one", crew="bd"), 9999.0).admitted
-    assert len(made) == 6
-
-
-def test_who_was_silent_for_a_day_makes_room() -> None:
-    """Unless it is held: nobody outwaits a quarantine."""
-    made = watch(names_max=8)
-    for number in range(3):
-        made.see(seen(number, orchestrator=f"article/{number}"), 0.0)
-    made.quarantine("article", "article/0", 0.0)
-    made.see(seen(9, orchestrator="article/9", kid="k2"), 2 * DAY)
-    kept = [each.orchestrator for each in made]
-    assert "article/9" in kept
-    assert "article/0" in kept
-    assert len(made) == 4
 
 
 # Bounds, restarts, clocks.

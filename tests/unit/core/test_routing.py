@@ -3,7 +3,7 @@
 from urllib.parse import quote, unquote_to_bytes
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from lenient_servers import matched, served
 
@@ -201,11 +201,12 @@ def model(table: list[Route], path: str) -> str:
         return ""
     plain = unquote_to_bytes(path)
     name = matched(table, "GET", plain)
-    exact = plain.decode() in [route.path for route in table]
+    exact = path in [route.path for route in table]  # as it was sent: nobody reads it otherwise
     return name if exact or served(table, "GET", path.encode()) == {name} else ""
 
 
 @given(st.lists(patterns, min_size=1, max_size=8, unique=True), requests)
+@example(["/*", "/m:n"], "/m%3An")
 def test_the_router_answers_as_the_model_does(paths: list[str], path: str) -> None:
     """For any table that is accepted and any request, look-ups and regular expressions agree."""
     table, router = accepted(paths)

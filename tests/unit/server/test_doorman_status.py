@@ -15,7 +15,8 @@ from crewgate.core.ids import certificate_key
 from crewgate.core.record import Connection, Record
 from crewgate.core.verdict import PeerReason
 from crewgate.server import Peer
-from crewgate.server.doorman import Doorman, Guests, Rules
+from crewgate.server.doorman import Doorman, Rules
+from crewgate.server.guests import Guests
 
 WORLD = World(datetime.now(UTC).replace(microsecond=0))
 LEAF = der(WORLD.leaf.certificate)
@@ -54,6 +55,9 @@ class Guest:
 
     def abort(self) -> None:
         raise AssertionError("it was not to be ended")
+
+    def drain(self, *, urgent: bool = True) -> None:
+        raise AssertionError("nor this")
 
 
 class Scene:

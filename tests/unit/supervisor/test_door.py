@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import trio
+from certified import ONE, OTHER
 
 from crewgate import limits
 from crewgate.errors import SupervisionError
+from crewgate.pki import rooms
 from crewgate.supervisor import door as door_
 from crewgate.supervisor.door import Door
 from crewgate.supervisor.user import User
@@ -17,16 +19,33 @@ from crewgate.supervisor.user import User
 
 def test_a_new_folder_for_its_user_alone(me: User) -> None:
     """0700 and 0600 from the first moment; both are gone with the door."""
-    with Door(None, me) as door:
+    with Door(None, me, ONE) as door:
         assert door.path.parent.stat().st_mode & 0o777 == 0o700
         assert door.path.stat().st_mode & 0o777 == 0o600
     assert not door.path.parent.exists()
 
 
+def test_what_a_killed_supervisor_left_is_found_by_its_instance(me: User) -> None:
+    """Folder and socket are cleared away; a folder with something else in it stays."""
+    door = Door(None, me, OTHER)
+    rooms.clear(ONE)
+    assert door.path.exists()
+    rooms.clear(OTHER)
+    rooms.clear(OTHER)
+    assert not door.path.parent.exists()
+    door.__exit__(None, None, None)
+    with Door(None, me, OTHER) as door:
+        beside = door.path.with_name("mine")
+        beside.touch()
+        rooms.clear(OTHER)
+        assert beside.exists()
+        beside.unlink()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_it_belongs_to_the_user_of_cmd() -> None:
     """Folder and socket; no other user passes the folder."""
-    with Door(None, User(70_001, 70_001, "x", "/", is_own=True)) as door:
+    with Door(None, User(70_001, 70_001, "x", "/", is_own=True), ONE) as door:
         for path in (door.path, door.path.parent):
             assert (path.stat().st_uid, path.stat().st_gid) == (70_001, 70_001)
     assert not door.path.parent.exists()
@@ -34,11 +53,11 @@ def test_it_belongs_to_the_user_of_cmd() -> None:
 
 def test_at_a_path_that_was_given(me: User, tmp_path: Path) -> None:
     """The folder is made and taken away; one that was there stays."""
-    with Door(tmp_path / "new" / "sock", me) as door:
+    with Door(tmp_path / "new" / "sock", me, ONE) as door:
         assert door.path.parent.stat().st_mode & 0o777 == 0o700
     assert not (tmp_path / "new").exists()
     tmp_path.chmod(0o700)
-    with Door(tmp_path / "sock", me):
+    with Door(tmp_path / "sock", me, ONE):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -47,17 +66,17 @@ def test_a_folder_that_others_may_enter_is_refused(me: User, tmp_path: Path) -> 
     """With how to mend it; so are a file, a link, and another user's folder."""
     tmp_path.chmod(0o755)
     with pytest.raises(SupervisionError, match="chmod 700"):
-        Door(tmp_path / "sock", me)
+        Door(tmp_path / "sock", me, ONE)
     tmp_path.chmod(0o700)
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(SupervisionError, match="must belong to uid"):
-        Door(tmp_path / "link" / "sock", me)
+        Door(tmp_path / "link" / "sock", me, ONE)
     with pytest.raises(SupervisionError, match="must belong to uid 70001"):
-        Door(tmp_path / "sock", User(70_001, 70_001, "x", "/"))
+        Door(tmp_path / "sock", User(70_001, 70_001, "x", "/"), ONE)
     with pytest.raises(SupervisionError, match="no door can be made here: No such file"):
-        Door(tmp_path / "a" / "b" / "sock", me)
+        Door(tmp_path / "a" / "b" / "sock", me, ONE)
     with pytest.raises(SupervisionError, match="over 107 bytes"):
-        Door(tmp_path / ("x" * 200), me)
+        Door(tmp_path / ("x" * 200), me, ONE)
 
 
 def test_a_socket_that_was_left_is_replaced_and_nothing_else(me: User, tmp_path: Path) -> None:
@@ -66,11 +85,11 @@ def test_a_socket_that_was_left_is_replaced_and_nothing_else(me: User, tmp_path:
     path = tmp_path / "sock"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
-    with Door(path, me), pytest.raises(SupervisionError, match="is there already"):
-        Door(path, me)
+    with Door(path, me, ONE), pytest.raises(SupervisionError, match="is there already"):
+        Door(path, me, ONE)
     path.write_text("mine")
     with pytest.raises(SupervisionError, match="is there already"):
-        Door(path, me)
+        Door(path, me, ONE)
     assert path.read_text() == "mine"
 
 
@@ -84,7 +103,7 @@ async def said(
     async def greet(stream: trio.SocketStream) -> None:
         await stream.send_all(b"hello")
 
-    with Door(None, me) as door:
+    with Door(None, me, ONE) as door:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(door.serve, greet, lines.append)
             yield door.path, lines
@@ -150,7 +169,7 @@ async def test_so_many_at_once_and_the_next_one_waits(
         raise [SupervisionError("no gateway"), ValueError("ours")][served % 2]
 
     lines: list[str] = []
-    with Door(None, me) as door:
+    with Door(None, me, ONE) as door:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(door.serve, carry, lines.append)
             streams = [await trio.open_unix_socket(door.path) for _ in range(3)]

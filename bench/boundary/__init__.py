@@ -1,0 +1,1 @@
+"""What the boundary between crews costs: handshakes, lists of the revoked, revocations."""

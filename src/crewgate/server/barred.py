@@ -1,0 +1,74 @@
+"""What a worker remembers of revoked certificates: whom not to admit, whom it has expelled unasked.
+
+The table may have had no room for a certificate, and a handshake may have begun under an older
+list: so what the agent has pushed of late is barred here as well. Reads no clock.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from crewgate import limits
+from crewgate.core.ids import certificate_key
+from crewgate.server.request import Peer
+
+
+class Barred:
+    """The last keys that were revoked, of certificates among others; the oldest make room."""
+
+    def __init__(self, keys_max: int = limits.barred_keys_max) -> None:
+        self._most = keys_max
+        self._keys: dict[bytes, None] = {}  # the oldest first
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._keys
+
+    def add(self, keys: Iterable[bytes]) -> None:
+        """Bar these too."""
+        for key in keys:
+            self._keys.pop(key, None)  # it is the newest again
+            self._keys[key] = None
+        while len(self._keys) > self._most:
+            del self._keys[next(iter(self._keys))]
+
+
+class Claimed(NamedTuple):
+    """Connections that were ended, the calls that were cut with them, and when (monotonic, ns)."""
+
+    connections: int
+    calls: int
+    last_ns: int
+
+
+class Expelled:
+    """Connections that a look at the table has ended before the push about them came.
+
+    The push claims them, once, for its receipt. As `Live.look` and `Live.claim`, of calls.
+    """
+
+    def __init__(self) -> None:
+        self._looks: deque[tuple[int, int, list[bytes]]] = deque(maxlen=limits.cuts_remembered)
+
+    def note(self, peers: Iterable[Peer], calls: int, now_ns: int) -> None:
+        """Remember whom one look ended, and how many calls that cut."""
+        while self._looks and now_ns - self._looks[0][0] > limits.cut_memory_seconds * 1e9:
+            self._looks.popleft()
+        keys = [certificate_key(peer.crew or "", peer.serial) for peer in peers]
+        if keys:
+            self._looks.append((now_ns, calls, keys))
+
+    def claim(self, keys: Iterable[bytes]) -> Claimed:
+        """What looks have ended of these certificates."""
+        wanted, found = frozenset(keys), Claimed(0, 0, 0)
+        for look in [look for look in self._looks if not wanted.isdisjoint(look[2])]:
+            self._looks.remove(look)
+            now_ns, calls, ended = look
+            found = Claimed(
+                found.connections + sum(key in wanted for key in ended),
+                found.calls + calls,
+                max(found.last_ns, now_ns),
+            )
+        return found

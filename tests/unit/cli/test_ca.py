@@ -1,0 +1,322 @@
+"""`crewgate ca`: each subcommand, for a person and for a script; what is wrong is one line."""
+
+import json
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import forge
+import pytest
+from commands import Run
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from crewgate.config import load
+from crewgate.core.certificate import read
+from crewgate.core.identity import Role
+from crewgate.pki.authority import request_pem
+from crewgate.pki.certificates import new_key, pem
+from crewgate.pki.keys import read_key
+
+
+def issue(run: Run, fresh: Path, name: str = "a-1", *more: object) -> dict[str, Any]:
+    """A certificate of an orchestrator, beside the configuration."""
+    given = ("--role", "orchestrator", "--crew", "article", "--name", name)
+    result = run("ca", "issue", "-c", fresh, *given, "--out", fresh.parent / name, "--json", *more)
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def ask(run: Run, *arguments: object) -> Any:
+    """What a subcommand says with --json."""
+    result = run("ca", *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def refused(run: Run, *arguments: object) -> str:
+    """The one line of a subcommand that fails."""
+    result = run("ca", *arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("crewgate: ")
+    return line
+
+
+def test_issue_writes_chain_and_key(run: Run, fresh: Path) -> None:
+    """Leaf, then issuing CA; the key is its owner's alone and belongs to the leaf."""
+    row = issue(run, fresh)
+    leaf, issuing = x509.load_pem_x509_certificates((fresh.parent / "a-1.pem").read_bytes())
+    leaf.verify_directly_issued_by(issuing)
+    found = read(leaf.public_bytes(Encoding.DER))
+    assert found.speaks_for().label == "article/a-1"
+    assert (found.serial_text, row["status"], row["crew"]) == (row["serial"], "valid", "article")
+    key = fresh.parent / "a-1.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert read_key(key).public_key() == leaf.public_key()
+
+
+def test_a_request_is_signed_and_no_key_is_made(run: Run, fresh: Path) -> None:
+    """The private key never leaves its machine."""
+    key, csr = new_key(), fresh.parent / "a.csr"
+    csr.write_bytes(request_pem(key))
+    issue(run, fresh, "a-1", "--request", csr)
+    leaf = x509.load_pem_x509_certificates((fresh.parent / "a-1.pem").read_bytes())[0]
+    assert leaf.public_key() == key.public_key()
+    assert not (fresh.parent / "a-1.key").exists()
+
+
+def test_a_request_of_openssl(run: Run, fresh: Path) -> None:
+    """As people make one."""
+    key, csr = fresh.parent / "o.key", fresh.parent / "o.csr"
+    subprocess.run(
+        ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-keyout", key, "-out", csr, "-subj", "/CN=whatever"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    issue(run, fresh, "a-1", "--request", csr)
+
+
+def test_a_gateways_certificate_has_its_hosts_and_rights(run: Run, fresh: Path) -> None:
+    """Names in lower case, addresses as such; life as asked for."""
+    given = ("--role", "gateway", "--name", "edge-1", "--out", fresh.parent / "edge")
+    more = ("--host", "GW.example.", "--host", "127.0.0.1", "--right", "peer", "--life", "90s")
+    row = ask(run, "issue", "-c", fresh, *given, *more)
+    leaf = x509.load_pem_x509_certificates((fresh.parent / "edge.pem").read_bytes())[0]
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [str(name.value) for name in names] == [
+        "spiffe://crewgate.internal/gateway/edge-1", "gw.example", "127.0.0.1",
+    ]  # fmt: skip
+    assert read(leaf.public_bytes(Encoding.DER)).speaks_for().rights == ("peer",)
+    began, end = (datetime.fromisoformat(row[key]) for key in ("issued", "not_after"))
+    assert (end - began).total_seconds() == 90
+
+
+def test_renew_replaces_the_file_and_keeps_the_key(run: Run, fresh: Path) -> None:
+    """The one before is still listed as valid."""
+    before = issue(run, fresh)
+    after = ask(run, "renew", "-c", fresh, fresh.parent / "a-1.pem", "--life", "1h")
+    assert after["serial"] != before["serial"]
+    leaf = x509.load_pem_x509_certificates((fresh.parent / "a-1.pem").read_bytes())[0]
+    assert f"{leaf.serial_number:X}" == after["serial"].lstrip("0")
+    assert read_key(fresh.parent / "a-1.key").public_key() == leaf.public_key()
+    assert [each["status"] for each in ask(run, "list", "-c", fresh)] == ["valid", "valid"]
+
+
+@pytest.mark.parametrize("by", ["file", "serial", "lower"])
+def test_revoke_by_file_or_serial(run: Run, fresh: Path, by: str) -> None:
+    """Without a gateway it is in register and list, and told as such; again it says the same."""
+    row = issue(run, fresh)
+    which = {"file": fresh.parent / "a-1.pem", "serial": row["serial"]}.get(
+        by, row["serial"].lower()
+    )
+    for reason in ("keyCompromise", "superseded"):
+        result = run("ca", "revoke", "-c", fresh, which, "--reason", reason, "--json")
+        assert result.exit_code == 0
+        told = json.loads(result.stdout)
+        assert (told["status"], told["reason"], told["announced"]) == (
+            "revoked", "keyCompromise", False,
+        )  # fmt: skip
+        assert "ask again once it runs" in result.stderr
+    ca = load(fresh).ca
+    assert ca is not None
+    (entry,) = x509.load_pem_x509_crl(ca.crl.read_bytes())
+    assert entry.serial_number == int(row["serial"], 16)
+    text = run("ca", "revoke", "-c", fresh, which).stdout
+    assert text == f"revoked article/a-1, serial {row['serial']}: no gateway runs here\n"
+
+
+def test_a_list_that_cannot_be_written_is_told_last(run: Run, fresh: Path) -> None:
+    """It is revoked all the same, and the status says that something is left to mend."""
+    row = issue(run, fresh)
+    ca = load(fresh).ca
+    assert ca is not None
+    ca.crl.unlink()
+    ca.crl.mkdir()
+    result = run("ca", "revoke", "-c", fresh, row["serial"])
+    assert result.exit_code == 2
+    assert "crl.pem: cannot be written" in result.stderr
+    assert ask(run, "show", "-c", fresh, row["serial"])["status"] == "revoked"
+
+
+def test_list_and_show(run: Run, fresh: Path) -> None:
+    """Expired ones only when asked for; show has the certificate itself in JSON."""
+    assert ask(run, "list", "-c", fresh) == []
+    assert "no certificate is valid" in run("ca", "list", "-c", fresh).stderr
+    row = issue(run, fresh)
+    assert ask(run, "list", "-c", fresh, "--all") == [row]
+    (line,) = run("ca", "list", "-c", fresh).stdout.splitlines()
+    assert line.startswith(row["serial"])
+    assert line.endswith("valid")
+    shown = ask(run, "show", "-c", fresh, row["serial"])
+    assert x509.load_pem_x509_certificate(shown["pem"].encode())
+    text = run("ca", "show", "-c", fresh, fresh.parent / "a-1.pem").stdout
+    assert f"serial     {row['serial']}\n" in text
+
+
+def test_init_makes_a_ca_where_the_file_says(run: Run, fresh: Path) -> None:
+    """In folders that it makes; a second time it overwrites nothing."""
+    text = fresh.read_text().replace('"ca"', '"other/ca"').replace("certs/c", "other/certs/c")
+    fresh.write_text(text)
+    told = ask(run, "init", "-c", fresh)
+    assert Path(told["root"]).is_file()
+    assert Path(told["crl"]).is_file()
+    assert (fresh.parent / "other/ca").stat().st_mode & 0o777 == 0o700
+    assert "there is a CA already" in refused(run, "init", "-c", fresh)
+
+
+def test_crl_signs_a_new_list(run: Run, fresh: Path) -> None:
+    """With the next number."""
+    told = ask(run, "crl", "-c", fresh)
+    crl = x509.load_pem_x509_crl(Path(told["crl"]).read_bytes())
+    assert crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == 2
+
+
+def test_export_prints_what_others_trust(run: Run, fresh: Path) -> None:
+    """Root and issuing CA, and no key."""
+    text = run("ca", "export", "-c", fresh).stdout
+    root, issuing = x509.load_pem_x509_certificates(text.encode())
+    issuing.verify_directly_issued_by(root)
+    assert ask(run, "export", "-c", fresh) == {
+        "root": pem(root).decode(),
+        "issuing": pem(issuing).decode(),
+    }
+
+
+ROLE = ("--role", "orchestrator")
+BAD: dict[str, tuple[tuple[str, ...], str]] = {
+    "no crew": ((*ROLE, "--name", "a", "--out", "x"), "an orchestrator has a crew"),
+    "unknown crew": ((*ROLE, "--crew", "bd", "--name", "a", "--out", "x"), "no crew 'bd'"),
+    "crew of an operator": (
+        ("--role", "operator", "--crew", "article", "--name", "a", "--out", "x"),
+        "nobody else has one",
+    ),
+    "bad name": (
+        (*ROLE, "--crew", "article", "--name", "A/1", "--out", "x"), "the name 'A/1': expected"
+    ),
+    "bad role": (("--role", "king", "--name", "a", "--out", "x"), "is not one of"),
+    "bad host": (
+        ("--role", "gateway", "--name", "a", "--host", "a b", "--out", "x"), "--host 'a b'"
+    ),
+    "wide host": (
+        ("--role", "gateway", "--name", "a", "--host", "*.x", "--out", "x"), "--host '*.x'"
+    ),
+    "odd host": (("--role", "gateway", "--name", "a", "--host", "ü", "--out", "x"), "--host"),
+    "host of an orchestrator": (
+        (*ROLE, "--crew", "article", "--name", "a", "--host", "x", "--out", "x"),
+        "are for a gateway",
+    ),
+    "bad right": (
+        ("--role", "operator", "--name", "a", "--right", "A B", "--out", "x"), "rights are"
+    ),
+    "bad life": (
+        ("--role", "operator", "--name", "a", "--life", "soon", "--out", "x"), "is no duration"
+    ),
+    "long life": (
+        ("--role", "operator", "--name", "a", "--life", "99d", "--out", "x"), "expected 1 to"
+    ),
+    "no life": (("--role", "operator", "--name", "a", "--life", "0s", "--out", "x"), "a life of"),
+    "folder as prefix": (("--role", "operator", "--name", "a", "--out", "/"), "is no PREFIX"),
+    "dots as prefix": (("--role", "operator", "--name", "a", "--out", ".."), "is no PREFIX"),
+    "no folder": (("--role", "operator", "--name", "a", "--out", "no/x"), "no: no such folder"),
+    "long prefix": (
+        ("--role", "operator", "--name", "a", "--out", "x" * 5000), "cannot be written"
+    ),
+    "no request": (
+        ("--role", "operator", "--name", "a", "--request", "no", "--out", "x"), "does not exist"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "says"), BAD.values(), ids=BAD)
+def test_bad_input_to_issue_is_one_line(
+    run: Run, fresh: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], says: str
+) -> None:
+    """Status 2, nothing printed and no file left."""
+    monkeypatch.chdir(fresh.parent / "certs")
+    before = {path.name for path in Path().iterdir()}
+    assert says in refused(run, "issue", "-c", fresh, *arguments)
+    assert {path.name for path in Path().iterdir()} == before
+
+
+def test_nothing_is_overwritten_by_issue(run: Run, fresh: Path) -> None:
+    """Neither key nor certificate, a dangling link included; nothing is signed before that."""
+    issue(run, fresh)
+    given = (*ROLE, "--crew", "article", "--name", "a-1", "--out")
+    assert "stands there already" in refused(
+        run, "issue", "-c", fresh, *given, fresh.parent / "a-1"
+    )
+    (fresh.parent / "b.key").symlink_to("nowhere")
+    assert "stands there already" in refused(run, "issue", "-c", fresh, *given, fresh.parent / "b")
+    assert len(ask(run, "list", "-c", fresh)) == 1
+
+
+@pytest.mark.parametrize("command", ["revoke", "show", "renew"])
+def test_what_this_ca_has_not_issued_is_said(run: Run, fresh: Path, command: str) -> None:
+    """Another CA's, one with the serial of ours, no certificate, no file, no serial."""
+    row, there = issue(run, fresh), fresh.parent
+    other = forge.other_issuing()
+    (there / "other.pem").write_bytes(pem(forge.leaf(other, identity=forge.bd()).certificate))
+    (there / "twin.pem").write_bytes(_twin(other, int(row["serial"], 16)))
+    (there / "text.pem").write_text("nonsense")
+    for which, says in (
+        ("other.pem", "issued no such certificate"),
+        ("twin.pem", "issued no such certificate"),
+        ("text.pem", "not a certificate of PEM"),
+        ("certs", "cannot be read" if command != "renew" else "is a directory"),
+        ("none.pem", "cannot be read" if command != "renew" else "does not exist"),
+    ):
+        assert says in refused(run, command, "-c", fresh, there / which)
+    if command != "renew":
+        for which in ("AB12", "nonsense", "x" * 5000):
+            assert "issued no such certificate" in refused(run, command, "-c", fresh, which)
+    assert [each["status"] for each in ask(run, "list", "-c", fresh)] == ["valid"]
+
+
+def _twin(issuing: Any, serial: int) -> bytes:
+    """What a stranger can make: his own certificate with the serial number of another."""
+    key = new_key()
+    moment = forge.now()
+    builder = x509.CertificateBuilder(
+        issuing.certificate.subject, issuing.certificate.subject, key.public_key(), serial, moment,
+        moment + forge.HOUR,
+    )  # fmt: skip
+    return pem(builder.sign(issuing.key, hashes.SHA256()))
+
+
+def test_bad_reasons_and_a_missing_ca_are_said(run: Run, fresh: Path) -> None:
+    """What RFC 5280 has; which section to add."""
+    row = issue(run, fresh)
+    line = refused(run, "revoke", "-c", fresh, row["serial"], "--reason", "because")
+    assert "no reason 'because'; RFC 5280 has: affiliationChanged" in line
+    (fresh.parent / "ca/issuing.key").rename(fresh.parent / "away")
+    assert "issuing.key: the private key cannot be read" in refused(run, "crl", "-c", fresh)
+    assert ask(run, "show", "-c", fresh, row["serial"])["status"] == "valid"  # needs no key
+    text = fresh.read_text()
+    for name in ("required", "optional"):
+        text = text.replace(f'client_certificate = "{name}"', "#")
+    start, end = text.index("[ca]"), text.index("# Agents come here")
+    fresh.write_text(text[:start] + text[end:])
+    for command in ("init", "list", "crl", "export"):
+        assert "there is no [ca]; add the section" in refused(run, command, "-c", fresh)
+
+
+def test_a_folder_that_cannot_be_made_is_said(run: Run, fresh: Path) -> None:
+    """A file stands in its place."""
+    fresh.write_text(fresh.read_text().replace('folder = "ca"', 'folder = "crewgate.toml/ca"'))
+    assert "cannot be made (Not a directory)" in refused(run, "init", "-c", fresh)
+
+
+@pytest.mark.parametrize("role", [Role.OPERATOR, Role.GATEWAY])
+def test_people_are_told_what_was_written(run: Run, fresh: Path, role: Role) -> None:
+    """On standard error, so that a script is not in the way."""
+    out = fresh.parent / "x"
+    given = ("--role", role.value, "--name", "one", "--out", out)
+    result = run("ca", "issue", "-c", fresh, *given)
+    assert result.stdout == ""
+    assert f"Wrote {out}.pem: {role.value}/one, serial " in result.stderr
+    assert datetime.now(UTC).strftime("%Y") not in result.stderr.split("serial")[0]

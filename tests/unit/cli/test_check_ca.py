@@ -1,0 +1,121 @@
+"""`crewgate check` looks at the CA: what makes a gateway refuse everybody, now and soon."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import forge
+import pytest
+from commands import Run
+
+from crewgate.config import CA, load
+from crewgate.pki.authority import Authority
+from crewgate.pki.certificates import pem
+from crewgate.pki.crl import make_crl
+
+
+@pytest.fixture
+def ca(fresh: Path) -> CA:
+    """The CA of a fresh set-up."""
+    ca = load(fresh).ca
+    assert ca is not None
+    return ca
+
+
+def check(run: Run, config: Path) -> tuple[list[str], list[str]]:
+    """Problems and warnings."""
+    document = json.loads(run("check", "-c", config, "--json").stdout)
+    return document["problems"], document["warnings"]
+
+
+def _sign(ca: CA, moment: datetime) -> None:
+    with Authority(ca) as authority:
+        authority.publish(moment)
+
+
+def _foreign(ca: CA) -> None:
+    ca.crl.write_bytes(make_crl(forge.other_issuing(), [], 1, datetime.now(UTC)))
+
+
+def _other_root(ca: CA) -> None:
+    ca.root.write_bytes(pem(forge.other_issuing().certificate))
+
+
+DAY = timedelta(days=1)
+PROBLEMS: dict[str, tuple[Callable[[CA], object], str]] = {
+    "no root": (lambda ca: ca.root.unlink(), "no client's certificate can be verified"),
+    "no list": (lambda ca: ca.crl.unlink(), "list of the revoked cannot be read (No such file"),
+    "nonsense": (lambda ca: ca.crl.write_text("x"), "not a list of revoked certificates of PEM"),
+    "stale": (lambda ca: _sign(ca, datetime.now(UTC) - 2 * DAY), "stale since"),
+    "to come": (lambda ca: _sign(ca, datetime.now(UTC) + DAY), "to come; set the clock"),
+    "foreign": (_foreign, "not a list of"),
+    "other root": (_other_root, "not signed by"),
+}
+
+
+@pytest.mark.parametrize(("harm", "says"), PROBLEMS.values(), ids=PROBLEMS)
+def test_what_makes_a_gateway_refuse_everybody_is_a_problem(
+    run: Run, fresh: Path, ca: CA, harm: Callable[[CA], object], says: str
+) -> None:
+    """One line with the file; where no listener asks for certificates it is none."""
+    harm(ca)
+    problems, _ = check(run, fresh)
+    (problem,) = problems
+    assert says in problem
+    assert str(fresh.parent) in problem
+    fresh.write_text(
+        fresh.read_text().replace('client_certificate = "required"', 'client_certificate = "none"')
+    )
+    assert check(run, fresh)[0] == []
+
+
+def test_a_list_that_will_be_stale_soon_is_a_warning(run: Run, fresh: Path, ca: CA) -> None:
+    """Six hours before, with the time and the command."""
+    _sign(ca, datetime.now(UTC) - timedelta(hours=17))
+    assert not any("refuses everybody" in text for text in check(run, fresh)[1])
+    _sign(ca, datetime.now(UTC) - timedelta(hours=19))
+    problems, warnings = check(run, fresh)
+    assert problems == []
+    assert any("refuses everybody from" in text and "ca crl" in text for text in warnings)
+
+
+def test_what_keeps_the_ca_from_its_work_is_a_warning(run: Run, fresh: Path, ca: CA) -> None:
+    """A register that is gone, a key of another CA; a CA whose key is elsewhere is fine."""
+    ca.register.rename(ca.folder / "away")
+    assert any("register is not there" in text for text in check(run, fresh)[1])
+    (ca.folder / "away").rename(ca.register)
+    ca.issuing_key.write_bytes(ca.root_key.read_bytes())
+    assert any("not the key of" in text for text in check(run, fresh)[1])
+    ca.issuing_key.unlink()
+    assert check(run, fresh)[0] == []
+    assert not any("issuing.key" in text for text in check(run, fresh)[1])
+
+
+def test_the_cas_key_is_a_secret_of_its_own_holder(run: Run, fresh: Path, ca: CA) -> None:
+    """Whoever can read it is the CA; and one user for all is said."""
+    ca.issuing_key.chmod(0o644)
+    ca.root_key.chmod(0o604)
+    ca.folder.chmod(0o777)
+    ca.crl.chmod(0o666)
+    warnings = check(run, fresh)[1]
+    for text in (
+        f"{ca.issuing_key}: a secret of the CA that others may read (mode 0644)",
+        f"{ca.root_key}: a secret of the CA that others may read (mode 0604)",
+        f"{ca.folder}: anyone may put files there; chmod o-w",
+        f"{ca.crl}: anyone may write it; chmod o-w",
+        f"the CA ({ca.issuing_key})",
+    ):
+        assert any(text in warning for warning in warnings), (text, warnings)
+
+
+def test_a_passphrase_is_a_secret_too(run: Run, fresh: Path, ca: CA) -> None:
+    """And one that opens nothing is told."""
+    file = fresh.parent / "passphrase"
+    file.write_text("xyzzy")
+    file.chmod(0o644)
+    fresh.write_text(fresh.read_text().replace("[ca]\n", '[ca]\npassphrase_file = "passphrase"\n'))
+    warnings = check(run, fresh)[1]
+    assert any(f"{file}: a secret of the CA" in text for text in warnings)
+    assert any("has no passphrase" in text for text in warnings)
+    assert not any("xyzzy" in text for text in warnings)

@@ -1,0 +1,102 @@
+"""How the agent hears of revoked certificates, against a scripted one behind a real socket."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import forge
+import pytest
+
+from crewgate import limits
+from crewgate.config import CA
+from crewgate.errors import LinkError, RefusedError
+from crewgate.link.doors import Door, address
+from crewgate.link.frames import FrameDecoder
+from crewgate.link.messages import Failed, pack, unpack
+from crewgate.link.owner_messages import Name, NamesReceipt, RevokeNames, owner_asks
+from crewgate.pki.announcing import Announced, announce
+from crewgate.pki.authority import Authority
+from crewgate.pki.certificates import new_key
+
+
+@contextmanager
+def agent(folder: Path, asked: list[list[Name]], *, refuses: bool = False) -> Iterator[None]:
+    """Answers each question with one connection closed a name."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with address(folder, Door.OWNER) as where:
+        listener.bind(where)
+    listener.listen()
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        decoder = FrameDecoder()
+        with connection:
+            while data := connection.recv(2**20):
+                for body in decoder.feed(data):
+                    ask = unpack(owner_asks, body)
+                    assert isinstance(ask, RevokeNames)
+                    asked.append(ask.names)
+                    connection.sendall(pack(_answer(ask, refuses=refuses)))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with listener:
+        yield
+    thread.join()
+
+
+def _answer(ask: RevokeNames, *, refuses: bool) -> NamesReceipt | Failed:
+    if refuses:
+        return Failed(id=ask.id, message="no room")
+    count = len(ask.names)
+    return NamesReceipt(
+        id=ask.id, read_ns=count, cut_ms=float(count), calls_cut=2 * count,
+        connections_closed=count, attachments=2, missing=count % 2,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def authority(ca: CA, now: datetime) -> Iterator[Authority]:
+    """A CA with 300 certificates, all revoked and none announced."""
+    with Authority(ca) as authority:
+        public = new_key().public_key()
+        entries = [authority.issue(forge.bd(), public, now) for _ in range(300)]
+        authority.revoke([entry.serial for entry in entries], "unspecified", now)
+        yield authority
+
+
+def test_many_are_told_in_steps_and_added_up(authority: Authority, tmp_path: Path) -> None:
+    """What comes besides is in the first step; each is told once, and then nothing is pending."""
+    asked: list[list[Name]] = []
+    more = Name(kind="orchestrator", crew="bd", name="bd/bd-1")
+    entries = authority.register.pending()
+    with agent(tmp_path, asked):
+        done = announce(authority.register, tmp_path, entries, [more])
+    assert [len(names) for names in asked] == [limits.link_names_max, 301 - limits.link_names_max]
+    assert asked[0][0] == more
+    told = [name.name for names in asked for name in names][1:]
+    assert told == [entry.serial for entry in entries]
+    assert done == Announced(limits.link_names_max, 602, 301, float(limits.link_names_max), 1, 0)
+    assert authority.register.pending() == []
+
+
+def test_what_was_not_told_stays_pending(authority: Authority, tmp_path: Path) -> None:
+    """Nobody is there, or it will not."""
+    entries = authority.register.pending()
+    with pytest.raises(LinkError):
+        announce(authority.register, tmp_path, entries)
+    with agent(tmp_path, [], refuses=True), pytest.raises(RefusedError, match="no room"):
+        announce(authority.register, tmp_path, entries)
+    assert len(authority.register.pending()) == 300
+
+
+def test_an_ended_one_is_told_too(authority: Authority, tmp_path: Path) -> None:
+    """For no time: a connection may have outlived its certificate."""
+    asked: list[list[Name]] = []
+    with agent(tmp_path, asked):
+        announce(authority.register, tmp_path, authority.register.pending()[:1])
+    ((name,),) = asked
+    assert 0 <= name.seconds <= limits.certificate_life_seconds_max

@@ -1,0 +1,244 @@
+"""Who may enter, judged from a certificate alone; and who must leave again."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import forge
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from crewgate import limits
+from crewgate.core.identity import Role
+from crewgate.core.ids import certificate_key
+from crewgate.core.record import Connection
+from crewgate.core.verdict import PeerReason
+from crewgate.pki.certificates import Issued
+from crewgate.server import Peer
+from crewgate.server.doorman import Allowance, Doorman, Rules, expelled
+from crewgate.server.guests import Guests
+
+ISSUING = forge.other_issuing()
+RULES = Rules("crews", is_required=True, crews=("bd", "finance"))
+OPTIONAL = Rules("crews", is_required=False, crews=("bd", "finance"))
+
+
+class Table:
+    """What is revoked."""
+
+    def __init__(self) -> None:
+        self.revoked: set[bytes] = set()
+
+    def is_revoked(self, key: bytes, issued_at: int = 0) -> bool:
+        return key in self.revoked
+
+
+class Sink:
+    """What was written, and what was only counted."""
+
+    def __init__(self) -> None:
+        self.records: list[Connection] = []
+        self.counted: list[PeerReason] = []
+
+    def write(self, record: Any) -> None:
+        self.records.append(record)
+
+    def count(self, listener: str, reason: PeerReason, network: str) -> None:
+        self.counted.append(reason)
+
+
+class Guest:
+    """A connection that notes what is done to it."""
+
+    def __init__(self) -> None:
+        self.done = ""
+
+    def abort(self) -> None:
+        self.done = "aborted"
+
+    def drain(self, *, urgent: bool = True) -> None:
+        self.done = self.done or "drained"
+
+
+class Door:
+    """A doorman and all that he is lent."""
+
+    def __init__(self, rules: Rules = RULES) -> None:
+        self.table, self.sink, self.guests = Table(), Sink(), Guests()
+        self.doorman = Doorman(rules, self.guests, lambda: self.table, self.sink)
+
+    async def admit(self, issued: Issued | None, guest: Guest | None = None) -> Peer | None:
+        return await self.doorman.admit(_peer(issued), guest or Guest())
+
+    async def why(self, issued: Issued | None) -> str:
+        """The reason of the refusal."""
+        assert await self.admit(issued) is None
+        assert len(self.guests) == 0
+        (record,) = self.sink.records
+        assert (record.verdict, record.listener, record.peer) == ("refused", "crews", "::/48")
+        return record.reason
+
+
+def _peer(issued: Issued | None) -> Peer:
+    data = None if issued is None else issued.certificate.public_bytes(Encoding.DER)
+    return Peer("::1", certificate=data)
+
+
+def _leaf(**options: Any) -> Issued:
+    return forge.leaf(ISSUING, **{"identity": forge.bd(), **options})
+
+
+async def test_an_orchestrator_of_a_crew_enters() -> None:
+    """The peer that speaks from then on has its identity, serial and end; nothing is written."""
+    door, leaf = Door(), _leaf()
+    peer = await door.admit(leaf)
+    assert peer is not None
+    assert (peer.crew, peer.serial) == ("bd", leaf.certificate.serial_number)
+    assert peer.not_after == leaf.certificate.not_valid_after_utc.timestamp()
+    assert len(door.guests) == 1
+    assert door.sink.records == []
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"usages": None}, "no-client-usage"),
+        ({"usages": forge.SERVER}, "no-client-usage"),
+        ({"identity": None}, "no-identity"),
+        ({"identity": b"\x30\x00"}, "no-identity"),
+        ({"identity": forge.bd(crew="marketing")}, "crew-not-admitted"),
+        ({"identity": forge.bd("edge", Role.GATEWAY)}, "role-not-admitted"),
+        ({"identity": forge.bd("ada", Role.OPERATOR)}, "role-not-admitted"),
+    ],
+)
+async def test_each_refusal_has_its_reason(options: dict[str, Any], reason: str) -> None:
+    """And names the certificate, proven as it is."""
+    door = Door()
+    assert await door.why(_leaf(**options)) == reason
+    record = door.sink.records[0]
+    assert record.proven
+    assert (record.serial, record.subject) != ("", "")
+
+
+async def test_an_authority_is_no_client() -> None:
+    """The issuing CA itself knocks."""
+    assert await Door().why(ISSUING) == "no-identity"
+
+
+async def test_no_certificate_where_one_is_optional_or_has_just_become_required() -> None:
+    """A handshake may have begun before a reload asked for one."""
+    door = Door(OPTIONAL)
+    assert await door.admit(None) == _peer(None)
+    door.doorman.change(RULES)
+    assert await door.why(None) == "no-certificate"
+
+
+async def test_what_is_no_certificate_is_refused() -> None:
+    """OpenSSL would not have let it through; we do not count on it."""
+    door = Door()
+    assert await door.doorman.admit(Peer("::1", certificate=b"nonsense"), Guest()) is None
+    assert door.sink.records[0].reason == "certificate-invalid"
+
+
+async def test_the_table_refuses_and_so_does_what_was_pushed_without_a_place_in_it() -> None:
+    """A list of the revoked may be older than the handshake, and the table full."""
+    leaf = _leaf()
+    key = certificate_key("bd", leaf.certificate.serial_number)
+    door = Door()
+    door.table.revoked.add(key)
+    assert await door.why(leaf) == "certificate-revoked"
+    door = Door()
+    assert door.guests.doomed([key]) == {}
+    assert await door.why(leaf) == "certificate-revoked"
+
+
+async def test_the_doomed_are_those_of_the_certificate() -> None:
+    """Two connections of one, one of another; by key, and by a look at the table."""
+    door, mine, other = Door(), _leaf(), _leaf()
+    guests = [Guest(), Guest(), Guest()]
+    for leaf, guest in zip((mine, mine, other), guests, strict=True):
+        await door.admit(leaf, guest)
+    key = certificate_key("bd", mine.certificate.serial_number)
+    assert set(door.guests.doomed([key])) == set(guests[:2])
+    assert door.guests.revoked(door.table) == {}
+    door.table.revoked.add(key)
+    assert set(door.guests.revoked(door.table)) == set(guests[:2])
+    for guest in guests:
+        door.doorman.leave(guest)
+        door.doorman.leave(guest)
+    assert len(door.guests) == 0
+    assert door.guests.doomed([key]) == {}
+
+
+async def test_other_rules_end_whom_they_do_not_admit() -> None:
+    """With a record each; connections of another listener are none of this doorman's."""
+    door, stays, goes, elsewhere = Door(), Guest(), Guest(), Guest()
+    await door.admit(_leaf(), stays)
+    await door.admit(_leaf(identity=forge.bd(crew="finance")), goes)
+    other = Rules("other", is_required=True, crews=("finance",))
+    neighbour = Doorman(other, door.guests, lambda: door.table, door.sink)
+    await neighbour.admit(_peer(_leaf(identity=forge.bd(crew="finance"))), elsewhere)
+    door.doorman.change(Rules("crews", is_required=True, crews=("bd",)))
+    assert [guest.done for guest in (stays, goes, elsewhere)] == ["", "aborted", ""]
+    (record,) = door.sink.records
+    assert (record.verdict, record.reason) == ("expelled", "crew-not-admitted")
+    assert len(door.guests) == 2
+
+
+async def test_a_connection_ends_with_its_certificate() -> None:
+    """First nothing new is taken, then what still runs is cut: a certificate lives for hours."""
+    door, guest = Door(), Guest()
+    leaf = _leaf(end=forge.now() + timedelta(hours=1))
+    await door.admit(leaf, guest)
+    end = leaf.certificate.not_valid_after_utc.timestamp()
+    assert door.guests.drain_ended(end) == {}
+    assert guest.done == ""
+    assert door.guests.drain_ended(end + 1) == {}
+    assert guest.done == "drained"
+    last = end + limits.certificate_overrun_seconds
+    assert door.guests.drain_ended(last) == {}
+    assert list(door.guests.drain_ended(last + 1)) == [guest]
+
+
+async def test_a_failed_handshake_is_noted_unproven() -> None:
+    """What was shown is named; what is about no certificate is not written at all."""
+    door, leaf = Door(), _leaf()
+    door.doorman.refused(_peer(leaf), PeerReason.EXPIRED)
+    door.doorman.refused(_peer(None), PeerReason.NO_CERTIFICATE)
+    door.doorman.refused(_peer(None), PeerReason.HANDSHAKE)
+    first, second = door.sink.records
+    assert (first.reason, first.proven, first.crew) == ("certificate-expired", False, "")
+    assert int(first.serial, 16) == leaf.certificate.serial_number
+    assert (second.reason, second.serial) == ("no-certificate", "")
+
+
+async def test_a_flood_is_counted_and_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the burst each refusal is a number in a summary."""
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    door = Door()
+    for _ in range(limits.peer_lines_burst + 7):
+        door.doorman.refused(_peer(None), PeerReason.NO_CERTIFICATE)
+    assert len(door.sink.records) == limits.peer_lines_burst
+    assert door.sink.counted == [PeerReason.NO_CERTIFICATE] * 7
+
+
+def test_an_allowance_fills_again() -> None:
+    """A burst, then so many a second."""
+    allowance = Allowance()
+    taken = [allowance.take(10.0) for _ in range(limits.peer_lines_burst + 1)]
+    assert taken == [True] * limits.peer_lines_burst + [False]
+    later = [allowance.take(11.0) for _ in range(limits.peer_lines_per_second + 1)]
+    assert later == [True] * limits.peer_lines_per_second + [False]
+    assert allowance.take(10**6)
+
+
+def test_an_expelled_one_is_named() -> None:
+    """From what it was admitted with."""
+    leaf = _leaf()
+    peer = msgspec.structs.replace(
+        _peer(leaf), identity=forge.bd(), serial=leaf.certificate.serial_number, listener="crews"
+    )
+    record = expelled(peer, 10**18)
+    assert (record.verdict, record.orchestrator, record.crew) == ("expelled", "bd/bd-1", "bd")
+    assert int(record.serial, 16) == leaf.certificate.serial_number
