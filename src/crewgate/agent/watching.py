@@ -17,6 +17,7 @@ from crewgate.config import Crew
 from crewgate.core import ids, record
 from crewgate.core.anomaly import Watch
 from crewgate.core.claims import Claims, is_text
+from crewgate.core.crossing import is_account
 from crewgate.core.evidence import Seen
 from crewgate.core.grant import Grant
 from crewgate.core.ladder import Cause, IllegalStepError, Rung
@@ -89,7 +90,12 @@ class Watching:
         self._journal.rewrite(self._watch)
 
     def admits(self, grant: Grant, clocks: Clocks) -> bool:
-        """Whether a grant may be used, which is counted if it is seen for the first time."""
+        """Whether a grant may be used, which is counted if it is seen for the first time.
+
+        What crosses to another crew on a certificate was granted by nobody: it is not counted.
+        """
+        if is_account(grant.crew):
+            return True
         entry = self._registry.get(grant.branch_key)
         if entry is not None and not _is_news(grant, entry, clocks.wall):
             return True

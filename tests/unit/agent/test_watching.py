@@ -85,6 +85,16 @@ def test_a_branch_counts_once_however_often_it_draws(
     assert steps(written) == []
 
 
+def test_what_crosses_on_a_certificate_is_no_evidence(start: Start, file: Path) -> None:
+    """Nobody minted it: however many runs an orchestrator has on another crew's tools."""
+    file.write_text(watched("mints_per_minute = 2"))
+    machine = start()
+    for number in range(20):
+        crossed = grant(number, QUOTA, crew="article:finance")
+        assert machine.watching.admits(by(ONE, crossed), machine.clock.read())
+    assert not len(machine.watching)
+
+
 def test_each_strike_is_an_audit_record_and_each_step_is_said(
     start: Start, file: Path, written: list[Record], said: list[str]
 ) -> None:
