@@ -6,6 +6,7 @@ What is not there for somebody looks to him like what is not there at all.
 
 from typing import NoReturn
 
+from crewgate import limits
 from crewgate.core import crossing
 from crewgate.core.identity import INSTANCE_BYTES, Identity, Role, check
 from crewgate.errors import ControlError
@@ -24,8 +25,11 @@ def permit(caller: Identity | None, roles: frozenset[Role]) -> Identity:
 def crew_for(caller: Identity, crew: str) -> str:
     """The crew that a request is about: the caller's own, or any that an operator names.
 
-    An account of the crew's calls by certificate is its own too. ControlError 403 for another's.
+    An account of the crew's calls by certificate is its own too. ControlError 403 for another's,
+    400 for what no crew is called.
     """
+    if len(crew) > limits.name_chars_max:
+        malformed(f"crew: at most {limits.name_chars_max} characters")
     if caller.role is Role.OPERATOR:
         return crew
     own = crew or caller.crew

@@ -8,6 +8,7 @@ import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import PurePath
+from typing import NamedTuple
 
 import msgspec
 from starlette.applications import Starlette
@@ -24,6 +25,7 @@ from crewgate.api.endpoints import ENDPOINTS, Endpoint
 from crewgate.api.office import Office
 from crewgate.api.openapi import PATH, document
 from crewgate.api.turnstile import Turnstile
+from crewgate.api.words import CertificateAnswer, RevocationAnswer, TokenAnswer
 from crewgate.core.certificate import serial_text
 from crewgate.errors import ControlError, CrewgateError, PeerError
 
@@ -35,8 +37,13 @@ Complain = Callable[[str], None]
 Serve = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(office: Office, on_error: Complain = _log.error) -> Starlette:
-    """The application; whoever serves it has put the peer into `scope["state"]["peer"]`."""
+def make_app(
+    office: Office, on_error: Complain = _log.error, on_deed: Complain = _log.info
+) -> Starlette:
+    """The application; whoever serves it has put the peer into `scope["state"]["peer"]`.
+
+    `on_error` hears of what is wrong with us, `on_deed` of who has changed what.
+    """
     described = _encode(document())
 
     async def openapi(*_: object) -> bytes:
@@ -46,9 +53,9 @@ def make_app(office: Office, on_error: Complain = _log.error) -> Starlette:
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in (*ENDPOINTS, own):
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    turnstile = Turnstile()
+    desk = _Desk(office, Turnstile(), on_error, on_deed)
     routes = [
-        Route(path, _guarded(office, methods, turnstile, on_error), methods=[*methods])
+        Route(path, _guarded(desk, methods), methods=[*methods])
         for path, methods in by_path.items()
     ]
     app = Starlette(
@@ -59,32 +66,37 @@ def make_app(office: Office, on_error: Complain = _log.error) -> Starlette:
     return app
 
 
-def _guarded(
-    office: Office, methods: dict[str, Endpoint], turnstile: Turnstile, on_error: Complain
-) -> Serve:
+class _Desk(NamedTuple):
+    """What all endpoints share."""
+
+    office: Office
+    turnstile: Turnstile
+    on_error: Complain
+    on_deed: Complain
+
+
+def _guarded(desk: _Desk, methods: dict[str, Endpoint]) -> Serve:
     """The endpoints of one path, with the errors of their work as answers."""
 
     async def serve(request: Request) -> Response:
         endpoint = methods["GET" if request.method == "HEAD" else request.method]
         try:
-            return await _serve(office, endpoint, turnstile, request)
+            return await _serve(desk, endpoint, request)
         except PeerError:
             raise  # the client has gone: nobody is to be answered
         except CrewgateError as error:
             found = problems.control_error(error)
             if problems.is_ours(found):
-                on_error(f"{endpoint.method} {endpoint.path}: {error}")
+                desk.on_error(f"{endpoint.method} {endpoint.path}: {error}")
         except Exception as error:  # noqa: BLE001 - the barrier
-            on_error(f"{endpoint.method} {endpoint.path} failed: {_placed(error)}")
+            desk.on_error(f"{endpoint.method} {endpoint.path} failed: {_placed(error)}")
             found = problems.control_error(CrewgateError())
         return problems.response(request.scope["path"], found)
 
     return serve
 
 
-async def _serve(
-    office: Office, endpoint: Endpoint, turnstile: Turnstile, request: Request
-) -> Response:
+async def _serve(desk: _Desk, endpoint: Endpoint, request: Request) -> Response:
     peer = request.state.peer
     caller = access.permit(peer.identity, endpoint.roles)
     # A browser that holds a certificate would send it along for any page (cross-site request
@@ -92,9 +104,9 @@ async def _serve(
     if "origin" in request.headers:
         access.refuse("this API is not for web pages")
     holder = f"{caller.role.value}:{caller.label}"
-    with turnstile.enter(holder):
+    with desk.turnstile.enter(holder):
         serial = serial_text(peer.serial)
-        await office.check(serial)
+        await desk.office.check(serial)
         call = Call(
             request.path_params,
             query_of(request.scope["query_string"]),
@@ -104,11 +116,13 @@ async def _serve(
             request.scope["raw_path"],
         )
         call.expect_query(endpoint.query)
-        answer = await endpoint.work(office, caller, call)
+        answer = await endpoint.work(desk.office, caller, call)
+    if isinstance(answer, RevocationAnswer | TokenAnswer | CertificateAnswer):
+        desk.on_deed(f"{caller.label}, certificate {serial}: {answer.deed}")
     data = answer if isinstance(answer, bytes) else _encode(answer)
     if len(data) <= limits.buffer_bytes_max:
         return Response(data, endpoint.status, _HEADERS, endpoint.media)
-    return _Long(_pieces(data), endpoint.status, _HEADERS, endpoint.media, turnstile, holder)
+    return _Long(_pieces(data), endpoint.status, _HEADERS, endpoint.media, desk.turnstile, holder)
 
 
 class _Long(StreamingResponse):

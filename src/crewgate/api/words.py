@@ -61,6 +61,11 @@ class RevocationAnswer(msgspec.Struct, frozen=True, kw_only=True):
     certificates: list[str] = []  # serials that were revoked with it
     coarsened: bool = False
 
+    @property
+    def deed(self) -> str:
+        """What was done, for the audit."""
+        return f"revoked {self.target} {self.id} of crew {self.crew or '(none)'}"
+
 
 class BranchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """One branch of the auth graph, or a crew (`branch` empty); `left` -1: not known."""
@@ -101,6 +106,11 @@ class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     branch: str
     grant: str
     issued_token_type: str = ""
+
+    @property
+    def deed(self) -> str:
+        """What was done, for the audit; never the token."""
+        return f"got grant {self.grant} for branch {self.branch}"
 
     def __repr__(self) -> str:
         """Without the token."""
@@ -143,6 +153,11 @@ class CertificateAnswer(msgspec.Struct, frozen=True, kw_only=True):
     certificate: str
     not_before: int
     not_after: int
+
+    @property
+    def deed(self) -> str:
+        """What was done, for the audit."""
+        return f"got certificate {self.serial}"
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

@@ -146,7 +146,7 @@ def _said(answer: httpx.Response) -> str:
 def _checked(url: str) -> str:
     try:
         parts = urlsplit(url)
-        is_good = parts.scheme == "https" and bool(parts.hostname) and (parts.port or 443) > 0
+        is_good = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
         is_good = is_good and url.isprintable() and " " not in url
     except ValueError:
         is_good = False

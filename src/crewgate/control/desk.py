@@ -69,13 +69,13 @@ class Desk:
 
     def complete(self) -> None:
         """Finish what a crash, or an agent that was away, has left; AuthorityError, LinkError."""
+        pending = self.authority.register.pending()
+        if pending:
+            announce(self.authority.register, self._state, pending)
         for intent in self._intents.open():
             _, done = self._end(intent)
             if done is None:
                 raise LinkError(f"the agent is not told of the end of {intent.crew}/{intent.name}")
-        pending = self.authority.register.pending()
-        if pending:
-            announce(self.authority.register, self._state, pending)
 
     def publish(self) -> None:
         """Sign the list of revoked certificates anew."""

@@ -61,17 +61,22 @@ class Intents:
             raise AuthorityError(f"{self._folder}: {error.strerror}") from error
 
     def open(self) -> Iterator[Intent]:
-        """Those that nobody has completed; a file that no process of ours wrote is left alone."""
+        """Those that nobody has completed; then AuthorityError for a file that is none."""
         try:
             paths = sorted(self._folder.glob(f"*{_SUFFIX}"))
             texts = [path.read_bytes() for path in paths]
         except OSError as error:
             raise AuthorityError(f"{self._folder}: {error.strerror}") from error
+        damaged = []
         for path, text in zip(paths, texts, strict=True):
             try:
-                yield msgspec.json.decode(text, type=Intent)
-            except msgspec.DecodeError as error:
-                raise AuthorityError(f"{path}: not an intent; look what it is") from error
+                intent = msgspec.json.decode(text, type=Intent)
+            except msgspec.DecodeError:
+                damaged.append(str(path))
+            else:
+                yield intent
+        if damaged:
+            raise AuthorityError(f"{', '.join(damaged)}: not an intent; look what it is")
 
     def _path(self, intent: Intent) -> Path:
         # Names have no "+" (core/identity).

@@ -6,6 +6,7 @@ being written) it tries again. A configuration that changes is taken up by a pro
 
 import signal
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from crewgate.core import certificate as certificate_
 from crewgate.core.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
 from crewgate.core.identity import Role
 from crewgate.core.ids import certificate_key
+from crewgate.core.record import Event, when
 from crewgate.errors import AuthorityError, ConfigurationError, LinkError, RefusedError
 from crewgate.server import Clients, Listener, Poller, listen, server_context
 from crewgate.server.census import Census
@@ -52,14 +54,15 @@ class ControlProcess:
             try:
                 # Without a fresh list every client would be refused at first.
                 await self._publish()
+                # What cannot be had is told as itself, not in a nursery's group.
+                door = OCSPDoor(self._config.state, self._office.door.answer)
+                listener = self._open()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._poller.run)
                     nursery.start_soon(self._keep_list)
                     nursery.start_soon(self._complete)
                     nursery.start_soon(self._tick)
-                    door = OCSPDoor(self._config.state, self._office.door.answer)
                     nursery.start_soon(door.serve)
-                    listener = self._open()
                     if listener is not None:
                         nursery.start_soon(self._follow_files, listener)
                         nursery.start_soon(listener.run)
@@ -80,7 +83,8 @@ class ControlProcess:
             return None
         where = f"{self._config.path}: [control]"
         sock = listen(control.address, control.port, where=where)
-        application = Bridge(make_app(self._office, self._voice.say), limits.control_body_bytes_max)
+        app = make_app(self._office, self._voice.say, self._note)
+        application = Bridge(app, limits.control_body_bytes_max)
         crews = frozenset(crew.name for crew in self._config.crews)
         rules = Rules(LISTENER, crews, frozenset(Role), ocsp="required")
         doorman = Doorman(rules, self._guests, _Nothing, self._sink, self._check)
@@ -93,6 +97,10 @@ class ControlProcess:
         )
         self._voice.say(f"control API at https://{control.address}:{control.port}")
         return listener
+
+    def _note(self, deed: str) -> None:
+        """Who did what by the API, into the audit; a refusal changes nothing and is not there."""
+        self._sink.write(Event(time=when(time.time_ns()), event=LISTENER, detail=deed))
 
     def _context(self, control: Control) -> ssl.SSLContext:
         clients = Clients(self._ca.root, self._ca.crl, is_required=True)

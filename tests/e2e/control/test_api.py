@@ -174,6 +174,8 @@ def test_a_revoked_certificate_is_out_in_mid_connection(site: ControlSite, what:
         done = ada.post("/v1/revocations", json=ask).json()
         assert (done["target"], done["applied_on"]) == (what, 1)
         assert done["certificates"] == [serial_of(prefix)]
+        deed = f"operator/ada, certificate {serial_of(site.folder / 'ada')}: revoked {what} "
+        wait_until(lambda: any(deed in record.get("detail", "") for record in site.records()))
         try:
             answer = doomed.post("/v1/certificates", json={"request": csr()})
             assert answer.status_code == 401

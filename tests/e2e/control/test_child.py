@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +64,31 @@ def test_one_that_cannot_start_leaves_the_gateway_ready(own: ControlSite) -> Non
     assert "control        does not run" in own.run("status") or found["control"]["running"]
     away.rename(key)
     own.await_control()
+
+
+def test_what_it_cannot_have_is_one_line(own: ControlSite) -> None:
+    """Another program at its port: it says so, ends with status 2, and is there when it can be."""
+    first = own.control_pid()
+    os.kill(first, signal.SIGSTOP)  # so that nobody else takes the place meanwhile
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: gone(first))
+        wait_until(lambda: _took(taken, own.port + 2))
+        wait_until(lambda: "cannot listen on 127.0.0.1 port" in own.log())
+        assert "Traceback" not in own.log()
+        assert "control ended with status 2" in own.log()
+    own.await_control()
+
+
+def _took(sock: socket.socket, port: int) -> bool:
+    """Be there first; the next life of the control process may have been faster."""
+    try:
+        sock.bind(("127.0.0.1", port))
+        sock.listen()
+    except OSError:
+        return False
+    return True
 
 
 def test_a_changed_configuration_wants_another_one(own: ControlSite) -> None:

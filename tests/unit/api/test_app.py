@@ -207,3 +207,21 @@ async def test_the_path_of_an_ocsp_question_arrives_as_it_was_sent() -> None:
     assert [each[1] for each in desk.office.asked] == ["MEI%3D", "a/b//c+d=", "a%2Fb"]
     answer = await desk.ask(GATEWAY, "POST", "/ocsp", content=b"x")
     assert answer.status_code == 415
+
+
+async def test_who_changed_what_is_told_and_no_token_with_it() -> None:
+    """A line for each deed, with the certificate that it was done by; none for a refusal."""
+    desk = Desk()
+    await desk.ask(BD, "GET", "/v1/tree")
+    await desk.ask(OPERATOR, "POST", "/v1/revocations", json={"orchestrator": "bd/bd-1"})
+    await desk.ask(BD, "POST", "/v1/certificates", json={"request": "csr"})
+    form = {"grant_type": "client_credentials", "scope": "x.y", "credits": "1", "role": "r"}
+    await desk.ask(BD, "POST", "/v1/tokens", form=form)
+    await desk.ask(GATEWAY, "POST", "/v1/tokens", form=form)
+    assert [deed.split(": ")[0] for deed in desk.deeds] == [
+        "operator/ada, certificate 0B",
+        "bd/bd-1, certificate 0B",
+        "bd/bd-1, certificate 0B",
+    ]
+    assert "revoked orchestrator bd/bd-1" in desk.deeds[0]
+    assert "a.b.c" not in str(desk.deeds)

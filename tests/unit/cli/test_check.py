@@ -200,3 +200,31 @@ def test_a_client_certificate_near_its_end_is_told(
     assert [problem in text for text in problems] == [True] * bool(problem)
     assert all(str(mine.certificate) in text for text in problems)
     assert any(warning in text for text in warnings if str(mine.certificate) in text) == (days > 0)
+
+
+def test_the_control_api_s_certificate_is_looked_at(
+    run: Run, fresh: Path, tmp_path: Path
+) -> None:
+    """One of its own that is missing or has ended is a problem, one that ends soon a warning."""
+    authority = Authority(tmp_path)
+    text = fresh.read_text()
+    begin = text.index("[control]")
+    end = text.index("# Agents come here")
+
+    def with_files(certificate: Path, key: Path) -> tuple[list[str], list[str]]:
+        part = text[begin:end].replace("certs/gateway.pem", str(certificate))
+        part = part.replace("gateway/gateway.key", str(key))
+        fresh.write_text(text[:begin] + part + text[end:])
+        return check(run, fresh)
+
+    problems, _ = with_files(tmp_path / "none.pem", tmp_path / "none.key")
+    assert [problem.startswith("[control]: certificate") for problem in problems] == [True]
+    problems, _ = with_files(*authority.issue("localhost", days=-1))
+    assert "clients of the control API refuse it" in problems[0]
+    problems, warnings = with_files(*authority.issue("localhost", days=3))
+    assert problems == []
+    assert any("ends in" in warning for warning in warnings)
+    key = authority.issue("localhost", days=300)
+    key.key.chmod(0o644)
+    _, warnings = with_files(*key)
+    assert any(f"{key.key}: a secret of the gateway" in warning for warning in warnings)

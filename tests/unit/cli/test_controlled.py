@@ -1,0 +1,118 @@
+"""`--control`: which way a command goes, and what a client of the API makes of answers."""
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+from commands import Run
+
+from crewgate.api.words import Health
+from crewgate.cli.control_client import ControlClient, Credentials
+from crewgate.errors import ConfigurationError, ControlError, LinkError
+
+
+@pytest.fixture
+def credentials(fresh: Path, tmp_path: Path, run: Run) -> Credentials:
+    """An operator's, of the fresh folder's CA."""
+    prefix = tmp_path / "ada"
+    given = ("--role", "operator", "--name", "ada", "--out", prefix)
+    assert run("ca", "issue", "-c", fresh, *given).exit_code == 0
+    return Credentials(prefix, fresh.parent / "certs" / "ca.pem")
+
+
+def client_that_gets(answer: httpx.Response | Exception, credentials: Credentials) -> ControlClient:
+    """A client whose server says this, whatever it is asked."""
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    client = ControlClient("https://control.example:8445", credentials)
+    client._http.close()
+    client._http = httpx.Client(
+        base_url=client.url, transport=httpx.MockTransport(serve), trust_env=False
+    )
+    return client
+
+
+def test_an_answer_is_a_struct(credentials: Credentials) -> None:
+    """Of the kind that was asked for; members that a newer server adds are not in the way."""
+    answer = httpx.Response(200, json={"status": "ok", "new": 1})
+    with client_that_gets(answer, credentials) as client:
+        assert client.get("/readyz", Health) == Health(status="ok")
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "says"),
+    [
+        (httpx.Response(409, json={"detail": "two crews"}), ControlError, "two crews (409)"),
+        (
+            httpx.Response(400, json={"error": "invalid_grant", "error_description": "dead"}),
+            ControlError,
+            "invalid_grant: dead (400)",
+        ),
+        (httpx.Response(502, text="<html>"), ControlError, "it refuses (502)"),
+        (httpx.Response(307, headers={"location": "https://evil"}), ControlError, "(307)"),
+        (httpx.Response(200, text="<html>"), LinkError, "not an answer of this API"),
+        (httpx.Response(400, json={"detail": "a\x1b[31m\nb"}), ControlError, "(400)"),
+        (httpx.ConnectError("refused"), LinkError, "cannot connect: refused"),
+        (httpx.ReadTimeout("slow"), LinkError, "no answer in time"),
+        (httpx.ReadError("alert"), LinkError, "broke off: alert"),
+    ],
+)
+def test_what_goes_wrong_is_one_printable_line(
+    credentials: Credentials,
+    answer: httpx.Response | Exception,
+    error: type[Exception],
+    says: str,
+) -> None:
+    """Whose fault it is by its kind; nothing that a server says controls a terminal."""
+    with client_that_gets(answer, credentials) as client, pytest.raises(error) as raised:
+        client.get("/readyz", Health)
+    text = str(raised.value)
+    assert says in text
+    assert text.startswith("https://control.example:8445: ")
+    assert text.isprintable()
+
+
+@pytest.mark.parametrize("url", ["", "x", "http://a", "https://", "https://a:b", "https://a:0",
+                                 "https://a/b", "https://a?b", "https://a#b", "https://u@a",
+                                 "https://a\nb", "https://[::1"])  # fmt: skip
+def test_a_url_is_an_https_authority_and_nothing_more(url: str, credentials: Credentials) -> None:
+    """Nothing is sent to anything else."""
+    with pytest.raises(ConfigurationError, match="expected https://HOST:PORT"):
+        ControlClient(url, credentials)
+
+
+def test_files_that_cannot_be_used_are_named(credentials: Credentials, tmp_path: Path) -> None:
+    """The root, the certificate, the key."""
+    with pytest.raises(ConfigurationError, match="no root to trust"):
+        ControlClient("https://a", credentials._replace(root=tmp_path / "none"))
+    with pytest.raises(ConfigurationError, match="--cert PREFIX names both"):
+        ControlClient("https://a", credentials._replace(prefix=tmp_path / "none"))
+    (tmp_path / "bad.pem").write_text("x")
+    with pytest.raises(ConfigurationError, match="not a certificate of the internal CA"):
+        credentials._replace(prefix=tmp_path / "bad").identity()
+    assert credentials.identity().label == "operator/ada"
+
+
+def test_a_command_needs_one_of_the_two(run: Run, fresh: Path, credentials: Credentials) -> None:
+    """A configuration here, or an API and what it takes to ask it; each missing thing by name."""
+    api, prefix = ("--control", "https://localhost:1"), ("--cert", credentials.prefix)
+    for arguments, says in (
+        ((), "Missing option '-c'"),
+        (api, "--control needs --cert PREFIX"),
+        ((*api, *prefix), "--control needs --ca FILE"),
+        (prefix, "--cert is for --control URL alone"),
+        (("-c", fresh, "--ca", credentials.root), "--ca is for --control URL alone"),
+        ((*api, *prefix, "-c", fresh), "cannot connect"),
+    ):
+        for command in (("tree",), ("revoke", "x"), ("ca", "revoke", "0B")):
+            result = run(*command, *arguments)
+            assert (result.exit_code, result.stdout) == (2, "")
+            assert says in result.stderr
+    result = run("status", *api, *prefix, "--ca", credentials.root, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["ready"] is False

@@ -1,0 +1,48 @@
+"""What the control process found out, in the words of its API."""
+
+import pytest
+from cryptography import x509
+
+from crewgate.control.answers import branch, host, revoked
+from crewgate.errors import AuthorityError
+from crewgate.link.owner_messages import TreeRow
+from crewgate.pki.announcing import Announced
+
+
+@pytest.mark.parametrize("text", ["edge", "edge.example", "a-b.c", "x" * 63 + ".y", "Edge.EXAMPLE"])
+def test_a_name_of_the_dns_is_one(text: str) -> None:
+    """RFC 1123, section 2.1."""
+    assert host(text) == x509.DNSName(text)
+
+
+@pytest.mark.parametrize("text", ["192.0.2.1", "2001:db8::1", "::1"])
+def test_an_address_is_one(text: str) -> None:
+    """Of either family."""
+    assert isinstance(host(text), x509.IPAddress)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ".", "a.", ".a", "a..b", "-a", "a-", "a b", "a_b", "*.a", "a/b", "a\n", "a\0b", "é",
+     "x" * 64, "a." * 127 + "a", "192.0.2.1/24", "spiffe://x", "[::1]", "a:1"],
+)  # fmt: skip
+def test_anything_else_is_refused(text: str) -> None:
+    """No wildcard, no network, no byte that a reader could take for another name."""
+    with pytest.raises(AuthorityError):
+        host(text)
+
+
+def test_a_row_of_the_tree_keeps_its_amounts() -> None:
+    """Micro-credits, with the unit in the name; -1 stays unknown."""
+    found = branch(TreeRow(crew="bd", branch="b", state="live", quota=3, spent=2, burned=1))
+    assert (found.quota_micro, found.spent_micro, found.burned_micro) == (3, 2, 1)
+    assert found.left_micro == -1
+
+
+def test_an_agent_that_was_away_is_missing() -> None:
+    """The answer says that nobody here has heard yet."""
+    away = revoked("certificate", "0B", "bd", None, [])
+    assert (away.applied_on, away.of, away.missing) == (0, 1, ["this machine"])
+    done = revoked("certificate", "0B", "bd", Announced(1, 2, 3.5), [])
+    assert (done.applied_on, done.missing) == (1, [])
+    assert (done.calls_cut, done.connections_closed, done.ms) == (1, 2, 3.5)
