@@ -26,6 +26,7 @@ from crewgate.core.identity import Role
 from crewgate.core.ids import certificate_key
 from crewgate.core.record import Event, when
 from crewgate.errors import AuthorityError, ConfigurationError, LinkError, RefusedError
+from crewgate.pki.ending import complete_intents
 from crewgate.server import Clients, Listener, Poller, listen, server_context
 from crewgate.server.census import Census
 from crewgate.server.doorman import Doorman, Rules
@@ -61,6 +62,7 @@ class ControlProcess:
                     nursery.start_soon(self._poller.run)
                     nursery.start_soon(self._keep_list)
                     nursery.start_soon(self._complete)
+                    nursery.start_soon(self._end_orchestrators)
                     nursery.start_soon(self._tick)
                     nursery.start_soon(door.serve)
                     if listener is not None:
@@ -180,6 +182,24 @@ class ControlProcess:
                 await self._office.complete()
             except (LinkError, RefusedError, AuthorityError) as error:
                 self._voice.say(f"revocations are not announced yet: {error}")
+            await trio.sleep(limits.announce_again_seconds)
+
+    async def _end_orchestrators(self) -> None:
+        """Complete the ends of orchestrators whose supervisors died, or that nobody heard of.
+
+        A loop of its own: a process that is told to end has seconds for it.
+        """
+        while True:
+            try:
+                ended = await trio.to_thread.run_sync(complete_intents, self._config)
+            except (AuthorityError, ConfigurationError) as error:
+                self._voice.say(f"orchestrators that are to end do not yet: {error}")
+            else:
+                for each in ended:
+                    if each.is_complete and each.told is not None:
+                        self._note(f"completed the end of {each.life.label}")
+                    for complaint in each.complaints:
+                        self._voice.say(complaint)
             await trio.sleep(limits.announce_again_seconds)
 
     async def _tick(self) -> None:

@@ -105,6 +105,21 @@ def test_decommission_in_the_midst_of_a_stream(gateway: Installation, token: str
     assert {row["target"] for row in named} == {"orchestrator"}
 
 
+def test_a_killed_supervisor_s_end_is_completed_by_the_control_process(
+    gateway: Installation,
+) -> None:
+    """Nobody starts anything: the gateway that runs finds the orphan; the audit has its end."""
+    with running(gateway, "orphan", "sleep", "60") as orchestrator:
+        child = orchestrator.child
+        orchestrator.process.kill()
+        orchestrator.wait()
+    wait_until(lambda: _states(gateway)["orphan"] == "ended", 60)
+    assert set(_statuses(gateway, "orphan")) == {"revoked"}
+    assert not is_running(child)
+    done = [row["detail"] for row in gateway.records() if row.get("event") == "control"]
+    assert f"completed the end of {CREW}/orphan" in done
+
+
 def test_its_own_key_is_revoked_with_it(gateway: Installation) -> None:
     """A key that speaks for one orchestrator leaves the JWKS, and its tokens are dead at once."""
     key = SigningKey.generate("own-key-1")
