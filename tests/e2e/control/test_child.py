@@ -76,8 +76,8 @@ def test_what_it_cannot_have_is_one_line(own: ControlSite) -> None:
         wait_until(lambda: gone(first))
         wait_until(lambda: _took(taken, own.port + 2))
         wait_until(lambda: "cannot listen on 127.0.0.1 port" in own.log())
+        wait_until(lambda: "control ended with status 2" in own.log())
         assert "Traceback" not in own.log()
-        assert "control ended with status 2" in own.log()
     own.await_control()
 
 
@@ -191,3 +191,20 @@ def test_its_own_certificate_is_taken_up_without_a_break(own: ControlSite) -> No
         serial = int(serial_of(own.folder / "certs" / "gateway"), 16)
         wait_until(lambda: shown() == serial)
     assert own.control_pid() == pid
+
+
+def test_a_file_of_ours_in_mid_edit_keeps_nobody_in(own: ControlSite) -> None:
+    """The server's certificate is unreadable: whoever is revoked is closed all the same."""
+    certificate = own.folder / "certs" / "gateway.pem"
+    good = certificate.read_bytes()
+    plain = socket.create_connection(("127.0.0.1", own.port + 2), 20)
+    with own.context("bd").wrap_socket(plain, server_hostname="localhost") as idle:
+        idle.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert idle.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        certificate.write_bytes(b"half a certif")
+        wait_until(lambda: "the certificate and list before stay" in own.log())
+        own.tell("ca", "revoke", serial_of(own.folder / "bd"))
+        assert idle.recv(65_536) == b""
+    certificate.write_bytes(good)
+    own.await_control()
+    assert own.tell("tree", who="bd", check=False).returncode == 2
