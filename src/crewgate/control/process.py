@@ -206,6 +206,8 @@ class ControlProcess:
         while True:
             await trio.sleep(limits.sweep_seconds)
             self._sink.tick()
+            for guest in self._guests.drain_ended(time.time()):
+                guest.abort()
 
 
 class _Nothing:

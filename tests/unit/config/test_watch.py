@@ -80,10 +80,10 @@ def test_one_wrong_thing_is_refused_where_it_stands(
     assert f"crew.article.watch.{told}" in str(caught.value)
 
 
-def test_what_the_readme_writes_is_a_configuration(write: Write, whole: str) -> None:
+def test_what_the_document_writes_is_a_configuration(write: Write, whole: str) -> None:
     """And what it calls a default is one."""
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
-    section = "[crew.article.watch]" + readme.split("[crew.article.watch]")[1].split("```")[0]
+    text = (Path(__file__).parents[3] / "docs" / "minting-watch.md").read_text()
+    section = "[crew.article.watch]" + text.split("[crew.article.watch]")[1].split("```")[0]
     (crew,) = load(write(f"{whole}\n{section}")).crews
     default = Rules()
     assert (crew.watch.sensitivity, crew.watch.strikes, crew.watch.calm_seconds) == (
