@@ -5,7 +5,6 @@ import re
 import signal
 import ssl
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ import httpx
 from control_world import CREW, CREWS, add_crew
 from installation import COMMAND, Installation, wait_until
 
-FORM = "application/x-www-form-urlencoded"
 NEW = {"grant_type": "client_credentials", "scope": "search.*", "credits": "100", "role": "lead"}
 CHILD = "urn:ietf:params:oauth:grant-type:token-exchange"
 HOLDERS = {
@@ -150,10 +148,3 @@ def serial_of(prefix: Path) -> str:
     found = re.search("serial=([0-9A-F]+)", done.stdout)
     assert found is not None
     return found[1]
-
-
-def python(code: str, *arguments: str) -> subprocess.Popen[bytes]:
-    """Another process of the tests."""
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )

@@ -106,11 +106,13 @@ async def _serve(desk: _Desk, endpoint: Endpoint, request: Request) -> Response:
     holder = f"{caller.role.value}:{caller.label}"
     with desk.turnstile.enter(holder):
         serial = serial_text(peer.serial)
+        # Before the certificate is judged: a body may take its time, and a revocation come in it.
+        body = await request.body()
         await desk.office.check(serial)
         call = Call(
             request.path_params,
             query_of(request.scope["query_string"]),
-            await request.body(),
+            body,
             request.headers.get("content-type", ""),
             serial,
             request.scope["raw_path"],

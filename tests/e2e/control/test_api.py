@@ -13,13 +13,14 @@ import httpx
 import pytest
 from authority import Authority
 from control_site import CHILD, HOLDERS, NEW, ControlSite, serial_of
-from control_world import csr, identity
+from control_world import ca_of, csr, identity
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from installation import wait_until
 
+from crewgate.config import load
 from crewgate.core.certificate import read
 from crewgate.core.identity import Role
 from crewgate.issuer import Orchestrator
@@ -59,10 +60,8 @@ def test_one_with_our_key_and_a_role_of_its_own_making_is_unknown(
     site: ControlSite, tmp_path: Path
 ) -> None:
     """Whoever signs past the register, with the CA's key itself, is refused: it is not issued."""
-    folder = site.folder / "ca"
-    issuing = Issued(
-        read_certificates(folder / "issuing.pem")[0], read_key(folder / "issuing.key", None)
-    )
+    ca = ca_of(load(site.file))
+    issuing = Issued(read_certificates(ca.issuing)[0], read_key(ca.issuing_key, None))
     key, now = new_key(), datetime.now(UTC)
     until = issuing.certificate.not_valid_after_utc
     validity = Validity.of(now, timedelta(hours=1), until=until)

@@ -1,5 +1,6 @@
 """The doors before every endpoint, and how errors are told."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -29,6 +30,20 @@ async def test_the_certificate_is_judged_anew_with_each_request() -> None:
     assert (answer.status_code, answer.json()["detail"]) == (401, "it is revoked")
     assert desk.office.asked == [("tree",)]
     assert desk.office.checked == ["0B", "0B"]
+
+
+async def test_a_body_that_takes_its_time_wins_none() -> None:
+    """Revoked between the head of a request and the end of its body is revoked."""
+    desk = Desk()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b'{"orchestrator": '
+        desk.office.refusal = ControlError(401, "certificate-not-valid", "it is revoked")
+        yield b'"bd/bd-2"}'
+
+    headers = {"content-type": "application/json"}
+    answer = await desk.ask(BD, "POST", "/v1/revocations", content=slow(), headers=headers)
+    assert (answer.status_code, desk.office.asked) == (401, [])
 
 
 async def test_a_page_of_a_browser_gets_nothing() -> None:

@@ -202,9 +202,7 @@ def test_a_client_certificate_near_its_end_is_told(
     assert any(warning in text for text in warnings if str(mine.certificate) in text) == (days > 0)
 
 
-def test_the_control_api_s_certificate_is_looked_at(
-    run: Run, fresh: Path, tmp_path: Path
-) -> None:
+def test_the_control_api_s_certificate_is_looked_at(run: Run, fresh: Path, tmp_path: Path) -> None:
     """One of its own that is missing or has ended is a problem, one that ends soon a warning."""
     authority = Authority(tmp_path)
     text = fresh.read_text()
