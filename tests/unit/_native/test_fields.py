@@ -113,7 +113,7 @@ def test_fields_are_handed_on_as_they_are() -> None:
         [(b"a", bytearray(b"b"))],
         [(b"connection", memoryview(b"b"))],
     ],
-    ids=repr,
+    ids=lambda bad: repr(bad).partition(" at 0x")[0],  # the same in every process
 )
 def test_other_types(bad: Any) -> None:
     """Whatever is not pairs of bytes is a TypeError, and nothing is read of it."""
