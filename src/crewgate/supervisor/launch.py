@@ -1,5 +1,7 @@
 """Becomes CMD: `launch.py PARENT UID GID -- CMD …`, started by `crewgate run` as a file.
 
+With `--look` in place of `--` it only says why that user could not run CMD.
+
 A program of its own and not a function that runs after fork(), so that nothing of the supervisor's
 memory is ever in it. Gives up rights, then itself; knows no certificate. Inherits no descriptor but
 the first three, and opens none that CMD would inherit. Imports the standard library alone, and all
@@ -22,8 +24,11 @@ def main(arguments: list[str]) -> int:
     """Become CMD; the exit status if that cannot be."""
     parent, uid, gid = (int(text) for text in arguments[:3])
     command = arguments[4:]
+    there = [path for path in _places(command[0]) if os.path.lexists(path)]
     try:
         _give_up_rights(uid, gid)
+        if arguments[3] == "--look":
+            return _look(there)
         _die_with(parent)
     except OSError as error:
         return _complain(f"cannot become uid {uid}: {error.strerror}", _CANNOT_RUN)
@@ -39,9 +44,30 @@ def main(arguments: list[str]) -> int:
         return _complain(f"cannot run {command[0]}: {error.strerror}", _CANNOT_RUN)
 
 
-def _is_anywhere(name: str) -> bool:
+def _look(there: list[str]) -> int:
+    """Status 0, or a line that says why none of the files that are there can be run."""
+    if any(os.path.isfile(path) and os.access(path, os.X_OK) for path in there):  # noqa: PTH113
+        return 0
+    for path in there[:1]:
+        folder = "/"
+        for part in os.path.abspath(path).split("/")[1:-1]:  # noqa: PTH100
+            folder = os.path.join(folder, part)  # noqa: PTH118
+            if not os.access(folder, os.X_OK):
+                sys.stdout.write(f"{folder} is closed to CMD's user, and {path} is in there\n")
+                return _CANNOT_RUN
+        sys.stdout.write(f"{path} is no program that CMD's user may run\n")
+        return _CANNOT_RUN
+    sys.stdout.write("not found\n")
+    return _NOT_FOUND
+
+
+def _places(name: str) -> list[str]:
     folders = [""] if "/" in name else os.get_exec_path()
-    return any(os.path.exists(os.path.join(folder, name)) for folder in folders)  # noqa: PTH110, PTH118
+    return [os.path.join(folder, name) for folder in folders]  # noqa: PTH118
+
+
+def _is_anywhere(name: str) -> bool:
+    return any(os.path.exists(path) for path in _places(name))  # noqa: PTH110
 
 
 def _give_up_rights(uid: int, gid: int) -> None:

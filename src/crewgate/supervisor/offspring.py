@@ -37,6 +37,26 @@ def environment(
     return found
 
 
+def why_not(command: Sequence[str], uid: int, gid: int) -> str:
+    """Why a process of that user could not become CMD; empty if it could. SupervisionError.
+
+    Asked as that user, so that whatever the system goes by counts. The answer may be out of date
+    when CMD is started: then the start says so.
+    """
+    arguments = [str(os.getpid()), str(uid), str(gid), "--look", *command]
+    try:
+        looked = subprocess.run(
+            [sys.executable, "-I", "-S", str(_LAUNCH), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            timeout=limits.run_kill_seconds,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SupervisionError(f"{sys.executable}: cannot be run: {error}") from error
+    return looked.stdout.decode(errors="replace").strip() if looked.returncode else ""
+
+
 class Offspring:
     """The processes below this one; there is one of these in a process."""
 

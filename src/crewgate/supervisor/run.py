@@ -31,7 +31,7 @@ from crewgate.supervisor.credentials import Credentials
 from crewgate.supervisor.crossing import Crossing, crossing
 from crewgate.supervisor.door import Door
 from crewgate.supervisor.issuing import CAFiles, Issuer
-from crewgate.supervisor.offspring import Offspring, environment
+from crewgate.supervisor.offspring import Offspring, environment, why_not
 from crewgate.supervisor.shield import adopt_descendants, close_to_others
 from crewgate.supervisor.tls import TLSStream
 from crewgate.supervisor.tunnel import carry
@@ -96,6 +96,7 @@ def run(request: Request) -> int:
     for ended in complete_intents(config):
         for complaint in ended.complaints:
             voice.say(complaint)
+    _check_command(request)
     signal.pthread_sigmask(signal.SIG_BLOCK, _END)  # until somebody hears them
     pulse = Pulse(ca.register)
     life, user = _begin(config, identity, request.user, pulse)
@@ -109,6 +110,22 @@ def run(request: Request) -> int:
         return trio.run(Supervision(config, request, life, user, issuer, way, voice.say).run)
     finally:
         pulse.stop()
+
+
+def _check_command(request: Request) -> None:
+    """SupervisionError for a CMD that cannot be run: nothing has begun that need be ended."""
+    if request.user is not None:
+        user = user_.named(request.user)
+        uid, gid = user.uid, user.gid
+    elif os.geteuid() == 0:
+        uid = gid = limits.run_uid_min  # the own one is not chosen yet; it has no more rights
+    else:
+        uid, gid = os.geteuid(), os.getegid()
+    why = why_not(request.command, uid, gid)
+    if why:
+        raise SupervisionError(
+            f"cannot run {request.command[0]}: {why}; give another command, or --user"
+        )
 
 
 def _begin(

@@ -181,11 +181,25 @@ def test_what_it_started_ends_with_it(gateway: Installation) -> None:
 
 
 def test_a_command_that_is_not_there(gateway: Installation) -> None:
-    """127 and one line, as shells have it; the certificate is revoked all the same."""
+    """One line and status 2 before anything has begun: no life, no certificate, nobody's end."""
     with running(gateway, "absent", "no-such-command") as orchestrator:
-        assert orchestrator.wait() == 127
+        assert orchestrator.wait() == 2
     assert "cannot run no-such-command: not found" in orchestrator.said
-    assert set(_statuses(gateway, "absent")) == {"revoked"}
+    assert _statuses(gateway, "absent") == []
+    assert "absent" not in _states(gateway)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has a user to spare")
+def test_a_command_that_its_user_may_not_run(gateway: Installation, tmp_path: Path) -> None:
+    """The folder that is closed is named, and nothing has begun."""
+    program = tmp_path / "closed" / "program"
+    program.parent.mkdir(mode=0o700)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    with running(gateway, "closed", str(program)) as orchestrator:
+        assert orchestrator.wait() == 2
+    assert "is closed to CMD's user" in orchestrator.said
+    assert _statuses(gateway, "closed") == []
 
 
 @pytest.mark.parametrize(
