@@ -50,6 +50,7 @@ class InForce:
     config: Config
     policy: Policy
     error: str
+    look_again_ns: int = 0  # CLOCK_BOOTTIME: when content that was bad is due for another look
 
     def __init__(self, path: Path) -> None:
         """Load for the first time; ConfigurationError."""

@@ -2,6 +2,7 @@
 
 import trio
 
+from crewgate import limits
 from crewgate.agent.machine import Machine
 from crewgate.errors import ConfigurationError
 
@@ -18,9 +19,14 @@ async def reload_now(machine: Machine) -> None:
 
 
 async def reload_if_changed(machine: Machine) -> None:
-    """Look at the files; a bad one has been said and is nobody's exception here."""
-    if not machine.inforce.changed():
+    """Look at the files; a bad one has been said and is nobody's exception here.
+
+    What was bad is looked at again now and then: the file that was missing was in no watch.
+    """
+    inforce, now = machine.inforce, machine.clock.boot_ns()
+    if not inforce.changed() and not (inforce.error and now >= inforce.look_again_ns):
         return
+    inforce.look_again_ns = now + round(limits.reload_refused_seconds * 1e9)
     try:
         await reload_now(machine)
     except ConfigurationError:

@@ -278,6 +278,7 @@ attach_again_seconds = 0.1  # a restarted agent takes half a second; the table i
 revocation_look_seconds = 0.02  # the table's generation: the certain way to hear of a revocation
 cut_memory_seconds = 2.0  # of calls that a look has cut before the push came: the receipt has them
 cuts_remembered = 4096  # of those; 1 MiB
+reload_refused_seconds = 5.0  # bad content again: a file that it names may be there by now
 reload_again_seconds = 0.5  # a file that could not be loaded although the agent could
 drain_share = 0.8  # of the supervisor's patience; the rest is for telling who is left
 drain_last_seconds = 0.25  # for the resets of calls that were cut, and their records

@@ -5,6 +5,7 @@ little can go wrong in the one process whose death ends all others.
 """
 
 import math
+import math
 import os
 import signal
 import sys
@@ -52,6 +53,7 @@ class Supervisor:
     ) -> None:
         """Validate everything first; ConfigurationError."""
         self._watch = Watch((path,))
+        self._look_again = math.inf  # when content that was bad is due for another look
         self._config = _validated(path)
         self._agent = Child("agent", _python(agent, self._config.path))
         self._control = Child("control", _python(control, self._config.path))
@@ -126,7 +128,7 @@ class Supervisor:
                 return
             if signal.SIGHUP in heard:
                 self._reload()
-            elif self._watch.changed():
+            elif self._watch.changed() or time.monotonic() >= self._look_again:
                 self._follow()
             self._revive()
 
@@ -204,8 +206,10 @@ class Supervisor:
         """The file changed: the agent has it loaded by everybody; the number of workers is ours."""
         try:
             self._adopt(_validated(self._config.path))
-        except ConfigurationError:  # the agent says it
+        except ConfigurationError:  # the agent says it, and a missing file may be there soon
+            self._look_again = time.monotonic() + limits.reload_refused_seconds
             return
+        self._look_again = math.inf
         self._fit_workers()
 
     def _drain(self, signals: Signals) -> None:

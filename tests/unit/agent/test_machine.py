@@ -10,6 +10,7 @@ from crewgate import limits
 from crewgate.agent import ticks
 from crewgate.agent.clock import ClockWatch
 from crewgate.agent.machine import Machine
+from crewgate.agent.reloading import reload_if_changed
 from crewgate.agent.status import pages, status, tree
 from crewgate.core import record
 from crewgate.core.record import Record
@@ -171,6 +172,24 @@ def test_a_bad_file_is_said_once(start: Start, file: Path, said: list[str]) -> N
     assert "nonsense" not in machine.inforce.policy.audience
     file.write_text(TOML.format(workers=0, price="0.02"))
     machine.reload(machine.inforce.look())
+    assert machine.inforce.error == ""
+
+
+async def test_a_file_that_was_missing_is_found_later(
+    start: Start, file: Path, hands: Hands
+) -> None:
+    """It was in no watch, so bad content is looked at again by the clock."""
+    machine = start()
+    missing = file.with_name("later.jwks.json")
+    text, (jwks,) = file.read_text(), {crew.jwks for crew in machine.inforce.config.crews}
+    file.write_text(text.replace(f'jwks = "{jwks.name}"', f'jwks = "{missing.name}"'))
+    await reload_if_changed(machine)
+    assert "later.jwks.json" in machine.inforce.error
+    missing.write_bytes(jwks.read_bytes())
+    await reload_if_changed(machine)
+    assert machine.inforce.error
+    hands.go(limits.reload_refused_seconds)
+    await reload_if_changed(machine)
     assert machine.inforce.error == ""
 
 
