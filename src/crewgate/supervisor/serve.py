@@ -5,7 +5,6 @@ little can go wrong in the one process whose death ends all others.
 """
 
 import math
-import math
 import os
 import signal
 import sys

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import trio
 from lessees import NOW, grant, key
 from machines import TOML, Hands, S, Start
 
@@ -175,21 +176,19 @@ def test_a_bad_file_is_said_once(start: Start, file: Path, said: list[str]) -> N
     assert machine.inforce.error == ""
 
 
-async def test_a_file_that_was_missing_is_found_later(
-    start: Start, file: Path, hands: Hands
-) -> None:
+def test_a_file_that_was_missing_is_found_later(start: Start, file: Path, hands: Hands) -> None:
     """It was in no watch, so bad content is looked at again by the clock."""
     machine = start()
     missing = file.with_name("later.jwks.json")
     text, (jwks,) = file.read_text(), {crew.jwks for crew in machine.inforce.config.crews}
     file.write_text(text.replace(f'jwks = "{jwks.name}"', f'jwks = "{missing.name}"'))
-    await reload_if_changed(machine)
+    trio.run(reload_if_changed, machine)
     assert "later.jwks.json" in machine.inforce.error
     missing.write_bytes(jwks.read_bytes())
-    await reload_if_changed(machine)
+    trio.run(reload_if_changed, machine)
     assert machine.inforce.error
     hands.go(limits.reload_refused_seconds)
-    await reload_if_changed(machine)
+    trio.run(reload_if_changed, machine)
     assert machine.inforce.error == ""
 
 
