@@ -19,8 +19,9 @@ setup: $(STAMPS)/extension  ## virtual environment, tools and the native core; o
 demo: setup  ## the incident, on a real gateway
 	@$(BIN)/crewgate demo
 
+# Most of a test is waiting for processes to start, so three at a time suit two cores.
 test: setup  ## all tests; ARGS="-k name" narrows them
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 3 --dist loadfile $(ARGS)
 
 lint: setup  ## style, types, layers
 	@$(BIN)/ruff check .

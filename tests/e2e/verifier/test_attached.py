@@ -34,9 +34,13 @@ def tight(world: World, calls: int) -> bytes:
 def test_a_cold_branch_is_refused_once_and_its_draw_is_under_way(
     site: Site, verifier: Verifier
 ) -> None:
-    """`decide` never waits: the first answer says retry, and soon the credit is there."""
-    first = denied(verifier.decide(site.world.token, SEARCH))
-    assert (first.reason, first.retry) == (Reason.BUDGET_UNAVAILABLE, True)
+    """`decide` never waits: the first answer says retry, and soon the credit is there.
+
+    Unless the agent was faster than the way back: then the credit is there at once.
+    """
+    first = verifier.decide(site.world.token, SEARCH)
+    if not is_permit(first):
+        assert (denied(first).reason, first.retry) == (Reason.BUDGET_UNAVAILABLE, True)
     wait_until(lambda: is_permit(verifier.decide(site.world.token, SEARCH)))
 
 
