@@ -63,6 +63,11 @@ def missing(what: str) -> NoReturn:
     raise ControlError(404, "not-found", f"there is no such {what}")
 
 
+def unseen(detail: str) -> NoReturn:
+    """409: perhaps there, and not to be acted upon without more."""
+    raise ControlError(409, "refused", detail)
+
+
 def malformed(detail: str) -> NoReturn:
     """400: what was sent cannot be understood."""
     raise ControlError(400, "invalid-request", detail)

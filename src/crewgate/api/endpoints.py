@@ -57,7 +57,11 @@ async def revoke(office: Office, caller: Identity, call: Call) -> RevocationAnsw
         access.malformed("name exactly one of branch, certificate and orchestrator")
     if ask.branch:
         _check_branch(ask.branch)
-        return await office.revoke_branch(ask.branch, access.crew_for(caller, ask.crew))
+        crew = access.crew_for(caller, ask.crew)
+        if crew and not ask.crew and not (await office.tree()).find(ask.branch, crew):
+            # Else a mistyped id, or one of another crew, would be confirmed as revoked.
+            access.unseen(f"no branch {ask.branch} was seen; to revoke it unseen, name the crew")
+        return await office.revoke_branch(ask.branch, crew)
     if ask.certificate:
         holder = await office.holder(ask.certificate)
         if holder is None or not access.sees(caller, holder.crew):

@@ -25,9 +25,13 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
     Real processes on free loopback ports, in a temporary folder, for about 20 seconds. Exit status
     0 if the story held, 1 if not.
     """
+    from importlib.util import find_spec
+
     import msgspec
     from rich.console import Console
 
+    if find_spec("h2") is None:
+        raise StoryError("the demo's agents speak HTTP/2 by h2: pip install 'crewgate[demo]'")
     from crewgate.demo.board import Board, show
 
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from crewgate.cli.crew import write_crew
 from crewgate.cli.fresh import CREW, DOMAIN, PORT_MAX, fresh_config
 from crewgate.cli.options import json_option
 from crewgate.config import CA
@@ -53,7 +54,7 @@ def write_all(folder: Path, port: int) -> Path:
     try:
         _open(folder)
         _write_certificates(folder)
-        _write_crew(folder)
+        write_crew(folder / "crews", CREW)
         config = folder / "crewgate.toml"
         _write(config, fresh_config(port).encode(), 0o644)
     except OSError as error:
@@ -77,7 +78,6 @@ def _open(folder: Path) -> None:
         ("ca", 0o700),
         ("gateway", 0o700),
         ("crews", 0o755),
-        (f"crews/{CREW}", 0o700),
     ):
         (folder / name).mkdir(mode=mode)
 
@@ -95,16 +95,6 @@ def _write_certificates(folder: Path) -> None:
     _write(folder / "gateway" / "gateway.key", server.key_pem, 0o600)
     chain = server.certificate_pem + pem(issuing.certificate)
     _write(folder / "certs" / "gateway.pem", chain, 0o644)
-
-
-def _write_crew(folder: Path) -> None:
-    from crewgate.issuer.signing import SigningKey
-
-    # A kid names one key among all crews, so it is not just the crew's name.
-    key = SigningKey.generate(f"{CREW}-{os.urandom(4).hex()}")
-    key.write(folder / "crews" / CREW / "signing.key")
-    jwks = json.dumps({"keys": [key.jwk()]}, indent=2)
-    _write(folder / "crews" / f"{CREW}.jwks.json", f"{jwks}\n".encode(), 0o644)
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:

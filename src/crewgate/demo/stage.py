@@ -19,7 +19,6 @@ import trio
 from crewgate import limits
 from crewgate.demo.tools import HOST, Received
 from crewgate.errors import StoryError
-from crewgate.issuer.signing import SigningKey
 
 TOOLS_OFFSET = 10  # where `crewgate init` expects the tool server
 _OFFSETS = (1, 2, TOOLS_OFFSET)  # what it uses beside the first: crews, control API, tools
@@ -33,19 +32,9 @@ path = "/summary"
 upstream = "tools"
 price = "0.01"
 """
-# Two crews more, and what one of them owns.
+_CREWS = ("bd", "finance")
+# What one of them owns.
 _BORDER = """
-[crew.bd]
-issuer = "https://bd.crewgate.example"
-jwks = "crews/bd.jwks.json"
-signing_key = "crews/bd/signing.key"
-tools = ["finance.*"]
-
-[crew.finance]
-issuer = "https://finance.crewgate.example"
-jwks = "crews/finance.jwks.json"
-tools = ["finance.*"]
-
 [tool."finance.balance"]
 method = "POST"
 path = "/balance"
@@ -131,18 +120,10 @@ async def build(folder: Path) -> Stage:
     text = stage.config.read_text()
     if _CEILING not in text:
         raise StoryError(f"{stage.config}: `crewgate init` writes another crew than the story's")
-    for crew in ("bd", "finance"):
-        _make_crew(stage.config.parent / "crews", crew)
-    stage.config.write_text(text.replace(_CEILING, _WIDER) + _SUMMARY + _BORDER)
+    sections = [await stage.command("crew", crew, "--tools", "finance.*") for crew in _CREWS]
+    crews = b"".join(sections).decode()
+    stage.config.write_text(text.replace(_CEILING, _WIDER) + _SUMMARY + crews + _BORDER)
     return stage
-
-
-def _make_crew(folder: Path, name: str) -> None:
-    """A crew's signing key, and its public half, as `crewgate init` writes them."""
-    key = SigningKey.generate(f"{name}-1")
-    (folder / name).mkdir(mode=0o700)
-    key.write(folder / name / "signing.key")
-    (folder / f"{name}.jwks.json").write_bytes(msgspec.json.encode({"keys": [key.jwk()]}))
 
 
 @asynccontextmanager
