@@ -6,7 +6,6 @@ the server cannot be asked (LinkError), or what it said (ControlError).
 
 import ssl
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -88,12 +87,7 @@ class ControlClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._http.close()
 
     def get(self, path: str, kind: type[T]) -> T:

@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, Self, TypeVar
 from weakref import WeakSet
 
@@ -100,12 +99,7 @@ class Verifier:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     @property
