@@ -24,6 +24,7 @@ from crewgate.errors import AuthorityError, ControlError, LinkError
 from crewgate.link.owner_messages import Name
 from crewgate.pki.announcing import Announced, announce
 from crewgate.pki.authority import Authority, new_instance, read_request
+from crewgate.pki.lives import Lives
 from crewgate.pki.register import Entry
 
 _SUPERSEDED = "superseded"
@@ -61,8 +62,12 @@ class Desk:
     def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationAnswer:
         """All that it has, and every token until now: noted first, so that it is never half done.
 
-        An agent that is away hears of it when it is back.
+        Where `crewgate run` has it, no certificate is signed for it from here on, and whoever
+        completes the ends of orchestrators ends its process and its key too: it would only have
+        itself another certificate. An agent that is away hears of it when it is back.
         """
+        with Lives(self._ca.register) as lives:
+            lives.condemn(crew, name, int(time.time()))
         intent = self._intents.note(crew, name, reason)
         entries, done = self._end(intent)
         return revoked("orchestrator", f"{crew}/{name}", crew, done, entries)

@@ -18,11 +18,13 @@ from crewgate.control import desk as desk_
 from crewgate.control.desk import Desk
 from crewgate.core.certificate import read
 from crewgate.core.identity import Identity, Role
-from crewgate.errors import ControlError, LinkError
+from crewgate.errors import AuthorityError, ControlError, LinkError
 from crewgate.link.owner_messages import Name
 from crewgate.pki.announcing import Announced
 from crewgate.pki.authority import read_request
 from crewgate.pki.crl import REASONS
+from crewgate.pki.lives import Lives, State
+from crewgate.pki.processes import this
 from crewgate.pki.register import Entry, Register
 
 BD = identity(Role.ORCHESTRATOR, "bd-1", "bd")
@@ -214,6 +216,23 @@ def test_an_orchestrator_ends_with_all_that_it_has(desk: Desk, agent: Agent) -> 
     assert desk.authority.register.find(other.serial).status(0) == "valid"  # type: ignore[union-attr]
     desk.complete()
     assert len(agent.told) == 1
+
+
+def test_who_runs_under_that_name_gets_no_next_certificate(
+    desk: Desk, config: Config, agent: Agent
+) -> None:
+    """Its supervisor would have itself one signed; a name that nobody runs may begin anew."""
+    with Lives(ca_of(config).register) as lives:
+        lives.begin("bd", "bd-1", this(), BD.instance, lambda _: None)
+        desk.revoke_orchestrator("bd", "bd-1", "keyCompromise")
+        (life,) = lives.open()
+        assert (life.label, life.state) == ("bd/bd-1", State.ENDING)
+        with pytest.raises(
+            AuthorityError, match=r"no certificate is signed: its \w+ (is being|has been) ended"
+        ):
+            first(desk, BD)
+        desk.revoke_orchestrator("bd", "bd-2", "keyCompromise")
+        first(desk, identity(Role.ORCHESTRATOR, "bd-2", "bd"))
 
 
 def test_a_certificate_that_was_never_issued_is_not_revoked(desk: Desk, agent: Agent) -> None:
