@@ -235,11 +235,16 @@ class Revocations:
             return True
         capacity = self._table.geometry.revocations
         most = next(each.live_revocations_max for each in crews if each.name == crew)
-        # Half at most: one crew must not take the places of all others (design/table.md).
-        if self._table.revocations_of(crew_key(crew)) >= min(most, capacity // 2):
+        # Half at most: one crew must not take the places of all others (design/table.md). What its
+        # runs have on others' tools is its own too, or each crossing would be another half.
+        own = [each.name for each in crews if caller(each.name) == caller(crew)]
+        if sum(map(self._held, own)) >= min(most, capacity // 2):
             return False
-        used = sum(self._table.revocations_of(crew_key(each.name)) for each in crews)
+        used = sum(self._held(each.name) for each in crews)
         return used + len(crews) < capacity
+
+    def _held(self, crew: str) -> int:
+        return self._table.revocations_of(crew_key(crew))
 
     def _enter(self, entry: Entry, life: int, clocks: Clocks) -> None:
         self._table.revoke(
@@ -250,4 +255,11 @@ class Revocations:
             clocks.wall,
             clocks.boot_ns,
         )
+        before = self._entries.get(entry.key)
+        if before is not None:  # as the table has it: neither shrinks
+            entry = msgspec.structs.replace(
+                entry,
+                before=max(entry.before, before.before),
+                expires=max(entry.expires, before.expires),
+            )
         self._entries[entry.key] = entry

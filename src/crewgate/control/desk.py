@@ -20,7 +20,7 @@ from crewgate.config import CA
 from crewgate.control.answers import host, revoked
 from crewgate.control.intents import Intent, Intents
 from crewgate.core.identity import Identity, Role, check
-from crewgate.errors import AuthorityError, ControlError, LinkError
+from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError
 from crewgate.link.owner_messages import Name
 from crewgate.pki.announcing import Announced, announce
 from crewgate.pki.authority import Authority, new_instance, read_request
@@ -73,14 +73,24 @@ class Desk:
         return revoked("orchestrator", f"{crew}/{name}", crew, done, entries)
 
     def complete(self) -> None:
-        """Finish what a crash, or an agent that was away, has left; AuthorityError, LinkError."""
+        """Finish what a crash, or an agent that was away, has left.
+
+        AuthorityError, LinkError; RefusedError once all others are done.
+        """
         pending = self.authority.register.pending()
         if pending:
             announce(self.authority.register, self._state, pending)
+        refused = []
         for intent in self._intents.open():
-            _, done = self._end(intent)
+            try:
+                _, done = self._end(intent)
+            except RefusedError as error:  # nobody's trouble is in the way of another's end
+                refused.append(error)
+                continue
             if done is None:
                 raise LinkError(f"the agent is not told of the end of {intent.crew}/{intent.name}")
+        if refused:
+            raise refused[0]
 
     def publish(self) -> None:
         """Sign the list of revoked certificates anew."""

@@ -209,3 +209,37 @@ def test_a_key_is_dead_whenever_it_signed(revocations: Revocations, table: Owned
     assert revocations.revoke_names([name], CREWS, NOW) == ([dead], 0)
     assert table.is_revoked(dead, limits.time_seconds_max - 1)
     assert not table.is_revoked(table_key(Kind.KEY, "finance", b"key-1"), 0)
+
+
+def test_crossings_are_no_second_share(
+    table: OwnedTable, journal: Journal[revocations_.Entry], registry: Registry
+) -> None:
+    """Branches of a crew and of all its accounts have half of the table between them."""
+    small = OwnedTable.private(Geometry(64, 64, 64, 8))
+    crews = (*CREWS, Crew("article:finance", ISSUER), Crew("article:hr", ISSUER))
+    found = Revocations(small, journal, registry)
+    names = ("article", "article:finance", "article:hr")
+    for number in range(90):
+        found.revoke(branch_id(number), names[number % 3], crews, NOW)
+    held = sum(small.revocations_of(crew_key(name)) for name in names)
+    assert held <= 32 + len(names)  # and the coarse entry of each
+    assert not found.revoke(branch_id(1), "finance", crews, NOW).coarsened
+    small.close()
+
+
+def test_a_later_word_about_an_earlier_moment_takes_nothing_back(
+    revocations: Revocations, table: OwnedTable, journal: Journal[revocations_.Entry],
+    registry: Registry,
+) -> None:  # fmt: skip
+    """Also in a table that is made anew from what was kept."""
+    name = Name(kind="orchestrator", crew="article", name="article/a-1")
+    revocations.revoke_names([name], CREWS, NOW)
+    earlier = msgspec.structs.replace(name, before=NOW.wall - 900)
+    revocations.revoke_names([earlier], CREWS, NOW)
+    journal.rewrite(revocations)
+    with_new = OwnedTable.private(Geometry(64, 64, 64, 8))
+    Revocations(with_new, journal, registry).restore(journal.read(), NOW)
+    key_of = table_key(Kind.ORCHESTRATOR, "article", b"article/a-1")
+    assert table.is_revoked(key_of, NOW.wall)
+    assert with_new.is_revoked(key_of, NOW.wall)
+    with_new.close()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -18,7 +18,7 @@ from crewgate.control import desk as desk_
 from crewgate.control.desk import Desk
 from crewgate.core.certificate import read
 from crewgate.core.identity import Identity, Role
-from crewgate.errors import AuthorityError, ControlError, LinkError
+from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError
 from crewgate.link.owner_messages import Name
 from crewgate.pki.announcing import Announced
 from crewgate.pki.authority import read_request
@@ -255,6 +255,26 @@ def test_an_agent_that_is_away_hears_of_it_later(desk: Desk, agent: Agent) -> No
     assert agent.heard == ([entry.serial], ["bd/bd-1"])
     desk.complete()
     assert agent.heard == ([entry.serial], ["bd/bd-1"])
+
+
+def test_one_that_is_refused_keeps_no_other_from_its_end(
+    desk: Desk, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent has no room for the first: the others are told, and it is said."""
+    agent.away = True
+    for name in ("a-1", "bd-1"):
+        desk.revoke_orchestrator("bd", name, "unspecified")
+    agent.away, announce = False, agent.announce
+
+    def refuse(*given: Any) -> Announced:
+        if any(name.name == "bd/a-1" for name in given[3]):
+            raise RefusedError("there is no room")
+        return announce(*given)
+
+    monkeypatch.setattr(desk_, "announce", refuse)
+    with pytest.raises(RefusedError, match="no room"):
+        desk.complete()
+    assert agent.heard[1] == ["bd/bd-1"]
 
 
 @pytest.mark.parametrize("what", ["certificate", "orchestrator"])
