@@ -144,7 +144,13 @@ class Lives:
                     f"{standing.label} {_told(standing)}; end it with `crewgate decommission "
                     f"{standing.label}`, or choose another name"
                 )
-            uids = database.execute("SELECT uid FROM life WHERE state != 'ended'").fetchall()
+            # Of ended ones too, the latest: their files are there for their next life alone.
+            uids = database.execute(
+                "SELECT uid FROM life WHERE state != 'ended' UNION SELECT uid FROM (SELECT uid "
+                "FROM life WHERE state = 'ended' AND uid >= 0 AND (crew != ? OR name != ?) "
+                "ORDER BY id DESC LIMIT ?)",
+                (crew, name, limits.run_uids_kept),
+            ).fetchall()
             uid = choose(frozenset(uid for (uid,) in uids if uid >= 0))
             life = self._insert(crew, name, State.RUNNING, process, instance, uid, until=0)
             hold(life.id)
