@@ -18,6 +18,7 @@ from crewgate.config import Config
 from crewgate.errors import AuthorityError
 from crewgate.pki.lives import Lives, State
 from crewgate.pki.processes import Process, this
+from crewgate.pki.register import Register
 
 NOW = 1_800_000_000
 
@@ -166,7 +167,9 @@ class LivesMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         LivesMachine.counter += 1
-        self.lives = Lives(self.folder / f"{LivesMachine.counter}.sqlite")
+        path = self.folder / f"{LivesMachine.counter}.sqlite"
+        Register(path, is_new=True).close()
+        self.lives = Lives(path)
         self.states: dict[int, tuple[str, State]] = {}
         self.now = NOW
 
