@@ -106,11 +106,12 @@ async def _serve(desk: _Desk, endpoint: Endpoint, request: Request) -> Response:
     holder = f"{caller.role.value}:{caller.label}"
     with desk.turnstile.enter(holder):
         serial = serial_text(peer.serial)
+        body = await request.body()  # may take its time, in which a certificate ends
         await desk.office.check(serial)
         call = Call(
             request.path_params,
             query_of(request.scope["query_string"]),
-            await request.body(),
+            body,
             request.headers.get("content-type", ""),
             serial,
             request.scope["raw_path"],
