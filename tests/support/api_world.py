@@ -89,6 +89,9 @@ class FakeOffice:
     async def holder(self, serial: str) -> Holder | None:
         return SERIALS.get(serial)
 
+    async def knows(self, crew: str, name: str) -> bool:
+        return Holder(crew, name) in SERIALS.values()
+
     async def tree(self) -> Snapshot:
         self.note("tree")
         return self.snapshot

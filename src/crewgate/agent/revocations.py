@@ -211,7 +211,8 @@ class Revocations:
 
     def _enter_if_free(self, entry: Entry, crews: Sequence[Crew], clocks: Clocks) -> bool:
         """False for no room; within the share of one of `crews`, which are all or nobody."""
-        if crews and not self._has_room(bytes.fromhex(entry.key), entry.crew, crews):
+        key = bytes.fromhex(entry.key)
+        if crews and not self._has_room(key, entry.crew, crews, is_branch=False):
             return False
         try:
             self._enter(entry, entry.expires - clocks.wall, clocks)
@@ -229,17 +230,31 @@ class Revocations:
             if entry.expires + limits.clock_distrust_seconds < clocks.wall:
                 del self._entries[key]
 
-    def _has_room(self, key: bytes, crew: str, crews: Sequence[Crew]) -> bool:
-        """Within the crew's share, and leaving a place for every crew's coarse entry."""
+    def _has_room(
+        self, key: bytes, crew: str, crews: Sequence[Crew], *, is_branch: bool = True
+    ) -> bool:
+        """Within the crew's share, and leaving a place for every crew's coarse entry.
+
+        The last eighth of the share, and of the table, is for certificates: embedders know of their
+        end by the table alone, and whoever may end branches could fill his share with made-up ones.
+        """
         if key.hex() in self._entries:
             return True
         capacity = self._table.geometry.revocations
         most = next(each.live_revocations_max for each in crews if each.name == crew)
-        # Half at most: one crew must not take the places of all others (design/table.md).
-        if self._table.revocations_of(crew_key(crew)) >= min(most, capacity // 2):
+        # Half at most: one crew must not take the places of all others (design/table.md). What its
+        # runs have on others' tools is its own too, or each crossing would be another half.
+        own = [each.name for each in crews if caller(each.name) == caller(crew)]
+        share, kept = min(most, capacity // 2), 0
+        if is_branch:
+            share, kept = share - share // 8, capacity // 8
+        if sum(map(self._held, own)) >= share:
             return False
-        used = sum(self._table.revocations_of(crew_key(each.name)) for each in crews)
-        return used + len(crews) < capacity
+        used = sum(self._held(each.name) for each in crews)
+        return used + len(crews) + kept < capacity
+
+    def _held(self, crew: str) -> int:
+        return self._table.revocations_of(crew_key(crew))
 
     def _enter(self, entry: Entry, life: int, clocks: Clocks) -> None:
         self._table.revoke(
@@ -250,4 +265,11 @@ class Revocations:
             clocks.wall,
             clocks.boot_ns,
         )
+        before = self._entries.get(entry.key)
+        if before is not None:  # as the table has it: neither shrinks
+            entry = msgspec.structs.replace(
+                entry,
+                before=max(entry.before, before.before),
+                expires=max(entry.expires, before.expires),
+            )
         self._entries[entry.key] = entry

@@ -68,7 +68,11 @@ async def revoke(office: Office, caller: Identity, call: Call) -> RevocationAnsw
             access.missing("certificate")
         return await office.revoke_certificate(ask.certificate, ask.reason)
     crew, name = access.orchestrator(ask.orchestrator)
-    return await office.revoke_orchestrator(access.crew_for(caller, crew), name, ask.reason)
+    crew = access.crew_for(caller, crew)
+    # Each name takes a place in the table that all crews share: none that somebody made up.
+    if caller.role is not Role.OPERATOR and not await office.knows(crew, name):
+        access.missing("orchestrator with a certificate")
+    return await office.revoke_orchestrator(crew, name, ask.reason)
 
 
 async def branches(office: Office, caller: Identity, call: Call) -> BranchesAnswer:

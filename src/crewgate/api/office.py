@@ -68,6 +68,9 @@ class Office(Protocol):
     async def holder(self, serial: str) -> Holder | None:
         """Whom a certificate was issued to; None if this CA has not issued it."""
 
+    async def knows(self, crew: str, name: str) -> bool:
+        """Whether this CA has issued a certificate to that orchestrator, good or not."""
+
     async def tree(self) -> Snapshot:
         """The auth graph, at most `limits.tree_seconds` old."""
 

@@ -20,10 +20,11 @@ from crewgate.config import CA
 from crewgate.control.answers import host, revoked
 from crewgate.control.intents import Intent, Intents
 from crewgate.core.identity import Identity, Role, check
-from crewgate.errors import AuthorityError, ControlError, LinkError
+from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError
 from crewgate.link.owner_messages import Name
 from crewgate.pki.announcing import Announced, announce
 from crewgate.pki.authority import Authority, new_instance, read_request
+from crewgate.pki.lives import Lives
 from crewgate.pki.register import Entry
 
 _SUPERSEDED = "superseded"
@@ -61,21 +62,35 @@ class Desk:
     def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationAnswer:
         """All that it has, and every token until now: noted first, so that it is never half done.
 
-        An agent that is away hears of it when it is back.
+        Where `crewgate run` has it, no certificate is signed for it from here on, and whoever
+        completes the ends of orchestrators ends its process and its key too: it would only have
+        itself another certificate. An agent that is away hears of it when it is back.
         """
+        with Lives(self._ca.register) as lives:
+            lives.condemn(crew, name, int(time.time()))
         intent = self._intents.note(crew, name, reason)
         entries, done = self._end(intent)
         return revoked("orchestrator", f"{crew}/{name}", crew, done, entries)
 
     def complete(self) -> None:
-        """Finish what a crash, or an agent that was away, has left; AuthorityError, LinkError."""
+        """Finish what a crash, or an agent that was away, has left.
+
+        AuthorityError, LinkError; RefusedError once all others are done.
+        """
         pending = self.authority.register.pending()
         if pending:
             announce(self.authority.register, self._state, pending)
+        refused = []
         for intent in self._intents.open():
-            _, done = self._end(intent)
+            try:
+                _, done = self._end(intent)
+            except RefusedError as error:  # nobody's trouble is in the way of another's end
+                refused.append(error)
+                continue
             if done is None:
                 raise LinkError(f"the agent is not told of the end of {intent.crew}/{intent.name}")
+        if refused:
+            raise refused[0]
 
     def publish(self) -> None:
         """Sign the list of revoked certificates anew."""

@@ -120,6 +120,10 @@ class ControlOffice:
         entry = await self.entry(serial)
         return None if entry is None else Holder(entry.crew, entry.name)
 
+    async def knows(self, crew: str, name: str) -> bool:
+        """See `Office`."""
+        return bool(await self._look(self._register.issued_since, crew, name, 0))
+
     async def entry(self, serial: str) -> Entry | None:
         """What the register has of a certificate; AuthorityError."""
         return await self._look(self._register.find, serial)

@@ -5,6 +5,7 @@ orchestrator's lock is held around every call.
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from crewgate import limits
@@ -23,6 +24,9 @@ class Custody:
         self._tokens: dict[str, Minted] = {}
         self._files: dict[str, Path] = {}
         self._behind: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._tokens)
 
     def __repr__(self) -> str:
         return f"<Custody of {len(self._tokens)} tokens, {len(self._files)} in files>"
@@ -67,6 +71,11 @@ class Custody:
                 return 0.0
             self._behind.discard(branch)
         return renewal(minted.claims) - now
+
+    def keep(self, knows: Callable[[str], bool]) -> None:
+        """Drop what is of no branch that anybody knows."""
+        for branch in [each for each in self._tokens if not knows(each)]:
+            self.drop(branch)
 
     def drop(self, branch: str) -> None:
         """The branch is dead: forget its token and take the file away."""

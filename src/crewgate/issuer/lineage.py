@@ -56,6 +56,10 @@ class Lineage:
             self._branches[branch.parent].children.add(claims.execution_branch_id)
         return []
 
+    def knows(self, branch: str) -> bool:
+        """Whether it was minted here and is not forgotten; it may be dead."""
+        return branch in self._branches
+
     def is_dead(self, branch: str) -> bool:
         """Whether the branch was ended here, by itself or with an ancestor."""
         return branch in self._dead

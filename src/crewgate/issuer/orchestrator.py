@@ -103,7 +103,7 @@ class Orchestrator:
         quota, names = amount(credits), tool_list(tools)
         with self._lock:
             now = self._clock()
-            self._lineage.make_room(now)
+            self._register.make_room(now)
             minted = self._minter.root(
                 role=role,
                 tools=names,
@@ -138,7 +138,7 @@ class Orchestrator:
         with self._lock:
             now = self._clock()
             claims = self._lineage.living(above).claims
-            self._lineage.make_room(now)
+            self._register.make_room(now)
             minted = self._minter.child(
                 claims,
                 role=role,

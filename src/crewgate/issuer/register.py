@@ -35,6 +35,14 @@ class Register:
         """Let the journal go."""
         self._journal.close()
 
+    def make_room(self, now: float) -> None:
+        """For one branch more, with the tokens of what is forgotten; IssuerError if all live."""
+        try:
+            self.lineage.make_room(now)
+        finally:
+            if len(self.custody) > len(self.lineage):
+                self.custody.keep(self.lineage.knows)
+
     def grant(self, entry: Mint | Extension, minted: Minted) -> None:
         """A branch has a first or a further grant; JournalError and it has not."""
         self._journal.append(entry)

@@ -245,6 +245,7 @@ run_tree_depth_max = 64  # from a client at the door up to CMD; shells in shells
 # namespaces are given theirs (SUB_UID_MIN of login.defs is 100,000).
 run_uid_min = 68_000  # leaves 65,536 and what image builders count from there alone
 run_uid_max = 99_999  # 32,000 orchestrators; a machine runs out of memory first
+run_uids_kept = 16_000  # of the latest that have ended; as many again are always free for others
 
 # The demo: a story that ends by itself, whatever hangs.
 demo_seconds_max = 120.0  # its processes end themselves then; the story takes a sixth of it

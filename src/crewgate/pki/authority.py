@@ -50,7 +50,7 @@ def create(ca: CA, now: datetime) -> None:
         write_file(ca.root_key, key_pem(root.key, passphrase), PRIVATE, replace=True)
         write_file(ca.root, pem(root.certificate), PUBLIC, replace=True)
         write_file(ca.issuing, pem(issuing.certificate), PUBLIC, replace=True)
-        Register(ca.register).close()
+        Register(ca.register, is_new=True).close()
         write_file(ca.issuing_key, key_pem(issuing.key, passphrase), PRIVATE)
         with Authority(ca) as authority:
             authority.publish(now)
@@ -104,9 +104,6 @@ class Authority:
                 f"{ca.issuing_key}: not the key of {ca.issuing}; put back the one that is"
             )
         self.issuing = Issued(certificate, key)
-        if not ca.register.exists():
-            # An empty one would let what was revoked through: its list would be empty too.
-            raise AuthorityError(f"{ca.register}: the register is not there; put it back")
         self.register = Register(ca.register)
 
     def __repr__(self) -> str:

@@ -138,7 +138,13 @@ class Lives:
                     f"{standing.label} {_told(standing)}; end it with `crewgate decommission "
                     f"{standing.label}`, or choose another name"
                 )
-            uids = database.execute("SELECT uid FROM life WHERE state != 'ended'").fetchall()
+            # Of ended ones too, the latest: their files are there for their next life alone.
+            uids = database.execute(
+                "SELECT uid FROM life WHERE state != 'ended' UNION SELECT uid FROM (SELECT uid "
+                "FROM life WHERE state = 'ended' AND uid >= 0 AND (crew != ? OR name != ?) "
+                "ORDER BY id DESC LIMIT ?)",
+                (crew, name, limits.run_uids_kept),
+            ).fetchall()
             uid = choose(frozenset(uid for (uid,) in uids if uid >= 0))
             life = self._insert(crew, name, State.RUNNING, process, instance, uid, until=0)
             hold(life.id)
@@ -151,6 +157,13 @@ class Lives:
             if standing is None:
                 return self._insert(crew, name, State.ENDING, NOBODY, b"", -1, until=now)
             return self._move(standing, State.ENDING, now)
+
+    def condemn(self, crew: str, name: str, now: int) -> None:
+        """The same for a name that lives; where it does not, nothing is written down."""
+        with self._transaction():
+            standing = self._standing(crew, name)
+            if standing is not None:
+                self._move(standing, State.ENDING, now)
 
     def move(self, number: int, state: State, now: int) -> Life:
         """Move a life on by one step; where it is there or further already, nothing changes.

@@ -86,9 +86,11 @@ class Register:
     Every method may raise AuthorityError: a disk that fails, a database of another version.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open it, or make an empty one in a folder that exists."""
+    def __init__(self, path: Path, *, is_new: bool = False) -> None:
+        """Open it, or make an empty one, in which nothing is revoked, where `is_new` says so."""
         self.path = path
+        if not is_new and not path.exists():
+            raise AuthorityError(f"{path}: the register is not there; put it back")
         try:
             self._database = sqlite3.connect(
                 path,

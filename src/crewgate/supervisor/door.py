@@ -34,8 +34,9 @@ class Door:
         self._is_made = self._is_bound = False
         try:
             self.path = self._place(path)
-            self._folder = os.open(self.path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._folder = self._enter(self.path.parent)
             try:
+                _clear(self._inside, self.path)
                 self._socket = self._listen()
             except BaseException:
                 self._take_away()
@@ -115,6 +116,11 @@ class Door:
             return f"refused at the door: process {peer.pid} is none of this orchestrator's"
         return ""
 
+    @property
+    def _inside(self) -> Path:
+        """The door by its folder's descriptor: the same folder, whatever is put at its path."""
+        return Path(f"/proc/self/fd/{self._folder}") / self.path.name
+
     def _place(self, path: Path | None) -> Path:
         if path is None:
             folder = room(self._instance)
@@ -126,20 +132,32 @@ class Door:
             path.parent.mkdir(mode=0o700)
             self._is_made = True
         except FileExistsError:
-            self._judge(path.parent)
-            _clear(path)
+            pass
         return path
 
-    def _judge(self, folder: Path) -> None:
-        """A folder that was there: CMD's user's, and closed to everybody else."""
-        status = folder.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != self._user.uid:
+    def _enter(self, folder: Path) -> int:
+        """Its descriptor, judged: whoever owns the folder above could put another in its place."""
+        descriptor = os.open(folder, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            self._judge(folder, descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _judge(self, folder: Path, descriptor: int) -> None:
+        """One that was there is CMD's user's, a new one still ours; closed to everybody else."""
+        status = os.fstat(descriptor)
+        uid = os.geteuid() if self._is_made else self._user.uid
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != uid:
             raise SupervisionError(
                 f"{folder}: the door's folder must belong to uid {self._user.uid}, CMD's; "
                 "give a folder that is not there yet"
             )
         if status.st_mode & 0o077:
             raise SupervisionError(f"{folder}: others may look in here; chmod 700")
+        if self._is_made and os.listdir(f"/proc/self/fd/{descriptor}"):  # noqa: PTH208
+            raise SupervisionError(f"{folder}: was replaced while it was made")
 
     def _listen(self) -> socket.socket:
         if len(os.fsencode(self.path)) > limits.link_path_bytes_max:
@@ -150,7 +168,7 @@ class Door:
         try:
             before = os.umask(0o177)
             try:
-                listener.bind(str(self.path))
+                listener.bind(str(self._inside))
                 self._is_bound = True
             finally:
                 os.umask(before)
@@ -179,8 +197,8 @@ class Door:
             os.chown(f"/proc/self/fd/{self._folder}", self._user.uid, self._user.gid)
 
 
-def _clear(path: Path) -> None:
-    """Take away the socket that a supervisor left which was killed."""
+def _clear(path: Path, name: Path) -> None:
+    """Take away the socket that a supervisor left which was killed; people know it by `name`."""
     try:
         is_socket = stat.S_ISSOCK(path.lstat().st_mode)
     except FileNotFoundError:
@@ -189,4 +207,4 @@ def _clear(path: Path) -> None:
         if is_socket and knock.connect_ex(str(path)) != 0:
             path.unlink()
             return
-    raise SupervisionError(f"{path}: is there already; choose another --socket")
+    raise SupervisionError(f"{name}: is there already; choose another --socket")

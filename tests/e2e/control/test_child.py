@@ -12,6 +12,7 @@ import pytest
 from control_site import ControlSite, control_site, serial_of
 from control_world import add_crew
 from installation import wait_until
+from orchestrators import is_running, running
 
 
 @pytest.fixture
@@ -170,6 +171,19 @@ def test_a_revocation_that_a_kill_interrupted_is_completed(own: ControlSite) -> 
     wait_until(lambda: not list((own.folder / "ca" / "ending").glob("*.json")))
     other = own.run_token("finance")["access_token"]
     assert own.call(other).status_code == 200
+
+
+def test_an_orchestrator_that_runs_is_ended_with_its_process(own: ControlSite) -> None:
+    """By the API as by `decommission`: its supervisor would renew, and be back."""
+    with running(own, "evil", "sleep", "60", life="8s") as orchestrator:
+        child = orchestrator.child
+        with own.api("ada") as ada:
+            ask = {"orchestrator": orchestrator.label}
+            assert ada.post("/v1/revocations", json=ask).status_code == 200
+        assert orchestrator.wait() == 0, orchestrator.said
+        assert not is_running(child)
+    rows = [row for row in own.ask("ca", "list", "--all") if row["name"] == "evil"]
+    assert {row["status"] for row in rows} == {"revoked"}
 
 
 def test_its_own_certificate_is_taken_up_without_a_break(own: ControlSite) -> None:

@@ -15,7 +15,7 @@ from crewgate.agent.journal import Journal
 from crewgate.agent.registry import Registry
 from crewgate.agent.revocations import Clocks, Revocations
 from crewgate.core.crossing import ISSUER
-from crewgate.core.ids import Kind, crew_key, table_key
+from crewgate.core.ids import Kind, certificate_key, crew_key, table_key
 from crewgate.core.policy import Crew
 from crewgate.errors import RefusedError
 from crewgate.link.owner_messages import Name
@@ -131,15 +131,15 @@ def test_over_its_share_a_crew_is_coarsened_and_others_are_not(
 def test_no_crew_has_more_than_half_and_each_keeps_a_place(
     revocations: Revocations, table: OwnedTable
 ) -> None:
-    """64 places: 32 for the first crew, then one coarse entry; the second has its own still."""
+    """64 places: 28 for the first crew, then one coarse entry; the second has its own still."""
     fine = [
         revocations.revoke(branch_id(number), crew, CREWS, NOW).coarsened
         for crew in ("article", "finance")
         for number in range(100)
     ]
-    assert fine.index(True) == 32
-    assert table.revocations_of(crew_key("article")) == 33
-    assert 28 <= table.revocations_of(crew_key("finance")) <= 31
+    assert fine.index(True) == 28
+    assert table.revocations_of(crew_key("article")) == 29
+    assert 24 <= table.revocations_of(crew_key("finance")) <= 28
     assert table.is_revoked(crew_key("finance"), NOW.wall)
 
 
@@ -209,3 +209,53 @@ def test_a_key_is_dead_whenever_it_signed(revocations: Revocations, table: Owned
     assert revocations.revoke_names([name], CREWS, NOW) == ([dead], 0)
     assert table.is_revoked(dead, limits.time_seconds_max - 1)
     assert not table.is_revoked(table_key(Kind.KEY, "finance", b"key-1"), 0)
+
+
+def test_crossings_are_no_second_share(
+    table: OwnedTable, journal: Journal[revocations_.Entry], registry: Registry
+) -> None:
+    """Branches of a crew and of all its accounts have half of the table between them."""
+    small = OwnedTable.private(Geometry(64, 64, 64, 8))
+    crews = (*CREWS, Crew("article:finance", ISSUER), Crew("article:hr", ISSUER))
+    found = Revocations(small, journal, registry)
+    names = ("article", "article:finance", "article:hr")
+    for number in range(90):
+        found.revoke(branch_id(number), names[number % 3], crews, NOW)
+    held = sum(small.revocations_of(crew_key(name)) for name in names)
+    assert held <= 32 + len(names)  # and the coarse entry of each
+    assert not found.revoke(branch_id(1), "finance", crews, NOW).coarsened
+    small.close()
+
+
+def test_made_up_branches_leave_a_place_for_certificates(
+    revocations: Revocations, table: OwnedTable
+) -> None:
+    """Whoever is about to lose one cannot keep it out of the table, not even with another crew."""
+    for crew in ("article", "finance"):
+        for number in range(100):
+            revocations.revoke(branch_id(number), crew, CREWS, NOW)
+    names = [
+        Name(kind="certificate", crew=crew, name="0A", seconds=3600)
+        for crew in ("article", "finance")
+    ]
+    assert revocations.revoke_names(names, CREWS, NOW)[1] == 0
+    for crew in ("article", "finance"):
+        assert table.is_revoked(certificate_key(crew, 10), NOW.wall)
+
+
+def test_a_later_word_about_an_earlier_moment_takes_nothing_back(
+    revocations: Revocations, table: OwnedTable, journal: Journal[revocations_.Entry],
+    registry: Registry,
+) -> None:  # fmt: skip
+    """Also in a table that is made anew from what was kept."""
+    name = Name(kind="orchestrator", crew="article", name="article/a-1")
+    revocations.revoke_names([name], CREWS, NOW)
+    earlier = msgspec.structs.replace(name, before=NOW.wall - 900)
+    revocations.revoke_names([earlier], CREWS, NOW)
+    journal.rewrite(revocations)
+    with_new = OwnedTable.private(Geometry(64, 64, 64, 8))
+    Revocations(with_new, journal, registry).restore(journal.read(), NOW)
+    key_of = table_key(Kind.ORCHESTRATOR, "article", b"article/a-1")
+    assert table.is_revoked(key_of, NOW.wall)
+    assert with_new.is_revoked(key_of, NOW.wall)
+    with_new.close()

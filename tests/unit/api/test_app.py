@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import trio
-from api_world import BD, BOTH, GATEWAY, OPERATOR, Desk, FakeOffice
+from api_world import BD, BOTH, FORM, GATEWAY, OPERATOR, Desk, FakeOffice
 
 from crewgate import limits
+from crewgate.api.app import make_app
 from crewgate.api.snapshot import Snapshot
 from crewgate.api.words import BranchAnswer
 from crewgate.errors import (
@@ -19,6 +20,7 @@ from crewgate.errors import (
     RefusedError,
     TableError,
 )
+from crewgate.server.request import Peer
 
 
 async def test_the_certificate_is_judged_anew_with_each_request() -> None:
@@ -222,6 +224,30 @@ async def test_the_path_of_an_ocsp_question_arrives_as_it_was_sent() -> None:
     assert [each[1] for each in desk.office.asked] == ["MEI%3D", "a/b//c+d=", "a%2Fb"]
     answer = await desk.ask(GATEWAY, "POST", "/ocsp", content=b"x")
     assert answer.status_code == 415
+
+
+async def test_a_certificate_must_be_good_once_all_of_a_request_is_there() -> None:
+    """One that ends, or is revoked, while its holder sends a body bit by bit gets nothing."""
+    office = FakeOffice()
+    app = make_app(office)
+
+    async def receive() -> dict[str, Any]:
+        office.refusal = ControlError(401, "certificate-not-valid", "it has ended")
+        return {"type": "http.request", "body": form, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    form = b"grant_type=client_credentials&scope=x.y&credits=1&role=r"
+    sent: list[dict[str, Any]] = []
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/tokens", "raw_path": b"/v1/tokens",
+        "query_string": b"", "headers": [(b"content-type", FORM["content-type"].encode())],
+        "state": {"peer": Peer("192.0.2.1", 1, identity=BD, serial=0x0B)},
+    }  # fmt: skip
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 401
+    assert office.asked == []
 
 
 async def test_who_changed_what_is_told_and_no_token_with_it() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -18,11 +18,13 @@ from crewgate.control import desk as desk_
 from crewgate.control.desk import Desk
 from crewgate.core.certificate import read
 from crewgate.core.identity import Identity, Role
-from crewgate.errors import ControlError, LinkError
+from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError
 from crewgate.link.owner_messages import Name
 from crewgate.pki.announcing import Announced
 from crewgate.pki.authority import read_request
 from crewgate.pki.crl import REASONS
+from crewgate.pki.lives import Lives, State
+from crewgate.pki.processes import this
 from crewgate.pki.register import Entry, Register
 
 BD = identity(Role.ORCHESTRATOR, "bd-1", "bd")
@@ -216,6 +218,23 @@ def test_an_orchestrator_ends_with_all_that_it_has(desk: Desk, agent: Agent) -> 
     assert len(agent.told) == 1
 
 
+def test_who_runs_under_that_name_gets_no_next_certificate(
+    desk: Desk, config: Config, agent: Agent
+) -> None:
+    """Its supervisor would have itself one signed; a name that nobody runs may begin anew."""
+    with Lives(ca_of(config).register) as lives:
+        lives.begin("bd", "bd-1", this(), BD.instance, lambda _: None)
+        desk.revoke_orchestrator("bd", "bd-1", "keyCompromise")
+        (life,) = lives.open()
+        assert (life.label, life.state) == ("bd/bd-1", State.ENDING)
+        with pytest.raises(
+            AuthorityError, match=r"no certificate is signed: its \w+ (is being|has been) ended"
+        ):
+            first(desk, BD)
+        desk.revoke_orchestrator("bd", "bd-2", "keyCompromise")
+        first(desk, identity(Role.ORCHESTRATOR, "bd-2", "bd"))
+
+
 def test_a_certificate_that_was_never_issued_is_not_revoked(desk: Desk, agent: Agent) -> None:
     """404, and the agent is not told of a serial that somebody made up."""
     with pytest.raises(ControlError) as refused:
@@ -236,6 +255,26 @@ def test_an_agent_that_is_away_hears_of_it_later(desk: Desk, agent: Agent) -> No
     assert agent.heard == ([entry.serial], ["bd/bd-1"])
     desk.complete()
     assert agent.heard == ([entry.serial], ["bd/bd-1"])
+
+
+def test_one_that_is_refused_keeps_no_other_from_its_end(
+    desk: Desk, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent has no room for the first: the others are told, and it is said."""
+    agent.away = True
+    for name in ("a-1", "bd-1"):
+        desk.revoke_orchestrator("bd", name, "unspecified")
+    agent.away, announce = False, agent.announce
+
+    def refuse(*given: Any) -> Announced:
+        if any(name.name == "bd/a-1" for name in given[3]):
+            raise RefusedError("there is no room")
+        return announce(*given)
+
+    monkeypatch.setattr(desk_, "announce", refuse)
+    with pytest.raises(RefusedError, match="no room"):
+        desk.complete()
+    assert agent.heard[1] == ["bd/bd-1"]
 
 
 @pytest.mark.parametrize("what", ["certificate", "orchestrator"])

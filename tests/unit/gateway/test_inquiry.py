@@ -33,7 +33,7 @@ def ca(tmp_path: Path) -> CA:
 async def test_it_asks_in_the_name_of_the_issuing_ca(ca: CA, tmp_path: Path) -> None:
     """Our checker, our transport, our responder: good, and quietly so."""
     said: list[str] = []
-    with Register(tmp_path / "issued.sqlite") as register:
+    with Register(tmp_path / "issued.sqlite", is_new=True) as register:
         WORLD.enter(register, WORLD.leaf)
         responder = OCSPResponder(WORLD.issuing, register)
         server = HTTPResponder(lambda data: responder.answer(data, datetime.now(UTC)))

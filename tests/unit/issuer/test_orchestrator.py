@@ -419,6 +419,7 @@ def test_ended_branches_are_forgotten_when_there_are_too_many(
     with pytest.raises(IssuerError, match="3 branches are live"):
         start(article)
     assert runs[0].token()
+    assert len(article._custody) == 3  # their tokens are forgotten with them
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from crewgate.config import Config
 from crewgate.errors import AuthorityError
 from crewgate.pki.lives import Lives, State
 from crewgate.pki.processes import Process, this
+from crewgate.pki.register import Register
 
 NOW = 1_800_000_000
 
@@ -55,7 +56,7 @@ def test_a_name_lives_once(lives: Lives) -> None:
 
 
 def test_uids_of_others_are_not_given_again(lives: Lives) -> None:
-    """The one who chooses is told what others have, until they have ended."""
+    """The one who chooses is told what others have or had; a name may have its own again."""
     seen: list[frozenset[int]] = []
 
     def choose(taken: frozenset[int]) -> int:
@@ -67,7 +68,15 @@ def test_uids_of_others_are_not_given_again(lives: Lives) -> None:
     for state in (State.ENDING, State.UNTOLD, State.ENDED):
         lives.move(first.id, state, NOW)
     lives.begin("article", "c", this(), ONE, unheld, choose)
-    assert seen == [frozenset(), {70_001}, {70_002}]
+    lives.begin("finance", "a", this(), ONE, unheld, choose)
+    lives.begin("article", "a", this(), ONE, unheld, choose)
+    assert seen == [
+        frozenset(),
+        {70_001},
+        {70_001, 70_002},
+        {70_001, 70_002, 70_003},
+        {70_002, 70_003, 70_004},
+    ]
 
 
 def test_the_way_is_one_way(lives: Lives) -> None:
@@ -158,7 +167,9 @@ class LivesMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         LivesMachine.counter += 1
-        self.lives = Lives(self.folder / f"{LivesMachine.counter}.sqlite")
+        path = self.folder / f"{LivesMachine.counter}.sqlite"
+        Register(path, is_new=True).close()
+        self.lives = Lives(path)
         self.states: dict[int, tuple[str, State]] = {}
         self.now = NOW
 

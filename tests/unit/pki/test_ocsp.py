@@ -36,7 +36,7 @@ openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="there is n
 @pytest.fixture
 def register(tmp_path: Path) -> Iterator[Register]:
     """A register that has the leaf, and not its sibling."""
-    with Register(tmp_path / "issued.sqlite") as register:
+    with Register(tmp_path / "issued.sqlite", is_new=True) as register:
         WORLD.enter(register, WORLD.leaf)
         yield register
 

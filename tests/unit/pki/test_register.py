@@ -19,6 +19,7 @@ from crewgate import limits
 from crewgate.core.certificate import serial_text
 from crewgate.core.identity import Role
 from crewgate.errors import AuthorityError
+from crewgate.pki.lives import Lives
 from crewgate.pki.register import Entry, Register
 
 NOW = 1_800_000_000
@@ -35,8 +36,19 @@ def entry(number: int, name: str = "bd-1", *, end: int = NOW + 3600) -> Entry:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where a register is to be."""
-    return tmp_path / "issued.sqlite"
+    """Where an empty register is."""
+    path = tmp_path / "issued.sqlite"
+    Register(path, is_new=True).close()
+    return path
+
+
+def test_nobody_makes_one_in_passing(tmp_path: Path) -> None:
+    """In an empty one nothing is revoked; whoever asks or begins a life is told to put it back."""
+    path = tmp_path / "issued.sqlite"
+    for use in (Register, Lives):
+        with pytest.raises(AuthorityError, match=r"issued\.sqlite: the register is not there"):
+            use(path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_written_is_found_by_another_connection(path: Path) -> None:
@@ -142,7 +154,10 @@ def test_the_list_keeps_the_dead_beyond_their_end(path: Path) -> None:
 @given(st.integers(1, 20))
 def test_numbers_of_lists_only_grow(count: int) -> None:
     """RFC 5280, section 5.2.3."""
-    with tempfile.TemporaryDirectory() as folder, Register(Path(folder) / "r") as register:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Register(Path(folder) / "r", is_new=True) as register,
+    ):
         assert [register.next_crl_number() for _ in range(count)] == list(range(1, count + 1))
 
 
@@ -167,7 +182,7 @@ def test_what_is_no_database_is_said(tmp_path: Path, what: str) -> None:
     else:
         path = tmp_path / "nowhere" / "x"
     with pytest.raises(AuthorityError, match="issuance database cannot be used"):
-        Register(path)
+        Register(path, is_new=True)
 
 
 def test_a_full_disk_undoes_all_of_it(path: Path) -> None:

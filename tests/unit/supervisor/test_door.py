@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -77,6 +78,45 @@ def test_a_folder_that_others_may_enter_is_refused(me: User, tmp_path: Path) -> 
         Door(tmp_path / "a" / "b" / "sock", me, ONE)
     with pytest.raises(SupervisionError, match="over 107 bytes"):
         Door(tmp_path / ("x" * 200), me, ONE)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("when", ["made", "entered"])
+def test_nothing_of_root_s_is_given_away_through_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Whoever owns the folder above swaps the door's for a link, at either moment."""
+    other, folder = tmp_path / "of root", tmp_path / "door"
+    other.mkdir(mode=0o700)
+
+    def swap() -> None:
+        folder.rename(tmp_path / "gone")
+        folder.symlink_to(other)
+
+    place, judge = Door._place, Door._judge
+
+    def placed(self: Door, path: Path | None) -> Path:
+        found = place(self, path)
+        if when == "made":
+            swap()
+        return found
+
+    def judged(self: Door, *given: Any) -> None:
+        judge(self, *given)
+        if when == "entered":
+            swap()
+
+    monkeypatch.setattr(Door, "_place", placed)
+    monkeypatch.setattr(Door, "_judge", judged)
+    user = User(70_001, 70_001, "x", "/")
+    if when == "made":
+        with pytest.raises(SupervisionError):
+            Door(folder / "sock", user, ONE)
+    else:
+        with Door(folder / "sock", user, ONE):
+            assert (tmp_path / "gone" / "sock").is_socket()
+    assert list(other.iterdir()) == []
+    assert other.stat().st_uid == 0
 
 
 def test_a_socket_that_was_left_is_replaced_and_nothing_else(me: User, tmp_path: Path) -> None:
