@@ -44,7 +44,8 @@ class RevocationAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     `applied_on` 0: it is revoked and written down, and the agent hears of it when it is back.
     `silent` of the `processes` that were told did not answer in time; the table binds them all the
-    same.
+    same. `unlisted` certificates found no room in the table: CRL and OCSP refuse them, and what was
+    open is closed, but an embedded verifier that is shown one does not know.
     """
 
     target: Literal["branch", "certificate", "orchestrator"]
@@ -58,6 +59,7 @@ class RevocationAnswer(msgspec.Struct, frozen=True, kw_only=True):
     connections_closed: int = 0
     processes: int = 0
     silent: int = 0
+    unlisted: int = 0
     certificates: list[str] = []  # serials that were revoked with it
     coarsened: bool = False
 

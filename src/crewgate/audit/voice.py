@@ -14,15 +14,17 @@ class Voice:
     def __init__(self, name: str, sink: Sink) -> None:
         self._name = name
         self._sink = sink
-        self._last = ""
-        self._said = 0.0
+        self._said: dict[str, float] = {}  # of late, and when
 
     def say(self, text: str) -> None:
-        """One sentence; a repetition is left out for a while."""
+        """One sentence; a repetition is left out for a while, and what is beyond a bound."""
         now = time.monotonic()
-        if text == self._last and now - self._said < limits.complaint_seconds:
+        self._said = {
+            each: at for each, at in self._said.items() if now - at < limits.complaint_seconds
+        }
+        if text in self._said or len(self._said) >= limits.complaints_max:
             return
-        self._last, self._said = text, now
+        self._said[text] = now
         # A closed standard error is no reason to end.
         try:
             sys.stderr.write(f"crewgate {self._name}: {text}\n")

@@ -143,9 +143,10 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
     config = _load(config_path)
     with Authority(_ca(config)) as authority:
         entry = find(authority.register, which)
-        unpublished = None
+        unpublished, others = None, 0
         try:
-            authority.revoke([entry.serial], reason, datetime.now(UTC))
+            ended = authority.revoke([entry.serial], reason, datetime.now(UTC))
+            others = sum(each.serial != entry.serial for each in ended)
         except UnpublishedError as error:
             unpublished = error  # all the more must what is open be closed
         done, why = _announce(authority, config, entry)
@@ -153,7 +154,8 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
     if as_json:
         click.echo(json.dumps({**row(entry), **receipt(done)}))
     else:
-        click.echo(f"revoked {entry.label}, serial {entry.serial}: {told(done)}")
+        also = f" and {others} more of the same life" if others else ""
+        click.echo(f"revoked {entry.label}, serial {entry.serial}{also}: {told(done)}")
     if why:
         click.echo(f"crewgate: {why}; ask again once it runs, to close what is open", err=True)
     if unpublished is not None:

@@ -55,9 +55,9 @@ class Desk:
         entry = self.authority.register.find(serial)
         if entry is None:
             raise ControlError(404, "not-found", "there is no such certificate")
-        self.authority.revoke([entry.serial], reason, datetime.now(UTC))
-        done = self._announce([entry])
-        return revoked("certificate", entry.serial, entry.crew, done, [entry])
+        ended = self.authority.revoke([entry.serial], reason, datetime.now(UTC)) or [entry]
+        done = self._announce(ended)
+        return revoked("certificate", entry.serial, entry.crew, done, ended)
 
     def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationAnswer:
         """All that it has, and every token until now: noted first, so that it is never half done.

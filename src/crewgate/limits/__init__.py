@@ -283,4 +283,5 @@ reload_refused_seconds = 5.0  # bad content again: a file that it names may be t
 reload_again_seconds = 0.5  # a file that could not be loaded although the agent could
 drain_share = 0.8  # of the supervisor's patience; the rest is for telling who is left
 drain_last_seconds = 0.25  # for the resets of calls that were cut, and their records
+complaints_max = 64  # different sentences in that time; what goes wrong has fewer sides
 complaint_seconds = 10.0  # the same sentence on standard error, or of the same upstream

@@ -23,8 +23,9 @@ class Announced(msgspec.Struct, frozen=True):
     calls_cut: int = 0
     connections_closed: int = 0
     cut_ms: float = 0.0
-    missing: int = 0
-    unlisted: int = 0
+    attachments: int = 0  # processes that were told
+    missing: int = 0  # of them, those that gave no answer in time
+    unlisted: int = 0  # certificates that the table had no room for
 
     def plus(self, receipt: NamesReceipt) -> "Announced":
         """Add a step."""
@@ -33,6 +34,7 @@ class Announced(msgspec.Struct, frozen=True):
             self.calls_cut + receipt.calls_cut,
             self.connections_closed + receipt.connections_closed,
             max(self.cut_ms, receipt.cut_ms),
+            max(self.attachments, receipt.attachments),
             max(self.missing, receipt.missing),
             self.unlisted + receipt.unlisted,
         )

@@ -24,7 +24,7 @@ from crewgate.core.certificate import read, serial_text
 from crewgate.core.identity import INSTANCE_BYTES, Identity, Role
 from crewgate.errors import AuthorityError, UnpublishedError
 from crewgate.pki.certificates import Issued, Validity, make_issuing, make_leaf, make_root, pem
-from crewgate.pki.crl import REASONS, make_crl
+from crewgate.pki.crl import KEY_COMPROMISE, REASONS, make_crl
 from crewgate.pki.keys import PRIVATE, PUBLIC, key_pem, read_certificates, read_key, write_file
 from crewgate.pki.register import Entry, Register
 
@@ -187,6 +187,9 @@ class Authority:
     def revoke(self, serials: Iterable[str], reason: str, now: datetime) -> list[Entry]:
         """Revoke in the register and publish a CRL; what was good until now.
 
+        For a compromised key, all certificates of the same life go: whoever had it may have renewed
+        under a key of his own.
+
         Whoever calls has the table and open connections follow, and then says so to the register;
         until then the entries are `register.pending()`. UnpublishedError if only the list could not
         be written: that must follow all the same.
@@ -194,7 +197,8 @@ class Authority:
         if reason not in REASONS:
             known = ", ".join(sorted(REASONS))
             raise AuthorityError(f"no reason {reason!r}; RFC 5280 has: {known}")
-        done = self.register.revoke(serials, reason, int(now.timestamp()))
+        lives = reason == KEY_COMPROMISE
+        done = self.register.revoke(serials, reason, int(now.timestamp()), lives=lives)
         try:
             self.publish(now)  # also of what a crash has kept from an earlier list
         except AuthorityError as error:

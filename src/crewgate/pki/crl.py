@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from crewgate import limits
 from crewgate.pki.certificates import Issued
 
+KEY_COMPROMISE = "keyCompromise"
 # RFC 5280 §5.3.1, without those of authorities, of holds, and of deltas.
 REASONS = {
     reason.value: reason

@@ -157,19 +157,24 @@ class Register:
             ).fetchone()
         return int(row[0])
 
-    def revoke(self, serials: Iterable[str], reason: str, now: int) -> list[Entry]:
-        """Revoke certificates in one transaction; what was revoked by this, not before."""
-        done = []
+    def revoke(
+        self, serials: Iterable[str], reason: str, now: int, *, lives: bool = False
+    ) -> list[Entry]:
+        """Revoke certificates in one transaction; what was revoked by this, not before.
+
+        With `lives`, each with all others of the same instance: who had its key may have renewed.
+        """
+        same = "instance = (SELECT instance FROM certificate WHERE serial = ?)"
+        which = same if lives else "serial = ?"
+        done: list[tuple[str]] = []
         with self._transaction() as database:
             for serial in map(_canonical, serials):
-                changed = database.execute(
-                    "UPDATE certificate SET revoked = ?, reason = ?, announced = 0 "
-                    "WHERE serial = ? AND revoked IS NULL",
+                done += database.execute(
+                    "UPDATE certificate SET revoked = ?, reason = ?, announced = 0 "  # noqa: S608
+                    f"WHERE {which} AND revoked IS NULL RETURNING serial",
                     (now, reason, serial),
-                )
-                if changed.rowcount:
-                    done.append(serial)
-        return [entry for serial in done if (entry := self.find(serial)) is not None]
+                ).fetchall()
+        return [entry for (serial,) in done if (entry := self.find(serial)) is not None]
 
     def revoke_holder(self, crew: str, name: str, reason: str, now: int) -> list[Entry]:
         """Revoke all that a holder has now, in one transaction; what was revoked by this.

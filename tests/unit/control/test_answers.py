@@ -43,7 +43,10 @@ def test_an_agent_that_was_away_is_missing() -> None:
     """The answer says that nobody here has heard yet."""
     away = revoked("certificate", "0B", "bd", None, [])
     assert (away.applied_on, away.of, away.missing) == (0, 1, ["this machine"])
-    told = Announced(calls_cut=1, connections_closed=2, cut_ms=3.5)
+    told = Announced(
+        calls_cut=1, connections_closed=2, cut_ms=3.5, attachments=4, missing=1, unlisted=2
+    )
     done = revoked("certificate", "0B", "bd", told, [])
     assert (done.applied_on, done.missing) == (1, [])
     assert (done.calls_cut, done.connections_closed, done.ms) == (1, 2, 3.5)
+    assert (done.processes, done.silent, done.unlisted) == (4, 1, 2)

@@ -79,7 +79,8 @@ def test_many_are_told_in_steps_and_added_up(authority: Authority, tmp_path: Pat
     assert asked[0][0] == more
     told = [name.name for names in asked for name in names][1:]
     assert told == [entry.serial for entry in entries]
-    assert done == Announced(limits.link_names_max, 602, 301, float(limits.link_names_max), 1, 0)
+    most = limits.link_names_max
+    assert done == Announced(most, 602, 301, float(most), attachments=2, missing=1)
     assert authority.register.pending() == []
 
 

@@ -11,6 +11,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +50,21 @@ def test_nobody_makes_one_in_passing(tmp_path: Path) -> None:
         with pytest.raises(AuthorityError, match=r"issued\.sqlite: the register is not there"):
             use(path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_compromised_key_s_whole_life_is_revoked(path: Path) -> None:
+    """Whoever had it may have renewed, with a key of his own: the instance is the same."""
+    others = msgspec.structs.replace(entry(4), instance=b"i" * 16)
+    with Register(path) as register:
+        for each in (entry(1), entry(2), entry(3), others):
+            register.add(each)
+        register.revoke(["02"], "superseded", NOW)
+        done = register.revoke(["01"], "keyCompromise", NOW + 1, lives=True)
+        assert {each.serial for each in done} == {"01", "03"}
+        assert register.find("04") == others
+        assert [each.reason for each in register.all()][:3] == [
+            "keyCompromise", "superseded", "keyCompromise",
+        ]  # fmt: skip
 
 
 def test_what_is_written_is_found_by_another_connection(path: Path) -> None:

@@ -1,0 +1,35 @@
+"""What a process says is said once, and never without bound."""
+
+from pathlib import Path
+
+import pytest
+
+from crewgate import limits
+from crewgate.audit.sink import Sink
+from crewgate.audit.voice import Voice
+from crewgate.audit.writer import Rotation, Writer
+
+
+@pytest.fixture
+def voice(tmp_path: Path) -> Voice:
+    return Voice("control", Sink(Writer(tmp_path, "control", Rotation())))
+
+
+def test_two_that_alternate_are_said_once_each(
+    voice: Voice, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each is a repetition, whatever stands between."""
+    for _ in range(5):
+        voice.say("the agent is away")
+        voice.say("the disk is full")
+    assert capsys.readouterr().err.splitlines() == [
+        "crewgate control: the agent is away",
+        "crewgate control: the disk is full",
+    ]
+
+
+def test_there_is_an_end_to_new_sentences(voice: Voice, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever can put a number into one fills no log."""
+    for number in range(10 * limits.complaints_max):
+        voice.say(f"peer {number}")
+    assert len(capsys.readouterr().err.splitlines()) == limits.complaints_max
