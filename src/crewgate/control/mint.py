@@ -18,6 +18,7 @@ from crewgate.api.words import IntrospectionAnswer, TokenAnswer
 from crewgate.config import Config, Crew
 from crewgate.control.graph import CrewGateway, Graph
 from crewgate.control.sight import Sight
+from crewgate.core.bucket import Bucket
 from crewgate.core.claims import Claims
 from crewgate.errors import ConfigurationError, ControlError, IssuerError
 from crewgate.issuer.gateway import journal_of, minter_by
@@ -46,6 +47,7 @@ class Mint:
         self._sight = sight
         self._watch = Watch(_files(config))
         self._orchestrators: OrderedDict[tuple[str, str], Orchestrator] = OrderedDict()
+        self._buckets: OrderedDict[tuple[str, str], Bucket] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<Mint for {len(self._orchestrators)} orchestrators>"
@@ -58,14 +60,15 @@ class Mint:
 
     def start_run(self, crew: str, name: str, grant: Grant) -> TokenAnswer:
         """See `Office`."""
-        agent = self._of(crew, name).start_run(
+        orchestrator = self._of(crew, name)
+        agent = orchestrator.start_run(
             credits=grant.credits or "",
             tools=grant.tools,
             role=grant.role,
             process_id=grant.process or None,
             why=_WHY,
         )
-        return self._begin(self._of(crew, name), agent)
+        return self._begin(orchestrator, agent)
 
     def spawn(self, crew: str, name: str, parent: str, grant: Grant) -> TokenAnswer:
         """See `Office`."""
@@ -122,6 +125,7 @@ class Mint:
 
     def _of(self, crew: str, name: str) -> Orchestrator:
         """The orchestrator of that name, by the keys as they are now; the longest unused goes."""
+        self._hold_back(crew, name)
         if self._watch.changed():
             self.close()
         found = self._orchestrators.pop((crew, name), None)
@@ -131,6 +135,19 @@ class Mint:
             found = self._open(crew, name)
         self._orchestrators[crew, name] = found
         return found
+
+    def _hold_back(self, crew: str, name: str) -> None:
+        """ControlError for one that mints faster than anybody needs: each is a line for ever."""
+        bucket = self._buckets.pop((crew, name), None)
+        if bucket is None:
+            bucket = Bucket(limits.tokens_per_second, limits.tokens_burst)
+        if len(self._buckets) >= limits.token_buckets_max:
+            self._buckets.popitem(last=False)
+        self._buckets[crew, name] = bucket
+        if not bucket.take(time.monotonic()):
+            raise ControlError(
+                429, "slow_down", f"{crew}/{name}: {limits.tokens_per_second} tokens a second"
+            )
 
     def _open(self, crew: str, name: str) -> Orchestrator:
         self._signing_section(crew)

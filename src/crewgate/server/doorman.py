@@ -15,6 +15,7 @@ import msgspec
 from crewgate import limits
 from crewgate.config import OCSPMode
 from crewgate.core import certificate as certificate_
+from crewgate.core.bucket import Bucket
 from crewgate.core.certificate import Certificate, revocable_by
 from crewgate.core.certificate_status import Doubt, Flaw, Revoked, Status, Unknown
 from crewgate.core.identity import Identity, Role
@@ -75,7 +76,7 @@ class Doorman:
         self._table = table
         self._sink = sink
         self._check_status = check_status
-        self._lines = Allowance()
+        self._lines = Bucket(limits.peer_lines_per_second, limits.peer_lines_burst)
 
     def __repr__(self) -> str:
         return f"<Doorman {self.rules!r} guests={len(self._guests)}>"
@@ -203,22 +204,6 @@ class Doorman:
                 subject=found.subject if found else "",
             )
         )
-
-
-class Allowance:
-    """How many lines strangers may cause: a bucket, as the time when it will be full (GCRA)."""
-
-    def __init__(self) -> None:
-        self._full_at = 0.0
-
-    def take(self, now: float) -> bool:
-        """Take one; False if there is none left."""
-        now *= limits.peer_lines_per_second  # in lines
-        full_at = max(self._full_at, now)
-        if full_at - now > limits.peer_lines_burst - 0.5:  # whatever the floats made of it
-            return False
-        self._full_at = full_at + 1
-        return True
 
 
 def expelled(peer: Peer, wall_ns: int, why: PeerReason = PeerReason.REVOKED) -> Connection:

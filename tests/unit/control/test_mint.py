@@ -68,6 +68,19 @@ def test_each_grant_is_a_token_and_a_line_of_the_journal(mint: Mint, config: Con
     assert child.issued_token_type.endswith(":jwt")
 
 
+def test_nobody_mints_faster_than_anybody_needs(
+    mint: Mint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each grant is a line that is kept; another orchestrator is not held back by it."""
+    monkeypatch.setattr(limits, "tokens_burst", 3)
+    for _ in range(3):
+        mint.start_run("bd", "bd-1", RUN)
+    with pytest.raises(ControlError, match="tokens a second") as caught:
+        mint.start_run("bd", "bd-1", RUN)
+    assert (caught.value.status, caught.value.slug) == (429, "slow_down")
+    mint.start_run("bd", "bd-2", RUN)
+
+
 def test_the_minting_watch_counts_each_grant(mint: Mint, machine: Machine) -> None:
     """A run, a child and an extension, before anybody has the token."""
     run, child = family(mint)

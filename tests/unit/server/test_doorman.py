@@ -16,7 +16,7 @@ from crewgate.core.record import Connection
 from crewgate.core.verdict import PeerReason
 from crewgate.pki.certificates import Issued
 from crewgate.server import Peer
-from crewgate.server.doorman import Allowance, Doorman, Rules, expelled
+from crewgate.server.doorman import Doorman, Rules, expelled
 from crewgate.server.guests import Guests
 
 ISSUING = forge.other_issuing()
@@ -221,16 +221,6 @@ async def test_a_flood_is_counted_and_not_written(monkeypatch: pytest.MonkeyPatc
         door.doorman.refused(_peer(None), PeerReason.NO_CERTIFICATE)
     assert len(door.sink.records) == limits.peer_lines_burst
     assert door.sink.counted == [PeerReason.NO_CERTIFICATE] * 7
-
-
-def test_an_allowance_fills_again() -> None:
-    """A burst, then so many a second."""
-    allowance = Allowance()
-    taken = [allowance.take(10.0) for _ in range(limits.peer_lines_burst + 1)]
-    assert taken == [True] * limits.peer_lines_burst + [False]
-    later = [allowance.take(11.0) for _ in range(limits.peer_lines_per_second + 1)]
-    assert later == [True] * limits.peer_lines_per_second + [False]
-    assert allowance.take(10**6)
 
 
 def test_an_expelled_one_is_named() -> None:
