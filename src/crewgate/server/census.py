@@ -25,6 +25,11 @@ class Census:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def strangers_max(self) -> int:
+        """How many may be in their handshakes: half, so that the others' places are not theirs."""
+        return max(1, self._most // 2)
+
     def enter(self, address: str) -> bool:
         """Count a connection from `address`; False if it must be refused, and is not counted."""
         one = one_peer(address)

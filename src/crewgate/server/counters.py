@@ -31,6 +31,7 @@ class Counters(msgspec.Struct, gc=False):
     connections_refused_address: int = 0
     handshakes_slow: int = 0
     handshakes_failed: int = 0
+    handshakes_displaced: int = 0
     peers_refused: int = 0
     connections_idle: int = 0
     connections_spent: int = 0
@@ -97,6 +98,10 @@ TEXTS = {
     "handshakes_failed": (
         "connections",
         "Closed: the client gave up, or its certificate or TLS version is not accepted.",
+    ),
+    "handshakes_displaced": (
+        "connections",
+        "Closed: too many were in their handshakes, and theirs had taken longest.",
     ),
     "peers_refused": (
         "connections",

@@ -23,6 +23,7 @@ class Entrance(Protocol):
     counters: Counters
     handshakes: trio.CapacityLimiter
     guard: Guard | None
+    strangers: dict[Guest, None]  # those who have not come so far, the oldest first
 
 
 async def enter(sock: ClientSocket, peer: Peer, at: Entrance, guest: Guest) -> Peer | None:
@@ -37,10 +38,13 @@ async def enter(sock: ClientSocket, peer: Peer, at: Entrance, guest: Guest) -> P
             at.guard.refused(_with(peer, sock.shown or None), failure)
         return None
     if at.guard is None:
+        at.strangers.pop(guest, None)
         return peer
     admitted = await at.guard.admit(_with(peer, sock.getpeercert(binary_form=True)), guest)
     if admitted is None:
         at.counters.peers_refused += 1
+    else:
+        at.strangers.pop(guest, None)
     return admitted
 
 

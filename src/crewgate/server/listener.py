@@ -19,7 +19,7 @@ from crewgate.server.census import Census
 from crewgate.server.connection import Connection
 from crewgate.server.counters import Counters
 from crewgate.server.exchange import Application
-from crewgate.server.guard import Guard
+from crewgate.server.guard import Guard, Guest
 from crewgate.server.handshake import ClientSocket
 from crewgate.server.poller import Poller
 from crewgate.server.request import Peer
@@ -78,6 +78,7 @@ class Listener:
         self.application = application
         self.poller = poller
         self.connections: set[Connection] = set()
+        self.strangers: dict[Guest, None] = {}
         self.counters = Counters()
         self.census = Census(
             limits.connections_max, limits.connections_per_address_max, self.counters
@@ -163,15 +164,29 @@ class Listener:
             raise TypeError("a context of this package makes sockets of its own")
         connection = Connection(secure, peer, self)
         self.connections.add(connection)
+        self._welcome(connection)
         try:
             await connection.serve()
         finally:
             self.connections.discard(connection)
+            self.strangers.pop(connection, None)
             if self.guard is not None:
                 self.guard.leave(connection)
             if not self.connections:
                 self._emptied.set()
                 self._emptied = trio.Event()
+
+    def _welcome(self, connection: Connection) -> None:
+        """Take one more who has yet to shake hands; the oldest of too many makes room.
+
+        Whoever means it is done in milliseconds: it is the silent ones that grow old.
+        """
+        self.strangers[connection] = None
+        if len(self.strangers) > self.census.strangers_max:
+            oldest = next(iter(self.strangers))
+            del self.strangers[oldest]
+            self.counters.handshakes_displaced += 1
+            oldest.abort()
 
     async def _sweep(self) -> None:
         while True:

@@ -10,6 +10,7 @@ from edge import running_edge
 
 from crewgate import limits
 from crewgate.server import Exchange
+from crewgate.server.census import Census
 from crewgate.server.handshake import ClientSocket
 
 CLIENTS = 12
@@ -71,3 +72,27 @@ def _hello(context: ssl.SSLContext) -> bytes:
 def _longest_run(order: list[Any]) -> int:
     """How many handshakes stand in a row."""
     return max(map(len, " ".join(order).replace("handshake", "h").replace(" ", "").split("task")))
+
+
+async def test_whoever_is_silent_makes_room(tmp_path: Path) -> None:
+    """Half of the places are for those who shake hands: of more, the oldest is closed."""
+    async with running_edge(_answer, tmp_path) as edge:
+        edge.listener.census = Census(8, 8, edge.listener.counters)
+        silent = [await trio.open_tcp_stream(edge.host, edge.port) for _ in range(6)]
+        with trio.fail_after(20):
+            for stream in silent[:2]:
+                assert await _is_closed(stream)
+            for _ in range(4):
+                async with await edge.connect("h2") as stream:
+                    assert stream.selected_alpn_protocol() == "h2"
+        assert edge.listener.counters.handshakes_displaced >= 2
+        assert edge.listener.counters.connections_refused_full == 0
+        for stream in silent:
+            await trio.aclose_forcefully(stream)
+
+
+async def _is_closed(stream: trio.SocketStream) -> bool:
+    try:
+        return await stream.receive_some(1) == b""
+    except trio.BrokenResourceError:
+        return True
