@@ -16,8 +16,13 @@ class Voice:
         self._sink = sink
         self._said: dict[str, float] = {}  # of late, and when
 
+    def tell(self, news: str) -> None:
+        """A change of our own doing: always said, and complaints before it are no repetitions."""
+        self._said.clear()
+        self._utter(news)
+
     def say(self, text: str) -> None:
-        """One sentence; a repetition is left out for a while, and what is beyond a bound."""
+        """A complaint; a repetition is left out for a while, and what is beyond a bound."""
         now = time.monotonic()
         self._said = {
             each: at for each, at in self._said.items() if now - at < limits.complaint_seconds
@@ -25,6 +30,9 @@ class Voice:
         if text in self._said or len(self._said) >= limits.complaints_max:
             return
         self._said[text] = now
+        self._utter(text)
+
+    def _utter(self, text: str) -> None:
         # A closed standard error is no reason to end.
         try:
             sys.stderr.write(f"crewgate {self._name}: {text}\n")

@@ -1,6 +1,5 @@
 """`crewgate mint`: one token for a new branch, a root or a child, printed and kept nowhere."""
 
-import json
 import os
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ import click
 
 from crewgate.cli.controlled import controlled
 from crewgate.cli.options import Credits, Duration, json_option
+from crewgate.cli.tokens import read_token, show_token
 from crewgate.core.claims import Claims
 from crewgate.errors import IssuerError
 
@@ -57,7 +57,6 @@ def command(
             role=role, tools=names, quota=quota, process=shell, now=now, lifetime=ttl
         )
     else:
-        from crewgate.cli.tokens import read_token
         from crewgate.issuer.proof import proved_claims
         from crewgate.verifier.policy import crew_keys
 
@@ -71,18 +70,7 @@ def command(
             "children fit in the parent's; Orchestrator.spawn does",
             err=True,
         )
-    show(minted.token, minted.claims, as_json=as_json)
-
-
-def show(token: str, claims: Claims, *, as_json: bool) -> None:
-    """The token and nothing else, or a document with what a script needs beside it."""
-    document = {
-        "token": token,
-        "branch": claims.execution_branch_id,
-        "grant": claims.jti,
-        "expires": claims.exp,
-    }
-    click.echo(json.dumps(document) if as_json else token)
+    show_token(minted.token, minted.claims, as_json=as_json)
 
 
 def check_alive(state: Path, claims: Claims) -> None:

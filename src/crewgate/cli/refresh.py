@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 
 from crewgate.cli.controlled import controlled
-from crewgate.cli.mint import check_alive, show
+from crewgate.cli.mint import check_alive
 from crewgate.cli.options import Duration, json_option
+from crewgate.cli.tokens import read_token, show_token
 
 
 @click.command("refresh")
@@ -20,7 +21,6 @@ def command(*, config_path: Path, token: str, ttl: int | None, as_json: bool) ->
 
     TOKEN is the branch's last one, expired or not; - reads it from standard input.
     """
-    from crewgate.cli.tokens import read_token
     from crewgate.issuer.gateway import minter_of
     from crewgate.issuer.inspection import read_claims
     from crewgate.issuer.proof import proved_claims
@@ -32,4 +32,4 @@ def command(*, config_path: Path, token: str, ttl: int | None, as_json: bool) ->
     claims = proved_claims(text, crew_keys(config.crew(crew)), crew)
     check_alive(config.state, claims)
     minted = minter.extend(claims, now=time.time(), lifetime=ttl)
-    show(minted.token, minted.claims, as_json=as_json)
+    show_token(minted.token, minted.claims, as_json=as_json)

@@ -19,13 +19,12 @@ from crewgate.api.words import (
     RevocationAsk,
     TokenAnswer,
 )
-from crewgate.cli import revoke as revoke_
-from crewgate.cli import tree as tree_
+from crewgate.cli import receipt as receipt_
+from crewgate.cli import tree_shown
 from crewgate.cli.control_client import ControlClient
-from crewgate.cli.mint import show
 from crewgate.cli.remote_ca import issue as ca_issue
 from crewgate.cli.remote_ca import revoke as ca_revoke
-from crewgate.cli.tokens import read_token
+from crewgate.cli.tokens import read_token, show_token
 from crewgate.core.credits import format_credits
 from crewgate.core.identity import Role
 from crewgate.errors import LinkError
@@ -34,7 +33,7 @@ from crewgate.link.owner_messages import Receipt, TreeRow
 
 __all__ = ["ca_issue", "ca_revoke", "mint", "refresh", "revoke", "status", "tree"]
 _LOOK_SECONDS = 0.25
-_OF_ITS_MACHINE = ("type", "id", "read_ns", "last_cut_ns")  # a clock there, a connection there
+_OF_ITS_MACHINE = ("read_ns", "last_cut_ns")  # a clock there, a connection there
 
 
 def revoke(client: ControlClient, *, branch: str, crew: str, as_json: bool) -> None:
@@ -52,13 +51,7 @@ def revoke(client: ControlClient, *, branch: str, crew: str, as_json: bool) -> N
         missing=done.silent,
         coarsened=done.coarsened,
     )
-    if not as_json:
-        click.echo("\n".join(revoke_.explained(receipt)))
-        return
-    document = msgspec.to_builtins(receipt)
-    for member in _OF_ITS_MACHINE:
-        del document[member]
-    click.echo(json.dumps(document))
+    receipt_.show(receipt, as_json=as_json, without=_OF_ITS_MACHINE)
 
 
 def tree(client: ControlClient, *, as_json: bool) -> None:
@@ -68,7 +61,7 @@ def tree(client: ControlClient, *, as_json: bool) -> None:
         rows = [_row(each) for each in found]
     except msgspec.ValidationError as error:
         raise LinkError(f"{client.url}: not an answer of this API: {error}") from error
-    tree_.show(rows, as_json=as_json)
+    tree_shown.show(rows, as_json=as_json)
 
 
 def _row(answer: BranchAnswer) -> TreeRow:
@@ -144,7 +137,7 @@ def refresh(client: ControlClient, *, token: str, ttl: int | None, as_json: bool
 
 def _show(client: ControlClient, form: dict[str, str], *, as_json: bool) -> None:
     answer = client.submit("/v1/tokens", form, TokenAnswer)
-    show(answer.access_token, read_claims(answer.access_token), as_json=as_json)
+    show_token(answer.access_token, read_claims(answer.access_token), as_json=as_json)
 
 
 def _for_whom(client: ControlClient, crew: str, name: str | None) -> dict[str, str]:

@@ -97,7 +97,7 @@ class ControlProcess:
             limits.control_connections_of_one_max,
             listener.counters,
         )
-        self._voice.say(f"control API at https://{control.address}:{control.port}")
+        self._voice.tell(f"control API at https://{control.address}:{control.port}")
         return listener
 
     def _note(self, deed: str) -> None:

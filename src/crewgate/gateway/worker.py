@@ -91,7 +91,7 @@ class Worker:
             return
         finally:
             os.close(table)
-        self._voice.say(f"attached to the agent as number {attached.number}")
+        self._voice.tell(f"attached to the agent as number {attached.number}")
         if self._judge is not None:
             self._tell(accepting=True)
         self.reload(attached.policy_generation)
@@ -245,9 +245,9 @@ class Worker:
         self._live.cut_revoked()  # those whose key is no longer trusted
         self._tell(accepting=True)
         doors = ", ".join(_url(face.section) for face in prepared.faces)
-        self._voice.say(f"serving configuration {prepared.policy.generation} at {doors}")
+        self._voice.tell(f"serving configuration {prepared.policy.generation} at {doors}")
         for name in prepared.lenient():
-            self._voice.say(
+            self._voice.tell(
                 f'WARNING: listener {name}: ocsp = "soft-fail": whoever keeps OCSP from answering '
                 "is admitted with a certificate that may be revoked"
             )

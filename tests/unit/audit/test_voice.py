@@ -33,3 +33,19 @@ def test_there_is_an_end_to_new_sentences(voice: Voice, capsys: pytest.CaptureFi
     for number in range(10 * limits.complaints_max):
         voice.say(f"peer {number}")
     assert len(capsys.readouterr().err.splitlines()) == limits.complaints_max
+
+
+def test_news_is_always_said(voice: Voice, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also again, also beyond the bound; and what comes after it is told anew."""
+    for number in range(2 * limits.complaints_max):
+        voice.say(f"peer {number}")
+    capsys.readouterr()
+    for _ in range(2):
+        voice.say("the agent is away")
+        voice.say("the agent is away")
+        voice.tell("attached")
+    assert capsys.readouterr().err.splitlines() == [
+        "crewgate control: attached",
+        "crewgate control: the agent is away",
+        "crewgate control: attached",
+    ]

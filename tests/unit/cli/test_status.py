@@ -1,10 +1,9 @@
-"""What `status` and `revoke` say in words."""
+"""What `status` says in words."""
 
 import msgspec
 
-from crewgate.cli.revoke import explained as receipt_explained
 from crewgate.cli.status import _explained
-from crewgate.link.owner_messages import Receipt, Status, WatchRow, WorkerStatus
+from crewgate.link.owner_messages import Status, WatchRow, WorkerStatus
 
 CONTROL = {"control": {"configured": True, "running": True, "api": "https://127.0.0.1:8445"}}
 READY = Status(
@@ -19,17 +18,6 @@ READY = Status(
     workers=[WorkerStatus(index=0, attached=True, accepting=True, policy_generation=3)],
     embedders=2,
     counts={"branches": 5, "revocations": 6, "reservations": 7, "attachments": 3},
-)
-RECEIPT = Receipt(
-    id=1,
-    branch="0199c1d2-0000-7000-8000-000000000002",
-    crew="article",
-    read_ns=1,
-    last_cut_ns=3_000_001,
-    cut_ms=3.0,
-    streams_cut=1,
-    attachments=3,
-    missing=0,
 )
 
 
@@ -71,15 +59,3 @@ def test_who_is_not_left_alone_is_named() -> None:
         "watch          article/two throttled, would be quarantined (by watch)",
         "watch          7 more; see crewgate audit --watch",
     ]
-
-
-def test_a_receipt_in_words() -> None:
-    """How many calls were cut and how fast; who did not answer; what it was widened to."""
-    (line,) = receipt_explained(RECEIPT)
-    assert line.startswith(f"revoked {RECEIPT.branch} of crew article and all below it: ")
-    assert line.endswith(": 1 open call cut within 3.0 ms")
-    worse = msgspec.structs.replace(RECEIPT, streams_cut=0, missing=1, coarsened=True)
-    first, coarse, missing = receipt_explained(worse)
-    assert first.endswith("no call was open at the gateway")
-    assert "share of revocations" in coarse
-    assert missing.startswith("1 of 3 attached processes did not answer")

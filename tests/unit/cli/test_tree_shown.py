@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from crewgate import limits
-from crewgate.cli.tree import document, trees
+from crewgate.cli.tree_shown import document, trees
 from crewgate.link.owner_messages import TreeRow
 
 ROOT = "0199c1d2-0000-7000-8000-000000000001"

@@ -1,0 +1,46 @@
+"""What `revoke` says of what it did."""
+
+import json
+
+import msgspec
+import pytest
+
+from crewgate.cli.receipt import show
+from crewgate.link.owner_messages import Receipt
+
+RECEIPT = Receipt(
+    id=1,
+    branch="0199c1d2-0000-7000-8000-000000000002",
+    crew="article",
+    read_ns=1,
+    last_cut_ns=3_000_001,
+    cut_ms=3.0,
+    streams_cut=1,
+    attachments=3,
+    missing=0,
+)
+
+
+def test_a_receipt_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """How many calls were cut and how fast; who did not answer; what it was widened to."""
+    show(RECEIPT, as_json=False)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"revoked {RECEIPT.branch} of crew article and all below it: ")
+    assert line.endswith(": 1 open call cut within 3.0 ms")
+    worse = msgspec.structs.replace(RECEIPT, streams_cut=0, missing=1, coarsened=True)
+    show(worse, as_json=False)
+    first, coarse, missing = capsys.readouterr().out.splitlines()
+    assert first.endswith("no call was open at the gateway")
+    assert "share of revocations" in coarse
+    assert missing.startswith("1 of 3 attached processes did not answer")
+
+
+def test_a_receipt_for_a_script(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every member but the link's own, and but those that mean nothing where it is read."""
+    members = msgspec.to_builtins(RECEIPT)
+    show(RECEIPT, as_json=True)
+    here = json.loads(capsys.readouterr().out)
+    assert here == {k: v for k, v in members.items() if k not in {"type", "id"}}
+    show(RECEIPT, as_json=True, without=("read_ns", "last_cut_ns"))
+    there = json.loads(capsys.readouterr().out)
+    assert here == there | {"read_ns": 1, "last_cut_ns": 3_000_001}
