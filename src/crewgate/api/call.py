@@ -67,8 +67,8 @@ class Call(msgspec.Struct, frozen=True):
 
     def whole(self, name: str, default: int, most: int) -> int:
         """A number of the query from 1 to `most`; ControlError 400."""
-        text = self.query.get(name, "")
-        if not text:
+        text = self.query.get(name)
+        if text is None:
             return default
         is_number = text.isascii() and text.isdigit() and len(text) <= len(str(most))
         if not is_number or not 1 <= int(text) <= most:

@@ -43,8 +43,10 @@ class Credentials(NamedTuple):
 
     def context(self) -> ssl.SSLContext:
         """Of a client; ConfigurationError names the file that cannot be used."""
+        # No default context: from Python 3.13 on that trusts any certificate of the file as a root.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
-            context = ssl.create_default_context(cafile=self.root)
+            context.load_verify_locations(self.root)
         except OSError as error:  # ssl.SSLError is one
             raise ConfigurationError(
                 f"{self.root}: no root to trust ({error.strerror or error}); give --ca FILE"

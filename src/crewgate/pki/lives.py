@@ -7,9 +7,7 @@ whole seconds since the epoch.
 """
 
 import enum
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +15,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.errors import AuthorityError
+from crewgate.pki.database import Database
 from crewgate.pki.processes import NOBODY, Process
 from crewgate.pki.register import Register
 
@@ -99,14 +98,13 @@ class Lives:
     def __init__(self, path: Path) -> None:
         self.path = path
         Register(path).close()  # the triggers need its tables
+        self._database = Database(path, self._failed)
         try:
-            self._database = sqlite3.connect(
-                path, timeout=limits.register_wait_seconds, isolation_level=None
-            )
-            self._database.execute("PRAGMA synchronous = FULL")
-            self._database.executescript(_SCHEMA)
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
+            with self._database.asking() as connection:
+                connection.executescript(_SCHEMA)
+        except AuthorityError:
+            self.close()
+            raise
 
     def __repr__(self) -> str:
         return f"<Lives {self.path}>"
@@ -115,6 +113,10 @@ class Lives:
         return self
 
     def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
         self._database.close()
 
     def begin(
@@ -131,7 +133,7 @@ class Lives:
         `hold` is given the life's number before anybody else can see it: its pulse. `choose` is
         given the uids that are others' own, and returns one for this life, or -1.
         """
-        with self._transaction() as database:
+        with self._database.transaction() as database:
             standing = self._standing(crew, name)
             if standing is not None:
                 raise AuthorityError(
@@ -152,7 +154,7 @@ class Lives:
 
     def intend(self, crew: str, name: str, now: int) -> Life:
         """Write down that the orchestrator of that name is to end, whether it lives or not."""
-        with self._transaction():
+        with self._database.transaction():
             standing = self._standing(crew, name)
             if standing is None:
                 return self._insert(crew, name, State.ENDING, NOBODY, b"", -1, until=now)
@@ -160,7 +162,7 @@ class Lives:
 
     def condemn(self, crew: str, name: str, now: int) -> None:
         """The same for a name that lives; where it does not, nothing is written down."""
-        with self._transaction():
+        with self._database.transaction():
             standing = self._standing(crew, name)
             if standing is not None:
                 self._move(standing, State.ENDING, now)
@@ -170,18 +172,16 @@ class Lives:
 
         ValueError for a step that is left out.
         """
-        with self._transaction():
+        with self._database.transaction():
             return self._move(self._one(number), state, now)
 
     def open(self) -> list[Life]:
         """Every life that has not ended, oldest first."""
-        with self._asking():
-            return self._select("state != 'ended' ORDER BY id")
+        return self._select("state != 'ended' ORDER BY id")
 
     def until(self, crew: str, name: str) -> int:
         """When the last life of that name was over; 0 if there was none."""
-        with self._asking():
-            found = self._select("crew = ? AND name = ? ORDER BY until DESC LIMIT 1", crew, name)
+        found = self._select("crew = ? AND name = ? ORDER BY until DESC LIMIT 1", crew, name)
         return found[0].until if found else 0
 
     def doomed(self, life: Life, now: int) -> list[str]:
@@ -189,13 +189,12 @@ class Lives:
 
         While it is ending no other certificate is entered, so none of a later life is among them.
         """
-        with self._asking() as database:
-            rows = database.execute(
-                "SELECT serial FROM certificate WHERE role = 'orchestrator' AND crew = ? "
-                "AND name = ? AND revoked IS NULL AND not_after >= ? "
-                "AND EXISTS (SELECT 1 FROM life WHERE id = ? AND state = 'ending')",
-                (life.crew, life.name, now - limits.clock_distrust_seconds, life.id),
-            ).fetchall()
+        rows = self._database.rows(
+            "SELECT serial FROM certificate WHERE role = 'orchestrator' AND crew = ? "
+            "AND name = ? AND revoked IS NULL AND not_after >= ? "
+            "AND EXISTS (SELECT 1 FROM life WHERE id = ? AND state = 'ending')",
+            (life.crew, life.name, now - limits.clock_distrust_seconds, life.id),
+        )
         return [serial for (serial,) in rows]
 
     # Inside.
@@ -219,11 +218,12 @@ class Lives:
         until: int,
     ) -> Life:
         columns = _COLUMNS.removeprefix("id, ")
-        cursor = self._database.execute(
-            f"INSERT INTO life ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+        ((number,),) = self._database.rows(
+            f"INSERT INTO life ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608
+            "RETURNING id",
             (crew, name, state.value, instance, uid, *msgspec.structs.astuple(process), until),
         )
-        return self._one(cursor.lastrowid or 0)
+        return self._one(number)
 
     def _move(self, life: Life, state: State, now: int) -> Life:
         before, after = _ORDER.index(life.state), _ORDER.index(state)
@@ -232,11 +232,11 @@ class Lives:
         if after != before + 1:
             raise ValueError(f"{life.label} is {life.state.value}, and not yet to be {state.value}")
         until = life.until if state is State.ENDED else now
-        self._database.execute(
+        self._database.rows(
             "UPDATE life SET state = ?, until = ? WHERE id = ?", (state.value, until, life.id)
         )
         if state is State.ENDED:  # of a name, its last life says all that is asked for
-            self._database.execute(
+            self._database.rows(
                 "DELETE FROM life WHERE crew = ? AND name = ? AND state = 'ended' AND id < ?",
                 (life.crew, life.name, life.id),
             )
@@ -244,31 +244,9 @@ class Lives:
 
     def _select(self, where: str, *values: object) -> list[Life]:
         # The condition is a constant of this file, the values are bound.
-        rows = self._database.execute(
-            f"SELECT {_COLUMNS} FROM life WHERE {where}",  # noqa: S608
-            values,
-        ).fetchall()
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM life WHERE {where}", values)  # noqa: S608
         names = _COLUMNS.split(", ")
         return [msgspec.convert(dict(zip(names, row, strict=True)), Life) for row in rows]
-
-    @contextmanager
-    def _asking(self) -> Iterator[sqlite3.Connection]:
-        try:
-            yield self._database
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of it, on the disk, or nothing."""
-        with self._asking() as database:
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                yield database
-            except BaseException:
-                database.execute("ROLLBACK")
-                raise
-            database.execute("COMMIT")
 
     def _failed(self, error: Exception) -> AuthorityError:
         return AuthorityError(f"{self.path}: the orchestrators' lives cannot be kept: {error}")

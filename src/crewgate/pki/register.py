@@ -8,8 +8,7 @@ CRL and the open connections have followed.
 
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +18,7 @@ from crewgate import limits
 from crewgate.core.certificate import serial_text
 from crewgate.core.identity import Role
 from crewgate.errors import AuthorityError
+from crewgate.pki.database import Database
 
 _VERSION = 1
 _SCHEMA = """
@@ -91,17 +91,12 @@ class Register:
         self.path = path
         if not is_new and not path.exists():
             raise AuthorityError(f"{path}: the register is not there; put it back")
+        self._database = Database(path, self._failed)
         try:
-            self._database = sqlite3.connect(
-                path,
-                timeout=limits.register_wait_seconds,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            path.chmod(0o600)
             self._open()
-        except (sqlite3.Error, OSError) as error:
-            raise self._failed(error) from error
+        except AuthorityError:
+            self.close()
+            raise
 
     def __repr__(self) -> str:
         return f"<Register {self.path}>"
@@ -125,7 +120,7 @@ class Register:
         values = msgspec.structs.asdict(entry)
         names = _COLUMNS.replace(" ", "").split(",")
         marks = ", ".join(f":{name}" for name in names)
-        with self._transaction() as database:
+        with self._database.transaction() as database:
             if after and not _is_good(database, _canonical(after)):
                 raise AuthorityError(f"certificate {after} is revoked, so nothing comes after it")
             values |= {"role": entry.role.value, "reason": entry.reason or None}
@@ -150,45 +145,44 @@ class Register:
 
     def issued_since(self, crew: str, name: str, when: int) -> int:
         """How many certificates a holder has been issued since."""
-        with self._asking() as database:
-            row = database.execute(
-                "SELECT count(*) FROM certificate WHERE crew = ? AND name = ? AND issued >= ?",
-                (crew, name, when),
-            ).fetchone()
-        return int(row[0])
+        ((count,),) = self._database.rows(
+            "SELECT count(*) FROM certificate WHERE crew = ? AND name = ? AND issued >= ?",
+            (crew, name, when),
+        )
+        return int(count)
 
     def revoke(
         self, serials: Iterable[str], reason: str, now: int, *, lives: bool = False
     ) -> list[Entry]:
-        """Revoke certificates in one transaction; what was revoked by this, not before.
+        """Revoke certificates in one transaction; what was revoked by this, oldest first.
 
         With `lives`, each with all others of the same instance: who had its key may have renewed.
         """
         same = "instance = (SELECT instance FROM certificate WHERE serial = ?)"
         which = same if lives else "serial = ?"
         done: list[tuple[str]] = []
-        with self._transaction() as database:
+        with self._database.transaction() as database:
             for serial in map(_canonical, serials):
                 done += database.execute(
                     "UPDATE certificate SET revoked = ?, reason = ?, announced = 0 "  # noqa: S608
                     f"WHERE {which} AND revoked IS NULL RETURNING serial",
                     (now, reason, serial),
                 ).fetchall()
-        return [entry for (serial,) in done if (entry := self.find(serial)) is not None]
+        return self._found(done)
 
     def revoke_holder(self, crew: str, name: str, reason: str, now: int) -> list[Entry]:
         """Revoke all that a holder has now, in one transaction; what was revoked by this.
 
         Nothing that is issued at the same time slips through: it is here before or after.
         """
-        with self._transaction() as database:
+        with self._database.transaction() as database:
             rows = database.execute(
                 "UPDATE certificate SET revoked = ?, reason = ?, announced = 0 "
                 "WHERE crew = ? AND name = ? AND revoked IS NULL AND not_after >= ? "
                 "RETURNING serial",
                 (now, reason, crew, name, now - limits.clock_distrust_seconds),
             ).fetchall()
-        return [entry for (serial,) in rows if (entry := self.find(serial)) is not None]
+        return self._found(rows)
 
     def pending(self) -> list[Entry]:
         """Revocations that somebody has not heard of yet, as far as is known here."""
@@ -196,7 +190,7 @@ class Register:
 
     def announced(self, serials: Iterable[str]) -> None:
         """These are known everywhere on this machine."""
-        with self._transaction() as database:
+        with self._database.transaction() as database:
             database.executemany(
                 "UPDATE certificate SET announced = 1 WHERE serial = ?",
                 [(_canonical(serial),) for serial in serials],
@@ -204,12 +198,11 @@ class Register:
 
     def dead(self, now: int) -> list[tuple[str, int, str]]:
         """Serial, time and reason of everything revoked that would still be valid by its dates."""
-        with self._asking() as database:
-            return database.execute(
-                "SELECT serial, revoked, reason FROM certificate "
-                "WHERE revoked IS NOT NULL AND not_after >= ? ORDER BY serial",
-                (now - limits.clock_distrust_seconds,),
-            ).fetchall()
+        return self._database.rows(
+            "SELECT serial, revoked, reason FROM certificate "
+            "WHERE revoked IS NOT NULL AND not_after >= ? ORDER BY serial",
+            (now - limits.clock_distrust_seconds,),
+        )
 
     def dead_entries(self, now: int) -> list[Entry]:
         """The same as whole entries."""
@@ -218,18 +211,15 @@ class Register:
 
     def next_crl_number(self) -> int:
         """A number that no CRL has had (RFC 5280, section 5.2.3)."""
-        with self._transaction() as database:
-            row = database.execute(
-                "UPDATE counter SET value = value + 1 WHERE name = 'crl' RETURNING value"
-            ).fetchone()
-        return int(row[0])
+        ((number,),) = self._database.rows(
+            "UPDATE counter SET value = value + 1 WHERE name = 'crl' RETURNING value"
+        )
+        return int(number)
 
     # Inside.
 
     def _open(self) -> None:
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")
-        with self._transaction() as database:
+        with self._database.transaction() as database:
             version = database.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 for statement in _SCHEMA.split(";"):
@@ -242,33 +232,13 @@ class Register:
                 )
 
     def _select(self, where: str, values: Sequence[object]) -> list[Entry]:
-        with self._asking() as database:
-            # The condition is a constant of this file, the values are bound.
-            rows = database.execute(
-                f"SELECT {_COLUMNS} FROM certificate WHERE {where}",  # noqa: S608
-                values,
-            ).fetchall()
-        return [_entry(row) for row in rows]
+        # The condition is a constant of this file, the values are bound.
+        statement = f"SELECT {_COLUMNS} FROM certificate WHERE {where}"  # noqa: S608
+        return [_entry(row) for row in self._database.rows(statement, values)]
 
-    @contextmanager
-    def _asking(self) -> Iterator[sqlite3.Connection]:
-        try:
-            yield self._database
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of it, on the disk, or nothing."""
-        with self._asking() as database:
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                yield database
-                database.execute("COMMIT")
-            except BaseException:
-                if database.in_transaction:  # SQLite may have rolled back itself, of a full disk
-                    database.execute("ROLLBACK")
-                raise
+    def _found(self, serials: Iterable[tuple[str]]) -> list[Entry]:
+        entries = [entry for (serial,) in serials if (entry := self.find(serial)) is not None]
+        return sorted(entries, key=lambda entry: (entry.issued, entry.serial))
 
     def _failed(self, error: Exception) -> AuthorityError:
         if isinstance(error, sqlite3.IntegrityError):  # as a trigger says it (`lives`)

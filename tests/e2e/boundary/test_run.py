@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def _statuses(gateway: Installation, name: str) -> list[str]:
 
 
 def _states(gateway: Installation) -> dict[str, str]:
-    with sqlite3.connect(gateway.folder / "ca" / "issued.sqlite") as database:
+    with closing(sqlite3.connect(gateway.folder / "ca" / "issued.sqlite")) as database:
         return dict(database.execute("SELECT name, state FROM life ORDER BY id"))
 
 

@@ -1,5 +1,6 @@
 """Lives: one way, one at a time, and no certificate once the end is intended."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,9 +29,10 @@ def unheld(number: int) -> None:
 
 
 @pytest.fixture
-def lives(config: Config) -> Lives:
+def lives(config: Config) -> Iterator[Lives]:
     assert config.ca is not None
-    return Lives(config.ca.register)
+    with Lives(config.ca.register) as found:
+        yield found
 
 
 def test_a_life_is_found_again_by_another_process(config: Config, lives: Lives) -> None:
@@ -143,8 +145,8 @@ def test_of_a_name_one_ended_life_is_kept(lives: Lives) -> None:
         life = lives.begin("article", "bd-1", this(), bytes([number]) * 16, unheld)
         for state in (State.ENDING, State.UNTOLD, State.ENDED):
             lives.move(life.id, state, NOW + number)
-    found = lives._database.execute("SELECT count(*) FROM life").fetchone()
-    assert found == (1,)
+    found = lives._database.rows("SELECT count(*) FROM life")
+    assert found == [(1,)]
     assert lives.until("article", "bd-1") == NOW + 4
 
 
@@ -219,7 +221,7 @@ class LivesMachine(RuleBasedStateMachine):
         assert {life.id: life.state for life in self.lives.open()} == expected
 
     def teardown(self) -> None:
-        self.lives.__exit__(None, None, None)
+        self.lives.close()
 
 
 def test_any_order_of_questions(tmp_path: Path) -> None:
