@@ -96,7 +96,7 @@ def test_a_flood_on_the_control_port_delays_nobody_else(site: ControlSite) -> No
         flood.wait()
     after = measure(site, token)
     print(json.dumps({"before": before, "during": during, "after": after, "cpu": worked}), counts)
-    assert counts["200"] > 100, counts
+    assert counts["200"] > 20, counts
     assert counts["good"] > 20, counts
     assert counts["none"] > 20, counts
     for name in Figures._fields:
