@@ -15,7 +15,7 @@ is_tame = re.compile(rb"/[a-z0-9_~!$&'()*+,=:@/-]*(?<!/)").fullmatch
 _CUT = re.compile(r"[?#]")
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 # A dot segment, also where blanks, parameters or what is cut away follow the dots.
-_CLIMBING = re.compile(rb"/\.{1,2} *(?:[/;?#]|\Z)")
+_CLIMBING = re.compile(r"/\.{1,2} *(?:[/;?#]|\Z)")
 # RFC 3986, section 6.2.2.2: what may be decoded without a change of meaning.
 _UNRESERVED = re.compile(rb"%(?:2[DE]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)", re.IGNORECASE)
 
@@ -34,8 +34,7 @@ def spellings(path: bytes, plain: bytes) -> set[bytes]:
     if b"%" in path:
         found.add(_UNRESERVED.sub(lambda match: unquote_to_bytes(match[0]), path))
     if not plain.isascii():
-        text = unicodedata.normalize("NFKC", plain.decode())
-        found.add(text.replace("\\", "/").encode())
+        found.update(text.encode() for text in _normalised(plain))
     return found
 
 
@@ -45,22 +44,31 @@ def readings(spelling: bytes) -> list[tuple[list[bytes], bool]]:
     To be compared with patterns made of `loose_segment`. Empty segments are left out.
     """
     text = _CUT.split(_caseless(spelling.decode()), maxsplit=1)[0]
-    *head, last = [word.partition(";")[0].rstrip(" .").encode() for word in text[1:].split("/")]
+    words = [word.partition(";")[0].encode() for word in text[1:].split("/")]
+    *head, last = [word.rstrip(b" .") for word in words]
     names = {last}
     if b"." in last:
         names |= {last.partition(b".")[0].rstrip(b" ."), last.rpartition(b".")[0].rstrip(b" .")}
     before = [word for word in head if word]
-    return [([*before, name], False) if name else (before, True) for name in names]
+    found = [([*before, name], False) if name else (before, True) for name in names]
+    if words[-1].rpartition(b".")[0] == b"..":  # "...json" without its format climbs
+        found.append((before[:-1], True))
+    return found
 
 
 def climbs(plain: bytes) -> bool:
     """Whether a server could find a dot segment, or one more encoding, in a decoded path."""
-    if not plain.isascii():
-        text = unicodedata.normalize("NFKC", plain.decode()).replace("\\", "/")
-        if _ENCODED.search(text):
-            return True
-        plain = text.encode()
-    return bool(_CLIMBING.search(plain))
+    texts = [plain.decode()] if plain.isascii() else _normalised(plain)
+    return any(_ENCODED.search(text) or _CLIMBING.search(text) for text in texts)
+
+
+def _normalised(plain: bytes) -> list[str]:
+    """By servers that normalise Unicode, first of all or after they took a format away."""
+    text = plain.decode()
+    end = text.rpartition("/")[2]
+    tails = {len(end) - len(end.rpartition(".")[0]), len(end) - len(end.partition(".")[0])}
+    cut = [text[:-tail] for tail in tails if tail and "." in end]
+    return [unicodedata.normalize("NFKC", one).replace("\\", "/") for one in [text, *cut]]
 
 
 def _caseless(text: str) -> str:

@@ -218,6 +218,13 @@ def test_the_router_answers_as_the_model_does(paths: list[str], path: str) -> No
     st.lists(patterns, min_size=1, max_size=8, unique=True),
     st.text("aAbB./%25eEfFcC0;?#\\\uff0e\uff0f\u2025 ", max_size=12),
 )
+@example(["/", "/*"], "0/...")
+@example(["/", "/*"], "0/...json")
+@example(["/", "/*"], "0/...x%3Fy")
+@example(["/", "/*"], "0/.\u2025")
+@example(["/", "/*"], "\u2025.0\uff0f")
+@example(["/a/x", "/*"], "a\uff0fx.0\uff0f")
+@example(["/a", "/a/*"], "a/.../...b")
 def test_no_server_serves_another_tool(paths: list[str], path: str) -> None:
     """Whatever a server makes of a path that is let through, it is the tool that was judged."""
     table, router = accepted(paths)

@@ -58,7 +58,7 @@ def test_a_signal_reaches_the_one_that_is_meant(child: "subprocess.Popen[bytes]"
     assert processes.has_ended_within(process, 600)
     assert not processes.is_alive(process)
     assert not processes.send(process, signal.SIGTERM)
-    assert processes.below(os.getpid()) == []
+    assert process not in processes.below(os.getpid())
     assert child.wait() == -signal.SIGTERM
 
 
@@ -68,12 +68,12 @@ def test_descent_is_seen_at_any_depth() -> None:
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         parent.stdout.readline()
-        found = processes.below(os.getpid())
+        found = [of(parent), *processes.below(parent.pid)]
         assert len(found) == 2
         assert all(processes.is_below(each.pid, os.getpid()) for each in found)
         assert not processes.is_below(os.getpid(), parent.pid)
         assert not processes.is_below(1, os.getpid())
-        left = processes.kill_all(lambda: processes.below(os.getpid()), 60)
+        left = processes.kill_all(lambda: [each for each in found if processes.is_alive(each)], 60)
         assert left == []
 
 
