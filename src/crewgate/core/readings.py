@@ -35,7 +35,7 @@ def spellings(path: bytes, plain: bytes) -> set[bytes]:
         found.add(_UNRESERVED.sub(lambda match: unquote_to_bytes(match[0]), path))
     if not plain.isascii():
         found.update(text.encode() for text in _normalised(plain))
-    return found
+    return found | {_CUT.split(one.decode(), maxsplit=1)[0].encode() for one in found}
 
 
 def readings(spelling: bytes) -> list[tuple[list[bytes], bool]]:
