@@ -12,7 +12,8 @@ from urllib.parse import unquote_to_bytes
 
 # A path of which there is one reading.
 is_tame = re.compile(rb"/[a-z0-9_~!$&'()*+,=:@/-]*(?<!/)").fullmatch
-_CUT = re.compile(r"[?#]")
+_PARAMETERS = re.compile(rb";[^/]*")
+_BEHIND = re.compile(rb"[?#].*", re.DOTALL)  # a query, a fragment
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 # A dot segment, also where blanks, parameters or what is cut away follow the dots.
 _CLIMBING = re.compile(r"/\.{1,2} *(?:[/;?#]|\Z)")
@@ -35,7 +36,9 @@ def spellings(path: bytes, plain: bytes) -> set[bytes]:
         found.add(_UNRESERVED.sub(lambda match: unquote_to_bytes(match[0]), path))
     if not plain.isascii():
         found.update(text.encode() for text in _normalised(plain))
-    return found | {_CUT.split(one.decode(), maxsplit=1)[0].encode() for one in found}
+    for part in (_PARAMETERS, _BEHIND, _PARAMETERS):  # of a part that holds the other, too
+        found |= {part.sub(b"", one) for one in found}
+    return found
 
 
 def readings(spelling: bytes) -> list[tuple[list[bytes], bool]]:
@@ -43,17 +46,24 @@ def readings(spelling: bytes) -> list[tuple[list[bytes], bool]]:
 
     To be compared with patterns made of `loose_segment`. Empty segments are left out.
     """
-    text = _CUT.split(_caseless(spelling.decode()), maxsplit=1)[0]
-    words = [word.partition(";")[0].encode() for word in text[1:].split("/")]
-    *head, last = [word.rstrip(b" .") for word in words]
+    words = [word.encode() for word in _caseless(spelling.decode())[1:].split("/")]
+    short = [word.rstrip(b" .") for word in words]
+    found = _named(short)
+    if b"" in short:  # names of blanks and dots alone: nothing to Windows, a name to others
+        found += _named([name or word for name, word in zip(short, words, strict=True)])
+    if words[-1].rpartition(b".")[0] == b"..":  # "...json" without its format climbs
+        found.append(([word for word in short[:-1] if word][:-1], True))
+    return found
+
+
+def _named(words: list[bytes]) -> list[tuple[list[bytes], bool]]:
+    """With and without a format at the end."""
+    *head, last = words
     names = {last}
     if b"." in last:
         names |= {last.partition(b".")[0].rstrip(b" ."), last.rpartition(b".")[0].rstrip(b" .")}
     before = [word for word in head if word]
-    found = [([*before, name], False) if name else (before, True) for name in names]
-    if words[-1].rpartition(b".")[0] == b"..":  # "...json" without its format climbs
-        found.append((before[:-1], True))
-    return found
+    return [([*before, name], False) if name else (before, True) for name in names]
 
 
 def climbs(plain: bytes) -> bool:

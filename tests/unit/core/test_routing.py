@@ -226,6 +226,9 @@ def test_the_router_answers_as_the_model_does(paths: list[str], path: str) -> No
 @example(["/a/x", "/*"], "a\uff0fx.0\uff0f")
 @example(["/*", "/{x}/"], "0?/")
 @example(["/*", "/{x}/"], "0\uff1f/")
+@example(["/{x}", "/{x}/{x}/"], "#\uff0f0")
+@example(["/{x}", "/{x}/{x}/"], " \uff0f0")
+@example(["/{x}", "/{x}/{x}/"], "\uff1b\uff0f0")
 @example(["/a", "/a/*"], "a/.../...b")
 def test_no_server_serves_another_tool(paths: list[str], path: str) -> None:
     """Whatever a server makes of a path that is let through, it is the tool that was judged."""
