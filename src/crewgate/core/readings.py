@@ -31,9 +31,9 @@ def spellings(path: bytes, plain: bytes) -> set[bytes]:
 
     `plain` is the path decoded: absolute and UTF-8.
     """
-    found = {path, plain}
-    if b"%" in path:
-        found.add(_UNRESERVED.sub(lambda match: unquote_to_bytes(match[0]), path))
+    if b"%" not in path:
+        return {path}
+    found = {path, plain, _UNRESERVED.sub(lambda match: unquote_to_bytes(match[0]), path)}
     if not plain.isascii():
         found.update(text.encode() for text in _normalised(plain))
     for part in (_PARAMETERS, _BEHIND, _PARAMETERS):  # of a part that holds the other, too
