@@ -4,10 +4,11 @@ One connection, for one thread at a time, open to several processes at once. Blo
 """
 
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from crewgate import limits
 from crewgate.errors import AuthorityError
@@ -71,3 +72,38 @@ class Database:
                 if connection.in_transaction:  # SQLite may have rolled back, of a full disk
                     connection.execute("ROLLBACK")
                 raise
+
+
+class Book(ABC):
+    """One of the CA's books in the file at `path`; a kind says what stands in it. For a `with`."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it and make it ready; AuthorityError, and then the file is let go."""
+        self.path = path
+        self._database = Database(path, self._failed)
+        try:
+            self._prepare()
+        except AuthorityError:
+            self.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Make what is not there yet; AuthorityError for what cannot be read."""
+
+    @abstractmethod
+    def _failed(self, error: Exception) -> AuthorityError:
+        """In words: which file, and whose it must be."""

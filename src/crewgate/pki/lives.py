@@ -9,13 +9,12 @@ whole seconds since the epoch.
 import enum
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
 
 import msgspec
 
 from crewgate import limits
 from crewgate.errors import AuthorityError
-from crewgate.pki.database import Database
+from crewgate.pki.database import Book
 from crewgate.pki.processes import NOBODY, Process
 from crewgate.pki.register import Register
 
@@ -89,35 +88,15 @@ class Life(msgspec.Struct, frozen=True):
         return Process(self.pid, self.began, self.boot)
 
 
-class Lives:
+class Lives(Book):
     """The table of lives in the register at `path`; use it in a `with`, in one thread at a time.
 
     Every method may raise AuthorityError, as those of `Register`.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         Register(path).close()  # the triggers need its tables
-        self._database = Database(path, self._failed)
-        try:
-            with self._database.asking() as connection:
-                connection.executescript(_SCHEMA)
-        except AuthorityError:
-            self.close()
-            raise
-
-    def __repr__(self) -> str:
-        return f"<Lives {self.path}>"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the database."""
-        self._database.close()
+        super().__init__(path)
 
     def begin(
         self,
@@ -198,6 +177,10 @@ class Lives:
         return [serial for (serial,) in rows]
 
     # Inside.
+
+    def _prepare(self) -> None:
+        with self._database.asking() as connection:
+            connection.executescript(_SCHEMA)
 
     def _standing(self, crew: str, name: str) -> Life | None:
         found = self._select("crew = ? AND name = ? AND state IN ('running', 'ending')", crew, name)

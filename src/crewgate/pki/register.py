@@ -10,7 +10,6 @@ import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Self
 
 import msgspec
 
@@ -18,7 +17,7 @@ from crewgate import limits
 from crewgate.core.certificate import serial_text
 from crewgate.core.identity import Role
 from crewgate.errors import AuthorityError
-from crewgate.pki.database import Database
+from crewgate.pki.database import Book
 
 _VERSION = 1
 _SCHEMA = """
@@ -80,7 +79,7 @@ class Entry(msgspec.Struct, frozen=True):
         return "expired" if now > self.not_after else "valid"
 
 
-class Register:
+class Register(Book):
     """A connection to the database at `path`; use it in a `with`, in one thread at a time.
 
     Every method may raise AuthorityError: a disk that fails, a database of another version.
@@ -88,28 +87,9 @@ class Register:
 
     def __init__(self, path: Path, *, is_new: bool = False) -> None:
         """Open it, or make an empty one, in which nothing is revoked, where `is_new` says so."""
-        self.path = path
         if not is_new and not path.exists():
             raise AuthorityError(f"{path}: the register is not there; put it back")
-        self._database = Database(path, self._failed)
-        try:
-            self._open()
-        except AuthorityError:
-            self.close()
-            raise
-
-    def __repr__(self) -> str:
-        return f"<Register {self.path}>"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the database."""
-        self._database.close()
+        super().__init__(path)
 
     def add(self, entry: Entry, *, after: str = "") -> None:
         """Write down a certificate, before anybody gets it.
@@ -218,7 +198,7 @@ class Register:
 
     # Inside.
 
-    def _open(self) -> None:
+    def _prepare(self) -> None:
         with self._database.transaction() as database:
             version = database.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
