@@ -4,7 +4,6 @@ The register knows of certificates alone; that all tokens of an orchestrator are
 forgotten with the process that was told so. A file each, in the CA's folder. Knows no step. Blocks.
 """
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from crewgate.errors import AuthorityError
+from crewgate.pki.keys import PRIVATE, sync_folder, write_file
 
 _FOLDER = "ending"
 _SUFFIX = ".json"
@@ -39,18 +39,12 @@ class Intents:
         """Write one down, through to the disk, before anything is done."""
         intent = Intent(crew, name, reason, int(time.time()))
         path = self._path(intent)
-        draft = path.with_suffix(".new")
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            with draft.open("wb") as stream:
-                stream.write(msgspec.json.encode(intent))
-                stream.flush()
-                os.fsync(stream.fileno())
-            draft.replace(path)
-            _sync(self._folder)
-            _sync(self._folder.parent)
+            sync_folder(self._folder.parent)
         except OSError as error:
             raise AuthorityError(f"{path}: cannot be written ({error.strerror})") from error
+        write_file(path, msgspec.json.encode(intent), PRIVATE, replace=True)
         return intent
 
     def done(self, intent: Intent) -> None:
@@ -81,11 +75,3 @@ class Intents:
     def _path(self, intent: Intent) -> Path:
         # Names have no "+" (core/identity).
         return self._folder / f"{intent.crew}+{intent.name}{_SUFFIX}"
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

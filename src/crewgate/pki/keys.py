@@ -49,7 +49,7 @@ def write_file(
                 path.hardlink_to(draft)
         finally:
             draft.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except FileExistsError as error:
         raise AuthorityError(
             f"{path}: stands there already and is not overwritten; choose another name"
@@ -58,7 +58,8 @@ def write_file(
         raise AuthorityError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have on the disk which names stand in a folder; OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
