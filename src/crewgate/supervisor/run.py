@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 import msgspec
 import trio
@@ -98,6 +99,8 @@ def run(request: Request) -> int:
             voice.say(complaint)
     _check_command(request)
     signal.pthread_sigmask(signal.SIG_BLOCK, _END)  # until somebody hears them
+    for number in _END:  # and when nobody does any more: who is at its end is told to end, too
+        signal.signal(number, _ignore)
     pulse = Pulse(ca.register)
     life, user = _begin(config, identity, request.user, pulse)
     if user.is_ours:
@@ -110,6 +113,12 @@ def run(request: Request) -> int:
         return trio.run(Supervision(config, request, life, user, issuer, way, voice.say).run)
     finally:
         pulse.stop()
+        for number in _END:
+            signal.signal(number, signal.SIG_IGN)  # to the last: the interpreter's end resets ours
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Not SIG_IGN, which CMD would inherit, and which forgets what came while it was blocked."""
 
 
 def _check_command(request: Request) -> None:
@@ -198,7 +207,7 @@ class Supervision:
         async for number in signals:
             if number == signal.SIGCHLD:
                 self._offspring.reap()
-            else:
+            elif self._offspring.status is None:  # else CMD's status counts, whoever tells us now
                 self._told = True
             if self._told or self._offspring.status is not None:
                 self._living.cancel()

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -64,6 +65,16 @@ def test_curl_goes_through_the_door(gateway: Installation, token: str, more: str
     assert orchestrator.printed.split()[-2:] == ["2" if "2" in more else "1.1", "200"]
     assert set(_statuses(gateway, "curl-1")) == {"revoked"}
     assert _states(gateway)["curl-1"] == "ended"
+
+
+def test_who_is_told_at_its_end_has_cmd_s_status(gateway: Installation) -> None:
+    """The control process tells everybody whose end it finds begun; here again and again."""
+    with running(gateway, "told", "sh", "-c", "exit 3") as orchestrator:
+        wait_until(lambda: _states(gateway).get("told") in {"ending", "untold", "ended"})
+        while orchestrator.process.poll() is None:
+            orchestrator.process.terminate()
+            time.sleep(0.002)
+    assert orchestrator.wait() == 3, orchestrator.said
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
