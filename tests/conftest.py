@@ -3,12 +3,16 @@
 No test has a time limit as a speed check, those of Hypothesis included: the machine may be busy.
 """
 
+import os
 import sys
 from pathlib import Path
 
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+# Its handler in the child of a fork aborts now and then; ours become another program at once.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
