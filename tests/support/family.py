@@ -9,6 +9,7 @@ from crewgate.core.ledger import (
     GiveBack,
     Granted,
     Level,
+    Open,
     Opened,
     Path,
     Settle,
@@ -21,8 +22,8 @@ BOOT, NEXT_BOOT = b"boot" * 4, b"next" * 4
 NOW = 1_800_000_000.0
 
 
-def path(*levels: Level, hourly: int = 10**9, daily: int = 10**9) -> Path:
-    return Path(CREW, Allowance(hourly, daily), levels)
+def path(*levels: Level, hourly: int = 10**9, daily: int = 10**9) -> Open:
+    return Open(Path(CREW, Allowance(hourly, daily), levels), "one", BOOT)
 
 
 def family(root: int = 100, a: int = 100, b: int = 100, **allowance: int) -> MemoryLedger:

@@ -6,19 +6,21 @@ table and no socket; what it must not forget when its process dies is lent to it
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from crewgate import limits
+from crewgate.core.books import Books, Holder
 from crewgate.core.charges import NOTHING, Account, CrewAccount, Lease, TicketOf, Totals
 from crewgate.core.ledger import (
+    Answer,
     Closed,
     Draw,
     Exhausted,
     GiveBack,
     Granted,
     Mismatch,
+    Open,
     Opened,
-    Path,
+    Operation,
     Restored,
     Settle,
     Statement,
@@ -28,48 +30,55 @@ from crewgate.core.statements import restored, restored_lease, standing, stateme
 from crewgate.errors import LedgerError
 
 
-@dataclass(slots=True)
-class Holder:
-    """A machine: the boot that may draw, those that may not any more, and when it was heard."""
-
-    boot: bytes
-    replaced: set[bytes] = field(default_factory=set)
-    branches: set[bytes] = field(default_factory=set)
-    silent_seconds: float = 0.0
-
-
 class MemoryLedger:
-    """The `Ledger` protocol on dictionaries; also `Volatile`: it lives as long as its process."""
+    """The `Ledger` protocol on `books`; also `Volatile`: it lives as long as its process."""
 
-    def __init__(self) -> None:
-        self._accounts: dict[bytes, Account] = {}
-        self._holders: dict[str, Holder] = {}
+    def __init__(self, books: Books | None = None) -> None:
+        self._books = books if books is not None else Books()
+        self._accounts = self._books.accounts
+        self._holders = self._books.holders
 
     def __repr__(self) -> str:
         return f"<MemoryLedger accounts={len(self._accounts)} holders={len(self._holders)}>"
 
-    def open(self, path: Path) -> Opened | Mismatch | Closed:
+    def do(self, operation: Operation, now: float) -> Answer:
+        """Any of the six but `report`; LedgerError for what the protocol excludes."""
+        if isinstance(operation, Draw):
+            return self.draw(operation, now)
+        if isinstance(operation, Open):
+            return self.open(operation)
+        if isinstance(operation, Settle):
+            self.settle(operation)
+        elif isinstance(operation, GiveBack):
+            self.give_back(operation)
+        else:
+            self.close(operation.key)
+        return None
+
+    def open(self, asked: Open) -> Opened | Mismatch | Closed:
         """Open what is unknown on the path, amend the rest; all or nothing."""
-        keys = path.keys
+        path, keys = asked.path, asked.path.keys
+        closed = self._books.closed_of((*keys, *asked.besides))
+        if closed is not None:
+            return Closed(closed)
         for depth, key in enumerate(keys):
             known = self._accounts.get(key)
             if known is not None and known.path != keys[:depth]:
                 return Mismatch(key)
-            if known is not None and known.closed:
-                return Closed(key)
         crew = self._accounts.get(path.crew)
         if not isinstance(crew, CrewAccount):
-            crew = CrewAccount(path.crew, (), limits.quota_micro_max, 0)
+            crew = CrewAccount(path.crew, (), limits.quota_micro_max, 0, path.name)
             self._accounts[path.crew] = crew
         crew.allowance = path.allowance
         for depth, level in enumerate(path.levels, start=1):
             account = self._accounts.get(level.key)
             if account is None:
-                account = Account(level.key, keys[:depth], level.quota, level.iat or 0)
+                account = Account(level.key, keys[:depth], level.quota, level.iat or 0, level.id)
                 self._accounts[level.key] = account
                 self._accounts[keys[depth - 1]].children += 1
             account.accept(level.quota, level.iat)
-        return Opened(tuple(standing(self._accounts[key]) for key in keys))
+        lessee = asked.holder, asked.boot
+        return Opened(tuple(standing(self._accounts[key], lessee) for key in keys))
 
     def draw(self, draw: Draw, now: float) -> Granted | Ticket | Exhausted | Closed:
         """Answer once; the same (branch, holder, boot, seq) gets the same answer again."""
@@ -84,31 +93,26 @@ class MemoryLedger:
                 raise LedgerError(f"draw {draw.seq} was answered and applied: begin another")
             return lease.reply
         self._meet(draw.holder, draw.boot)
-        if lease is None:
-            lease = account.leases[draw.holder, draw.boot] = Lease()
-        levels = self._levels(account)
-        closed = next((level.key for level in levels if level.closed), None)
+        closed = self._books.closed_of((*account.path, account.key))
         if closed is not None:
             return Closed(closed)
-        lease.reply = self._answer(levels, lease, draw, now)
+        if lease is None:
+            lease = account.leases[draw.holder, draw.boot] = Lease()
+        lease.reply = self._answer(self._books.levels(account), lease, draw, now)
         lease.seq = draw.seq
         return lease.reply
 
     def give_back(self, given: GiveBack) -> None:
         """Return the part of the total that is new to every level above."""
         account, lease = self._lease(given.branch, given.holder, given.boot)
-        if account is None or lease is None or lease.burned:
+        if account is None or lease is None:
             return
-        if given.amount > lease.granted:
-            raise LedgerError("more was given back than had been granted")
-        returned = given.amount - lease.given_back
-        if returned <= 0:
-            return
-        levels, before = self._levels(account), lease.totals
-        lease.given_back = given.amount
-        _count(levels, before, lease.totals)
-        for level in levels:
-            level.take_back(lease, returned)
+        before = lease.totals
+        returned = lease.take(given.amount)
+        self._books.count(account, before, lease.totals)
+        if returned:
+            for level in self._books.levels(account):
+                level.take_back(lease, returned)
 
     def settle(self, settle: Settle) -> None:
         """Let the newest report count."""
@@ -119,18 +123,16 @@ class MemoryLedger:
         lease.report = settle.seq
         lease.spent, lease.reserved = settle.spent, settle.reserved
         lease.lost, lease.overrun = settle.burned, settle.overrun
-        _count(self._levels(account), before, lease.totals)
+        self._books.count(account, before, lease.totals)
 
-    def close(self, branch: bytes) -> None:
-        """Mark it; draws at and below it see the mark. What never opened has nothing to close."""
-        account = self._accounts.get(branch)
-        if account is not None:
-            account.closed = True
+    def close(self, key: bytes) -> None:
+        """Mark it; what is below sees the mark, also what opens only later."""
+        self._books.closed.add(key)
 
     def report(self, below: bytes | None = None) -> tuple[Statement, ...]:
         """In the order of opening, which puts ancestors first."""
         return tuple(
-            statement(account)
+            statement(account, closed=account.key in self._books.closed)
             for account in self._accounts.values()
             if below is None or below == account.key or below in account.path
         )
@@ -156,15 +158,15 @@ class MemoryLedger:
         for saved in accounts:
             account = restored(saved)
             self._accounts[saved.key] = account
-            levels = self._levels(account)
-            if saved.path:
-                levels[-2].children += 1
+            if saved.closed:
+                self.close(saved.key)
             gone = Totals(charged=saved.retired, settled=saved.retired)
-            _count(levels[-1:], NOTHING, gone)
+            account.totals = account.totals.changed(NOTHING, gone)
             if saved.path:
+                self._books.levels(account)[-2].children += 1
                 lease = account.leases[holder, boot] = restored_lease(saved)
                 self._holders[holder].branches.add(saved.key)
-                _count(levels, NOTHING, lease.totals)
+                self._books.count(account, NOTHING, lease.totals)
 
     def forget(self, branch: bytes, consumed: int) -> None:
         """Let every level above count `consumed` as settled for good, and drop the account."""
@@ -173,19 +175,16 @@ class MemoryLedger:
             return
         if account.children:
             raise LedgerError("an account with descendants cannot be forgotten before them")
-        del self._accounts[branch]
-        above = [self._accounts[key] for key in account.path]
-        if above:
-            above[-1].children -= 1
-        _count(above, NOTHING, Totals(charged=consumed, settled=consumed))
         for (name, boot), lease in account.leases.items():
-            _count(above, lease.totals, NOTHING)
-            for level in above:
+            self._books.count(account, lease.totals, NOTHING)
+            for level in self._books.levels(account):
                 level.queue.drop((branch, name, boot))
             self._holders[name].branches.discard(branch)
-
-    def _levels(self, account: Account) -> list[Account]:
-        return [*(self._accounts[key] for key in account.path), account]
+        self._books.count(account, NOTHING, Totals(charged=consumed, settled=consumed))
+        if account.path:
+            self._accounts[account.path[-1]].children -= 1
+        del self._accounts[branch]
+        self._books.closed.discard(branch)
 
     def _lease(
         self, branch: bytes, holder: str, boot: bytes
@@ -212,9 +211,9 @@ class MemoryLedger:
             account = self._accounts[branch]
             lease = account.leases[name, holder.boot]
             before = lease.totals
-            lease.burned = True
-            _count(self._levels(account), before, lease.totals)
-            for level in self._levels(account):
+            lease.write_off()
+            self._books.count(account, before, lease.totals)
+            for level in self._books.levels(account):
                 level.queue.drop((branch, name, holder.boot))
         holder.branches.clear()
 
@@ -256,7 +255,7 @@ class MemoryLedger:
             amount = max(draw.need, min(draw.rate // limits.lease_rate_divisor, most))
         self._holders[draw.holder].branches.add(draw.branch)
         lease.granted += amount
-        _count(levels, before, lease.totals)
+        self._books.count(levels[-1], before, lease.totals)
         for level in levels:
             level.draw(lease, amount)
         return Granted(amount, *levels[0].windows())
@@ -278,8 +277,3 @@ def _exhausted(level: Account, own: int, need: int) -> Exhausted:
     return Exhausted(
         level.key, max(0, bound.charged - own), bound.cap, need - level.tightest().remaining
     )
-
-
-def _count(levels: list[Account], before: Totals, after: Totals) -> None:
-    for level in levels:
-        level.totals = level.totals.changed(before, after)

@@ -17,6 +17,7 @@ from crewgate.core.ledger import (
     Ticket,
     Window,
 )
+from crewgate.errors import LedgerError
 
 
 class Totals(NamedTuple):
@@ -27,6 +28,7 @@ class Totals(NamedTuple):
     reserved: int = 0
     burned: int = 0
     live: int = 0
+    overrun: int = 0
 
     @property
     def idle(self) -> int:
@@ -45,7 +47,11 @@ UNBOUNDED = Allowance()
 
 @dataclass(slots=True)
 class Lease:
-    """What one holder drew for one branch in one boot, as far as it has told."""
+    """What one holder drew for one branch in one boot, as far as it has told.
+
+    Written off, all that was charged so far (`written_off`) counts as burned unless it was spent.
+    What comes back of it is `void`: burned for good. A holder that was only slow draws on.
+    """
 
     granted: int = 0
     given_back: int = 0
@@ -53,7 +59,8 @@ class Lease:
     reserved: int = 0
     lost: int = 0
     overrun: int = 0
-    burned: bool = False
+    written_off: int = 0
+    void: int = 0
     seq: int = 0
     reply: Granted | Ticket | Exhausted | None = None
     report: int = -1
@@ -65,16 +72,34 @@ class Lease:
         """How the lease counts on its level and on all above.
 
         A report can be older than a give-back that overtook it; it never counts more than what is
-        charged. What a burned lease has not settled is burned.
+        charged. What is spent counts against what was written off first.
         """
         charged = self.granted - self.given_back
         settled = min(self.spent, charged)
-        if self.burned:
-            return Totals(charged, settled, 0, charged - settled, 0)
-        burned = min(self.lost, charged - settled)
+        missing = max(self.lost, self.void, self.written_off - settled)
+        burned = min(missing, charged - settled)
         reserved = min(self.reserved, charged - settled - burned)
         live = int(charged > settled + burned)
-        return Totals(charged, settled, reserved, burned, live)
+        return Totals(charged, settled, reserved, burned, live, self.overrun)
+
+    def write_off(self) -> None:
+        """Nobody is to wait any more for what is out."""
+        self.written_off = self.granted - self.given_back
+
+    def take(self, told: int) -> int:
+        """`told` is the total given back; what of it is news, and returns to the levels.
+
+        LedgerError for more than was granted.
+        """
+        if told > self.granted:
+            raise LedgerError("more was given back than had been granted")
+        news = max(0, told - self.given_back - self.void)
+        charged = self.granted - self.given_back
+        lost = max(0, self.written_off - min(self.spent, charged) - self.void)
+        self.void += min(news, lost)
+        returned = news - min(news, lost)
+        self.given_back += returned
+        return returned
 
 
 TicketOf = tuple[bytes, str, bytes]  # branch, holder, boot
@@ -139,7 +164,7 @@ class Account:
     path: tuple[bytes, ...]
     quota: int
     iat: int
-    closed: bool = False
+    name: str = ""
     totals: Totals = NOTHING
     leases: dict[tuple[str, bytes], Lease] = field(default_factory=dict)
     queue: Queue = field(default_factory=Queue)

@@ -22,11 +22,15 @@ WINDOW_SECONDS_DAY = 86_400
 
 
 class Level(msgspec.Struct, frozen=True, gc=False):
-    """A branch as a token names it. Without `iat` it only opens a branch that is not known yet."""
+    """A branch as a token names it. Without `iat` it only opens a branch that is not known yet.
+
+    `id` is its UUID text, for people who read the ledger.
+    """
 
     key: bytes
     quota: int
     iat: int | None = None
+    id: str = ""
 
 
 class Allowance(msgspec.Struct, frozen=True, gc=False):
@@ -37,16 +41,42 @@ class Allowance(msgspec.Struct, frozen=True, gc=False):
 
 
 class Path(msgspec.Struct, frozen=True):
-    """A branch and its ancestry: the crew, its allowance, then root … branch."""
+    """A branch and its ancestry: the crew, its allowance, then root … branch; and its `name`."""
 
     crew: bytes
     allowance: Allowance
     levels: tuple[Level, ...]
+    name: str = ""
 
     @property
     def keys(self) -> tuple[bytes, ...]:
         """All levels, the crew first, the branch last."""
         return (self.crew, *(level.key for level in self.levels))
+
+
+class Open(msgspec.Struct, frozen=True):
+    """Make every level of a path known, for a holder that means to draw.
+
+    `besides` names what else must not be closed for that, such as the key that signed the grant.
+    """
+
+    path: Path
+    holder: str
+    boot: bytes
+    besides: tuple[bytes, ...] = ()
+
+
+class Told(msgspec.Struct, frozen=True, gc=False):
+    """How far a holder's lease of one branch has got in this boot, as far as the ledger was told.
+
+    A table that has forgotten the branch goes on from here: `seq` and the totals count per boot.
+    """
+
+    seq: int = 0
+    granted: int = 0
+    given_back: int = 0
+    spent: int = 0
+    burned: int = 0
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):
@@ -56,6 +86,7 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     quota: int
     iat: int
     overdrawn: int
+    told: Told = Told()
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -71,7 +102,7 @@ class Mismatch(msgspec.Struct, frozen=True, gc=False):
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False):
-    """This level is closed: nothing below it may draw again."""
+    """This level, or what was named besides, is closed: nothing below it may draw again."""
 
     level: bytes
 
@@ -160,6 +191,16 @@ class Settle(msgspec.Struct, frozen=True, gc=False):
     overrun: int = 0
 
 
+class Close(msgspec.Struct, frozen=True, gc=False):
+    """The end of a branch and of all below it; or of a key, and of all that it signed."""
+
+    key: bytes
+
+
+Operation = Open | Draw | GiveBack | Settle | Close
+Answer = Opened | Mismatch | Closed | Granted | Ticket | Exhausted | None
+
+
 class Statement(msgspec.Struct, frozen=True):
     """One level with all below it: settled + reserved + leased + burned + remaining = quota.
 
@@ -177,12 +218,13 @@ class Statement(msgspec.Struct, frozen=True):
     burned: int
     remaining: int
     overrun: int
+    name: str = ""
 
 
 class Ledger(Protocol):
     """The one place that grants credit. LedgerError for a request that the protocol excludes."""
 
-    def open(self, path: Path) -> Opened | Mismatch | Closed:
+    def open(self, asked: Open) -> Opened | Mismatch | Closed:
         """Make every level known; the newest grant of each governs its quota."""
 
     def draw(self, draw: Draw, now: float) -> Granted | Ticket | Exhausted | Closed:
@@ -197,8 +239,8 @@ class Ledger(Protocol):
     def settle(self, settle: Settle) -> None:
         """Say what was spent; of a burned lease it moves from burned to settled."""
 
-    def close(self, branch: bytes) -> None:
-        """No more draws at or below it; closing again, or the unknown, does nothing.
+    def close(self, key: bytes) -> None:
+        """No more draws at or below it, known or not; closing again does nothing.
 
         What is leased stays charged until its holder, who alone knows what of it is unspent,
         gives it back: exactly that returns to every level above, once.

@@ -5,17 +5,21 @@ Decides nothing; the figures of one level are read from its account as they stan
 
 from crewgate import limits
 from crewgate.core.charges import Account, CrewAccount, Lease
-from crewgate.core.ledger import Restored, Standing, Statement
+from crewgate.core.ledger import Restored, Standing, Statement, Told
 
 
-def standing(account: Account) -> Standing:
-    """What governs the level, and how far it is overdrawn since its quota was lowered."""
-    return Standing(
-        account.key, account.quota, account.iat, max(0, account.totals.charged - account.quota)
-    )
+def standing(account: Account, lessee: tuple[str, bytes]) -> Standing:
+    """What governs the level, how far it is overdrawn, and how `lessee` (holder, boot) stands."""
+    overdrawn = max(0, account.totals.charged - account.quota)
+    lease = account.leases.get(lessee)
+    if lease is None:
+        return Standing(account.key, account.quota, account.iat, overdrawn)
+    given = lease.given_back + lease.void
+    told = Told(lease.seq, lease.granted, given, lease.spent, lease.lost)
+    return Standing(account.key, account.quota, account.iat, overdrawn, told)
 
 
-def statement(account: Account) -> Statement:
+def statement(account: Account, *, closed: bool) -> Statement:
     """The level with all below it, as a report shows it."""
     totals = account.totals
     return Statement(
@@ -23,23 +27,22 @@ def statement(account: Account) -> Statement:
         account.path,
         account.quota,
         account.iat,
-        account.closed,
+        closed,
         totals.settled,
         totals.reserved,
         totals.idle,
         totals.burned,
         account.quota - totals.charged,
-        sum(lease.overrun for lease in account.leases.values()),
+        totals.overrun,
+        account.name,
     )
 
 
 def restored(saved: Restored) -> Account:
     """The account without its leases; a crew brings its windows, its allowance comes on open."""
     if saved.path:
-        return Account(saved.key, saved.path, saved.quota, saved.iat, saved.closed)
-    return CrewAccount(
-        saved.key, (), limits.quota_micro_max, 0, saved.closed, hour=saved.hour, day=saved.day
-    )
+        return Account(saved.key, saved.path, saved.quota, saved.iat)
+    return CrewAccount(saved.key, (), limits.quota_micro_max, 0, hour=saved.hour, day=saved.day)
 
 
 def restored_lease(saved: Restored) -> Lease:

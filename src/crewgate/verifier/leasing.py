@@ -19,6 +19,7 @@ from crewgate.core.ledger import (
     Exhausted,
     Granted,
     Ledger,
+    Open,
     Path,
     Ticket,
     Volatile,
@@ -44,7 +45,7 @@ class Lessor:
         self._ledger = ledger
         self._holder = holder
         self._holdings = Holdings()
-        self._lineage = Lineage(table, ledger, self._holdings)
+        self._lineage = Lineage(table, ledger, self._holdings, holder)
         self._returns = Returns(table, ledger, self._holdings, holder)
         self._refused: defaultdict[bytes, set[bytes]] = defaultdict(set)
         self._hour = 0
@@ -143,7 +144,8 @@ class Lessor:
         for crew in self._crews.values():
             key = ids.crew_key(crew.name)
             if self._holdings.get(key) is not None:
-                self._ledger.open(Path(key, allowance_of(crew), ()))
+                path = Path(key, allowance_of(crew), (), crew.name)
+                self._ledger.open(Open(path, self._holder, self._table.life))
         for record in records:
             holding = self._known(record.key)
             if holding.leased:

@@ -18,6 +18,7 @@ from crewgate.core.ledger import (
     Ledger,
     Level,
     Mismatch,
+    Open,
     Path,
     Standing,
     Volatile,
@@ -51,10 +52,11 @@ class Opening(msgspec.Struct, frozen=True):
 class Lineage:
     """The opening of branches in one table and its ledger."""
 
-    def __init__(self, table: OwnedTable, ledger: Ledger, holdings: Holdings) -> None:
+    def __init__(self, table: OwnedTable, ledger: Ledger, holdings: Holdings, holder: str) -> None:
         self._table = table
         self._ledger = ledger
         self._holdings = holdings
+        self._holder = holder
         self.shares = Shares(table.geometry.branches)
 
     def open(self, grant: Grant, crew: Crew, now: float, now_boot_ns: int) -> Opening | Status:
@@ -66,7 +68,7 @@ class Lineage:
         refused = self._judge(path, crew, now, now_boot_ns)
         if refused is not None:
             return refused
-        opened = self._ledger.open(path)
+        opened = self._ledger.open(Open(path, self._holder, self._table.life))
         if isinstance(opened, Mismatch):
             return Status.MISMATCH
         if isinstance(opened, Closed):
@@ -180,11 +182,11 @@ def _kept_until(grant: Grant) -> int:
 def path_of(grant: Grant, crew: Crew) -> Path:
     """The grant's path as the ledger takes it; ceilings of the crew hold for ancestors too."""
     above = tuple(
-        Level(key, min(element.credit_quota, crew.quota_max), element.iat)
+        Level(key, min(element.credit_quota, crew.quota_max), element.iat, element.id)
         for key, element in zip(grant.path_keys, grant.claims.branch_path, strict=True)
     )
-    own = Level(grant.branch_key, min(grant.quota, crew.quota_max), grant.claims.iat)
-    return Path(ids.crew_key(crew.name), allowance_of(crew), (*above, own))
+    own = Level(grant.branch_key, min(grant.quota, crew.quota_max), grant.claims.iat, grant.branch)
+    return Path(ids.crew_key(crew.name), allowance_of(crew), (*above, own), crew.name)
 
 
 def allowance_of(crew: Crew) -> Allowance:

@@ -16,6 +16,7 @@ from crewgate.core.ledger import (
     GiveBack,
     Granted,
     Level,
+    Open,
     Opened,
     Path,
     Settle,
@@ -44,7 +45,8 @@ class Lease:
     heard_given: int = 0
     heard_spent: int = 0
     heard_report: int = -1
-    lost: bool = False  # its boot is over, or it was silent: burned
+    lost: int = 0  # written off when its boot was over, or it was silent
+    void: int = 0  # came back of that, too late
     last: tuple[Draw, Granted | Ticket | Exhausted] | None = None
 
     @property
@@ -54,6 +56,25 @@ class Lease:
     @property
     def outstanding(self) -> int:
         return self.granted - self.heard_given - self.settled
+
+    @property
+    def burned(self) -> int:
+        return min(self.outstanding, max(self.void, self.lost - self.settled))
+
+    @property
+    def idle(self) -> int:
+        return self.outstanding - self.burned
+
+    def write_off(self) -> None:
+        self.lost = self.granted - self.heard_given
+
+    def hear_given(self, total: int) -> None:
+        """One by one: each micro-credit is void as long as there is something written off."""
+        while self.heard_given + self.void < total:
+            if self.void < self.lost - self.settled:
+                self.void += 1
+            else:
+                self.heard_given += 1
 
 
 class Machines(RuleBasedStateMachine):
@@ -77,9 +98,8 @@ class Machines(RuleBasedStateMachine):
 
     def open_all(self) -> None:
         for levels in PATHS.values():
-            self.ledger.open(
-                Path(CREW, WIDE, tuple(Level(k, self.quota[k], self.iat) for k in levels))
-            )
+            path = Path(CREW, WIDE, tuple(Level(k, self.quota[k], self.iat) for k in levels))
+            self.ledger.open(Open(path, "one", self.boot_name("one")))
 
     def lease(self, branch: bytes, holder: str) -> Lease:
         return self.leases.setdefault((branch, holder, self.boot[holder]), Lease())
@@ -122,7 +142,7 @@ class Machines(RuleBasedStateMachine):
         cap = self.quota.get(answer.level, limits.quota_micro_max)
         below = self.below(answer.level)
         kept = sum(
-            lease.granted - lease.heard_given if lease.lost or lease is own else lease.settled
+            lease.granted - lease.heard_given - (0 if lease is own else lease.idle)
             for lease in below
         )
         assert cap - kept < need
@@ -171,8 +191,7 @@ class Machines(RuleBasedStateMachine):
     def hear(self, lease: Lease, message: GiveBack | Settle) -> None:
         if isinstance(message, GiveBack):
             self.ledger.give_back(message)
-            if not lease.lost:
-                lease.heard_given = max(lease.heard_given, message.amount)
+            lease.hear_given(message.amount)
             return
         self.ledger.settle(message)
         if message.seq > lease.heard_report:
@@ -192,7 +211,7 @@ class Machines(RuleBasedStateMachine):
         """The machine crashed: its table, and all that it had leased, is gone."""
         for (_, name, boot), lease in self.leases.items():
             if name == holder and boot == self.boot[holder]:
-                lease.lost = lease.lost or lease.granted > 0
+                lease.write_off()
                 lease.available = 0
         self.boot[holder] += 1
         self.draw((ROOT, holder), 1, 0)
@@ -200,8 +219,8 @@ class Machines(RuleBasedStateMachine):
     def everybody_is_silent(self) -> None:
         self.ledger.pass_time(limits.holder_silence_seconds)
         for (_, holder, boot), lease in self.leases.items():
-            if boot == self.boot[holder] and lease.granted:
-                lease.lost = True
+            if boot == self.boot[holder]:
+                lease.write_off()
 
     @rule(seconds=st.sampled_from([0.1, 1.0, -3600.0, 3600.0]))
     def clock(self, seconds: float) -> None:
@@ -222,15 +241,16 @@ class Machines(RuleBasedStateMachine):
         self.iat += 1
         self.quota[branch] = quota
         levels = tuple(Level(k, self.quota[k], self.iat) for k in PATHS[branch])
-        assert isinstance(self.ledger.open(Path(CREW, WIDE, levels)), Opened)
+        path = Path(CREW, WIDE, levels)
+        assert isinstance(self.ledger.open(Open(path, "one", self.boot_name("one"))), Opened)
 
     @invariant()
     def every_level_adds_up(self) -> None:
         for line in self.ledger.report():
             below = self.below(line.key)
             assert line.settled == sum(lease.settled for lease in below)
-            assert line.burned == sum(lease.outstanding for lease in below if lease.lost)
-            assert line.leased == sum(lease.outstanding for lease in below if not lease.lost)
+            assert line.burned == sum(lease.burned for lease in below)
+            assert line.leased == sum(lease.idle for lease in below)
             total = line.settled + line.reserved + line.leased + line.burned + line.remaining
             assert total == line.quota
             assert line.remaining >= 0

@@ -3,6 +3,7 @@
 import pytest
 from lessees import NOW, grant, key
 from machine import Machine, New, siblings
+from msgspec import structs
 
 from crewgate import limits
 from crewgate.core import ids
@@ -34,7 +35,9 @@ def test_a_restarted_agent_knows_what_was_granted(new_machine: New) -> None:
     machine.look()
     told = machine.ledger.report()
     machine.start()
-    assert machine.ledger.report() == told != before
+    nameless = tuple(structs.replace(line, name="") for line in told)
+    assert machine.ledger.report() == nameless
+    assert told != before
     assert sum(machine.call(two, 1) for _ in range(60)) == 20
     assert machine.draw(one, 1) is Status.EXHAUSTED
 
