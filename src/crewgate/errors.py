@@ -68,6 +68,10 @@ class LedgerError(CrewgateError):
     """The ledger was asked for something that its protocol does not allow."""
 
 
+class LedgerUnavailableError(CrewgateError):
+    """The ledger's database cannot be reached, read or written now; nothing is known to be done."""
+
+
 class AuditError(CrewgateError):
     """The audit's files cannot be read, or hold what no reader of them could have written."""
 

@@ -1,6 +1,7 @@
 """A small family of accounts for tests of a ledger: a crew, a root, and two branches below it."""
 
-from crewgate.core.accounts import MemoryLedger
+from engines import NewLedger
+
 from crewgate.core.ledger import (
     Allowance,
     Closed,
@@ -8,6 +9,7 @@ from crewgate.core.ledger import (
     Exhausted,
     GiveBack,
     Granted,
+    Ledger,
     Level,
     Open,
     Opened,
@@ -26,9 +28,11 @@ def path(*levels: Level, hourly: int = 10**9, daily: int = 10**9) -> Open:
     return Open(Path(CREW, Allowance(hourly, daily), levels), "one", BOOT)
 
 
-def family(root: int = 100, a: int = 100, b: int = 100, **allowance: int) -> MemoryLedger:
+def family(
+    new_ledger: NewLedger, root: int = 100, a: int = 100, b: int = 100, **allowance: int
+) -> Ledger:
     """A ledger that knows two branches under one root."""
-    ledger = MemoryLedger()
+    ledger = new_ledger()
     for child, quota in ((A, a), (B, b)):
         levels = Level(ROOT, root, 1), Level(child, quota, 1)
         assert isinstance(ledger.open(path(*levels, **allowance)), Opened)
@@ -36,7 +40,7 @@ def family(root: int = 100, a: int = 100, b: int = 100, **allowance: int) -> Mem
 
 
 def draw(
-    ledger: MemoryLedger,
+    ledger: Ledger,
     branch: bytes,
     seq: int,
     need: int,
@@ -54,13 +58,13 @@ def amount(answer: object) -> int:
     return answer.amount
 
 
-def give(ledger: MemoryLedger, branch: bytes, total: int, holder: str = "one") -> None:
+def give(ledger: Ledger, branch: bytes, total: int, holder: str = "one") -> None:
     ledger.give_back(GiveBack(branch, holder, BOOT, total))
 
 
-def spend(ledger: MemoryLedger, branch: bytes, seq: int, total: int, holder: str = "one") -> None:
+def spend(ledger: Ledger, branch: bytes, seq: int, total: int, holder: str = "one") -> None:
     ledger.settle(Settle(branch, holder, BOOT, seq, total))
 
 
-def line(ledger: MemoryLedger, key: bytes) -> Statement:
+def line(ledger: Ledger, key: bytes) -> Statement:
     return ledger.report(key)[0]

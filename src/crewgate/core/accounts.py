@@ -137,18 +137,36 @@ class MemoryLedger:
             if below is None or below == account.key or below in account.path
         )
 
-    def pass_time(self, seconds: float) -> list[str]:
-        """So many seconds went by on a clock that nobody sets; returns holders burned for silence.
+    def beats(self) -> dict[str, tuple[bytes, int]]:
+        """Of each holder its boot, and how often it was heard."""
+        return {name: (holder.boot, holder.beat) for name, holder in self._holders.items()}
 
-        Any draw, give-back or settle of a holder is a sign of life.
-        """
-        burned = []
-        for name, holder in self._holders.items():
-            holder.silent_seconds += seconds
-            if holder.silent_seconds >= limits.holder_silence_seconds and holder.branches:
-                self._burn(name, holder)
-                burned.append(name)
-        return burned
+    def beat(self, holder: str, boot: bytes) -> None:
+        """A sign of life of who asks for nothing."""
+        known = self._holders.get(holder)
+        if known is not None and known.boot == boot:
+            known.beat += 1
+
+    def burn(self, holder: str, boot: bytes, beat: int) -> int:
+        """Write off what a holder has that was not heard since `beat`; how much that was."""
+        known = self._holders.get(holder)
+        if known is None or (known.boot, known.beat) != (boot, beat):
+            return 0
+        return self._burn(holder, boot)
+
+    def _burn(self, name: str, boot: bytes) -> int:
+        lost = 0
+        for account in self._accounts.values():
+            lease = account.leases.get((name, boot))
+            if lease is None:
+                continue
+            before = lease.totals
+            lease.write_off()
+            lost += lease.totals.burned - before.burned
+            self._books.count(account, before, lease.totals)
+            for level in self._books.levels(account):
+                level.queue.drop((account.key, name, boot))
+        return lost
 
     def restore(self, holder: str, boot: bytes, accounts: Iterable[Restored]) -> None:
         """Begin from a table; LedgerError if this ledger has begun already."""
@@ -165,7 +183,6 @@ class MemoryLedger:
             if saved.path:
                 self._books.levels(account)[-2].children += 1
                 lease = account.leases[holder, boot] = restored_lease(saved)
-                self._holders[holder].branches.add(saved.key)
                 self._books.count(account, NOTHING, lease.totals)
 
     def forget(self, branch: bytes, consumed: int) -> None:
@@ -179,7 +196,6 @@ class MemoryLedger:
             self._books.count(account, lease.totals, NOTHING)
             for level in self._books.levels(account):
                 level.queue.drop((branch, name, boot))
-            self._holders[name].branches.discard(branch)
         self._books.count(account, NOTHING, Totals(charged=consumed, settled=consumed))
         if account.path:
             self._accounts[account.path[-1]].children -= 1
@@ -189,9 +205,7 @@ class MemoryLedger:
     def _lease(
         self, branch: bytes, holder: str, boot: bytes
     ) -> tuple[Account | None, Lease | None]:
-        known = self._holders.get(holder)
-        if known is not None and known.boot == boot:
-            known.silent_seconds = 0.0
+        self.beat(holder, boot)
         account = self._accounts.get(branch)
         return account, account.leases.get((holder, boot)) if account is not None else None
 
@@ -201,21 +215,10 @@ class MemoryLedger:
         if boot in holder.replaced:
             raise LedgerError(f"the table of {name} was replaced; its old boot draws no more")
         if boot != holder.boot:
-            self._burn(name, holder)
+            self._burn(name, holder.boot)
             holder.replaced.add(holder.boot)
             holder.boot = boot
-        holder.silent_seconds = 0.0
-
-    def _burn(self, name: str, holder: Holder) -> None:
-        for branch in holder.branches:
-            account = self._accounts[branch]
-            lease = account.leases[name, holder.boot]
-            before = lease.totals
-            lease.write_off()
-            self._books.count(account, before, lease.totals)
-            for level in self._books.levels(account):
-                level.queue.drop((branch, name, holder.boot))
-        holder.branches.clear()
+        holder.beat += 1
 
     def _answer(
         self, levels: list[Account], lease: Lease, draw: Draw, now: float
@@ -253,7 +256,6 @@ class MemoryLedger:
             holders = tight.totals.live + 1 - before.live
             most = max(draw.need, free // (2 * holders))
             amount = max(draw.need, min(draw.rate // limits.lease_rate_divisor, most))
-        self._holders[draw.holder].branches.add(draw.branch)
         lease.granted += amount
         self._books.count(levels[-1], before, lease.totals)
         for level in levels:

@@ -12,12 +12,11 @@ from crewgate.core.charges import Account, Totals
 
 @dataclass(slots=True)
 class Holder:
-    """A machine: the boot that may draw, those that may not any more, and when it was heard."""
+    """A machine: the boot that may draw, those that may not any more, how often it was heard."""
 
     boot: bytes
+    beat: int = 0
     replaced: set[bytes] = field(default_factory=set)
-    branches: set[bytes] = field(default_factory=set)
-    silent_seconds: float = 0.0
 
 
 @dataclass(slots=True)

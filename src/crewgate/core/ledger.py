@@ -129,7 +129,7 @@ class Window(msgspec.Struct, frozen=True, gc=False):
     charged: int = 0
 
 
-class Granted(msgspec.Struct, frozen=True, gc=False):
+class Granted(msgspec.Struct, frozen=True, gc=False, tag=True):
     """A lease of `amount`, charged to the branch and every level above; and the crew's windows."""
 
     amount: int
@@ -137,7 +137,7 @@ class Granted(msgspec.Struct, frozen=True, gc=False):
     day: Window
 
 
-class Ticket(msgspec.Struct, frozen=True, gc=False):
+class Ticket(msgspec.Struct, frozen=True, gc=False, tag=True):
     """`missing` credit of this level lies in leases that may come back: recall it, draw again.
 
     The place in the queue is kept for `limits.ticket_seconds` and belongs to the branch, holder
@@ -148,7 +148,7 @@ class Ticket(msgspec.Struct, frozen=True, gc=False):
     missing: int
 
 
-class Exhausted(msgspec.Struct, frozen=True, gc=False):
+class Exhausted(msgspec.Struct, frozen=True, gc=False, tag=True):
     """As far as the ledger knows, this level cannot pay even if all idle credit comes back.
 
     `used` of `quota` is settled, burned or reserved by calls in flight; `missing` is what the
@@ -248,6 +248,18 @@ class Ledger(Protocol):
 
     def report(self, below: bytes | None = None) -> tuple[Statement, ...]:
         """All levels, or the one named and those below it; ancestors before descendants."""
+
+    def beats(self) -> dict[str, tuple[bytes, int]]:
+        """Of each holder its newest boot, and how often it was heard (`core.silence`)."""
+
+    def beat(self, holder: str, boot: bytes) -> None:
+        """A sign of life of who asks for nothing."""
+
+    def burn(self, holder: str, boot: bytes, beat: int) -> int:
+        """Write off what a holder has that was not heard since `beat`; how much that was.
+
+        Nobody waits for it any more, and it is never granted again.
+        """
 
 
 class Restored(msgspec.Struct, frozen=True):

@@ -53,12 +53,12 @@ def test_a_ledger_is_restored_from_what_a_table_holds() -> None:
 def test_a_ledger_that_has_begun_is_not_restored() -> None:
     """Credit that was granted since must not be forgotten."""
     with pytest.raises(LedgerError):
-        family().restore("one", BOOT, [])
+        family(MemoryLedger).restore("one", BOOT, [])
 
 
 def test_a_forgotten_branch_stays_charged_above() -> None:
     """Its record is gone, what it consumed is not; it may be opened anew."""
-    ledger = family()
+    ledger = family(MemoryLedger)
     draw(ledger, A, 1, 30)
     spend(ledger, A, 1, 12)
     give(ledger, A, 18)
@@ -70,7 +70,7 @@ def test_a_forgotten_branch_stays_charged_above() -> None:
 
 def test_descendants_are_forgotten_before_their_ancestors() -> None:
     """A path never leads through a level that the ledger does not know."""
-    ledger = family()
+    ledger = family(MemoryLedger)
     with pytest.raises(LedgerError):
         ledger.forget(ROOT, 0)
     ledger.forget(A, 0)

@@ -1,4 +1,5 @@
 import pytest
+from engines import NewLedger
 from family import (
     BOOT,
     CREW,
@@ -23,34 +24,34 @@ from crewgate.core.ledger import (
 )
 
 
-def test_missing_credit_in_other_leases_is_a_ticket() -> None:
+def test_missing_credit_in_other_leases_is_a_ticket(new_ledger: NewLedger) -> None:
     """The level is named, and what it lacks."""
-    ledger = family()
+    ledger = family(new_ledger)
     draw(ledger, A, 1, 90)
     assert draw(ledger, B, 1, 15) == Ticket(ROOT, missing=5)
     give(ledger, A, 5)
     assert amount(draw(ledger, B, 2, 15)) == 15
 
 
-def test_credit_reserved_at_fixed_prices_cannot_come_back() -> None:
+def test_credit_reserved_at_fixed_prices_cannot_come_back(new_ledger: NewLedger) -> None:
     """Calls in flight count as spent: exhausted, not a ticket (DESIGN.md, check 9)."""
-    ledger = family()
+    ledger = family(new_ledger)
     draw(ledger, A, 1, 90)
     ledger.settle(Settle(A, "one", BOOT, 1, 60, reserved=30))
     assert draw(ledger, B, 1, 15) == Exhausted(ROOT, used=90, quota=100, missing=5)
 
 
-def test_what_the_drawer_holds_itself_cannot_come_back_to_it() -> None:
+def test_what_the_drawer_holds_itself_cannot_come_back_to_it(new_ledger: NewLedger) -> None:
     """It draws for what is missing besides its own lease."""
-    ledger = family(a=10)
+    ledger = family(new_ledger, a=10)
     draw(ledger, A, 1, 10)
     spend(ledger, A, 1, 9)
     assert draw(ledger, A, 2, 1) == Exhausted(A, used=9, quota=10, missing=1)
 
 
-def test_tickets_are_served_first_come_first_served() -> None:
+def test_tickets_are_served_first_come_first_served(new_ledger: NewLedger) -> None:
     """A later, smaller wish does not pass one that waits and can be met."""
-    ledger = family(a=200)
+    ledger = family(new_ledger, a=200)
     draw(ledger, A, 1, 95, holder="other")
     assert draw(ledger, A, 1, 40) == Ticket(ROOT, missing=35)
     late = draw(ledger, B, 1, 5)
@@ -61,9 +62,9 @@ def test_tickets_are_served_first_come_first_served() -> None:
     assert amount(draw(ledger, B, 3, 5)) == 5
 
 
-def test_a_ticket_that_can_no_longer_be_met_holds_up_nobody() -> None:
+def test_a_ticket_that_can_no_longer_be_met_holds_up_nobody(new_ledger: NewLedger) -> None:
     """Once the awaited credit was spent, those behind are served, and it is answered at once."""
-    ledger = family()
+    ledger = family(new_ledger)
     draw(ledger, A, 1, 95, holder="other")
     assert isinstance(draw(ledger, A, 1, 40), Ticket)
     spend(ledger, A, 1, 90, holder="other")
@@ -72,26 +73,28 @@ def test_a_ticket_that_can_no_longer_be_met_holds_up_nobody() -> None:
 
 
 @pytest.mark.parametrize("later", [limits.ticket_seconds + 0.01, -3600.0])
-def test_a_ticket_that_nobody_asks_for_is_dropped(later: float) -> None:
+def test_a_ticket_that_nobody_asks_for_is_dropped(new_ledger: NewLedger, later: float) -> None:
     """A place in the queue ends with its waiter, and with a clock that is set back."""
-    ledger = family()
+    ledger = family(new_ledger)
     draw(ledger, A, 1, 95, holder="other")
     assert isinstance(draw(ledger, A, 1, 40), Ticket)
     assert amount(draw(ledger, B, 1, 5, now=NOW + later)) == 5
 
 
-def test_leases_are_exact_while_anybody_waits() -> None:
+def test_leases_are_exact_while_anybody_waits(new_ledger: NewLedger) -> None:
     """A tight level gives nobody more than the need."""
-    ledger = family(root=1000, a=1000, b=1000)
+    ledger = family(new_ledger, root=1000, a=1000, b=1000)
     draw(ledger, A, 1, 900, holder="other")
     assert isinstance(draw(ledger, A, 1, 500), Ticket)
     give(ledger, A, 800, holder="other")
     assert amount(draw(ledger, B, 1, 10, rate=10**6)) == 10
 
 
-def test_the_crews_hour_bounds_all_its_branches_and_a_new_hour_begins_anew() -> None:
+def test_the_crews_hour_bounds_all_its_branches_and_a_new_hour_begins_anew(
+    new_ledger: NewLedger,
+) -> None:
     """The hourly allowance is a level of every path."""
-    ledger = family(hourly=50)
+    ledger = family(new_ledger, hourly=50)
     assert amount(draw(ledger, A, 1, 50)) == 50
     spend(ledger, A, 1, 50)
     refused = draw(ledger, B, 1, 1)
@@ -101,9 +104,9 @@ def test_the_crews_hour_bounds_all_its_branches_and_a_new_hour_begins_anew() -> 
     assert answer.hour == Window(int(NOW) // 3600 + 1, 1)
 
 
-def test_the_crews_day_bounds_what_its_hours_allow() -> None:
+def test_the_crews_day_bounds_what_its_hours_allow(new_ledger: NewLedger) -> None:
     """Hours may each have room left and the day none."""
-    ledger = family(hourly=50, daily=70)
+    ledger = family(new_ledger, hourly=50, daily=70)
     midnight = NOW - NOW % 86_400
     draw(ledger, A, 1, 50, now=midnight)
     spend(ledger, A, 1, 50)
@@ -112,9 +115,9 @@ def test_the_crews_day_bounds_what_its_hours_allow() -> None:
     assert amount(draw(ledger, B, 3, 20, now=midnight + 86_400)) == 20
 
 
-def test_credit_given_back_returns_to_the_hour_it_was_drawn_in() -> None:
+def test_credit_given_back_returns_to_the_hour_it_was_drawn_in(new_ledger: NewLedger) -> None:
     """A new hour is not enlarged by what an old one leased."""
-    ledger = family(hourly=50)
+    ledger = family(new_ledger, hourly=50)
     draw(ledger, A, 1, 30)
     draw(ledger, A, 2, 10, now=NOW + 3600)
     give(ledger, A, 35)
@@ -122,9 +125,9 @@ def test_credit_given_back_returns_to_the_hour_it_was_drawn_in() -> None:
     assert amount(draw(ledger, B, 2, 50, now=NOW + 3600)) == 50
 
 
-def test_a_clock_that_is_set_back_gives_no_hour_twice() -> None:
+def test_a_clock_that_is_set_back_gives_no_hour_twice(new_ledger: NewLedger) -> None:
     """What is drawn then is charged to the newest hour that was seen."""
-    ledger = family(hourly=50)
+    ledger = family(new_ledger, hourly=50)
     draw(ledger, A, 1, 10, now=NOW + 3600)
     draw(ledger, A, 2, 40, now=NOW)
     spend(ledger, A, 1, 50)

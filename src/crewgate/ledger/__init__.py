@@ -1,0 +1,1 @@
+"""The durable ledger: the core's decisions on accounts that are kept in a database."""

@@ -1,0 +1,121 @@
+"""A ledger in PostgreSQL, for many machines: what one of them was granted, all others see.
+
+One connection, made again when it is lost. Transactions are READ COMMITTED under a lock for each
+crew (an advisory one, because a crew's first account has no row yet to be locked).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import ClassVar
+
+import psycopg
+
+from crewgate import limits
+from crewgate.errors import LedgerUnavailableError
+from crewgate.ledger.session import Row, marks
+
+_LOCKS = 0x63726577  # "crew": the class of our advisory locks, beside those of other programs
+_OPTIONS = (
+    f"-c statement_timeout={round(limits.ledger_statement_seconds * 1000)} "
+    f"-c idle_in_transaction_session_timeout={round(limits.ledger_statement_seconds * 1000)} "
+    "-c synchronous_commit=on -c timezone=UTC"
+)
+
+
+class PostgreSQL:
+    """The database that `url` names; a `Session`."""
+
+    dialect: ClassVar[dict[str, str]] = {
+        "bytes": "BYTEA",
+        "serial": "BIGSERIAL",
+        "random": "md5(random()::text || clock_timestamp()::text)",
+        "tables": "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = ?",
+        "within": "position(? in path) > 0",
+    }
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection = self._connect()
+
+    def __repr__(self) -> str:
+        return f"<PostgreSQL {self._where}>"
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of it, on the server's disk, or nothing."""
+        if self._connection.closed:
+            self._connection = self._connect()
+        with self._mapped(), self._connection.transaction():
+            yield
+
+    def rows(self, statement: str, values: Sequence[object] = ()) -> list[Row]:
+        """What a statement finds or returns."""
+        if self._connection.closed:
+            self._connection = self._connect()
+        with self._mapped():
+            cursor = self._connection.execute(_translated(statement), values)
+            return cursor.fetchall() if cursor.description else []
+
+    def among(self, statement: str, keys: Sequence[object], *values: object) -> list[Row]:
+        """The same for rows `IN ({keys})`."""
+        if not keys:
+            return []
+        some = marks(keys)
+        return self.rows(statement.format(keys=", ".join("?" * len(some))), [*values, *some])
+
+    def write(self, statement: str, rows: Sequence[Row]) -> None:
+        """Do it once for each row, all on their way at once."""
+        if rows:
+            with self._mapped(), self._connection.cursor() as cursor:
+                cursor.executemany(_translated(statement), rows)
+
+    def lock(self, crews: Sequence[bytes]) -> None:
+        """In the order of their locks, so that nobody waits for each other."""
+        numbers = {int.from_bytes(key[:4], signed=True) for key in crews}
+        for number in sorted(numbers):
+            self.rows("SELECT pg_advisory_xact_lock(?, ?)", (_LOCKS, number))
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+    @property
+    def _where(self) -> str:
+        """The server and database, without a password."""
+        known = psycopg.conninfo.conninfo_to_dict(self._url)
+        host = known.get("host") or known.get("hostaddr") or "local"
+        return f"{known.get('dbname') or known.get('user')} at {host}:{known.get('port') or 5432}"
+
+    def _connect(self) -> psycopg.Connection[Row]:
+        try:
+            where = self._where
+        except psycopg.Error as error:
+            raise LedgerUnavailableError(f"the ledger's URL cannot be read: {error}") from error
+        try:
+            return psycopg.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=round(limits.ledger_connect_seconds),
+                tcp_user_timeout=round(limits.ledger_statement_seconds * 1000),
+                options=_OPTIONS,
+                application_name="crewgate",
+            )
+        except psycopg.Error as error:
+            raise LedgerUnavailableError(f"{where}: {_first_line(error)}") from error
+
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            raise LedgerUnavailableError(f"{self._where}: {_first_line(error)}") from error
+
+
+@lru_cache(maxsize=limits.ledger_statements_kept)
+def _translated(statement: str) -> bytes:
+    return statement.replace("?", "%s").encode()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,89 @@
+"""Accounts and leases as rows, and rows as accounts and leases; the only place that knows columns.
+
+Decides nothing.
+"""
+
+import msgspec
+
+from crewgate.core.charges import Account, CrewAccount, Lease, Totals
+from crewgate.core.ledger import Allowance, Exhausted, Granted, Ticket, Window
+from crewgate.ledger.session import Row
+
+ACCOUNT = (
+    "key, path, name, quota, iat, charged, settled, reserved, burned, live, overrun, hourly_max, "
+    "daily_max, hour, hour_charged, day, day_charged"
+)
+LEASE = (
+    "branch, holder, boot, granted, given_back, spent, reserved, lost, overrun, written_off, void, "
+    "seq, reply, report, hour, hour_charged, day, day_charged"
+)
+_KEY_BYTES = 16
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Granted | Ticket | Exhausted).decode
+_NO_WINDOWS = (0, 0, 0, 0, 0, 0)
+
+
+def upsert(table: str, columns: str, key: str) -> str:
+    """A statement that writes a whole row, whether there is one or not."""
+    names, keys = columns.split(", "), key.split(", ")
+    values = ", ".join("?" * len(names))
+    changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
+    return (
+        f"INSERT INTO {table} ({columns}) VALUES ({values}) "
+        f"ON CONFLICT ({key}) DO UPDATE SET {changes}"
+    )
+
+
+def split(path: bytes) -> tuple[bytes, ...]:
+    """The keys of a path that was stored as one text of bytes."""
+    return tuple(path[at : at + _KEY_BYTES] for at in range(0, len(path), _KEY_BYTES))
+
+
+def account_row(account: Account) -> Row:
+    """In the order of ACCOUNT."""
+    windows = _NO_WINDOWS
+    if isinstance(account, CrewAccount):
+        allowance, hour, day = account.allowance, account.hour, account.day
+        most = allowance.hourly_max, allowance.daily_max
+        windows = (*most, hour.number, hour.charged, day.number, day.charged)
+    path = b"".join(account.path)
+    return (
+        account.key, path, account.name, account.quota, account.iat, *account.totals, *windows
+    )  # fmt: skip
+
+
+def account_of(row: Row) -> Account:
+    """Without its leases and tickets."""
+    key, path, name, quota, iat, *rest = row
+    totals, (hourly, daily, hour, hour_charged, day, day_charged) = Totals(*rest[:6]), rest[6:]
+    if path:
+        return Account(key, split(path), quota, iat, name, totals)
+    return CrewAccount(
+        key, (), quota, iat, name, totals,
+        allowance=Allowance(hourly, daily),
+        hour=Window(hour, hour_charged),
+        day=Window(day, day_charged),
+    )  # fmt: skip
+
+
+def lease_row(branch: bytes, holder: str, boot: bytes, lease: Lease) -> Row:
+    """In the order of LEASE."""
+    reply = None if lease.reply is None else _encode(lease.reply)
+    return (
+        branch, holder, boot, lease.granted, lease.given_back, lease.spent, lease.reserved,
+        lease.lost, lease.overrun, lease.written_off, lease.void, lease.seq, reply, lease.report,
+        lease.hour.number, lease.hour.charged, lease.day.number, lease.day.charged,
+    )  # fmt: skip
+
+
+def lease_of(row: Row) -> Lease:
+    """What `lease_row` wrote."""
+    granted, given_back, spent, reserved, lost, overrun, written_off, void, seq = row[3:12]
+    reply, report, hour, hour_charged, day, day_charged = row[12:]
+    return Lease(
+        granted, given_back, spent, reserved, lost, overrun, written_off, void, seq,
+        None if reply is None else _decode(reply),
+        report,
+        Window(hour, hour_charged),
+        Window(day, day_charged),
+    )  # fmt: skip

@@ -1,0 +1,77 @@
+"""The tables of a ledger, as migrations: each is done once, in order, and never changed again.
+
+An account's totals are kept on every level, so that a draw reads its path and nothing else.
+"""
+
+from crewgate.errors import LedgerUnavailableError
+from crewgate.ledger.session import Session
+
+# account: a crew has an empty path and the four windows; a branch its ancestors' keys, the crew's
+# first. lease: the totals of one holder in one boot. ticket: who waits, in order of arrival.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE account (
+            key {bytes} PRIMARY KEY, path {bytes} NOT NULL, name TEXT NOT NULL,
+            quota BIGINT NOT NULL, iat BIGINT NOT NULL,
+            charged BIGINT NOT NULL, settled BIGINT NOT NULL, reserved BIGINT NOT NULL,
+            burned BIGINT NOT NULL, live BIGINT NOT NULL, overrun BIGINT NOT NULL,
+            hourly_max BIGINT NOT NULL, daily_max BIGINT NOT NULL,
+            hour BIGINT NOT NULL, hour_charged BIGINT NOT NULL,
+            day BIGINT NOT NULL, day_charged BIGINT NOT NULL)""",
+        """CREATE TABLE lease (
+            branch {bytes} NOT NULL REFERENCES account, holder TEXT NOT NULL, boot {bytes} NOT NULL,
+            granted BIGINT NOT NULL, given_back BIGINT NOT NULL, spent BIGINT NOT NULL,
+            reserved BIGINT NOT NULL, lost BIGINT NOT NULL, overrun BIGINT NOT NULL,
+            written_off BIGINT NOT NULL, void BIGINT NOT NULL,
+            seq BIGINT NOT NULL, reply {bytes}, report BIGINT NOT NULL,
+            hour BIGINT NOT NULL, hour_charged BIGINT NOT NULL,
+            day BIGINT NOT NULL, day_charged BIGINT NOT NULL,
+            PRIMARY KEY (branch, holder, boot))""",
+        "CREATE INDEX lease_of ON lease (holder, boot)",
+        "CREATE TABLE holder (name TEXT PRIMARY KEY, boot {bytes} NOT NULL, beat BIGINT NOT NULL)",
+        """CREATE TABLE replaced (
+            holder TEXT NOT NULL, boot {bytes} NOT NULL, PRIMARY KEY (holder, boot))""",
+        "CREATE TABLE closed (key {bytes} PRIMARY KEY)",
+        """CREATE TABLE ticket (
+            place {serial} PRIMARY KEY, level {bytes} NOT NULL, branch {bytes} NOT NULL,
+            holder TEXT NOT NULL, boot {bytes} NOT NULL, need BIGINT NOT NULL,
+            asked DOUBLE PRECISION NOT NULL, UNIQUE (level, branch, holder, boot))""",
+    ),
+)
+VERSION = len(MIGRATIONS)
+
+
+def version(session: Session) -> int:
+    """How many migrations were done; 0 for an empty database."""
+    found = session.rows(session.dialect["tables"], ("migration",))
+    return int(session.rows("SELECT count(*) FROM migration")[0][0]) if found else 0
+
+
+def migrate(session: Session) -> tuple[int, int]:
+    """Bring the tables up to date; the version before and after. LedgerUnavailableError."""
+    with session.transaction():
+        if not session.rows(session.dialect["tables"], ("migration",)):
+            session.rows("CREATE TABLE migration (version BIGINT PRIMARY KEY, ledger TEXT)")
+        before = version(session)
+        for number, statements in enumerate(MIGRATIONS[before:], start=before + 1):
+            for statement in statements:
+                session.rows(statement.format(**session.dialect))
+            session.rows(
+                f"INSERT INTO migration VALUES (?, {session.dialect['random']})", (number,)
+            )
+    require_known(before)
+    return before, max(before, VERSION)
+
+
+def require_known(found: int) -> None:
+    """LedgerUnavailableError for a database that a later Crewgate has written."""
+    if found > VERSION:
+        raise LedgerUnavailableError(
+            f"its tables are of version {found}, and this Crewgate knows {VERSION}: use the newer "
+            "one, or another database"
+        )
+
+
+def identity(session: Session) -> str:
+    """What tells this ledger from any other, also from one that was made anew in its place."""
+    return str(session.rows("SELECT ledger FROM migration WHERE version = 1")[0][0])

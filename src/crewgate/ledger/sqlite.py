@@ -1,0 +1,110 @@
+"""A ledger in one file, for one machine: SQLite, on the disk before it answers.
+
+WAL and synchronous = FULL: what was granted is still granted after a loss of power. The agent is
+the one that writes; whoever else opens the file reads.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import apsw
+
+from crewgate import limits
+from crewgate.errors import LedgerUnavailableError
+from crewgate.ledger.session import Row, marks
+
+
+class SQLite:
+    """The file at `path`, made if it is not there; a `Session`."""
+
+    dialect: ClassVar[dict[str, str]] = {
+        "bytes": "BLOB",
+        "serial": "INTEGER",
+        "random": "lower(hex(randomblob(16)))",
+        "tables": "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?",
+        "within": "instr(path, ?) > 0",
+    }
+
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        self._path = path
+        flags = apsw.SQLITE_OPEN_READWRITE
+        flags |= 0 if readonly else apsw.SQLITE_OPEN_CREATE
+        with self._mapped():
+            self._connection = apsw.Connection(str(path), flags=flags)
+        try:
+            with self._mapped():
+                self._connection.set_busy_timeout(round(limits.ledger_busy_seconds * 1000))
+                if readonly:
+                    self._connection.execute("PRAGMA query_only = ON")
+                else:
+                    path.chmod(0o600)
+                    self._connection.execute("PRAGMA journal_mode = WAL")
+                    self._connection.execute("PRAGMA synchronous = FULL")
+                    self._connection.execute("PRAGMA foreign_keys = ON")
+        except LedgerUnavailableError:
+            self._connection.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<SQLite {self._path}>"
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of it, on the disk, or nothing."""
+        self.rows("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.rows("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:  # SQLite may have rolled back, of a full disk
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def rows(self, statement: str, values: Sequence[object] = ()) -> list[Row]:
+        """What a statement finds or returns."""
+        with self._mapped():
+            return self._connection.execute(statement, values).fetchall()
+
+    def among(self, statement: str, keys: Sequence[object], *values: object) -> list[Row]:
+        """The same for rows `IN ({keys})`."""
+        if not keys:
+            return []
+        some = marks(keys)
+        return self.rows(statement.format(keys=", ".join("?" * len(some))), [*values, *some])
+
+    def write(self, statement: str, rows: Sequence[Row]) -> None:
+        """Do it once for each row."""
+        if rows:
+            with self._mapped():
+                self._connection.executemany(statement, rows)
+
+    def lock(self, crews: Sequence[bytes]) -> None:
+        """Nobody else writes during a transaction."""
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._connection.close()
+
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        try:
+            yield
+        except (apsw.Error, OSError) as error:
+            raise LedgerUnavailableError(f"{self._path}: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """What is wrong, in words that say what to do."""
+    if isinstance(error, apsw.FullError):
+        return "the disk is full; make room, nothing is lost"
+    if isinstance(error, apsw.ReadOnlyError):
+        return "it, or its folder, cannot be written; give this user the right to"
+    if isinstance(error, apsw.CantOpenError):
+        return "cannot be opened; its folder must exist and be this user's"
+    if isinstance(error, apsw.NotADBError | apsw.CorruptError):
+        return "is no ledger, or damaged; restore it from a copy, or name another file"
+    if isinstance(error, apsw.BusyError):
+        return "another process is writing to it; a ledger in a file is one machine's"
+    return str(error)

@@ -1,0 +1,166 @@
+"""A unit of work: what some operations touch, read into books, and what changed of it written back.
+
+Decides nothing about credit: that is `core.accounts`, on the books that are filled here. What one
+crew has is written by one transaction at a time (`Session.lock`), so that its totals are true.
+"""
+
+from collections.abc import Sequence
+
+from crewgate.core.books import Books, Holder
+from crewgate.core.charges import TicketOf
+from crewgate.core.ledger import Close, Open, Operation
+from crewgate.ledger.rows import (
+    ACCOUNT,
+    LEASE,
+    account_of,
+    account_row,
+    lease_of,
+    lease_row,
+    split,
+    upsert,
+)
+from crewgate.ledger.session import Row, Session
+
+_WRITE_ACCOUNT = upsert("account", ACCOUNT, "key")
+_WRITE_LEASE = upsert("lease", LEASE, "branch, holder, boot")
+_WRITE_HOLDER = upsert("holder", "name, boot, beat", "name")
+_WRITE_REPLACED = "INSERT INTO replaced VALUES (?, ?) ON CONFLICT DO NOTHING"
+_WRITE_CLOSED = "INSERT INTO closed VALUES (?) ON CONFLICT DO NOTHING"
+_WRITE_TICKET = (
+    "INSERT INTO ticket (level, branch, holder, boot, need, asked) VALUES (?, ?, ?, ?, ?, ?)"
+)
+_THIS_TICKET = "WHERE level = ? AND branch = ? AND holder = ? AND boot = ?"
+_MOVE_TICKET = f"UPDATE ticket SET need = ?, asked = ? {_THIS_TICKET}"
+_DROP_TICKET = f"DELETE FROM ticket {_THIS_TICKET}"
+_READ_TICKETS = (
+    "SELECT level, branch, holder, boot, need, asked FROM ticket WHERE level IN ({keys}) "
+    "ORDER BY place"
+)
+_READ_ACCOUNTS = f"SELECT {ACCOUNT} FROM account WHERE key IN ({{keys}})"
+_READ_LEASES = f"SELECT {LEASE} FROM lease WHERE holder = ? AND branch IN ({{keys}})"
+_READ_HOLDERS = "SELECT name, boot, beat FROM holder WHERE name IN ({keys})"
+_READ_REPLACED = "SELECT holder, boot FROM replaced WHERE holder IN ({keys})"
+_READ_CLOSED = "SELECT key FROM closed WHERE key IN ({keys})"
+_Tickets = dict[bytes, dict[TicketOf, tuple[int, float]]]
+
+
+class Unit:
+    """Within one transaction of `session`: `load`, change `books`, `store`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.books = Books()
+        self._accounts: dict[bytes, Row] = {}
+        self._leases: dict[tuple[bytes, str, bytes], Row] = {}
+        self._holders: set[Row] = set()
+        self._replaced: set[Row] = set()
+        self._closed: frozenset[bytes] = frozenset()
+        self._tickets: _Tickets = {}
+
+    def load(self, operations: Sequence[Operation]) -> None:
+        """All that these may read or change."""
+        lessees = {(each.holder, each.boot) for each in operations if not isinstance(each, Close)}
+        self._load_holders({name for name, _ in lessees})
+        branches = self._branches(operations)
+        for name, boot in lessees:
+            known = self.books.holders.get(name)
+            if known is not None and known.boot != boot and boot not in known.replaced:
+                branches |= self._held(name)
+        paths = self._paths(branches)
+        opened = [each for each in operations if isinstance(each, Open)]
+        paths |= {each.path.keys[-1]: each.path.keys for each in opened}
+        named = [key for each in opened for key in each.besides]
+        self._load(paths, {name for name, _ in lessees}, named)
+
+    def load_holder(self, name: str) -> None:
+        """All that one holder has drawn in its newest boot."""
+        self._load_holders({name})
+        if name in self.books.holders:
+            self._load(self._paths(self._held(name)), {name}, ())
+
+    def store(self) -> None:
+        """Write what has changed."""
+        session, books = self._session, self.books
+        rows = [account_row(account) for account in books.accounts.values()]
+        session.write(_WRITE_ACCOUNT, [row for row in rows if self._accounts.get(row[0]) != row])
+        session.write(_WRITE_LEASE, [
+            row
+            for account in books.accounts.values()
+            for (holder, boot), lease in account.leases.items()
+            if (row := lease_row(account.key, holder, boot, lease))
+            != self._leases.get((account.key, holder, boot))
+        ])  # fmt: skip
+        rows = [(name, holder.boot, holder.beat) for name, holder in books.holders.items()]
+        session.write(_WRITE_HOLDER, [row for row in rows if row not in self._holders])
+        session.write(_WRITE_REPLACED, [
+            (name, boot)
+            for name, holder in books.holders.items()
+            for boot in holder.replaced
+            if (name, boot) not in self._replaced
+        ])  # fmt: skip
+        session.write(_WRITE_CLOSED, [(key,) for key in books.closed - self._closed])
+        self._store_tickets()
+
+    def _store_tickets(self) -> None:
+        for level, account in self.books.accounts.items():
+            before, after = self._tickets.get(level, {}), account.queue.waiting
+            if before == after:
+                continue
+            gone = [(level, *ticket) for ticket in before if ticket not in after]
+            self._session.write(_DROP_TICKET, gone)
+            self._session.write(_MOVE_TICKET, [
+                (*asked, level, *ticket)
+                for ticket, asked in after.items()
+                if ticket in before and before[ticket] != asked
+            ])  # fmt: skip
+            self._session.write(_WRITE_TICKET, [
+                (level, *ticket, *asked) for ticket, asked in after.items() if ticket not in before
+            ])  # fmt: skip
+
+    def _branches(self, operations: Sequence[Operation]) -> set[bytes]:
+        return {each.branch for each in operations if not isinstance(each, Open | Close)}
+
+    def _paths(self, branches: set[bytes]) -> dict[bytes, tuple[bytes, ...]]:
+        """The path of each of these that is known, itself the last."""
+        found = self._session.among(
+            "SELECT key, path FROM account WHERE key IN ({keys})", sorted(branches)
+        )
+        return {key: (*split(path), key) for key, path in found}
+
+    def _held(self, name: str) -> set[bytes]:
+        boot = self.books.holders[name].boot
+        found = self._session.rows(
+            "SELECT branch FROM lease WHERE holder = ? AND boot = ?", (name, boot)
+        )
+        return {branch for (branch,) in found}
+
+    def _load_holders(self, names: set[str]) -> None:
+        session, books = self._session, self.books
+        self._holders = set(session.among(_READ_HOLDERS, sorted(names)))
+        books.holders.update((name, Holder(boot, beat)) for name, boot, beat in self._holders)
+        self._replaced = set(session.among(_READ_REPLACED, sorted(books.holders)))
+        for name, boot in self._replaced:
+            books.holders[name].replaced.add(boot)
+
+    def _load(
+        self, paths: dict[bytes, tuple[bytes, ...]], holders: set[str], named: Sequence[bytes]
+    ) -> None:
+        session, books = self._session, self.books
+        session.lock(sorted({path[0] for path in paths.values()}))
+        levels = sorted({key for path in paths.values() for key in path})
+        for row in session.among(_READ_ACCOUNTS, levels):
+            books.accounts[row[0]] = account_of(row)
+            self._accounts[row[0]] = row
+        branches = sorted(paths.keys() & books.accounts.keys())
+        for name in sorted(holders):
+            for row in session.among(_READ_LEASES, branches, name):
+                branch, holder, boot = row[:3]
+                books.accounts[branch].leases[holder, boot] = lease_of(row)
+                self._leases[branch, holder, boot] = row
+        closed = session.among(_READ_CLOSED, sorted({*levels, *named}))
+        books.closed.update(key for (key,) in closed)
+        self._closed = frozenset(books.closed)
+        for level, branch, holder, boot, need, asked in session.among(_READ_TICKETS, levels):
+            ticket = branch, holder, boot
+            books.accounts[level].queue.waiting[ticket] = need, asked
+            self._tickets.setdefault(level, {})[ticket] = need, asked

@@ -1,0 +1,217 @@
+import pytest
+from engines import NewLedger
+from family import (
+    BOOT,
+    CREW,
+    NEXT_BOOT,
+    ROOT,
+    A,
+    B,
+    amount,
+    draw,
+    family,
+    give,
+    line,
+    path,
+    spend,
+)
+from msgspec import structs
+
+from crewgate.core.ledger import (
+    Closed,
+    Exhausted,
+    Level,
+    Opened,
+    Settle,
+    Ticket,
+    Told,
+)
+from crewgate.errors import LedgerError
+
+
+def test_give_back_counts_once_on_every_level(new_ledger: NewLedger) -> None:
+    """The total is what counts: duplicates and late messages change nothing."""
+    ledger = family(new_ledger)
+    draw(ledger, A, 1, 50)
+    for total in (20, 20, 10, 20):
+        give(ledger, A, total)
+    assert [s.remaining for s in ledger.report(ROOT)] == [70, 70, 100]
+    assert line(ledger, CREW).leased == 30
+
+
+def test_more_than_was_granted_cannot_be_given_back(new_ledger: NewLedger) -> None:
+    """A holder that claims it is broken: an error, and nothing changes."""
+    ledger = family(new_ledger)
+    draw(ledger, A, 1, 50)
+    before = ledger.report()
+    with pytest.raises(LedgerError, match="more"):
+        give(ledger, A, 51)
+    assert ledger.report() == before
+
+
+def test_the_newest_report_counts_even_if_it_says_less(new_ledger: NewLedger) -> None:
+    """A released call lowers what was spent; a late older report does not raise it again."""
+    ledger = family(new_ledger)
+    draw(ledger, A, 1, 50)
+    spend(ledger, A, 5, 30)
+    spend(ledger, A, 6, 20)
+    spend(ledger, A, 5, 30)
+    assert (line(ledger, ROOT).settled, line(ledger, ROOT).leased) == (20, 30)
+
+
+def test_a_report_that_a_give_back_overtook_never_counts_more_than_is_leased(
+    new_ledger: NewLedger,
+) -> None:
+    """Totals stay exact in whatever order messages arrive."""
+    ledger = family(new_ledger)
+    draw(ledger, A, 1, 50)
+    spend(ledger, A, 1, 30)
+    give(ledger, A, 40)
+    assert line(ledger, A).settled == 10
+    assert line(ledger, A).leased == 0
+    spend(ledger, A, 2, 5)
+    assert (line(ledger, A).settled, line(ledger, A).leased) == (5, 5)
+
+
+def test_overrun_is_recorded_and_charged_to_nobody(new_ledger: NewLedger) -> None:
+    """What a response stated above its bound is shown beside the account."""
+    ledger = family(new_ledger)
+    draw(ledger, A, 1, 50)
+    ledger.settle(Settle(A, "one", BOOT, 1, 50, overrun=7))
+    assert (line(ledger, A).overrun, line(ledger, A).settled) == (7, 50)
+
+
+def test_a_closed_branch_draws_no_more_nor_does_what_is_below(new_ledger: NewLedger) -> None:
+    """Closing an ancestor ends its descendants' draws; siblings go on."""
+    ledger = family(new_ledger)
+    ledger.close(A)
+    assert draw(ledger, A, 1, 1) == Closed(A)
+    assert amount(draw(ledger, B, 1, 1)) == 1
+    ledger.close(ROOT)
+    assert draw(ledger, B, 2, 1) == Closed(ROOT)
+    assert ledger.open(path(Level(ROOT, 100, 9), Level(B, 100, 9))) == Closed(ROOT)
+
+
+def test_a_closed_childs_unspent_credit_returns_once_from_every_holder(
+    new_ledger: NewLedger,
+) -> None:
+    """Exactly what was leased and not spent comes back to the root and the crew."""
+    ledger = family(new_ledger)
+    draw(ledger, A, 1, 30, holder="one")
+    draw(ledger, A, 1, 20, holder="two")
+    spend(ledger, A, 1, 12, holder="one")
+    ledger.close(A)
+    ledger.close(A)
+    for _ in range(2):
+        give(ledger, A, 18, holder="one")
+        give(ledger, A, 20, holder="two")
+    assert (line(ledger, ROOT).remaining, line(ledger, ROOT).settled) == (88, 12)
+    assert line(ledger, CREW).leased == 0
+
+
+def test_a_new_boot_burns_what_the_old_one_held(new_ledger: NewLedger) -> None:
+    """The table is gone: what it leased and did not report as spent is lost, not granted again."""
+    ledger = family(new_ledger)
+    draw(ledger, A, 1, 30)
+    spend(ledger, A, 1, 10)
+    draw(ledger, B, 1, 5, boot=NEXT_BOOT)
+    give(ledger, A, 20)
+    root = line(ledger, ROOT)
+    assert (root.settled, root.burned, root.leased, root.remaining) == (10, 20, 5, 65)
+
+
+def test_what_a_burned_lease_settles_late_moves_from_burned_to_settled(
+    new_ledger: NewLedger,
+) -> None:
+    """A machine that comes back with its table still tells what was spent."""
+    ledger = family(new_ledger)
+    draw(ledger, A, 1, 30)
+    draw(ledger, B, 1, 5, boot=NEXT_BOOT)
+    spend(ledger, A, 1, 12)
+    root = line(ledger, ROOT)
+    assert (root.settled, root.burned) == (12, 18)
+
+
+def test_a_silent_holders_leases_are_burned_and_nobody_waits_for_them(
+    new_ledger: NewLedger,
+) -> None:
+    """Unheard since that beat, its credit cannot come back: exhausted, not a ticket for ever."""
+    ledger = family(new_ledger)
+    draw(ledger, A, 1, 95, holder="silent")
+    assert isinstance(draw(ledger, B, 1, 10), Ticket)
+    boot, beat = ledger.beats()["silent"]
+    spend(ledger, A, 1, 1, holder="silent")
+    assert ledger.burn("silent", boot, beat) == 0
+    boot, beat = ledger.beats()["silent"]
+    assert ledger.burn("silent", NEXT_BOOT, beat) == 0
+    assert ledger.burn("silent", boot, beat) == 94
+    assert ledger.burn("silent", boot, beat) == 0
+    give(ledger, A, 50, holder="silent")
+    assert isinstance(draw(ledger, B, 3, 10), Exhausted)
+    assert line(ledger, ROOT).burned == 94
+
+
+def test_a_machine_that_was_only_slow_draws_on(new_ledger: NewLedger) -> None:
+    """What it spends counts against what was written off first; what comes back of that is void."""
+    ledger = family(new_ledger)
+    draw(ledger, A, 1, 40)
+    ledger.burn("one", *ledger.beats()["one"])
+    assert amount(draw(ledger, A, 2, 20)) == 20
+    spend(ledger, A, 1, 25)
+    root = line(ledger, ROOT)
+    assert (root.settled, root.burned, root.leased) == (25, 15, 20)
+    give(ledger, A, 10)
+    give(ledger, A, 10)
+    assert line(ledger, ROOT).burned == 15
+    spend(ledger, A, 2, 35)
+    give(ledger, A, 25)
+    root = line(ledger, ROOT)
+    assert (root.settled, root.burned, root.leased, root.remaining) == (35, 10, 0, 55)
+
+
+def test_who_lives_says_so(new_ledger: NewLedger) -> None:
+    """Any draw, give-back or settle is a sign of life, and so is a beat of the same boot."""
+    ledger = family(new_ledger)
+    heard = []
+    for say in (
+        lambda: draw(ledger, A, 1, 5),
+        lambda: spend(ledger, A, 1, 1),
+        lambda: give(ledger, A, 1),
+        lambda: ledger.beat("one", BOOT),
+    ):
+        say()
+        heard.append(ledger.beats()["one"][1])
+    assert heard == sorted(set(heard))
+    ledger.beat("one", NEXT_BOOT)
+    ledger.beat("nobody", BOOT)
+    assert ledger.beats() == {"one": (BOOT, heard[-1])}
+
+
+def test_what_never_opened_is_closed_too(new_ledger: NewLedger) -> None:
+    """A branch that was revoked before it was seen, or the key that signed its grant."""
+    ledger = family(new_ledger)
+    unseen, key = b"unseen".ljust(16), b"key".ljust(16)
+    ledger.close(unseen)
+    ledger.close(key)
+    below = path(Level(ROOT, 100, 1), Level(unseen, 50, 1), Level(b"child".ljust(16), 5, 1))
+    assert ledger.open(below) == Closed(unseen)
+    signed = structs.replace(path(Level(ROOT, 100, 1), Level(A, 50, 1)), besides=(key,))
+    assert ledger.open(signed) == Closed(key)
+    assert isinstance(ledger.open(structs.replace(signed, besides=(B,))), Opened)
+
+
+def test_a_table_that_has_forgotten_a_branch_is_told_how_far_it_got(new_ledger: NewLedger) -> None:
+    """Numbers and totals count per boot, so the next draw and give-back go on from there."""
+    ledger = family(new_ledger)
+    draw(ledger, A, 1, 30)
+    draw(ledger, A, 2, 30)
+    give(ledger, A, 20)
+    ledger.settle(Settle(A, "one", BOOT, 1, 35, burned=5))
+    opened = ledger.open(path(Level(ROOT, 100, 1), Level(A, 100, 1)))
+    assert isinstance(opened, Opened)
+    told = {each.key: each.told for each in opened.standings}
+    assert told == {CREW: Told(), ROOT: Told(), A: Told(2, 60, 20, 35, 5)}
+    elsewhere = structs.replace(path(Level(ROOT, 100, 1), Level(A, 100, 1)), holder="two")
+    opened = ledger.open(elsewhere)
+    assert isinstance(opened, Opened)
+    assert opened.standings[-1].told == Told()

@@ -1,0 +1,144 @@
+"""What only a ledger in a database has: many operations or machines at once, and its tables."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from engines import Engine
+from family import BOOT, CREW, NOW, ROOT, A, B, family, line
+
+from crewgate.core.ledger import Close, Closed, Draw, Exhausted, GiveBack, Granted, Settle, Ticket
+from crewgate.errors import LedgerError, LedgerUnavailableError
+from crewgate.ledger import schema
+from crewgate.ledger.session import Session
+from crewgate.ledger.sql import SQLLedger
+from crewgate.ledger.sqlite import SQLite
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Session]:
+    """An empty database."""
+    made = Engine(tmp_path, request.param).session()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ledger(session: Session) -> SQLLedger:
+    """A family in it."""
+    schema.migrate(session)
+    family(lambda: SQLLedger(session))
+    return SQLLedger(session)
+
+
+def test_many_operations_are_one_transaction(ledger: SQLLedger) -> None:
+    """In their order, each with its answer; one that the protocol excludes spoils no other."""
+    answers = ledger.do_all(
+        [
+            Draw(A, "one", BOOT, 1, 60),
+            Draw(b"nobody".ljust(16), "one", BOOT, 1, 60),
+            Draw(B, "two", BOOT, 1, 60),
+            Settle(A, "one", BOOT, 1, 20),
+            GiveBack(A, "one", BOOT, 40),
+            Draw(B, "two", BOOT, 2, 60),
+            Close(A),
+            Draw(A, "one", BOOT, 2, 1),
+        ],
+        NOW,
+    )
+    assert [type(each) for each in answers[:3]] == [Granted, LedgerError, type(answers[2])]
+    assert not isinstance(answers[2], Granted)
+    assert isinstance(answers[5], Granted)
+    assert answers[7] == Closed(A)
+    assert [line(ledger, key).settled for key in (CREW, ROOT, A, B)] == [20, 20, 20, 0]
+
+
+def test_an_error_undoes_all_of_a_batch(ledger: SQLLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever cannot write the last row has granted nothing."""
+    before = ledger.report()
+    write = ledger._session.write
+
+    def fail(statement: str, rows: list[tuple[object, ...]]) -> None:
+        if statement.startswith("INSERT INTO lease"):
+            raise LedgerUnavailableError("the disk is full")
+        write(statement, rows)
+
+    monkeypatch.setattr(ledger._session, "write", fail)
+    with pytest.raises(LedgerUnavailableError):
+        ledger.do_all([Draw(A, "one", BOOT, 1, 60)], NOW)
+    monkeypatch.undo()
+    assert ledger.report() == before
+    assert isinstance(ledger.draw(Draw(A, "one", BOOT, 1, 60), NOW), Granted)
+
+
+def test_many_machines_never_grant_more_than_there_is(tmp_path: Path) -> None:
+    """Four connections draw ones from two branches of one root: exactly its quota, to the last."""
+    engine = Engine(tmp_path, "postgresql")
+    first = engine.session()
+    schema.migrate(first)
+    family(lambda: SQLLedger(first), root=150)
+    granted: list[int] = []
+    problems: list[BaseException] = []
+
+    def machine(name: str) -> None:
+        session = type(first)(first._url)
+        try:
+            own, spent = SQLLedger(session), {A: 0, B: 0}
+            for seq in range(1, 101):
+                branch = (A, B)[seq % 2]
+                answer = own.draw(Draw(branch, name, BOOT, seq, 1), NOW)
+                if isinstance(answer, Granted):
+                    granted.append(answer.amount)
+                    spent[branch] += answer.amount
+                    own.settle(Settle(branch, name, BOOT, seq, spent[branch]))
+                else:  # a ticket while another machine has not told yet that it spent its one
+                    assert isinstance(answer, Exhausted | Ticket)
+        except BaseException as error:  # noqa: BLE001 - the test is told
+            problems.append(error)
+        finally:
+            session.close()
+
+    threads = [threading.Thread(target=machine, args=(name,)) for name in ("a", "b", "c", "d")]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert not problems
+    assert sum(granted) == 150
+    assert line(SQLLedger(first), ROOT).remaining == 0
+    first.close()
+
+
+def test_migrations_are_done_once(session: Session) -> None:
+    """The first time all, then none; a ledger keeps its identity, another has its own."""
+    assert schema.version(session) == 0
+    assert schema.migrate(session) == (0, schema.VERSION)
+    assert schema.migrate(session) == (schema.VERSION, schema.VERSION)
+    assert schema.version(session) == schema.VERSION
+    identity = SQLLedger(session).identity
+    assert len(identity) == 32
+    assert SQLLedger(session).identity == identity
+
+
+def test_a_database_of_a_later_crewgate_is_left_alone(session: Session) -> None:
+    """It is said which version it has."""
+    schema.migrate(session)
+    session.rows("INSERT INTO migration VALUES (?, ?)", (schema.VERSION + 1, "later"))
+    with pytest.raises(LedgerUnavailableError, match=f"version {schema.VERSION + 1}"):
+        schema.migrate(session)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: path.write_bytes(b"no database" * 1000), "is no ledger"),
+        (lambda path: path.mkdir(), "cannot be opened"),
+    ],
+)
+def test_a_file_that_is_no_ledger_is_named(tmp_path: Path, make: object, said: str) -> None:
+    """And what to do about it."""
+    path = tmp_path / "ledger.db"
+    make(path)  # type: ignore[operator]
+    with pytest.raises(LedgerUnavailableError, match=said):
+        SQLite(path)
