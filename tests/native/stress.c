@@ -144,7 +144,7 @@ static uint32_t open_record(known *what, uint64_t parents) {
   cg_index x = cg_branches(&table);
   const uint64_t path[2] = {7, 7};
   uint32_t number = mine.free_branches[mine.branches_free - 1];
-  cg_open(&table, number, what->key, path, above, parents);
+  cg_open(&table, number, what->key, path, above, parents, &(cg_told){0});
   cg_amend(&table.branch[number], NEVER, 1, NEVER, 0, NEVER);
   cg_opened(&table.branch[number]);
   promised(cg_enter(&table, &x, mine.free_branches, &mine.branches_free) >= 0,
@@ -154,11 +154,10 @@ static uint32_t open_record(known *what, uint64_t parents) {
 }
 
 static void grant(uint64_t number) {
-  const uint64_t windows[4] = {1, 1, 1, 1};
   cg_branch *branch = &table.branch[number];
   if (CG_AMOUNT(cg_get(&branch->available)) > LEASE) return;
   cg_begin_draw(branch, LEASE);
-  cg_grant(&table, branch, LEASE, &table.branch[above[0]], windows);
+  cg_grant(&table, branch, LEASE);
 }
 
 /* Ends a reservation past its deadline, as `burn_overdue` does, and notes whose credit it was. */

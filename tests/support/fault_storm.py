@@ -70,7 +70,7 @@ class Scene:
             BOOT,
         )
         table.begin_draw(self.branch, 1)
-        table.grant(self.branch, 1000, (7, 1000), (1, 1000))
+        table.grant(self.branch, 1000)
         keep(table, WALL, BOOT)
         number, _ = table.take_attachment()
         assert number == 0
@@ -156,12 +156,10 @@ def pending(scene: Scene) -> OwnedTable:
 
 
 def granted(scene: Scene, table: OwnedTable, done: bool) -> None:
-    """Exactly once or not at all, and the crew is charged exactly when it is."""
-    record, crew = table.branch(scene.branch), table.branch(scene.crew)
+    """Exactly once or not at all."""
+    record = table.branch(scene.branch)
     assert (record.granted, record.available) in ((1000, 1000), (1500, 1500))
     applied = record.granted == 1500
-    assert crew.hour == ((8, 500) if applied else (7, 1000))
-    assert crew.day == ((1, 1500) if applied else (1, 1000))
     assert record.pending == (0 if applied else 5)
     assert applied or not done
 
@@ -290,7 +288,7 @@ def main(folder: Path) -> dict[str, int]:
         "grant": (
             agent,
             pending,
-            lambda s, t: t.grant(s.branch, 500, (8, 500), (1, 1500)),
+            lambda s, t: t.grant(s.branch, 500),
             granted,
         ),
         "take_back": (agent, owned, lambda s, t: t.take_back(s.branch, 300), taken_back),

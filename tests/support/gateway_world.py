@@ -10,7 +10,18 @@ from edge import Edge, running_edge
 from scripted import Script, read_request, scripted
 
 from crewgate import limits
-from crewgate.config import Audit, Config, Credential, Crew, Limits, Origin, Table, Tool, Upstream
+from crewgate.config import (
+    Audit,
+    Config,
+    Credential,
+    Crew,
+    Ledger,
+    Limits,
+    Origin,
+    Table,
+    Tool,
+    Upstream,
+)
 from crewgate.core.claims import Claims, PathElement
 from crewgate.core.grant import Grant
 from crewgate.core.ids import branch_key, path_digest
@@ -186,6 +197,7 @@ def config_of(origin: Origin, folder: Path) -> Config:
         audit=Audit(folder),
         table=Table(),
         limits=Limits(),
+        ledger=Ledger("sqlite", folder / "ledger.db"),
     )
 
 

@@ -153,12 +153,14 @@ class Machine:
         self.now = NOW
         self.boot_ns = BOOT_NS
         self.step_ns = 10**11  # between draws: so long that the rate of spend is next to nothing
+        self.ledger = MemoryLedger()
         self.start()
 
     def start(self) -> None:
-        """A new life of the agent on the same table."""
-        self.join(MemoryLedger())
-        self.lessor.rebuild(self.now)
+        """A new life of the agent on the same table; it takes a moment to begin."""
+        self.boot_ns += 10**7
+        self.join(self.ledger)
+        self.lessor.rebuild(self.now, self.boot_ns)
 
     def join(self, ledger: MemoryLedger) -> None:
         """Draw from a ledger, which other machines may share."""

@@ -6,6 +6,10 @@ from lessees import NOW
 
 from crewgate._native.records import Geometry
 from crewgate.agent.machine import Clock, Machine
+from crewgate.core.ledger import Answer, Close, GiveBack, Operation, Settle
+from crewgate.errors import LedgerError
+from crewgate.ledger.clerk import Clerk, Then
+from crewgate.ledger.sql import SQLLedger
 
 S = 10**9
 GEOMETRY = Geometry(branches=256, revocations=64, reservations=128, attachments=8)
@@ -53,3 +57,21 @@ class Hands(Clock):
 
 
 Start = Callable[[], Machine]
+
+
+class PromptClerk(Clerk):
+    """Asks the ledger at once, in the test's own thread."""
+
+    def __init__(self, ledger: SQLLedger, hands: Hands, say: Callable[[str], None]) -> None:
+        super().__init__(ledger, lambda: hands.wall_ns() / S, say)
+
+    def tell(self, operation: GiveBack | Settle | Close) -> None:
+        self.ledger.do(operation, self._now())
+
+    def ask(self, operation: Operation, then: Then) -> None:
+        answer: Answer | LedgerError
+        try:
+            answer = self.ledger.do(operation, self._now())
+        except LedgerError as error:
+            answer = error
+        then(answer)

@@ -36,8 +36,6 @@ class Record:
     closed: bool = False
     refused: tuple[int, int, int, int] | None = None
     refused_at: int = -1
-    hour: tuple[int, int] = (0, 0)
-    day: tuple[int, int] = (0, 0)
     reservations: dict[int, int] = field(default_factory=dict)
 
 
@@ -57,7 +55,7 @@ class TableModel:
     def find(self, key: bytes) -> int:
         return next((n for n, record in self.records.items() if record.key == key), -1)
 
-    def open_branch(
+    def open_branch(  # noqa: PLR0913, PLR0917 - as the native table's
         self,
         key: bytes,
         parents: tuple[int, ...],
@@ -67,6 +65,7 @@ class TableModel:
         expires: int,
         now_wall: int,
         now_boot_ns: int,
+        told: tuple[int, int, int, int] = (0, 0, 0, 0),
     ) -> int:
         if self.find(key) >= 0:
             raise ValueError("the branch has a record already")
@@ -79,6 +78,8 @@ class TableModel:
         self.records[number] = Record(
             number, self.generations[number], key, tuple(parents), path_digest
         )
+        record = self.records[number]
+        record.sequence, record.granted, record.given_back, record.settled = told
         self.amend(number, quota, quota_iat, expires, now_wall, now_boot_ns)
         return number
 
@@ -114,8 +115,6 @@ class TableModel:
         self,
         number: int,
         amount: int,
-        hour: tuple[int, int] = (0, 0),
-        day: tuple[int, int] = (0, 0),
     ) -> None:
         record = self.live(number)
         if not record.pending:
@@ -126,9 +125,6 @@ class TableModel:
         record.available += amount
         record.pending = 0
         record.refused = None
-        if record.parents and hour[0]:
-            crew = self.live(record.parents[0])
-            crew.hour, crew.day = hour, day
 
     def refuse(self, number: int, level: int, need: int, used: int, quota: int) -> None:
         record = self.live(number)
@@ -166,7 +162,7 @@ class TableModel:
         children = any(record.number in other.parents for other in self.records.values())
         held = now_boot_ns - record.held_from
         expired = now_wall > record.expires and held > 0 and held >= record.held_for
-        return expired and not children and not record.reservations
+        return expired and not children and not record.reservations and not record.pending
 
     def branch(self, number: int) -> Branch | None:
         if number >= self.geometry.branches:
@@ -210,8 +206,6 @@ class TableModel:
             record.pending,
             record.closed,
             refused,
-            record.hour,
-            record.day,
         )
 
     # -- what the gate does ---------------------------------------------------------------------

@@ -127,8 +127,8 @@ static inline int cg_forget_branch(cg_table *t, const cg_index *x, cg_private *m
   return 1;
 }
 
-/* The next record of up to `*most` that may be forgotten: expired, without children, without
- * reservations (`reserved`, by record). CG_NONE when the stretch is over. */
+/* The next record of up to `*most` that may be forgotten: expired, without children, a
+ * draw or reservations (`reserved`, by record). CG_NONE when the stretch is over. */
 static inline int64_t cg_next_expired(cg_table *t, cg_private *mine, const uint64_t *reserved,
                                       uint64_t now_wall, uint64_t now_boot_ns, uint64_t *most) {
   while (*most > 0) {
@@ -138,6 +138,7 @@ static inline int64_t cg_next_expired(cg_table *t, cg_private *mine, const uint6
     cg_branch *branch = &t->branch[number];
     uint64_t state = CG_STATE(cg_get(&branch->life));
     if (state == CG_FREE || mine->children[number] || reserved[number]) continue;
+    if (cg_get(&branch->available) & CG_PENDING) continue; /* the ledger is being asked */
     if (state == CG_DYING ||
         cg_is_over(cg_get(&branch->expires), cg_get(&branch->held_from),
                    cg_get(&branch->held_for), now_wall, now_boot_ns))

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CG_VERSION 1u
+#define CG_VERSION 2u
 #define CG_MAGIC 0x3145544147574552ull /* "REWGATE1" */
 #define CG_SHARDS 64u
 #define CG_PARENTS 9u      /* the crew and eight ancestors */
@@ -90,14 +90,8 @@ typedef struct {
   cg_word settled;
   cg_word path[2]; /* digest of the ancestors' keys */
   cg_word closed;
-  union {
-    struct { /* why a draw was refused last: valid while credit_generation stands where it stood */
-      cg_word refused_need, refused_level, refused_used, refused_quota, refused_generation;
-    };
-    struct { /* of a crew: what was charged in which hour and day since the epoch */
-      cg_word hour, hour_charged, day, day_charged;
-    };
-  };
+  /* why a draw was refused last: valid while credit_generation stands where it stood */
+  cg_word refused_need, refused_level, refused_used, refused_quota, refused_generation;
   cg_word quota, quota_iat, expires;
   /* Only the agent reads and writes what follows. */
   cg_word granted, given_back, retired, sequence, pending_need;

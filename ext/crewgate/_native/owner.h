@@ -81,21 +81,29 @@ static inline void cg_amend(cg_branch *branch, uint64_t quota, uint64_t iat, uin
   cg_put(&branch->quota_iat, iat);
 }
 
-/* Begins a branch: BUSY until `cg_opened`, when all its words are written. */
+/* How far the ledger knows a lease to have got in this life of the table. */
+typedef struct {
+  uint64_t sequence, granted, given_back, settled;
+} cg_told;
+
+/* Begins a branch: BUSY until `cg_opened`, when all its words are written. Its lease goes on where
+ * it was when a record of it was forgotten. */
 static inline void cg_open(cg_table *t, uint64_t number, const uint64_t *key, const uint64_t *path,
-                           const uint32_t *parents, uint64_t parent_count) {
+                           const uint32_t *parents, uint64_t parent_count, const cg_told *told) {
   cg_branch *branch = &t->branch[number];
   uint64_t generation = cg_begin(&branch->life, key[0], key[1]);
   cg_put(&branch->path[0], path[0]);
   cg_put(&branch->path[1], path[1]);
   cg_word *zeroed[] = {&branch->closed, &branch->refused_need, &branch->refused_level,
                        &branch->refused_used, &branch->refused_quota,
-                       &branch->refused_generation, &branch->granted, &branch->given_back,
-                       &branch->retired, &branch->sequence, &branch->pending_need};
+                       &branch->refused_generation, &branch->retired, &branch->pending_need};
   for (size_t i = 0; i < sizeof zeroed / sizeof *zeroed; i++) cg_put(zeroed[i], 0);
   for (uint64_t i = 0; i < parent_count; i++) branch->parents[i] = parents[i];
   cg_put(&branch->parent_count, parent_count);
-  cg_put(&branch->settled, CG_TAG_SETTLED(generation));
+  cg_put(&branch->granted, told->granted);
+  cg_put(&branch->given_back, told->given_back);
+  cg_put(&branch->sequence, told->sequence);
+  cg_put(&branch->settled, CG_TAG_SETTLED(generation) | CG_SETTLED(told->settled));
   cg_put(&branch->available, CG_TAG_AVAILABLE(generation));
 }
 
@@ -111,18 +119,12 @@ static inline uint64_t cg_begin_draw(cg_branch *branch, uint64_t need) {
   return sequence;
 }
 
-/* Applies the ledger's answer to the pending draw, once: amount into the lease, what the crew was
- * charged in which hour and day (null for a branch without a crew record). */
-static inline void cg_grant(cg_table *t, cg_branch *branch, uint64_t amount, cg_branch *crew,
-                            const uint64_t *windows) {
+/* Applies the ledger's answer to the pending draw, once: amount into the lease. */
+static inline void cg_grant(cg_table *t, cg_branch *branch, uint64_t amount) {
   uint64_t count = 0;
   cg_log(t, &count, &branch->granted, cg_get(&branch->granted) + amount);
   cg_log(t, &count, &branch->pending_need, 0);
   cg_log(t, &count, &branch->refused_need, 0);
-  if (crew) {
-    cg_word *words[] = {&crew->hour, &crew->hour_charged, &crew->day, &crew->day_charged};
-    for (int i = 0; i < 4; i++) cg_log(t, &count, words[i], windows[i]);
-  }
   cg_arm(t, count, &branch->available, CG_PENDING);
   uint64_t available = cg_get(&branch->available);
   while (!cg_cas(&branch->available, &available, cg_fuller(available & ~CG_PENDING, amount)))

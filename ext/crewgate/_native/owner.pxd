@@ -7,15 +7,16 @@ from crewgate._native.table cimport cg_branch, cg_index, cg_revocation, cg_table
 
 cdef extern from "forget.h" nogil:
     const uint64_t CG_PARENTS
+    ctypedef struct cg_told:
+        uint64_t sequence, granted, given_back, settled
     void cg_increment(cg_word *word)
     void cg_open(cg_table *t, uint64_t number, const uint64_t *key, const uint64_t *path,
-                 const uint32_t *parents, uint64_t count)
+                 const uint32_t *parents, uint64_t count, const cg_told *told)
     void cg_opened(cg_branch *branch)
     void cg_amend(cg_branch *branch, uint64_t quota, uint64_t iat, uint64_t expires,
                   uint64_t held_from, uint64_t held_for)
     uint64_t cg_begin_draw(cg_branch *branch, uint64_t need)
-    void cg_grant(cg_table *t, cg_branch *branch, uint64_t amount, cg_branch *crew,
-                  const uint64_t *windows)
+    void cg_grant(cg_table *t, cg_branch *branch, uint64_t amount)
     void cg_refuse(cg_table *t, cg_branch *branch, uint64_t level, uint64_t need, uint64_t used,
                    uint64_t quota)
     uint64_t cg_take_back(cg_table *t, cg_branch *branch, uint64_t most)

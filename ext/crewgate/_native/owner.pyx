@@ -168,7 +168,8 @@ cdef class OwnedTable(AttachmentTable):
 
     def open_branch(self, bytes key, tuple parents, bytes path_digest, uint64_t quota,
                     uint64_t quota_iat, uint64_t expires, uint64_t now_wall,
-                    uint64_t now_boot_ns):
+                    uint64_t now_boot_ns, tuple told=(0, 0, 0, 0)):
+        cdef cg_told lease
         cdef uint64_t half[2]
         cdef uint64_t path[2]
         cdef uint32_t above[9]
@@ -185,7 +186,8 @@ cdef class OwnedTable(AttachmentTable):
         if not self.mine.branches_free:
             raise TableFullError(f"all {self.t.branches} branch records are in use")
         cdef uint64_t number = self.mine.free_branches[self.mine.branches_free - 1]
-        cg_open(&self.t, number, half, path, above, len(parents))
+        lease.sequence, lease.granted, lease.given_back, lease.settled = told
+        cg_open(&self.t, number, half, path, above, len(parents), &lease)
         amended(&self.t.branch[number], quota, quota_iat, expires, now_wall, now_boot_ns)
         cg_opened(&self.t.branch[number])
         entered(cg_enter(&self.t, &index, self.mine.free_branches, &self.mine.branches_free))
@@ -209,10 +211,8 @@ cdef class OwnedTable(AttachmentTable):
             raise ValueError("a draw needs at least one micro-credit")
         return cg_begin_draw(self.live(number), need)
 
-    def grant(self, uint64_t number, uint64_t amount, tuple hour=(0, 0), tuple day=(0, 0)):
+    def grant(self, uint64_t number, uint64_t amount):
         cdef cg_branch *branch = self.live(number)
-        cdef cg_branch *crew = NULL
-        cdef uint64_t[4] windows = [hour[0], hour[1], day[0], day[1]]
         cdef uint64_t available = cg_get(&branch.available)
         if not available & CG_PENDING:
             raise ValueError(f"no draw is pending for branch record {number}")
@@ -220,16 +220,11 @@ cdef class OwnedTable(AttachmentTable):
             cg_get(&branch.settled))
         if amount + out > CG_AMOUNT_MAX:  # all of it could come back into the 40-bit amount
             raise ValueError(f"a lease is at most {CG_AMOUNT_MAX} micro-credits")
-        if cg_get(&branch.parent_count) and hour[0]:
-            crew = &self.t.branch[cg_parent(&self.t, branch, 0)]
-        cg_grant(&self.t, branch, amount, crew, windows)
+        cg_grant(&self.t, branch, amount)
 
     def refuse(self, uint64_t number, uint64_t level, uint64_t need, uint64_t used,
                uint64_t quota):
-        cdef cg_branch *branch = self.live(number)
-        if cg_get(&branch.parent_count) == 0:
-            raise ValueError("a crew draws nothing: its record has windows in that place")
-        cg_refuse(&self.t, branch, level, need, used, quota)
+        cg_refuse(&self.t, self.live(number), level, need, used, quota)
 
     def take_back(self, uint64_t number, uint64_t amount):
         return cg_take_back(&self.t, self.live(number), min(amount, CG_AMOUNT_MAX))

@@ -36,10 +36,6 @@ cdef extern from "index.h" nogil:
         cg_word refused_used
         cg_word refused_quota
         cg_word refused_generation
-        cg_word hour
-        cg_word hour_charged
-        cg_word day
-        cg_word day_charged
         cg_word quota
         cg_word quota_iat
         cg_word expires

@@ -232,12 +232,7 @@ cdef class Table:
         cdef uint64_t parents = min(cg_get(&b.parent_count), <uint64_t>9)
         cdef int64_t missing = <int64_t>(granted - given_back - CG_AMOUNT(available) - reserved
                                          - settled)
-        cdef bint is_crew = parents == 0
-        hour = day = (0, 0)
-        if is_crew:
-            hour = (cg_get(&b.hour), cg_get(&b.hour_charged))
-            day = (cg_get(&b.day), cg_get(&b.day_charged))
-        cdef uint64_t need = 0 if is_crew else cg_get(&b.refused_need)
+        cdef uint64_t need = cg_get(&b.refused_need)
         refused = None
         if need and cg_get(&b.refused_generation) == cg_get(&self.t.header.credit_generation):
             refused = (need, cg_get(&b.refused_level), cg_get(&b.refused_used),
@@ -248,8 +243,7 @@ cdef class Table:
             cg_get(&b.quota), cg_get(&b.quota_iat), cg_get(&b.expires),
             CG_AMOUNT(available), reserved, settled, granted, given_back,
             max(0, missing), cg_get(&b.retired), cg_get(&b.sequence),
-            cg_get(&b.pending_need), bool(cg_get(&b.closed)), refused, hour,
-            day,
+            cg_get(&b.pending_need), bool(cg_get(&b.closed)), refused,
         )
         return branch if cg_get(&b.life) == life else None
 

@@ -37,8 +37,12 @@ class OwnedTable(AttachmentTable):
     def revocations_of(self, crew: bytes) -> int:
         """Live entries of this crew."""
     def open_branch(self, key: bytes, parents: tuple[int, ...], path_digest: bytes, quota: int,
-                    quota_iat: int, expires: int, now_wall: int, now_boot_ns: int) -> int:
-        """A new record; its number. ValueError if the key is there, TableFullError."""
+                    quota_iat: int, expires: int, now_wall: int, now_boot_ns: int,
+                    told: tuple[int, int, int, int] = ...) -> int:
+        """A new record; its number. ValueError if the key is there, TableFullError.
+
+        `told` is what the ledger knows of its lease in this life of the table: the last draw's
+        number, and micro-credits granted, given back and settled."""
     def amend(self, number: int, quota: int, quota_iat: int, expires: int, now_wall: int,
               now_boot_ns: int) -> None:
         """The governing quota, and a life that is never shortened."""
@@ -46,10 +50,9 @@ class OwnedTable(AttachmentTable):
         """No more credit for it, ever; what was taken back out of its lease."""
     def begin_draw(self, number: int, need: int) -> int:
         """The sequence number under which the ledger is asked."""
-    def grant(self, number: int, amount: int, hour: tuple[int, int] = (0, 0),
-              day: tuple[int, int] = (0, 0)) -> None:
-        """Apply the answer to the pending draw, once; the crew's windows with it. ValueError if
-        no draw is pending or the lease would pass lease_micro_max."""
+    def grant(self, number: int, amount: int) -> None:
+        """Apply the answer to the pending draw, once. ValueError if no draw is pending or the
+        lease would pass lease_micro_max."""
     def refuse(self, number: int, level: int, need: int, used: int, quota: int) -> None:
         """The pending draw was refused; a need of 0 only clears it (not exhausted)."""
     def take_back(self, number: int, amount: int) -> int:

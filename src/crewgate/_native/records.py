@@ -19,8 +19,7 @@ class Branch(NamedTuple):
     seconds. `burned` is what is missing once no owner is left: granted - given back - available -
     reserved - settled; exact once quiet. `retired` is what reclaimed descendants had consumed.
     `pending` is the need of a draw that was begun and not applied. `refused` is (need, level,
-    used, quota) of the last refusal while it holds. `hour` and `day` are (number since the epoch,
-    charged in it), of crews only.
+    used, quota) of the last refusal while it holds.
     """
 
     number: int
@@ -42,8 +41,6 @@ class Branch(NamedTuple):
     pending: int
     closed: bool
     refused: tuple[int, int, int, int] | None
-    hour: tuple[int, int]
-    day: tuple[int, int]
 
 
 class Burned(NamedTuple):

@@ -5,8 +5,11 @@ clock: times are CLOCK_BOOTTIME nanoseconds that come as arguments.
 """
 
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
-import msgspec
 import trio
 
 from crewgate import limits
@@ -17,46 +20,70 @@ from crewgate.agent.revocations import Clocks
 from crewgate.agent.watching import Watching
 from crewgate.core import ids
 from crewgate.core.grant import Grant
+from crewgate.core.ledger import Answer, Operation
 from crewgate.errors import LedgerError, LinkError
 from crewgate.link.messages import Draw, Drawn
-from crewgate.verifier.leasing import Lessor, Status
+from crewgate.verifier.leasing import Lessor, Status, Steps
 
 _AGAIN_NS = round(limits.draw_again_seconds * 1e9)
 # With these the branch has a record, so the registry may know it.
 _OPENED = {Status.GRANTED, Status.EXHAUSTED, Status.CONTENDED}
 
 
-class Waiting(msgspec.Struct, frozen=True):
-    """A draw that was contended, until when it may be tried."""
+class Asking(Protocol):
+    """Who carries a question to the ledger; `then` hears the answer, at once or much later."""
+
+    def ask(self, operation: Operation, then: Callable[[Answer | LedgerError], None]) -> None:
+        """See `ledger.clerk`."""
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A draw that was not answered yet, and until when it may be tried."""
 
     guest: Guest
     ask: Draw
     until_ns: int
+    answered: bool = False
 
 
 class Draws:
-    """The draws of all guests; a guest that asks for too many at once is told to try again."""
+    """The draws of all guests; a guest that asks for too many at once is told to try again.
+
+    The ledger is asked about one draw of a branch at a time: those that come meanwhile wait for
+    that one, and are tried again after it. A wait is bounded, whatever the ledger does; what comes
+    too late for the call that asked is in the lease for the next.
+    """
 
     def __init__(
         self,
         table: OwnedTable,
         lessor: Lessor,
+        asking: Asking,
         registry: Registry,
         watching: Watching,
         wait_seconds: float,
+        *,
+        read: Callable[[], Clocks],
+        say: Callable[[str], None],
     ) -> None:
         self._table = table
         self._lessor = lessor
+        self._asking = asking
         self._registry = registry
         self._watching = watching
+        self._read = read
+        self._say = say
         self._wait_ns = round(wait_seconds * 1e9)
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[Waiting] = deque()  # all, the first to be answered first
+        self._contended: deque[Waiting] = deque()
+        self._talks: dict[bytes, deque[Waiting]] = {}
         self._generation = -1
         self._tried_ns = 0
         self._some = trio.Event()
 
     def __repr__(self) -> str:
-        return f"<Draws waiting={len(self._waiting)}>"
+        return f"<Draws waiting={len(self._waiting)} talks={len(self._talks)}>"
 
     async def wait(self) -> None:
         """Until there is a draw that waits."""
@@ -67,51 +94,95 @@ class Draws:
     def ask(self, guest: Guest, ask: Draw, clocks: Clocks) -> None:
         """Answer, or wait; LinkError if the ask contradicts itself."""
         check(ask.grant)
-        try:
-            status = self._draw(ask, clocks)
-        except LedgerError as error:
-            raise LinkError(f"a draw that nobody can answer: {error}") from error
-        if status is not Status.CONTENDED or guest.draws >= limits.link_draws_max:
-            self._answer(guest, ask, status)
+        if not 0 <= ask.need <= limits.price_micro_max:
+            raise LinkError(f"a draw of {ask.need} micro-credits, which no call can need")
+        if guest.draws >= limits.link_draws_max:
+            guest.tell(Drawn(id=ask.id, status=Status.CONTENDED.value))
             return
         guest.draws += 1
-        self._waiting.append(Waiting(guest, ask, clocks.boot_ns + self._wait_ns))
-        self._some.set()
+        waiting = Waiting(guest, ask, clocks.boot_ns + self._wait_ns)
+        self._begin(waiting, clocks)
+        if not waiting.answered:
+            self._waiting.append(waiting)
+            self._some.set()
 
     def retry(self, clocks: Clocks) -> None:
-        """Try those that wait, in order: at once when credit came back, else now and then."""
+        """Try those that wait for credit, in order: at once when it came back, else now and then.
+
+        Whoever has waited long enough is told so, what the ledger is doing notwithstanding.
+        """
         generation = self._table.credit_generation
         due = clocks.boot_ns - self._tried_ns >= _AGAIN_NS
-        if generation == self._generation and not due:
-            return
-        self._generation, self._tried_ns = generation, clocks.boot_ns
-        for _ in range(len(self._waiting)):
+        if generation != self._generation or due:
+            self._generation, self._tried_ns = generation, clocks.boot_ns
+            for _ in range(len(self._contended)):
+                self._begin(self._contended.popleft(), clocks)
+        while self._waiting and self._is_over(self._waiting[0], clocks):
             waiting = self._waiting.popleft()
-            if not self._try(waiting, clocks):
-                self._waiting.append(waiting)
+            if not waiting.answered:
+                self._answer(waiting, Status.CONTENDED)
 
-    def _try(self, waiting: Waiting, clocks: Clocks) -> bool:
-        guest = waiting.guest
-        if guest.gone:
-            return True
-        status = self._draw(waiting.ask, clocks)
-        if status is Status.CONTENDED and clocks.boot_ns < waiting.until_ns:
-            return False
-        guest.draws -= 1
-        self._answer(guest, waiting.ask, status)
-        return True
+    def hurry(self, clocks: Clocks) -> None:
+        """Credit came back on another machine: try now, whatever was tried a moment ago."""
+        self._generation = -1
+        self.retry(clocks)
 
-    def _draw(self, ask: Draw, clocks: Clocks) -> Status:
+    def _is_over(self, waiting: Waiting, clocks: Clocks) -> bool:
+        return waiting.answered or waiting.guest.gone or clocks.boot_ns >= waiting.until_ns
+
+    def _begin(self, waiting: Waiting, clocks: Clocks) -> None:
+        """Draw for it, or have it wait for who draws for the same branch."""
+        if waiting.answered or waiting.guest.gone:
+            return
+        grant, need = waiting.ask.grant, waiting.ask.need
+        talk = self._talks.get(grant.branch_key)
+        if talk is not None:
+            talk.append(waiting)
+            return
         # A throttled or quarantined orchestrator has no share left. That is a 503 and not a 401:
         # a watch suspects and proves nothing, and what a person may lift must not end a branch.
-        if not self._watching.admits(ask.grant, clocks):
-            return Status.SHARE
-        status = self._lessor.draw(ask.grant, ask.need, clocks.wall, clocks.boot_ns)
-        if status in _OPENED:
-            self._registry.learn(ask.grant)
-        return status
+        if not self._watching.admits(grant, clocks):
+            self._answer(waiting, Status.SHARE)
+            return
+        self._talks[grant.branch_key] = deque([waiting])
+        steps = self._lessor.steps(grant, need, clocks.wall, clocks.boot_ns)
+        self._go_on(grant.branch_key, steps, None)
 
-    def _answer(self, guest: Guest, ask: Draw, status: Status) -> None:
+    def _go_on(self, branch: bytes, steps: Steps, answer: Answer | LedgerError) -> None:
+        """Tell the lessor what the ledger said, until it knows how the draw has ended."""
+        try:
+            if isinstance(answer, LedgerError):
+                operation = steps.throw(answer)
+            else:
+                operation = steps.send(answer)
+        except StopIteration as end:
+            self._end(branch, end.value)
+        except LedgerError as error:
+            self._say(f"a draw that the ledger refuses: {error}")
+            self._end(branch, Status.CONTENDED)
+        else:
+            self._asking.ask(operation, partial(self._go_on, branch, steps))
+
+    def _end(self, branch: bytes, status: Status) -> None:
+        """The first of those that wait has its outcome; the others are tried with what is there."""
+        first, *others = self._talks.pop(branch)
+        clocks = self._read()
+        if status in _OPENED:
+            self._registry.learn(first.ask.grant)
+        if not first.answered:
+            if status is Status.CONTENDED and not self._is_over(first, clocks):
+                self._contended.append(first)
+            else:
+                self._answer(first, status)
+        for other in others:
+            self._begin(other, clocks)
+
+    def _answer(self, waiting: Waiting, status: Status) -> None:
+        waiting.answered = True
+        guest, ask = waiting.guest, waiting.ask
+        if guest.gone:
+            return
+        guest.draws -= 1
         if status is Status.EXHAUSTED:
             guest.tell(self._exhausted(ask))
         else:

@@ -79,6 +79,7 @@ class InForce:
         for name, new, old in (
             ("state", found.config.state, self.config.state),
             ("[table]", found.config.table, self.config.table),
+            ("[ledger]", found.config.ledger, self.config.ledger),
         ):
             if new != old:
                 raise ConfigurationError(

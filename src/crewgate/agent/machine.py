@@ -4,7 +4,6 @@ Every method is one plain step: it changes state and returns or queues what is t
 change ever straddles an await. Reads the clocks for everyone else here; knows no sockets.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -21,13 +20,16 @@ from crewgate.agent.draws import Draws
 from crewgate.agent.guests import Guest, Guests
 from crewgate.agent.inforce import InForce, Loaded
 from crewgate.agent.journal import Journal
+from crewgate.agent.opening import holder_name
 from crewgate.agent.registry import Registry
 from crewgate.agent.revocations import Clocks, Done, Revocations
 from crewgate.agent.watching import Watching
-from crewgate.core.accounts import MemoryLedger
+from crewgate.core.ids import Kind, table_key
+from crewgate.core.ledger import Close
 from crewgate.core.record import Record
 from crewgate.core.steps import Saved
 from crewgate.errors import LedgerError, TableError
+from crewgate.ledger.clerk import Clerk
 from crewgate.link.messages import Attach, Attached, Draw, Reload, Revoked
 from crewgate.link.owner_messages import Name
 from crewgate.verifier.leasing import Lessor
@@ -78,7 +80,14 @@ class Machine:
     """The agent's state: table, ledger, registry, revocations, guests, policy."""
 
     def __init__(
-        self, inforce: InForce, table: OwnedTable, *, say: Say, sink: Sink, clock: Clock
+        self,
+        inforce: InForce,
+        table: OwnedTable,
+        clerk: Clerk,
+        *,
+        say: Say,
+        sink: Sink,
+        clock: Clock,
     ) -> None:
         self.inforce = inforce
         self.table = table
@@ -94,7 +103,9 @@ class Machine:
         self.registry = Registry(self.registry_journal, table.geometry.branches)
         self.revocations_journal = Journal(config.state / "revocations", revocations_.Entry, say)
         self.revocations = Revocations(table, self.revocations_journal, self.registry)
-        self.lessor = Lessor(table, MemoryLedger(), inforce.policy, os.uname().nodename)
+        self.clerk = clerk
+        holder = holder_name(config.state)
+        self.lessor = Lessor(table, clerk.ledger, inforce.policy, holder, tell=clerk.tell)
         self.attribution = Attribution(self.registry)
         self.watch_journal = Journal(config.state / "watch", Saved, say)
         self.watching = Watching(
@@ -102,7 +113,16 @@ class Machine:
         )
         self.watching.load(config.crews, inforce.policy.tools)
         wait = config.limits.credit_wait_seconds_max
-        self.draws = Draws(table, self.lessor, self.registry, self.watching, wait)
+        self.draws = Draws(
+            table,
+            self.lessor,
+            clerk,
+            self.registry,
+            self.watching,
+            wait,
+            read=clock.read,
+            say=say,
+        )
         self.guests = Guests(table)
         self.cuts = Cuts()
         self.steady = True
@@ -120,6 +140,9 @@ class Machine:
         self._take_up_leases(clocks)
         self.watching.restore(clocks)
         missing = self.revocations.restore(self.revocations_journal.read(), clocks)
+        for entry in self.revocations:  # the ledger may not have heard of the last ones
+            if entry.before == limits.time_seconds_max:
+                self.clerk.tell(Close(bytes.fromhex(entry.key)))
         if missing:
             self.say(f"{missing} revocations found no room: raise [table] revocations")
         self.attribution.load(self.inforce.policy, self.clock.wall_ns())
@@ -129,7 +152,7 @@ class Machine:
     def _take_up_leases(self, clocks: Clocks) -> None:
         """TableError if the records contradict one another: damage, not what a kill leaves."""
         try:
-            self.lessor.rebuild(clocks.wall)
+            self.lessor.rebuild(clocks.wall, clocks.boot_ns)
         except (LedgerError, OverflowError, ValueError) as error:
             table = self.inforce.config.state / "table"
             raise TableError(
@@ -180,6 +203,9 @@ class Machine:
         """Revoke certificates and orchestrators in one step; RefusedError as `Revocations`."""
         clocks = self.clock.read()
         keys, unlisted = self.revocations.revoke_names(names, self.inforce.policy.crews, clocks)
+        for name in names:
+            if name.kind == "key":  # what it signs is dead for longer than the table remembers
+                self.clerk.tell(Close(table_key(Kind.KEY, name.crew, name.name.encode())))
         number, pending = self._tell(keys)
         return ToldNames(
             unlisted=unlisted, number=number, pending=pending, attachments=len(self.guests)

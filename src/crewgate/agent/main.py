@@ -21,11 +21,13 @@ from crewgate.agent.clock import ClockWatch
 from crewgate.agent.doors import Doorkeeper
 from crewgate.agent.inforce import InForce
 from crewgate.agent.machine import Clock, Machine
-from crewgate.agent.opening import open_table
+from crewgate.agent.opening import open_table, state_folder
 from crewgate.agent.reloading import reload_now
 from crewgate.audit.writer import Rotation, Writer
 from crewgate.core.record import Event, Record, when
 from crewgate.errors import ConfigurationError, CrewgateError
+from crewgate.ledger.clerk import Clerk
+from crewgate.ledger.opening import open_ledger
 from crewgate.link.doors import Door
 
 
@@ -77,11 +79,14 @@ def run(file: Path, ready: int) -> None:
     clock = Clock()
     voice = Voice(clock)
     inforce = InForce(file)
-    table, new = open_table(inforce.config, voice)
+    state_folder(inforce.config.state)
+    ledger = open_ledger(inforce.config.ledger)
+    table, new = open_table(inforce.config, ledger.identity, voice)
     try:
         audit = inforce.config.audit
         voice.audit = Writer(audit.folder, "agent", Rotation.of(audit))
-        machine = Machine(inforce, table, say=voice, sink=voice.write, clock=clock)
+        clerk = Clerk(ledger, lambda: clock.wall_ns() / 1e9, voice)
+        machine = Machine(inforce, table, clerk, say=voice, sink=voice.write, clock=clock)
         machine.restore()
         voice(f"serving {'a new table' if new else 'the table that stood there'}: {_told(table)}")
         trio.run(_serve, machine, voice.audit, ready)
@@ -90,6 +95,7 @@ def run(file: Path, ready: int) -> None:
         if voice.audit is not None:
             voice.audit.close()
         table.close()
+        ledger.close_session()
 
 
 def _told(table: OwnedTable) -> str:
@@ -115,6 +121,12 @@ async def _serve(machine: Machine, audit: Writer, ready: int) -> None:
     ticks.vouch(machine, watch)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ticks.vouch_for_ever, machine, watch)
+        nursery.start_soon(machine.clerk.run)
+        if machine.inforce.config.ledger.engine == "postgresql":
+            # Its driver is an extra, which a machine with a ledger in a file need not have.
+            from crewgate.agent.sharing import share  # noqa: PLC0415
+
+            nursery.start_soon(share, machine)
         nursery.start_soon(ticks.retry_draws, machine)
         nursery.start_soon(ticks.tidy_for_ever, machine, audit.tick)
         for keeper in keepers:
@@ -124,6 +136,10 @@ async def _serve(machine: Machine, audit: Writer, ready: int) -> None:
             os.close(ready)
         await _until_told_to_end(machine)
         machine.ending = True
+        # A ledger that is shared has others who want it; what cannot be told burns.
+        machine.lessor.give_back_all()
+        with trio.move_on_after(limits.ledger_farewell_seconds):
+            await machine.clerk.quiet()
         nursery.cancel_scope.cancel()
 
 

@@ -5,6 +5,7 @@ Only a new table starts afresh; a table of this boot, version and geometry goes 
 
 import fcntl
 import os
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,16 +44,55 @@ def geometry_of(config: Config) -> Geometry:
     )
 
 
-def open_table(config: Config, say: Say) -> tuple[OwnedTable, bool]:
-    """The table, locked as the one agent, and whether it is new. TableError."""
+def open_table(config: Config, ledger: str, say: Say) -> tuple[OwnedTable, bool]:
+    """The table, locked as the one agent, and whether it is new. TableError.
+
+    `ledger` is the identity of the ledger that its leases are to be drawn from: what was leased
+    from another one is not known there.
+    """
     state_folder(config.state)
     path, geometry = config.state / "table", geometry_of(config)
     await_lock(path, limits.lock_wait_seconds)
     why = _usable(path, geometry)
+    if isinstance(why, OwnedTable) and _drawn_from(path) != ledger:
+        why.retire()
+        why.close()
+        why = "its leases are of another ledger"
     if isinstance(why, OwnedTable):
         return why, False
-    say(f"{path}: {why}: a new table, and budgets start afresh")
-    return OwnedTable.create(str(path), geometry), True
+    say(f"{path}: {why}: a new table; what an old one had leased is burned")
+    table = OwnedTable.create(str(path), geometry)
+    _ledger_of(path).write_text(ledger + "\n")
+    return table, True
+
+
+def holder_name(state: Path) -> str:
+    """What this machine is called in the ledger: its node's name, and what no other node has.
+
+    Kept in the state folder, as the table is; OSError.
+    """
+    path = state / "holder"
+    try:
+        name = path.read_text().strip()
+    except FileNotFoundError:
+        name = ""
+    if not name:
+        name = f"{os.uname().nodename[: limits.holder_chars_max]}-{secrets.token_hex(4)}"
+        beside = path.with_name("holder.new")
+        beside.write_text(name + "\n")
+        beside.replace(path)
+    return name
+
+
+def _ledger_of(table: Path) -> Path:
+    return table.with_name("table.ledger")
+
+
+def _drawn_from(table: Path) -> str:
+    try:
+        return _ledger_of(table).read_text().strip()
+    except FileNotFoundError:
+        return ""
 
 
 def await_lock(path: Path, seconds: float) -> None:

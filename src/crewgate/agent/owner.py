@@ -63,7 +63,7 @@ async def _answer(machine: Machine, talk: Conversation[OwnerAsks], ask: OwnerAsk
         after = machine.inforce.policy.generation
         await talk.say(Reloaded(id=ask.id, generation=after, changed=after != before))
     elif isinstance(ask, AskTree):
-        found = await trio.to_thread.run_sync(status.tree, machine)
+        found = await status.tree(machine)
         for page in status.pages(found, ask.id):
             await talk.say(page)
     else:

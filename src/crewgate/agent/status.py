@@ -2,11 +2,18 @@
 
 import os
 from collections.abc import Iterator
+from functools import partial
+
+import trio
 
 from crewgate import limits
+from crewgate._native.owner import OwnedTable
+from crewgate._native.records import Branch
 from crewgate.agent.machine import Machine
-from crewgate.agent.tree import rows
+from crewgate.agent.tree import Beyond, beyond, rows
 from crewgate.core.steps import Standing
+from crewgate.errors import LedgerUnavailableError
+from crewgate.ledger.sql import SQLLedger
 from crewgate.link.owner_messages import Status, TreePage, TreeRow, WatchRow, WorkerStatus
 
 
@@ -19,6 +26,8 @@ def status(machine: Machine, number: int) -> Status:
     waiting_for = [why for each in workers if (why := _waiting(each, policy))]
     if not fresh:
         waiting_for.insert(0, "a steady clock" if not machine.steady else "a fresh table")
+    if machine.clerk.trouble:
+        waiting_for.append(f"the ledger: {machine.clerk.trouble}")
     return Status(
         id=number,
         ready=not waiting_for,
@@ -68,18 +77,31 @@ def _waiting(worker: WorkerStatus, policy: int) -> str:
     return ""
 
 
-def tree(machine: Machine) -> list[TreeRow]:
-    """The auth graph. A second's work for a full table: to be called in a thread."""
-    table = machine.table
+async def tree(machine: Machine) -> list[TreeRow]:
+    """The auth graph; of this table alone while the ledger does not answer."""
+    try:
+        others = await machine.clerk.use(partial(_beyond, machine))
+    except LedgerUnavailableError:
+        others = {}
+    return await trio.to_thread.run_sync(_rows, machine, others)
+
+
+def _beyond(machine: Machine, ledger: SQLLedger) -> dict[bytes, Beyond]:
+    statements = ledger.statements([record.key for record in _records(machine.table)])
+    return beyond(statements, ledger.leases(machine.lessor.holder, machine.table.life))
+
+
+def _rows(machine: Machine, others: dict[bytes, Beyond]) -> list[TreeRow]:
+    """A second's work for a full table."""
+    now, table = machine.clock.wall_ns() // 10**9, machine.table
+    entries, crews = machine.registry.snapshot(), machine.inforce.policy.crews
+    return rows(_records(table), entries, crews, table.is_revoked, now, others)
+
+
+def _records(table: OwnedTable) -> Iterator[Branch]:
     size = limits.tree_scan_records
-    records = (
-        record
-        for first in range(0, table.geometry.branches, size)
-        for record in table.scan(first, min(size, table.geometry.branches - first))
-    )
-    now = machine.clock.wall_ns() // 10**9
-    entries = machine.registry.snapshot()
-    return rows(records, entries, machine.inforce.policy.crews, table.is_revoked, now)
+    for first in range(0, table.geometry.branches, size):
+        yield from table.scan(first, min(size, table.geometry.branches - first))
 
 
 def pages(found: list[TreeRow], number: int) -> Iterator[TreePage]:

@@ -1,21 +1,64 @@
 """The auth graph: who is on this machine, what each branch spent and what it may still spend.
 
-Pure: joins copies of the table's records with what the registry knows. Amounts come from the
-records alone, so that the tree shows what the gate judges by.
+Pure: joins copies of the table's records with what the registry knows and what the ledger knows of
+other machines and of tables before this one. What this table holds comes from its records, so that
+the tree is of this moment.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from crewgate._native.records import Branch
 from crewgate.agent.registry import Entry
 from crewgate.core.crossing import caller
 from crewgate.core.ids import Kind, crew_key, table_key
-from crewgate.core.ledger import WINDOW_SECONDS_DAY, WINDOW_SECONDS_HOUR
+from crewgate.core.ledger import (
+    WINDOW_SECONDS_DAY,
+    WINDOW_SECONDS_HOUR,
+    Statement,
+    Told,
+    Window,
+)
 from crewgate.core.policy import Crew
 from crewgate.link.owner_messages import BranchState, TreeRow
 
 IsRevoked = Callable[[bytes, int], bool]
+
+
+_NONE = Window()
+
+
+class Beyond(NamedTuple):
+    """What the ledger has of a level that is not in this table, all below included."""
+
+    spent: int = 0
+    reserved: int = 0
+    burned: int = 0
+    idle: int = 0
+    hour: Window = _NONE
+    day: Window = _NONE
+
+
+def beyond(statements: Mapping[bytes, Statement], own: Mapping[bytes, Told]) -> dict[bytes, Beyond]:
+    """Of each level its statement, less what was told of this table's `own` leases."""
+    left = {
+        key: [each.settled, each.reserved, each.burned, each.leased]
+        for key, each in statements.items()
+    }
+    for key, told in own.items():
+        if key not in statements:  # its record is gone, so it is told in full
+            continue
+        amounts = told.spent, told.reserved, told.burned, told.idle
+        for level in (*statements[key].path, key):
+            if level in left:
+                left[level] = [sum_ - part for sum_, part in zip(left[level], amounts, strict=True)]
+    found = {}
+    for key, sums in left.items():
+        spent, reserved, burned, idle = (max(0, amount) for amount in sums)
+        windows = statements[key].hour, statements[key].day
+        found[key] = Beyond(spent, reserved, burned, idle, *windows)
+    return found
 
 
 @dataclass(slots=True)
@@ -27,6 +70,8 @@ class Node:
     reserved: int = 0
     burned: int = 0
     idle: int = 0
+    hour: Window = _NONE
+    day: Window = _NONE
     children: list[int] = field(default_factory=list)
 
     @property
@@ -41,9 +86,10 @@ def rows(
     crews: Iterable[Crew],
     is_revoked: IsRevoked,
     now: int,
+    others: Mapping[bytes, Beyond],
 ) -> list[TreeRow]:
     """Crew by crew, each branch after its parent; `now` is the wall clock in seconds."""
-    nodes = {record.number: Node(record) for record in records}
+    nodes = {record.number: Node(record, *others.get(record.key, Beyond())) for record in records}
     roots = _sum(nodes)
     known = {crew_key(crew.name): crew for crew in crews}
     graph = _Graph(nodes, entries, is_revoked, now)
@@ -65,7 +111,7 @@ def _sum(nodes: dict[int, Node]) -> list[int]:
             above = nodes.get(level)
             if above is None:
                 continue
-            above.spent += record.settled + record.retired
+            above.spent += record.settled
             above.reserved += record.reserved
             above.burned += record.burned
             above.idle += record.available
@@ -175,15 +221,14 @@ class _Graph:
 def _allowance(node: Node, crew: Crew, now: int) -> int | None:
     """What the crew may still spend in this hour and day; None without such a ceiling.
 
-    Idle leases count as charged in the record; they can still be spent.
+    Idle leases count as charged there; they can still be spent.
     """
-    record, unbounded = node.record, Crew(name="", issuer="")
-    left = []
-    for (number, charged), seconds, most, none in (
-        (record.hour, WINDOW_SECONDS_HOUR, crew.hourly_max, unbounded.hourly_max),
-        (record.day, WINDOW_SECONDS_DAY, crew.daily_max, unbounded.daily_max),
+    unbounded, left = Crew(name="", issuer=""), []
+    for window, seconds, most, none in (
+        (node.hour, WINDOW_SECONDS_HOUR, crew.hourly_max, unbounded.hourly_max),
+        (node.day, WINDOW_SECONDS_DAY, crew.daily_max, unbounded.daily_max),
     ):
         if most != none:
-            used = charged if number == now // seconds else 0
+            used = window.charged if window.number == now // seconds else 0
             left.append(most - max(0, used - node.idle))
     return min(left) if left else None

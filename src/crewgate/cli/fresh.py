@@ -22,6 +22,9 @@ folder = "state/audit"
 on_full = "refuse"                              # a full disk: "refuse" calls or "continue"
 # keep_bytes = 10_000_000_000                   # delete the oldest files beyond; else all are kept
 
+[ledger]
+url = "sqlite:state/ledger.db"                  # every budget; "postgresql://…" for many machines
+
 # The internal CA. Its folder is for the control process alone; root and list of revoked
 # certificates are what gateways read. Issue with: crewgate ca issue --role orchestrator …
 [ca]

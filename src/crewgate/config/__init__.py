@@ -2,6 +2,7 @@
 
 from crewgate.config.boundary import CA, Control
 from crewgate.config.crossing import Crossing
+from crewgate.config.ledger import Ledger
 from crewgate.config.load import load
 from crewgate.config.ocsp import OCSPMode, Responder
 from crewgate.config.structs import (
@@ -32,6 +33,7 @@ __all__ = [
     "Crossing",
     "Dialect",
     "Health",
+    "Ledger",
     "Limits",
     "Listener",
     "OCSPMode",

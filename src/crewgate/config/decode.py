@@ -10,6 +10,7 @@ from crewgate import limits
 from crewgate.config import kinds
 from crewgate.config.boundary import CA, Control
 from crewgate.config.crossings import read_crossings
+from crewgate.config.ledger import read_ledger
 from crewgate.config.ocsp import OCSPMode, read_responder
 from crewgate.config.section import Kind, Section
 from crewgate.config.structs import (
@@ -72,6 +73,7 @@ def decode(file: Path, top: Section) -> Config:
         audit=_audit(top.child("audit"), state, path),
         table=_table(top.child("table")),
         limits=_limits(top.child("limits")),
+        ledger=read_ledger(top.child("ledger"), state, path),
         control=_control(top.child("control"), path),
         crossings=read_crossings(top),
     )

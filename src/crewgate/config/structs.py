@@ -12,6 +12,7 @@ import msgspec
 from crewgate import limits
 from crewgate.config.boundary import CA, Control
 from crewgate.config.crossing import Crossing
+from crewgate.config.ledger import Ledger
 from crewgate.config.ocsp import OCSPMode
 from crewgate.core.evidence import Rules
 from crewgate.core.policy import SHARED
@@ -249,6 +250,7 @@ class Config(msgspec.Struct, frozen=True):
     audit: Audit
     table: Table
     limits: Limits
+    ledger: Ledger
     ca: CA | None = None  # None: no listener asks for certificates of clients
     control: Control | None = None  # None: no control API
     crossings: tuple[Crossing, ...] = ()

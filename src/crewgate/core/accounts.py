@@ -1,11 +1,10 @@
 """The ledger in memory: whole paths charged at every draw, exact on every level at every step.
 
 Decides what is granted, to whom it counts, who must wait and who is refused. Knows no clock, no
-table and no socket; what it must not forget when its process dies is lent to it by the table
-(`restore`).
+table and no socket, nor where its books are kept.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from crewgate import limits
 from crewgate.core.books import Books, Holder
@@ -21,17 +20,17 @@ from crewgate.core.ledger import (
     Open,
     Opened,
     Operation,
-    Restored,
     Settle,
     Statement,
     Ticket,
+    Told,
 )
-from crewgate.core.statements import restored, restored_lease, standing, statement
+from crewgate.core.statements import standing, statement, told_of
 from crewgate.errors import LedgerError
 
 
 class MemoryLedger:
-    """The `Ledger` protocol on `books`; also `Volatile`: it lives as long as its process."""
+    """The `Ledger` protocol on `books`, which are its own if none are given."""
 
     def __init__(self, books: Books | None = None) -> None:
         self._books = books if books is not None else Books()
@@ -154,6 +153,20 @@ class MemoryLedger:
             return 0
         return self._burn(holder, boot)
 
+    def forgive(self, branch: bytes) -> int:
+        """Give back what was burned of the leases of one branch; how much that was."""
+        account, returned = self._accounts.get(branch), 0
+        if account is None:
+            return 0
+        for lease in account.leases.values():
+            before = lease.totals
+            amount = lease.forgive()
+            self._books.count(account, before, lease.totals)
+            for level in self._books.levels(account):
+                level.take_back(lease, amount)
+            returned += amount
+        return returned
+
     def _burn(self, name: str, boot: bytes) -> int:
         lost = 0
         for account in self._accounts.values():
@@ -168,25 +181,25 @@ class MemoryLedger:
                 level.queue.drop((account.key, name, boot))
         return lost
 
-    def restore(self, holder: str, boot: bytes, accounts: Iterable[Restored]) -> None:
-        """Begin from a table; LedgerError if this ledger has begun already."""
-        if self._accounts:
-            raise LedgerError("only a ledger that knows nothing yet can be restored")
-        self._meet(holder, boot)
-        for saved in accounts:
-            account = restored(saved)
-            self._accounts[saved.key] = account
-            if saved.closed:
-                self.close(saved.key)
-            gone = Totals(charged=saved.retired, settled=saved.retired)
-            account.totals = account.totals.changed(NOTHING, gone)
-            if saved.path:
-                self._books.levels(account)[-2].children += 1
-                lease = account.leases[holder, boot] = restored_lease(saved)
-                self._books.count(account, NOTHING, lease.totals)
+    def statements(self, keys: Sequence[bytes]) -> dict[bytes, Statement]:
+        """Those of these levels that are known."""
+        known = [self._accounts[key] for key in keys if key in self._accounts]
+        return {each.key: statement(each, closed=each.key in self._books.closed) for each in known}
+
+    def leases(self, holder: str, boot: bytes) -> dict[bytes, Told]:
+        """What one holder has drawn in one boot, by branch."""
+        lessee = holder, boot
+        return {
+            key: told_of(account.leases[lessee])
+            for key, account in self._accounts.items()
+            if lessee in account.leases
+        }
 
     def forget(self, branch: bytes, consumed: int) -> None:
-        """Let every level above count `consumed` as settled for good, and drop the account."""
+        """Let every level above count `consumed` as settled for good, and drop the account.
+
+        For one process that keeps nothing. LedgerError if there are accounts below it.
+        """
         account = self._accounts.get(branch)
         if account is None:
             return

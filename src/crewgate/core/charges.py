@@ -50,7 +50,8 @@ class Lease:
     """What one holder drew for one branch in one boot, as far as it has told.
 
     Written off, all that was charged so far (`written_off`) counts as burned unless it was spent.
-    What comes back of it is `void`: burned for good. A holder that was only slow draws on.
+    What comes back of it is `void`: burned for good. A holder that was only slow draws on. What an
+    operator gives back of the burned is `forgiven`.
     """
 
     granted: int = 0
@@ -61,6 +62,7 @@ class Lease:
     overrun: int = 0
     written_off: int = 0
     void: int = 0
+    forgiven: int = 0
     seq: int = 0
     reply: Granted | Ticket | Exhausted | None = None
     report: int = -1
@@ -74,10 +76,10 @@ class Lease:
         A report can be older than a give-back that overtook it; it never counts more than what is
         charged. What is spent counts against what was written off first.
         """
-        charged = self.granted - self.given_back
+        charged = self.granted - self.given_back - self.forgiven
         settled = min(self.spent, charged)
         missing = max(self.lost, self.void, self.written_off - settled)
-        burned = min(missing, charged - settled)
+        burned = max(0, min(missing - self.forgiven, charged - settled))
         reserved = min(self.reserved, charged - settled - burned)
         live = int(charged > settled + burned)
         return Totals(charged, settled, reserved, burned, live, self.overrun)
@@ -85,6 +87,12 @@ class Lease:
     def write_off(self) -> None:
         """Nobody is to wait any more for what is out."""
         self.written_off = self.granted - self.given_back
+
+    def forgive(self) -> int:
+        """Give back what is burned; how much that was. Whoever had it should never spend it yet."""
+        burned = self.totals.burned
+        self.forgiven += burned
+        return burned
 
     def take(self, told: int) -> int:
         """`told` is the total given back; what of it is news, and returns to the levels.

@@ -10,8 +10,8 @@ the life of its table. Wall clock seconds come as arguments and serve a crew's h
 allowance and the age of a ticket, nothing else.
 """
 
-from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -77,6 +77,12 @@ class Told(msgspec.Struct, frozen=True, gc=False):
     given_back: int = 0
     spent: int = 0
     burned: int = 0
+    reserved: int = 0
+
+    @property
+    def idle(self) -> int:
+        """Leased, and neither spent, reserved nor lost."""
+        return self.granted - self.given_back - self.spent - self.burned - self.reserved
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):
@@ -204,7 +210,8 @@ Answer = Opened | Mismatch | Closed | Granted | Ticket | Exhausted | None
 class Statement(msgspec.Struct, frozen=True):
     """One level with all below it: settled + reserved + leased + burned + remaining = quota.
 
-    `leased` is idle credit in leases; `remaining` is below zero after a lowered quota.
+    `leased` is idle credit in leases; `remaining` is below zero after a lowered quota. A crew has
+    the newest hour and day that it was charged in.
     """
 
     key: bytes
@@ -219,10 +226,15 @@ class Statement(msgspec.Struct, frozen=True):
     remaining: int
     overrun: int
     name: str = ""
+    hour: Window = Window()
+    day: Window = Window()
 
 
 class Ledger(Protocol):
     """The one place that grants credit. LedgerError for a request that the protocol excludes."""
+
+    def do(self, operation: Operation, now: float) -> Answer:
+        """Any of the five below; LedgerError for what the protocol excludes."""
 
     def open(self, asked: Open) -> Opened | Mismatch | Closed:
         """Make every level known; the newest grant of each governs its quota."""
@@ -249,51 +261,26 @@ class Ledger(Protocol):
     def report(self, below: bytes | None = None) -> tuple[Statement, ...]:
         """All levels, or the one named and those below it; ancestors before descendants."""
 
+    def statements(self, keys: Sequence[bytes]) -> dict[bytes, Statement]:
+        """Those of these levels that are known."""
+
+    def leases(self, holder: str, boot: bytes) -> dict[bytes, Told]:
+        """What one holder has drawn in one boot, by branch, as far as the ledger was told."""
+
     def beats(self) -> dict[str, tuple[bytes, int]]:
         """Of each holder its newest boot, and how often it was heard (`core.silence`)."""
 
     def beat(self, holder: str, boot: bytes) -> None:
         """A sign of life of who asks for nothing."""
 
+    def forgive(self, branch: bytes) -> int:
+        """An operator's word that what was burned of the leases of one branch is not spent.
+
+        It returns to every level; how much that was.
+        """
+
     def burn(self, holder: str, boot: bytes, beat: int) -> int:
         """Write off what a holder has that was not heard since `beat`; how much that was.
 
         Nobody waits for it any more, and it is never granted again.
-        """
-
-
-class Restored(msgspec.Struct, frozen=True):
-    """One level as a table remembers it: its own lease, not those of the levels below.
-
-    `retired` is what reclaimed descendants had consumed, each written on every level above it.
-    Windows matter for crews only.
-    """
-
-    key: bytes
-    path: tuple[bytes, ...]
-    quota: int
-    iat: int
-    closed: bool
-    granted: int
-    given_back: int
-    spent: int
-    reserved: int
-    burned: int
-    retired: int
-    seq: int
-    hour: Window = Window()
-    day: Window = Window()
-
-
-@runtime_checkable
-class Volatile(Protocol):
-    """What a ledger that keeps nothing by itself offers besides: a memory lent by the table."""
-
-    def restore(self, holder: str, boot: bytes, accounts: Iterable[Restored]) -> None:
-        """Begin from what one table holds; ancestors come before their descendants."""
-
-    def forget(self, branch: bytes, consumed: int) -> None:
-        """Drop an account whose record was reclaimed; `consumed` stays charged above it.
-
-        Descendants go before their ancestors: LedgerError otherwise.
         """

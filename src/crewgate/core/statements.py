@@ -1,22 +1,24 @@
-"""How a ledger's account is told to others, and how it is taken from what a table remembers.
+"""How a ledger's accounts and leases are told to others.
 
 Decides nothing; the figures of one level are read from its account as they stand.
 """
 
-from crewgate import limits
-from crewgate.core.charges import Account, CrewAccount, Lease
-from crewgate.core.ledger import Restored, Standing, Statement, Told
+from crewgate.core.charges import Account, Lease
+from crewgate.core.ledger import Standing, Statement, Told
 
 
 def standing(account: Account, lessee: tuple[str, bytes]) -> Standing:
     """What governs the level, how far it is overdrawn, and how `lessee` (holder, boot) stands."""
     overdrawn = max(0, account.totals.charged - account.quota)
     lease = account.leases.get(lessee)
-    if lease is None:
-        return Standing(account.key, account.quota, account.iat, overdrawn)
-    given = lease.given_back + lease.void
-    told = Told(lease.seq, lease.granted, given, lease.spent, lease.lost)
+    told = Told() if lease is None else told_of(lease)
     return Standing(account.key, account.quota, account.iat, overdrawn, told)
+
+
+def told_of(lease: Lease) -> Told:
+    """How far it has got; what came back too late was given back all the same."""
+    given = lease.given_back + lease.void
+    return Told(lease.seq, lease.granted, given, lease.spent, lease.lost, lease.reserved)
 
 
 def statement(account: Account, *, closed: bool) -> Statement:
@@ -35,18 +37,5 @@ def statement(account: Account, *, closed: bool) -> Statement:
         account.quota - totals.charged,
         totals.overrun,
         account.name,
-    )
-
-
-def restored(saved: Restored) -> Account:
-    """The account without its leases; a crew brings its windows, its allowance comes on open."""
-    if saved.path:
-        return Account(saved.key, saved.path, saved.quota, saved.iat)
-    return CrewAccount(saved.key, (), limits.quota_micro_max, 0, hour=saved.hour, day=saved.day)
-
-
-def restored_lease(saved: Restored) -> Lease:
-    """The lease of the machine whose table this is; of which hour it was is not known any more."""
-    return Lease(
-        saved.granted, saved.given_back, saved.spent, saved.reserved, saved.burned, seq=saved.seq
+        *account.windows(),
     )

@@ -7,6 +7,7 @@ crew (an advisory one, because a crew's first account has no row yet to be locke
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import ClassVar
 
 import psycopg
@@ -15,11 +16,15 @@ from crewgate import limits
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger.session import Row, marks
 
+CHANNEL = "crewgate_ledger"
 _LOCKS = 0x63726577  # "crew": the class of our advisory locks, beside those of other programs
 _OPTIONS = (
     f"-c statement_timeout={round(limits.ledger_statement_seconds * 1000)} "
     f"-c idle_in_transaction_session_timeout={round(limits.ledger_statement_seconds * 1000)} "
     "-c synchronous_commit=on -c timezone=UTC"
+)
+_READONLY = (
+    " -c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on"
 )
 
 
@@ -34,9 +39,15 @@ class PostgreSQL:
         "within": "position(? in path) > 0",
     }
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, password_file: Path | None = None, *, readonly: bool = False
+    ) -> None:
+        """Connects when it is used. Who only reads sees one state in a transaction."""
+        self._options = _OPTIONS + (_READONLY if readonly else "")
         self._url = url
-        self._connection = self._connect()
+        self._password_file = password_file
+        self._connection: psycopg.Connection[Row] | None = None
+        self._is_within = False  # a transaction, which goes on on no other connection
 
     def __repr__(self) -> str:
         return f"<PostgreSQL {self._where}>"
@@ -44,17 +55,19 @@ class PostgreSQL:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All of it, on the server's disk, or nothing."""
-        if self._connection.closed:
-            self._connection = self._connect()
-        with self._mapped(), self._connection.transaction():
-            yield
+        connection = self._live()
+        with self._mapped(), connection.transaction():
+            self._is_within = True
+            try:
+                yield
+            finally:
+                self._is_within = False
 
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[Row]:
         """What a statement finds or returns."""
-        if self._connection.closed:
-            self._connection = self._connect()
+        connection = self._live()
         with self._mapped():
-            cursor = self._connection.execute(_translated(statement), values)
+            cursor = connection.execute(_translated(statement), values)
             return cursor.fetchall() if cursor.description else []
 
     def among(self, statement: str, keys: Sequence[object], *values: object) -> list[Row]:
@@ -67,8 +80,13 @@ class PostgreSQL:
     def write(self, statement: str, rows: Sequence[Row]) -> None:
         """Do it once for each row, all on their way at once."""
         if rows:
-            with self._mapped(), self._connection.cursor() as cursor:
+            with self._mapped(), self._live().cursor() as cursor:
                 cursor.executemany(_translated(statement), rows)
+
+    def publish(self, news: Sequence[str]) -> None:
+        """Whoever listens (`listening`) hears it with the commit."""
+        for each in news:
+            self.rows("SELECT pg_notify(?, ?)", (CHANNEL, each))
 
     def lock(self, crews: Sequence[bytes]) -> None:
         """In the order of their locks, so that nobody waits for each other."""
@@ -78,7 +96,32 @@ class PostgreSQL:
 
     def close(self) -> None:
         """Hang up."""
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
+
+    def listening(self) -> psycopg.Connection[Row]:
+        """A connection of its own that hears what is published; LedgerUnavailableError."""
+        with self._mapped():
+            connection = self._connect()
+            connection.execute(f"LISTEN {CHANNEL}".encode())
+            return connection
+
+    def _password(self) -> str | None:
+        """None leaves it to the URL, or to what libpq looks at."""
+        if self._password_file is None:
+            return None
+        try:
+            return self._password_file.read_text().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise LedgerUnavailableError(
+                f"{self._password_file}: the ledger's password cannot be read: {error}"
+            ) from error
+
+    def _live(self) -> psycopg.Connection[Row]:
+        """The connection; another one where it was lost, unless it is lost in a transaction."""
+        if self._connection is None or (self._connection.closed and not self._is_within):
+            self._connection = self._connect()
+        return self._connection
 
     @property
     def _where(self) -> str:
@@ -95,10 +138,11 @@ class PostgreSQL:
         try:
             return psycopg.connect(
                 self._url,
+                password=self._password(),
                 autocommit=True,
                 connect_timeout=round(limits.ledger_connect_seconds),
                 tcp_user_timeout=round(limits.ledger_statement_seconds * 1000),
-                options=_OPTIONS,
+                options=self._options,
                 application_name="crewgate",
             )
         except psycopg.Error as error:

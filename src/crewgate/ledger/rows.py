@@ -15,7 +15,7 @@ ACCOUNT = (
 )
 LEASE = (
     "branch, holder, boot, granted, given_back, spent, reserved, lost, overrun, written_off, void, "
-    "seq, reply, report, hour, hour_charged, day, day_charged"
+    "forgiven, seq, reply, report, hour, hour_charged, day, day_charged"
 )
 _KEY_BYTES = 16
 _encode = msgspec.msgpack.Encoder().encode
@@ -71,17 +71,18 @@ def lease_row(branch: bytes, holder: str, boot: bytes, lease: Lease) -> Row:
     reply = None if lease.reply is None else _encode(lease.reply)
     return (
         branch, holder, boot, lease.granted, lease.given_back, lease.spent, lease.reserved,
-        lease.lost, lease.overrun, lease.written_off, lease.void, lease.seq, reply, lease.report,
+        lease.lost, lease.overrun, lease.written_off, lease.void, lease.forgiven, lease.seq, reply,
+        lease.report,
         lease.hour.number, lease.hour.charged, lease.day.number, lease.day.charged,
     )  # fmt: skip
 
 
 def lease_of(row: Row) -> Lease:
     """What `lease_row` wrote."""
-    granted, given_back, spent, reserved, lost, overrun, written_off, void, seq = row[3:12]
-    reply, report, hour, hour_charged, day, day_charged = row[12:]
+    granted, given_back, spent, reserved, lost, overrun, written_off, void, forgiven = row[3:12]
+    seq, reply, report, hour, hour_charged, day, day_charged = row[12:]
     return Lease(
-        granted, given_back, spent, reserved, lost, overrun, written_off, void, seq,
+        granted, given_back, spent, reserved, lost, overrun, written_off, void, forgiven, seq,
         None if reply is None else _decode(reply),
         report,
         Window(hour, hour_charged),

@@ -22,7 +22,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             branch {bytes} NOT NULL REFERENCES account, holder TEXT NOT NULL, boot {bytes} NOT NULL,
             granted BIGINT NOT NULL, given_back BIGINT NOT NULL, spent BIGINT NOT NULL,
             reserved BIGINT NOT NULL, lost BIGINT NOT NULL, overrun BIGINT NOT NULL,
-            written_off BIGINT NOT NULL, void BIGINT NOT NULL,
+            written_off BIGINT NOT NULL, void BIGINT NOT NULL, forgiven BIGINT NOT NULL,
             seq BIGINT NOT NULL, reply {bytes}, report BIGINT NOT NULL,
             hour BIGINT NOT NULL, hour_charged BIGINT NOT NULL,
             day BIGINT NOT NULL, day_charged BIGINT NOT NULL,
@@ -61,6 +61,17 @@ def migrate(session: Session) -> tuple[int, int]:
             )
     require_known(before)
     return before, max(before, VERSION)
+
+
+def require_current(session: Session) -> None:
+    """LedgerUnavailableError unless all migrations were done, and none that is not known here."""
+    found = version(session)
+    require_known(found)
+    if found < VERSION:
+        raise LedgerUnavailableError(
+            f"{session!r}: its tables are of version {found}, and {VERSION} is needed: run "
+            "`crewgate ledger migrate`"
+        )
 
 
 def require_known(found: int) -> None:

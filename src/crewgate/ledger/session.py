@@ -29,6 +29,9 @@ class Session(Protocol):
     def write(self, statement: str, rows: Sequence[Row]) -> None:
         """Do it once for each row."""
 
+    def publish(self, news: Sequence[str]) -> None:
+        """Tell it to the other machines, if there are any, when the transaction is done."""
+
     def lock(self, crews: Sequence[bytes]) -> None:
         """Until the transaction ends, nobody else writes what belongs to these crews."""
 

@@ -7,6 +7,7 @@ read; so no engine decides for itself. Blocks: for one thread at a time.
 from collections.abc import Sequence
 from typing import cast
 
+from crewgate import limits
 from crewgate.core.accounts import MemoryLedger
 from crewgate.core.ledger import (
     Answer,
@@ -23,13 +24,15 @@ from crewgate.core.ledger import (
     Settle,
     Statement,
     Ticket,
+    Told,
 )
-from crewgate.core.statements import statement
+from crewgate.core.statements import statement, told_of
 from crewgate.errors import LedgerError
 from crewgate.ledger import schema
-from crewgate.ledger.rows import ACCOUNT, account_of
+from crewgate.ledger.news import Tidings
+from crewgate.ledger.rows import ACCOUNT, LEASE, account_of, lease_of
 from crewgate.ledger.session import Session
-from crewgate.ledger.unit import Unit
+from crewgate.ledger.unit import READ_ACCOUNTS, READ_CLOSED, Unit
 
 
 class SQLLedger:
@@ -38,6 +41,7 @@ class SQLLedger:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.identity = schema.identity(session)
+        self._tidings = Tidings()
 
     def __repr__(self) -> str:
         return f"<SQLLedger {self.identity[:8]} {self._session!r}>"
@@ -53,27 +57,35 @@ class SQLLedger:
             ledger = MemoryLedger(unit.books)
             answers = [_answer(ledger, operation, now) for operation in operations]
             unit.store()
+            self._session.publish(self._tidings.of(operations, answers, unit.books, now))
         return answers
+
+    def do(self, operation: Operation, now: float) -> Answer:
+        """One operation; LedgerError, LedgerUnavailableError."""
+        answer = self.do_all([operation], now)[0]
+        if isinstance(answer, LedgerError):
+            raise answer
+        return answer
 
     def open(self, asked: Open) -> Opened | Mismatch | Closed:
         """See `Ledger`."""
-        return cast("Opened | Mismatch | Closed", self._do(asked))
+        return cast("Opened | Mismatch | Closed", self.do(asked, 0.0))
 
     def draw(self, draw: Draw, now: float) -> Granted | Ticket | Exhausted | Closed:
         """See `Ledger`."""
-        return cast("Granted | Ticket | Exhausted | Closed", self._do(draw, now))
+        return cast("Granted | Ticket | Exhausted | Closed", self.do(draw, now))
 
     def give_back(self, given: GiveBack) -> None:
         """See `Ledger`."""
-        self._do(given)
+        self.do(given, 0.0)
 
     def settle(self, settle: Settle) -> None:
         """See `Ledger`."""
-        self._do(settle)
+        self.do(settle, 0.0)
 
     def close(self, key: bytes) -> None:
         """See `Ledger`."""
-        self._do(Close(key))
+        self.do(Close(key), 0.0)
 
     def report(self, below: bytes | None = None) -> tuple[Statement, ...]:
         """See `Ledger`."""
@@ -88,6 +100,23 @@ class SQLLedger:
             closed = {key for (key,) in session.rows("SELECT key FROM closed")}
         return tuple(statement(account_of(row), closed=row[0] in closed) for row in rows)
 
+    def statements(self, keys: Sequence[bytes]) -> dict[bytes, Statement]:
+        """See `Ledger`."""
+        found: dict[bytes, Statement] = {}
+        for at in range(0, len(keys), limits.ledger_keys_max):
+            some = keys[at : at + limits.ledger_keys_max]
+            closed = {key for (key,) in self._session.among(READ_CLOSED, some)}
+            rows = self._session.among(READ_ACCOUNTS, some)
+            found |= {row[0]: statement(account_of(row), closed=row[0] in closed) for row in rows}
+        return found
+
+    def leases(self, holder: str, boot: bytes) -> dict[bytes, Told]:
+        """See `Ledger`."""
+        rows = self._session.rows(
+            f"SELECT {LEASE} FROM lease WHERE holder = ? AND boot = ?", (holder, boot)
+        )
+        return {row[0]: told_of(lease_of(row)) for row in rows}
+
     def beats(self) -> dict[str, tuple[bytes, int]]:
         """Of each holder its boot, and how often it has said that it lives."""
         found = self._session.rows("SELECT name, boot, beat FROM holder")
@@ -98,6 +127,15 @@ class SQLLedger:
         self._session.rows(
             "UPDATE holder SET beat = beat + 1 WHERE name = ? AND boot = ?", (holder, boot)
         )
+
+    def forgive(self, branch: bytes) -> int:
+        """See `Ledger`."""
+        with self._session.transaction():
+            unit = Unit(self._session)
+            unit.load_branch(branch)
+            returned = MemoryLedger(unit.books).forgive(branch)
+            unit.store()
+        return returned
 
     def burn(self, holder: str, boot: bytes, beat: int) -> int:
         """Write off what it has, unless it was heard since `beat`; how much that was."""
@@ -111,12 +149,6 @@ class SQLLedger:
     def close_session(self) -> None:
         """Let go of the database."""
         self._session.close()
-
-    def _do(self, operation: Operation, now: float = 0.0) -> Answer:
-        answer = self.do_all([operation], now)[0]
-        if isinstance(answer, LedgerError):
-            raise answer
-        return answer
 
 
 def _answer(ledger: MemoryLedger, operation: Operation, now: float) -> Answer | LedgerError:

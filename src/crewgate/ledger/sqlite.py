@@ -28,7 +28,9 @@ class SQLite:
     }
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        """LedgerUnavailableError. Who only reads sees one state and stops nobody."""
         self._path = path
+        self._begin = "BEGIN" if readonly else "BEGIN IMMEDIATE"
         flags = apsw.SQLITE_OPEN_READWRITE
         flags |= 0 if readonly else apsw.SQLITE_OPEN_CREATE
         with self._mapped():
@@ -53,7 +55,7 @@ class SQLite:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All of it, on the disk, or nothing."""
-        self.rows("BEGIN IMMEDIATE")
+        self.rows(self._begin)
         try:
             yield
             self.rows("COMMIT")
@@ -79,6 +81,9 @@ class SQLite:
         if rows:
             with self._mapped():
                 self._connection.executemany(statement, rows)
+
+    def publish(self, news: Sequence[str]) -> None:
+        """There is no other machine."""
 
     def lock(self, crews: Sequence[bytes]) -> None:
         """Nobody else writes during a transaction."""

@@ -36,11 +36,11 @@ _READ_TICKETS = (
     "SELECT level, branch, holder, boot, need, asked FROM ticket WHERE level IN ({keys}) "
     "ORDER BY place"
 )
-_READ_ACCOUNTS = f"SELECT {ACCOUNT} FROM account WHERE key IN ({{keys}})"
+READ_ACCOUNTS = f"SELECT {ACCOUNT} FROM account WHERE key IN ({{keys}})"
 _READ_LEASES = f"SELECT {LEASE} FROM lease WHERE holder = ? AND branch IN ({{keys}})"
 _READ_HOLDERS = "SELECT name, boot, beat FROM holder WHERE name IN ({keys})"
 _READ_REPLACED = "SELECT holder, boot FROM replaced WHERE holder IN ({keys})"
-_READ_CLOSED = "SELECT key FROM closed WHERE key IN ({keys})"
+READ_CLOSED = "SELECT key FROM closed WHERE key IN ({keys})"
 _Tickets = dict[bytes, dict[TicketOf, tuple[int, float]]]
 
 
@@ -77,6 +77,13 @@ class Unit:
         self._load_holders({name})
         if name in self.books.holders:
             self._load(self._paths(self._held(name)), {name}, ())
+
+    def load_branch(self, branch: bytes) -> None:
+        """One branch, and what anybody has drawn for it."""
+        found = self._session.rows("SELECT DISTINCT holder FROM lease WHERE branch = ?", (branch,))
+        holders = {name for (name,) in found}
+        self._load_holders(holders)
+        self._load(self._paths({branch}), holders, ())
 
     def store(self) -> None:
         """Write what has changed."""
@@ -148,7 +155,7 @@ class Unit:
         session, books = self._session, self.books
         session.lock(sorted({path[0] for path in paths.values()}))
         levels = sorted({key for path in paths.values() for key in path})
-        for row in session.among(_READ_ACCOUNTS, levels):
+        for row in session.among(READ_ACCOUNTS, levels):
             books.accounts[row[0]] = account_of(row)
             self._accounts[row[0]] = row
         branches = sorted(paths.keys() & books.accounts.keys())
@@ -157,7 +164,7 @@ class Unit:
                 branch, holder, boot = row[:3]
                 books.accounts[branch].leases[holder, boot] = lease_of(row)
                 self._leases[branch, holder, boot] = row
-        closed = session.among(_READ_CLOSED, sorted({*levels, *named}))
+        closed = session.among(READ_CLOSED, sorted({*levels, *named}))
         books.closed.update(key for (key,) in closed)
         self._closed = frozenset(books.closed)
         for level, branch, holder, boot, need, asked in session.among(_READ_TICKETS, levels):

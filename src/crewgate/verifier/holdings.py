@@ -7,7 +7,6 @@ those only and not at a quarter of a million records.
 from dataclasses import dataclass
 
 from crewgate._native.records import Branch
-from crewgate.core.ledger import Restored, Window
 
 
 @dataclass(slots=True)
@@ -113,25 +112,4 @@ def holding_of(record: Branch, path: tuple[bytes, ...]) -> Holding:
         record.given_back,
         record.settled,
         record.burned,
-        (record.settled, record.reserved, record.burned),
-    )
-
-
-def restored_from(record: Branch, path: tuple[bytes, ...]) -> Restored:
-    """What the ledger is to know; a pending draw has not been answered as far as anybody knows."""
-    return Restored(
-        record.key,
-        path,
-        record.quota,
-        record.quota_iat,
-        record.closed,
-        record.granted,
-        record.given_back,
-        record.settled,
-        record.reserved,
-        record.burned,
-        record.retired,
-        record.sequence - (1 if record.pending else 0),
-        Window(*record.hour),
-        Window(*record.day),
     )

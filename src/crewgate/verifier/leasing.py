@@ -1,11 +1,12 @@
 """The one place that opens branches, draws credit and applies it to the table.
 
-Decides how a call's missing credit is got: from the ledger, or by a recall from the leases of this
-machine, and which of `exhausted` and `contended` it is when neither helps (DESIGN.md, checks 9 and
-10). Used by the agent for its machine and by a standalone verifier for itself; waits for nobody.
+Decides whose lease is brought to what a call needs, what goes back, and what a new life of the
+agent makes of the table that it finds. Used by the agent for its machine and by a standalone
+verifier for itself; waits for nobody.
 """
 
-from collections import defaultdict
+from collections.abc import Callable
+from typing import cast
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
@@ -14,57 +15,76 @@ from crewgate.core import ids
 from crewgate.core.grant import Grant
 from crewgate.core.ledger import (
     WINDOW_SECONDS_HOUR,
-    Closed,
-    Draw,
-    Exhausted,
-    Granted,
+    Close,
+    GiveBack,
     Ledger,
     Open,
     Path,
+    Settle,
     Ticket,
-    Volatile,
 )
 from crewgate.core.policy import Crew, Policy
 from crewgate.errors import LedgerError
-from crewgate.verifier.holdings import Holding, Holdings, holding_of, restored_from
+from crewgate.verifier.filling import Filling, Steps
+from crewgate.verifier.holdings import Holding, Holdings, holding_of
 from crewgate.verifier.lineage import Lineage, Status, allowance_of
-from crewgate.verifier.returns import Returns
+from crewgate.verifier.returns import Returns, Tell
 
-__all__ = ["Lessor", "Status"]
+__all__ = ["Lessor", "Status", "Steps"]
 
 
 class Lessor:
     """Leases for one table, drawn from one ledger under the name of one machine (`holder`).
 
+    `ledger` answers at once, for `draw` and `rebuild`. Who cannot wait for it in a call drives
+    `steps` instead, and gives `tell`, by which the lessor says what needs no answer, in order.
+    `forget` is of a ledger that keeps nothing: (branch, what it consumed).
+
     Times: `now` is the wall clock in seconds, `now_boot_ns` CLOCK_BOOTTIME in nanoseconds. Not
-    thread-safe; a ledger that blocks is wrapped by the caller.
+    thread-safe.
     """
 
-    def __init__(self, table: OwnedTable, ledger: Ledger, policy: Policy, holder: str) -> None:
+    def __init__(
+        self,
+        table: OwnedTable,
+        ledger: Ledger,
+        policy: Policy,
+        holder: str,
+        *,
+        tell: Tell | None = None,
+        forget: Callable[[bytes, int], None] | None = None,
+    ) -> None:
         self._table = table
         self._ledger = ledger
-        self._holder = holder
+        self._tell = tell or _at_once_to(ledger)
+        self._forget = forget
+        self.holder = holder
         self._holdings = Holdings()
-        self._lineage = Lineage(table, ledger, self._holdings, holder)
-        self._returns = Returns(table, ledger, self._holdings, holder)
-        self._refused: defaultdict[bytes, set[bytes]] = defaultdict(set)
+        self._lineage = Lineage(table, self._holdings, holder)
+        self._returns = Returns(table, self._tell, self._holdings, holder)
+        self._filling = Filling(table, self._holdings, self._returns, holder)
         self._hour = 0
         self._crews: dict[str, Crew] = {}
         self.load(policy)
 
     def __repr__(self) -> str:
-        return f"<Lessor {self._holder} records={len(self._holdings)}>"
+        return f"<Lessor {self.holder} records={len(self._holdings)}>"
 
     def load(self, policy: Policy) -> None:
         """Draw under these ceilings from now on; refusals at a crew's level are asked again."""
         self._crews = {crew.name: crew for crew in policy.crews}
         for crew in policy.crews:
-            self._lift(ids.crew_key(crew.name))
+            self._filling.lift(ids.crew_key(crew.name))
 
     def draw(self, grant: Grant, need: int, now: float, now_boot_ns: int) -> Status:
+        """All the `steps`, with a ledger that answers at once."""
+        return self._at_once(self.steps(grant, need, now, now_boot_ns), now)
+
+    def steps(self, grant: Grant, need: int, now: float, now_boot_ns: int) -> Steps:
         """Bring the branch's lease to `need` micro-credits, opening what has no record yet.
 
-        LedgerError if `need` is not 0 … limits.price_micro_max.
+        Yields what the ledger is to be asked, and goes on with its answer. One at a time for each
+        branch. LedgerError if `need` is not 0 … limits.price_micro_max.
         """
         if not 0 <= need <= limits.price_micro_max:
             raise LedgerError(f"a call needs 0 to {limits.price_micro_max} micro-credits: {need}")
@@ -72,14 +92,17 @@ class Lessor:
         if crew is None:
             return Status.CLOSED
         self.turn(now)
-        opening = self._lineage.open(grant, crew, now, now_boot_ns)
+        opening = yield from self._lineage.open(grant, crew, now, now_boot_ns)
         if isinstance(opening, Status):
+            if opening is Status.FULL and self._forget is not None:
+                for key in self._lineage.unopened(grant, crew):
+                    self._forget(key, 0)
             return opening
         for level in opening.raised:
-            self._lift(level)
+            self._filling.lift(level)
         for level, overdrawn in opening.lowered:
             self._returns.recall(level, overdrawn)
-        return self._fill(self._known(grant.branch_key), need, now, now_boot_ns)
+        return (yield from self._filling.fill(self._known(grant.branch_key), need, now_boot_ns))
 
     def close(self, key: bytes) -> int:
         """End a branch and all below it; the unreserved credit that went back to the ledger.
@@ -87,8 +110,9 @@ class Lessor:
         What calls in flight release later is found by `give_back_idle`. A branch that was never
         seen here has nothing to give; its revocation is the table's business.
         """
-        self._ledger.close(key)
         holding = self._holdings.get(key)
+        if holding is not None or self._forget is None:
+            self._tell(Close(key))
         if holding is None or not holding.path:
             return 0
         returned = self._table.close_branch(holding.number)
@@ -106,31 +130,42 @@ class Lessor:
         if hour > self._hour:
             self._hour = hour
             for name in self._crews:
-                self._lift(ids.crew_key(name))
+                self._filling.lift(ids.crew_key(name))
 
     def give_back_idle(self, now: float, now_boot_ns: int) -> int:
         """Give back leases that spent nothing since the last look; call about once a second."""
         self.turn(now)
         return self._returns.look(now, now_boot_ns)
 
+    def surrender(self, level: bytes, now_boot_ns: int) -> int:
+        """Give back what another machine wants of `level`; how much that was."""
+        return self._returns.surrender(level, now_boot_ns)
+
+    def give_back_all(self) -> None:
+        """All credit that no call in flight holds: this machine has no use for it any more."""
+        for crew in self._crews:
+            self._returns.recall(ids.crew_key(crew), limits.quota_micro_max)
+
     def reclaim(self, now: float, now_boot_ns: int, records_max: int) -> list[Reclaimed]:
         """Let the table forget what has expired; what was consumed stays charged above it."""
         gone = self._table.reclaim(int(now), now_boot_ns, records_max)
         for key, consumed in gone:
+            self._filling.forgotten(key)
             holding = self._holdings.remove(key)
-            if holding is not None and holding.path:
+            if holding is None:
+                continue
+            if holding.path:
                 self._lineage.shares.reclaimed(holding.path[0], key)
-            if isinstance(self._ledger, Volatile):
-                self._ledger.forget(key, consumed)
-            self._refused.pop(key, None)
-            self._returns.forgotten(key)
+            self._returns.reclaimed(holding, consumed, now_boot_ns)
+            if self._forget is not None:
+                self._forget(key, consumed)
         return gone
 
-    def rebuild(self, now: float) -> None:
+    def rebuild(self, now: float, now_boot_ns: int) -> None:
         """Take up a table that another life of this agent left: before the first draw.
 
-        A ledger without a memory is restored from it; draws that were begun and not applied are
-        sent again under their number, so that nothing is granted twice.
+        Draws that were begun and not applied are sent again under their number, so that nothing is
+        granted twice; what may not have been told is told again.
         """
         records = sorted(
             self._table.scan(0, self._table.geometry.branches), key=lambda r: len(r.parents)
@@ -138,33 +173,33 @@ class Lessor:
         keys = {record.number: record.key for record in records}
         for record in records:
             self._lineage.keep(holding_of(record, tuple(keys[n] for n in record.parents)))
-        if isinstance(self._ledger, Volatile):
-            restored = [restored_from(record, self._known(record.key).path) for record in records]
-            self._ledger.restore(self._holder, self._table.life, restored)
         for crew in self._crews.values():
             key = ids.crew_key(crew.name)
             if self._holdings.get(key) is not None:
                 path = Path(key, allowance_of(crew), (), crew.name)
-                self._ledger.open(Open(path, self._holder, self._table.life))
+                self._ledger.do(Open(path, self.holder, self._table.life), now)
+        self._returns.take_up(self._ledger.leases(self.holder, self._table.life), now_boot_ns)
         for record in records:
             holding = self._known(record.key)
             if holding.leased:
                 self._holdings.lease(holding)
         for record in records:
             if record.pending:
-                self._resend(record, now)
+                self._resend(record, now, now_boot_ns)
         self._hour = int(now) // WINDOW_SECONDS_HOUR
 
-    def _resend(self, record: Branch, now: float) -> None:
+    def _resend(self, record: Branch, now: float, now_boot_ns: int) -> None:
         """Have a draw that was begun answered, under its number.
 
         A ticket is redeemed at once: nobody is left who would come back for it.
         """
         holding = self._known(record.key)
-        answer = self._send(holding, record.sequence, record.pending, 0, now)
-        self._apply(holding, answer)
+        draw = self._filling.draw(holding, record.sequence, record.pending, 0)
+        answer = self._ledger.do(draw, now)
+        self._filling.apply(holding, answer)
         if isinstance(answer, Ticket):
-            self._fill(holding, record.available + record.pending, now, 0)
+            need = record.available + record.pending
+            self._at_once(self._filling.fill(holding, need, now_boot_ns), now)
 
     def _known(self, key: bytes) -> Holding:
         holding = self._holdings.get(key)
@@ -172,71 +207,17 @@ class Lessor:
             raise KeyError(key.hex())
         return holding
 
-    def _fill(self, holding: Holding, need: int, now: float, now_boot_ns: int) -> Status:
-        rate = -1
-        for _ in range(limits.draw_rounds_max):
-            generation = self._table.credit_generation
-            available, room = self._read(holding)
-            missing = need - available
-            if missing <= 0:
-                return Status.GRANTED
-            if missing > room:  # calls in flight hold what the lease's word has bits for
-                break
-            if rate < 0:
-                rate = holding.rate(available, now_boot_ns)
-            rate = min(rate, room * limits.lease_rate_divisor)
-            sequence = self._table.begin_draw(holding.number, missing)
-            answer = self._send(holding, sequence, missing, rate, now)
-            if isinstance(answer, Granted | Closed):
-                self._apply(holding, answer)
-                return Status.GRANTED if isinstance(answer, Granted) else Status.CLOSED
-            if self._returns.relieve(answer.level, answer.missing, holding, available, now_boot_ns):
-                continue
-            if isinstance(answer, Ticket):
-                break
-            self._refuse(holding, answer, need)
-            if self._table.credit_generation == generation:
-                return Status.EXHAUSTED
-            # Credit came back between the look and the refusal: the refusal may be untrue.
-        self._table.refuse(holding.number, 0, 0, 0, 0)
-        return Status.CONTENDED
+    def _at_once(self, steps: Steps, now: float) -> Status:
+        try:
+            operation = next(steps)
+            while True:
+                operation = steps.send(self._ledger.do(operation, now))
+        except StopIteration as end:
+            return cast("Status", end.value)
 
-    def _read(self, holding: Holding) -> tuple[int, int]:
-        """What the lease has available, and how much more it can hold with all calls in flight."""
-        record = self._table.branch(holding.number)
-        if record is None:
-            return 0, 0
-        outstanding = record.granted - record.given_back - record.settled
-        return record.available, max(0, limits.lease_micro_max - outstanding)
 
-    def _send(
-        self, holding: Holding, sequence: int, need: int, rate: int, now: float
-    ) -> Granted | Ticket | Exhausted | Closed:
-        draw = Draw(holding.key, self._holder, self._table.life, sequence, need, rate)
-        return self._ledger.draw(draw, now)
+def _at_once_to(ledger: Ledger) -> Tell:
+    def tell(operation: GiveBack | Settle | Close) -> None:
+        ledger.do(operation, 0.0)
 
-    def _apply(self, holding: Holding, answer: Granted | Ticket | Exhausted | Closed) -> None:
-        """Write a grant into the lease; any other answer only ends the pending draw."""
-        if not isinstance(answer, Granted):
-            self._table.refuse(holding.number, 0, 0, 0, 0)
-            return
-        hour, day = answer.hour, answer.day
-        self._table.grant(
-            holding.number, answer.amount, (hour.number, hour.charged), (day.number, day.charged)
-        )
-        holding.granted += answer.amount
-        self._returns.granted(holding)
-
-    def _refuse(self, holding: Holding, answer: Exhausted, need: int) -> None:
-        """Let the gate refuse inline. Levels count from the branch (0) upwards, the crew last."""
-        upwards = (holding.key, *reversed(holding.path))
-        level = upwards.index(answer.level)
-        self._table.refuse(holding.number, level, need, answer.used, answer.quota)
-        self._refused[answer.level].add(holding.key)
-
-    def _lift(self, level: bytes) -> None:
-        """The level may have credit again: branches refused for it ask the ledger again."""
-        for key in self._refused.pop(level, ()):
-            holding = self._holdings.get(key)
-            if holding is not None:
-                self._table.refuse(holding.number, 0, 0, 0, 0)
+    return tell

@@ -5,6 +5,7 @@ the ledger and in the table. Draws no credit.
 """
 
 import enum
+from collections.abc import Generator
 
 import msgspec
 
@@ -12,16 +13,17 @@ from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate.core import ids
 from crewgate.core.grant import Grant
+from crewgate.core.ids import Kind
 from crewgate.core.ledger import (
     Allowance,
-    Closed,
-    Ledger,
+    Answer,
     Level,
     Mismatch,
     Open,
+    Opened,
+    Operation,
     Path,
     Standing,
-    Volatile,
 )
 from crewgate.core.policy import Crew
 from crewgate.errors import TableFullError
@@ -49,36 +51,49 @@ class Opening(msgspec.Struct, frozen=True):
     lowered: tuple[tuple[bytes, int], ...]
 
 
-class Lineage:
-    """The opening of branches in one table and its ledger."""
+NOTHING = Opening((), ())
 
-    def __init__(self, table: OwnedTable, ledger: Ledger, holdings: Holdings, holder: str) -> None:
+
+class Lineage:
+    """The opening of branches in one table and its ledger, which is asked by who drives it."""
+
+    def __init__(self, table: OwnedTable, holdings: Holdings, holder: str) -> None:
         self._table = table
-        self._ledger = ledger
         self._holdings = holdings
         self._holder = holder
+        self._allowances: dict[bytes, Allowance] = {}
         self.shares = Shares(table.geometry.branches)
 
-    def open(self, grant: Grant, crew: Crew, now: float, now_boot_ns: int) -> Opening | Status:
+    def open(
+        self, grant: Grant, crew: Crew, now: float, now_boot_ns: int
+    ) -> Generator[Operation, Answer, Opening | Status]:
         """Every level has a record afterwards and stands as the ledger says.
 
-        Otherwise nothing changed, except that ancestors opened before the table was full stay.
+        Otherwise nothing changed, except that ancestors opened before the table was full stay. The
+        ledger is asked only if the grant tells it something.
         """
         path = path_of(grant, crew)
         refused = self._judge(path, crew, now, now_boot_ns)
         if refused is not None:
             return refused
-        opened = self._ledger.open(Open(path, self._holder, self._table.life))
+        if self._is_known(path):
+            self._extend(path, grant, now, now_boot_ns)
+            return NOTHING
+        key = ids.table_key(Kind.KEY, grant.caller, grant.kid.encode())
+        opened = yield Open(path, self._holder, self._table.life, (key,))
         if isinstance(opened, Mismatch):
             return Status.MISMATCH
-        if isinstance(opened, Closed):
+        if not isinstance(opened, Opened):
             return Status.CLOSED
+        refused = self._judge(path, crew, now, now_boot_ns)  # much may have happened meanwhile
+        if refused is not None:
+            return refused
+        self._allowances[path.crew] = path.allowance
         before = [self._quota(standing) for standing in opened.standings]
         try:
             for depth, standing in enumerate(opened.standings):
                 self._stand(path.keys[:depth], standing, grant, now, now_boot_ns)
         except TableFullError:
-            self._disown(path.keys)
             return Status.FULL
         changes = list(zip(before, opened.standings, strict=True))
         return Opening(
@@ -89,6 +104,11 @@ class Lineage:
                 if new.overdrawn and new.quota < quota
             ),
         )
+
+    def unopened(self, grant: Grant, crew: Crew) -> list[bytes]:
+        """Levels that have no record, the deepest first."""
+        keys = reversed(path_of(grant, crew).keys)
+        return [key for key in keys if self._holdings.get(key) is None]
 
     def keep(self, holding: Holding) -> None:
         """Count a record that was there when the agent began."""
@@ -113,6 +133,26 @@ class Lineage:
             return Status.SHARE
         return None
 
+    def _is_known(self, path: Path) -> bool:
+        """The ledger would answer what stands here already."""
+        if self._allowances.get(path.crew) != path.allowance:
+            return False
+        for level in path.levels:
+            holding = self._holdings.get(level.key)
+            if holding is None:
+                return False
+            if level.iat is not None and (level.iat, -level.quota) > (holding.iat, -holding.quota):
+                return False
+        return self._holdings.get(path.crew) is not None
+
+    def _extend(self, path: Path, grant: Grant, now: float, boot_ns: int) -> None:
+        """The grant may end later than those before it."""
+        for level in path.levels:
+            holding = self._holdings.get(level.key)
+            if holding is not None:
+                standing = Standing(level.key, holding.quota, holding.iat, 0)
+                self._amend(holding, standing, grant, now, boot_ns)
+
     def _quota(self, standing: Standing) -> int:
         """What governed until now; a new level changes nothing."""
         holding = self._holdings.get(standing.key)
@@ -131,6 +171,7 @@ class Lineage:
         self, above: tuple[bytes, ...], standing: Standing, grant: Grant, now: float, boot_ns: int
     ) -> None:
         expires = _kept_until(grant) if above else limits.time_seconds_max
+        told = standing.told
         number = self._table.open_branch(
             standing.key,
             tuple(self._number(key) for key in above),
@@ -140,10 +181,12 @@ class Lineage:
             expires,
             int(now),
             boot_ns,
+            (told.seq, told.granted, told.given_back, told.spent),
         )
-        self._holdings.add(
-            Holding(number, standing.key, above, standing.quota, standing.iat, expires)
-        )
+        holding = Holding(number, standing.key, above, standing.quota, standing.iat, expires)
+        holding.granted, holding.given_back = told.granted, told.given_back
+        holding.told = told.spent, 0, told.burned
+        self._holdings.add(holding)
         if above:
             self.shares.opened(above[0], standing.key, grant.claims.exp, boot_ns)
 
@@ -160,13 +203,6 @@ class Lineage:
         if holding.path:
             grant_ends = expires - limits.branch_memory_seconds
             self.shares.extended(holding.path[0], holding.key, grant_ends)
-
-    def _disown(self, keys: tuple[bytes, ...]) -> None:
-        """Forget, deepest first, what the ledger opened and the table had no room for."""
-        if isinstance(self._ledger, Volatile):
-            for key in reversed(keys):
-                if self._holdings.get(key) is None:
-                    self._ledger.forget(key, 0)
 
     def _number(self, key: bytes) -> int:
         holding = self._holdings.get(key)

@@ -4,19 +4,24 @@ Decides which leases a recall takes from and which are idle. Never draws. Every 
 killed after: the table says how much was ever given back, and a restarted agent says it again.
 """
 
+from collections.abc import Callable
+
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Branch
-from crewgate.core.ledger import GiveBack, Ledger, Settle
+from crewgate.core.ledger import Close, GiveBack, Settle, Told
 from crewgate.verifier.holdings import Holding, Holdings
+
+_UNKNOWN = -1, -1, -1
+Tell = Callable[[GiveBack | Settle | Close], None]
 
 
 class Returns:
     """What one machine gives back and reports; `holder` is its name in the ledger."""
 
-    def __init__(self, table: OwnedTable, ledger: Ledger, holdings: Holdings, holder: str) -> None:
+    def __init__(self, table: OwnedTable, tell: Tell, holdings: Holdings, holder: str) -> None:
         self._table = table
-        self._ledger = ledger
+        self._say = tell
         self._holdings = holdings
         self._holder = holder
         self._reports = 0
@@ -67,12 +72,54 @@ class Returns:
         """The record of a branch was reclaimed."""
         self._barren.pop(key, None)
 
+    def reclaimed(self, holding: Holding, consumed: int, now_boot_ns: int) -> None:
+        """The table has forgotten the branch; nothing of its lease is anybody's any more.
+
+        Nobody had a grant for it since it was last looked at, so what was not spent then is lost.
+        """
+        self.forgotten(holding.key)
+        self.returned(holding, holding.leased - consumed)
+        spent = min(holding.spent, consumed)
+        if (spent, 0, consumed - spent) != holding.told:
+            self._report(holding.key, (spent, 0, consumed - spent), now_boot_ns)
+
+    def take_up(self, leases: dict[bytes, Told], now_boot_ns: int) -> None:
+        """Say again what the former life of the agent may not have told of these leases.
+
+        One that the table knows nothing of is lost: it was reclaimed, and that was not told.
+        """
+        for key, told in leases.items():
+            holding = self._holdings.get(key)
+            if holding is None:
+                lost = told.granted - told.given_back - told.spent
+                if lost > told.burned:
+                    self._report(key, (told.spent, 0, lost), now_boot_ns)
+                continue
+            if told.given_back < holding.given_back:
+                self._say(GiveBack(key, self._holder, self._table.life, holding.given_back))
+            holding.told = _UNKNOWN  # what was in flight then is told anew
+
     def recall(self, level: bytes, wanted: int) -> int:
         """Up to `wanted` unreserved credit out of the leases at and below `level`."""
         left = wanted
         for holding in self._holdings.leases_below(level):
             left -= self.take(holding, left)
         return wanted - left
+
+    def surrender(self, level: bytes, now_boot_ns: int) -> int:
+        """All unreserved credit at and below `level`, which another machine wants; how much.
+
+        Every lease is told of, so that the ledger knows what will not come back.
+        """
+        returned = 0
+        for holding in self._holdings.leases_below(level):
+            record = self._table.branch(holding.number)
+            if record is None:
+                continue
+            holding.spent, holding.burned = record.settled, record.burned
+            returned += self.take(holding, limits.quota_micro_max)
+            self._tell(holding, record.settled, record.burned, 0, now_boot_ns)
+        return returned
 
     def take(self, holding: Holding, most: int) -> int:
         """Up to `most` out of one lease and into the ledger."""
@@ -84,9 +131,7 @@ class Returns:
         """`amount` was taken out of the lease; tell the ledger the total."""
         if amount:
             holding.given_back += amount
-            self._ledger.give_back(
-                GiveBack(holding.key, self._holder, self._table.life, holding.given_back)
-            )
+            self._say(GiveBack(holding.key, self._holder, self._table.life, holding.given_back))
 
     def look(self, now: float, now_boot_ns: int) -> int:
         """Look at the next records: report them, give back what lay idle since the last look.
@@ -131,8 +176,9 @@ class Returns:
         if told == holding.told:
             return False
         holding.told = told
-        self._reports = max(self._reports + 1, now_boot_ns)
-        self._ledger.settle(
-            Settle(holding.key, self._holder, self._table.life, self._reports, *told)
-        )
+        self._report(holding.key, told, now_boot_ns)
         return True
+
+    def _report(self, key: bytes, told: tuple[int, int, int], now_boot_ns: int) -> None:
+        self._reports = max(self._reports + 1, now_boot_ns)
+        self._say(Settle(key, self._holder, self._table.life, self._reports, *told))

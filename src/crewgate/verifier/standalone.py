@@ -41,7 +41,8 @@ class Standalone:
         self._lock = threading.Lock()
         self._table = OwnedTable.private(_GEOMETRY)
         self._table.set_policy_generation(policy.generation)
-        self._lessor = Lessor(self._table, MemoryLedger(), policy, "standalone")
+        ledger = MemoryLedger()
+        self._lessor = Lessor(self._table, ledger, policy, "standalone", forget=ledger.forget)
         self._tidied = time.monotonic()
         self.judge = judge_by(policy, self._table)
 

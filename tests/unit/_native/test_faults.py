@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 # Fewer would mean that a scenario no longer does what it is there for.
 STORES_MIN = {
     "begin_draw": 3,
-    "grant": 20,
+    "grant": 14,
     "take_back": 8,
     "close": 8,
     "open": 20,

@@ -64,11 +64,9 @@ class Tables(RuleBasedStateMachine):
     @rule(
         number=NUMBERS,
         amount=AMOUNTS | st.just(limits.lease_micro_max),
-        hour=st.integers(0, 3),
-        charged=AMOUNTS,
     )
-    def grant(self, number: int, amount: int, hour: int, charged: int) -> None:
-        self.both(lambda table: table.grant(number, amount, (hour, charged), (hour, 2 * charged)))
+    def grant(self, number: int, amount: int) -> None:
+        self.both(lambda table: table.grant(number, amount))
 
     @rule(number=NUMBERS, amount=AMOUNTS)
     def draw(self, number: int, amount: int) -> None:
@@ -78,9 +76,6 @@ class Tables(RuleBasedStateMachine):
 
     @rule(number=NUMBERS, level=st.integers(0, 9), need=AMOUNTS, used=AMOUNTS, quota=AMOUNTS)
     def refuse(self, number: int, level: int, need: int, used: int, quota: int) -> None:
-        """A branch's draw; a crew's record has its windows where a branch has its refusal."""
-        if number in self.model.records and not self.model.records[number].parents:
-            return
         self.both(lambda table: table.refuse(number, level, need, used, quota))
 
     @rule(number=NUMBERS, amount=AMOUNTS)

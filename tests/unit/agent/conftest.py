@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from lessees import NOW
-from machines import GEOMETRY, TOML, Hands, S, Start, X
+from machines import GEOMETRY, TOML, Hands, PromptClerk, S, Start, X
 
 from crewgate._native.owner import OwnedTable
 from crewgate.agent import registry as registry_
@@ -18,6 +18,8 @@ from crewgate.agent.registry import Registry
 from crewgate.agent.watching import Watching
 from crewgate.core.record import Record
 from crewgate.core.steps import Saved
+from crewgate.ledger.opening import open_ledger
+from crewgate.ledger.sql import SQLLedger
 
 
 @pytest.fixture
@@ -85,6 +87,7 @@ def start(file: Path, hands: Hands, said: list[str], written: list[Record]) -> I
     """Start an agent on the table that stands there: twice is a kill and a restart."""
     path = str(file.parent / "state" / "table")
     tables: list[OwnedTable] = []
+    ledgers: list[SQLLedger] = []
 
     def sink(records: Iterable[Record]) -> None:
         written.extend(records)
@@ -93,10 +96,17 @@ def start(file: Path, hands: Hands, said: list[str], written: list[Record]) -> I
         for table in tables:
             table.close()
         tables.append(OwnedTable.open(path) if tables else OwnedTable.create(path, GEOMETRY))
-        machine = Machine(InForce(file), tables[-1], say=said.append, sink=sink, clock=hands)
+        while ledgers:
+            ledgers.pop().close_session()
+        inforce = InForce(file)
+        ledgers.append(open_ledger(inforce.config.ledger))
+        clerk = PromptClerk(ledgers[-1], hands, said.append)
+        machine = Machine(inforce, tables[-1], clerk, say=said.append, sink=sink, clock=hands)
         machine.restore()
         return machine
 
     yield begin
     for table in tables:
         table.close()
+    for ledger in ledgers:
+        ledger.close_session()

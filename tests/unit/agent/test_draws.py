@@ -1,6 +1,6 @@
 """Draws: an answer for each, at once or after a bounded wait for credit that others hold."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
@@ -16,9 +16,10 @@ from crewgate.agent.revocations import Clocks
 from crewgate.agent.watching import Watching
 from crewgate.core.accounts import MemoryLedger
 from crewgate.core.grant import Grant
-from crewgate.errors import LinkError
+from crewgate.core.ledger import Answer, Operation
+from crewgate.errors import LedgerError, LinkError
 from crewgate.link.messages import VERSION, Attach, Draw, Drawn
-from crewgate.verifier.leasing import Lessor, Status
+from crewgate.verifier.leasing import Lessor, Status, Steps
 
 WAIT = 0.25
 
@@ -27,14 +28,35 @@ class Scripted(Lessor):
     """A lessor that is contended until a test says otherwise, then does what lessors do."""
 
     def __init__(self, table: OwnedTable) -> None:
-        super().__init__(table, MemoryLedger(), POLICY, "machine")
+        self.ledger = MemoryLedger()
+        super().__init__(table, self.ledger, POLICY, "machine")
         self.contended = False
         self.asked = 0
 
-    def draw(self, grant: Grant, need: int, now: float, now_boot_ns: int) -> Status:
+    def steps(self, grant: Grant, need: int, now: float, now_boot_ns: int) -> Steps:
         self.asked += 1
-        status = super().draw(grant, need, now, now_boot_ns)
+        status = yield from super().steps(grant, need, now, now_boot_ns)
         return Status.CONTENDED if self.contended else status
+
+
+class Slow:
+    """Carries questions when a test says so; at once by itself."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self.ledger = ledger
+        self.waits = False
+        self.errands: list[tuple[Operation, Callable[[Answer | LedgerError], None]]] = []
+
+    def ask(self, operation: Operation, then: Callable[[Answer | LedgerError], None]) -> None:
+        self.errands.append((operation, then))
+        if not self.waits:
+            self.carry()
+
+    def carry(self) -> None:
+        """Until nothing is asked any more."""
+        while self.errands:
+            operation, then = self.errands.pop(0)
+            then(self.ledger.do(operation, NOW))
 
 
 def _at(seconds: float) -> Clocks:
@@ -48,11 +70,23 @@ def lessor(table: OwnedTable) -> Scripted:
 
 
 @pytest.fixture
+def slow(lessor: Scripted) -> Slow:
+    """Who asks the ledger."""
+    return Slow(lessor.ledger)
+
+
+@pytest.fixture
 def draws(
-    table: OwnedTable, lessor: Scripted, registry: Registry, watching: Watching
+    table: OwnedTable,
+    lessor: Scripted,
+    slow: Slow,
+    registry: Registry,
+    watching: Watching,
+    said: list[str],
 ) -> Draws:
-    """With a wait of a quarter of a second."""
-    return Draws(table, lessor, registry, watching, WAIT)
+    """With a wait of a quarter of a second; an answer comes while the clock stands still."""
+    read = lambda: _at(0)  # noqa: E731
+    return Draws(table, lessor, slow, registry, watching, WAIT, read=read, say=said.append)
 
 
 @pytest.fixture
@@ -181,5 +215,64 @@ def test_a_grant_that_contradicts_itself_is_a_broken_protocol(
 def test_an_impossible_need_is_a_broken_protocol(draws: Draws, guest: Guest) -> None:
     """More than a lease can hold is nobody's price."""
     need = limits.price_micro_max + 1
-    with pytest.raises(LinkError, match="nobody can answer"):
+    with pytest.raises(LinkError, match="no call can need"):
         draws.ask(guest, Draw(id=1, grant=grant(1, 500), need=need), _at(0))
+
+
+def test_a_slow_ledger_holds_up_nobody_longer_than_the_wait(
+    draws: Draws, guest: Guest, slow: Slow, table: OwnedTable
+) -> None:
+    """The call is told to try again; what comes later is there for the next one."""
+    slow.waits = True
+    draws.ask(guest, Draw(id=1, grant=grant(1, 500), need=10), _at(0))
+    draws.retry(_at(WAIT / 2))
+    assert _told(guest) == []
+    draws.retry(_at(WAIT))
+    assert _told(guest) == [Drawn(id=1, status="contended")]
+    slow.carry()
+    assert (_told(guest), guest.draws) == ([], 0)
+    record = table.branch(table.find(key(1)))
+    assert record is not None
+    assert record.available == 10
+
+
+def test_one_draw_of_a_branch_is_asked_at_a_time(
+    draws: Draws, guest: Guest, slow: Slow, lessor: Scripted
+) -> None:
+    """Those that come meanwhile are served after it, in their order."""
+    slow.waits = True
+    for number in range(3):
+        draws.ask(guest, Draw(id=number, grant=grant(1, 500), need=10 + number), _at(0))
+    draws.ask(guest, Draw(id=7, grant=grant(2, 500), need=10), _at(0))
+    assert (len(slow.errands), lessor.asked) == (2, 2)
+    slow.carry()
+    assert [each.id for each in _told(guest)] == [0, 7, 1, 2]
+    assert guest.draws == 0
+
+
+def test_a_guest_that_left_while_the_ledger_was_asked_is_told_nothing(
+    draws: Draws, guest: Guest, slow: Slow
+) -> None:
+    """The credit is drawn all the same, and others of the branch get it."""
+    slow.waits = True
+    draws.ask(guest, Draw(id=1, grant=grant(1, 500), need=10), _at(0))
+    guest.leave()
+    slow.carry()
+    draws.retry(_at(WAIT))
+    assert "waiting=0" in repr(draws)
+
+
+def test_a_ledger_that_refuses_is_said_and_answered(
+    draws: Draws, guest: Guest, slow: Slow, said: list[str]
+) -> None:
+    """The draw is over in the table too, so that the next try can begin."""
+    slow.waits = True
+    draws.ask(guest, Draw(id=1, grant=grant(1, 500), need=10), _at(0))
+    operation, then = slow.errands.pop()
+    then(slow.ledger.do(operation, NOW))
+    _, then = slow.errands.pop()
+    then(LedgerError("its old boot draws no more"))
+    assert said == ["a draw that the ledger refuses: its old boot draws no more"]
+    slow.waits = False
+    draws.retry(_at(WAIT / 2))
+    assert _told(guest) == [Drawn(id=1, status="granted")]

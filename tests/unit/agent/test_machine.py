@@ -56,7 +56,7 @@ def test_a_damaged_table_is_said_with_its_mend(
 ) -> None:
     """Records that cannot be true together end the start in one line, not in a traceback."""
 
-    def contradict(lessor: Lessor, now: float) -> None:
+    def contradict(lessor: Lessor, now: float, now_boot_ns: int) -> None:
         raise OverflowError("Python int too large to convert to C long")
 
     monkeypatch.setattr(Lessor, "rebuild", contradict)
@@ -230,10 +230,10 @@ def test_ready_means_that_every_worker_accepts_under_our_policy(
     assert status(machine, 1).waiting_for == ["worker 1 to attach"]
 
 
-def test_the_tree_is_paged(start: Start) -> None:
+async def test_the_tree_is_paged(start: Start) -> None:
     """Every row once, in order; an empty tree is one empty page."""
     machine = start()
-    assert [(page.rows, page.last) for page in pages(tree(machine), 1)] == [([], True)]
+    assert [(page.rows, page.last) for page in pages(await tree(machine), 1)] == [([], True)]
     row = TreeRow(crew="article", branch="b", state="live")
     for count in (1, limits.link_tree_rows_max, limits.link_tree_rows_max + 1):
         found = list(pages([row] * count, 7))

@@ -1,18 +1,22 @@
 """The auth graph: sums, what is left on the tightest level, and states."""
 
+from collections.abc import Mapping
+
 import msgspec
 from lessees import NOW, branch_id, key
 
 from crewgate import limits
 from crewgate._native.records import Branch
 from crewgate.agent.registry import Entry
-from crewgate.agent.tree import IsRevoked, rows
+from crewgate.agent.tree import Beyond, IsRevoked, beyond, rows
 from crewgate.core.ids import Kind, crew_key, table_key
+from crewgate.core.ledger import Statement, Told, Window
 from crewgate.core.policy import Crew
 from crewgate.link.owner_messages import TreeRow
 
 ARTICLE = Crew("article", "https://o.example")
 BIG = limits.quota_micro_max
+NOBODY: Mapping[bytes, Beyond] = {}
 
 
 def _record(
@@ -38,8 +42,6 @@ def _record(
         pending=0,
         closed=False,
         refused=None,
-        hour=(0, 0),
-        day=(0, 0),
     )
     return blank._replace(**more)  # type: ignore[arg-type]
 
@@ -63,7 +65,7 @@ def _family(**more: object) -> list[Branch]:
     return [
         _record(0, crew_key("article"), (), BIG),
         _record(1, key(1), (0,), 100, settled=10),
-        _record(2, key(2), (0, 1), 60, settled=20, reserved=5, burned=3, retired=2),
+        _record(2, key(2), (0, 1), 60, settled=20, reserved=5, burned=3),
         _record(3, key(3), (0, 1), 60, settled=30, available=7)._replace(**more),  # type: ignore[arg-type]
     ]
 
@@ -80,8 +82,9 @@ def _rows(
     entries: dict[bytes, Entry] = ENTRIES,
     is_revoked: IsRevoked = _none,
     crew: Crew = ARTICLE,
+    others: Mapping[bytes, Beyond] = NOBODY,
 ) -> dict[str, TreeRow]:
-    found = rows(records, entries, [crew], is_revoked, int(NOW))
+    found = rows(records, entries, [crew], is_revoked, int(NOW), others)
     return {row.branch: row for row in found}
 
 
@@ -89,22 +92,22 @@ def test_a_branch_is_charged_for_all_below_it() -> None:
     """Spent, reserved and burned add up; what is left is the least over the path."""
     tree = _rows(_family())
     root, second, third = (tree[branch_id(n)] for n in (1, 2, 3))
-    assert (second.spent, second.reserved, second.burned, second.left) == (22, 5, 3, 30)
+    assert (second.spent, second.reserved, second.burned, second.left) == (20, 5, 3, 32)
     assert (third.spent, third.left) == (30, 30)
-    assert (root.spent, root.reserved, root.burned, root.left) == (62, 5, 3, 30)
-    assert (tree[""].spent, tree[""].left) == (62, -1)
+    assert (root.spent, root.reserved, root.burned, root.left) == (60, 5, 3, 32)
+    assert (tree[""].spent, tree[""].left) == (60, -1)
 
 
 def test_a_parent_without_credit_exhausts_its_children() -> None:
     """A child with quota left cannot pay when its parent cannot."""
-    tree = _rows(_family(settled=60))
+    tree = _rows(_family(settled=62))
     assert tree[branch_id(1)].left == 0
     assert [tree[branch_id(n)].state for n in (1, 2, 3)] == ["exhausted"] * 3
 
 
 def test_parents_come_before_children_whatever_the_records_order() -> None:
     """Pages can be read in order: whoever is named as parent was shown before."""
-    found = rows(list(reversed(_family())), ENTRIES, [ARTICLE], _none, int(NOW))
+    found = rows(list(reversed(_family())), ENTRIES, [ARTICLE], _none, int(NOW), NOBODY)
     assert [row.branch for row in found][:2] == ["", branch_id(1)]
     assert {row.branch for row in found[2:]} == {branch_id(2), branch_id(3)}
 
@@ -168,9 +171,24 @@ def test_a_crews_allowance_bounds_its_branches() -> None:
     """The hour's ceiling counts what is charged, less what lies idle; another hour's is nothing."""
     crew = Crew("article", "https://o.example", hourly_max=80)
     hour = int(NOW) // 3600
-    now = [_family()[0]._replace(hour=(hour, 77)), *_family()[1:]]
-    tree = _rows(now, crew=crew)
-    assert tree[""].left == 80 - (77 - 7)
-    assert tree[branch_id(2)].left == 10
-    old = [_family()[0]._replace(hour=(hour - 1, 77)), *_family()[1:]]
-    assert _rows(old, crew=crew)[""].left == 80
+    now = {crew_key("article"): Beyond(idle=3, hour=Window(hour, 77))}
+    tree = _rows(_family(), crew=crew, others=now)
+    assert tree[""].left == 80 - (77 - 7 - 3)
+    assert tree[branch_id(2)].left == 13
+    old = {crew_key("article"): Beyond(hour=Window(hour - 1, 77))}
+    assert _rows(_family(), crew=crew, others=old)[""].left == 80
+
+
+def test_what_other_machines_and_former_tables_spent_counts() -> None:
+    """The ledger's sums, less what it was told of this table, whose records are newer."""
+    paths = {crew_key("article"): (), key(1): (crew_key("article"),)}
+    statements = {
+        each: Statement(each, path, 100, 0, False, 30, 4, 9, 2, 55, 0)
+        for each, path in paths.items()
+    }
+    own = {key(1): Told(3, 40, 0, 20, 1, 4), key(9): Told(1, 5, 0, 5)}
+    others = beyond(statements, own)
+    assert others[key(1)] == others[crew_key("article")] == Beyond(10, 0, 1, 0)
+    tree = _rows(_family()[:2], others=others)
+    assert (tree[branch_id(1)].spent, tree[branch_id(1)].burned) == (20, 1)
+    assert (tree[branch_id(1)].left, tree[""].spent) == (79, 20)

@@ -215,3 +215,19 @@ def test_a_table_that_has_forgotten_a_branch_is_told_how_far_it_got(new_ledger: 
     opened = ledger.open(elsewhere)
     assert isinstance(opened, Opened)
     assert opened.standings[-1].told == Told()
+
+
+def test_what_an_operator_forgives_returns_once(new_ledger: NewLedger) -> None:
+    """Burned credit of one branch comes back to every level; late messages bring nothing more."""
+    ledger = family(new_ledger)
+    draw(ledger, A, 1, 60)
+    draw(ledger, B, 1, 10)
+    spend(ledger, A, 1, 20)
+    ledger.burn("one", *ledger.beats()["one"])
+    assert (ledger.forgive(A), ledger.forgive(A), ledger.forgive(ROOT)) == (40, 0, 0)
+    root = line(ledger, ROOT)
+    assert (root.settled, root.burned, root.leased, root.remaining) == (20, 10, 0, 70)
+    give(ledger, A, 40)
+    root = line(ledger, ROOT)
+    assert (root.settled, root.burned, root.leased, root.remaining) == (20, 10, 0, 70)
+    assert amount(draw(ledger, B, 2, 70, boot=NEXT_BOOT)) == 70

@@ -27,8 +27,6 @@ def test_a_first_draw_opens_the_crew_the_ancestors_and_the_branch(
     assert [r.quota for r in records[1:]] == [100, 50, 30]
     assert [r.quota_iat for r in records[1:]] == [0, int(NOW), int(NOW)]
     assert (records[3].available, records[3].pending) == (10, 0)
-    assert records[0].hour == (int(NOW) // 3600, 10)
-    assert records[0].day == (int(NOW) // 86_400, 10)
 
 
 def test_a_draw_brings_the_lease_to_the_need_and_no_further(new_machine: New) -> None:

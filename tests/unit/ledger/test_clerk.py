@@ -1,0 +1,139 @@
+"""The clerk: order, answers, one errand for what is said in totals, and a ledger that is away."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import trio
+from family import BOOT, NOW, ROOT, A, B, family, line
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from crewgate import limits
+from crewgate.core.ledger import Answer, Close, Closed, Draw, GiveBack, Granted, Operation, Settle
+from crewgate.errors import LedgerError, LedgerUnavailableError
+from crewgate.ledger import schema
+from crewgate.ledger.clerk import Clerk
+from crewgate.ledger.sql import SQLLedger
+from crewgate.ledger.sqlite import SQLite
+
+
+class Fragile(SQLLedger):
+    """Away for as long as a test says; remembers what each transaction held."""
+
+    away = 0
+    batches: list[list[Operation]]
+
+    def do_all(self, operations: Sequence[Operation], now: float) -> list[Answer | LedgerError]:
+        if self.away:
+            self.away -= 1
+            raise LedgerUnavailableError("the disk is full")
+        self.batches.append(list(operations))
+        return super().do_all(operations, now)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Fragile]:
+    """A family in a file."""
+    session = SQLite(tmp_path / "ledger.db")
+    schema.migrate(session)
+    family(lambda: SQLLedger(session))
+    ledger = Fragile(session)
+    ledger.batches = []
+    yield ledger
+    session.close()
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def clerk(ledger: Fragile, said: list[str]) -> Clerk:
+    return Clerk(ledger, lambda: NOW, said.append)
+
+
+async def test_answers_come_in_order_and_in_few_transactions(
+    clerk: Clerk, ledger: Fragile, nursery: trio.Nursery
+) -> None:
+    """What is asked while a transaction is under way goes into the next one together."""
+    answers: list[object] = []
+    nursery.start_soon(clerk.run)
+    clerk.ask(Draw(A, "one", BOOT, 1, 60), answers.append)
+    await wait_all_tasks_blocked()
+    for operation in (
+        Settle(A, "one", BOOT, 1, 10),
+        GiveBack(A, "one", BOOT, 50),
+        Close(B),
+    ):
+        clerk.tell(operation)
+    clerk.ask(Draw(B, "one", BOOT, 1, 1), answers.append)
+    clerk.ask(Draw(A, "one", BOOT, 2, 90), answers.append)
+    with trio.fail_after(30):
+        await clerk.quiet()
+    assert [type(each) for each in answers] == [Granted, Closed, Granted]
+    assert len(ledger.batches) == 2
+    assert (line(ledger, ROOT).settled, line(ledger, ROOT).leased) == (10, 90)
+
+
+async def test_of_totals_only_the_newest_is_carried(
+    clerk: Clerk, ledger: Fragile, nursery: trio.Nursery
+) -> None:
+    """However often a lease is told of while the ledger is busy, it is one errand."""
+    ledger.draw(Draw(A, "one", BOOT, 1, 60), NOW)
+    ledger.batches.clear()
+    for number in range(1, 500):
+        clerk.tell(Settle(A, "one", BOOT, number, number // 10))
+        clerk.tell(GiveBack(A, "one", BOOT, number // 100))
+    nursery.start_soon(clerk.run)
+    with trio.fail_after(30):
+        await clerk.quiet()
+    assert ledger.batches == [[Settle(A, "one", BOOT, 499, 49), GiveBack(A, "one", BOOT, 4)]]
+
+
+async def test_a_ledger_that_is_away_is_asked_until_it_answers(
+    clerk: Clerk, ledger: Fragile, said: list[str], nursery: trio.Nursery, mock_clock: MockClock
+) -> None:
+    """Nothing is lost and nothing done twice; its going and coming are said once each."""
+    ledger.away = 5
+    answers: list[object] = []
+    mock_clock.autojump_threshold = 0.1
+    nursery.start_soon(clerk.run)
+    clerk.ask(Draw(A, "one", BOOT, 1, 60), answers.append)
+    await clerk.quiet()
+    assert [type(each) for each in answers] == [Granted]
+    assert clerk.trouble == ""
+    assert said == [
+        "the ledger does not answer: the disk is full; calls go on while their leases last",
+        "the ledger answers again",
+    ]
+    assert trio.current_time() < 10 * limits.ledger_again_seconds_max
+
+
+async def test_what_the_ledger_refuses_is_the_answer_or_is_said(
+    clerk: Clerk, said: list[str], nursery: trio.Nursery
+) -> None:
+    """An error of one errand is nobody else's."""
+    answers: list[object] = []
+    nursery.start_soon(clerk.run)
+    clerk.ask(Draw(b"nobody".ljust(16), "one", BOOT, 1, 1), answers.append)
+    clerk.ask(Draw(A, "one", BOOT, 1, 1), answers.append)
+    clerk.tell(GiveBack(A, "one", BOOT, 99))
+    with trio.fail_after(30):
+        await clerk.quiet()
+    assert [type(each) for each in answers] == [LedgerError, Granted]
+    assert said == [
+        "the ledger refused what it was told: more was given back than had been granted"
+    ]
+
+
+async def test_a_flood_is_carried_in_bounded_transactions(
+    clerk: Clerk, ledger: Fragile, nursery: trio.Nursery
+) -> None:
+    """No transaction grows with what is waiting."""
+    for seq in range(3 * limits.ledger_batch_max):
+        clerk.ask(Draw(A, "one", BOOT, seq + 1, 1), lambda _: None)
+    nursery.start_soon(clerk.run)
+    with trio.fail_after(60):
+        await clerk.quiet()
+    assert [len(batch) for batch in ledger.batches] == [limits.ledger_batch_max] * 3
