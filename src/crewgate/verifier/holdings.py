@@ -4,8 +4,10 @@ Decides nothing. Finds records by key, and the leases below a level, so that a r
 those only and not at a quarter of a million records.
 """
 
+import math
 from dataclasses import dataclass
 
+from crewgate import limits
 from crewgate._native.records import Branch
 
 
@@ -14,7 +16,8 @@ class Holding:
     """One record: a crew's (no path) or a branch's. Credit is micro-credits, totals of the table.
 
     `spent` and `burned` are as last looked at; `told` is what the ledger was told last. `drawn_ns`
-    and `consumed` are the boot clock and the consumption at the last draw: the rate's beginning.
+    and `consumed` are the boot clock and the consumption at the last draw, `recent` what was spent
+    lately as seen then: the rate's beginning.
     """
 
     number: int
@@ -32,6 +35,7 @@ class Holding:
     seen: tuple[int, int] = (0, 0)
     drawn_ns: int = 0
     consumed: int = 0
+    recent: float = 0.0
 
     @property
     def leased(self) -> int:
@@ -39,12 +43,20 @@ class Holding:
         return self.granted - self.given_back
 
     def rate(self, available: int, now_boot_ns: int) -> int:
-        """Micro-credits a second consumed since the last draw; begins the next measurement."""
-        consumed = self.leased - available
-        elapsed, spent = now_boot_ns - self.drawn_ns, consumed - self.consumed
-        first = self.drawn_ns == 0
+        """Micro-credits a second consumed of late; begins the next measurement.
+
+        Of late is an exponential window as long as a lease is to last, over which what was spent
+        between two draws is spread evenly. A burst of two calls is not a thousand a second: what a
+        machine holds when it crashes is no more than what it has just spent.
+        """
+        consumed, windows = self.leased - available, 0.0
+        if self.drawn_ns:
+            windows = max(0, now_boot_ns - self.drawn_ns) * limits.lease_rate_divisor / 1e9
+        spent = max(0, consumed - self.consumed) if self.drawn_ns else 0
+        share = -math.expm1(-windows) / windows if windows else 1.0
+        self.recent = self.recent * math.exp(-windows) + spent * share
         self.drawn_ns, self.consumed = now_boot_ns, consumed
-        return 0 if first or elapsed <= 0 or spent <= 0 else spent * 10**9 // elapsed
+        return int(self.recent * limits.lease_rate_divisor)
 
 
 class Holdings:

@@ -1,0 +1,24 @@
+"""Who draws from the ledger into the table is killed at any moment, and the two agree."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SUPPORT = Path(__file__).parents[2] / "support"
+KILLS = int(os.environ.get("CREWGATE_KILLS", "300"))  # 1,000 where half a minute is to be had
+
+
+def test_what_is_granted_in_the_table_is_granted_in_the_ledger(tmp_path: Path) -> None:
+    """SIGKILL between sending, reply, applying and the next draw: each grant counts once.
+
+    The lease that the table was granted, and what it gave back, is what the ledger knows; nothing
+    is burned, and the books add up.
+    """
+    script = [sys.executable, str(SUPPORT / "killed_agent.py"), str(tmp_path), str(KILLS)]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    found = json.loads(done.stdout)
+    assert found["troubles"] == []
+    assert found["granted_micro"] > KILLS

@@ -1,0 +1,114 @@
+"""Kills whoever draws from a ledger into a table, again and again, and compares the two.
+
+`killed_agent.py FOLDER TIMES`: forks a child that draws and gives back as an agent does, kills it
+at any moment, takes up what it left and prints what was found as JSON.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+from lessees import POLICY, grant
+from machine import GEOMETRY
+
+from crewgate._native.owner import OwnedTable
+from crewgate.core.credits import MICRO
+from crewgate.core.grant import Grant
+from crewgate.ledger import schema
+from crewgate.ledger.soundness import findings
+from crewgate.ledger.sql import SQLLedger
+from crewgate.ledger.sqlite import SQLite
+from crewgate.verifier.leasing import Lessor
+
+NOW = 1_800_000_000.0
+HOLDER = "one"
+ROOT = (100, 10**6 * MICRO, int(NOW))
+GRANTS: list[Grant] = [grant(n, 10**6 * MICRO, ROOT) for n in range(6)]
+
+
+def boot_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+class Life:
+    """One life of an agent on the table and the ledger in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.table = OwnedTable.open(str(folder / "table"))
+        self.session = SQLite(folder / "ledger.db")
+        self.ledger = SQLLedger(self.session)
+        self.lessor = Lessor(self.table, self.ledger, POLICY, HOLDER)
+        self.lessor.rebuild(NOW, boot_ns())
+
+    def work(self, chance: random.Random) -> None:
+        """Until killed."""
+        while True:
+            of = chance.choice(GRANTS)
+            self.lessor.draw(of, chance.choice((1, 500, 5000)), NOW, boot_ns())
+            if chance.random() < 0.2:
+                self.lessor.give_back_idle(NOW, boot_ns())
+            if chance.random() < 0.5:
+                self.lessor.surrender(of.branch_key, boot_ns())
+
+    def differences(self) -> list[str]:
+        """Between what the table was granted and what the ledger knows to have granted."""
+        told = self.ledger.leases(HOLDER, self.table.life)
+        found = list(findings(self.session))
+        for record in self.table.scan(0, GEOMETRY.branches):
+            if not record.parents:
+                continue
+            lease = told.pop(record.key, None)
+            known = (0, 0) if lease is None else (lease.granted, lease.given_back)
+            if record.pending or (record.granted, record.given_back) != known:
+                found.append(f"{record} and {lease}")
+            if record.burned:
+                found.append(f"burned: {record}")
+        return found + [f"no record, and {lease}" for lease in told.values()]
+
+    def granted(self) -> int:
+        return sum(each.granted for each in self.ledger.leases(HOLDER, self.table.life).values())
+
+    def close(self) -> None:
+        self.table.close()
+        self.session.close()
+
+
+def kill_once(folder: Path, chance: random.Random) -> None:
+    reading, writing = os.pipe()
+    seed = chance.random()
+    child = os.fork()
+    if child == 0:
+        life = Life(folder)
+        os.write(writing, b".")
+        life.work(random.Random(seed))
+    os.close(writing)
+    os.read(reading, 1)
+    os.close(reading)
+    time.sleep(chance.uniform(0.0, 0.015))
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status), status
+
+
+def main() -> None:
+    folder, times = Path(sys.argv[1]), int(sys.argv[2])
+    OwnedTable.create(str(folder / "table"), GEOMETRY).close()
+    session = SQLite(folder / "ledger.db")
+    schema.migrate(session)
+    session.close()
+    chance, troubles, granted = random.Random(5), [], 0
+    for number in range(times):
+        kill_once(folder, chance)
+        life = Life(folder)
+        troubles += [f"{number}: {each}" for each in life.differences()]
+        granted = life.granted()
+        life.close()
+    print(json.dumps({"troubles": troubles, "granted_micro": granted}))
+
+
+if __name__ == "__main__":
+    main()
