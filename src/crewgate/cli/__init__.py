@@ -32,7 +32,7 @@ COMMANDS = {
     "run": "Run an orchestrator with a certificate that it uses and never holds.",
     "decommission": "End an orchestrator: certificates, tokens, key and process.",
     "audit": "Ask who called what, under which grant, at what cost.",
-    "ledger": "Say what every crew, run and branch has spent, and keep the ledger in order.",
+    "ledger": "Say what every crew, run and branch has spent, and keep the tables in order.",
     "demo": "Replay the incident on a real gateway.",
 }
 

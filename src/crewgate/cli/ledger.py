@@ -21,7 +21,7 @@ _LEVELS = {"crew": 0, "run": 1, "branch": None}
 
 @click.group("ledger")
 def command() -> None:
-    """Say what every crew, run and branch has spent, and keep the ledger's tables in order."""
+    """Say what every crew, run and branch has spent, and keep the tables in order."""
 
 
 @command.command("migrate")

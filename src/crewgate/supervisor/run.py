@@ -24,7 +24,7 @@ from crewgate.core.identity import Identity, Role, check
 from crewgate.errors import ConfigurationError, CrewgateError, SupervisionError
 from crewgate.pki.authority import new_instance
 from crewgate.pki.ending import Ended, authority_of, close, complete_intents, revoke
-from crewgate.pki.lives import Life, Lives
+from crewgate.pki.lives import Life, Lives, State
 from crewgate.pki.processes import this
 from crewgate.pki.pulse import Pulse
 from crewgate.supervisor import user as user_
@@ -270,6 +270,9 @@ class Supervision:
     def _intend_and_revoke(self) -> Ended:
         now = int(datetime.now(UTC).timestamp())
         with Lives(authority_of(self._config).register) as lives:
+            # Whoever ended it closes its connections first: CMD may have died of that, untold.
+            standing = {each.id: each.state for each in lives.open()}
+            self._told = self._told or standing.get(self._life.id) is not State.RUNNING
             self._life = lives.intend(self._life.crew, self._life.name, now)
         return revoke(self._config, self._life)
 
