@@ -13,7 +13,7 @@ import httpx
 import psycopg
 import trio
 from installation import Installation
-from postgres import server
+from postgres import Server, server
 
 AGAIN = 0.05
 
@@ -96,9 +96,11 @@ def branch_of(token: str) -> str:
 
 
 @contextmanager
-def fleet(folder: Path, size: int, *, price: str = "1") -> Iterator[Fleet]:
-    """`size` machines that serve until the block ends."""
-    url = server().new_database(folder.name)
+def fleet(
+    folder: Path, size: int, *, price: str = "1", on: Server | None = None
+) -> Iterator[Fleet]:
+    """`size` machines that serve until the block ends, on a server of their own or the tests'."""
+    url = (on or server()).new_database(folder.name)
     with ExitStack() as stack:
         machines: list[Installation] = []
         for number in range(size):
