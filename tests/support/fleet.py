@@ -3,7 +3,6 @@
 import base64
 import collections
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -106,14 +105,12 @@ def fleet(
         for number in range(size):
             place = folder / f"machine-{number}"
             place.mkdir()
-            machine = Installation(place, price=price, workers=1)
+            more = ("--from", str(machines[0].file)) if machines else ()
+            machine = Installation(place, *more, price=price, workers=1)
             stack.callback(machine.end)
             text = machine.file.read_text()
             text = text.replace('url = "sqlite:state/ledger.db"', f'url = "{url}"')
             machine.file.write_text(text)
-            if machines:
-                shutil.rmtree(machine.folder / "crews")
-                shutil.copytree(machines[0].folder / "crews", machine.folder / "crews")
             machines.append(machine)
         machines[0].run("ledger", "migrate")
         for machine in machines:

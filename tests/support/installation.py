@@ -47,11 +47,11 @@ def free_port() -> int:
 class Premises:
     """A folder made by `init`, and the gateway that a test serves from it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: str) -> None:
         self.folder = folder / "gateway"
         self.file = self.folder / "crewgate.toml"
         self.port = free_port()
-        self.run("init", str(self.folder), "--port", str(self.port), configured=False)
+        self.run("init", str(self.folder), "--port", str(self.port), *more, configured=False)
         self.serving: subprocess.Popen[bytes] | None = None
         self.orchestrators: list[Orchestrator] = []
 
@@ -145,12 +145,14 @@ class Installation(Premises):
     """Premises with one tool server, whose tools all have the same price."""
 
     def __init__(
-        self, folder: Path, *, price: str = "1", workers: int = 2, delay: float = 0.0
+        self, folder: Path, *more: str, price: str = "1", workers: int = 2, delay: float = 0.0
     ) -> None:
-        super().__init__(folder)
+        super().__init__(folder, *more)
         text = self.file.read_text().replace('price = "0.01"', f'price = "{price}"')
         text = text.replace("workers = 2", f"workers = {workers}")
-        self.file.write_text(text + STREAM.format(price=price))
+        if "search.stream" not in text:
+            text += STREAM.format(price=price)
+        self.file.write_text(text)
         self.tools = subprocess.Popen(
             [
                 sys.executable,

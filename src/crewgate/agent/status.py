@@ -37,6 +37,7 @@ def status(machine: Machine, number: int) -> Status:
         fresh=fresh,
         policy_generation=policy,
         revocation_generation=machine.table.revocation_generation,
+        ledger=str(machine.inforce.config.ledger),
         workers=workers,
         embedders=sum(guest.worker < 0 for guest in machine.guests),
         counts=machine.table.counts(),

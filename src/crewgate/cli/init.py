@@ -31,15 +31,42 @@ ADDRESSES = ("127.0.0.1", "::1")
     show_default=True,
     help="Where agents come in; the 3 ports above are kept, the tools' server is 10 above.",
 )
+@click.option(
+    "--from",
+    "other",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="OTHER/crewgate.toml",
+    help="Make a further machine of that one's trust domain.",
+)
+@click.option("--ledger", "url", metavar="URL", help="Where all its machines keep budgets.")
+@click.option(
+    "--budgets",
+    type=click.Choice(["per-machine"]),
+    help="Let each branch spend its credits on each machine.",
+)
 @json_option
-def command(folder: Path, port: int, *, as_json: bool) -> None:
+def command(
+    *,
+    folder: Path,
+    port: int,
+    other: Path | None,
+    url: str | None,
+    budgets: str | None,
+    as_json: bool,
+) -> None:
     """Write a configuration, certificates and keys to start with.
 
     DIR is made, or is empty. It gets crewgate.toml; certs/ca.pem, the root that clients trust;
     ca/, gateway/ and crews/, whose keys are for three different users once this is more than a
-    trial.
+    trial. With --from it gets the other's crews, tools and CA, and a certificate and ports of its
+    own; the other may be serving.
     """
-    config = write_all(folder, port)
+    if other is None:
+        if url or budgets:
+            raise click.UsageError("--ledger and --budgets go with --from")
+        config = write_all(folder, port)
+    else:
+        config = write_further(folder, port, other, url, per_machine=bool(budgets))
     if as_json:
         click.echo(json.dumps({"config": str(config), "ca": str(folder / "certs" / "ca.pem")}))
     else:
@@ -58,14 +85,56 @@ def write_all(folder: Path, port: int) -> Path:
         config = folder / "crewgate.toml"
         _write(config, fresh_config(port).encode(), 0o644)
     except OSError as error:
-        raise ConfigurationError(
-            f"{error.filename or folder}: cannot be written ({error.strerror}); "
-            "choose a folder where you may write"
-        ) from error
+        raise _unwritten(folder, error) from error
     return config
 
 
-def _open(folder: Path) -> None:
+def write_further(
+    folder: Path, port: int, other: Path, url: str | None, *, per_machine: bool
+) -> Path:
+    """Write a further machine; the path of its configuration.
+
+    ConfigurationError says what is in the way; a part may have been written then.
+    """
+    from crewgate.cli.further import Further, ledger_section
+    from crewgate.config.load import load
+    from crewgate.pki.ending import authority_of
+
+    first = load(other)
+    ca = authority_of(first)
+    section = ledger_section(first, url, per_machine=per_machine)
+    ports = [listener.port for listener in first.listeners]
+    further = Further(first, folder, port - min(ports, default=port), section)
+    text = further.text()
+    try:
+        _open(folder, ("certs", "gateway", "crews"))
+        _write_server(folder, ca)
+        _copy(ca.root, folder / "certs" / "ca.pem")
+        for file, place in further.copies.items():
+            _copy(file, folder / place)
+        config = folder / "crewgate.toml"
+        _write(config, text.encode(), 0o644)
+    except OSError as error:
+        raise _unwritten(folder, error) from error
+    load(config)
+    return config
+
+
+def _copy(file: Path, place: Path) -> None:
+    """With its mode: a key stays a secret."""
+    data, mode = file.read_bytes(), file.stat().st_mode & 0o777
+    place.parent.mkdir(mode=0o700 if mode & 0o077 == 0 else 0o755, parents=True, exist_ok=True)
+    _write(place, data, mode)
+
+
+def _unwritten(folder: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"{error.filename or folder}: cannot be read or written ({error.strerror}); choose a "
+        "folder where you may write, and be who may read the keys"
+    )
+
+
+def _open(folder: Path, names: tuple[str, ...] = ("certs", "ca", "gateway", "crews")) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         raise ConfigurationError(
             f"{folder}: not empty, and init overwrites nothing; choose another folder or empty it"
@@ -73,25 +142,26 @@ def _open(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ConfigurationError(f"{folder}: not a folder; choose another name")
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    for name, mode in (
-        ("certs", 0o755),
-        ("ca", 0o700),
-        ("gateway", 0o700),
-        ("crews", 0o755),
-    ):
-        (folder / name).mkdir(mode=mode)
+    for name in names:
+        (folder / name).mkdir(mode=0o700 if name in {"ca", "gateway"} else 0o755)
 
 
 def _write_certificates(folder: Path) -> None:
-    from crewgate.pki.authority import Authority, create
-    from crewgate.pki.certificates import make_server, pem
+    from crewgate.pki.authority import create
 
     ca = CA(folder / "ca", folder / "certs" / "ca.pem", folder / "certs" / "crl.pem", DOMAIN)
-    now = datetime.now(UTC)
-    create(ca, now)
+    create(ca, datetime.now(UTC))
+    _write_server(folder, ca)
+
+
+def _write_server(folder: Path, ca: CA) -> None:
+    from crewgate.pki.authority import Authority
+    from crewgate.pki.certificates import make_server, pem
+
     with Authority(ca) as authority:
         issuing = authority.issuing
-    server = make_server(issuing, NAMES, [ip_address(text) for text in ADDRESSES], now)
+    addresses = [ip_address(text) for text in ADDRESSES]
+    server = make_server(issuing, NAMES, addresses, datetime.now(UTC))
     _write(folder / "gateway" / "gateway.key", server.key_pem, 0o600)
     chain = server.certificate_pem + pem(issuing.certificate)
     _write(folder / "certs" / "gateway.pem", chain, 0o644)

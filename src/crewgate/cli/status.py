@@ -80,6 +80,7 @@ def _explained(found: dict[str, Any]) -> str:
         f"control        {told(found['control'])}",
         f"embedders      {found['embedders']}",
         f"configuration  generation {found['policy_generation']}",
+        f"ledger         {found['ledger']}",
         f"table          {counts['branches']} branches, {counts['revocations']} revocations",
         f"calls          {counts['reservations']} in flight",
     ]

@@ -2,7 +2,6 @@
 
 from crewgate.config.boundary import CA, Control
 from crewgate.config.crossing import Crossing
-from crewgate.config.ledger import Ledger
 from crewgate.config.load import load
 from crewgate.config.ocsp import OCSPMode, Responder
 from crewgate.config.structs import (
@@ -13,6 +12,7 @@ from crewgate.config.structs import (
     Crew,
     Dialect,
     Health,
+    Ledger,
     Limits,
     Listener,
     Origin,

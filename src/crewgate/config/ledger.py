@@ -2,23 +2,16 @@
 
 import re
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import msgspec
 
+from crewgate.config import kinds
 from crewgate.config.section import Kind, Section
+from crewgate.config.structs import Ledger
 
 _SQLITE = "sqlite:"
 _POSTGRESQL = re.compile(r"postgres(?:ql)?://\S+", re.ASCII)
-
-
-class Ledger(msgspec.Struct, frozen=True):
-    """`file` is SQLite's; `url` and `password_file` are PostgreSQL's."""
-
-    engine: Literal["sqlite", "postgresql"]
-    file: Path | None = None
-    url: str = ""
-    password_file: Path | None = None
 
 
 def read_ledger(section: Section | None, state: Path, path: Kind[Path]) -> Ledger:
@@ -32,6 +25,10 @@ def read_ledger(section: Section | None, state: Path, path: Kind[Path]) -> Ledge
         if ledger.engine == "sqlite":
             section.problem("password_file: a file has no password; take it out")
         ledger = msgspec.structs.replace(ledger, password_file=word)
+    if section.optional("per_machine", kinds.SWITCH, default=False) and ledger is not None:
+        if ledger.engine != "sqlite":
+            section.problem("per_machine: budgets on a server are every machine's; take it out")
+        ledger = msgspec.structs.replace(ledger, per_machine=True)
     section.close()
     return ledger
 

@@ -4,6 +4,7 @@ Paths are absolute, credits are micro-credits, names are checked. Nothing here h
 key file that a struct names may be missing, and a secret is never held, only where it is found.
 """
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -12,12 +13,12 @@ import msgspec
 from crewgate import limits
 from crewgate.config.boundary import CA, Control
 from crewgate.config.crossing import Crossing
-from crewgate.config.ledger import Ledger
 from crewgate.config.ocsp import OCSPMode
 from crewgate.core.evidence import Rules
 from crewgate.core.policy import SHARED
 from crewgate.errors import ConfigurationError
 
+_SECRET = re.compile(r"//[^/@]*@")
 Mode = Literal["enforce", "observe"]
 Judge = Literal["headers", "body"]
 Scheme = Literal["http", "https"]
@@ -233,6 +234,27 @@ class Limits(msgspec.Struct, frozen=True):
     """
 
     credit_wait_seconds_max: float = limits.credit_wait_seconds_max
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """`file` is SQLite's; `url` and `password_file` are PostgreSQL's.
+
+    `per_machine` says that somebody knows of other machines of this trust domain, on each of which
+    a branch may spend its credits.
+    """
+
+    engine: Literal["sqlite", "postgresql"]
+    file: Path | None = None
+    url: str = ""
+    password_file: Path | None = None
+    per_machine: bool = False
+
+    def __str__(self) -> str:
+        """Where it is, for people; without what may be a secret."""
+        where = (
+            f"sqlite:{self.file}" if self.file else _SECRET.sub("//", self.url.partition("?")[0])
+        )
+        return f"{where}, for this machine alone" if self.per_machine else where
 
 
 class Config(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ A file is made and migrated without a word: it is this machine's. The tables of 
 machines', so that is a person's deed (`crewgate ledger migrate`).
 """
 
-from crewgate.config.ledger import Ledger
+from crewgate.config import Ledger
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.session import Session

@@ -190,7 +190,8 @@ class Minted(msgspec.Struct, frozen=True, tag="minted"):
 class Status(msgspec.Struct, frozen=True, tag="status"):
     """Is this machine ready, and if not, why; `waiting_for` is empty when `ready`.
 
-    `watched` are orchestrators above `observe`, and `watched_more` how many are not told.
+    `ledger` is where budgets are kept. `watched` are orchestrators above `observe`, and
+    `watched_more` how many are not told.
     """
 
     id: Id
@@ -205,6 +206,7 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     embedders: int
     counts: dict[str, int]
     configuration_error: str = ""
+    ledger: str = ""
     watched: list[WatchRow] = []
     watched_more: Count = 0
 

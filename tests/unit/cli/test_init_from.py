@@ -1,0 +1,124 @@
+"""`crewgate init --from`: a further machine with the first one's domain and places of its own."""
+
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from crewgate.cli import main
+from crewgate.cli.init import write_all
+from crewgate.config.load import load
+
+URL = "postgresql://crewgate@db.example/budgets"
+MORE = """
+[upstream.far]
+url = "https://search.example:8443"
+credential = { header = "authorization", file = "secrets/far" }
+
+[upstream.many]
+endpoints = ["http://127.0.0.1:9101", "http://10.0.0.2:9101"]
+"""
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Path:
+    """A machine at 8443, with upstreams here and elsewhere."""
+    file = write_all(tmp_path / "first", 8443)
+    file.write_text(file.read_text() + MORE)
+    return file
+
+
+def init(folder: Path, first: Path, *more: str) -> Result:
+    """The command as typed."""
+    arguments = ["init", str(folder), "--port", "9443", "--from", str(first), *more]
+    return CliRunner().invoke(main, arguments)
+
+
+def test_it_has_the_same_domain_and_its_own_places(first: Path, tmp_path: Path) -> None:
+    """CA, audience, crews, ceilings and tools are the first one's; ports, state, key its own."""
+    result = init(tmp_path / "second", first, "--ledger", URL)
+    assert (result.exit_code, result.stdout) == (0, "")
+    one, two = load(first), load(tmp_path / "second" / "crewgate.toml")
+    assert one.ca is not None
+    assert two.ca is not None
+    for name in ("folder", "root", "crl", "trust_domain", "life_seconds"):
+        assert getattr(two.ca, name) == getattr(one.ca, name)
+    assert (two.audience, two.tools) == (one.audience, one.tools)
+    assert [each.port for each in two.listeners] == [9443, 9444]
+    assert two.control is not None
+    assert two.control.port == 9445
+    assert two.state == tmp_path / "second" / "state"
+    assert two.ledger.url == URL
+    for mine, theirs in zip(two.crews, one.crews, strict=True):
+        assert mine.jwks.read_bytes() == theirs.jwks.read_bytes()
+        assert mine.jwks != theirs.jwks
+        assert mine.signing_key is not None
+        assert stat.S_IMODE(mine.signing_key.stat().st_mode) == 0o600
+    urls = [[origin.port for origin in each.endpoints] for each in two.upstreams]
+    assert urls == [[9453], [8443], [10_101, 9101]]
+    credential = two.upstreams[1].credential
+    assert credential is not None
+    assert credential.file == first.parent / "secrets" / "far"
+    text = two.path.read_text()
+    assert "Port 9446 is kept for the gateway's peers" in text
+    assert "# The internal CA. Its folder is for the control process alone" in text
+
+
+def test_its_certificate_is_the_first_one_s_authority_s(first: Path, tmp_path: Path) -> None:
+    """A client that trusts the root trusts both machines; their keys are two."""
+    assert init(tmp_path / "second", first, "--ledger", URL).exit_code == 0
+    chain = tmp_path / "second" / "certs" / "gateway.pem"
+    root = chain.with_name("ca.pem")
+    assert root.read_bytes() == (first.parent / "certs" / "ca.pem").read_bytes()
+    command = ["openssl", "verify", "-CAfile", str(root), "-untrusted", str(chain), str(chain)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    keys = [each.parent / "gateway" / "gateway.key" for each in (first, chain.parent)]
+    assert keys[0].read_bytes() != keys[1].read_bytes()
+
+
+def test_budgets_are_not_multiplied_unasked(first: Path, tmp_path: Path) -> None:
+    """A ledger in a file is one machine's: refused with the reason, and nothing is written."""
+    result = init(tmp_path / "second", first)
+    assert result.exit_code == 2
+    assert "could spend its credits on each machine" in result.stderr
+    assert not (tmp_path / "second").exists()
+    assert init(tmp_path / "second", first, "--budgets", "per-machine").exit_code == 0
+    ledger = load(tmp_path / "second" / "crewgate.toml").ledger
+    assert (ledger.engine, ledger.per_machine) == ("sqlite", True)
+    assert str(ledger).endswith("second/state/ledger.db, for this machine alone")
+
+
+def test_a_server_that_the_first_one_names_is_taken(first: Path, tmp_path: Path) -> None:
+    """With its password file, wherever that is."""
+    text = first.read_text().replace(
+        'url = "sqlite:state/ledger.db"', f'url = "{URL}"\npassword_file = "secrets/db"'
+    )
+    first.write_text(text)
+    assert init(tmp_path / "second", first).exit_code == 0
+    assert load(tmp_path / "second" / "crewgate.toml").ledger == load(first).ledger
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--ledger", "sqlite:shared.db"), "a file is one machine's"),
+        (("--ledger", URL, "--budgets", "per-machine"), "one of them"),
+        (("--ledger", "postgresql://no where"), "ledger.url"),
+    ],
+)
+def test_what_cannot_be_shared_is_one_line(
+    first: Path, tmp_path: Path, more: tuple[str, ...], said: str
+) -> None:
+    """Status 2, and what to give instead."""
+    result = init(tmp_path / "second", first, *more)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_without_a_first_one_there_is_nothing_to_share(tmp_path: Path) -> None:
+    """`--ledger` and `--budgets` go with `--from`."""
+    result = CliRunner().invoke(main, ["init", str(tmp_path / "x"), "--ledger", URL])
+    assert result.exit_code == 2
+    assert "go with --from" in result.stderr
