@@ -7,6 +7,7 @@ from crewgate import limits
 from crewgate.audit.query import Row
 from crewgate.demo.agents import EMBEDDINGS, PUBLISH, SEARCH, SUMMARY, Said
 from crewgate.demo.border import BALANCE, LEAVING, STATEMENT, STAYING, Crossed, Decommissioned
+from crewgate.demo.restart import Restarted
 from crewgate.demo.story import ROLES, Receipt, Revoked, Seen
 from crewgate.demo.tools import Received
 
@@ -38,6 +39,12 @@ def what_was_said() -> dict[str, list[Said]]:
         "style-reviewer": [said(EMBEDDINGS)] * 20,
         "publisher": [said(PUBLISH)] * 20,
     }
+
+
+def restarted() -> Restarted:
+    """Everybody has spent after the restart what he had spent before."""
+    spent = dict.fromkeys(BRANCHES.values(), 200_000) | {BRANCHES["researcher"]: 2_500_000}
+    return Restarted(spent, spent, said(SEARCH, 403, "credits-exhausted"))
 
 
 def row(role: str, number: int, **more: Any) -> Row:

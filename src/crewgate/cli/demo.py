@@ -66,22 +66,25 @@ async def _play(folder: Path, board: "Board") -> "Result":
     from crewgate.demo import stage as stages
     from crewgate.demo.border import cross
     from crewgate.demo.report import judge
+    from crewgate.demo.restart import restart
     from crewgate.demo.story import ask_audit, play
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_heed_sigterm)
         stage = await stages.build(folder)
         board.tell("a new gateway starts: two workers, its agent, and the tools' server")
-        async with stages.running(stage):
+        async with stages.running(stage) as gateway:
             board.tell(f"it is ready at {stage.url}; five sub-agents start")
             seen = await play(stage, board.hear)
+            board.tell("the gateway is ended and started again: its ledger is a file")
+            restarted = await restart(stage, gateway)
             board.tell("the second act: crew BD calls tools of crew Finance")
             crossed = await cross(stage, board.hear, board.tell)
             received = await stage.received()
         board.tell("the gateway has ended; the audit is asked")
         seen = await ask_audit(stage, msgspec.structs.replace(seen, received=received))
         nursery.cancel_scope.cancel()
-    return judge(seen, crossed)
+    return judge(seen, crossed, restarted)
 
 
 async def _heed_sigterm() -> None:

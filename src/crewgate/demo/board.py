@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from crewgate.core.printable import printable
+from crewgate.demo.acts import Border
 from crewgate.demo.agents import Said
-from crewgate.demo.report import Border, Result
+from crewgate.demo.report import Result
 from crewgate.demo.story import CAST, ROLES, RUN_CREDITS
 
 _QUOTAS = {part.role: part.credits for part in CAST}
@@ -125,7 +126,7 @@ def _threads(result: Result) -> Table:
 
 def _lines(result: Result) -> list[str]:
     researcher, revocation, siblings = result.researcher, result.revocation, result.siblings
-    border = result.border
+    border, restart = result.border, result.restart
     loop = (
         f"The loop         {researcher.admitted} calls for {researcher.spent_credits:.2f} of "
         f"{researcher.quota_credits:.2f} credits, then {researcher.refused} refused"
@@ -134,8 +135,13 @@ def _lines(result: Result) -> list[str]:
         f"The revocation   cut the stream in {revocation.cut_ms:.1f} ms (command: "
         f"{revocation.command_ms:.0f} ms); {revocation.calls_admitted_after} calls after it"
     )
+    again = (
+        f"The restart      {restart.spent_credits:.2f} of {researcher.quota_credits:.2f} are spent "
+        f"as before: {restart.again}"
+    )
     return [
         loop,
+        again,
         f"The scraping     {result.scope_denials} calls refused as out of scope",
         cut,
         f"The siblings     {siblings.calls} calls, {siblings.failed} failed",

@@ -4,13 +4,23 @@ Knows no processes; the same observations always give the same answer.
 """
 
 from collections.abc import Iterator
+from itertools import chain
 
 import msgspec
 
 from crewgate import limits
 from crewgate.core.credits import MICRO, parse_credits
+from crewgate.demo.acts import (
+    Border,
+    Restart,
+    after_the_restart,
+    at_the_border,
+    kept_border,
+    kept_budgets,
+)
 from crewgate.demo.agents import SEARCH, Said
-from crewgate.demo.border import LEAVING, STAYING, Crossed
+from crewgate.demo.border import Crossed
+from crewgate.demo.restart import Restarted
 from crewgate.demo.story import (
     DRAFTER,
     FACT_CHECKER,
@@ -51,20 +61,6 @@ class Siblings(msgspec.Struct, frozen=True):
     failed: int
 
 
-class Border(msgspec.Struct, frozen=True):
-    """Crew BD at Finance's tools. `copied` and `token_after`: status and slug of refusals."""
-
-    admitted: int  # calls of the orchestrator that left, over its certificate
-    copied: str  # its token alone, at the agents' listener
-    dropped: str  # its token alone, at the crews' listener: the alert
-    closed_ms: float  # from the agent's reading of the request to the end of its stream
-    command_ms: float
-    after: str  # its certificate afterwards: the alert
-    token_after: str
-    others_calls: int
-    others_failed: int
-
-
 class Thread(msgspec.Struct, frozen=True):
     """One thread of execution, by the audit alone."""
 
@@ -83,6 +79,7 @@ class Result(msgspec.Struct, frozen=True):
     revocation: Revocation
     siblings: Siblings
     border: Border
+    restart: Restart
     unattributed_calls: int
     threads: list[Thread]
     seconds: float
@@ -90,25 +87,31 @@ class Result(msgspec.Struct, frozen=True):
     broken: list[str]
 
 
-def judge(seen: Seen, crossed: Crossed) -> Result:
+def judge(seen: Seen, crossed: Crossed, restarted: Restarted) -> Result:
     """The figures and the promises."""
     result = Result(
         researcher=_researcher(seen),
         scope_denials=sum(_is_scope_denial(one) for one in seen.said[DRAFTER.role]),
         revocation=_revocation(seen),
         siblings=_siblings(seen),
-        border=_border(crossed),
+        border=at_the_border(crossed),
+        restart=after_the_restart(seen, restarted),
         unattributed_calls=_unattributed(seen),
         threads=[_thread(seen, role) for role in ROLES],
         seconds=round(seen.seconds, 1),
         held=True,
         broken=[],
     )
-    broken = [text for held, text in _promises(seen, crossed, result) if not held]
+    promises = chain(
+        _promises(seen, result),
+        kept_border(crossed, result.border),
+        kept_budgets(seen, restarted, result.restart),
+    )
+    broken = [text for held, text in promises if not held]
     return msgspec.structs.replace(result, held=not broken, broken=broken)
 
 
-def _promises(seen: Seen, crossed: Crossed, result: Result) -> Iterator[tuple[bool, str]]:
+def _promises(seen: Seen, result: Result) -> Iterator[tuple[bool, str]]:
     researcher, revocation = result.researcher, result.revocation
     loop = [one for one in seen.said[RESEARCHER.role] if one.what == "call"]
     first = next((n for n, one in enumerate(loop) if not one.admitted), len(loop))
@@ -147,28 +150,6 @@ def _promises(seen: Seen, crossed: Crossed, result: Result) -> Iterator[tuple[bo
         f"{result.unattributed_calls} calls reached a tool without a record of whose they are",
     )
     yield _agree(seen, result), "the audit and the agents count different calls"
-    yield from _kept_border(crossed, result.border)
-
-
-def _kept_border(crossed: Crossed, border: Border) -> Iterator[tuple[bool, str]]:
-    yield border.admitted > 0, "bd-1 was not served over its certificate"
-    yield (
-        border.copied == "401 binding-mismatch" and border.dropped == "certificate required",
-        f"the copied token was answered {border.copied} and {border.dropped}",
-    )
-    yield (
-        crossed.decommissioned.connections_closed > 0
-        and border.closed_ms <= limits.demo_cut_ms_max,
-        f"the connection of bd-1 was closed after {border.closed_ms} ms",
-    )
-    yield (
-        border.after == "certificate revoked" and border.token_after == "401 branch-revoked",
-        f"after its end bd-1 was answered {border.after} and {border.token_after}",
-    )
-    yield (
-        border.others_failed == 0 and border.others_calls >= limits.demo_border_calls,
-        f"{border.others_failed} of {border.others_calls} calls of bd-2 failed",
-    )
 
 
 def _researcher(seen: Seen) -> Researcher:
@@ -205,27 +186,6 @@ def _siblings(seen: Seen) -> Siblings:
         if one.what == "call" and not (role == DRAFTER.role and one.path == SEARCH)
     ]
     return Siblings(len(calls), sum(not one.admitted for one in calls))
-
-
-def _border(crossed: Crossed) -> Border:
-    left, stayed = crossed.said[LEAVING], crossed.said[STAYING]
-    ended = max((one.at_ns for one in left if one.what == "ended"), default=0)
-    calls = [one for one in stayed if one.what == "call"]
-    return Border(
-        admitted=sum(one.admitted for one in left if one.what in {"call", "opened"}),
-        copied=_told(crossed.copied),
-        dropped=crossed.dropped,
-        closed_ms=round((ended - crossed.decommissioned.read_ns) / 1e6, 2),
-        command_ms=round(crossed.command_ms, 1),
-        after=crossed.after,
-        token_after=_told(crossed.token_after),
-        others_calls=len(calls),
-        others_failed=sum(not one.admitted for one in calls),
-    )
-
-
-def _told(one: Said) -> str:
-    return f"{one.status} {one.reason}".strip()
 
 
 def _unattributed(seen: Seen) -> int:

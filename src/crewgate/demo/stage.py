@@ -7,7 +7,7 @@ Knows nothing of the story.
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -126,8 +126,28 @@ async def build(folder: Path) -> Stage:
     return stage
 
 
+class Gateway:
+    """The gateway's process, which can be ended and started again."""
+
+    def __init__(self, stage: Stage, start: Callable[[], Awaitable[trio.Process]]) -> None:
+        self._stage = stage
+        self._start = start
+        self._process: trio.Process | None = None
+
+    async def start(self) -> None:
+        """Until it is ready; StoryError."""
+        self._process = await self._start()
+        await _ready(self._stage)
+
+    async def restart(self) -> None:
+        """End it in order, and start it; StoryError."""
+        if self._process is not None:
+            await end(self._process)
+        await self.start()
+
+
 @asynccontextmanager
-async def running(stage: Stage) -> AsyncIterator[None]:
+async def running(stage: Stage) -> AsyncIterator[Gateway]:
     """The gateway and the tool server, ready; both have ended when this is left."""
     tools = [sys.executable, "-m", "crewgate.demo.tools"]
     tools += ["--seconds", str(limits.demo_seconds_max)]
@@ -136,9 +156,9 @@ async def running(stage: Stage) -> AsyncIterator[None]:
         async with trio.open_nursery() as nursery:
             start = partial(nursery.start, partial(_run, log=log.fileno()))
             await start([*tools, "--port", str(stage.port + TOOLS_OFFSET)])
-            await start(serve)
-            await _ready(stage)
-            yield
+            gateway = Gateway(stage, partial(start, serve))
+            await gateway.start()
+            yield gateway
             nursery.cancel_scope.cancel()
 
 

@@ -4,7 +4,7 @@ import io
 
 from msgspec.structs import replace
 from rich.console import Console
-from story_seen import crossed, said, seen
+from story_seen import crossed, restarted, said, seen
 
 from crewgate.demo.agents import SEARCH, SUMMARY, Said
 from crewgate.demo.board import Board, show
@@ -57,7 +57,7 @@ def test_a_terminal_shows_everybody_live() -> None:
 def test_the_summary_says_what_held() -> None:
     """Each figure that a reader is after, and the verdict."""
     console = screen()
-    show(judge(seen(), crossed()), console)
+    show(judge(seen(), crossed(), restarted()), console)
     for part in ("250 calls for 2.50 of 2.50", "then 50 refused", "8.0 ms", "The story held"):
         assert part in text(console)
     assert "NOT HELD" not in text(console)
@@ -66,9 +66,9 @@ def test_the_summary_says_what_held() -> None:
 def test_the_summary_names_what_did_not_hold() -> None:
     """A broken promise is not hidden behind the figures."""
     console = screen()
-    show(judge(replace(seen(), received=[]), crossed()), console)
+    show(judge(replace(seen(), received=[]), crossed(), restarted()), console)
     assert "The story held" in text(console)
-    show(judge(replace(seen(), calls=[]), crossed()), console)
+    show(judge(replace(seen(), calls=[]), crossed(), restarted()), console)
     assert "NOT HELD: the audit and the agents count different calls" in text(console)
 
 

@@ -5,11 +5,12 @@ from datetime import timedelta
 import msgspec
 import pytest
 from msgspec.structs import replace
-from story_seen import BRANCHES, NOON, READ_NS, crossed, row, said, seen
+from story_seen import BRANCHES, NOON, READ_NS, crossed, restarted, row, said, seen
 
 from crewgate.demo.agents import EMBEDDINGS, PUBLISH, SEARCH, SUMMARY, Said
 from crewgate.demo.border import BALANCE, LEAVING, STAYING, Crossed, Decommissioned
 from crewgate.demo.report import judge
+from crewgate.demo.restart import Restarted
 from crewgate.demo.story import Seen
 from crewgate.demo.tools import Received
 
@@ -23,7 +24,7 @@ def with_said(role: str, *ones: Said, first: bool = False) -> Seen:
 
 def test_a_story_that_held() -> None:
     """The figures are the observations', and nothing is broken."""
-    result = judge(seen(), crossed())
+    result = judge(seen(), crossed(), restarted())
     assert result.broken == []
     assert result.held
     assert msgspec.to_builtins(result.researcher) == {
@@ -88,7 +89,7 @@ LATE = row("fact-checker", 99, time=NOON + timedelta(seconds=6))
 )
 def test_each_promise_can_be_broken(story: Seen, promise: str) -> None:
     """Whatever goes wrong is seen, and named."""
-    result = judge(story, crossed())
+    result = judge(story, crossed(), restarted())
     assert not result.held
     assert any(promise in text for text in result.broken), result.broken
 
@@ -96,7 +97,7 @@ def test_each_promise_can_be_broken(story: Seen, promise: str) -> None:
 def test_a_story_in_which_nobody_spoke_did_not_hold() -> None:
     """No observation is no proof."""
     silent = replace(seen(), said={role: [] for role in BRANCHES}, calls=[], received=[])
-    assert len(judge(silent, crossed()).broken) >= 6
+    assert len(judge(silent, crossed(), restarted()).broken) >= 6
 
 
 @pytest.mark.parametrize(
@@ -123,6 +124,27 @@ def test_a_story_in_which_nobody_spoke_did_not_hold() -> None:
 )
 def test_a_promise_of_the_border_that_was_broken_is_named(act: Crossed, promise: str) -> None:
     """Each observation of the second act counts."""
-    result = judge(seen(), act)
+    result = judge(seen(), act, restarted())
+    assert not result.held
+    assert any(promise in text for text in result.broken), result.broken
+
+
+LESS = restarted().after | {BRANCHES["drafter"]: 0}
+GONE = {branch: spent for branch, spent in LESS.items() if branch != BRANCHES["publisher"]}
+PAID = restarted().after | {BRANCHES["researcher"]: 2_490_000}
+
+
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [
+        (replace(restarted(), again=said(SEARCH)), "had spent 2.5: 200"),
+        (replace(restarted(), after=PAID), "had spent 2.49: 403 credits-exhausted"),
+        (replace(restarted(), after=LESS), f"reset the budgets of {BRANCHES['drafter']}"),
+        (replace(restarted(), after=GONE), "reset the budgets of publisher"),
+    ],
+)
+def test_a_budget_that_a_restart_reset_is_named(broken: Restarted, promise: str) -> None:
+    """By the ledger's own report, and by what the gateway answers."""
+    result = judge(seen(), crossed(), broken)
     assert not result.held
     assert any(promise in text for text in result.broken), result.broken
