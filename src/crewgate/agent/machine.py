@@ -151,6 +151,12 @@ class Machine:
 
     def _take_up_leases(self, clocks: Clocks) -> None:
         """TableError if the records contradict one another: damage, not what a kill leaves."""
+        ledger = self.clerk.ledger
+        if self.inforce.config.ledger.engine == "sqlite":
+            # Nobody else's: who else has drawn from it was this machine under a name it has lost.
+            for name, (boot, beat) in ledger.beats().items():
+                if name != self.lessor.holder:
+                    ledger.burn(name, boot, beat)
         try:
             self.lessor.rebuild(clocks.wall, clocks.boot_ns)
         except (LedgerError, OverflowError, ValueError) as error:

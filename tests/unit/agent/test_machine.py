@@ -242,6 +242,19 @@ async def test_the_tree_is_paged(start: Start) -> None:
         assert all(len(page.rows) <= limits.link_tree_rows_max for page in found)
 
 
+def test_what_the_machine_leased_under_a_lost_name_is_burned(start: Start, file: Path) -> None:
+    """A ledger in a file is nobody else's: its credit is not out for ever."""
+    machine = start()
+    guest, _ = machine.enter(Attach(version=VERSION))
+    machine.draw(guest, Draw(id=1, grant=grant(1, 500), need=10))
+    (file.parent / "state" / "holder").unlink()
+    again = start()
+    again.draw(again.enter(Attach(version=VERSION))[0], Draw(id=1, grant=grant(2, 50), need=5))
+    lines = {line.key: line for line in again.clerk.ledger.report()}
+    assert (lines[key(1)].burned, lines[key(1)].leased) == (10, 0)
+    assert (lines[key(2)].burned, lines[key(2)].leased) == (0, 5)
+
+
 def test_a_refused_revocation_tells_nobody(start: Start, written: list[Record]) -> None:
     """No push, no record, no key."""
     machine = start()
