@@ -58,7 +58,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Sums over the calls of one branch, crew, role or tool; `key` names it ("" for no group).
+    """Sums over the calls of one branch, crew, role, tool or day; `key` names it ("" for no group).
 
     `cost_micro` is what settled calls cost, `burned_micro` what burned reservations took: together
     they are spent. `crew`, `role` and `parent` are filled in where they are the same for all.
@@ -159,7 +159,7 @@ class Audit:
         return msgspec.convert(rows, list[Row])[::-1]
 
     def groups(self, question: Question, by: By) -> list[Group]:
-        """Sums by branch, crew, role or tool, the most expensive first."""
+        """Sums by branch, crew, role or tool, the most expensive first; or by day, in order."""
         return msgspec.convert(self._ask(sql.GROUPS[by], question), list[Group])
 
     def total(self, question: Question) -> Group:

@@ -26,6 +26,7 @@ class By(enum.StrEnum):
     CREW = "crew"
     ROLE = "role"
     TOOL = "tool"
+    DAY = "day"  # of UTC, in which the call ended
 
 
 class Question(msgspec.Struct, frozen=True):

@@ -139,19 +139,22 @@ def _same(expression: str) -> str:
     return f"CASE WHEN min({expression}) = max({expression}) THEN min({expression}) ELSE '' END"
 
 
+_KEYS = {By.DAY: "strftime(time::TIMESTAMP, '%Y-%m-%d')"}
+
+
 def _groups(by: By) -> str:
     # Two crews may use one branch id; they are two branches.
     of_one_crew = by in (By.BRANCH, By.CREW)
     return f"""{_ROWS}
     SELECT
-        coalesce({by.value}, '') AS key,
+        coalesce({_KEYS.get(by, by.value)}, '') AS key,
         coalesce({"crew" if of_one_crew else _same("crew")}, '') AS crew,
         coalesce({_same("role")}, '') AS role,
         {"coalesce(max(ancestry[-1]), '')" if by is By.BRANCH else "''"} AS parent,
         {_SUMS}
     FROM matching
     GROUP BY ALL
-    ORDER BY sum(matching.cost_micro) DESC, calls DESC, key
+    ORDER BY {"key" if by is By.DAY else "sum(matching.cost_micro) DESC, calls DESC, key"}
 """
 
 

@@ -11,7 +11,7 @@ import click
 from crewgate import limits
 from crewgate.cli.options import config_option, json_option
 
-_BY = ["branch", "crew", "role", "tool"]
+_BY = ["branch", "crew", "role", "tool", "day"]
 
 
 @click.command("audit")

@@ -1,18 +1,22 @@
 """`crewgate ledger`: what was spent, whether the books add up, and tables that are up to date."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+from audit_records import permit
 from click.testing import CliRunner, Result
 from family import BOOT, NOW
 
+from crewgate.audit.folder import create
 from crewgate.cli import main
 from crewgate.cli.init import write_all
 from crewgate.config.load import load
 from crewgate.core.ids import branch_key, crew_key
 from crewgate.core.ledger import Allowance, Draw, Level, Open, Settle
 from crewgate.core.ledger import Path as Line
+from crewgate.core.line import encode
 from crewgate.ledger.opening import open_ledger, open_session
 
 RUN, CHILD = "0199c1d2-0000-7000-8000-000000000001", "0199c1d2-0000-7000-8000-000000000002"
@@ -109,3 +113,48 @@ def test_a_ledger_that_is_not_there_is_one_line(tmp_path: Path, command: str) ->
     assert result.stderr.count("\n") == 1
     assert "ledger.db" in result.stderr
     assert not load(file).ledger.file.exists()  # type: ignore[union-attr]
+
+
+def audited(config: Path, *costs: tuple[str, str, int]) -> None:
+    """So much was charged for calls: (branch, tool, micro-credits)."""
+    descriptor, _ = create(load(config).audit.folder, "worker-1", 1_800_000_000_000_000_000)
+    for number, (branch, tool, cost) in enumerate(costs):
+        os.write(descriptor, encode(permit(number, branch, "researcher", tool, cost)))
+    os.close(descriptor)
+
+
+def test_what_the_ledger_does_not_know_is_of_the_audit(config: Path) -> None:
+    """Roles, tools and days, with how many calls were answered."""
+    audited(config, (CHILD, "search.web", 200_000), (CHILD, "search.maps", 50_000))
+    rows = json.loads(run(config, "report", "--by", "tool", "--json").stdout)["rows"]
+    assert [(row["key"], row["calls"], row["spent_micro"]) for row in rows] == [
+        ("search.web", 1, 200_000),
+        ("search.maps", 1, 50_000),
+    ]
+    for by, key in (("role", "researcher"), ("day", "2026-11-24")):
+        lines = run(config, "report", "--by", by).stdout.splitlines()
+        assert [line.split() for line in lines] == [
+            [by, "calls", "spent", "burned"],
+            [key, "2", "0.25", "0.00"],
+        ]
+
+
+def test_ledger_and_audit_that_agree(config: Path) -> None:
+    """Branch by branch, without what is below; status 0."""
+    audited(config, (CHILD, "search.web", 200_000), (CHILD, "search.web", 50_000))
+    result = run(config, "reconcile")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "agree to the micro-credit" in result.stderr
+
+
+def test_every_difference_is_named(config: Path) -> None:
+    """What one of them has and the other has not, in credits; status 1."""
+    audited(config, (CHILD, "search.web", 249_999), (RUN, "search.web", 10_000))
+    result = run(config, "reconcile")
+    assert result.exit_code == 1
+    said = "article {}: the ledger has {} spent and 0.00 burned, the audit {} spent and 0.00 burned"
+    lines = said.format(RUN, "0.00", "0.01"), said.format(CHILD, "0.25", "0.249999")
+    assert result.stdout.splitlines() == list(lines)
+    found = json.loads(run(config, "reconcile", "--json").stdout)
+    assert found["ok"] is False
+    assert found["differences"][1]["audit_spent_micro"] == 249_999
