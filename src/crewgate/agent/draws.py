@@ -6,7 +6,7 @@ clock: times are CLOCK_BOOTTIME nanoseconds that come as arguments.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -47,6 +47,20 @@ class Waiting:
     answered: bool = False
 
 
+@dataclass(slots=True, eq=False)
+class Talk:
+    """What the ledger is being asked for one branch: who began it, and who came meanwhile."""
+
+    first: Waiting
+    others: deque[Waiting] = field(default_factory=deque)
+
+    def join(self, waiting: Waiting) -> None:
+        """Wait for the outcome; those who were told otherwise already are let go."""
+        while self.others and self.others[0].answered:
+            self.others.popleft()
+        self.others.append(waiting)
+
+
 class Draws:
     """The draws of all guests; a guest that asks for too many at once is told to try again.
 
@@ -77,7 +91,7 @@ class Draws:
         self._wait_ns = round(wait_seconds * 1e9)
         self._waiting: deque[Waiting] = deque()  # all, the first to be answered first
         self._contended: deque[Waiting] = deque()
-        self._talks: dict[bytes, deque[Waiting]] = {}
+        self._talks: dict[bytes, Talk] = {}
         self._generation = -1
         self._tried_ns = 0
         self._some = trio.Event()
@@ -137,14 +151,14 @@ class Draws:
         grant, need = waiting.ask.grant, waiting.ask.need
         talk = self._talks.get(grant.branch_key)
         if talk is not None:
-            talk.append(waiting)
+            talk.join(waiting)
             return
         # A throttled or quarantined orchestrator has no share left. That is a 503 and not a 401:
         # a watch suspects and proves nothing, and what a person may lift must not end a branch.
         if not self._watching.admits(grant, clocks):
             self._answer(waiting, Status.SHARE)
             return
-        self._talks[grant.branch_key] = deque([waiting])
+        self._talks[grant.branch_key] = Talk(waiting)
         steps = self._lessor.steps(grant, need, clocks.wall, clocks.boot_ns)
         self._go_on(grant.branch_key, steps, None)
 
@@ -165,8 +179,8 @@ class Draws:
 
     def _end(self, branch: bytes, status: Status) -> None:
         """The first of those that wait has its outcome; the others are tried with what is there."""
-        first, *others = self._talks.pop(branch)
-        clocks = self._read()
+        talk, clocks = self._talks.pop(branch), self._read()
+        first = talk.first
         if status in _OPENED:
             self._registry.learn(first.ask.grant)
         if not first.answered:
@@ -174,7 +188,7 @@ class Draws:
                 self._contended.append(first)
             else:
                 self._answer(first, status)
-        for other in others:
+        for other in talk.others:
             self._begin(other, clocks)
 
     def _answer(self, waiting: Waiting, status: Status) -> None:

@@ -15,13 +15,16 @@ from crewgate.agent.machine import Machine, Told, ToldNames
 from crewgate.agent.reloading import reload_now
 from crewgate.agent.watching import grant_of
 from crewgate.core import crossing, record
-from crewgate.errors import ConfigurationError, LinkError, RefusedError
+from crewgate.core.ids import branch_key, uuid_bytes
+from crewgate.errors import ConfigurationError, LedgerUnavailableError, LinkError, RefusedError
 from crewgate.link.messages import Failed
 from crewgate.link.owner_messages import (
     AskMint,
     AskReload,
     AskStatus,
     AskTree,
+    Forgive,
+    Forgiven,
     Minted,
     Name,
     NamesReceipt,
@@ -53,6 +56,8 @@ async def _answer(machine: Machine, talk: Conversation[OwnerAsks], ask: OwnerAsk
         await talk.say(await revoke_names(machine, ask, read_ns=machine.clock.monotonic_ns()))
     elif isinstance(ask, Quarantine):
         await talk.say(await quarantine(machine, ask))
+    elif isinstance(ask, Forgive):
+        await talk.say(await forgive(machine, ask))
     elif isinstance(ask, AskMint):
         await talk.say(may_mint(machine, ask))
     elif isinstance(ask, AskStatus):
@@ -107,6 +112,24 @@ async def quarantine(machine: Machine, ask: Quarantine) -> Watched:
         standing = watching.set(ask.crew, ask.orchestrator, machine.clock.read())
     await trio.to_thread.run_sync(watching.sync)
     return Watched(id=ask.id, row=status.watch_row(standing))
+
+
+async def forgive(machine: Machine, ask: Forgive) -> Forgiven:
+    """Give burned credit back, and write down that somebody did; RefusedError."""
+    try:
+        uuid_bytes(ask.branch)
+    except ValueError as error:
+        raise RefusedError(f"not a branch id: {error}") from error
+    crew = machine.revocations.whose(ask.branch, ask.crew, machine.inforce.policy.crews)
+    key = branch_key(crew, ask.branch)
+    try:
+        amount = await machine.clerk.use(lambda ledger: ledger.forgive(key))
+    except LedgerUnavailableError as error:
+        raise RefusedError(f"the ledger does not answer: {error}") from error
+    machine.lessor.lift(key)
+    told = f"{amount} micro-credits that were burned of branch {ask.branch} ({crew}) are forgiven"
+    machine.say(told)
+    return Forgiven(id=ask.id, branch=ask.branch, crew=crew, amount=amount)
 
 
 def may_mint(machine: Machine, ask: AskMint) -> Minted:

@@ -134,6 +134,31 @@ def reconcile(context: click.Context, *, config_path: Path, as_json: bool) -> No
     context.exit(1 if found else 0)
 
 
+@command.command("forgive")
+@config_option
+@click.argument("branch", metavar="BRANCH")
+@click.option("--crew", metavar="CREW", help="Whose it is, if this machine has not seen it.")
+@json_option
+def forgive(*, config_path: Path, branch: str, crew: str | None, as_json: bool) -> None:
+    """Give back what was burned of BRANCH, on your word that nobody spent it.
+
+    Burned is what a machine had leased, or a call had reserved, when it died. It returns to the
+    branch and to every level above it; the running gateway's log and audit say so.
+    """
+    import msgspec
+
+    from crewgate.cli.options import state_of
+    from crewgate.link.owner import Owner
+
+    with Owner(state_of(config_path)) as owner:
+        done = owner.forgive(branch, crew or "")
+    if as_json:
+        document = msgspec.to_builtins(done)
+        click.echo(json.dumps({key: document[key] for key in ("crew", "branch", "amount")}))
+    else:
+        click.echo(f"{format_credits(done.amount)} credits returned to {branch} of {done.crew}")
+
+
 def _difference(
     crew: str, branch: str, ledger: tuple[int, int], audit: tuple[int, int]
 ) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from crewgate.link.owner_messages import (
     AskReload,
     AskStatus,
     AskTree,
+    Forgive,
+    Forgiven,
     Minted,
     Name,
     NamesReceipt,
@@ -38,7 +40,7 @@ from crewgate.link.owner_messages import (
 )
 
 _CHUNK = 64 * 2**10
-A = TypeVar("A", Receipt, NamesReceipt, Watched, Minted, TreePage, Status, Reloaded)
+A = TypeVar("A", Receipt, NamesReceipt, Watched, Forgiven, Minted, TreePage, Status, Reloaded)
 
 
 class Owner:
@@ -79,6 +81,10 @@ class Owner:
         """Admit no new grants of an orchestrator (a `client_id`), or let it go; what holds now."""
         ask = Quarantine(id=self._next_id(), crew=crew, orchestrator=orchestrator, lift=lift)
         return self._ask(ask, Watched).row
+
+    def forgive(self, branch: str, crew: str = "") -> Forgiven:
+        """Give back what was burned of the leases of `branch` (UUID text), and of it alone."""
+        return self._ask(Forgive(id=self._next_id(), branch=branch, crew=crew), Forgiven)
 
     def may_mint(self, claims: Claims, crew: str, kid: str) -> bool:
         """Count a grant that key `kid` of `crew` is about to sign; False if it would be refused."""

@@ -50,6 +50,23 @@ class Quarantine(msgspec.Struct, frozen=True, tag="quarantine"):
     lift: bool = False
 
 
+class Forgive(msgspec.Struct, frozen=True, tag="forgive"):
+    """Give back what was burned of one branch's leases. Answer: `Forgiven`."""
+
+    id: Id
+    branch: Annotated[str, Meta(max_length=limits.claim_chars_max)]
+    crew: Annotated[str, Meta(max_length=limits.claim_chars_max)] = ""
+
+
+class Forgiven(msgspec.Struct, frozen=True, tag="forgiven"):
+    """How many micro-credits returned to the branch and every level above it."""
+
+    id: Id
+    branch: str
+    crew: str
+    amount: Count
+
+
 class AskMint(msgspec.Struct, frozen=True, tag="ask-mint"):
     """May a grant with these claims be handed out? It counts as minted. Answer: `Minted`.
 
@@ -219,8 +236,10 @@ class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
     changed: bool
 
 
-OwnerAsks = Revoke | RevokeNames | Quarantine | AskMint | AskTree | AskStatus | AskReload
-OwnerAnswers = Receipt | NamesReceipt | Watched | Minted | TreePage | Status | Reloaded | Failed
+OwnerAsks = Revoke | RevokeNames | Quarantine | Forgive | AskMint | AskTree | AskStatus | AskReload
+OwnerAnswers = (
+    Receipt | NamesReceipt | Watched | Forgiven | Minted | TreePage | Status | Reloaded | Failed
+)
 
 owner_asks = msgspec.msgpack.Decoder(OwnerAsks)
 owner_answers = msgspec.msgpack.Decoder(OwnerAnswers)

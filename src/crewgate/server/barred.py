@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from crewgate import limits
+from crewgate.core.certificate import revocable_by
 from crewgate.core.ids import certificate_key
 from crewgate.server.request import Peer
 
@@ -50,25 +51,37 @@ class Expelled:
     """
 
     def __init__(self) -> None:
-        self._looks: deque[tuple[int, int, list[bytes]]] = deque(maxlen=limits.cuts_remembered)
+        self._looks: deque[tuple[int, int, list[frozenset[bytes]]]] = deque(
+            maxlen=limits.cuts_remembered
+        )
 
     def note(self, peers: Iterable[Peer], calls: int, now_ns: int) -> None:
         """Remember whom one look ended, and how many calls that cut."""
         while self._looks and now_ns - self._looks[0][0] > limits.cut_memory_seconds * 1e9:
             self._looks.popleft()
-        keys = [certificate_key(peer.crew or "", peer.serial) for peer in peers]
-        if keys:
-            self._looks.append((now_ns, calls, keys))
+        named = [_names(peer) for peer in peers]
+        if named:
+            self._looks.append((now_ns, calls, named))
 
     def claim(self, keys: Iterable[bytes]) -> Claimed:
-        """What looks have ended of these certificates."""
+        """What looks have ended of these certificates, or of these orchestrators."""
         wanted, found = frozenset(keys), Claimed(0, 0, 0)
-        for look in [look for look in self._looks if not wanted.isdisjoint(look[2])]:
-            self._looks.remove(look)
+        for look in list(self._looks):
             now_ns, calls, ended = look
+            count = sum(not wanted.isdisjoint(names) for names in ended)
+            if not count:
+                continue
+            self._looks.remove(look)
             found = Claimed(
-                found.connections + sum(key in wanted for key in ended),
+                found.connections + count,
                 found.calls + calls,
                 max(found.last_ns, now_ns),
             )
         return found
+
+
+def _names(peer: Peer) -> frozenset[bytes]:
+    """All that a push may name to end this connection: its certificate, and its orchestrator."""
+    if peer.identity is None:
+        return frozenset([certificate_key(peer.crew or "", peer.serial)])
+    return frozenset(key for key, _ in revocable_by(peer.identity, peer.serial, peer.issued))

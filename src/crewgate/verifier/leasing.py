@@ -141,6 +141,12 @@ class Lessor:
         """Give back what another machine wants of `level`; how much that was."""
         return self._returns.surrender(level, now_boot_ns)
 
+    def lift(self, key: bytes) -> None:
+        """A branch and all above it may have credit again: whoever was refused may ask."""
+        holding = self._holdings.get(key)
+        for level in (*holding.path, key) if holding is not None else ():
+            self._filling.lift(level)
+
     def give_back_all(self) -> None:
         """All credit that no call in flight holds: this machine has no use for it any more."""
         for crew in self._crews:

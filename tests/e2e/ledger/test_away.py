@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleet import Fleet, fleet
 from installation import wait_until
 from postgres import Server
+from trust_domain import Fleet, fleet
 
 from crewgate.core.credits import MICRO
 

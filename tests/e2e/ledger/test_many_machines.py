@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from fleet import Fleet, fleet
 from installation import wait_until
+from trust_domain import Fleet, fleet
 
 from crewgate.core.credits import MICRO
 

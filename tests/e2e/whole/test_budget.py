@@ -84,6 +84,12 @@ async def test_siblings_share_what_the_parent_has(tmp_path: Path) -> None:
         assert set(counted) <= {200, 403, 503}, counted
 
 
+def in_flight(site: Installation) -> int:
+    """Calls that hold a reservation."""
+    with Owner(site.folder / "state") as owner:
+        return owner.status().counts["reservations"]
+
+
 @ABANDONED
 async def test_a_worker_killed_in_the_middle(tmp_path: Path) -> None:
     """Never more than 50; the others are served; what it had reserved is burned and recorded."""
@@ -99,7 +105,10 @@ async def test_a_worker_killed_in_the_middle(tmp_path: Path) -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(load)
-            await trio.sleep(1.0)  # ten handshakes take less, an answer takes more
+            # An answer takes longer than to reserve for all of them.
+            await trio.to_thread.run_sync(
+                lambda: wait_until(lambda: in_flight(site) > CREDITS // 2)
+            )
             os.kill(site.children("gateway")[0], signal.SIGKILL)
         counted = Counter(statuses)
         assert counted[200] + counted[0] <= CALLS

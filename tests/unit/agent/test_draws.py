@@ -276,3 +276,18 @@ def test_a_ledger_that_refuses_is_said_and_answered(
     slow.waits = False
     draws.retry(_at(WAIT / 2))
     assert _told(guest) == [Drawn(id=1, status="granted")]
+
+
+def test_a_long_outage_keeps_nobody_who_has_his_answer(
+    draws: Draws, guest: Guest, slow: Slow
+) -> None:
+    """Calls come and are told to try again for as long as the ledger is away."""
+    slow.waits = True
+    for number in range(50):
+        at = number * 2 * WAIT
+        draws.ask(guest, Draw(id=number, grant=grant(1, 500), need=10), _at(at))
+        draws.retry(_at(at + WAIT))
+    assert [each.status for each in _told(guest)] == ["contended"] * 50
+    (talk,) = draws._talks.values()
+    assert len(talk.others) <= 1
+    assert guest.draws == 0

@@ -4,20 +4,21 @@ from pathlib import Path
 
 import pytest
 import trio
-from lessees import NOW, grant, key
+from lessees import NOW, branch_id, grant, key
 from machines import TOML, Hands, S, Start
 
 from crewgate import limits
 from crewgate.agent import ticks
 from crewgate.agent.clock import ClockWatch
 from crewgate.agent.machine import Machine
+from crewgate.agent.owner import forgive
 from crewgate.agent.reloading import reload_if_changed
 from crewgate.agent.status import pages, status, tree
 from crewgate.core import record
 from crewgate.core.record import Record
 from crewgate.errors import ConfigurationError, RefusedError, TableError
 from crewgate.link.messages import VERSION, Attach, Draw, Drawn, Reload, Revoked
-from crewgate.link.owner_messages import TreeRow
+from crewgate.link.owner_messages import Forgive, Forgiven, TreeRow
 from crewgate.verifier.leasing import Lessor
 
 
@@ -253,6 +254,23 @@ def test_what_the_machine_leased_under_a_lost_name_is_burned(start: Start, file:
     lines = {line.key: line for line in again.clerk.ledger.report()}
     assert (lines[key(1)].burned, lines[key(1)].leased) == (10, 0)
     assert (lines[key(2)].burned, lines[key(2)].leased) == (0, 5)
+
+
+async def test_burned_credit_is_forgiven_on_somebodys_word(start: Start, said: list[str]) -> None:
+    """It returns to the branch and all above, once, and who was refused for it may ask again."""
+    machine = start()
+    guest, _ = machine.enter(Attach(version=VERSION))
+    machine.draw(guest, Draw(id=1, grant=grant(1, 10), need=10))
+    ledger = machine.clerk.ledger
+    ledger.burn(machine.lessor.holder, *ledger.beats()[machine.lessor.holder])
+    done = await forgive(machine, Forgive(id=3, branch=branch_id(1), crew="article"))
+    assert done == Forgiven(id=3, branch=branch_id(1), crew="article", amount=10)
+    again = await forgive(machine, Forgive(id=4, branch=branch_id(1)))
+    assert again.amount == 0
+    assert f"10 micro-credits that were burned of branch {branch_id(1)}" in said[-2]
+    for branch, crew in (("nonsense", ""), (branch_id(1), "nobody"), (branch_id(7), "")):
+        with pytest.raises(RefusedError):
+            await forgive(machine, Forgive(id=5, branch=branch, crew=crew))
 
 
 def test_a_refused_revocation_tells_nobody(start: Start, written: list[Record]) -> None:

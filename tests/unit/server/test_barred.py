@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from crewgate import limits
 from crewgate.core.identity import Identity, Role
-from crewgate.core.ids import certificate_key
+from crewgate.core.ids import certificate_key, orchestrator_key
 from crewgate.server import Peer
 from crewgate.server.barred import Barred, Claimed, Expelled
 
@@ -44,3 +44,13 @@ def test_nobody_claims_what_is_long_gone() -> None:
     expelled.note([_peer(1)], 0, 0)
     expelled.note([], 0, int(limits.cut_memory_seconds * 1e9) + 1)
     assert expelled.claim([_key(1)]) == Claimed(0, 0, 0)
+
+
+def test_a_push_about_an_orchestrator_claims_its_connections() -> None:
+    """Whatever certificate they showed; those of another name are not its."""
+    expelled, other = (
+        Expelled(),
+        Peer("::1", identity=Identity(Role.ORCHESTRATOR, "m", bytes(16), "bd"), serial=9),
+    )
+    expelled.note([_peer(1), _peer(2), other], 2, 10)
+    assert expelled.claim([orchestrator_key("bd", "bd/n")]) == Claimed(2, 2, 10)
