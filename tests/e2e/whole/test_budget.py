@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import trio
-from installation import Installation, installed
+from installation import Installation, installed, wait_until
 
 from crewgate.issuer import SubAgent
+from crewgate.link.owner import Owner
 
 CALLS, CREDITS, CONNECTIONS = 200, 50, 10
 
@@ -93,7 +94,7 @@ def in_flight(site: Installation) -> int:
 @ABANDONED
 async def test_a_worker_killed_in_the_middle(tmp_path: Path) -> None:
     """Never more than 50; the others are served; what it had reserved is burned and recorded."""
-    with installed(tmp_path, delay=1.5) as site:
+    with installed(tmp_path, delay=3) as site:
         article = site.orchestrator()
         agent = article.start_run(credits=str(CREDITS), tools=["search.*"])
         warm = article.start_run(credits="100", tools=["search.*"])
@@ -107,7 +108,7 @@ async def test_a_worker_killed_in_the_middle(tmp_path: Path) -> None:
             nursery.start_soon(load)
             # An answer takes longer than to reserve for all of them.
             await trio.to_thread.run_sync(
-                lambda: wait_until(lambda: in_flight(site) > CREDITS // 2)
+                lambda: wait_until(lambda: in_flight(site) > CREDITS - 5)
             )
             os.kill(site.children("gateway")[0], signal.SIGKILL)
         counted = Counter(statuses)
