@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench import decisions, parallel, report, tables
+from bench import decisions, ledger, parallel, report, tables
 
 MEASURED = (
     decisions.warm,
@@ -13,6 +13,7 @@ MEASURED = (
     decisions.newcomers,
     decisions.refusals,
     tables.owner,
+    ledger.draws,
 )
 WIDTH = 110  # columns of a file or a pipe
 LATEST = Path(__file__).parent / "results" / "latest.json"

@@ -78,6 +78,14 @@ class Server:
             )  # fmt: skip
         wait_until(self._answers)
 
+    def fail_over(self) -> None:
+        """Become another server, as a standby does that is promoted: a timeline of its own."""
+        self.stop()
+        (self._data / "standby.signal").touch()
+        self.start()
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute("SELECT pg_promote()")
+
     def new_database(self, name: str) -> str:
         """An empty one, and its URL."""
         with psycopg.connect(self.url(), autocommit=True) as connection:

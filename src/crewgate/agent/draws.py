@@ -4,6 +4,7 @@ Decides nothing about credit, which is the lessor's; decides only when to ask it
 clock: times are CLOCK_BOOTTIME nanoseconds that come as arguments.
 """
 
+import heapq
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class Waiting:
 class Talk:
     """What the ledger is being asked for one branch: who began it, and who came meanwhile."""
 
-    first: Waiting
+    first: Waiting | None  # nobody, where it is drawn ahead
     others: deque[Waiting] = field(default_factory=deque)
 
     def join(self, waiting: Waiting) -> None:
@@ -92,9 +93,12 @@ class Draws:
         self._waiting: deque[Waiting] = deque()  # all, the first to be answered first
         self._contended: deque[Waiting] = deque()
         self._talks: dict[bytes, Talk] = {}
+        self._ahead: list[tuple[int, bytes]] = []  # a heap of when to look at whom
+        self._planned: set[bytes] = set()
         self._generation = -1
         self._tried_ns = 0
         self._some = trio.Event()
+        self._busy = trio.Event()
 
     def __repr__(self) -> str:
         return f"<Draws waiting={len(self._waiting)} talks={len(self._talks)}>"
@@ -104,6 +108,12 @@ class Draws:
         if not self._waiting:
             self._some = trio.Event()
             await self._some.wait()
+
+    async def busy(self) -> None:
+        """Until there is a branch to be drawn for ahead of its calls."""
+        if not self._ahead:
+            self._busy = trio.Event()
+            await self._busy.wait()
 
     def ask(self, guest: Guest, ask: Draw, clocks: Clocks) -> None:
         """Answer, or wait; LinkError if the ask contradicts itself."""
@@ -180,16 +190,36 @@ class Draws:
     def _end(self, branch: bytes, status: Status) -> None:
         """The first of those that wait has its outcome; the others are tried with what is there."""
         talk, clocks = self._talks.pop(branch), self._read()
+        if status is Status.GRANTED:
+            self._plan(branch, clocks)
         first = talk.first
-        if status in _OPENED:
+        if first is not None and status in _OPENED:
             self._registry.learn(first.ask.grant)
-        if not first.answered:
+        if first is not None and not first.answered:
             if status is Status.CONTENDED and not self._is_over(first, clocks):
                 self._contended.append(first)
             else:
                 self._answer(first, status)
         for other in talk.others:
             self._begin(other, clocks)
+
+    def _plan(self, branch: bytes, clocks: Clocks) -> None:
+        """Look again when half of its lease should be spent, so that no call finds it empty."""
+        seconds = self._lessor.lasts(branch)
+        if seconds <= limits.draw_ahead_seconds_max and branch not in self._planned:
+            due = clocks.boot_ns + round(max(seconds, limits.draw_look_seconds) * 1e9)
+            heapq.heappush(self._ahead, (due, branch))
+            self._planned.add(branch)
+            self._busy.set()
+
+    def look_ahead(self, clocks: Clocks) -> None:
+        """Draw for those whose time has come; to be called every few milliseconds."""
+        while self._ahead and self._ahead[0][0] <= clocks.boot_ns:
+            _, branch = heapq.heappop(self._ahead)
+            self._planned.discard(branch)
+            if branch not in self._talks:
+                self._talks[branch] = Talk(None)
+                self._go_on(branch, self._lessor.ahead(branch, clocks.boot_ns), None)
 
     def _answer(self, waiting: Waiting, status: Status) -> None:
         waiting.answered = True

@@ -128,6 +128,7 @@ async def _serve(machine: Machine, audit: Writer, ready: int) -> None:
 
             nursery.start_soon(share, machine)
         nursery.start_soon(ticks.retry_draws, machine)
+        nursery.start_soon(ticks.draw_ahead, machine)
         nursery.start_soon(ticks.tidy_for_ever, machine, audit.tick)
         for keeper in keepers:
             nursery.start_soon(keeper.serve)

@@ -18,7 +18,7 @@ from crewgate.ledger.session import Row
 async def share(machine: Machine) -> None:
     """Until cancelled."""
     ledger = machine.inforce.config.ledger
-    session = PostgreSQL(ledger.url, ledger.password_file)
+    session = PostgreSQL(ledger.url, ledger.password_file)  # it grants nothing
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hear_for_ever, machine, session)
         nursery.start_soon(beat_for_ever, machine)

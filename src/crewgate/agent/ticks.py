@@ -69,6 +69,14 @@ async def retry_draws(machine: Machine) -> None:
         await trio.sleep(limits.draw_look_seconds)
 
 
+async def draw_ahead(machine: Machine) -> None:
+    """Fill the leases of busy branches before they are empty."""
+    while True:
+        await machine.draws.busy()
+        machine.draws.look_ahead(machine.clock.read())
+        await trio.sleep(limits.draw_look_seconds)
+
+
 async def tidy_for_ever(machine: Machine, audit_tick: Callable[[], None]) -> None:
     """Once a second, everything that is in no hurry."""
     while True:

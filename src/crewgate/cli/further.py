@@ -112,4 +112,6 @@ def ledger_section(first: Config, url: str | None, *, per_machine: bool) -> str:
     lines = ["[ledger]", f"url = {json.dumps(url or first.ledger.url)}"]
     if url is None and password is not None:
         lines.append(f"password_file = {json.dumps(str(password))}")
+    if url is None and first.ledger.durability != "single":
+        lines.append(f"durability = {json.dumps(first.ledger.durability)}")
     return "\n".join([*lines, ""])

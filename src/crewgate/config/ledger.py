@@ -8,8 +8,9 @@ import msgspec
 
 from crewgate.config import kinds
 from crewgate.config.section import Kind, Section
-from crewgate.config.structs import Ledger
+from crewgate.config.structs import Durability, Ledger
 
+_DURABILITY: Kind[Durability] = kinds.one_of("single", "synchronous", "trusted")
 _SQLITE = "sqlite:"
 _POSTGRESQL = re.compile(r"postgres(?:ql)?://\S+", re.ASCII)
 
@@ -25,6 +26,12 @@ def read_ledger(section: Section | None, state: Path, path: Kind[Path]) -> Ledge
         if ledger.engine == "sqlite":
             section.problem("password_file: a file has no password; take it out")
         ledger = msgspec.structs.replace(ledger, password_file=word)
+    default: Durability = "single"
+    durability = section.optional("durability", _DURABILITY, default)
+    if durability != "single" and ledger is not None:
+        if ledger.engine == "sqlite":
+            section.problem("durability: a file is synced always; take it out")
+        ledger = msgspec.structs.replace(ledger, durability=durability)
     if section.optional("per_machine", kinds.SWITCH, default=False) and ledger is not None:
         if ledger.engine != "sqlite":
             section.problem("per_machine: budgets on a server are every machine's; take it out")

@@ -23,6 +23,7 @@ Mode = Literal["enforce", "observe"]
 Judge = Literal["headers", "body"]
 Scheme = Literal["http", "https"]
 OnFull = Literal["refuse", "continue"]
+Durability = Literal["single", "synchronous", "trusted"]  # what is asked of a ledger's server
 ClientCertificate = Literal["none", "optional", "required"]
 Dialect = Literal["http/1.1", "h2"]  # how an upstream is spoken to; the names are those of ALPN
 
@@ -247,6 +248,7 @@ class Ledger(msgspec.Struct, frozen=True):
     file: Path | None = None
     url: str = ""
     password_file: Path | None = None
+    durability: Durability = "single"
     per_machine: bool = False
 
     def __str__(self) -> str:

@@ -242,8 +242,11 @@ class MemoryLedger:
         ticket = (draw.branch, draw.holder, draw.boot)
         own = lease.totals.idle
         free, tight = _least((_free(level, ticket, now), level) for level in levels)
-        if free >= draw.need:
+        is_wanted = any(level.queue.waiting for level in levels)
+        if free >= draw.need and not (draw.ahead and is_wanted):
             return self._grant(levels, lease, draw, (free, tight))
+        if draw.ahead:
+            return Ticket(tight.key, max(0, draw.need - free))
         # What the drawer holds itself cannot come back to it: it asks for what is missing besides.
         reach, empty = _least((level.reach(own).remaining, level) for level in levels)
         if reach < draw.need:

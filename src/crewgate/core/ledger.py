@@ -117,7 +117,8 @@ class Draw(msgspec.Struct, frozen=True, gc=False):
     """A wish for credit. `need` is the least that helps; `rate` what was spent lately, a second.
 
     `seq` grows by one with each draw of this branch by this holder in this boot; the next may be
-    sent once the one before was answered and applied.
+    sent once the one before was answered and applied. Drawn `ahead` of any call, it takes what is
+    free, and neither waits for credit nor is in anybody's way.
     """
 
     branch: bytes
@@ -126,6 +127,7 @@ class Draw(msgspec.Struct, frozen=True, gc=False):
     seq: int
     need: int
     rate: int = 0
+    ahead: bool = False
 
 
 class Window(msgspec.Struct, frozen=True, gc=False):

@@ -58,6 +58,7 @@ class Tidings:
             Wanted(answer.level, operation.holder)
             for operation, answer in zip(operations, answers, strict=True)
             if isinstance(operation, Draw)
+            and not operation.ahead
             and isinstance(answer, Ticket)
             and self._is_due(answer.level, now)
         ]

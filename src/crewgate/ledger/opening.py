@@ -23,7 +23,9 @@ def open_session(ledger: Ledger, *, readonly: bool = False) -> Session:
         raise LedgerUnavailableError(
             "a ledger in PostgreSQL needs its driver: pip install 'crewgate[postgresql]'"
         ) from error
-    return PostgreSQL(ledger.url, ledger.password_file, readonly=readonly)
+    return PostgreSQL(
+        ledger.url, ledger.password_file, durability=ledger.durability, readonly=readonly
+    )
 
 
 def open_ledger(ledger: Ledger, *, readonly: bool = False) -> SQLLedger:

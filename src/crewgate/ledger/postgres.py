@@ -4,18 +4,21 @@ One connection, made again when it is lost. Transactions are READ COMMITTED unde
 crew (an advisory one, because a crew's first account has no row yet to be locked).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import psycopg
 
 from crewgate import limits
+from crewgate.config import Durability
 from crewgate.errors import LedgerUnavailableError
+from crewgate.ledger.durability import why_not
 from crewgate.ledger.session import Row, marks
 
+R = TypeVar("R")
 CHANNEL = "crewgate_ledger"
 _LOCKS = 0x63726577  # "crew": the class of our advisory locks, beside those of other programs
 _OPTIONS = (
@@ -40,10 +43,16 @@ class PostgreSQL:
     }
 
     def __init__(
-        self, url: str, password_file: Path | None = None, *, readonly: bool = False
+        self,
+        url: str,
+        password_file: Path | None = None,
+        *,
+        durability: Durability = "trusted",
+        readonly: bool = False,
     ) -> None:
         """Connects when it is used. Who only reads sees one state in a transaction."""
         self._options = _OPTIONS + (_READONLY if readonly else "")
+        self._durability: Durability = "trusted" if readonly else durability
         self._url = url
         self._password_file = password_file
         self._connection: psycopg.Connection[Row] | None = None
@@ -99,6 +108,11 @@ class PostgreSQL:
         if self._connection is not None:
             self._connection.close()
 
+    def use(self, act: Callable[[psycopg.Connection[Row]], R]) -> R:
+        """Something of PostgreSQL's own; LedgerUnavailableError."""
+        with self._mapped():
+            return act(self._live())
+
     def listening(self) -> psycopg.Connection[Row]:
         """A connection of its own that hears what is published; LedgerUnavailableError."""
         with self._mapped():
@@ -136,7 +150,7 @@ class PostgreSQL:
         except psycopg.Error as error:
             raise LedgerUnavailableError(f"the ledger's URL cannot be read: {error}") from error
         try:
-            return psycopg.connect(
+            connection = psycopg.connect(
                 self._url,
                 password=self._password(),
                 autocommit=True,
@@ -145,8 +159,13 @@ class PostgreSQL:
                 options=self._options,
                 application_name="crewgate",
             )
+            why = why_not(connection, self._durability)
         except psycopg.Error as error:
             raise LedgerUnavailableError(f"{where}: {_first_line(error)}") from error
+        if why:
+            connection.close()
+            raise LedgerUnavailableError(f"{where}: {why}")
+        return connection
 
     @contextmanager
     def _mapped(self) -> Iterator[None]:

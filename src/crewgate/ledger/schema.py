@@ -32,6 +32,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE replaced (
             holder TEXT NOT NULL, boot {bytes} NOT NULL, PRIMARY KEY (holder, boot))""",
         "CREATE TABLE closed (key {bytes} PRIMARY KEY)",
+        "CREATE TABLE server (timeline TEXT NOT NULL)",
         """CREATE TABLE ticket (
             place {serial} PRIMARY KEY, level {bytes} NOT NULL, branch {bytes} NOT NULL,
             holder TEXT NOT NULL, boot {bytes} NOT NULL, need BIGINT NOT NULL,

@@ -1,6 +1,7 @@
 """Every bound, with its unit in its name and its reason beside it; configuration may lower one."""
 
-from crewgate.limits.boundary import *  # noqa: F403 - one name space, two files
+from crewgate.limits.boundary import *  # noqa: F403 - one name space, three files
+from crewgate.limits.ledger import *  # noqa: F403 - the same
 
 # Tokens. The shape of design and RFC 9068; sizes keep a hostile token under 200 µs of CPU.
 token_bytes_max = 4096  # a header field of 8 KiB is what proxies commonly take; half of it
@@ -46,25 +47,7 @@ token_cache_bytes_max = 64 * 2**20  # the entries above at 1 KiB, the size of a 
 # Waiting for credit.
 credit_wait_seconds_max = 0.25  # longer than a draw, shorter than a client's patience
 reservation_seconds_max = 600.0  # a call in flight is burned after this unless it extends
-lease_rate_divisor = 4  # a lease holds a quarter second of recent spend: what a crash may burn
-ticket_seconds = 0.5  # two waits; whoever did not come back by then has given up
-holder_silence_seconds = 30.0  # a recall waits no longer: ten times what a restart takes
-holder_chars_max = 64  # of a node's name (HOST_NAME_MAX of Linux), which people read in reports
-ledger_batch_max = 256  # operations of one transaction: 25 ms of work, and then a commit
-ledger_keys_max = 1024  # of one question; SQLite takes 32,766 values
-ledger_again_seconds_min = 0.05  # a ledger that is away is asked again after so long, doubling
-ledger_again_seconds_max = 2.0  # that long at most: it is not kept waiting when it is back
-ledger_farewell_seconds = 2.0  # for what an agent that ends gives back; else it burns
-ledger_connect_seconds = 3.0  # to a server that is near; asked again later
-ledger_statement_seconds = 10.0  # a server that takes longer is as good as down
-ledger_statements_kept = 512  # texts of ours, of which there are fewer
-recall_again_seconds = 0.1  # others are asked again for the credit of a level that is wanted
-ledger_listen_seconds = 1.0  # until a connection that hears of recalls is made again
-ledger_beat_seconds = 1.0  # thirty signs of life before a machine counts as silent
-ledger_busy_seconds = 5.0  # for another process that writes to the file: a migration, a forgiveness
 standalone_reclaim_records = 64  # looked at a second, in a call that draws: 0.2 ms
-draw_rounds_max = 32  # recalls of one draw: two for each of ten levels, and a few lost races
-leases_scanned_per_look = 4096  # 10 ms a second at 2.5 µs each; the largest table in 64 looks
 
 # The configuration file: written by hand or by a script, read whole.
 config_bytes_max = 2**20  # 4,096 tools of 150 bytes take 0.6 MiB
@@ -192,7 +175,6 @@ clock_settle_seconds = 10.0  # a step that stays so long was meant: first NTP sy
 clock_distrust_seconds = 7200  # a wall clock may be an hour off (a zone, a summer) and twice that
 revocation_seconds = 86_400  # a dead branch may be refreshed for hours by one who does not know
 revocation_answer_seconds_max = 1.0  # a worker cuts within its look every 20 ms, or is stopped
-draw_look_seconds = 0.005  # whether credit came back for a waiting draw
 reclaim_records_max = 4096  # looked at a second: the largest table in a minute, 10 ms at a time
 draw_again_seconds = 0.02  # a contended draw is tried so often even if no credit was seen to return
 inherited_seconds = 6.0  # guests of a killed agent come back before the table is stale (5 s)

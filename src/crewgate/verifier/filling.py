@@ -8,6 +8,8 @@ answer much may happen to the branch, and whatever is needed is read anew.
 from collections import defaultdict
 from collections.abc import Generator
 
+from msgspec import structs
+
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate.core.ledger import Answer, Draw, Exhausted, Granted, Operation, Ticket
@@ -65,10 +67,23 @@ class Filling:
         self._table.refuse(holding.number, 0, 0, 0, 0)
         return Status.CONTENDED
 
-    def _ask(self, holding: Holding, need: int, rate: int) -> Generator[Operation, Answer, Answer]:
-        sequence = self._table.begin_draw(holding.number, need)
+    def ahead(self, holding: Holding, now_boot_ns: int) -> Steps:
+        """Before the lease is empty: bring it to what is spent while one lasts, if that is free."""
+        available, room = self._read(holding)
+        most = room * limits.lease_rate_divisor
+        more = holding.rate(available, now_boot_ns) - available * limits.lease_rate_divisor
+        if holding.closed or min(more, most) < limits.lease_rate_divisor:
+            return Status.GRANTED
+        answer = yield from self._ask(holding, 1, min(more, most), ahead=True)
+        self.apply(holding, answer)
+        return Status.GRANTED if isinstance(answer, Granted) else Status.CONTENDED
+
+    def _ask(
+        self, holding: Holding, need: int, rate: int, *, ahead: bool = False
+    ) -> Generator[Operation, Answer, Answer]:
+        draw = self.draw(holding, self._table.begin_draw(holding.number, need), need, rate)
         try:
-            return (yield self.draw(holding, sequence, need, rate))
+            return (yield structs.replace(draw, ahead=ahead))
         except LedgerError:
             self._table.refuse(holding.number, 0, 0, 0, 0)
             raise

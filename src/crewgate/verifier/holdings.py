@@ -37,6 +37,11 @@ class Holding:
     consumed: int = 0
     recent: float = 0.0
 
+    def lasts(self, available: int) -> float:
+        """Seconds until half of what is available is spent, as it was spent of late; inf if not."""
+        rate = self.recent * limits.lease_rate_divisor
+        return available / 2 / rate if rate >= 1 else math.inf
+
     @property
     def leased(self) -> int:
         """Granted and not given back."""

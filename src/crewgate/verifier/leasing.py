@@ -5,6 +5,7 @@ agent makes of the table that it finds. Used by the agent for its machine and by
 verifier for itself; waits for nobody.
 """
 
+import math
 from collections.abc import Callable
 from typing import cast
 
@@ -103,6 +104,21 @@ class Lessor:
         for level, overdrawn in opening.lowered:
             self._returns.recall(level, overdrawn)
         return (yield from self._filling.fill(self._known(grant.branch_key), need, now_boot_ns))
+
+    def ahead(self, key: bytes, now_boot_ns: int) -> Steps:
+        """Draw before a call has to wait for it; `steps` of a branch that is drawn for already."""
+        holding = self._holdings.get(key)
+        if holding is None or holding.closed:
+            return Status.CLOSED
+        return (yield from self._filling.ahead(holding, now_boot_ns))
+
+    def lasts(self, key: bytes) -> float:
+        """Seconds until the branch should be drawn for again; inf if it spends next to nothing."""
+        holding = self._holdings.get(key)
+        record = self._table.branch(holding.number) if holding is not None else None
+        if holding is None or record is None or not record.available:
+            return math.inf
+        return holding.lasts(record.available)
 
     def close(self, key: bytes) -> int:
         """End a branch and all below it; the unreserved credit that went back to the ledger.

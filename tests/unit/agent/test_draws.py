@@ -17,6 +17,7 @@ from crewgate.agent.watching import Watching
 from crewgate.core.accounts import MemoryLedger
 from crewgate.core.grant import Grant
 from crewgate.core.ledger import Answer, Operation
+from crewgate.core.ledger import Draw as LedgerDraw
 from crewgate.errors import LedgerError, LinkError
 from crewgate.link.messages import VERSION, Attach, Draw, Drawn
 from crewgate.verifier.leasing import Lessor, Status, Steps
@@ -291,3 +292,32 @@ def test_a_long_outage_keeps_nobody_who_has_his_answer(
     (talk,) = draws._talks.values()
     assert len(talk.others) <= 1
     assert guest.draws == 0
+
+
+def test_a_busy_branch_is_looked_at_before_its_lease_is_empty(
+    draws: Draws, guest: Guest, lessor: Scripted, slow: Slow, table: OwnedTable
+) -> None:
+    """Half-way through it, as it was spent of late; a call that comes meanwhile waits for it."""
+    draws.ask(guest, Draw(id=1, grant=grant(1, 10**6), need=10), _at(0))
+    draws.look_ahead(_at(1))
+    assert len(slow.errands) == 0
+    holding = lessor._holdings.get(key(1))
+    assert holding is not None
+    holding.recent = 1000.0
+    draws.ask(guest, Draw(id=2, grant=grant(1, 10**6), need=20), _at(0))
+    assert "ahead" not in repr(slow.errands)
+    slow.waits = True
+    table.take_back(holding.number, 900)  # behind the lessor's back, as if calls had spent it
+    draws.look_ahead(_at(0.001))
+    assert slow.errands == []
+    draws.look_ahead(_at(0.2))
+    ((operation, _),) = slow.errands
+    assert isinstance(operation, LedgerDraw)
+    assert operation.ahead
+    draws.ask(guest, Draw(id=3, grant=grant(1, 10**6), need=50), _at(0))
+    assert [each.id for each in _told(guest)] == [1, 2]
+    slow.carry()
+    assert [each.id for each in _told(guest)] == [3]
+    record = table.branch(table.find(key(1)))
+    assert record is not None
+    assert record.available > 50

@@ -92,9 +92,8 @@ def test_budgets_are_not_multiplied_unasked(first: Path, tmp_path: Path) -> None
 
 def test_a_server_that_the_first_one_names_is_taken(first: Path, tmp_path: Path) -> None:
     """With its password file, wherever that is."""
-    text = first.read_text().replace(
-        'url = "sqlite:state/ledger.db"', f'url = "{URL}"\npassword_file = "secrets/db"'
-    )
+    theirs = f'url = "{URL}"\npassword_file = "secrets/db"\ndurability = "synchronous"\n'
+    text = first.read_text().replace('url = "sqlite:state/ledger.db"', theirs)
     first.write_text(text)
     assert init(tmp_path / "second", first).exit_code == 0
     assert load(tmp_path / "second" / "crewgate.toml").ledger == load(first).ledger

@@ -30,6 +30,10 @@ def test_a_silent_file_keeps_its_ledger_with_its_state(write: Write, whole: str)
                 password_file=at / "secrets" / "db",
             ),
         ),
+        (
+            'url = "postgresql:///b"\ndurability = "trusted"',
+            lambda _: Ledger("postgresql", url="postgresql:///b", durability="trusted"),
+        ),
         ('url = "postgres:///b"', lambda _: Ledger("postgresql", url="postgres:///b")),
     ],
 )
@@ -50,6 +54,18 @@ def test_an_engine_is_named_by_its_url(
         (
             'url = "sqlite:l.db"\npassword_file = "p"',
             "ledger: password_file: a file has no password; take it out",
+        ),
+        (
+            'url = "sqlite:l.db"\ndurability = "trusted"',
+            "ledger: durability: a file is synced always; take it out",
+        ),
+        (
+            'url = "postgres:///b"\ndurability = "none"',
+            'ledger.durability = "none": expected "single" or "synchronous" or "trusted"',
+        ),
+        (
+            'url = "postgres:///b"\nper_machine = true',
+            "ledger: per_machine: budgets on a server are every machine's; take it out",
         ),
         ('url = "sqlite:l.db"\nfile = "x"', "ledger.file: unknown key"),
         (

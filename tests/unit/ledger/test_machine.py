@@ -130,11 +130,11 @@ class Machines(RuleBasedStateMachine):
     def is_closed(self, branch: bytes) -> bool:
         return any(level in self.closed for level in PATHS[branch])
 
-    @rule(lessee=LESSEES, need=AMOUNTS, rate=st.integers(0, 400))
-    def draw(self, lessee: tuple[bytes, str], need: int, rate: int) -> None:
+    @rule(lessee=LESSEES, need=AMOUNTS, rate=st.integers(0, 400), ahead=st.booleans())
+    def draw(self, lessee: tuple[bytes, str], need: int, rate: int, ahead: bool = False) -> None:
         branch, holder = lessee
         self.seq += 1
-        draw = Draw(branch, holder, self.boot_name(holder), self.seq, need, rate)
+        draw = Draw(branch, holder, self.boot_name(holder), self.seq, need, rate, ahead)
         answer = self.ledger.draw(draw, self.now)
         lease = self.lease(branch, holder)
         if self.is_closed(branch):
@@ -148,6 +148,7 @@ class Machines(RuleBasedStateMachine):
             lease.granted += answer.amount
             lease.available += answer.amount
         elif isinstance(answer, Exhausted):
+            assert not ahead
             self.check_exhausted(answer, lease, need)
 
     def check_exhausted(self, answer: Exhausted, own: Lease, need: int) -> None:

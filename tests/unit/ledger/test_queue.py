@@ -16,6 +16,7 @@ from family import (
 
 from crewgate import limits
 from crewgate.core.ledger import (
+    Draw,
     Exhausted,
     Granted,
     Settle,
@@ -133,3 +134,21 @@ def test_a_clock_that_is_set_back_gives_no_hour_twice(new_ledger: NewLedger) -> 
     spend(ledger, A, 1, 50)
     assert isinstance(draw(ledger, A, 3, 1, now=NOW), Exhausted)
     assert isinstance(draw(ledger, A, 4, 1, now=NOW + 3600), Exhausted)
+
+
+def test_who_draws_ahead_is_in_nobodys_way(new_ledger: NewLedger) -> None:
+    """It takes what is free, no place in the queue, and nothing while somebody waits."""
+    ledger = family(new_ledger)
+
+    def ahead(branch: bytes, seq: int, need: int, rate: int = 0) -> object:
+        return ledger.draw(Draw(branch, "one", BOOT, seq, need, rate, ahead=True), NOW)
+
+    assert amount(ahead(A, 1, 1, rate=160)) == 40
+    assert amount(ahead(A, 2, 1, rate=120)) == 30
+    assert ahead(A, 3, 31) == Ticket(A, missing=1)
+    assert isinstance(draw(ledger, B, 1, 40), Ticket)
+    assert isinstance(ahead(A, 4, 1), Ticket)
+    give(ledger, A, 70)
+    assert isinstance(ahead(A, 5, 1), Ticket)
+    assert amount(draw(ledger, B, 2, 40)) == 40
+    assert amount(ahead(A, 6, 1)) == 1

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from lessees import CREW, NOW, POLICY, grant, key
 from machine import New, siblings
@@ -294,6 +296,42 @@ def test_recent_spend_makes_the_lease_larger(new_machine: New) -> None:
         leases.append(record.available)
     assert leases[:2] == [0, 0]
     assert 40 < max(leases) < 200
+
+
+def test_a_busy_branch_is_drawn_for_before_its_lease_is_empty(new_machine: New) -> None:
+    """Up to what it spends in a quarter second, and not for one that is idle or closed."""
+    machine = new_machine()
+    machine.step_ns = 10**6
+    of = grant(1, 10_000)
+
+    def ahead() -> Status:
+        return machine.lessor._at_once(
+            machine.lessor.ahead(of.branch_key, machine.boot_ns), machine.now
+        )
+
+    def available() -> int:
+        number = machine.table.find(of.branch_key)
+        record = machine.table.branch(number) if number >= 0 else None
+        return 0 if record is None else record.available
+
+    assert ahead() is Status.CLOSED
+    assert machine.lessor.lasts(of.branch_key) == math.inf
+    while available() < 100:
+        assert machine.call(of, 1)
+    before = available()
+    while available() > before // 2:
+        machine.call(of, 1)
+    assert machine.lessor.lasts(of.branch_key) < 0.25
+    assert ahead() is Status.GRANTED
+    assert available() > before // 2
+    full = available()
+    assert ahead() is Status.GRANTED
+    assert available() <= full + 1
+    machine.boot_ns += 5 * 10**9
+    assert ahead() is Status.GRANTED
+    assert machine.lessor.lasts(of.branch_key) == math.inf
+    machine.lessor.close(of.branch_key)
+    assert ahead() is Status.CLOSED
 
 
 def test_a_lease_never_outgrows_its_word(new_machine: New) -> None:

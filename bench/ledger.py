@@ -1,0 +1,92 @@
+"""What a draw costs: alone in its transaction and with many others, beside a bare commit.
+
+PostgreSQL is measured where `CREWGATE_BENCH_POSTGRESQL` names an empty database that may be used.
+"""
+
+import itertools
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.sampling import Case, Group, measure
+from crewgate.core import ids
+from crewgate.core.ledger import Allowance, Draw, Granted, Level, Open
+from crewgate.core.ledger import Path as Line
+from crewgate.ledger import schema
+from crewgate.ledger.postgres import PostgreSQL
+from crewgate.ledger.session import Session
+from crewgate.ledger.sql import SQLLedger
+from crewgate.ledger.sqlite import SQLite
+
+BRANCHES = 64
+ALONE = 8  # draws of a batch that has each in a transaction of its own
+BOOT, HOLDER, NOW = b"b" * 16, "bench", 1_800_000_000.0
+URL = os.environ.get("CREWGATE_BENCH_POSTGRESQL", "")
+PLENTY = 2**50
+
+
+def draws(rounds: int) -> Group:
+    """Of each engine: a commit of one row, a draw alone, and one of 64 together."""
+    cases: list[Case] = []
+    reference: dict[str, str] = {}
+    with _sessions() as sessions:
+        for name, session in sessions.items():
+            bare, *ours = _cases(name, session)
+            cases += [bare, *ours]
+            reference |= dict.fromkeys((case.name for case in ours), bare.name)
+        return measure("A draw from the ledger", cases, max(2, rounds // 10), reference)
+
+
+@contextmanager
+def _sessions() -> Iterator[dict[str, Session]]:
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        sessions: dict[str, Session] = {"SQLite": SQLite(Path(folder) / "ledger.db")}
+        if URL:
+            sessions["PostgreSQL"] = PostgreSQL(URL)
+        try:
+            yield sessions
+        finally:
+            for session in sessions.values():
+                session.close()
+
+
+def _cases(name: str, session: Session) -> list[Case]:
+    schema.migrate(session)
+    ledger = SQLLedger(session)
+    root, crew = ids.crew_key("root"), ids.crew_key("bench")
+    branches = [ids.crew_key(f"branch-{number}") for number in range(BRANCHES)]
+    for branch in branches:
+        levels = Level(root, PLENTY, 1), Level(branch, PLENTY, 1)
+        ledger.open(Open(Line(crew, Allowance(), levels), HOLDER, BOOT))
+    numbers = itertools.count(1)
+    session.rows("CREATE TABLE IF NOT EXISTS bare (number BIGINT)")
+
+    def bare() -> int:
+        for _ in range(ALONE):
+            with session.transaction():
+                session.rows("INSERT INTO bare VALUES (?)", (1,))
+        return ALONE
+
+    def alone() -> int:
+        for _ in range(ALONE):
+            _granted(ledger, [Draw(branches[0], HOLDER, BOOT, next(numbers), 1)])
+        return ALONE
+
+    def together() -> int:
+        seq = next(numbers)
+        _granted(ledger, [Draw(branch, HOLDER, BOOT, seq, 1) for branch in branches])
+        return BRANCHES
+
+    return [
+        Case(f"{name}: a commit of one row", bare),
+        Case(f"{name}: a draw in a transaction", alone),
+        Case(f"{name}: a draw among {BRANCHES} in one", together),
+    ]
+
+
+def _granted(ledger: SQLLedger, asked: list[Draw]) -> None:
+    answers = ledger.do_all(asked, NOW)
+    if not all(isinstance(answer, Granted) for answer in answers):
+        raise RuntimeError(f"not granted: {answers}")

@@ -1,0 +1,64 @@
+"""Whether a PostgreSQL server keeps what it has acknowledged, as far as it can be asked.
+
+A grant that a server forgets is granted again. `single` trusts one server with fsync, and grants
+nothing once that has become another one (its timeline changed: a failover, or a restored copy),
+until a person has looked. `synchronous` trusts a failover too, because a standby has every commit.
+`trusted` asks nothing.
+"""
+
+from typing import Any
+
+import psycopg
+
+from crewgate.config import Durability
+
+_STATE = """
+    SELECT current_setting('fsync'), current_setting('synchronous_standby_names'),
+        pg_is_in_recovery(), to_regclass('server') IS NOT NULL
+"""
+# The first eight digits of a WAL file's name are the timeline (PostgreSQL, "WAL Internals").
+_TIMELINE = "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)"
+
+
+def why_not(connection: psycopg.Connection[Any], durability: Durability) -> str:
+    """Why nothing can be granted on this connection; empty if it can."""
+    if durability == "trusted":
+        return ""
+    fsync, standbys, is_standby, has_tables = _one(connection, _STATE)
+    if is_standby:
+        return "is a standby, which takes no writes; name the primary"
+    if fsync != "on":
+        return 'fsync is off, so a crash forgets grants; turn it on, or say durability = "trusted"'
+    if durability == "synchronous" and not standbys:
+        return 'synchronous_standby_names is empty; name a standby, or say durability = "single"'
+    return _timeline(connection, durability) if has_tables else ""
+
+
+def accept(connection: psycopg.Connection[Any]) -> str:
+    """Somebody has looked: this server is the one from now on; its timeline."""
+    (timeline,) = _one(connection, _TIMELINE)
+    with connection.transaction():
+        connection.execute("DELETE FROM server")
+        connection.execute("INSERT INTO server VALUES (%s)", (timeline,))
+    return str(timeline)
+
+
+def _timeline(connection: psycopg.Connection[Any], durability: Durability) -> str:
+    (now,) = _one(connection, _TIMELINE)
+    found = connection.execute("SELECT timeline FROM server").fetchone()
+    if found is not None and found[0] == now:
+        return ""
+    if found is None or durability == "synchronous":
+        accept(connection)
+        return ""
+    return (
+        f"its timeline was {found[0]} and is {now}: after a failover it may have forgotten grants; "
+        "compare with `crewgate ledger reconcile`, then say `crewgate ledger resume`"
+    )
+
+
+def _one(connection: psycopg.Connection[Any], query: str) -> Any:  # noqa: ANN401 - a row
+    row = connection.execute(query.encode()).fetchone()
+    if row is None:
+        raise psycopg.OperationalError("no answer to a question that has one")
+    return row

@@ -1,0 +1,84 @@
+"""What a server is asked before anything is granted on it, and what a failover stops."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from family import BOOT, NOW, A, family
+from postgres import Server, server
+
+from crewgate.cli import main
+from crewgate.cli.init import write_all
+from crewgate.config import Durability
+from crewgate.core.ledger import Draw, Granted
+from crewgate.errors import LedgerUnavailableError
+from crewgate.ledger import schema
+from crewgate.ledger.postgres import PostgreSQL
+from crewgate.ledger.sql import SQLLedger
+
+
+@pytest.fixture(scope="module")
+def synced() -> Iterator[Server]:
+    """One that syncs, as any server does that is not told otherwise."""
+    made = Server(("max_wal_senders=4",))
+    yield made
+    made.end()
+
+
+def draw(url: str, durability: Durability, seq: int) -> object:
+    """Open a connection, and draw one micro-credit."""
+    session = PostgreSQL(url, durability=durability)
+    try:
+        return SQLLedger(session).draw(Draw(A, "one", BOOT, seq, 1), NOW)
+    finally:
+        session.close()
+
+
+def test_a_server_that_forgets_grants_nothing() -> None:
+    """Without fsync, unless somebody has said that he knows."""
+    url = server().new_database("lazy")
+    with pytest.raises(LedgerUnavailableError, match="fsync is off"):
+        PostgreSQL(url, durability="single").rows("SELECT 1")
+    session = PostgreSQL(url, durability="trusted")
+    assert session.rows("SELECT 1") == [(1,)]
+    session.close()
+
+
+def test_synchronous_wants_a_standby(synced: Server) -> None:
+    """Else it is a single server, and should be called one."""
+    url = synced.new_database("alone")
+    with pytest.raises(LedgerUnavailableError, match="synchronous_standby_names is empty"):
+        PostgreSQL(url, durability="synchronous").rows("SELECT 1")
+
+
+def test_after_a_failover_nothing_is_granted_until_somebody_has_looked(
+    synced: Server, tmp_path: Path
+) -> None:
+    """A changed timeline freezes grants; reports go on; `ledger resume` takes it as it is."""
+    url = synced.new_database("budgets")
+    session = PostgreSQL(url, durability="single")
+    schema.migrate(session)
+    family(lambda: SQLLedger(session))
+    session.close()
+    assert isinstance(draw(url, "single", 1), Granted)
+    synced.fail_over()
+    with pytest.raises(LedgerUnavailableError, match="its timeline was 00000001 and is 00000002"):
+        draw(url, "single", 2)
+    assert isinstance(draw(url, "trusted", 2), Granted)
+    file = write_all(tmp_path / "gate", 8443)
+    text = file.read_text().replace("sqlite:state/ledger.db", url)
+    file.write_text(text)
+    for command in ("report", "check"):
+        done = CliRunner().invoke(main, ["ledger", command, "-c", str(file)])
+        assert done.exit_code == 0, done.output
+    resumed = CliRunner().invoke(main, ["ledger", "resume", "-c", str(file)])
+    assert "Timeline 00000002 is taken" in resumed.stderr
+    assert isinstance(draw(url, "single", 3), Granted)
+
+
+def test_a_file_never_becomes_another_one(tmp_path: Path) -> None:
+    """One line, and status 2."""
+    file = write_all(tmp_path / "gate", 8443)
+    done = CliRunner().invoke(main, ["ledger", "resume", "-c", str(file)])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
