@@ -51,8 +51,8 @@ class Fragile:
             os.kill(os.getpid(), signal.SIGKILL)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        with self._session.transaction():
+    def transaction(self, *, is_durable: bool = True) -> Iterator[None]:
+        with self._session.transaction(is_durable=is_durable):
             yield
             self._step()  # all is said, and nothing committed
         self._step()  # committed, and nobody knows

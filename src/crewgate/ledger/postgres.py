@@ -62,12 +62,14 @@ class PostgreSQL:
         return f"<PostgreSQL {self._where}>"
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All of it, on the server's disk, or nothing."""
+    def transaction(self, *, is_durable: bool = True) -> Iterator[None]:
+        """All of it, on the server's disk, or nothing; WAL is synced in its order."""
         connection = self._live()
         with self._mapped(), connection.transaction():
             self._is_within = True
             try:
+                if not is_durable:
+                    connection.execute("SET LOCAL synchronous_commit = off")
                 yield
             finally:
                 self._is_within = False

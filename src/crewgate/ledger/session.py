@@ -17,8 +17,11 @@ class Session(Protocol):
     def dialect(self) -> Mapping[str, str]:
         """Words of `schema` that differ."""
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """All of it, on the disk, or nothing."""
+    def transaction(self, *, is_durable: bool = True) -> AbstractContextManager[None]:
+        """All of it, on the disk, or nothing.
+
+        One that need not be durable may be lost with the power, as long as no later one was kept.
+        """
 
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[Row]:
         """What a statement finds or returns."""

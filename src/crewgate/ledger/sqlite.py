@@ -30,6 +30,7 @@ class SQLite:
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         """LedgerUnavailableError. Who only reads sees one state and stops nobody."""
         self._path = path
+        self._is_durable = True
         self._begin = "BEGIN" if readonly else "BEGIN IMMEDIATE"
         flags = apsw.SQLITE_OPEN_READWRITE
         flags |= 0 if readonly else apsw.SQLITE_OPEN_CREATE
@@ -53,8 +54,11 @@ class SQLite:
         return f"<SQLite {self._path}>"
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All of it, on the disk, or nothing."""
+    def transaction(self, *, is_durable: bool = True) -> Iterator[None]:
+        """All of it, on the disk, or nothing; the next durable one syncs those before it too."""
+        if is_durable != self._is_durable:
+            self.rows(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
+            self._is_durable = is_durable
         self.rows(self._begin)
         try:
             yield

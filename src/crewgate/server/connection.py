@@ -129,6 +129,7 @@ class Connection:
             return
         if work is not None and self._nursery is not None:
             self._nursery.start_soon(_run, exchange, work)
+            self._poller.give_way()
 
     # Inside.
 

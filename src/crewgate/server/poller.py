@@ -53,6 +53,7 @@ class Poller:
         self._books: list[Work] = []
         self._writes: list[Work] = []
         self._in_turn = False
+        self._has_task = False  # begun since Trio had the loop last
         self._token: trio.lowlevel.TrioToken | None = None
 
     def __repr__(self) -> str:
@@ -93,6 +94,10 @@ class Poller:
         if not self._in_turn:
             self._soon()
 
+    def give_way(self) -> None:
+        """A task was begun: Trio has the loop as soon as nothing is ready; nobody waits here."""
+        self._has_task = True
+
     async def run(self) -> None:
         """Take turns until cancelled."""
         self._token = trio.lowlevel.current_trio_token()
@@ -107,8 +112,9 @@ class Poller:
             wait = 0.0
             # The answer to what was just sent is often a moment away: waiting for it here costs
             # half of what giving the loop to Trio and getting it back does.
+            self._has_task = False
             while self._take_turn(wait) and time.monotonic() < until:
-                wait = 0.0 if self._books else limits.turn_wait_seconds
+                wait = 0.0 if self._books or self._has_task else limits.turn_wait_seconds
             self.finish()
 
     def finish(self) -> None:

@@ -289,3 +289,33 @@ def test_who_waits_behind_small_calls_and_changes_is_asked_anew() -> None:
     for pair in (paused, gone, small):
         pair.close(poller)
     poller.close()
+
+
+@pytest.mark.parametrize("begins_a_task", [False, True])
+async def test_nobody_waits_for_more_while_a_task_waits_for_the_loop(
+    monkeypatch: pytest.MonkeyPatch, begins_a_task: bool
+) -> None:
+    """The next turn is waited for a moment, unless Trio has something to do."""
+    poller = Poller()
+    waits: list[float] = []
+
+    class Recording:
+        def __getattr__(self, name: str) -> object:
+            return getattr(epoll, name)
+
+        def poll(self, wait: float, most: int) -> list[tuple[int, int]]:
+            waits.append(wait)
+            return epoll.poll(wait, most)
+
+    epoll = poller._epoll
+    monkeypatch.setattr(poller, "_epoll", Recording())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(poller.run)
+        pair = Pair(poller, lambda _: poller.give_way() if begins_a_task else None)
+        pair.far.send(b"x")
+        await _until(lambda: len(waits) >= 2)
+        assert waits[:2] == [0.0, 0.0 if begins_a_task else limits.turn_wait_seconds]
+        pair.close(poller)
+        nursery.cancel_scope.cancel()
+    monkeypatch.undo()
+    poller.close()
