@@ -74,6 +74,9 @@ class Fragile:
         self._step()
         self._session.lock(crews)
 
+    def expect(self, identity: str) -> None:
+        self._session.expect(identity)
+
     def publish(self, news: Sequence[str]) -> None:
         self._session.publish(news)
 

@@ -21,7 +21,7 @@ from crewgate.agent.revocations import Clocks
 from crewgate.agent.watching import Watching
 from crewgate.core import ids
 from crewgate.core.grant import Grant
-from crewgate.core.ledger import Answer, Operation
+from crewgate.core.ledger import Answer, Opened, Operation
 from crewgate.errors import LedgerError, LinkError
 from crewgate.link.messages import Draw, Drawn
 from crewgate.verifier.leasing import Lessor, Status, Steps
@@ -163,6 +163,9 @@ class Draws:
         if talk is not None:
             talk.join(waiting)
             return
+        if len(self._talks) >= limits.draw_talks_max:
+            self._answer(waiting, Status.CONTENDED)
+            return
         # A throttled or quarantined orchestrator has no share left. That is a 503 and not a 401:
         # a watch suspects and proves nothing, and what a person may lift must not end a branch.
         if not self._watching.admits(grant, clocks):
@@ -175,6 +178,10 @@ class Draws:
     def _go_on(self, branch: bytes, steps: Steps, answer: Answer | LedgerError) -> None:
         """Tell the lessor what the ledger said, until it knows how the draw has ended."""
         try:
+            if isinstance(answer, Opened) and not self._is_wanted(branch):
+                steps.close()  # the ledger took so long that nobody waits: it is asked anew
+                self._end(branch, Status.CONTENDED)
+                return
             if isinstance(answer, LedgerError):
                 operation = steps.throw(answer)
             else:
@@ -186,6 +193,11 @@ class Draws:
             self._end(branch, Status.CONTENDED)
         else:
             self._asking.ask(operation, partial(self._go_on, branch, steps))
+
+    def _is_wanted(self, branch: bytes) -> bool:
+        talk = self._talks[branch]
+        waiting = (*talk.others, *([talk.first] if talk.first else ()))
+        return any(not each.answered and not each.guest.gone for each in waiting)
 
     def _end(self, branch: bytes, status: Status) -> None:
         """The first of those that wait has its outcome; the others are tried with what is there."""

@@ -162,8 +162,9 @@ class Machine:
         except (LedgerError, OverflowError, ValueError) as error:
             table = self.inforce.config.state / "table"
             raise TableError(
-                f"{table}: damaged, its records contradict one another ({error}); take it away to "
-                "begin with a new one: budgets start afresh, revocations are kept beside it"
+                f"{table}: damaged, its records contradict one another or the ledger ({error}); "
+                "take it away to begin with a new one: budgets are as the ledger has them, what "
+                "was leased is burned, and revocations are kept beside it"
             ) from error
 
     def enter(self, ask: Attach) -> tuple[Guest, Attached]:

@@ -21,7 +21,7 @@ from crewgate.agent.clock import ClockWatch
 from crewgate.agent.doors import Doorkeeper
 from crewgate.agent.inforce import InForce
 from crewgate.agent.machine import Clock, Machine
-from crewgate.agent.opening import open_table, state_folder
+from crewgate.agent.opening import holder_name, open_table, state_folder
 from crewgate.agent.reloading import reload_now
 from crewgate.audit.writer import Rotation, Writer
 from crewgate.core.record import Event, Record, when
@@ -81,7 +81,8 @@ def run(file: Path, ready: int) -> None:
     inforce = InForce(file)
     state_folder(inforce.config.state)
     ledger = open_ledger(inforce.config.ledger)
-    table, new = open_table(inforce.config, ledger.identity, voice)
+    drawn_as = f"{ledger.identity} {holder_name(inforce.config.state)}"
+    table, new = open_table(inforce.config, drawn_as, voice)
     try:
         audit = inforce.config.audit
         voice.audit = Writer(audit.folder, "agent", Rotation.of(audit))

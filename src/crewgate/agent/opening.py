@@ -44,17 +44,17 @@ def geometry_of(config: Config) -> Geometry:
     )
 
 
-def open_table(config: Config, ledger: str, say: Say) -> tuple[OwnedTable, bool]:
+def open_table(config: Config, drawn_as: str, say: Say) -> tuple[OwnedTable, bool]:
     """The table, locked as the one agent, and whether it is new. TableError.
 
-    `ledger` is the identity of the ledger that its leases are to be drawn from: what was leased
-    from another one is not known there.
+    `drawn_as` is the identity of the ledger that its leases are to be drawn from, and the machine's
+    name there: what was leased from another one, or under another name, is not known.
     """
     state_folder(config.state)
     path, geometry = config.state / "table", geometry_of(config)
     await_lock(path, limits.lock_wait_seconds)
     why = _usable(path, geometry)
-    if isinstance(why, OwnedTable) and _drawn_from(path) != ledger:
+    if isinstance(why, OwnedTable) and _drawn_from(path) != drawn_as:
         why.retire()
         why.close()
         why = "its leases are of another ledger"
@@ -62,7 +62,7 @@ def open_table(config: Config, ledger: str, say: Say) -> tuple[OwnedTable, bool]
         return why, False
     say(f"{path}: {why}: a new table; what an old one had leased is burned")
     table = OwnedTable.create(str(path), geometry)
-    _ledger_of(path).write_text(ledger + "\n")
+    _ledger_of(path).write_text(drawn_as + "\n")
     return table, True
 
 

@@ -76,16 +76,21 @@ async def beat_for_ever(machine: Machine) -> None:
         except LedgerUnavailableError:
             silence, looked = Silence(), trio.current_time()
             continue
+        # Credit may have come back elsewhere: whoever is refused inline asks again, once a second.
+        machine.lessor.lift_all()
         now = trio.current_time()
         for name, its_boot, beat in silence.look(beats, now - looked):
-            await _write_off(machine, name, its_boot, beat)
+            if not await _write_off(machine, name, its_boot, beat):
+                silence.forget(name)
         looked = now
 
 
-async def _write_off(machine: Machine, name: str, boot: bytes, beat: int) -> None:
+async def _write_off(machine: Machine, name: str, boot: bytes, beat: int) -> bool:
+    """False if the ledger did not answer."""
     try:
         lost = await machine.clerk.use(lambda ledger: ledger.burn(name, boot, beat))
     except LedgerUnavailableError:
-        return
+        return False
     if lost:
         machine.say(f"{name} is silent: {lost} micro-credits that it had leased are burned")
+    return True

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crewgate.config import Config
+from crewgate.config.ledger import is_server
 from crewgate.errors import ConfigurationError
 
 _HEADER = re.compile(r"\s*\[{1,2}([^\[\]]+)\]{1,2}\s*(?:#.*)?")
@@ -104,9 +105,14 @@ def ledger_section(first: Config, url: str | None, *, per_machine: bool) -> str:
             "spend its credits on each machine; give --ledger postgresql://… and that one the "
             "same [ledger] url, or say --budgets per-machine"
         )
-    if url is not None and not url.startswith("postgres"):
+    if url is not None and url.startswith("sqlite:"):
         raise ConfigurationError(
             f"--ledger {url}: a file is one machine's; machines share a postgresql://… server"
+        )
+    if url is not None and not is_server(url):
+        raise ConfigurationError(
+            "--ledger: expected postgresql://USER@HOST/DATABASE, without a password; that goes "
+            "into a file, which the configuration names as password_file"
         )
     password = first.ledger.password_file
     lines = ["[ledger]", f"url = {json.dumps(url or first.ledger.url)}"]

@@ -12,14 +12,19 @@ from crewgate.config.structs import Durability, Ledger
 
 _DURABILITY: Kind[Durability] = kinds.one_of("single", "synchronous", "trusted")
 _SQLITE = "sqlite:"
-_POSTGRESQL = re.compile(r"postgres(?:ql)?://\S+", re.ASCII)
+# A password has a file of its own: this one is read by many, and its URL is shown.
+_POSTGRESQL = re.compile(r"postgres(?:ql)?://(?:[^\s:/@?#]+@)?[^\s@]*", re.ASCII)
+_PASSWORD = re.compile(r"[?&](?:ssl)?password=", re.ASCII)
 
 
 def read_ledger(section: Section | None, state: Path, path: Kind[Path]) -> Ledger:
     """A file in the state folder where nothing is said."""
     if section is None:
         return Ledger("sqlite", state / "ledger.db")
-    where = Kind('"sqlite:FILE" or "postgresql://USER@HOST/DATABASE"', lambda v: _where(v, path))
+    where = Kind(
+        '"sqlite:FILE" or "postgresql://USER@HOST/DATABASE", without a password (`password_file`)',
+        lambda value: _where(value, path),
+    )
     ledger = section.required("url", where)
     word = section.optional("password_file", cast("Kind[Path | None]", path), None)
     if word is not None and ledger is not None:
@@ -40,9 +45,14 @@ def read_ledger(section: Section | None, state: Path, path: Kind[Path]) -> Ledge
     return ledger
 
 
+def is_server(url: str) -> bool:
+    """Whether this names a PostgreSQL, and no password."""
+    return bool(_POSTGRESQL.fullmatch(url)) and not _PASSWORD.search(url)
+
+
 def _where(value: object, path: Kind[Path]) -> Ledger:
     if isinstance(value, str) and value.startswith(_SQLITE) and value != _SQLITE:
         return Ledger("sqlite", path.read(value.removeprefix(_SQLITE)))
-    if isinstance(value, str) and _POSTGRESQL.fullmatch(value):
+    if isinstance(value, str) and is_server(value):
         return Ledger("postgresql", url=value)
     raise ValueError

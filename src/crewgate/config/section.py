@@ -13,7 +13,7 @@ from typing import Generic, NamedTuple, TypeVar, cast
 T = TypeVar("T")
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)  # TOML 1.0, "Keys"
-_USER = re.compile(r"//[^/@]*@")
+_USER = re.compile(r"//[^\s\"]*@|(?<=password=)[^&\s\"]+")
 _SHOWN_CHARS_MAX = 80
 
 

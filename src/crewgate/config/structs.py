@@ -4,7 +4,6 @@ Paths are absolute, credits are micro-credits, names are checked. Nothing here h
 key file that a struct names may be missing, and a secret is never held, only where it is found.
 """
 
-import re
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +17,6 @@ from crewgate.core.evidence import Rules
 from crewgate.core.policy import SHARED
 from crewgate.errors import ConfigurationError
 
-_SECRET = re.compile(r"//[^/@]*@")
 Mode = Literal["enforce", "observe"]
 Judge = Literal["headers", "body"]
 Scheme = Literal["http", "https"]
@@ -252,10 +250,8 @@ class Ledger(msgspec.Struct, frozen=True):
     per_machine: bool = False
 
     def __str__(self) -> str:
-        """Where it is, for people; without what may be a secret."""
-        where = (
-            f"sqlite:{self.file}" if self.file else _SECRET.sub("//", self.url.partition("?")[0])
-        )
+        """Where it is, for people."""
+        where = f"sqlite:{self.file}" if self.file else self.url.partition("?")[0]
         return f"{where}, for this machine alone" if self.per_machine else where
 
 

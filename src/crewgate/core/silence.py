@@ -15,6 +15,10 @@ class Silence:
 
     _seen: dict[str, tuple[tuple[bytes, int], float]] = field(default_factory=dict)
 
+    def forget(self, holder: str) -> None:
+        """It could not be burned: its silence is told again, from the beginning."""
+        self._seen.pop(holder, None)
+
     def look(
         self, beats: dict[str, tuple[bytes, int]], seconds: float
     ) -> list[tuple[str, bytes, int]]:

@@ -106,6 +106,13 @@ class Clerk:
                 break
             except LedgerUnavailableError as error:
                 self._complain(str(error))
+            except Exception as error:  # noqa: BLE001 - the barrier: no errand ends the agent
+                if len(batch) > 1:
+                    for errand in batch:
+                        await self._carry([errand])
+                    return
+                answers = [LedgerError(f"{type(error).__name__}: {error}")]
+                break
             await trio.sleep(wait)
             wait = min(2 * wait, limits.ledger_again_seconds_max)
         if self.trouble:

@@ -1,8 +1,8 @@
 """Whether a PostgreSQL server keeps what it has acknowledged, as far as it can be asked.
 
 A grant that a server forgets is granted again. `single` trusts one server with fsync, and grants
-nothing once that has become another one (its timeline changed: a failover, or a restored copy),
-until a person has looked. `synchronous` trusts a failover too, because a standby has every commit.
+nothing once that has become another one (its timeline changed: a failover), until a person has
+looked. `synchronous` trusts a failover too, because a standby has every commit.
 `trusted` asks nothing.
 """
 
@@ -32,6 +32,22 @@ def why_not(connection: psycopg.Connection[Any], durability: Durability) -> str:
     if durability == "synchronous" and not standbys:
         return 'synchronous_standby_names is empty; name a standby, or say durability = "single"'
     return _timeline(connection, durability) if has_tables else ""
+
+
+def another(connection: psycopg.Connection[Any], expected: str) -> str:
+    """Why this is not the ledger of before; empty if it is, or none is expected."""
+    if not expected:
+        return ""
+    query = "SELECT to_regclass('migration') IS NOT NULL"
+    (has_tables,) = _one(connection, query)
+    query = "SELECT ledger FROM migration WHERE version = 1"
+    found = _one(connection, query)[0] if has_tables else "without tables"
+    if found == expected:
+        return ""
+    return (
+        f"is another ledger now ({found[:8]}, was {expected[:8]}): bring the old one back, or "
+        "restart the gateway to begin with this one"
+    )
 
 
 def accept(connection: psycopg.Connection[Any]) -> str:

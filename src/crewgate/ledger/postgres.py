@@ -15,8 +15,8 @@ import psycopg
 from crewgate import limits
 from crewgate.config import Durability
 from crewgate.errors import LedgerUnavailableError
-from crewgate.ledger.durability import why_not
-from crewgate.ledger.session import Row, marks
+from crewgate.ledger.durability import another, why_not
+from crewgate.ledger.session import Row, in_parts
 
 R = TypeVar("R")
 CHANNEL = "crewgate_ledger"
@@ -56,6 +56,7 @@ class PostgreSQL:
         self._url = url
         self._password_file = password_file
         self._connection: psycopg.Connection[Row] | None = None
+        self._expected = ""
         self._is_within = False  # a transaction, which goes on on no other connection
 
     def __repr__(self) -> str:
@@ -83,16 +84,17 @@ class PostgreSQL:
 
     def among(self, statement: str, keys: Sequence[object], *values: object) -> list[Row]:
         """The same for rows `IN ({keys})`."""
-        if not keys:
-            return []
-        some = marks(keys)
-        return self.rows(statement.format(keys=", ".join("?" * len(some))), [*values, *some])
+        return in_parts(self.rows, statement, keys, values)
 
     def write(self, statement: str, rows: Sequence[Row]) -> None:
         """Do it once for each row, all on their way at once."""
         if rows:
             with self._mapped(), self._live().cursor() as cursor:
                 cursor.executemany(_translated(statement), rows)
+
+    def expect(self, identity: str) -> None:
+        """A server may be another one when it is back, or its database may have been made anew."""
+        self._expected = identity
 
     def publish(self, news: Sequence[str]) -> None:
         """Whoever listens (`listening`) hears it with the commit."""
@@ -150,7 +152,7 @@ class PostgreSQL:
         try:
             where = self._where
         except psycopg.Error as error:
-            raise LedgerUnavailableError(f"the ledger's URL cannot be read: {error}") from error
+            raise LedgerUnavailableError("the ledger's URL cannot be read by libpq") from error
         try:
             connection = psycopg.connect(
                 self._url,
@@ -160,8 +162,12 @@ class PostgreSQL:
                 tcp_user_timeout=round(limits.ledger_statement_seconds * 1000),
                 options=self._options,
                 application_name="crewgate",
+                client_encoding="utf8",  # else a SQL_ASCII database answers in bytes
+                keepalives_idle=5,  # who only listens notices that a server is gone
+                keepalives_interval=2,
+                keepalives_count=3,
             )
-            why = why_not(connection, self._durability)
+            why = why_not(connection, self._durability) or another(connection, self._expected)
         except psycopg.Error as error:
             raise LedgerUnavailableError(f"{where}: {_first_line(error)}") from error
         if why:

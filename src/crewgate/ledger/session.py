@@ -3,9 +3,11 @@
 Statements are written once, with `?` for a value and `{keys}` for a list of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
+
+from crewgate import limits
 
 Row = tuple[Any, ...]
 
@@ -27,10 +29,13 @@ class Session(Protocol):
         """What a statement finds or returns."""
 
     def among(self, statement: str, keys: Sequence[object], *values: object) -> list[Row]:
-        """The same for rows `IN ({keys})`; `values` belong to what stands before that."""
+        """The same for rows `IN ({keys})`, in no order; `values` stand before these."""
 
     def write(self, statement: str, rows: Sequence[Row]) -> None:
         """Do it once for each row."""
+
+    def expect(self, identity: str) -> None:
+        """From now on a connection to any other ledger is as good as none."""
 
     def publish(self, news: Sequence[str]) -> None:
         """Tell it to the other machines, if there are any, when the transaction is done."""
@@ -42,7 +47,22 @@ class Session(Protocol):
         """Let go of the database."""
 
 
-def marks(keys: Sequence[object]) -> list[object]:
-    """The keys, doubled at the end up to a power of two: few statements to prepare."""
-    size = 1 << max(0, len(keys) - 1).bit_length()
-    return [*keys, *[keys[-1]] * (size - len(keys))]
+def in_parts(
+    ask: Callable[[str, Sequence[object]], list[Row]],
+    statement: str,
+    keys: Sequence[object],
+    values: Sequence[object],
+) -> list[Row]:
+    """What is `among` any number of keys: a database takes so many values at once.
+
+    The last keys of a part are doubled up to a power of two: few statements to prepare.
+    """
+    found: list[Row] = []
+    for at in range(0, len(keys), limits.ledger_keys_max):
+        some = keys[at : at + limits.ledger_keys_max]
+        size = 1 << (len(some) - 1).bit_length()
+        marks = ", ".join("?" * size)
+        found += ask(
+            statement.format(keys=marks), [*values, *some, *[some[-1]] * (size - len(some))]
+        )
+    return found

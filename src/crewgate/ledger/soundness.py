@@ -21,7 +21,7 @@ def findings(session: Session) -> Iterator[str]:
     sums = dict.fromkeys(accounts, NOTHING)
     for row in leases:
         account, totals = accounts[row[0]], lease_of(row).totals
-        for key in (*account.path, account.key):
+        for key in {*account.path, account.key} & sums.keys():
             sums[key] = sums[key].changed(NOTHING, totals)
     for key, account in accounts.items():
         name = account.name or key.hex()

@@ -41,10 +41,16 @@ class SQLLedger:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.identity = schema.identity(session)
+        session.expect(self.identity)
         self._tidings = Tidings()
 
     def __repr__(self) -> str:
         return f"<SQLLedger {self.identity[:8]} {self._session!r}>"
+
+    @property
+    def session(self) -> Session:
+        """The connection to its database."""
+        return self._session
 
     def do_all(self, operations: Sequence[Operation], now: float) -> list[Answer | LedgerError]:
         """Everything in order, and on the disk; an error of one is its answer.

@@ -13,7 +13,7 @@ import apsw
 
 from crewgate import limits
 from crewgate.errors import LedgerUnavailableError
-from crewgate.ledger.session import Row, marks
+from crewgate.ledger.session import Row, in_parts
 
 
 class SQLite:
@@ -75,16 +75,16 @@ class SQLite:
 
     def among(self, statement: str, keys: Sequence[object], *values: object) -> list[Row]:
         """The same for rows `IN ({keys})`."""
-        if not keys:
-            return []
-        some = marks(keys)
-        return self.rows(statement.format(keys=", ".join("?" * len(some))), [*values, *some])
+        return in_parts(self.rows, statement, keys, values)
 
     def write(self, statement: str, rows: Sequence[Row]) -> None:
         """Do it once for each row."""
         if rows:
             with self._mapped():
                 self._connection.executemany(statement, rows)
+
+    def expect(self, identity: str) -> None:
+        """The file stays open, so it stays the same."""
 
     def publish(self, news: Sequence[str]) -> None:
         """There is no other machine."""

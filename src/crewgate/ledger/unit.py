@@ -4,7 +4,7 @@ Decides nothing about credit: that is `core.accounts`, on the books that are fil
 crew has is written by one transaction at a time (`Session.lock`), so that its totals are true.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from crewgate.core.books import Books, Holder
 from crewgate.core.charges import TicketOf
@@ -33,8 +33,7 @@ _THIS_TICKET = "WHERE level = ? AND branch = ? AND holder = ? AND boot = ?"
 _MOVE_TICKET = f"UPDATE ticket SET need = ?, asked = ? {_THIS_TICKET}"
 _DROP_TICKET = f"DELETE FROM ticket {_THIS_TICKET}"
 _READ_TICKETS = (
-    "SELECT level, branch, holder, boot, need, asked FROM ticket WHERE level IN ({keys}) "
-    "ORDER BY place"
+    "SELECT place, level, branch, holder, boot, need, asked FROM ticket WHERE level IN ({keys})"
 )
 READ_ACCOUNTS = f"SELECT {ACCOUNT} FROM account WHERE key IN ({{keys}})"
 _READ_LEASES = f"SELECT {LEASE} FROM lease WHERE holder = ? AND branch IN ({{keys}})"
@@ -66,24 +65,26 @@ class Unit:
             known = self.books.holders.get(name)
             if known is not None and known.boot != boot and boot not in known.replaced:
                 branches |= self._held(name)
-        paths = self._paths(branches)
         opened = [each for each in operations if isinstance(each, Open)]
-        paths |= {each.path.keys[-1]: each.path.keys for each in opened}
+        asked = {key for each in opened for key in each.path.keys}
+        # A level that is known stands under its own path, whatever it is opened under now.
+        paths = self._paths(branches | asked)
+        crews = {each.path.crew for each in opened}
         named = [key for each in opened for key in each.besides]
-        self._load(paths, {name for name, _ in lessees}, named)
+        self._load(paths, {name for name, _ in lessees}, [*named, *asked], crews)
 
     def load_holder(self, name: str) -> None:
         """All that one holder has drawn in its newest boot."""
         self._load_holders({name})
         if name in self.books.holders:
-            self._load(self._paths(self._held(name)), {name}, ())
+            self._load(self._paths(self._held(name)), {name})
 
     def load_branch(self, branch: bytes) -> None:
         """One branch, and what anybody has drawn for it."""
         found = self._session.rows("SELECT DISTINCT holder FROM lease WHERE branch = ?", (branch,))
         holders = {name for (name,) in found}
         self._load_holders(holders)
-        self._load(self._paths({branch}), holders, ())
+        self._load(self._paths({branch}), holders)
 
     def store(self) -> None:
         """Write what has changed."""
@@ -150,11 +151,15 @@ class Unit:
             books.holders[name].replaced.add(boot)
 
     def _load(
-        self, paths: dict[bytes, tuple[bytes, ...]], holders: set[str], named: Sequence[bytes]
+        self,
+        paths: dict[bytes, tuple[bytes, ...]],
+        holders: set[str],
+        named: Sequence[bytes] = (),
+        crews: Iterable[bytes] = (),
     ) -> None:
         session, books = self._session, self.books
-        session.lock(sorted({path[0] for path in paths.values()}))
-        levels = sorted({key for path in paths.values() for key in path})
+        session.lock(sorted({path[0] for path in paths.values()} | set(crews)))
+        levels = sorted({key for path in paths.values() for key in path} | set(named))
         for row in session.among(READ_ACCOUNTS, levels):
             books.accounts[row[0]] = account_of(row)
             self._accounts[row[0]] = row
@@ -164,10 +169,11 @@ class Unit:
                 branch, holder, boot = row[:3]
                 books.accounts[branch].leases[holder, boot] = lease_of(row)
                 self._leases[branch, holder, boot] = row
-        closed = session.among(READ_CLOSED, sorted({*levels, *named}))
+        closed = session.among(READ_CLOSED, levels)
         books.closed.update(key for (key,) in closed)
         self._closed = frozenset(books.closed)
-        for level, branch, holder, boot, need, asked in session.among(_READ_TICKETS, levels):
+        tickets = sorted(session.among(_READ_TICKETS, levels))
+        for _, level, branch, holder, boot, need, asked in tickets:
             ticket = branch, holder, boot
             books.accounts[level].queue.waiting[ticket] = need, asked
             self._tickets.setdefault(level, {})[ticket] = need, asked

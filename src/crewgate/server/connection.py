@@ -215,9 +215,8 @@ class Connection:
 
     def _choose_events(self) -> None:
         """Ask the poller for what can be worked on."""
-        protocol = self._protocol
         events = WRITABLE if self._wants_write else 0
-        if protocol is not None and not protocol.paused:
+        if (protocol := self._protocol) is not None and not protocol.paused:
             events |= READABLE
         if events != self._events and self._open:
             self._events = events

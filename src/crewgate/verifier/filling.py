@@ -122,6 +122,11 @@ class Filling:
         """The record of a branch or crew was reclaimed."""
         self._refused.pop(key, None)
 
+    def lift_all(self) -> None:
+        """Every level may have credit again."""
+        for level in list(self._refused):
+            self.lift(level)
+
     def lift(self, level: bytes) -> None:
         """The level may have credit again: branches refused for it ask the ledger again."""
         for key in self._refused.pop(level, ()):

@@ -5,6 +5,7 @@ those only and not at a quarter of a million records.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from crewgate import limits
@@ -74,6 +75,9 @@ class Holdings:
 
     def __len__(self) -> int:
         return len(self._by_key)
+
+    def __iter__(self) -> Iterator[Holding]:
+        return iter(self._by_key.values())
 
     def get(self, key: bytes) -> Holding | None:
         """The record of a branch or crew."""

@@ -163,6 +163,10 @@ class Lessor:
         for level in (*holding.path, key) if holding is not None else ():
             self._filling.lift(level)
 
+    def lift_all(self) -> None:
+        """Every branch that is refused inline may ask the ledger again."""
+        self._filling.lift_all()
+
     def give_back_all(self) -> None:
         """All credit that no call in flight holds: this machine has no use for it any more."""
         for crew in self._crews:

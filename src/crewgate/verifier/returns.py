@@ -10,6 +10,7 @@ from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Branch
 from crewgate.core.ledger import Close, GiveBack, Settle, Told
+from crewgate.errors import LedgerError
 from crewgate.verifier.holdings import Holding, Holdings
 
 _UNKNOWN = -1, -1, -1
@@ -87,7 +88,14 @@ class Returns:
         """Say again what the former life of the agent may not have told of these leases.
 
         One that the table knows nothing of is lost: it was reclaimed, and that was not told.
+        LedgerError if the ledger has forgotten what it granted.
         """
+        for each in self._holdings:
+            # A draw that is pending may have been granted, and is not in the table yet.
+            if leases.get(each.key, Told()).granted < each.granted:
+                raise LedgerError(
+                    "the ledger knows of less than the table was granted: it is an older copy"
+                )
         for key, told in leases.items():
             holding = self._holdings.get(key)
             if holding is None:
@@ -117,8 +125,9 @@ class Returns:
             if record is None:
                 continue
             holding.spent, holding.burned = record.settled, record.burned
+            # Told first: what of a lease was written off is spent first, and the rest returns.
+            self._tell(holding, record.settled, record.burned, record.available, now_boot_ns)
             returned += self.take(holding, limits.quota_micro_max)
-            self._tell(holding, record.settled, record.burned, 0, now_boot_ns)
         return returned
 
     def take(self, holding: Holding, most: int) -> int:

@@ -58,9 +58,13 @@ async def test_exactly_what_the_credit_is_for(tmp_path: Path) -> None:
         article = site.orchestrator()
         for _ in range(20):
             agent = article.start_run(credits=str(CREDITS), tools=["search.*"])
-            counted = Counter(await call_together(site, [agent.token()], CALLS))
-            assert counted[200] == CREDITS, counted
-            assert counted[403] == CALLS - CREDITS, counted
+            token = agent.token()
+            counted = Counter(await call_together(site, [token], CALLS))
+            # On a busy machine a call may wait too long for its draw: 503 asks to come again.
+            while late := counted.pop(503, 0):
+                assert late < CALLS
+                counted += Counter(await call_together(site, [token], late))
+            assert counted == {200: CREDITS, 403: CALLS - CREDITS}
 
 
 async def test_siblings_share_what_the_parent_has(tmp_path: Path) -> None:

@@ -224,6 +224,8 @@ def test_a_slow_ledger_holds_up_nobody_longer_than_the_wait(
     draws: Draws, guest: Guest, slow: Slow, table: OwnedTable
 ) -> None:
     """The call is told to try again; what comes later is there for the next one."""
+    draws.ask(guest, Draw(id=0, grant=grant(1, 500), need=5), _at(0))
+    assert _told(guest) == [Drawn(id=0, status="granted")]
     slow.waits = True
     draws.ask(guest, Draw(id=1, grant=grant(1, 500), need=10), _at(0))
     draws.retry(_at(WAIT / 2))
@@ -321,3 +323,19 @@ def test_a_busy_branch_is_looked_at_before_its_lease_is_empty(
     record = table.branch(table.find(key(1)))
     assert record is not None
     assert record.available > 50
+
+
+def test_whom_nobody_waits_for_any_more_is_not_opened(
+    draws: Draws, guest: Guest, slow: Slow, table: OwnedTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a long outage the ledger is not asked for callers that are gone; and few at once."""
+    monkeypatch.setattr(limits, "draw_talks_max", 2)
+    slow.waits = True
+    for number in range(3):
+        draws.ask(guest, Draw(id=number, grant=grant(number, 500), need=10), _at(0))
+    assert [each.id for each in _told(guest)] == [2]
+    draws.retry(_at(WAIT))
+    assert [each.id for each in _told(guest)] == [0, 1]
+    slow.carry()
+    assert table.find(key(0)) == -1
+    assert "talks=0" in repr(draws)

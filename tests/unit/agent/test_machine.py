@@ -15,6 +15,7 @@ from crewgate.agent.owner import forgive
 from crewgate.agent.reloading import reload_if_changed
 from crewgate.agent.status import pages, status, tree
 from crewgate.core import record
+from crewgate.core.ledger import Draw as LedgerDraw
 from crewgate.core.record import Record
 from crewgate.errors import ConfigurationError, RefusedError, TableError
 from crewgate.link.messages import VERSION, Attach, Draw, Drawn, Reload, Revoked
@@ -243,17 +244,27 @@ async def test_the_tree_is_paged(start: Start) -> None:
         assert all(len(page.rows) <= limits.link_tree_rows_max for page in found)
 
 
-def test_what_the_machine_leased_under_a_lost_name_is_burned(start: Start, file: Path) -> None:
+def test_what_the_machine_leased_under_a_lost_name_is_burned(start: Start) -> None:
     """A ledger in a file is nobody else's: its credit is not out for ever."""
     machine = start()
     guest, _ = machine.enter(Attach(version=VERSION))
     machine.draw(guest, Draw(id=1, grant=grant(1, 500), need=10))
-    (file.parent / "state" / "holder").unlink()
-    again = start()
-    again.draw(again.enter(Attach(version=VERSION))[0], Draw(id=1, grant=grant(2, 50), need=5))
-    lines = {line.key: line for line in again.clerk.ledger.report()}
-    assert (lines[key(1)].burned, lines[key(1)].leased) == (10, 0)
-    assert (lines[key(2)].burned, lines[key(2)].leased) == (0, 5)
+    ledger, boot = machine.clerk.ledger, b"former" + bytes(10)
+    ledger.draw(LedgerDraw(key(1), "former name", boot, 1, 30), NOW)
+    (line, *_) = start().clerk.ledger.report(key(1))
+    assert (line.burned, line.leased) == (30, 10)
+
+
+def test_a_ledger_that_was_put_back_is_not_drawn_from(start: Start, file: Path) -> None:
+    """It would grant again what its later self has granted: nothing starts, and it is said why."""
+    machine = start()
+    guest, _ = machine.enter(Attach(version=VERSION))
+    machine.draw(guest, Draw(id=1, grant=grant(1, 500), need=10))
+    ledger = machine.clerk.ledger
+    with ledger.session.transaction():
+        ledger.session.rows("UPDATE lease SET granted = 5")
+    with pytest.raises(TableError, match="it is an older copy"):
+        start()
 
 
 async def test_burned_credit_is_forgiven_on_somebodys_word(start: Start, said: list[str]) -> None:

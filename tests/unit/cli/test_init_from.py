@@ -104,7 +104,8 @@ def test_a_server_that_the_first_one_names_is_taken(first: Path, tmp_path: Path)
     [
         (("--ledger", "sqlite:shared.db"), "a file is one machine's"),
         (("--ledger", URL, "--budgets", "per-machine"), "one of them"),
-        (("--ledger", "postgresql://no where"), "ledger.url"),
+        (("--ledger", "postgresql://no where"), "expected postgresql://USER@HOST"),
+        (("--ledger", "postgresql://u:s3cr%t@h/db"), "without a password"),
     ],
 )
 def test_what_cannot_be_shared_is_one_line(

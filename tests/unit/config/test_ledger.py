@@ -68,10 +68,9 @@ def test_an_engine_is_named_by_its_url(
             "ledger: per_machine: budgets on a server are every machine's; take it out",
         ),
         ('url = "sqlite:l.db"\nfile = "x"', "ledger.file: unknown key"),
-        (
-            'url = "postgresql://me:secret word@x/y"',
-            'ledger.url = "postgresql://…@x/y": expected',
-        ),
+        ('url = "postgresql://me:secret@x/y"', "without a password (`password_file`)"),
+        ('url = "postgresql://x/y?password=secret"', "without a password (`password_file`)"),
+        ('url = "postgresql://me:secr/et@x/y"', "without a password (`password_file`)"),
     ],
 )
 def test_mistakes_are_told_with_their_mend(write: Write, whole: str, lines: str, said: str) -> None:

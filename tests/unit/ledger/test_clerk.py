@@ -137,3 +137,25 @@ async def test_a_flood_is_carried_in_bounded_transactions(
     with trio.fail_after(60):
         await clerk.quiet()
     assert [len(batch) for batch in ledger.batches] == [limits.ledger_batch_max] * 3
+
+
+async def test_an_error_of_ours_spoils_one_errand(
+    clerk: Clerk, ledger: Fragile, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is: the others are done, and the agent lives."""
+    do_all = ledger.do_all
+
+    def fail(operations: Sequence[Operation], now: float) -> list[Answer | LedgerError]:
+        if any(isinstance(each, Draw) and each.need == 13 for each in operations):
+            raise KeyError("a level that is not there")
+        return do_all(operations, now)
+
+    monkeypatch.setattr(ledger, "do_all", fail)
+    answers: list[object] = []
+    clerk.ask(Draw(A, "one", BOOT, 1, 10), answers.append)
+    clerk.ask(Draw(B, "one", BOOT, 1, 13), answers.append)
+    clerk.ask(Draw(A, "one", BOOT, 2, 10), answers.append)
+    nursery.start_soon(clerk.run)
+    with trio.fail_after(30):
+        await clerk.quiet()
+    assert [type(each) for each in answers] == [Granted, LedgerError, Granted]

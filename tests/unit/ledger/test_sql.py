@@ -6,12 +6,26 @@ from pathlib import Path
 
 import pytest
 from engines import Engine
-from family import BOOT, CREW, NOW, ROOT, A, B, family, line
+from family import BOOT, CREW, NEXT_BOOT, NOW, ROOT, A, B, family, line, path
 
-from crewgate.core.ledger import Close, Closed, Draw, Exhausted, GiveBack, Granted, Settle, Ticket
+from crewgate import limits
+from crewgate.core.ledger import (
+    Close,
+    Closed,
+    Draw,
+    Exhausted,
+    GiveBack,
+    Granted,
+    Level,
+    Mismatch,
+    Opened,
+    Settle,
+    Ticket,
+)
 from crewgate.errors import LedgerError, LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.session import Session
+from crewgate.ledger.soundness import findings
 from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite import SQLite
 
@@ -142,3 +156,50 @@ def test_a_file_that_is_no_ledger_is_named(tmp_path: Path, make: object, said: s
     make(path)  # type: ignore[operator]
     with pytest.raises(LedgerUnavailableError, match=said):
         SQLite(path)
+
+
+def test_a_machine_of_many_branches_can_draw_after_a_reboot(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database takes so many values at once; what a new boot burns may be more."""
+    monkeypatch.setattr(limits, "ledger_keys_max", 8)
+    schema.migrate(session)
+    ledger = SQLLedger(session)
+    branches = [bytes([number]) * 16 for number in range(1, 30)]
+    opens = [path(Level(ROOT, 1000, 1), Level(each, 100, 1)) for each in branches]
+    draws = [Draw(each, "one", BOOT, 1, 10) for each in branches]
+    answers = ledger.do_all([*opens, *draws], NOW)
+    assert all(isinstance(each, Granted) for each in answers[29:])
+    assert isinstance(ledger.draw(Draw(branches[0], "one", NEXT_BOOT, 1, 10), NOW), Granted)
+    assert (line(ledger, ROOT).burned, line(ledger, ROOT).leased) == (290, 10)
+    assert list(findings(session)) == []
+    assert len(ledger.statements(branches)) == 29
+
+
+def test_a_known_branch_stands_under_its_own_path_in_a_batch(ledger: SQLLedger) -> None:
+    """Whatever a token of the same batch says that its path is."""
+    ledger.draw(Draw(A, "one", BOOT, 1, 10), NOW)
+    moved = path(Level(b"elsewhere".ljust(16), 10, 5), Level(A, 10, 5))
+    answers = ledger.do_all([Settle(A, "one", BOOT, 1, 4), moved], NOW)
+    assert answers == [None, Mismatch(A)]
+    assert line(ledger, ROOT).settled == 4
+
+
+def test_every_level_is_told_how_far_its_own_lease_got(ledger: SQLLedger) -> None:
+    """An ancestor that draws for itself too."""
+    ledger.draw(Draw(ROOT, "one", BOOT, 1, 10), NOW)
+    opened = ledger.open(path(Level(ROOT, 100, 1), Level(A, 100, 1)))
+    assert isinstance(opened, Opened)
+    assert [each.told.granted for each in opened.standings] == [0, 10, 0]
+
+
+def test_a_database_that_was_made_anew_is_another_ledger(tmp_path: Path) -> None:
+    """Found out when the connection is: nothing is granted by one that knows of nothing."""
+    engine = Engine(tmp_path, "postgresql")
+    first = engine.session()
+    schema.migrate(first)
+    ledger = family(lambda: SQLLedger(first))
+    first.rows("UPDATE migration SET ledger = 'another one'")
+    first.close()
+    with pytest.raises(LedgerUnavailableError, match="is another ledger now"):
+        ledger.draw(Draw(A, "one", BOOT, 1, 10), NOW)
