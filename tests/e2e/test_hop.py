@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+ATTEMPTS = 4
 DESCRIPTORS = 700  # of each process: what does not fit into that is to be measured smaller
 LONG = ("fairness", "memory", "idle")
 
@@ -32,9 +33,12 @@ def measure(
     """A run of Crewgate alone, in its shortest form; its files are in `place`."""
     shortest = ["--rounds", "1", "--requests", str(requests), "--peer", "none"]
     words = [sys.executable, "-m", "bench.hop", *shortest, "--output", str(output), *options]
-    # Its ports were free when they were chosen; other tests choose as well.
-    while "choose another port" in (done := _run(place, words)).stderr:
-        pass
+    # Its ports were free when they were chosen, and other tests choose as well; they also keep the
+    # machine busy, and a call whose draw takes long is asked to come again, which no bench does.
+    for _ in range(ATTEMPTS):
+        done = _run(place, words)
+        if not any(text in done.stderr for text in ("choose another port", "answered with 200")):
+            break
     return done
 
 
