@@ -41,14 +41,7 @@ def document(rows: "list[TreeRow]") -> dict[str, Any]:
     """What --json prints: amounts in micro-credits; null where nothing is known or bounds it."""
     return {
         "crews": [
-            {
-                "crew": row.crew,
-                "state": row.state,
-                "spent_micro": row.spent,
-                "reserved_micro": row.reserved,
-                "burned_micro": row.burned,
-                "left_micro": None if row.left < 0 else row.left,
-            }
+            {"crew": row.crew, "state": row.state, **_amounts(row)}
             for row in rows
             if not row.branch
         ],
@@ -63,14 +56,21 @@ def document(rows: "list[TreeRow]") -> dict[str, Any]:
                 "grant": row.grant or None,
                 "state": row.state,
                 "quota_micro": row.quota,
-                "spent_micro": row.spent,
-                "reserved_micro": row.reserved,
-                "burned_micro": row.burned,
-                "left_micro": None if row.left < 0 else row.left,
+                **_amounts(row),
             }
             for row in rows
             if row.branch
         ],
+    }
+
+
+def _amounts(row: "TreeRow") -> dict[str, int | None]:
+    """What a crew and a branch both have, in micro-credits."""
+    return {
+        "spent_micro": row.spent,
+        "reserved_micro": row.reserved,
+        "burned_micro": row.burned,
+        "left_micro": None if row.left < 0 else row.left,
     }
 
 

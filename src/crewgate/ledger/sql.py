@@ -7,7 +7,6 @@ read; so no engine decides for itself. Blocks: for one thread at a time.
 from collections.abc import Sequence
 from typing import cast
 
-from crewgate import limits
 from crewgate.core.accounts import MemoryLedger
 from crewgate.core.ledger import (
     Answer,
@@ -110,13 +109,9 @@ class SQLLedger:
 
     def statements(self, keys: Sequence[bytes]) -> dict[bytes, Statement]:
         """See `Ledger`."""
-        found: dict[bytes, Statement] = {}
-        for at in range(0, len(keys), limits.ledger_keys_max):
-            some = keys[at : at + limits.ledger_keys_max]
-            closed = {key for (key,) in self._session.among(READ_CLOSED, some)}
-            rows = self._session.among(READ_ACCOUNTS, some)
-            found |= {row[0]: statement(account_of(row), closed=row[0] in closed) for row in rows}
-        return found
+        closed = {key for (key,) in self._session.among(READ_CLOSED, keys)}
+        rows = self._session.among(READ_ACCOUNTS, keys)
+        return {row[0]: statement(account_of(row), closed=row[0] in closed) for row in rows}
 
     def leases(self, holder: str, boot: bytes) -> dict[bytes, Told]:
         """See `Ledger`."""
