@@ -49,8 +49,9 @@ def draw(
     now: float = NOW,
     holder: str = "one",
     boot: bytes = BOOT,
+    loose: int = 0,
 ) -> Granted | Ticket | Exhausted | Closed:
-    return ledger.draw(Draw(branch, holder, boot, seq, need, rate), now)
+    return ledger.draw(Draw(branch, holder, boot, seq, need, rate, loose=loose), now)
 
 
 def amount(answer: object) -> int:

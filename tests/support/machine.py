@@ -31,7 +31,10 @@ OF_CREDIT = {Reason.BUDGET_UNAVAILABLE, Reason.CREDITS_EXHAUSTED, Reason.BRANCH_
 class GateLike(Protocol):
     """What a call does to a lease; slots are whatever the gate makes of them."""
 
-    def reserve(self, of: Grant, price: int, now: float, boot_ns: int) -> object | None: ...
+    def reserve(
+        self, of: Grant, price: int, now: float, boot_ns: int, *, loose: bool = False
+    ) -> object | None: ...
+    def grow(self, of: Grant, slot: object, more: int) -> bool: ...
     def settle(self, of: Grant, slot: object, cost: int) -> None: ...
     def charge(self, of: Grant, price: int, now: float, boot_ns: int) -> object | None: ...
     def undo(self, of: Grant, charged: object) -> None: ...
@@ -45,9 +48,15 @@ class ModelGate:
     def number(self, of: Grant) -> int:
         return self.table.find(of.branch_key)
 
-    def reserve(self, of: Grant, price: int, now: float, boot_ns: int) -> object | None:
+    def reserve(
+        self, of: Grant, price: int, now: float, boot_ns: int, *, loose: bool = False
+    ) -> object | None:
         number = self.number(of)
-        return None if number < 0 else self.table.reserve(number, price)
+        return None if number < 0 else self.table.reserve(number, price, loose=loose)
+
+    def grow(self, of: Grant, slot: object, more: int) -> bool:
+        assert isinstance(slot, int)
+        return self.table.grow(self.number(of), slot, more)
 
     def settle(self, of: Grant, slot: object, cost: int) -> None:
         assert isinstance(slot, int)
@@ -102,17 +111,26 @@ class NativeGate:
         return self.minted[name]
 
     def decide(
-        self, gate: Gate, of: Grant, price: int, now: float, boot_ns: int
+        self, gate: Gate, of: Grant, price: int, now: float, boot_ns: int, *, loose: bool = False
     ) -> Permit | Denial:
         gate.clock = int(now * 10**9), boot_ns
-        verdict = gate.decide(self.token(of), PRICES.index(price))
+        if loose:
+            verdict = gate.decide(self.token(of), 0, price=price, loose=True)
+        else:
+            verdict = gate.decide(self.token(of), PRICES.index(price))
         if isinstance(verdict, Denial):
             assert verdict.reason in OF_CREDIT, verdict
         return verdict
 
-    def reserve(self, of: Grant, price: int, now: float, boot_ns: int) -> object | None:
-        verdict = self.decide(self.holding, of, price, now, boot_ns)
+    def reserve(
+        self, of: Grant, price: int, now: float, boot_ns: int, *, loose: bool = False
+    ) -> object | None:
+        verdict = self.decide(self.holding, of, price, now, boot_ns, loose=loose)
         return verdict if isinstance(verdict, Permit) else None
+
+    def grow(self, of: Grant, slot: object, more: int) -> bool:
+        assert isinstance(slot, Permit)
+        return slot.grow(more)
 
     def settle(self, of: Grant, slot: object, cost: int) -> None:
         assert isinstance(slot, Permit)
@@ -171,11 +189,11 @@ class Machine:
         self.boot_ns += self.step_ns
         return self.lessor.draw(of, need, self.now, self.boot_ns)
 
-    def reserve(self, of: Grant, price: int) -> object | None:
+    def reserve(self, of: Grant, price: int, *, loose: bool = False) -> object | None:
         """One call: from the lease, else after a draw; the slot it holds, None if refused."""
-        slot = self.gate.reserve(of, price, self.now, self.boot_ns)
+        slot = self.gate.reserve(of, price, self.now, self.boot_ns, loose=loose)
         if slot is None and self.draw(of, price) is Status.GRANTED:
-            slot = self.gate.reserve(of, price, self.now, self.boot_ns)
+            slot = self.gate.reserve(of, price, self.now, self.boot_ns, loose=loose)
         return slot
 
     def call(self, of: Grant, price: int) -> bool:

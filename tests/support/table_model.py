@@ -37,6 +37,8 @@ class Record:
     refused: tuple[int, int, int, int] | None = None
     refused_at: int = -1
     reservations: dict[int, int] = field(default_factory=dict)
+    bounds: set[int] = field(default_factory=set)  # slots whose reservation is an upper bound
+    beyond: int = 0
 
 
 class TableModel:
@@ -111,11 +113,7 @@ class TableModel:
         record.pending = need
         return record.sequence
 
-    def grant(
-        self,
-        number: int,
-        amount: int,
-    ) -> None:
+    def grant(self, number: int, amount: int, beyond: int = 0) -> None:
         record = self.live(number)
         if not record.pending:
             raise ValueError("no draw is pending")
@@ -125,12 +123,14 @@ class TableModel:
         record.available += amount
         record.pending = 0
         record.refused = None
+        record.beyond = beyond
 
     def refuse(self, number: int, level: int, need: int, used: int, quota: int) -> None:
         record = self.live(number)
         record.pending = 0
         record.refused = (need, level, used, quota) if need else None
         record.refused_at = self.credit_generation
+        record.beyond = 0 if need else record.beyond
 
     def take_back(self, number: int, amount: int) -> int:
         record = self.live(number)
@@ -197,6 +197,7 @@ class TableModel:
             record.expires,
             record.available,
             reserved,
+            self.held_loosely(record),
             record.settled,
             record.granted,
             record.given_back,
@@ -206,23 +207,42 @@ class TableModel:
             record.pending,
             record.closed,
             refused,
+            record.beyond,
         )
+
+    def held_loosely(self, record: Record) -> int:
+        return sum(record.reservations[slot] for slot in record.bounds)
+
+    def loose(self) -> dict[int, int]:
+        found = {n: self.held_loosely(record) for n, record in self.records.items()}
+        return {number: amount for number, amount in found.items() if amount}
 
     # -- what the gate does ---------------------------------------------------------------------
 
-    def reserve(self, number: int, amount: int) -> int | None:
-        """A slot that holds `amount`, or None if the lease has less."""
+    def reserve(self, number: int, amount: int, *, loose: bool = False) -> int | None:
+        """A slot that holds `amount`, an upper bound if `loose`; None if the lease has less."""
         record = self.live(number)
         if record.available < amount:
             return None
         record.available -= amount
         slot = next(self.slots)
         record.reservations[slot] = amount
+        if loose:
+            record.bounds.add(slot)
         return slot
+
+    def grow(self, number: int, slot: int, more: int) -> bool:
+        record = self.live(number)
+        if record.available < more:
+            return False
+        record.available -= more
+        record.reservations[slot] += more
+        return True
 
     def settle(self, number: int, slot: int, cost: int) -> None:
         record = self.live(number)
         amount = record.reservations.pop(slot)
+        record.bounds.discard(slot)
         record.settled += cost
         record.available += amount - cost
         self.credit_generation += amount > cost
@@ -239,4 +259,6 @@ class TableModel:
 
     def burn(self, number: int, slot: int) -> None:
         """The process that held the reservation died."""
-        del self.live(number).reservations[slot]
+        record = self.live(number)
+        del record.reservations[slot]
+        record.bounds.discard(slot)

@@ -79,7 +79,7 @@ cdef class AttachmentTable(Table):
         cdef uint64_t number = cg_get(&slot.branch)
         key = joined(self.t.branch[number].key) if number < self.t.branches else bytes(16)
         record = Burned(key, cg_get(&slot.amount), CG_SLOT(state), cg_get(&slot.cost),
-                        cg_get(&slot.tool), joined(slot.grant), joined(slot.request),
+                        cg_get(&slot.tool) & ~CG_LOOSE, joined(slot.grant), joined(slot.request),
                         cg_get(&slot.started), CG_OWNER(state))
         if cg_cas(&slot.state, &state, CG_SLOT_NEXT(state, owner)) and record.state > 1:
             burned.append(record)

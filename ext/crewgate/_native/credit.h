@@ -100,6 +100,20 @@ static inline int cg_reserve(cg_table *t, cg_hold *hold, uint64_t owner, uint64_
   return CG_LOST;
 }
 
+/* A held reservation grows by `more`: CG_TAKEN, or not. Killed between the two stores, what was taken
+ * is missing and so burned. CG_LOST: the agent has burned the reservation, and `more` with it. */
+static inline int cg_hold_grow(cg_table *t, cg_hold *hold, uint64_t more, uint64_t *left) {
+  uint64_t amount = hold->amount;
+  if (cg_get(&hold->slot->state) != hold->state) return CG_LOST;
+  int taken = cg_take(&t->branch[hold->branch], hold->generation, more, left);
+  if (taken != CG_TAKEN) return taken;
+  if (!cg_cas(&hold->slot->amount, &amount, amount + more) ||
+      cg_get(&hold->slot->state) != hold->state)
+    return CG_LOST;
+  hold->amount += more;
+  return CG_TAKEN;
+}
+
 /* Ends a held reservation: `cost` of it is charged for good, the rest returns to the lease.
  * 0 if the agent had burned it. */
 static inline int cg_hold_settle(cg_table *t, cg_hold *hold, uint64_t cost) {

@@ -20,6 +20,7 @@ cdef extern from "credit.h" nogil:
     void cg_settle(cg_branch *branch, uint64_t generation, int64_t amount)
     int cg_reserve(cg_table *t, cg_hold *hold, uint64_t owner, uint64_t deadline,
                    const cg_slot *attribution, uint64_t *left)
+    int cg_hold_grow(cg_table *t, cg_hold *hold, uint64_t more, uint64_t *left)
     bint cg_hold_settle(cg_table *t, cg_hold *hold, uint64_t cost)
     bint cg_slot_end(cg_slot *slot, uint64_t state)
     int64_t cg_block_take(cg_table *t, uint64_t owner)

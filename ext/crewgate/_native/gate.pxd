@@ -18,10 +18,11 @@ cdef class Gate:
 
     cdef bint fresh(self, Policy policy, uint64_t boot)
     cdef object judge(self, Policy policy, Verified entry, Py_ssize_t tool, bytes request,
-                      object peer_crew, bint observe, bint drawn, uint64_t wall, uint64_t boot)
+                      object peer_crew, bint observe, bint drawn, int64_t bound, bint loose,
+                      uint64_t wall, uint64_t boot)
     cdef bint ungoverned(self, cg_branch *branch, Verified entry)
     cdef Permit observed(self, Verified entry, cg_branch *branch, Py_ssize_t tool, bytes request,
                          uint64_t wall, uint64_t boot, object denial)
     cdef object charge(self, Policy policy, Verified entry, cg_branch *branch, Py_ssize_t tool,
-                       bytes request, uint64_t wall, uint64_t boot)
+                       int64_t bound, bint loose, bytes request, uint64_t wall, uint64_t boot)
     cdef object short(self, Verified entry, cg_branch *branch, uint64_t price)

@@ -4,6 +4,7 @@ Takes no lock that another process can hold and waits for nobody. Knows nothing 
 the ledger: a lease that is missing or too small is a Denial that asks its caller for a draw.
 """
 
+from crewgate import limits
 from crewgate.core.verdict import Denial, Reason
 
 from libc.stdint cimport int64_t, uint64_t
@@ -20,6 +21,7 @@ from crewgate._native.verified cimport (
 cdef extern from "time.h" nogil:
     const int CLOCK_BOOTTIME
 
+cdef int64_t PRICE_MAX = limits.price_micro_max
 cdef object NOT_FRESH = Denial(Reason.REVOCATION_UNAVAILABLE, retry=True)
 
 
@@ -55,9 +57,12 @@ cdef class Gate:
                 "dropped_permits": self.holder.dropped}
 
     def decide(self, bytes token not None, Py_ssize_t tool, *, bytes request=b"",
-               peer_crew=None, bint observe=False, bint drawn=False):
+               peer_crew=None, bint observe=False, bint drawn=False, int64_t price=-1,
+               bint loose=False):
         cdef uint64_t wall = self.wall
         cdef uint64_t boot = self.boot
+        if price > PRICE_MAX:
+            raise ValueError(f"a call costs at most {PRICE_MAX} micro-credits")
         if boot == 0:
             wall = clock_ns(CLOCK_REALTIME)
             boot = clock_ns(CLOCK_BOOTTIME)
@@ -81,7 +86,8 @@ cdef class Gate:
             return late
         if is_revoked(self.table, entry):
             return Denial(Reason.BRANCH_REVOKED, entry.grant)
-        return self.judge(policy, entry, tool, request, peer_crew, observe, drawn, wall, boot)
+        return self.judge(policy, entry, tool, request, peer_crew, observe, drawn, price, loose,
+                          wall, boot)
 
     cdef bint fresh(self, Policy policy, uint64_t boot):
         cdef cg_header *header = self.table.t.header
@@ -89,7 +95,8 @@ cdef class Gate:
                 and cg_get(&header.policy_generation) == policy.generation)
 
     cdef object judge(self, Policy policy, Verified entry, Py_ssize_t tool, bytes request,
-                      object peer_crew, bint observe, bint drawn, uint64_t wall, uint64_t boot):
+                      object peer_crew, bint observe, bint drawn, int64_t bound, bint loose,
+                      uint64_t wall, uint64_t boot):
         """Checks 6 to 10 of the table in DESIGN.md, on a good token that nobody revoked."""
         cdef cg_branch *branch = find_branch(self.table, entry)
         if peer_crew is not None and peer_crew != entry.crew.name:
@@ -111,7 +118,7 @@ cdef class Gate:
             denial = Denial(Reason.BUDGET_UNAVAILABLE, entry.grant, retry=True)
             return (self.observed(entry, branch, tool, request, wall, boot, denial)
                     if observe and drawn else denial)
-        result = self.charge(policy, entry, branch, tool, request, wall, boot)
+        result = self.charge(policy, entry, branch, tool, bound, loose, request, wall, boot)
         if observe and type(result) is Denial and (drawn or not result.retry):
             return self.observed(entry, branch, tool, request, wall, boot, result)
         return result
@@ -132,10 +139,12 @@ cdef class Gate:
         return permit
 
     cdef object charge(self, Policy policy, Verified entry, cg_branch *branch, Py_ssize_t tool,
-                       bytes request, uint64_t wall, uint64_t boot):
+                       int64_t bound, bint loose, bytes request, uint64_t wall, uint64_t boot):
         """Take the price. A free call has a slot as well where calls are held: should its process
         die, that slot is all that is known of it."""
-        cdef Permit permit = new_permit(self.holder, entry, tool, policy.price[tool])
+        cdef Permit permit = new_permit(
+            self.holder, entry, tool, policy.price[tool] if bound < 0 else <uint64_t>bound)
+        permit.loose = loose
         if permit.price == 0 and not self.holds:
             permit.remaining = CG_AMOUNT(cg_get(&branch.available))
         elif (permit.reserve(request, wall, boot) if self.holds else permit.spend()) != CG_TAKEN:

@@ -98,6 +98,7 @@ typedef struct {
   cg_word held_from, held_for; /* CLOCK_BOOTTIME ns; ns of life seen from there */
   cg_word parent_count;
   uint32_t parents[CG_PARENTS + 1]; /* record numbers: crew, root … parent */
+  cg_word beyond; /* what the ledger could still grant, as it said with the last grant */
 } cg_branch;
 
 /* A revocation of anything that has a key: tokens issued up to `before` are dead. 64 bytes. */
@@ -119,6 +120,8 @@ enum {
   CG_SLOT_HELD = 3,     /* it has been taken */
   CG_SLOT_SETTLING = 4  /* `cost` is being charged, the rest given back */
 };
+/* Beside a tool's number: `amount` is an upper bound, of which some will come back. */
+#define CG_LOOSE (1ull << 63)
 #define CG_SLOT(state) ((state) & 7u)
 #define CG_OWNER(state) ((state) >> 48)
 #define CG_SLOT_NEXT(state, owner) \
@@ -130,7 +133,7 @@ typedef struct {
   cg_word amount;
   cg_word deadline; /* CLOCK_BOOTTIME ns */
   cg_word started;  /* wall clock ns */
-  cg_word tool;
+  cg_word tool;     /* its number, and CG_LOOSE */
   cg_word cost; /* while settling: what is charged */
   cg_word grant[2];
   cg_word request[2];

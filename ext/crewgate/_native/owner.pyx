@@ -211,7 +211,7 @@ cdef class OwnedTable(AttachmentTable):
             raise ValueError("a draw needs at least one micro-credit")
         return cg_begin_draw(self.live(number), need)
 
-    def grant(self, uint64_t number, uint64_t amount):
+    def grant(self, uint64_t number, uint64_t amount, uint64_t beyond=0):
         cdef cg_branch *branch = self.live(number)
         cdef uint64_t available = cg_get(&branch.available)
         if not available & CG_PENDING:
@@ -221,10 +221,13 @@ cdef class OwnedTable(AttachmentTable):
         if amount + out > CG_AMOUNT_MAX:  # all of it could come back into the 40-bit amount
             raise ValueError(f"a lease is at most {CG_AMOUNT_MAX} micro-credits")
         cg_grant(&self.t, branch, amount)
+        cg_put(&branch.beyond, beyond)
 
     def refuse(self, uint64_t number, uint64_t level, uint64_t need, uint64_t used,
                uint64_t quota):
         cg_refuse(&self.t, self.live(number), level, need, used, quota)
+        if need:
+            cg_put(&self.live(number).beyond, 0)
 
     def take_back(self, uint64_t number, uint64_t amount):
         return cg_take_back(&self.t, self.live(number), min(amount, CG_AMOUNT_MAX))
@@ -236,7 +239,8 @@ cdef class OwnedTable(AttachmentTable):
         cdef uint64_t *reserved = self.reserved_by_branch()
         try:
             for number in range(first, min(first + count, self.t.branches)):
-                branch = self.copy_branch(number, reserved[number])
+                branch = self.copy_branch(number, reserved[number],
+                                          reserved[self.t.branches + number])
                 if branch is not None:
                     found.append(branch)
         finally:

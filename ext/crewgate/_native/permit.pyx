@@ -22,6 +22,7 @@ cdef extern from "layout.h" nogil:
     bint cg_arm_fault(int64_t stores)
 
 cdef uint64_t HOLD_NS = int(limits.reservation_seconds_max * 1e9)
+cdef uint64_t PRICE_MAX = limits.price_micro_max
 cdef uint64_t NOWHERE = <uint64_t>-1
 
 
@@ -82,6 +83,15 @@ cdef class Permit:
         return self.entry.grant
 
     @property
+    def left(self):
+        cdef cg_branch *branch = &self.holder.table.t.branch[self.entry.record]
+        self.holder.table.check_open()
+        cdef uint64_t available = cg_get(&branch.available)
+        if not CG_SAME_AVAILABLE(available, self.entry.generation):
+            return self.remaining
+        return CG_AMOUNT(available) + cg_get(&branch.beyond)
+
+    @property
     def held(self):
         return (self.hold.slot != NULL and not self.ended and self.holder.table.mapped
                 and cg_get(&self.hold.slot.state) == self.hold.state)
@@ -103,6 +113,16 @@ cdef class Permit:
             cost = min(self.price, <uint64_t>min(cost_micro, limits.quota_micro_max))
         self.end(cost)
 
+    def grow(self, uint64_t more):
+        cdef int taken
+        self.holder.table.check_open()
+        if self.hold.slot == NULL or self.ended or self.price + more > PRICE_MAX:
+            return False
+        taken = cg_hold_grow(&self.holder.table.t, &self.hold, more, &self.remaining)
+        if taken == CG_TAKEN:
+            self.price += more
+        return taken == CG_TAKEN
+
     def release(self):
         self.end(0)
 
@@ -116,7 +136,7 @@ cdef class Permit:
         memcpy(attribution.grant, self.entry.jti, 16)
         memcpy(attribution.request, <const char *>request, min(len(request), 16))
         attribution.started = wall
-        attribution.tool = <uint64_t>self.tool
+        attribution.tool = <uint64_t>self.tool | (CG_LOOSE if self.loose else 0)
         self.hold.branch = self.entry.record
         self.hold.generation = self.entry.generation
         self.hold.amount = self.price

@@ -48,6 +48,7 @@ cdef extern from "index.h" nogil:
         cg_word held_for
         cg_word parent_count
         uint32_t parents[10]
+        cg_word beyond
 
     ctypedef struct cg_revocation:
         cg_word life
@@ -93,7 +94,7 @@ cdef extern from "index.h" nogil:
         uint64_t records
 
     const uint64_t CG_MAGIC, CG_VERSION, CG_AMOUNT_MAX, CG_PENDING, CG_TAKING, CG_SHARDS
-    const uint64_t CG_BLOCK_SLOTS
+    const uint64_t CG_BLOCK_SLOTS, CG_LOOSE
     const int CG_FREE, CG_LIVE, CG_DYING, CG_SLOT_FREE, CG_SLOT_SETTLING
     const int CG_OK, CG_TORN, CG_FOREIGN, CG_OTHER_VERSION, CG_TOO_SMALL, CG_NONE, CG_UNKNOWN
 
@@ -103,6 +104,7 @@ cdef extern from "index.h" nogil:
     uint64_t CG_STATE(uint64_t life)
     uint64_t CG_GENERATION(uint64_t life)
     uint64_t CG_AMOUNT(uint64_t available)
+    bint CG_SAME_AVAILABLE(uint64_t available, uint64_t generation)
     uint64_t CG_SETTLED(uint64_t settled)
     uint64_t CG_SLOT(uint64_t state)
     uint64_t CG_OWNER(uint64_t state)
@@ -125,7 +127,7 @@ cdef class Table:
     cdef int map_fd(self, int fd) except -1
     cdef int view(self, void *base, const cg_header *header) except -1
     cdef int check_open(self) except -1
-    cdef object copy_branch(self, uint64_t number, uint64_t reserved)
+    cdef object copy_branch(self, uint64_t number, uint64_t reserved, uint64_t loose)
     cdef uint64_t *reserved_by_branch(self) except NULL
 
 

@@ -192,7 +192,7 @@ cdef class Table:
         self.check_open()
         if number >= self.t.branches:
             raise IndexError(number)
-        cdef uint64_t reserved = 0
+        cdef uint64_t reserved = 0, loose = 0
         cdef uint64_t block, at
         cdef cg_slot *slot
         for block in range(self.t.reservations // CG_BLOCK_SLOTS):
@@ -202,12 +202,32 @@ cdef class Table:
                 slot = &self.t.slot[at]
                 if CG_SLOT(cg_get(&slot.state)) > 1 and cg_get(&slot.branch) == number:
                     reserved += cg_get(&slot.amount)
-        return self.copy_branch(number, reserved)
+                    if cg_get(&slot.tool) & CG_LOOSE:
+                        loose += cg_get(&slot.amount)
+        return self.copy_branch(number, reserved, loose)
+
+    def loose(self):
+        self.check_open()
+        cdef uint64_t block, at
+        cdef cg_slot *slot
+        cdef dict found = {}
+        for block in range(self.t.reservations // CG_BLOCK_SLOTS):
+            if cg_get(&self.t.block_owner[block]) == 0:
+                continue
+            for at in range(block * CG_BLOCK_SLOTS, (block + 1) * CG_BLOCK_SLOTS):
+                slot = &self.t.slot[at]
+                if CG_SLOT(cg_get(&slot.state)) > 1 and cg_get(&slot.tool) & CG_LOOSE:
+                    number = cg_get(&slot.branch)
+                    found[number] = found.get(number, 0) + cg_get(&slot.amount)
+        return found
 
     cdef uint64_t *reserved_by_branch(self) except NULL:
-        """Sum of the reservations of every branch; the caller frees it."""
+        """Sum of the reservations of every branch, then of those that are upper bounds.
+
+        The caller frees it.
+        """
         cdef uint64_t branches = self.t.branches
-        cdef uint64_t *reserved = <uint64_t *>calloc(branches, sizeof(uint64_t))
+        cdef uint64_t *reserved = <uint64_t *>calloc(2 * branches, sizeof(uint64_t))
         cdef uint64_t at
         cdef uint64_t number
         cdef cg_slot *slot
@@ -218,9 +238,11 @@ cdef class Table:
             number = cg_get(&slot.branch)
             if CG_SLOT(cg_get(&slot.state)) > 1 and number < branches:
                 reserved[number] += cg_get(&slot.amount)
+                if cg_get(&slot.tool) & CG_LOOSE:
+                    reserved[branches + number] += cg_get(&slot.amount)
         return reserved
 
-    cdef object copy_branch(self, uint64_t number, uint64_t reserved):
+    cdef object copy_branch(self, uint64_t number, uint64_t reserved, uint64_t loose):
         cdef cg_branch *b = &self.t.branch[number]
         cdef uint64_t life = cg_get(&b.life)
         if CG_STATE(life) != CG_LIVE:
@@ -241,9 +263,9 @@ cdef class Table:
             number, CG_GENERATION(life), joined(b.key),
             tuple([b.parents[i] for i in range(parents)]), joined(b.path),
             cg_get(&b.quota), cg_get(&b.quota_iat), cg_get(&b.expires),
-            CG_AMOUNT(available), reserved, settled, granted, given_back,
+            CG_AMOUNT(available), reserved, min(loose, reserved), settled, granted, given_back,
             max(0, missing), cg_get(&b.retired), cg_get(&b.sequence),
-            cg_get(&b.pending_need), bool(cg_get(&b.closed)), refused,
+            cg_get(&b.pending_need), bool(cg_get(&b.closed)), refused, cg_get(&b.beyond),
         )
         return branch if cg_get(&b.life) == life else None
 

@@ -50,8 +50,8 @@ class OwnedTable(AttachmentTable):
         """No more credit for it, ever; what was taken back out of its lease."""
     def begin_draw(self, number: int, need: int) -> int:
         """The sequence number under which the ledger is asked."""
-    def grant(self, number: int, amount: int) -> None:
-        """Apply the answer to the pending draw, once. ValueError if no draw is pending or the
+    def grant(self, number: int, amount: int, beyond: int = 0) -> None:
+        """Apply the answer to the pending draw, once; `beyond` is what could be granted besides. ValueError if no draw is pending or the
         lease would pass lease_micro_max."""
     def refuse(self, number: int, level: int, need: int, used: int, quota: int) -> None:
         """The pending draw was refused; a need of 0 only clears it (not exhausted)."""

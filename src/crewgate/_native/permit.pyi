@@ -26,6 +26,11 @@ class Permit:
         """A long call must end: the grant, its branch or anything above it has been revoked since,
         its key is gone from the policy that the gate has loaded, or the table was retired."""
     @property
+    def left(self) -> int:
+        """Micro-credits that the branch can still spend: what this machine has leased for it and
+        nothing has reserved, and what the ledger could grant besides when it was last asked. On
+        other machines, and of its ancestors, something may have been spent since."""
+    @property
     def held(self) -> bool:
         """A reservation is still in force: neither ended here nor burned by the agent."""
     def settle(self, cost_micro: int | None = None) -> None:
@@ -34,6 +39,9 @@ class Permit:
         SettledError if it was ended before, or burned by the agent after its deadline. Of a
         price that was settled at once (embedded) the rest is given back.
         """
+    def grow(self, more: int) -> bool:
+        """Reserve `more` micro-credits besides, which raises `price`; False if the lease has not as
+        much now, the price would be over its bound, or nothing is held (any more)."""
     def release(self) -> None:
         """End without charge: no byte of the call reached the tool. For a permit that holds
         nothing, gives the price back (once). SettledError as for `settle`."""

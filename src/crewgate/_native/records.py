@@ -18,7 +18,8 @@ class Branch(NamedTuple):
     `parents` are record numbers: the crew, root … parent; a crew has none. `expires` is wall clock
     seconds. `burned` is what is missing once no owner is left: granted - given back - available -
     reserved - settled; exact once quiet. `retired` is what reclaimed descendants had consumed.
-    `pending` is the need of a draw that was begun and not applied. `refused` is (need, level,
+    `loose` is what of `reserved` only bounds what calls will cost, `beyond` what the ledger could
+    still grant when it granted last. `pending` is the need of a draw that was begun and not applied. `refused` is (need, level,
     used, quota) of the last refusal while it holds.
     """
 
@@ -32,6 +33,7 @@ class Branch(NamedTuple):
     expires: int
     available: int
     reserved: int
+    loose: int
     settled: int
     granted: int
     given_back: int
@@ -41,6 +43,7 @@ class Branch(NamedTuple):
     pending: int
     closed: bool
     refused: tuple[int, int, int, int] | None
+    beyond: int = 0
 
 
 class Burned(NamedTuple):

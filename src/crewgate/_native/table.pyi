@@ -38,5 +38,7 @@ class Table:
         """Record number of a branch or crew key, -1 if there is none."""
     def branch(self, number: int) -> Branch | None:
         """A copy of a live record; None if it is free. IndexError past the capacity."""
+    def loose(self) -> dict[int, int]:
+        """By record number, what of its reservations only bounds what calls will cost."""
     def counts(self) -> dict[str, int]:
         """Live records: branches, revocations, reservations, attachments (a scan: not hot)."""

@@ -240,7 +240,7 @@ class MemoryLedger:
         for level in levels:
             level.turn(now)
         ticket = (draw.branch, draw.holder, draw.boot)
-        own = lease.totals.idle
+        own = max(0, lease.totals.idle - draw.loose)
         free, tight = _least((_free(level, ticket, now), level) for level in levels)
         is_wanted = any(level.queue.waiting for level in levels)
         if free >= draw.need and not (draw.ahead and is_wanted):
@@ -276,7 +276,8 @@ class MemoryLedger:
         self._books.count(levels[-1], before, lease.totals)
         for level in levels:
             level.draw(lease, amount)
-        return Granted(amount, *levels[0].windows())
+        left = min(level.tightest().remaining for level in levels)
+        return Granted(amount, *levels[0].windows(), max(0, left))
 
 
 def _free(level: Account, ticket: TicketOf, now: float) -> int:

@@ -118,7 +118,8 @@ class Draw(msgspec.Struct, frozen=True, gc=False):
 
     `seq` grows by one with each draw of this branch by this holder in this boot; the next may be
     sent once the one before was answered and applied. Drawn `ahead` of any call, it takes what is
-    free, and neither waits for credit nor is in anybody's way.
+    free, and neither waits for credit nor is in anybody's way. `loose` is what calls in flight hold of
+    the branch's lease here as an upper bound: it may come back, and whoever waits for it is not refused.
     """
 
     branch: bytes
@@ -128,6 +129,7 @@ class Draw(msgspec.Struct, frozen=True, gc=False):
     need: int
     rate: int = 0
     ahead: bool = False
+    loose: int = 0
 
 
 class Window(msgspec.Struct, frozen=True, gc=False):
@@ -138,11 +140,15 @@ class Window(msgspec.Struct, frozen=True, gc=False):
 
 
 class Granted(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """A lease of `amount`, charged to the branch and every level above; and the crew's windows."""
+    """A lease of `amount`, charged to the branch and every level above; and the crew's windows.
+
+    `left` is what the tightest level could still grant then.
+    """
 
     amount: int
     hour: Window
     day: Window
+    left: int = 0
 
 
 class Ticket(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -185,7 +191,8 @@ class GiveBack(msgspec.Struct, frozen=True, gc=False):
 class Settle(msgspec.Struct, frozen=True, gc=False):
     """What became of a lease so far, in totals of this boot; a lower `seq` than before is late.
 
-    `reserved` is held by calls in flight whose price is fixed: spent, unless they are released.
+    `reserved` is held by calls in flight whose price is known: spent, unless they are released. What
+    is held as an upper bound is not told: like idle credit it may come back.
     `burned` was lost by processes that died; `overrun` is what responses stated above their bound.
     """
 

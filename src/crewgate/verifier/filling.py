@@ -41,7 +41,7 @@ class Filling:
         rate = -1
         for _ in range(limits.draw_rounds_max):
             generation = self._table.credit_generation
-            available, room = self._read(holding)
+            available, room, loose = self._read(holding)
             missing = need - available
             if missing <= 0:
                 return Status.GRANTED
@@ -50,13 +50,12 @@ class Filling:
             if rate < 0:
                 rate = holding.rate(available, now_boot_ns)
             rate = min(rate, room * limits.lease_rate_divisor)
-            answer = yield from self._ask(holding, missing, rate)
+            answer = yield from self._ask(holding, missing, rate, loose=loose)
             if holding.closed or not isinstance(answer, Ticket | Exhausted):
                 self.apply(holding, answer)
                 is_granted = isinstance(answer, Granted) and not holding.closed
                 return Status.GRANTED if is_granted else Status.CLOSED
-            available, _ = self._read(holding)
-            if self._returns.relieve(answer.level, answer.missing, holding, available, now_boot_ns):
+            if self._returns.relieve(answer.level, answer.missing, holding, now_boot_ns):
                 continue
             if isinstance(answer, Ticket):
                 break
@@ -69,7 +68,7 @@ class Filling:
 
     def ahead(self, holding: Holding, now_boot_ns: int) -> Steps:
         """Before the lease is empty: bring it to what is spent while one lasts, if that is free."""
-        available, room = self._read(holding)
+        available, room, _ = self._read(holding)
         most = room * limits.lease_rate_divisor
         more = holding.rate(available, now_boot_ns) - available * limits.lease_rate_divisor
         if holding.closed or min(more, most) < limits.lease_rate_divisor:
@@ -79,22 +78,25 @@ class Filling:
         return Status.GRANTED if isinstance(answer, Granted) else Status.CONTENDED
 
     def _ask(
-        self, holding: Holding, need: int, rate: int, *, ahead: bool = False
+        self, holding: Holding, need: int, rate: int, *, ahead: bool = False, loose: int = 0
     ) -> Generator[Operation, Answer, Answer]:
         draw = self.draw(holding, self._table.begin_draw(holding.number, need), need, rate)
         try:
-            return (yield structs.replace(draw, ahead=ahead))
+            return (yield structs.replace(draw, ahead=ahead, loose=loose))
         except LedgerError:
             self._table.refuse(holding.number, 0, 0, 0, 0)
             raise
 
-    def _read(self, holding: Holding) -> tuple[int, int]:
-        """What the lease has available, and how much more it can hold with all calls in flight."""
+    def _read(self, holding: Holding) -> tuple[int, int, int]:
+        """What the lease has available, how much more it can hold with all calls in flight, and what
+        those hold as upper bounds.
+        """
         record = self._table.branch(holding.number)
         if record is None:
-            return 0, 0
+            return 0, 0, 0
         outstanding = record.granted - record.given_back - record.settled
-        return record.available, max(0, limits.lease_micro_max - outstanding)
+        room = max(0, limits.lease_micro_max - outstanding)
+        return record.available, room, record.loose
 
     def draw(self, holding: Holding, sequence: int, need: int, rate: int) -> Draw:
         """What the ledger is asked."""
@@ -105,7 +107,7 @@ class Filling:
         if not isinstance(answer, Granted):
             self._table.refuse(holding.number, 0, 0, 0, 0)
             return
-        self._table.grant(holding.number, answer.amount)
+        self._table.grant(holding.number, answer.amount, answer.left)
         holding.granted += answer.amount
         self._returns.granted(holding)
         if holding.closed:  # while the ledger was being asked

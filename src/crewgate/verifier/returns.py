@@ -29,24 +29,23 @@ class Returns:
         self._barren: dict[bytes, int] = {}  # level -> credit generation of a recall for nothing
         self._next = 0  # the record at which the next look begins
 
-    def relieve(
-        self, level: bytes, wanted: int, own: Holding, available: int, now_boot_ns: int
-    ) -> bool:
+    def relieve(self, level: bytes, wanted: int, own: Holding, now_boot_ns: int) -> bool:
         """Take up to `wanted` unreserved credit out of the leases at and below `level`.
 
-        `own` keeps its `available`: it draws for what is missing besides. Every lease that was
+        `own` keeps what it has: it draws for what is missing besides. Every lease that was
         emptied is reported, so that the ledger knows what can still come back. False if nothing
         came of it: asking the ledger again would bring the same answer.
 
         A recall that found nothing is not repeated before credit came back somewhere (the table's
         credit generation) or a lease below grew: a crew at the end of its hour may have ten
-        thousand leases, and as many branches that ask.
+        thousand leases, and as many branches that ask. Unless calls in flight hold upper bounds there:
+        they may be spent to the last, and no credit comes back by which one could tell.
         """
-        news = self._tell(own, own.spent, own.burned, available, now_boot_ns)
+        available, news = self._look_and_tell(own, now_boot_ns)
         generation = self._table.credit_generation
         if self._barren.get(level) == generation:
             return news
-        found = False
+        barren, bounds = not available, self._table.loose()
         for holding in self._holdings.leases_below(level):
             if holding is own:
                 continue
@@ -54,14 +53,17 @@ class Returns:
                 break
             taken = self.take(holding, wanted)
             wanted -= taken
-            found = found or taken > 0
+            news = news or taken > 0
+            barren = barren and not taken and holding.number not in bounds
             # What was left of `wanted` found no more: the lease has nothing idle now.
             emptied = wanted > 0
-            told = emptied and self._tell(holding, holding.spent, holding.burned, 0, now_boot_ns)
-            news = news or told
-        if not found and not available:
+            if emptied and holding.number in bounds:
+                news = self._look_and_tell(holding, now_boot_ns)[1] or news
+            elif emptied:
+                news = self._tell(holding, (0, 0), now_boot_ns) or news
+        if barren:
             self._barren[level] = generation
-        return news or found
+        return news
 
     def granted(self, holding: Holding) -> None:
         """The lease grew: a recall at a level above it may find something again."""
@@ -121,12 +123,8 @@ class Returns:
         """
         returned = 0
         for holding in self._holdings.leases_below(level):
-            record = self._table.branch(holding.number)
-            if record is None:
-                continue
-            holding.spent, holding.burned = record.settled, record.burned
             # Told first: what of a lease was written off is spent first, and the rest returns.
-            self._tell(holding, record.settled, record.burned, record.available, now_boot_ns)
+            self._look_and_tell(holding, now_boot_ns)
             returned += self.take(holding, limits.quota_micro_max)
         return returned
 
@@ -158,8 +156,7 @@ class Returns:
         holding = self._holdings.get(record.key)
         if holding is None:
             return 0
-        holding.spent, holding.burned = record.settled, record.burned
-        self._tell(holding, record.settled, record.burned, record.available, now_boot_ns)
+        self._tell_as(holding, record, now_boot_ns)
         seen, holding.seen = holding.seen, (record.granted, record.available)
         if not record.available and not record.reserved:
             grant_ends = record.expires - limits.branch_memory_seconds
@@ -170,17 +167,27 @@ class Returns:
         idle = seen == holding.seen or holding.closed
         return self.take(holding, record.available) if idle else 0
 
-    def _tell(
-        self, holding: Holding, spent: int, burned: int, available: int, now_boot_ns: int
-    ) -> bool:
+    def _look_and_tell(self, holding: Holding, now_boot_ns: int) -> tuple[int, bool]:
+        """What the lease has available, and whether the ledger had been told otherwise of it."""
+        record = self._table.branch(holding.number)
+        if record is None:
+            return 0, False
+        return record.available, self._tell_as(holding, record, now_boot_ns)
+
+    def _tell_as(self, holding: Holding, record: Branch, now_boot_ns: int) -> bool:
+        holding.spent, holding.burned = record.settled, record.burned
+        return self._tell(holding, (record.available, record.loose), now_boot_ns)
+
+    def _tell(self, holding: Holding, free: tuple[int, int], now_boot_ns: int) -> bool:
         """Report what became of the lease; True if the ledger had been told otherwise.
 
-        What is neither idle, spent nor burned is in flight, or was spent since the last look,
+        `free` is what it has available, and what calls in flight hold as upper bounds: both may come
+        back. What is neither that, spent nor burned is in flight, or was spent since the last look,
         which counts the same.
         """
-        gone = max(0, holding.leased - available)
-        spent = min(spent, gone)
-        burned = min(burned, gone - spent)
+        gone = max(0, holding.leased - sum(free))
+        spent = min(holding.spent, gone)
+        burned = min(holding.burned, gone - spent)
         told = spent, gone - spent - burned, burned
         if told == holding.told:
             return False

@@ -66,7 +66,7 @@ class Tables(RuleBasedStateMachine):
         amount=AMOUNTS | st.just(limits.lease_micro_max),
     )
     def grant(self, number: int, amount: int) -> None:
-        self.both(lambda table: table.grant(number, amount))
+        self.both(lambda table: table.grant(number, amount, amount % 7))
 
     @rule(number=NUMBERS, amount=AMOUNTS)
     def draw(self, number: int, amount: int) -> None:

@@ -33,6 +33,7 @@ def _record(
         expires=0,
         available=0,
         reserved=0,
+        loose=0,
         settled=0,
         granted=0,
         given_back=0,

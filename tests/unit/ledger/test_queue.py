@@ -50,6 +50,25 @@ def test_what_the_drawer_holds_itself_cannot_come_back_to_it(new_ledger: NewLedg
     assert draw(ledger, A, 2, 1) == Exhausted(A, used=9, quota=10, missing=1)
 
 
+def test_what_its_own_calls_hold_as_upper_bounds_may_come_back(new_ledger: NewLedger) -> None:
+    """A small call beside a large one of the same branch waits, unless it asks for more than that."""
+    ledger = family(new_ledger, a=50)
+    draw(ledger, A, 1, 50)  # of which 40 are held as an upper bound, and 10 are spent
+    ledger.settle(Settle(A, "one", BOOT, 1, spent=10))
+    assert isinstance(draw(ledger, A, 2, 41, loose=40), Exhausted)
+    assert draw(ledger, A, 3, 40, loose=40) == Ticket(A, 40)
+    assert isinstance(draw(ledger, A, 4, 1), Exhausted)  # by now it holds nothing more
+
+
+def test_a_grant_says_what_is_left(new_ledger: NewLedger) -> None:
+    """Of the tightest level, which may be an ancestor."""
+    ledger = family(new_ledger, root=60, a=50)
+    first, second = draw(ledger, A, 1, 20), draw(ledger, B, 1, 25)
+    assert isinstance(first, Granted)
+    assert isinstance(second, Granted)
+    assert (first.left, second.left) == (30, 15)
+
+
 def test_tickets_are_served_first_come_first_served(new_ledger: NewLedger) -> None:
     """A later, smaller wish does not pass one that waits and can be met."""
     ledger = family(new_ledger, a=200)

@@ -80,11 +80,22 @@ class Agents(RuleBasedStateMachine):
     def call_and_settle(self, of: Grant, price: int) -> None:
         self.machine.call(of, price)
 
-    @rule(of=GRANTS, price=st.integers(1, 9))
-    def hold(self, of: Grant, price: int) -> None:
-        slot = self.machine.reserve(of, price)
+    @rule(of=GRANTS, price=st.integers(1, 9), loose=st.booleans())
+    def hold(self, of: Grant, price: int, loose: bool) -> None:
+        slot = self.machine.reserve(of, price, loose=loose)
         if slot is not None:
             self.held.append((of, slot, price))
+
+    @precondition(lambda self: self.held)
+    @rule(at=st.integers(0, 99), more=st.integers(1, 9))
+    def grow(self, at: int, more: int) -> None:
+        """A stream goes on for as long as its lease has credit, or more can be drawn."""
+        of, slot, price = self.held[at % len(self.held)]
+        if self.machine.gate.grow(of, slot, more) or (
+            self.machine.draw(of, more) is Status.GRANTED
+            and self.machine.gate.grow(of, slot, more)
+        ):
+            self.held[at % len(self.held)] = of, slot, price + more
 
     @precondition(lambda self: self.held)
     @rule(at=st.integers(0, 99), share=st.sampled_from([0.0, 0.5, 1.0]))
@@ -149,25 +160,39 @@ class Agents(RuleBasedStateMachine):
             assert line.quota - line.remaining == charged
             assert line.settled + line.reserved + line.burned + line.leased == charged
 
-    def left(self, n: int) -> int:
-        """What the branch may still spend: the least over its levels of quota less consumption."""
+    def left(self, n: int, *, at_best: bool = False) -> int:
+        """What the branch may still spend: the least over its levels of quota less consumption.
+
+        `at_best`: if of all that is held as an upper bound nothing were spent.
+        """
         levels = (*(ancestor for ancestor, _, _ in PATHS[n]), n)
         return min(
             QUOTAS[level]
-            - sum(r.granted - r.given_back - r.available for r in self.below(key(level)))
+            - sum(
+                r.granted - r.given_back - r.available - (r.loose if at_best else 0)
+                for r in self.below(key(level))
+            )
             for level in levels
         )
 
     def teardown(self) -> None:
-        """Every branch is refused just above what is left, and served exactly that."""
+        """Every branch is refused just above what is left, and served exactly that.
+
+        What calls in flight may give back is waited for: no call is refused for that.
+        """
+        self.machine.now += 1  # who was told to come again, and did not, has lost its place
         for n, above in PATHS.items():
             of = grant(n, QUOTAS[n], *above)
             if of.branch_key in self.closed:
                 assert self.machine.draw(of, 1) is Status.CLOSED
                 continue
             left = self.left(n)
-            assert self.machine.draw(of, left + 1) is Status.EXHAUSTED
-            self.check_refusal(of, left)
+            most = self.left(n, at_best=True)
+            if most > left:
+                assert self.machine.draw(of, left + 1) is Status.CONTENDED
+                assert self.machine.refused(of) is None
+            assert self.machine.draw(of, most + 1) is Status.EXHAUSTED
+            self.check_refusal(of, most)
             assert self.machine.draw(of, left) is Status.GRANTED
             assert left == 0 or self.machine.call(of, left)
         self.no_cap_is_passed()
@@ -217,9 +242,14 @@ class FragileAgents(Agents):
     def call_and_settle(self, of: Grant, price: int) -> None:
         self.acting(lambda: super(FragileAgents, self).call_and_settle(of, price))
 
-    @rule(of=GRANTS, price=st.integers(1, 9))
-    def hold(self, of: Grant, price: int) -> None:
-        self.acting(lambda: super(FragileAgents, self).hold(of, price))
+    @rule(of=GRANTS, price=st.integers(1, 9), loose=st.booleans())
+    def hold(self, of: Grant, price: int, loose: bool) -> None:
+        self.acting(lambda: super(FragileAgents, self).hold(of, price, loose))
+
+    @precondition(lambda self: self.held)
+    @rule(at=st.integers(0, 99), more=st.integers(1, 9))
+    def grow(self, at: int, more: int) -> None:
+        self.acting(lambda: super(FragileAgents, self).grow(at, more))
 
     @rule(of=GRANTS, price=st.integers(1, 9))
     def charge(self, of: Grant, price: int) -> None:
