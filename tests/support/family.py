@@ -39,7 +39,7 @@ def family(
     return ledger
 
 
-def draw(
+def draw(  # noqa: PLR0913 - what a draw is made of
     ledger: Ledger,
     branch: bytes,
     seq: int,

@@ -29,6 +29,7 @@ from crewgate.core.line import decode
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import SettledError
 from crewgate.gateway.case import Door
+from crewgate.gateway.errands import Errands
 from crewgate.gateway.forward import Gateway
 from crewgate.gateway.live import Live
 from crewgate.gateway.site import build
@@ -80,7 +81,8 @@ class FakePermit:
         self.tool = tool
         self.price = 10_000
         self.would = would
-        self.remaining = 90_000
+        self.remaining = self.left = 90_000
+        self.cost: int | None = None
         self.revoked = False
         self.ended = ""
         self.extended: list[int] = []
@@ -90,7 +92,9 @@ class FakePermit:
         return not self.ended
 
     def settle(self, cost_micro: int | None = None) -> None:
-        self._end("settled")
+        """At 0 it is a release."""
+        self.cost = self.price if cost_micro is None else min(cost_micro, self.price)
+        self._end("settled" if self.cost else "released")
 
     def release(self) -> None:
         self._end("released")
@@ -125,6 +129,8 @@ class FakeJudge:
         peer_crew: str | None = None,
         observe: bool = False,
         drawn: bool = False,
+        price: int = -1,
+        loose: bool = False,
     ) -> FakePermit | Denial:
         assert len(request) == 16
         self.asked.append((token, tool, observe, drawn))
@@ -136,10 +142,15 @@ class FakeJudge:
         if tool < 0:
             return Denial(Reason.UNKNOWN_TOOL, grant)
         permit = FakePermit(grant, tool, self.would)
+        permit.price = permit.price if price < 0 else price
         self.permits.append(permit)
         return permit
 
-    async def relieve(self, denial: Denial, tool: int) -> bool:
+    async def draw(self, grant: Grant, need: int) -> bool:
+        await trio.lowlevel.checkpoint()
+        return False
+
+    async def relieve(self, denial: Denial, tool: int, price: int = -1) -> bool:
         await trio.lowlevel.checkpoint()
         self.draws.append((denial, tool))
         return len(self.draws) < 3
@@ -239,12 +250,13 @@ async def running_gateway(
         pool = Pool(upstream, Opener(upstream, poller, None), resolver, print)
         judge, sink = FakeJudge(), FakeSink()
         live = Live(int(limits.reservation_seconds_max * 1e9))
-        gateway = Gateway(
-            door or Door("agents"), build(config, {"tools": pool}), judge, live, sink, poller
-        )
+        errands = Errands(limits.credit_wait_seconds_max, lambda *_: None, print)
+        site = build(config, {"tools": pool})
+        gateway = Gateway(door or Door("agents"), site, judge, live, sink, poller, errands)
         async with running_edge(gateway.accept, folder, poller) as edge, trio.open_nursery() as own:
             own.start_soon(resolver.run)
             own.start_soon(pool.run)
+            own.start_soon(errands.run)
             yield World(edge, gateway, judge, sink)
             own.cancel_scope.cancel()
 

@@ -19,8 +19,8 @@ class Branch(NamedTuple):
     seconds. `burned` is what is missing once no owner is left: granted - given back - available -
     reserved - settled; exact once quiet. `retired` is what reclaimed descendants had consumed.
     `loose` is what of `reserved` only bounds what calls will cost, `beyond` what the ledger could
-    still grant when it granted last. `pending` is the need of a draw that was begun and not applied. `refused` is (need, level,
-    used, quota) of the last refusal while it holds.
+    still grant when it granted last. `pending` is the need of a draw that was begun and not
+    applied. `refused` is (need, level, used, quota) of the last refusal while it holds.
     """
 
     number: int

@@ -13,6 +13,7 @@ from crewgate import limits
 from crewgate.agent.conversation import Conversation, EndedError
 from crewgate.agent.guests import Guest
 from crewgate.agent.machine import Machine
+from crewgate.agent.overruns import overran
 from crewgate.errors import LinkError, TableFullError
 from crewgate.link.doors import Peer, peer_of
 from crewgate.link.messages import (
@@ -24,6 +25,7 @@ from crewgate.link.messages import (
     Draw,
     Failed,
     GroupAsks,
+    Overran,
     group_asks,
     pack,
 )
@@ -96,6 +98,8 @@ async def _serve(machine: Machine, talk: Conversation[GroupAsks], guest: Guest) 
 def _hear(machine: Machine, guest: Guest, ask: GroupAsks) -> None:
     if isinstance(ask, Draw):
         machine.draw(guest, ask)
+    elif isinstance(ask, Overran):
+        overran(machine, ask)
     elif isinstance(ask, Cut):
         machine.cuts.answer(guest, ask)
     elif isinstance(ask, Accepting):

@@ -61,7 +61,8 @@ class Group(msgspec.Struct, frozen=True):
     """Sums over the calls of one branch, crew, role, tool or day; `key` names it ("" for no group).
 
     `cost_micro` is what settled calls cost, `burned_micro` what burned reservations took: together
-    they are spent. `crew`, `role` and `parent` are filled in where they are the same for all.
+    they are spent. `overrun_micro` is what answers stated beyond that, which nobody paid for.
+    `crew`, `role` and `parent` are filled in where they are the same for all.
     """
 
     key: str
@@ -76,6 +77,7 @@ class Group(msgspec.Struct, frozen=True):
     burned: int
     cost_micro: int
     burned_micro: int
+    overrun_micro: int
     quota_micro: int | None
     first: datetime | None
     last: datetime | None

@@ -47,6 +47,10 @@ COLUMNS: Final = {
     "bytes_in": "BIGINT",
     "bytes_out": "BIGINT",
     "duration_us": "BIGINT",
+    "overrun_micro": "BIGINT",
+    "model": "VARCHAR",
+    "tokens_in": "BIGINT",
+    "tokens_out": "BIGINT",
     "certificate": "VARCHAR",
     "serial": "VARCHAR",
     "proven": "BOOLEAN",
@@ -130,6 +134,7 @@ _SUMS = """
         count(*) FILTER (kind = 'burned') AS burned,
         coalesce(sum(cost_micro) FILTER (kind = 'call'), 0)::BIGINT AS cost_micro,
         coalesce(sum(cost_micro) FILTER (kind = 'burned'), 0)::BIGINT AS burned_micro,
+        coalesce(sum(overrun_micro), 0)::BIGINT AS overrun_micro,
         max(quota_micro) AS quota_micro, min(time) AS first, max(time) AS last
 """
 

@@ -22,11 +22,12 @@ def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     """
     from crewgate.cli.exposure import exposures
     from crewgate.cli.soundness import oddities, problems
+    from crewgate.cli.unbounded import unbounded
     from crewgate.config import load
 
     config = load(config_path)
     wrong = list(problems(config))
-    warnings = [*exposures(config), *oddities(config)]
+    warnings = [*exposures(config), *oddities(config), *unbounded(config)]
     if as_json:
         document = {"config": str(config.path), "problems": wrong, "warnings": warnings}
         click.echo(json.dumps(document))

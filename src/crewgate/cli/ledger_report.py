@@ -145,6 +145,7 @@ def _audited(group: "Group") -> dict[str, Any]:
         "calls": group.permitted,
         "spent_micro": group.cost_micro,
         "burned_micro": group.burned_micro,
+        "overrun_micro": group.overrun_micro,
     }
 
 
@@ -173,6 +174,7 @@ def _show(rows: list[dict[str, Any]], by: str) -> None:
         return
     amounts = ["quota", "spent", "reserved", "leased", "burned", "left"]
     shown = [each for each in amounts if rows[0].get(f"{each}_micro") is not None]
+    shown += ["overrun"] if any(row["overrun_micro"] for row in rows) else []
     names = {"crew": ["crew"], "run": ["crew", "branch"], "branch": ["crew", "branch"]}
     keys = names.get(by, ["key", "calls"])
     table = new_table(*(_heads(key, by) for key in keys), *shown, "", numbers=("calls", *shown))

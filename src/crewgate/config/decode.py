@@ -12,6 +12,7 @@ from crewgate.config.boundary import CA, Control
 from crewgate.config.crossings import read_crossings
 from crewgate.config.ledger import read_ledger
 from crewgate.config.ocsp import OCSPMode, read_responder
+from crewgate.config.prices import PRICE, read_tariff
 from crewgate.config.section import Kind, Section
 from crewgate.config.structs import (
     Audit,
@@ -42,7 +43,6 @@ _CREWS = kinds.listed(kinds.NAME, limits.crews_max, least=1)
 _FIELDS = kinds.listed(kinds.FIELD, limits.fields_max)
 _WEB_ORIGINS = kinds.listed(kinds.WEB_ORIGIN, limits.fields_max, least=1)
 _ALLOWANCE = kinds.credits_up_to(limits.quota_micro_max)
-_PRICE = kinds.credits_up_to(limits.price_micro_max)
 
 
 def decode(file: Path, top: Section) -> Config:
@@ -182,12 +182,13 @@ def ceilings(section: Section) -> dict[str, int]:
 
 def _tool(name: str, section: Section) -> Tool:
     cors = section.child("cors")
+    tariff = read_tariff(section)
     tool = Tool(
         name=_named(section, name, kinds.TOOL_NAME),
         method=section.required("method", kinds.METHOD),
         path=section.required("path", kinds.ROUTE_PATH),
         upstream=section.required("upstream", kinds.NAME),
-        price=section.required("price", _PRICE),
+        price=section.required("price", PRICE) if tariff is None else tariff.most,
         owner=section.optional("owner", kinds.NAME, SHARED),
         judge=section.optional("judge", _JUDGE, "headers"),
         mode=section.optional("mode", MODE, "enforce"),
@@ -199,6 +200,7 @@ def _tool(name: str, section: Section) -> Tool:
             limits.request_body_bytes_max,
         ),
         cors=None if cors is None else _cors(cors),
+        tariff=tariff,
     )
     section.close()
     return tool

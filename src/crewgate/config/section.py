@@ -80,6 +80,10 @@ class Section:
             return None
         return Section(value, self.where(key), self._problems)
 
+    def has_table(self, key: str) -> bool:
+        """Whether the file has a table under `key`, where it may have a single value."""
+        return isinstance(self._table.get(key), dict)
+
     def children(self, key: str, most: int) -> Iterator[tuple[str, "Section"]]:
         """(name, table) of each table under `key`: [key.NAME]."""
         family = self.child(key)

@@ -15,6 +15,7 @@ from crewgate.config.crossing import Crossing
 from crewgate.config.ocsp import OCSPMode
 from crewgate.core.evidence import Rules
 from crewgate.core.policy import SHARED
+from crewgate.core.prices import Tariff
 from crewgate.errors import ConfigurationError
 
 Mode = Literal["enforce", "observe"]
@@ -187,7 +188,10 @@ class Cors(msgspec.Struct, frozen=True):
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """A tool: its name, its route, its price in micro-credits, and how its calls are judged."""
+    """A tool: its name, its route, its price, and how its calls are judged.
+
+    `price` is in micro-credits; where there is a `tariff`, what a call costs at most.
+    """
 
     name: str
     method: str
@@ -201,6 +205,7 @@ class Tool(msgspec.Struct, frozen=True):
     allow_fields: tuple[str, ...] = ()  # request fields that pass although they look like tricks
     body_bytes_max: int = limits.request_body_bytes_max  # of a request; a longer one is refused
     cors: Cors | None = None  # None: no page of another origin may call
+    tariff: Tariff | None = None  # None: each call costs its price
 
     @property
     def observe(self) -> bool:

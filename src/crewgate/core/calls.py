@@ -84,6 +84,10 @@ def permitted(
         status=end.status,
         bytes_in=end.bytes_in,
         bytes_out=end.bytes_out,
+        overrun_micro=end.overrun_micro,
+        model=end.model,
+        tokens_in=end.tokens_in,
+        tokens_out=end.tokens_out,
         certificate=request.certificate,
     )
 

@@ -78,6 +78,7 @@ class Told(msgspec.Struct, frozen=True, gc=False):
     spent: int = 0
     burned: int = 0
     reserved: int = 0
+    overrun: int = 0
 
     @property
     def idle(self) -> int:
@@ -118,8 +119,8 @@ class Draw(msgspec.Struct, frozen=True, gc=False):
 
     `seq` grows by one with each draw of this branch by this holder in this boot; the next may be
     sent once the one before was answered and applied. Drawn `ahead` of any call, it takes what is
-    free, and neither waits for credit nor is in anybody's way. `loose` is what calls in flight hold of
-    the branch's lease here as an upper bound: it may come back, and whoever waits for it is not refused.
+    free, and neither waits for credit nor is in anybody's way. `loose` is what calls in flight hold
+    of the branch's lease here as an upper bound: it may come back, and is waited for.
     """
 
     branch: bytes
@@ -191,8 +192,8 @@ class GiveBack(msgspec.Struct, frozen=True, gc=False):
 class Settle(msgspec.Struct, frozen=True, gc=False):
     """What became of a lease so far, in totals of this boot; a lower `seq` than before is late.
 
-    `reserved` is held by calls in flight whose price is known: spent, unless they are released. What
-    is held as an upper bound is not told: like idle credit it may come back.
+    `reserved` is held by calls in flight whose price is known: spent, unless they are released.
+    What is held as an upper bound is not told: like idle credit it may come back.
     `burned` was lost by processes that died; `overrun` is what responses stated above their bound.
     """
 

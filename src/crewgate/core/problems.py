@@ -16,6 +16,16 @@ TYPES = "https://crewgate.dev/problems/"
 _RETRY_SECONDS = b"1"
 _UNAVAILABLE = 503
 _CHALLENGED = {400, 401, 403}
+# By status, in the words that both of the large providers use.
+_ERRORS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    422: "invalid_request_error",
+    503: "overloaded_error",
+}
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -137,8 +147,14 @@ KINDS: dict[Reason, Kind] = {
 _encode = msgspec.json.Encoder().encode
 
 
-def document(kind: Kind, request: bytes, denial: Denial | None = None) -> bytes:
-    """The problem document (RFC 9457, section 3); `request` is the 16-byte request id."""
+def document(
+    kind: Kind, request: bytes, denial: Denial | None = None, *, for_models: bool = False
+) -> bytes:
+    """The problem document (RFC 9457, section 3); `request` is the 16-byte request id.
+
+    `for_models` adds the member in which clients of language models look for an error: OpenAI's and
+    Anthropic's both raise it, as the answer's body or as an event of a stream.
+    """
     members: dict[str, object] = {
         "type": TYPES + kind.slug,
         "title": kind.title,
@@ -152,6 +168,12 @@ def document(kind: Kind, request: bytes, denial: Denial | None = None) -> bytes:
             members["level"] = denial.level
             members["used_credits"] = format_credits(denial.used)
             members["quota_credits"] = format_credits(denial.quota)
+    if for_models:
+        members["error"] = {
+            "type": _ERRORS.get(kind.status, "api_error"),
+            "code": kind.slug,
+            "message": f"{kind.title}. {kind.detail}",
+        }
     return _encode(members)
 
 
@@ -169,9 +191,9 @@ def fields(kind: Kind, metadata: bytes, *, scope: str = "") -> list[Field]:
     return headers
 
 
-def event(kind: Kind, request: bytes) -> bytes:
+def event(kind: Kind, request: bytes, *, for_models: bool = False) -> bytes:
     """The last event of a stream of events that is cut."""
-    return b"event: error\ndata: %b\n\n" % document(kind, request)
+    return b"event: error\ndata: %b\n\n" % document(kind, request, for_models=for_models)
 
 
 def _challenge(kind: Kind, metadata: bytes, scope: str) -> bytes:

@@ -25,6 +25,7 @@ class Outcome(enum.StrEnum):
     REVOKED = "revoked"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
+    EXHAUSTED = "exhausted"  # a stream whose next step the credits did not pay for
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
@@ -53,6 +54,10 @@ class End(msgspec.Struct, frozen=True, gc=False):
     bytes_in: int = 0  # of the request's body, from the client
     bytes_out: int = 0  # of the response's body, to the client
     duration_us: int = 0
+    overrun_micro: int = 0
+    model: str = ""
+    tokens_in: int = 0
+    tokens_out: int = 0
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", gc=False):
@@ -89,6 +94,10 @@ class Call(Identity, frozen=True, kw_only=True, tag="call"):
     remaining_micro: int | None = None  # of what this machine has leased for the branch
     reason: str = ""  # slug of a refusal
     would: str = ""  # observe mode: the slug that it would have been refused with
+    overrun_micro: int = 0  # what the answer stated beyond what was reserved: charged to nobody
+    model: str = ""  # that a language model's server was asked for, and the tokens it stated
+    tokens_in: int = 0
+    tokens_out: int = 0
     level: str = ""  # credits-exhausted: the empty account, what it used, of how much
     level_used_micro: int = 0
     level_quota_micro: int = 0

@@ -18,7 +18,8 @@ def standing(account: Account, lessee: tuple[str, bytes]) -> Standing:
 def told_of(lease: Lease) -> Told:
     """How far it has got; what came back too late was given back all the same."""
     given = lease.given_back + lease.void
-    return Told(lease.seq, lease.granted, given, lease.spent, lease.lost, lease.reserved)
+    told = lease.spent, lease.lost, lease.reserved, lease.overrun
+    return Told(lease.seq, lease.granted, given, *told)
 
 
 def statement(account: Account, *, closed: bool) -> Statement:

@@ -22,6 +22,7 @@ from crewgate.link.messages import (
     Failed,
     GroupAnswers,
     GroupAsks,
+    Overran,
     Reload,
     Revoked,
     group_answers,
@@ -105,6 +106,10 @@ class AgentLink:
     def tell_accepting(self, generation: int, *, accepting: bool) -> None:
         """Tell the agent that the listeners are open under this policy, or closed."""
         self._say(Accepting(accepting=accepting, policy_generation=generation))
+
+    def tell_overrun(self, grant: Grant, amount: int) -> None:
+        """Tell the agent that an answer stated more than its call may cost."""
+        self._say(Overran(grant=grant, amount=amount))
 
     def _attach(self) -> Session:
         return attach(self._folder, worker=self._index, answers_cuts=True, previous=self._previous)

@@ -36,14 +36,14 @@ class Books:
         self._sink = sink
         self._turns = turns
         self._lines: list[bytes] = []
-        self._permits: list[tuple[Permit, bool]] = []
+        self._permits: list[tuple[Permit, int]] = []
 
-    def enter(self, line: bytes, permit: Permit, *, charged: bool) -> None:
-        """Take the record of a call that has ended; a call that is not `charged` is refunded."""
+    def enter(self, line: bytes, permit: Permit, cost: int) -> None:
+        """Take the record of a call that has ended; what it did not cost of its price returns."""
         if not self._lines:
             self._turns.at_rest(self._close)
         self._lines.append(line)
-        self._permits.append((permit, charged))
+        self._permits.append((permit, cost))
 
     def _close(self) -> None:
         lines, self._lines = self._lines, []
@@ -51,9 +51,6 @@ class Books:
         try:
             self._sink.write_lines(lines)
         finally:
-            for permit, charged in permits:
+            for permit, cost in permits:
                 with contextlib.suppress(SettledError):  # burned in this very moment
-                    if charged:
-                        permit.settle()
-                    else:
-                        permit.release()
+                    permit.settle(cost)

@@ -5,8 +5,10 @@ Judges nothing: what was read of the request's head is kept here until there is 
 
 import os
 from collections.abc import Iterator
+from typing import Self
 
 import msgspec
+from msgspec import structs
 
 from crewgate import limits
 from crewgate._native.call_line import request_text
@@ -17,6 +19,7 @@ from crewgate.core.verdict import Reason
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway.fields import Identity
 from crewgate.gateway.origin import joined, origin_fields, origin_lines
+from crewgate.gateway.pricing import Priced, price
 from crewgate.gateway.site import Entry, Site
 from crewgate.server import Exchange, Field, Request
 from crewgate.upstream import Head
@@ -48,7 +51,8 @@ class Case(msgspec.Struct, frozen=True):
 
     `fields` are the client's that go upstream, as `passed` has them; None if one passes itself off
     as the gateway's: that is told to holders of a good token only, since other paths do not look at
-    fields.
+    fields. `body` is the client's, where it has been taken; `priced` where the tool's price is not
+    fixed.
     """
 
     exchange: Exchange
@@ -58,6 +62,8 @@ class Case(msgspec.Struct, frozen=True):
     crew: str | None
     fields: Passed | None
     described: audit.Request
+    body: bytes | None = None
+    priced: Priced | None = None
 
     def __repr__(self) -> str:
         return f"<Case {self.exchange!r}>"
@@ -66,6 +72,31 @@ class Case(msgspec.Struct, frozen=True):
     def tool(self) -> int:
         """The tool's number for the gate."""
         return UNKNOWN if self.entry is None or self.fields is None else self.entry.index
+
+    def with_price(self) -> Self:
+        """The same with its price, where the tool's is not fixed; all that is read for it is there.
+
+        RequestRefusedError if it has none.
+        """
+        tariff = None if self.entry is None or self.fields is None else self.entry.tariff
+        if tariff is None:
+            return self
+        body = self.body
+        if body is None and tariff.reads_body:
+            body = self.exchange.take()
+        priced = price(tariff, self.exchange.request, body)
+        return structs.replace(self, body=body, priced=priced)
+
+    @property
+    def price(self) -> int:
+        """What is reserved for the call; -1 for the tool's price."""
+        return -1 if self.priced is None else self.priced.bound
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body that goes on, if that is known."""
+        body = self.body if self.priced is None else self.priced.body
+        return self.exchange.request.length if body is None else len(body)
 
     def head(self, entry: Entry, fields: Passed, identity: Identity) -> Head:
         """Dress the request for its tool: the client's fields, whence it came, who calls, for what.
@@ -83,16 +114,16 @@ class Case(msgspec.Struct, frozen=True):
                 entry.lines,
                 name,
             )
-            return Head(request.method, request.target, request.length, lines)
+            return Head(request.method, request.target, self.length, lines)
         came = origin_fields(*origin)
         if entry.fields.keeps_origin:
             fields, came = joined(fields, came), ()
         dressed = [*fields, *came, *identity.fields, *entry.own, (b"x-crewgate-request", name)]
         if not entry.is_http2:
-            return Head(request.method, request.target, request.length, written(dressed))
+            return Head(request.method, request.target, self.length, written(dressed))
         if any(name == b"te" and b"trailers" in value for name, value in request.headers):
             dressed.append((b"te", b"trailers"))  # RFC 9113 §8.2.2; gRPC asks for it
-        return Head(request.method, request.target, request.length, fields=dressed)
+        return Head(request.method, request.target, self.length, fields=dressed)
 
 
 def read_head(

@@ -1,9 +1,11 @@
 """What a flight needs of its gateway, and how a client is told that its call was cut."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 from crewgate._native.call_line import CallLines
 from crewgate.core import record as audit
+from crewgate.core.grant import Grant
 from crewgate.core.record import Outcome
 from crewgate.core.verdict import Reason
 from crewgate.gateway import refusals
@@ -12,7 +14,18 @@ from crewgate.server import Exchange
 
 _CANCEL = 8  # RFC 9113 §7: the stream is no longer wanted
 _INTERNAL_ERROR = 2
-_CUT = {Outcome.REVOKED: Reason.BRANCH_REVOKED, Outcome.EXPIRED: Reason.TOKEN_EXPIRED}
+_CUT = {
+    Outcome.REVOKED: Reason.BRANCH_REVOKED,
+    Outcome.EXPIRED: Reason.TOKEN_EXPIRED,
+    Outcome.EXHAUSTED: Reason.CREDITS_EXHAUSTED,
+}
+
+# grpc.io, "Status codes": UNAUTHENTICATED and RESOURCE_EXHAUSTED.
+_GRPC = {
+    Reason.BRANCH_REVOKED: b"16",
+    Reason.TOKEN_EXPIRED: b"16",
+    Reason.CREDITS_EXHAUSTED: b"8",
+}
 
 
 class Tower(Protocol):
@@ -26,22 +39,35 @@ class Tower(Protocol):
     def opened(self, record: audit.Record) -> None:
         """Write that a stream has begun."""
 
-    def landed(self, flight: Flight, line: bytes, *, charged: bool) -> None:
-        """Forget the flight, write its line in the audit, then settle or release its permit."""
+    def landed(self, flight: Flight, line: bytes, cost: int) -> None:
+        """Forget the flight, write its line in the audit, then settle its permit at `cost`."""
+
+    def fund(self, grant: Grant, need: int, done: Callable[[bool], None]) -> None:
+        """Have credit drawn; `done` hears whether there is any."""
+
+    def later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Call `work` after so long."""
+
+    def overran(self, grant: Grant, amount: int) -> None:
+        """Say that an answer stated more than its call may cost."""
+
+
+class Manner(NamedTuple):
+    """How an answer under way can be ended so that its client understands.
+
+    `between_events`: a stream of events could have its next one now. `is_grpc`: it ends with a
+    status in its trailers. `for_models`: its client is one of a language model.
+    """
+
+    between_events: bool = False
+    is_grpc: bool = False
+    for_models: bool = False
 
 
 def say_why(
-    outcome: Outcome,
-    exchange: Exchange,
-    tower: Tower,
-    request: bytes,
-    *,
-    between_events: bool | None,
+    outcome: Outcome, exchange: Exchange, tower: Tower, request: bytes, manner: Manner
 ) -> None:
-    """Tell the client of `exchange` why its call has ended; nothing if its answer is over.
-
-    `between_events`: an event stream could have its next event now; None for other answers.
-    """
+    """Tell the client of `exchange` why its call has ended; nothing if its answer is over."""
     if exchange.done:
         return
     reason = _CUT.get(outcome)
@@ -49,7 +75,11 @@ def say_why(
         exchange.reset(_INTERNAL_ERROR if outcome is Outcome.UPSTREAM_ERROR else _CANCEL)
     elif not exchange.started:
         tower.answer(exchange, refusals.KINDS[reason], request)
-    elif between_events:
-        exchange.finish(refusals.event(refusals.KINDS[reason], request))
+    elif manner.between_events:
+        kind = refusals.KINDS[reason]
+        exchange.finish(refusals.event(kind, request, for_models=manner.for_models))
+    elif manner.is_grpc:
+        message = refusals.KINDS[reason].title.encode()
+        exchange.finish(b"", [(b"grpc-status", _GRPC[reason]), (b"grpc-message", message)])
     else:
         exchange.reset(_CANCEL)

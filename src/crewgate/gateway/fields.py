@@ -37,9 +37,12 @@ HOP_BY_HOP = frozenset(
 )
 _SECRETS = frozenset({b"authorization", b"cookie"})
 _FRAMING = frozenset({b"content-length", b"host"})
-ANSWERS = AnswerFilter(HOP_BY_HOP)
+# What a call has cost and what is left: said by the gateway alone.
+USED, LEFT = b"x-crewgate-credits-used", b"x-crewgate-credits-left"
+ANSWERS = AnswerFilter(HOP_BY_HOP | {USED, LEFT})
 TRAILERS = AnswerFilter(
     HOP_BY_HOP
+    | {USED, LEFT}
     | _FRAMING
     | {b"content-encoding", b"content-range", b"content-type", b"set-cookie", b"trailer", b"vary"}
 )
@@ -118,10 +121,21 @@ class FieldRules(msgspec.Struct, frozen=True):
         return not self.allowed.isdisjoint(FORWARDING)
 
 
-def rules(*, carriers: Iterable[str], allow: Iterable[str], credential: Field | None) -> FieldRules:
-    """Compile the rules of a tool; `carriers` are the token carriers of all tools."""
+def rules(
+    *,
+    carriers: Iterable[str],
+    allow: Iterable[str],
+    credential: Field | None,
+    reads_answer: bool = False,
+) -> FieldRules:
+    """Compile the rules of a tool; `carriers` are the token carriers of all tools.
+
+    An answer that is read for its price is not asked for in a compressed form.
+    """
     secrets = _SECRETS | {carrier.encode() for carrier in carriers}
     never = HOP_BY_HOP | _FRAMING | secrets
+    if reads_answer:
+        never |= {b"accept-encoding"}
     wanted = frozenset(name.lower().encode() for name in allow)
     allowed = frozenset(name for name in wanted if name.translate(PLAIN) not in never)
     dropped = never | ((OVERRIDES | FORWARDING) - allowed)

@@ -10,28 +10,30 @@ import time
 from collections.abc import Sequence
 
 from crewgate._native.permit import Permit
-from crewgate.core import calls
+from crewgate.core import calls, events
 from crewgate.core import record as audit
+from crewgate.core.credits import format_credits
 from crewgate.core.record import Outcome
 from crewgate.core.verdict import Reason
-from crewgate.errors import PeerError, RequestRefusedError, UpstreamError
-from crewgate.gateway import events, refusals
+from crewgate.errors import PeerError, UpstreamError
+from crewgate.gateway import refusals
 from crewgate.gateway.cors import shared
-from crewgate.gateway.ending import Tower, say_why
-from crewgate.gateway.fields import downstream_fields, passed_fields, trailing_fields
+from crewgate.gateway.ending import Manner, Tower, say_why
+from crewgate.gateway.fields import LEFT, USED, downstream_fields, trailing_fields
 from crewgate.gateway.site import Entry
+from crewgate.gateway.uploading import Uploading
 from crewgate.server import Exchange, Field
 from crewgate.upstream import Answer, Carrier, Head
 
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 §9.2.2
 
 
-class Flight:
+class Flight(Uploading):
     """One call. Is the exchange's `Watcher` and the upstream's `Caller`."""
 
     __slots__ = (
-        "_began", "_between_events", "_body", "_bytes_out", "_carrier", "_entry", "_exchange",
-        "_full", "_head", "_outcome", "_request", "_seen", "_started_ns", "_tower", "_uploading",
+        "_between_events", "_bytes_out", "_head", "_is_grpc", "_request", "_seen", "_started_ns",
+        "_tower",
         "attempts", "extend_after_ns", "peer", "permit",
     )  # fmt: skip
 
@@ -45,26 +47,28 @@ class Flight:
         request: audit.Request,
     ) -> None:
         """`head` is what goes upstream."""
+        super().__init__(exchange, entry)
         self.permit = permit
         self.peer = exchange.peer
         self.attempts = 0
         self.extend_after_ns = 0
         self._tower = tower
-        self._exchange = exchange
-        self._entry = entry
         self._head = head
         self._request = request
-        self._carrier: Carrier | None = None
-        self._outcome: Outcome | None = None
-        self._body = b""  # all of it, if it was there at the start
-        self._uploading = False  # the body is still to go on, or its end
         self._seen = False  # by a server whose carrier broke
-        self._began = False  # some of a body that is still arriving has gone on
-        self._full = False  # the carrier has enough of the body until `writable`
         self._bytes_out = 0
         self._between_events: bool | None = None  # None: this is no stream of events
+        self._is_grpc = False
         self._started_ns = time.monotonic_ns()
         exchange.watcher = self
+
+    def launch(self) -> None:
+        """Go; an error of ours, which others tell of, is the end of the call as well."""
+        try:
+            self.start()
+        except BaseException:
+            self.end(Outcome.UPSTREAM_ERROR)
+            raise
 
     def start(self) -> None:
         """Go, unless the call is over or the client has gone meanwhile."""
@@ -77,9 +81,10 @@ class Flight:
         if max(self._head.length or 0, exchange.bytes_in) > exchange.body_bytes_max:
             self._refuse(refusals.BODY_TOO_LARGE)
             return
-        self._uploading = not exchange.complete or bool(exchange.trailers)
+        taken = self.body is not None
+        self._uploading = not taken and (not exchange.complete or bool(exchange.trailers))
         if not self._uploading:
-            self._body = exchange.take()
+            self._body = self.body if self.body is not None else exchange.take()
         elif exchange.complete and self._trailers() is None:
             self._refuse(refusals.KINDS[Reason.INVALID_REQUEST])
             return
@@ -124,12 +129,7 @@ class Flight:
         try:
             self._download()
         except PeerError:
-            self._end(Outcome.CLIENT_GONE)
-
-    def writable(self) -> None:
-        """Send more of the body."""
-        self._full = False
-        self._upload()
+            self._gone()
 
     def failed(self, error: UpstreamError) -> None:
         """Tell the client that there is no answer, or no more of it."""
@@ -138,10 +138,6 @@ class Flight:
         self._end(Outcome.UPSTREAM_ERROR)
 
     # The client's side.
-
-    def body_arrived(self) -> None:
-        """Send on what has come of the body."""
-        self._upload()
 
     def drained(self) -> None:
         """Read on: the client has read."""
@@ -154,40 +150,8 @@ class Flight:
         self._refuse(refusals.BODY_TOO_LARGE)
 
     def lost(self) -> None:
-        """End: the client has gone."""
-        self.end(Outcome.CLIENT_GONE)
-
-    # Up.
-
-    def _upload(self) -> None:
-        carrier, exchange = self._carrier, self._exchange
-        if carrier is None or not self._uploading or self._full or self._outcome is not None:
-            return
-        try:
-            while data := exchange.take():
-                self._began = True
-                if not carrier.send_body(data):
-                    self._full = True
-                    return
-        except PeerError:
-            self._end(Outcome.CLIENT_GONE)
-            return
-        if not exchange.complete:
-            exchange.want_body()
-            return
-        trailers = self._trailers()
-        if trailers is None:
-            self._refuse(refusals.KINDS[Reason.INVALID_REQUEST])
-            return
-        carrier.end_body(trailers)
-        self._began, self._uploading = True, False
-
-    def _trailers(self) -> Sequence[Field] | None:
-        """Return those that go on; None if one passes itself off as the gateway's."""
-        try:
-            return passed_fields(self._exchange.trailers, self._entry.fields)
-        except RequestRefusedError:
-            return None
+        """Go on without the client, or not."""
+        self._gone()
 
     def _refuse(self, kind: refusals.Kind) -> None:
         """End a call that would not have begun, had all of it been known."""
@@ -208,13 +172,14 @@ class Flight:
                     exchange.inform(status, downstream_fields(fields))
             if not answer.status:
                 return
-            data = answer.take()
-            self._begin_answer(answer, ends=answer.complete and not (data or answer.trailers))
-        data = data or answer.take()
+            data = self._take(answer)
+            ends = self._is_whole(answer) and not (data or answer.trailers)
+            self._begin_answer(answer, ends=ends)
+        data = data or self._take(answer)
         self._bytes_out += len(data)
-        if answer.complete:
+        if self._is_whole(answer):
             self._leave()
-            exchange.finish(data, trailing_fields(answer.trailers))
+            exchange.finish(data, [*trailing_fields(answer.trailers), *self._last_fields()])
             self._end(Outcome.DONE)
         elif data:
             if self._between_events is not None:
@@ -222,11 +187,35 @@ class Flight:
             if not exchange.push(data):
                 carrier.pause()
 
+    def _take(self, answer: Answer) -> bytes:
+        """What has come of the body, and may go on."""
+        return answer.take()
+
+    def _is_whole(self, answer: Answer) -> bool:
+        """Whether no more follows what `_take` gave."""
+        return answer.complete
+
+    def _first_fields(self) -> list[Field]:
+        """What the gateway says of the call at the head of its answer."""
+        return [
+            (USED, format_credits(self.permit.price).encode()),
+            (LEFT, format_credits(self.permit.left).encode()),
+        ]
+
+    def _last_fields(self) -> list[Field]:
+        """The same at its end."""
+        return []
+
+    def _gone(self) -> None:
+        """The client has gone."""
+        self._end(Outcome.CLIENT_GONE)
+
     def _begin_answer(self, answer: Answer, *, ends: bool) -> None:
         entry, exchange = self._entry, self._exchange
         headers = downstream_fields(answer.headers, version=entry.version)
         if entry.cors is not None:
             headers = shared(entry.cors, exchange.request, headers)
+        headers += self._first_fields()
         if not answer.complete:
             self._note_opening(answer.status, headers)
         exchange.start(answer.status, headers, ends=ends)
@@ -238,6 +227,7 @@ class Flight:
             return
         if events.is_stream(fields):
             self._between_events = True
+        self._is_grpc = fields.get(b"content-type", b"").startswith(b"application/grpc")
         grant, price, would = self.permit.grant, self.permit.price, self.permit.would
         self._tower.opened(calls.opened(self._request, grant, price, status=status, would=would))
 
@@ -265,21 +255,30 @@ class Flight:
             touched, status = touched or carrier.touched, carrier.answer.status
             carrier.release()
         if outcome is not Outcome.DONE:
-            exchange, between = self._exchange, self._between_events
-            say_why(outcome, exchange, self._tower, self._request.id, between_events=between)
-        charged = touched and (self.permit.held or not self.permit.price)
-        self._tower.landed(self, self._line(outcome, status, charged=charged), charged=touched)
+            between, for_models = self._between_events is True, self._entry.serves_models
+            manner = Manner(between, self._is_grpc, for_models)
+            say_why(outcome, self._exchange, self._tower, self._request.id, manner)
+        cost = self._cost(outcome) if touched else 0
+        told = cost if self.permit.held or not self.permit.price else 0
+        self._tower.landed(self, self._line(outcome, status, told), cost)
 
-    def _line(self, outcome: Outcome, status: int, *, charged: bool) -> bytes:
+    def _lasted_us(self) -> int:
+        return (time.monotonic_ns() - self._started_ns) // 1000
+
+    def _cost(self, outcome: Outcome) -> int:  # noqa: ARG002 - a fixed price is paid in any case
+        """What a call costs that the tool may have seen."""
+        return self.permit.price
+
+    def _line(self, outcome: Outcome, status: int, cost: int) -> bytes:
         """Say how it ended; no cost where the agent has burned it, with a record of its own."""
         permit, request = self.permit, self._request
         return self._tower.lines.line(request, permit.grant).end(
             request.time_ns,
             request.id,
             outcome,
-            permit.price if charged else 0,
+            cost,
             permit.remaining,
-            (time.monotonic_ns() - self._started_ns) // 1000,
+            self._lasted_us(),
             status,
             self._exchange.bytes_in,
             self._bytes_out,

@@ -6,30 +6,31 @@ I/O itself; judge, sink and registry are handed over.
 """
 
 import time
-from collections.abc import Coroutine, Sequence
-from functools import lru_cache, partial
-from typing import Protocol
+from collections.abc import Coroutine
+from functools import lru_cache
 
 import trio
+from msgspec import structs
 
 from crewgate import limits
-from crewgate._native.call_line import CallLines
 from crewgate._native.permit import Permit
 from crewgate.core import calls
 from crewgate.core import record as audit
 from crewgate.core.network import peer_network
-from crewgate.core.record import Outcome
 from crewgate.core.verdict import Denial, Reason
+from crewgate.errors import RequestRefusedError
 from crewgate.gateway import cors, refusals
-from crewgate.gateway.books import Books, Turns
+from crewgate.gateway.books import Turns
 from crewgate.gateway.case import UNKNOWN, Case, Door, read_head, request_ids
 from crewgate.gateway.fields import Identities
-from crewgate.gateway.flight import Flight
-from crewgate.gateway.live import Flight as Ended
+from crewgate.gateway.landing import Landing
 from crewgate.gateway.live import Live
+from crewgate.gateway.metered import flight_of
+from crewgate.gateway.parties import Errands, Judge, Sink
+from crewgate.gateway.pricing import Bodies
 from crewgate.gateway.site import Entry, Site
 from crewgate.gateway.strangers import Strangers
-from crewgate.server import Exchange
+from crewgate.server import Exchange, Request
 
 _network = lru_cache(maxsize=4096)(peer_network)
 
@@ -39,63 +40,29 @@ def _method(method: bytes) -> str:
     return method.decode("ascii")
 
 
-class Judge(Protocol):
-    """The gate, and how credit is fetched for it."""
-
-    def decide(
-        self,
-        token: bytes,
-        tool: int,
-        *,
-        request: bytes = b"",
-        peer_crew: str | None = None,
-        observe: bool = False,
-        drawn: bool = False,
-    ) -> Permit | Denial:
-        """Return the verdict, without waiting."""
-
-    async def relieve(self, denial: Denial, tool: int) -> bool:
-        """Work on what a denial with `retry` is about; False if asking again at once is in vain.
-
-        The caller bounds the wait.
-        """
-
-
-class Sink(Protocol):
-    """Where records go."""
-
-    def ready(self) -> bool:
-        """Return False if calls must be refused because they could not be recorded."""
-
-    def write(self, record: audit.Record) -> object:
-        """Take a record."""
-
-    def write_lines(self, lines: Sequence[bytes]) -> object:
-        """Take records, each as its line."""
-
-    def count(self, listener: str, reason: Reason, network: str) -> None:
-        """Count a refusal before a good signature."""
-
-
-class Gateway:
+class Gateway(Landing):
     """Serves the exchanges of one listener. `door` and `site` may be replaced at any time."""
 
     wait_seconds: float = limits.credit_wait_seconds_max
 
     def __init__(
-        self, door: Door, site: Site, judge: Judge, live: Live, sink: Sink, turns: Turns
+        self,
+        door: Door,
+        site: Site,
+        judge: Judge,
+        live: Live,
+        sink: Sink,
+        turns: Turns,
+        errands: Errands,
     ) -> None:
+        super().__init__(judge, live, sink, turns, errands)
         self.site = site
         self.door = door
-        self.live = live
-        self.sink = sink
-        self.lines = CallLines()
         self._ids = request_ids()
         self._identities = Identities()
         self._strangers = Strangers()
-        self._books = Books(sink, turns)
         self._turns = turns
-        self._judge = judge
+        self._bodies = Bodies()
 
     def accept(self, exchange: Exchange) -> Coroutine[None, None, None] | None:
         """Answer inline, or return what carries the call. Is the listener's application."""
@@ -111,9 +78,12 @@ class Gateway:
         case = self._open(exchange)
         if case is None:
             return None
-        if case.entry is not None and case.entry.judges_body and not exchange.complete:
-            return None if self._turns_away(case) else self._judge_body(case)
-        return self._decide(case)
+        entry = case.entry
+        if entry is None or not (entry.judges_body or entry.tariff):
+            return self._decide(case)
+        if not exchange.complete and entry.reads_body:
+            return None if self._turns_away(case) else self._judge_body(case, entry)
+        return self._decide_priced(case)
 
     def answer(
         self,
@@ -130,21 +100,14 @@ class Gateway:
         exchange.respond(
             kind.status,
             cors.shared_refusal(asked, self.site.find, fields),
-            refusals.document(kind, request, denial),
+            refusals.document(kind, request, denial, for_models=self._is_for_models(asked)),
         )
 
-    # The flights' side.
-
-    def opened(self, record: audit.Record) -> None:
-        """Write that a stream has begun."""
-        self.sink.write(record)
-
-    def landed(self, flight: Ended, line: bytes, *, charged: bool) -> None:
-        """Forget a flight, and have it recorded and settled at the end of this turn."""
-        self.live.remove(flight)
-        self._books.enter(line, flight.permit, charged=charged)
-
     # Inside.
+
+    def _is_for_models(self, asked: Request) -> bool:
+        entry = self.site.find(asked.method, asked.path) if self.site.serves_models else None
+        return entry is not None and entry.serves_models
 
     def _describe(self, exchange: Exchange, entry: Entry | None) -> audit.Request:
         return audit.Request(
@@ -179,15 +142,49 @@ class Gateway:
         self._act(case, verdict)
         return None
 
+    def _decide_priced(self, case: Case) -> Coroutine[None, None, None] | None:
+        """Price a request whose body is there, as far as its price is read in it, then decide."""
+        priced = self._price(case)
+        return None if priced is None else self._decide(priced)
+
+    def _price(self, case: Case) -> Case | None:
+        """Price a request; None if it has been refused, because that cannot be done."""
+        try:
+            return case.with_price()
+        except RequestRefusedError as error:
+            self._cannot_price(case, str(error))
+            return None
+
+    def _cannot_price(self, case: Case, why: str) -> None:
+        """Say why, to whoever may use the tool."""
+        verdict = self._ask(case, drawn=False)
+        if isinstance(verdict, Denial) and (verdict.grant is None or not verdict.retry):
+            self._act(case, verdict)
+            return
+        if isinstance(verdict, Permit):
+            verdict.release()
+        denial = Denial(Reason.INVALID_REQUEST, verdict.grant)
+        kind = structs.replace(refusals.UNPRICED, detail=f"{why[:1].upper()}{why[1:]}.")
+        self.answer(case.exchange, kind, case.described.id)
+        self.sink.write(calls.denied(case.described, denial))
+
     def _ask(self, case: Case, *, drawn: bool) -> Permit | Denial:
-        return self._judge.decide(
-            case.token,
-            case.tool,
-            request=case.described.id,
-            peer_crew=case.crew,
-            observe=self.door.observe,
-            drawn=drawn,
-        )
+        """Ask the gate; a call that may be bounded to what is left is asked for again."""
+        priced = case.priced
+        for _ in range(limits.price_lowerings_max):
+            verdict = self._judge.decide(
+                case.token,
+                case.tool,
+                request=case.described.id,
+                peer_crew=case.crew,
+                observe=self.door.observe,
+                drawn=drawn,
+                price=case.price,
+                loose=priced is not None and priced.loose,
+            )
+            if isinstance(verdict, Permit) or priced is None or not priced.lower_for(verdict):
+                break
+        return verdict
 
     def _act(self, case: Case, verdict: Permit | Denial) -> None:
         """Refuse, or register the call in the same breath and let it go."""
@@ -202,26 +199,28 @@ class Gateway:
             self.answer(exchange, refusals.AUDIT_UNAVAILABLE, case.described.id)
             return
         head = case.head(entry, case.fields, self._identities.of(verdict.grant))
-        flight = Flight(self, exchange, entry, head, verdict, case.described)
+        flight = flight_of(self, case, entry, head, verdict)
         self.live.add(flight)
-        if exchange.complete:
-            _launch(flight)
+        if exchange.complete or case.body is not None:
+            flight.launch()
         else:  # a small body comes with its head: then both go in one piece
-            self._turns.at_end(partial(_launch, flight))
+            self._turns.at_end(flight.launch)
 
     async def _ask_again(self, case: Case, verdict: Permit | Denial) -> None:
         """Have credit fetched, or a policy loaded, for as long as that helps and time is left."""
         current: Case | None = case
-        with trio.move_on_after(self.wait_seconds):
+        with trio.move_on_after(self.wait_seconds) as scope:
             while isinstance(verdict, Denial) and verdict.retry:
-                if not await self._judge.relieve(verdict, case.tool):
-                    break
+                asked = case.price
+                is_relieved = await self._judge.relieve(verdict, case.tool, asked)
                 current = self._renew(case)
                 if current is None:
                     return
                 case = current
                 verdict = self._ask(case, drawn=True)
-        if isinstance(verdict, Denial):
+                if not is_relieved and case.price == asked:  # it was not bounded to what is left
+                    break
+        if scope.cancelled_caught:  # what was waited for may have come in this moment
             current = self._renew(case)
             if current is None:
                 return
@@ -237,17 +236,29 @@ class Gateway:
         self._refuse(case.exchange, case.described, verdict.reason, verdict)
         return True
 
-    async def _judge_body(self, case: Case) -> None:
+    async def _judge_body(self, case: Case, entry: Entry) -> None:
         """Wait for the body, or as much of it as is judged, and leave it to be forwarded."""
-        await case.exchange.fill(limits.judged_body_bytes_max)
+        if entry.tariff is not None and entry.tariff.reads_body:
+            body = await self._bodies.read(case.exchange)
+            if body is None:
+                self.answer(case.exchange, refusals.BUSY, case.described.id)
+                return
+            case = structs.replace(case, body=body)
+        else:
+            await case.exchange.fill(limits.judged_body_bytes_max)
         current = self._renew(case)
-        work = None if current is None else self._decide(current)
+        work = None if current is None else self._decide_priced(current)
         if work is not None:
             await work
 
     def _renew(self, case: Case) -> Case | None:
         """Route again if a reload came while the case waited: tools have other numbers now."""
-        return case if case.site is self.site else self._open(case.exchange)
+        if case.site is self.site:
+            return case
+        current = self._open(case.exchange)
+        if current is None or case.body is None:
+            return current
+        return self._price(structs.replace(current, body=case.body))
 
     def _refuse(
         self,
@@ -270,11 +281,3 @@ class Gateway:
             self.sink.write(calls.denied(described, denial))
         else:
             self.sink.count(described.listener, reason, described.peer)
-
-
-def _launch(flight: Flight) -> None:
-    try:
-        flight.start()
-    except BaseException:  # an error of ours, which others tell of: the call is over as well
-        flight.end(Outcome.UPSTREAM_ERROR)
-        raise

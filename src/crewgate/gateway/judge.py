@@ -77,13 +77,22 @@ class GateJudge:
         peer_crew: str | None = None,
         observe: bool = False,
         drawn: bool = False,
+        price: int = -1,
+        loose: bool = False,
     ) -> Permit | Denial:
         """Return the gate's verdict."""
         return self._gate.decide(
-            token, tool, request=request, peer_crew=peer_crew, observe=observe, drawn=drawn
+            token,
+            tool,
+            request=request,
+            peer_crew=peer_crew,
+            observe=observe,
+            drawn=drawn,
+            price=price,
+            loose=loose,
         )
 
-    async def relieve(self, denial: Denial, tool: int) -> bool:
+    async def relieve(self, denial: Denial, tool: int, price: int = -1) -> bool:
         """Work on what a denial with `retry` is about; False if asking again at once is in vain."""
         if denial.grant is None:
             if self.table.policy_generation == self.policy.generation:
@@ -92,9 +101,9 @@ class GateJudge:
             return True
         if not 0 <= tool < len(self.policy.tools):
             return False
-        return await self._draw(denial.grant, self.policy.tools[tool].price)
+        return await self.draw(denial.grant, self.policy.tools[tool].price if price < 0 else price)
 
-    async def _draw(self, grant: Grant, need: int) -> bool:
+    async def draw(self, grant: Grant, need: int) -> bool:
         """Draw, or wait for the draw that is under way; another question's answer is not ours."""
         key = grant.branch_key
         under_way = self._draws.get(key)

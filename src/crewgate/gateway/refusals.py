@@ -21,6 +21,14 @@ BODY_TOO_LARGE = Kind(
     "This tool takes no request of this size.",
     challenge=False,
 )
+BUSY = Kind(
+    "busy",
+    503,
+    "Too much is being read",
+    "Other requests fill the room that there is for reading prices. Retry shortly.",
+    challenge=False,
+)
+UNPRICED = Kind("unpriced", 422, "The call has no price", "", challenge=False)
 MISDIRECTED = Kind(
     "misdirected", 421, "Not this gateway", "This listener serves other hosts.", challenge=False
 )

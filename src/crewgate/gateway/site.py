@@ -13,6 +13,7 @@ from crewgate._native.bearer import TokenFinder
 from crewgate._native.fields import written
 from crewgate.config import Config, Cors, Credential, Upstream
 from crewgate.core import resource
+from crewgate.core.prices import Tariff
 from crewgate.core.routing import Route, Router
 from crewgate.errors import ConfigurationError
 from crewgate.gateway.fields import FieldRules, rules
@@ -41,6 +42,17 @@ class Entry(msgspec.Struct, frozen=True):
     version: str  # of the HTTP that its server speaks
     cors: Cors | None
     body_bytes_max: int
+    tariff: Tariff | None = None
+
+    @property
+    def reads_body(self) -> bool:
+        """Whether a call is judged with its body, or the first of it."""
+        return self.judges_body or (self.tariff is not None and self.tariff.reads_body)
+
+    @property
+    def serves_models(self) -> bool:
+        """Whether its server speaks to clients of language models."""
+        return self.tariff is not None and self.tariff.usage is not None
 
     @property
     def is_http2(self) -> bool:
@@ -63,6 +75,7 @@ class Site(msgspec.Struct, frozen=True):
     tokens: TokenFinder
     metadata: bytes
     crossings: Crossings = crossing.NONE
+    serves_models: bool = False  # one of the tools does
 
     def find(self, method: bytes, path: bytes) -> Entry | None:
         """Return the tool of a request, None if there is none."""
@@ -84,6 +97,7 @@ def build(config: Config, pools: dict[str, Pool], crossings: Crossings = crossin
                 carriers=carriers,
                 allow=tool.allow_fields,
                 credential=credentials[tool.upstream],
+                reads_answer=tool.tariff is not None and tool.tariff.reads_answer,
             ),
             TokenFinder(carrier.encode() for carrier in tool.carriers),
             tool.judge == "body",
@@ -92,6 +106,7 @@ def build(config: Config, pools: dict[str, Pool], crossings: Crossings = crossin
             "2" if pools[tool.upstream].upstream.protocol == "h2" else "1.1",
             tool.cors,
             tool.body_bytes_max,
+            tool.tariff,
         )
         for index, tool in enumerate(config.tools)
     )
@@ -101,6 +116,7 @@ def build(config: Config, pools: dict[str, Pool], crossings: Crossings = crossin
         TokenFinder({carrier.encode() for carrier in carriers} | {b"authorization"}),
         resource.document(config.audience, (crew.issuer for crew in config.crews)),
         crossings,
+        any(entry.serves_models for entry in entries),
     )
 
 

@@ -21,6 +21,7 @@ from crewgate.core.verdict import PeerReason
 from crewgate.errors import ConfigurationError, TableError
 from crewgate.gateway.agent_link import AgentLink
 from crewgate.gateway.case import Door
+from crewgate.gateway.errands import Errands
 from crewgate.gateway.forward import Gateway
 from crewgate.gateway.judge import GateJudge
 from crewgate.gateway.listeners import Listeners
@@ -51,6 +52,8 @@ class Worker:
         self._expelled = Expelled()
         self._look_at_lists: Callable[[], None] = lambda: None
         self._poller = Poller()
+        wait = config.limits.credit_wait_seconds_max
+        self._errands = Errands(wait, self._link.tell_overrun, voice.say)
         self._resolver = Resolver()
         self._pools: set[Pool] = set()  # those in force, and those whose last calls end
         self._place: tuple[Table, int] | None = None  # the table, and our number in it
@@ -70,6 +73,7 @@ class Worker:
                 nursery.start_soon(self._poller.run)
                 nursery.start_soon(self._resolver.run)
                 nursery.start_soon(self._link.run)
+                nursery.start_soon(self._errands.run)
                 nursery.start_soon(self._follow, listeners, nursery)
                 nursery.start_soon(self._look_for_revocations)
                 nursery.start_soon(self._sweep)
@@ -144,7 +148,8 @@ class Worker:
     def _make_gateway(self, door: Door, site: Site) -> Gateway:
         if self._judge is None:
             raise AssertionError("listeners are opened after the first attachment")
-        gateway = Gateway(door, site, self._judge, self._live, self._sink, self._poller)
+        flights = self._live, self._sink, self._poller, self._errands
+        gateway = Gateway(door, site, self._judge, *flights)
         gateway.wait_seconds = self._config.limits.credit_wait_seconds_max
         return gateway
 

@@ -1,7 +1,8 @@
 """Every bound, with its unit in its name and its reason beside it; configuration may lower one."""
 
-from crewgate.limits.boundary import *  # noqa: F403 - one name space, three files
+from crewgate.limits.boundary import *  # noqa: F403 - one name space, four files
 from crewgate.limits.ledger import *  # noqa: F403 - the same
+from crewgate.limits.prices import *  # noqa: F403 - the same
 
 # Tokens. The shape of design and RFC 9068; sizes keep a hostile token under 200 µs of CPU.
 token_bytes_max = 4096  # a header field of 8 KiB is what proxies commonly take; half of it

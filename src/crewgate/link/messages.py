@@ -65,6 +65,13 @@ class Draw(msgspec.Struct, frozen=True, tag="draw"):
     need: MicroCredits
 
 
+class Overran(msgspec.Struct, frozen=True, tag="overran"):
+    """A tool's answer stated `amount` more than was reserved for its call: the branch is to end."""
+
+    grant: Grant
+    amount: MicroCredits
+
+
 class Cut(msgspec.Struct, frozen=True, tag="cut"):
     """The answer to `Revoked`: what was cut and closed, the last at `last_cut_ns` (0 if none)."""
 
@@ -120,7 +127,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     message: Note
 
 
-GroupAsks = Attach | Accepting | Draw | Cut
+GroupAsks = Attach | Accepting | Draw | Overran | Cut
 GroupAnswers = Attached | Drawn | Revoked | Reload | Failed
 
 M = TypeVar("M")

@@ -172,6 +172,7 @@ class HTTP1Connection:
             self._end()
             return
         self._forget_unsaid()
+        self._wire.resume()  # the answer may have come to its end while nobody wanted more
         self.fresh = self.fresh and unsaid
         self.deadline = self._owner.now + limits.upstream_keep_seconds
         self._owner.freed(self)

@@ -88,8 +88,9 @@ class Filling:
             raise
 
     def _read(self, holding: Holding) -> tuple[int, int, int]:
-        """What the lease has available, how much more it can hold with all calls in flight, and what
-        those hold as upper bounds.
+        """What the lease has available, how much more it can hold with all calls in flight.
+
+        And what of it those hold as upper bounds.
         """
         record = self._table.branch(holding.number)
         if record is None:

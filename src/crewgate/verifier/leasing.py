@@ -137,6 +137,12 @@ class Lessor:
         self._lineage.shares.ended(holding.path[0], key)
         return returned + self._returns.recall(key, limits.quota_micro_max)
 
+    def overran(self, key: bytes, amount: int, now_boot_ns: int) -> None:
+        """A call's answer stated so much more than was reserved for it."""
+        holding = self._holdings.get(key)
+        if holding is not None and holding.path:
+            self._returns.overran(holding, amount, now_boot_ns)
+
     def turn(self, now: float) -> None:
         """In a new hour or day the crews' allowances are new: refused branches may ask again.
 

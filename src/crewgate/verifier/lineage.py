@@ -186,6 +186,7 @@ class Lineage:
         holding = Holding(number, standing.key, above, standing.quota, standing.iat, expires)
         holding.granted, holding.given_back = told.granted, told.given_back
         holding.told = told.spent, 0, told.burned
+        holding.overrun = told.overrun
         self._holdings.add(holding)
         if above:
             self.shares.opened(above[0], standing.key, grant.claims.exp, boot_ns)

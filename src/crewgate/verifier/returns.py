@@ -38,8 +38,8 @@ class Returns:
 
         A recall that found nothing is not repeated before credit came back somewhere (the table's
         credit generation) or a lease below grew: a crew at the end of its hour may have ten
-        thousand leases, and as many branches that ask. Unless calls in flight hold upper bounds there:
-        they may be spent to the last, and no credit comes back by which one could tell.
+        thousand leases, and as many branches that ask. Unless calls in flight hold upper bounds
+        there: they may be spent to the last, and no credit comes back by which one could tell.
         """
         available, news = self._look_and_tell(own, now_boot_ns)
         generation = self._table.credit_generation
@@ -84,7 +84,8 @@ class Returns:
         self.returned(holding, holding.leased - consumed)
         spent = min(holding.spent, consumed)
         if (spent, 0, consumed - spent) != holding.told:
-            self._report(holding.key, (spent, 0, consumed - spent), now_boot_ns)
+            lost = consumed - spent
+            self._report(holding.key, (spent, 0, lost, holding.overrun), now_boot_ns)
 
     def take_up(self, leases: dict[bytes, Told], now_boot_ns: int) -> None:
         """Say again what the former life of the agent may not have told of these leases.
@@ -103,11 +104,18 @@ class Returns:
             if holding is None:
                 lost = told.granted - told.given_back - told.spent
                 if lost > told.burned:
-                    self._report(key, (told.spent, 0, lost), now_boot_ns)
+                    self._report(key, (told.spent, 0, lost, told.overrun), now_boot_ns)
                 continue
             if told.given_back < holding.given_back:
                 self._say(GiveBack(key, self._holder, self._table.life, holding.given_back))
+            holding.overrun = told.overrun
             holding.told = _UNKNOWN  # what was in flight then is told anew
+
+    def overran(self, holding: Holding, amount: int, now_boot_ns: int) -> None:
+        """An answer stated so much beyond its bound: it is told with all the rest."""
+        holding.overrun += amount
+        holding.told = _UNKNOWN
+        self._look_and_tell(holding, now_boot_ns)
 
     def recall(self, level: bytes, wanted: int) -> int:
         """Up to `wanted` unreserved credit out of the leases at and below `level`."""
@@ -181,9 +189,9 @@ class Returns:
     def _tell(self, holding: Holding, free: tuple[int, int], now_boot_ns: int) -> bool:
         """Report what became of the lease; True if the ledger had been told otherwise.
 
-        `free` is what it has available, and what calls in flight hold as upper bounds: both may come
-        back. What is neither that, spent nor burned is in flight, or was spent since the last look,
-        which counts the same.
+        `free` is what it has available, and what calls in flight hold as upper bounds: both may
+        come back. What is neither that, spent nor burned is in flight, or was spent since the last
+        look, which counts the same.
         """
         gone = max(0, holding.leased - sum(free))
         spent = min(holding.spent, gone)
@@ -192,9 +200,9 @@ class Returns:
         if told == holding.told:
             return False
         holding.told = told
-        self._report(holding.key, told, now_boot_ns)
+        self._report(holding.key, (*told, holding.overrun), now_boot_ns)
         return True
 
-    def _report(self, key: bytes, told: tuple[int, int, int], now_boot_ns: int) -> None:
+    def _report(self, key: bytes, told: tuple[int, int, int, int], now_boot_ns: int) -> None:
         self._reports = max(self._reports + 1, now_boot_ns)
         self._say(Settle(key, self._holder, self._table.life, self._reports, *told))

@@ -72,7 +72,7 @@ class World:
         self.regretted: list[UpstreamError] = []
         self.judge, self.sink, self.live = FakeJudge(), FakeSink(), Live(1)
         site = build(config, {"tools": self})  # type: ignore[dict-item]
-        self.gateway = Gateway(Door("agents"), site, self.judge, self.live, self.sink, self)  # type: ignore[arg-type]
+        self.gateway = Gateway(Door("agents"), site, self.judge, self.live, self.sink, self, self)  # type: ignore[arg-type]
         self.host = FakeHost()
         self.host.answer = self.gateway.accept  # type: ignore[assignment]
         self.client = HTTP1(self.host)

@@ -38,6 +38,9 @@ class Sink:
 class Voice:
     """Says nothing."""
 
+    def say(self, note: str) -> None:
+        raise AssertionError(note)
+
 
 @pytest.fixture
 def worker(tmp_path: Path) -> Worker:

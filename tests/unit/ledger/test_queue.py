@@ -51,7 +51,7 @@ def test_what_the_drawer_holds_itself_cannot_come_back_to_it(new_ledger: NewLedg
 
 
 def test_what_its_own_calls_hold_as_upper_bounds_may_come_back(new_ledger: NewLedger) -> None:
-    """A small call beside a large one of the same branch waits, unless it asks for more than that."""
+    """A small call beside a large one of the same branch waits, if that can help."""
     ledger = family(new_ledger, a=50)
     draw(ledger, A, 1, 50)  # of which 40 are held as an upper bound, and 10 are spent
     ledger.settle(Settle(A, "one", BOOT, 1, spent=10))

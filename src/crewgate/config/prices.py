@@ -1,0 +1,173 @@
+"""The section of a tool's price, where it is not one amount: terms, models, bounds.
+
+Knows the keys and their defaults, and what must hold within one price.
+"""
+
+from typing import cast
+
+from crewgate import limits
+from crewgate.config import kinds
+from crewgate.config.section import Kind, Section
+from crewgate.core.credits import parse_credits
+from crewgate.core.prices import MILLION, Dialect, HangUp, Model, Short, Source, Tariff, Term, Usage
+from crewgate.core.prices import pointer as parse_pointer
+
+PRICE = kinds.credits_up_to(limits.price_micro_max)
+
+_DIALECT: Kind[Dialect] = kinds.one_of("openai", "anthropic", "gemini")
+_SHORT: Kind[Short] = kinds.one_of("lower", "refuse")
+_HANG_UP: Kind[HangUp] = kinds.one_of("cancel", "drain")
+_TOKENS = kinds.whole(1, limits.tokens_max)
+_UNITS = {"each": MILLION, "per_thousand": MILLION // 1000, "per_million": 1}
+_REQUEST: tuple[Source, ...] = ("bytes", "number", "items")
+_RESPONSE: tuple[Source, ...] = ("bytes", "number", "items", "header", "trailer")
+
+
+def _pointer(value: object) -> tuple[str, ...]:
+    if not isinstance(value, str):
+        raise ValueError  # noqa: TRY004 - one kind of error for whatever is wrong with a value
+    return parse_pointer(value)
+
+
+def _field(value: object) -> tuple[str, ...]:
+    return (kinds.FIELD.read(value),)
+
+
+def _bytes(value: object) -> tuple[str, ...]:
+    if value is not True:
+        raise ValueError
+    return ()
+
+
+def _model_name(value: object) -> str:
+    is_text = isinstance(value, str) and value.isascii() and value.isprintable()
+    if not is_text or not 0 < len(cast("str", value)) <= limits.model_chars_max:
+        raise ValueError
+    return cast("str", value)
+
+
+_POINTER = Kind('a JSON pointer such as "/usage/pages" (RFC 6901)', _pointer)
+_PLACES: dict[Source, Kind[tuple[str, ...]]] = {
+    "bytes": Kind("true", _bytes),
+    "number": _POINTER,
+    "items": _POINTER,
+    "header": Kind(kinds.FIELD.expected, _field),
+    "trailer": Kind(kinds.FIELD.expected, _field),
+}
+_MODEL_NAME = Kind(
+    f"the name of a model, 1 to {limits.model_chars_max} printable characters", _model_name
+)
+
+
+def read_tariff(tool: Section) -> Tariff | None:
+    """The table under `price`; None where the file has none. Problems are noted in the section."""
+    if not tool.has_table("price"):
+        return None
+    section = tool.child("price")
+    if section is None:
+        raise AssertionError("a table was there a moment ago")
+    usage = _usage(section)
+    tariff = Tariff(
+        call=section.optional("call", PRICE, 0),
+        most=section.required("most", PRICE),
+        request=_terms(section, "request", _REQUEST),
+        response=_terms(section, "response", _RESPONSE),
+        usage=usage,
+        step=section.optional("step", PRICE, 0),
+        hang_up=section.optional("hang_up", _HANG_UP, "cancel" if usage is None else "drain"),
+    )
+    section.close()
+    _check(tariff, section)
+    return tariff
+
+
+def _check(tariff: Tariff, section: Section) -> None:
+    if tariff.usage is not None and tariff.response:
+        section.problem("response: the answer's price is its usage; write one of the two")
+    streams = tariff.usage is not None or any(term.source == "bytes" for term in tariff.response)
+    if tariff.step and not streams:
+        section.problem("step: nothing of this price comes while an answer streams; leave it out")
+    if not (tariff.request or tariff.response or tariff.usage):
+        section.problem('expected request, response or usage; a fixed price is price = "0.01"')
+    if tariff.call > (tariff.most or tariff.call):
+        section.problem("most: a call alone costs more")
+
+
+def _terms(section: Section, key: str, sources: tuple[Source, ...]) -> tuple[Term, ...]:
+    return tuple(_term(item, sources) for item in section.items(key, limits.price_terms_max))
+
+
+def _term(section: Section, sources: tuple[Source, ...]) -> Term:
+    keys = section.keys()
+    given = [source for source in sources if source in keys]
+    units = [unit for unit in _UNITS if unit in keys]
+    if len(given) != 1 or len(units) != 1:
+        section.problem(
+            f"expected one of {', '.join(sources)}, and one of {', '.join(_UNITS)}: "
+            "what is paid for, and how much"
+        )
+    for unneeded in (*given[1:], *units[1:]):
+        section.optional(unneeded, _ANYTHING, None)
+    source = given[0] if given else sources[0]
+    nowhere: tuple[str, ...] = ()
+    place = section.optional(source, _PLACES[source], nowhere)
+    rate = section.optional(units[0], _rate(_UNITS[units[0]]), 0) if units else 0
+    section.close()
+    return Term(source, rate, place)
+
+
+def _usage(section: Section) -> Usage | None:
+    dialect = section.optional("usage", cast("Kind[Dialect | None]", _DIALECT), None)
+    models = tuple(
+        _model(name, table, section)
+        for name, table in section.children("model", limits.price_models_max)
+    )
+    if dialect is None:
+        if models:
+            section.problem("model: there is no usage to be paid for; write how it is stated")
+        return None
+    if not models:
+        section.problem("model: there is none with a price; a request for any other is refused")
+    return Usage(
+        dialect,
+        models,
+        section.optional("short", _SHORT, "lower"),
+        section.optional("bytes_per_token", kinds.whole(1, 64), limits.bytes_per_token),
+    )
+
+
+def _model(name: str, section: Section, price: Section) -> Model:
+    try:
+        _MODEL_NAME.read(name)
+    except ValueError:
+        price.problem(f"model {name!r}: expected {_MODEL_NAME.expected}")
+    per_million = _rate(1)
+    read = section.required("input", per_million)
+    model = Model(
+        name,
+        input=read,
+        output=section.optional("output", per_million, 0),
+        cached=section.optional("cached", per_million, read),
+        written=section.optional("written", per_million, read),
+        context_tokens=section.optional("context_tokens", _TOKENS, 0),
+        output_tokens=section.optional("output_tokens", _TOKENS, 0),
+    )
+    section.close()
+    return model
+
+
+def _rate(scale: int) -> Kind[int]:
+    """Micro-credits for a million units, of an amount for `scale` times fewer."""
+
+    def read(value: object) -> int:
+        if not isinstance(value, str):
+            raise ValueError  # noqa: TRY004 - one kind of error for whatever is wrong with a value
+        rate = parse_credits(value) * scale
+        if rate > limits.rate_micro_max:
+            raise ValueError
+        return rate
+
+    return Kind('credits as a text such as "0.002"', read)
+
+
+_ANYTHING: Kind[object] = Kind("anything", lambda value: value)

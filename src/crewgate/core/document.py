@@ -1,0 +1,130 @@
+"""A JSON text that is read in few places, and written again without what could be read in two ways.
+
+Servers differ in what they make of a member that stands there twice, or in another case (Go's
+encoding/json takes `MAX_TOKENS` for `max_tokens`). What a price was read from is written anew, and
+once; all the rest passes as it came.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from crewgate.errors import RequestRefusedError
+
+UNPRICED = 422  # RFC 9110, section 15.5.21: well-formed, and nothing that can be worked on
+
+_object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
+_encode = msgspec.json.Encoder().encode
+
+# What was looked into is a node, all else its text.
+Part = bytes | dict[str, "Part"] | list["Part"]
+
+
+class Document:
+    """A JSON text whose outermost value is an object, or an array."""
+
+    def __init__(self, data: bytes) -> None:
+        """ValueError for anything else."""
+        self._root = _opened(data)
+
+    def __repr__(self) -> str:
+        return f"<Document of {len(self._root)} members>"
+
+    def find(self, steps: Sequence[str]) -> bytes | None:
+        """The text of the value that a pointer leads to; None if there is none.
+
+        RequestRefusedError if another member's name is the same but for its case.
+        """
+        part: Part = self._root
+        for at, step in enumerate(steps):
+            below = _member(part, step)
+            if below is None:
+                return None
+            if isinstance(below, bytes) and at < len(steps) - 1:
+                try:
+                    below = _opened(below)
+                except ValueError:
+                    return None
+                _replace(part, step, below)
+            part = below
+        return _written(part)
+
+    def items(self, steps: Sequence[str]) -> int:
+        """How many values stand there: an array's items, one of anything else, none of nothing."""
+        text = self.find(steps)
+        if text is None or text == b"null":
+            return 0
+        return len(_array.decode(text)) if text.startswith(b"[") else 1
+
+    def put(self, steps: Sequence[str], value: bytes) -> None:
+        """Put a JSON text there; objects on the way are made. ValueError where there is none."""
+        part: Part = self._root
+        for step in steps[:-1]:
+            below = _member(part, step)
+            if not isinstance(below, dict):
+                below = _opened(below if isinstance(below, bytes) else b"{}")
+                _replace(part, step, below)
+            part = below
+        _replace(part, steps[-1], value)
+
+    def drop(self, name: str) -> None:
+        """Take an outermost member away."""
+        if isinstance(self._root, dict):
+            self._root.pop(name, None)
+
+    def last(self) -> bytes:
+        """The last of an array's values; an object's own text."""
+        if isinstance(self._root, list):
+            return _written(self._root[-1]) if self._root else b"null"
+        return _written(self._root)
+
+    def written(self) -> bytes:
+        """The text."""
+        return _written(self._root)
+
+
+def _opened(data: bytes) -> dict[str, Part] | list[Part]:
+    try:
+        if data.lstrip(b" \t\r\n").startswith(b"["):
+            return [_bare(part) for part in _array.decode(data)]
+        return {name: _bare(part) for name, part in _object.decode(data).items()}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+
+
+def _bare(part: msgspec.Raw) -> bytes:
+    return bytes(part).strip(b" \t\r\n")
+
+
+def _member(part: Part, step: str) -> Part | None:
+    """RequestRefusedError where some servers would take another member for it."""
+    if isinstance(part, list):
+        is_index = step.isdecimal() and step.isascii() and len(step) < len(str(len(part))) + 1
+        return part[int(step)] if is_index and int(step) < len(part) else None
+    if not isinstance(part, dict):
+        return None
+    folded = step.casefold()
+    for name in part:
+        if name != step and name.casefold() == folded:
+            raise RequestRefusedError(UNPRICED, f'"{step}" has two spellings; write it as here')
+    return part.get(step)
+
+
+def _replace(part: Part, step: str, value: Part) -> None:
+    if isinstance(part, dict):
+        part[step] = value
+    elif isinstance(part, list) and step.isdecimal() and int(step) < len(part):
+        part[int(step)] = value
+    else:
+        raise ValueError(f'there is no object to hold "{step}"')
+
+
+def _written(part: Part) -> bytes:
+    if isinstance(part, bytes):
+        return part
+    if isinstance(part, list):
+        return b"[%b]" % b",".join(map(_written, part))
+    return b"{%b}" % b",".join(
+        b"%b:%b" % (_encode(name), _written(below)) for name, below in part.items()
+    )

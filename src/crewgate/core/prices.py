@@ -1,0 +1,148 @@
+"""What a call costs beyond a fixed price: quantities times rates, in integer micro-credits.
+
+A rate is micro-credits for a million units, so that tokens of a fraction of a micro-credit are
+exact. All that a call is charged is added up first and rounded once, up: a fraction of a
+micro-credit costs one. Knows neither requests nor answers, only what is to be read there.
+"""
+
+import re
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Literal
+
+import msgspec
+
+from crewgate import limits
+
+MILLION = 1_000_000
+
+Source = Literal["bytes", "number", "items", "header", "trailer"]
+Dialect = Literal["openai", "anthropic", "gemini"]
+Short = Literal["lower", "refuse"]
+HangUp = Literal["cancel", "drain"]
+Quantity = int | Fraction
+
+# JSON's number (RFC 8259, section 6) without a sign; a leading zero is no number anywhere.
+_NUMBER = re.compile(rb"(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,12})?(?:[eE][+-]?[0-9]{1,2})?")
+
+
+class Term(msgspec.Struct, frozen=True):
+    """One quantity that is paid for.
+
+    `bytes` are the body's; a `number` stands at a JSON pointer (RFC 6901), and so does the array
+    whose `items` are counted (anything else there is one item); `header` and `trailer` are fields.
+    `place` is the pointer's steps, or the field's name in lower case; `rate` micro-credits for a
+    million units.
+    """
+
+    source: Source
+    rate: int
+    place: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As the configuration writes the place."""
+        if self.source in {"header", "trailer"}:
+            return self.place[0]
+        return "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in self.place)
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A model's rates by kind of token; `name` may end in "*".
+
+    `context_tokens` bounds what a request can make it read, `output_tokens` what it can answer; 0
+    where that is not known.
+    """
+
+    name: str
+    input: int
+    output: int
+    cached: int
+    written: int  # into the provider's cache
+    context_tokens: int = 0
+    output_tokens: int = 0
+
+    def names(self, model: str) -> bool:
+        """Whether a request for `model` is one for this."""
+        if self.name.endswith("*"):
+            return model.startswith(self.name[:-1])
+        return model == self.name
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Prices by the usage that a language model's server states.
+
+    `short` says what becomes of a call when the credit left does not pay for all that it may
+    answer. `bytes_per_token` guesses the tokens of a stream that has not stated them yet.
+    """
+
+    dialect: Dialect
+    models: tuple[Model, ...]
+    short: Short = "lower"
+    bytes_per_token: int = limits.bytes_per_token
+
+    def model(self, name: str) -> Model | None:
+        """The one that names it best: the longest of those that do."""
+        fitting = [model for model in self.models if model.names(name)]
+        return max(fitting, key=lambda model: len(model.name), default=None)
+
+
+class Tariff(msgspec.Struct, frozen=True):
+    """A price that is not fixed. `call` is for each call, whatever it is; `most` for any.
+
+    With a `step` an answer that streams is not paid for in full beforehand: its reservation grows
+    by so much at a time. `hang_up` says what becomes of a call whose client has gone.
+    """
+
+    call: int
+    most: int
+    request: tuple[Term, ...] = ()
+    response: tuple[Term, ...] = ()
+    usage: Usage | None = None
+    step: int = 0
+    hang_up: HangUp = "cancel"
+
+    @property
+    def reads_body(self) -> bool:
+        """Whether a request cannot be priced before all of it has come."""
+        return self.usage is not None or any(term.source != "header" for term in self.request)
+
+    @property
+    def reads_answer(self) -> bool:
+        """Whether the cost is known only afterwards."""
+        return self.usage is not None or bool(self.response)
+
+
+def pointer(text: str) -> tuple[str, ...]:
+    """The steps of a JSON pointer (RFC 6901, sections 3 and 4); ValueError says what is wrong."""
+    steps = text.split("/")
+    if len(text) > limits.pointer_chars_max or len(steps) > limits.pointer_depth_max + 1:
+        raise ValueError("too long")
+    if steps[0] or re.search(r"~(?![01])", text):
+        raise ValueError('a JSON pointer begins with "/", and "~" is written "~0"')
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in steps[1:])
+
+
+def amount(text: bytes) -> Quantity:
+    """The number of a text, never negative; ValueError for anything else.
+
+    Its digits are bounded, so that no text takes long, and what is no number is not zero.
+    """
+    text = text.strip(b" \t\r\n")
+    if len(text) > limits.amount_chars_max or not _NUMBER.fullmatch(text):
+        raise ValueError("no number of 0 or more")
+    number = Fraction(text.decode())
+    if number > limits.amount_max:
+        raise ValueError(f"more than {limits.amount_max}")
+    return number.numerator if number.denominator == 1 else number
+
+
+def cost(call: int, charges: Iterable[tuple[int, Quantity]]) -> int:
+    """Micro-credits of a call: `call`, and each rate for its units; a fraction costs one more."""
+    total = sum((rate * units for rate, units in charges), Fraction(0))
+    return call - (-total // MILLION)
+
+
+def affordable(credit: int, rate: int) -> int:
+    """How many units of `rate` so many micro-credits pay for."""
+    return max(0, credit) * MILLION // rate if rate else limits.tokens_max

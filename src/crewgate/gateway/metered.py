@@ -1,0 +1,230 @@
+"""A call whose cost is read in its answer: paid for as it comes, cut where credit ends.
+
+No byte of an answer that is paid for by the step is passed on before credit for it is reserved. A
+client that goes away leaves a call that may be heard to its end, where its cost is stated. Knows no
+tariff: the meter says what is owed.
+"""
+
+from collections import deque
+from functools import partial
+
+from crewgate import limits
+from crewgate._native.permit import Permit
+from crewgate.core import calls
+from crewgate.core import record as audit
+from crewgate.core.credits import format_credits
+from crewgate.core.line import encode
+from crewgate.core.meter import Bill, Meter, Piece
+from crewgate.core.record import End, Outcome
+from crewgate.core.usage import Counts
+from crewgate.gateway.case import Case
+from crewgate.gateway.ending import Tower
+from crewgate.gateway.fields import LEFT, USED
+from crewgate.gateway.flight import Flight
+from crewgate.gateway.site import Entry
+from crewgate.server import Exchange, Field
+from crewgate.upstream import Answer, Head
+
+
+class MeteredFlight(Flight):
+    """A `Flight` with a `Meter`."""
+
+    __slots__ = (
+        "_bill", "_drains", "_drawing", "_ended", "_headed", "_heard", "_kept", "_meter", "_pieces",
+        "_refused",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        tower: Tower,
+        exchange: Exchange,
+        entry: Entry,
+        head: Head,
+        permit: Permit,
+        request: audit.Request,
+        meter: Meter,
+        kept: bytes | None,
+    ) -> None:
+        """`kept` is the client's body, which counts as long as the call has it."""
+        super().__init__(tower, exchange, entry, head, permit, request)
+        self._meter = meter
+        self._kept = kept
+        self._pieces: deque[Piece] = deque()  # of the answer, not paid for yet
+        self._headed = False  # the meter has seen the answer's head,
+        self._ended = False  # and its end
+        self._drawing = False  # credit is being fetched
+        self._refused = False  # it was, and there was none
+        self._drains = False  # the client has gone, and the answer is heard to its end
+        self._heard = 0  # bytes of it since then
+        self._bill = Bill(0)
+
+    # What comes of the answer.
+
+    def drained(self) -> None:
+        """Read on, unless the next piece is not paid for."""
+        if not self._pieces:
+            super().drained()
+
+    def _download(self) -> None:
+        if self._drawing and self._pieces:
+            return
+        if self._drains:
+            self._drain()
+        else:
+            super()._download()
+        if self._pieces and not self._drawing and not self.over:
+            self._fetch(self._pieces[0].due - self.permit.price)
+
+    def _take(self, answer: Answer) -> bytes:
+        self._read(answer)
+        return self._paid()
+
+    def _is_whole(self, answer: Answer) -> bool:
+        return answer.complete and not self._pieces
+
+    def _read(self, answer: Answer) -> None:
+        """Have the meter see what has come."""
+        if not self._headed:
+            self._headed = True
+            self._meter.begin(answer.status, answer.headers)
+        data = answer.take()
+        if data:
+            self._pieces.extend(self._meter.feed(data))
+        if answer.complete and not self._ended:
+            self._ended = True
+            self._pieces.extend(self._meter.end(answer.trailers))
+
+    def _paid(self) -> bytes:
+        """What may go on."""
+        pieces, out = self._pieces, []
+        while pieces and self._pays_for(pieces[0].due):
+            out.append(pieces.popleft().data)
+        return b"".join(out)
+
+    def _pays_for(self, due: int) -> bool:
+        """Whether so much is reserved, by now or by taking it from the lease at once."""
+        if not self._gates:
+            return True
+        tariff, price = self._meter.tariff, self.permit.price
+        if due <= price:
+            ahead = price - due < tariff.step // 2 and price + tariff.step <= tariff.most
+            if ahead and self._meter.grows:
+                self.permit.grow(tariff.step)
+            return True
+        if not self._meter.grows or due > tariff.most:
+            return False
+        more = min(max(tariff.step, due - price), tariff.most - price)
+        return self.permit.grow(more) or self.permit.grow(due - price)
+
+    @property
+    def _gates(self) -> bool:
+        """Whether what is not paid for is held back: not in observe mode, nor where all is."""
+        if self.permit.would is not None:
+            return False
+        terms = self._meter.tariff.response
+        return self._meter.grows or any(term.source == "bytes" for term in terms)
+
+    def _fetch(self, more: int) -> None:
+        """Have credit drawn for the next piece; the answer waits meanwhile."""
+        tariff, left = self._meter.tariff, self._meter.tariff.most - self.permit.price
+        if self._refused or more > left or not self._meter.grows:
+            self._end(Outcome.EXHAUSTED)
+            return
+        if self._carrier is not None:
+            self._carrier.pause()
+        self._draw(more, min(max(tariff.step, more), left))
+
+    def _draw(self, more: int, need: int) -> None:
+        self._drawing = True
+        self._tower.fund(self.permit.grant, need, partial(self._drawn, more, need))
+
+    def _drawn(self, more: int, need: int, granted: bool) -> None:  # noqa: FBT001 - an answer
+        """Go on with what has been drawn; a whole step is not to be had near the last credit."""
+        self._drawing = False
+        if self.over:
+            return
+        if not granted and need > more:
+            self._draw(more, more)
+            return
+        self._refused = not granted
+        if self._carrier is not None:
+            self._carrier.resume()
+        self.progressed()
+        self._refused = False
+
+    # What is said of it.
+
+    def _first_fields(self) -> list[Field]:
+        fields = [(LEFT, format_credits(self.permit.left).encode())]
+        if not self._meter.tariff.reads_answer:
+            fields.append((USED, format_credits(self.permit.price).encode()))
+        return fields
+
+    def _last_fields(self) -> list[Field]:
+        if not self._meter.tariff.reads_answer:
+            return []
+        bill = self._meter.bill(self.permit.price, complete=True)
+        return [(USED, format_credits(bill.cost).encode())]
+
+    # The client goes.
+
+    def _gone(self) -> None:
+        """Hear the answer to its end, where that says what it cost."""
+        carrier = self._carrier
+        wants = self._meter.tariff.hang_up == "drain" and self._meter.tariff.reads_answer
+        if not wants or self.over or self._drains or carrier is None or self._uploading:
+            super()._gone()
+            return
+        self._drains = True
+        self._leave()
+        self._tower.later(limits.drain_answer_seconds_max, super()._gone)
+        carrier.resume()
+        self._download()
+
+    def _drain(self) -> None:
+        carrier = self._carrier
+        if carrier is None or self.over or not carrier.answer.status:
+            return
+        self._read(carrier.answer)
+        self._heard += len(self._paid())
+        if self._is_whole(carrier.answer) or self._heard > limits.drain_bytes_max:
+            self._end(Outcome.CLIENT_GONE)
+
+    # The end.
+
+    def _cost(self, outcome: Outcome) -> int:
+        complete = outcome is Outcome.DONE or self._ended
+        self._bill = self._meter.bill(self.permit.price, complete=complete)
+        if self._bill.overrun and self.permit.would is None:
+            self._tower.overran(self.permit.grant, self._bill.overrun)
+        return self._bill.cost
+
+    def _line(self, outcome: Outcome, status: int, cost: int) -> bytes:
+        permit, request, found = self.permit, self._meter.request, self._meter.counts or Counts()
+        end = End(
+            outcome,
+            cost,
+            status,
+            self._exchange.bytes_in,
+            self._bytes_out,
+            self._lasted_us(),
+            overrun_micro=self._bill.overrun if permit.would is None else 0,
+            model="" if request is None else request.name,
+            tokens_in=found.fresh + found.cached + found.stored,
+            tokens_out=found.answered,
+        )
+        left, would = permit.remaining, permit.would
+        call = calls.permitted(self._request, permit.grant, end, remaining_micro=left, would=would)
+        return encode(call)
+
+
+def flight_of(tower: Tower, case: Case, entry: Entry, head: Head, permit: Permit) -> Flight:
+    """The call of a case that was permitted."""
+    common = tower, case.exchange, entry, head, permit, case.described
+    if case.priced is None:
+        flight = Flight(*common)
+        flight.body = case.body
+    else:
+        flight = MeteredFlight(*common, case.priced.meter, case.body)
+        flight.body = case.priced.body
+    return flight

@@ -1,0 +1,65 @@
+"""What the way of a request needs of others: a judge, a sink for records, a draw under way."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from crewgate._native.permit import Permit
+from crewgate.core import record as audit
+from crewgate.core.grant import Grant
+from crewgate.core.verdict import Denial, Reason
+
+
+class Judge(Protocol):
+    """The gate, and how credit is fetched for it. Prices are in micro-credits."""
+
+    def decide(
+        self,
+        token: bytes,
+        tool: int,
+        *,
+        request: bytes = b"",
+        peer_crew: str | None = None,
+        observe: bool = False,
+        drawn: bool = False,
+        price: int = -1,
+        loose: bool = False,
+    ) -> Permit | Denial:
+        """Return the verdict, without waiting; `price` is the call's own, a bound if `loose`."""
+
+    async def relieve(self, denial: Denial, tool: int, price: int = -1) -> bool:
+        """Work on what a denial with `retry` is about; False if asking again at once is in vain.
+
+        The caller bounds the wait.
+        """
+
+    async def draw(self, grant: Grant, need: int) -> bool:
+        """Have at least `need` leased for a branch; False if that is not to be had now."""
+
+
+class Sink(Protocol):
+    """Where records go."""
+
+    def ready(self) -> bool:
+        """Return False if calls must be refused because they could not be recorded."""
+
+    def write(self, record: audit.Record) -> object:
+        """Take a record."""
+
+    def write_lines(self, lines: Sequence[bytes]) -> object:
+        """Take records, each as its line."""
+
+    def count(self, listener: str, reason: Reason, network: str) -> None:
+        """Count a refusal before a good signature."""
+
+
+class Errands(Protocol):
+    """Who waits for what a call in flight needs, which has no task of its own."""
+
+    def draw(self, ask: Callable[[], Awaitable[bool]], done: Callable[[bool], None]) -> None:
+        """Have `ask` answered; `done` is called with the answer, in plain code."""
+
+    def later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Call `work` after so long."""
+
+    def overran(self, grant: Grant, amount: int) -> None:
+        """Say that an answer has stated so many micro-credits more than were reserved for it."""
