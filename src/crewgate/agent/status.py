@@ -89,14 +89,16 @@ async def tree(machine: Machine) -> list[TreeRow]:
 
 def _beyond(machine: Machine, ledger: SQLLedger) -> dict[bytes, Beyond]:
     statements = ledger.statements([record.key for record in _records(machine.table)])
-    return beyond(statements, ledger.leases(machine.lessor.holder, machine.table.life))
+    holder, boot = machine.lessor.holder, machine.table.life
+    return beyond(statements, ledger.leases(holder, boot), ledger.lessees(holder, boot))
 
 
 def _rows(machine: Machine, others: dict[bytes, Beyond]) -> list[TreeRow]:
     """A second's work for a full table."""
     now, table = machine.clock.wall_ns() // 10**9, machine.table
     entries, crews = machine.registry.snapshot(), machine.inforce.policy.crews
-    return rows(_records(table), entries, crews, table.is_revoked, now, others)
+    holder = machine.lessor.holder
+    return rows(_records(table), entries, crews, table.is_revoked, now, others, holder)
 
 
 def _records(table: OwnedTable) -> Iterator[Branch]:

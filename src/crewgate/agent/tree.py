@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from crewgate import limits
 from crewgate._native.records import Branch
 from crewgate.agent.registry import Entry
 from crewgate.core.crossing import caller
@@ -38,10 +39,18 @@ class Beyond(NamedTuple):
     idle: int = 0
     hour: Window = _NONE
     day: Window = _NONE
+    where: Mapping[str, int] = {}  # of what is idle, by machine
 
 
-def beyond(statements: Mapping[bytes, Statement], own: Mapping[bytes, Told]) -> dict[bytes, Beyond]:
-    """Of each level its statement, less what was told of this table's `own` leases."""
+def beyond(
+    statements: Mapping[bytes, Statement],
+    own: Mapping[bytes, Told],
+    lessees: Iterable[tuple[bytes, str, int]] = (),
+) -> dict[bytes, Beyond]:
+    """Of each level its statement, less what was told of this table's `own` leases.
+
+    `lessees` are (branch, machine, idle credit) of all other leases.
+    """
     left = {
         key: [each.settled, each.reserved, each.burned, each.leased]
         for key, each in statements.items()
@@ -53,11 +62,16 @@ def beyond(statements: Mapping[bytes, Statement], own: Mapping[bytes, Told]) -> 
         for level in (*statements[key].path, key):
             if level in left:
                 left[level] = [sum_ - part for sum_, part in zip(left[level], amounts, strict=True)]
+    where: dict[bytes, dict[str, int]] = {}
+    for key, machine, idle in lessees:
+        for level in (*statements[key].path, key) if key in statements else ():
+            held = where.setdefault(level, {})
+            held[machine] = held.get(machine, 0) + idle
     found = {}
     for key, sums in left.items():
         spent, reserved, burned, idle = (max(0, amount) for amount in sums)
         windows = statements[key].hour, statements[key].day
-        found[key] = Beyond(spent, reserved, burned, idle, *windows)
+        found[key] = Beyond(spent, reserved, burned, idle, *windows, where.get(key, {}))
     return found
 
 
@@ -72,6 +86,8 @@ class Node:
     idle: int = 0
     hour: Window = _NONE
     day: Window = _NONE
+    where: Mapping[str, int] = field(default_factory=dict)
+    here: int = 0  # of what is idle
     children: list[int] = field(default_factory=list)
 
     @property
@@ -87,12 +103,16 @@ def rows(
     is_revoked: IsRevoked,
     now: int,
     others: Mapping[bytes, Beyond],
+    machine: str = "",
 ) -> list[TreeRow]:
-    """Crew by crew, each branch after its parent; `now` is the wall clock in seconds."""
+    """Crew by crew, each branch after its parent.
+
+    `now` is the wall clock in seconds, `machine` the name of this one.
+    """
     nodes = {record.number: Node(record, *others.get(record.key, Beyond())) for record in records}
     roots = _sum(nodes)
     known = {crew_key(crew.name): crew for crew in crews}
-    graph = _Graph(nodes, entries, is_revoked, now)
+    graph = _Graph(nodes, entries, is_revoked, now, machine)
     tops = sorted(roots, key=lambda number: _name(nodes[number], known))
     return [row for number in tops for row in graph.crew(number, known)]
 
@@ -115,6 +135,7 @@ def _sum(nodes: dict[int, Node]) -> list[int]:
             above.reserved += record.reserved
             above.burned += record.burned
             above.idle += record.available
+            above.here += record.available
         if record.parents and record.parents[-1] in nodes:
             nodes[record.parents[-1]].children.append(number)
         else:
@@ -131,7 +152,9 @@ class _Graph:
         entries: Mapping[bytes, Entry],
         is_revoked: IsRevoked,
         now: int,
+        machine: str,
     ) -> None:
+        self._machine = machine
         self._nodes = nodes
         self._entries = entries
         self._is_revoked = is_revoked
@@ -152,6 +175,8 @@ class _Graph:
             reserved=node.reserved,
             burned=node.burned,
             left=-1 if left is None else max(0, left),
+            leased=node.idle,
+            leased_on=self._where(node),
         )
         found = [top]
         # Depth first without recursion: the tree is at most limits.depth_max deep, but wide.
@@ -185,7 +210,15 @@ class _Graph:
             reserved=node.reserved,
             burned=node.burned,
             left=left,
+            leased=node.idle,
+            leased_on=self._where(node),
         )
+
+    def _where(self, node: Node) -> dict[str, int]:
+        """The machines that hold most of what is leased and idle."""
+        held = {**node.where, self._machine: node.where.get(self._machine, 0) + node.here}
+        most = sorted(held.items(), key=lambda each: -each[1])[: limits.tree_machines_max]
+        return {name: idle for name, idle in most if idle}
 
     def _state(self, record: Branch, entry: Entry, above: TreeRow, left: int) -> BranchState:
         if above.state == "revoked" or self._revoked(record.key, entry):

@@ -85,6 +85,8 @@ class BranchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     reserved_micro: int = 0
     burned_micro: int = 0
     left_micro: int = -1
+    leased_micro: int = 0  # drawn by machines and not spent yet; by name, those that hold most:
+    leased_on: dict[str, int] = {}
 
 
 class BranchesAnswer(msgspec.Struct, frozen=True, kw_only=True):

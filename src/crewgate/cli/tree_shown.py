@@ -64,13 +64,15 @@ def document(rows: "list[TreeRow]") -> dict[str, Any]:
     }
 
 
-def _amounts(row: "TreeRow") -> dict[str, int | None]:
+def _amounts(row: "TreeRow") -> dict[str, Any]:
     """What a crew and a branch both have, in micro-credits."""
     return {
         "spent_micro": row.spent,
         "reserved_micro": row.reserved,
         "burned_micro": row.burned,
         "left_micro": None if row.left < 0 else row.left,
+        "leased_micro": row.leased,
+        "leased_on": dict(row.leased_on),
     }
 
 
@@ -115,6 +117,11 @@ def _branch(row: "TreeRow") -> "Text":
     text.append(f" {format_credits(row.spent)} of {format_credits(row.quota)} spent")
     if row.left >= 0:
         text.append(f", {format_credits(row.left)} left")
+    if row.reserved:
+        text.append(f", {format_credits(row.reserved)} reserved")
+    if row.leased:
+        where = ", ".join(map(printable, row.leased_on))
+        text.append(f", {format_credits(row.leased)} leased ({where})")
     if row.burned:
         text.append(f", {format_credits(row.burned)} burned")
     if row.orchestrator:

@@ -59,6 +59,8 @@ def branch(row: TreeRow) -> BranchAnswer:
         reserved_micro=row.reserved,
         burned_micro=row.burned,
         left_micro=row.left,
+        leased_micro=row.leased,
+        leased_on=row.leased_on,
     )
 
 

@@ -120,6 +120,16 @@ class SQLLedger:
         )
         return {row[0]: told_of(lease_of(row)) for row in rows}
 
+    def lessees(self, holder: str, boot: bytes) -> list[tuple[bytes, str, int]]:
+        """(branch, machine, idle credit) of every lease but those of `holder` in `boot`."""
+        rows = self._session.rows(
+            f"SELECT {LEASE} FROM lease WHERE granted > given_back + spent "
+            "AND NOT (holder = ? AND boot = ?)",
+            (holder, boot),
+        )
+        found = [(row[0], row[1], lease_of(row).totals.idle) for row in rows]
+        return [each for each in found if each[2]]
+
     def beats(self) -> dict[str, tuple[bytes, int]]:
         """Of each holder its boot, and how often it has said that it lives."""
         found = self._session.rows("SELECT name, boot, beat FROM holder")

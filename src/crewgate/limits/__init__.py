@@ -182,6 +182,7 @@ inherited_seconds = 6.0  # guests of a killed agent come back before the table i
 configuration_looks_max = 3  # a script that writes it piece by piece is done by then
 descriptors_spare = 64  # table, journals, audit, the loop's own
 policies_kept = 16  # to name the tool of a call that began under an older one
+tree_machines_max = 8  # named in one row of the tree; the rest is in its sum
 tree_scan_records = 4096  # 10 ms at a time, so that draws go on meanwhile
 journal_slack_lines = 4096  # about 1 MiB before a rewriting pays
 

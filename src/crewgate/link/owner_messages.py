@@ -142,7 +142,8 @@ class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """One branch of the auth graph, or a crew (`branch` empty).
 
     `spent`, `burned` count the branch and all below it; `left` is what it may still spend, the
-    least over its path; -1 where the table no longer knows.
+    least over its path; -1 where the table no longer knows. Of what is spent on no machine yet
+    `leased` is held by machines, `leased_on` the names of those that hold most.
     """
 
     crew: str
@@ -158,6 +159,8 @@ class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
     reserved: int = 0
     burned: int = 0
     left: int = -1
+    leased: int = 0
+    leased_on: dict[str, int] = {}
 
 
 class TreePage(msgspec.Struct, frozen=True, tag="tree-page"):

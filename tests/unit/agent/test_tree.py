@@ -193,3 +193,20 @@ def test_what_other_machines_and_former_tables_spent_counts() -> None:
     tree = _rows(_family()[:2], others=others)
     assert (tree[branch_id(1)].spent, tree[branch_id(1)].burned) == (20, 1)
     assert (tree[branch_id(1)].left, tree[""].spent) == (79, 20)
+
+
+def test_what_is_leased_is_shown_with_who_holds_it() -> None:
+    """Of a level all below it, on this machine and on others; most of it first."""
+    statements = {
+        key(n): Statement(key(n), path, 100, 0, False, 0, 0, 9, 0, 0, 0)  # noqa: FBT003 - a row
+        for n, path in ((1, (crew_key("article"),)), (2, (crew_key("article"), key(1))))
+    }
+    others = beyond(statements, {}, [(key(2), "north", 4), (key(2), "south", 5)])
+    found = rows(_family(), ENTRIES, [ARTICLE], _none, int(NOW), others, "here")
+    tree = {row.branch: row for row in found}
+    assert tree[branch_id(2)].leased_on == {"south": 5, "north": 4}
+    assert tree[branch_id(3)].leased_on == {"here": 7}
+    assert (tree[branch_id(1)].leased, tree[branch_id(1)].leased_on) == (
+        16,
+        {"here": 7, "south": 5, "north": 4},
+    )
