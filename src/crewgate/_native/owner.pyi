@@ -38,11 +38,12 @@ class OwnedTable(AttachmentTable):
         """Live entries of this crew."""
     def open_branch(self, key: bytes, parents: tuple[int, ...], path_digest: bytes, quota: int,
                     quota_iat: int, expires: int, now_wall: int, now_boot_ns: int,
-                    told: tuple[int, int, int, int] = ...) -> int:
+                    told: tuple[int, int, int, int, int] = ...) -> int:
         """A new record; its number. ValueError if the key is there, TableFullError.
 
         `told` is what the ledger knows of its lease in this life of the table: the last draw's
-        number, and micro-credits granted, given back and settled."""
+        number, and micro-credits granted, given back and settled; and what of it nobody holds, with
+        which the lease begins."""
     def amend(self, number: int, quota: int, quota_iat: int, expires: int, now_wall: int,
               now_boot_ns: int) -> None:
         """The governing quota, and a life that is never shortened."""
@@ -53,6 +54,8 @@ class OwnedTable(AttachmentTable):
     def grant(self, number: int, amount: int, beyond: int = 0) -> None:
         """Apply the answer to the pending draw, once; `beyond` is what could be granted besides. ValueError if no draw is pending or the
         lease would pass lease_micro_max."""
+    def expect(self, number: int, beyond: int) -> None:
+        """What the ledger could grant besides, when it was last asked."""
     def refuse(self, number: int, level: int, need: int, used: int, quota: int) -> None:
         """The pending draw was refused; a need of 0 only clears it (not exhausted)."""
     def take_back(self, number: int, amount: int) -> int:

@@ -180,6 +180,7 @@ class Draws:
         try:
             if isinstance(answer, Opened) and not self._is_wanted(branch):
                 steps.close()  # the ledger took so long that nobody waits: it is asked anew
+                self._lessor.decline(answer)
                 self._end(branch, Status.CONTENDED)
                 return
             if isinstance(answer, LedgerError):

@@ -46,8 +46,8 @@ def tidy(machine: Machine) -> None:
     clocks = machine.clock.read()
     machine.lessor.give_back_idle(clocks.wall, clocks.boot_ns)
     machine.watching.look(clocks)
-    if not machine.steady:
-        return
+    if not machine.steady or machine.clerk.trouble:
+        return  # what the table forgets must be known to the ledger
     for gone in machine.lessor.reclaim(clocks.wall, clocks.boot_ns, limits.reclaim_records_max):
         machine.registry.forget(gone.key)
     machine.revocations.tidy(clocks)

@@ -45,7 +45,7 @@ class MemoryLedger:
         if isinstance(operation, Draw):
             return self.draw(operation, now)
         if isinstance(operation, Open):
-            return self.open(operation)
+            return self.open(operation, now)
         if isinstance(operation, Settle):
             self.settle(operation)
         elif isinstance(operation, GiveBack):
@@ -54,8 +54,8 @@ class MemoryLedger:
             self.close(operation.key)
         return None
 
-    def open(self, asked: Open) -> Opened | Mismatch | Closed:
-        """Open what is unknown on the path, amend the rest; all or nothing."""
+    def open(self, asked: Open, now: float = 0.0) -> Opened | Mismatch | Closed:
+        """Open what is unknown on the path, amend the rest; all or nothing. Then draw, if asked."""
         path, keys = asked.path, asked.path.keys
         closed = self._books.closed_of((*keys, *asked.besides))
         if closed is not None:
@@ -77,7 +77,18 @@ class MemoryLedger:
                 self._accounts[keys[depth - 1]].children += 1
             account.accept(level.quota, level.iat)
         lessee = asked.holder, asked.boot
-        return Opened(tuple(standing(self._accounts[key], lessee) for key in keys))
+        granted = self._draw_at_once(asked, now) if asked.need else None
+        standings = tuple(standing(self._accounts[key], lessee) for key in keys)
+        return Opened(standings, *((granted.amount, granted.left) if granted else ()))
+
+    def _draw_at_once(self, asked: Open, now: float) -> Granted | None:
+        """What is free goes to who opens; it waits for nothing, and is in nobody's way."""
+        branch = asked.path.keys[-1]
+        lease = self._accounts[branch].leases.get((asked.holder, asked.boot))
+        seq = 1 if lease is None else lease.seq + 1
+        draw = Draw(branch, asked.holder, asked.boot, seq, asked.need, ahead=True)
+        answer = self.draw(draw, now)
+        return answer if isinstance(answer, Granted) else None
 
     def draw(self, draw: Draw, now: float) -> Granted | Ticket | Exhausted | Closed:
         """Answer once; the same (branch, holder, boot, seq) gets the same answer again."""

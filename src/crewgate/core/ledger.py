@@ -58,18 +58,22 @@ class Open(msgspec.Struct, frozen=True):
     """Make every level of a path known, for a holder that means to draw.
 
     `besides` names what else must not be closed for that, such as the key that signed the grant.
+    With a `need` the branch draws as much in the same transaction, if that is free: for a holder
+    whose table has no record of it, so that what it is told of the lease is where that begins.
     """
 
     path: Path
     holder: str
     boot: bytes
     besides: tuple[bytes, ...] = ()
+    need: int = 0
 
 
 class Told(msgspec.Struct, frozen=True, gc=False):
     """How far a holder's lease of one branch has got in this boot, as far as the ledger was told.
 
     A table that has forgotten the branch goes on from here: `seq` and the totals count per boot.
+    `reported`: it has said at least once what became of the lease.
     """
 
     seq: int = 0
@@ -79,6 +83,7 @@ class Told(msgspec.Struct, frozen=True, gc=False):
     burned: int = 0
     reserved: int = 0
     overrun: int = 0
+    reported: bool = False
 
     @property
     def idle(self) -> int:
@@ -97,9 +102,14 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """Every level is known and governed by its newest grant; the crew first, the branch last."""
+    """Every level is known and governed by its newest grant; the crew first, the branch last.
+
+    `granted` is what was drawn with it; what could be granted besides is `left`.
+    """
 
     standings: tuple[Standing, ...]
+    granted: int = 0
+    left: int = 0
 
 
 class Mismatch(msgspec.Struct, frozen=True, gc=False):

@@ -18,7 +18,7 @@ def standing(account: Account, lessee: tuple[str, bytes]) -> Standing:
 def told_of(lease: Lease) -> Told:
     """How far it has got; what came back too late was given back all the same."""
     given = lease.given_back + lease.void
-    told = lease.spent, lease.lost, lease.reserved, lease.overrun
+    told = lease.spent, lease.lost, lease.reserved, lease.overrun, lease.report >= 0
     return Told(lease.seq, lease.granted, given, *told)
 
 

@@ -57,7 +57,7 @@ class SQLLedger:
         LedgerUnavailableError: nobody knows whether it was done. Ask again: it is done once.
         """
         # What is only opened grants nothing; the draw that follows takes it to the disk with it.
-        is_durable = not all(isinstance(each, Open) for each in operations)
+        is_durable = not all(isinstance(each, Open) and not each.need for each in operations)
         with self._session.transaction(is_durable=is_durable):
             unit = Unit(self._session)
             unit.load(operations)

@@ -20,6 +20,7 @@ from crewgate.core.ledger import (
     GiveBack,
     Ledger,
     Open,
+    Opened,
     Path,
     Settle,
     Ticket,
@@ -93,7 +94,7 @@ class Lessor:
         if crew is None:
             return Status.CLOSED
         self.turn(now)
-        opening = yield from self._lineage.open(grant, crew, now, now_boot_ns)
+        opening = yield from self._lineage.open(grant, crew, need, now, now_boot_ns)
         if isinstance(opening, Status):
             if opening is Status.FULL and self._forget is not None:
                 for key in self._lineage.unopened(grant, crew):
@@ -104,6 +105,12 @@ class Lessor:
         for level, overdrawn in opening.lowered:
             self._returns.recall(level, overdrawn)
         return (yield from self._filling.fill(self._known(grant.branch_key), need, now_boot_ns))
+
+    def decline(self, opened: Opened) -> None:
+        """The steps end with this answer, since nobody waits: what was drawn with it returns."""
+        returned = self._lineage.declined(opened)
+        if returned is not None:
+            self._tell(returned)
 
     def ahead(self, key: bytes, now_boot_ns: int) -> Steps:
         """Draw before a call has to wait for it; `steps` of a branch that is drawn for already."""

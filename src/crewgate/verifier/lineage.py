@@ -17,6 +17,7 @@ from crewgate.core.ids import Kind
 from crewgate.core.ledger import (
     Allowance,
     Answer,
+    GiveBack,
     Level,
     Mismatch,
     Open,
@@ -65,12 +66,13 @@ class Lineage:
         self.shares = Shares(table.geometry.branches)
 
     def open(
-        self, grant: Grant, crew: Crew, now: float, now_boot_ns: int
+        self, grant: Grant, crew: Crew, need: int, now: float, now_boot_ns: int
     ) -> Generator[Operation, Answer, Opening | Status]:
         """Every level has a record afterwards and stands as the ledger says.
 
         Otherwise nothing changed, except that ancestors opened before the table was full stay. The
-        ledger is asked only if the grant tells it something.
+        ledger is asked only if the grant tells it something; a branch that has no record here draws
+        the `need` of its first call in the same question.
         """
         path = path_of(grant, crew)
         refused = self._judge(path, crew, now, now_boot_ns)
@@ -80,21 +82,25 @@ class Lineage:
             self._extend(path, grant, now, now_boot_ns)
             return NOTHING
         key = ids.table_key(Kind.KEY, grant.caller, grant.kid.encode())
-        opened = yield Open(path, self._holder, self._table.life, (key,))
+        is_new = self._holdings.get(grant.branch_key) is None
+        first = need if is_new else 0
+        opened = yield Open(path, self._holder, self._table.life, (key,), first)
         if isinstance(opened, Mismatch):
             return Status.MISMATCH
         if not isinstance(opened, Opened):
             return Status.CLOSED
         refused = self._judge(path, crew, now, now_boot_ns)  # much may have happened meanwhile
         if refused is not None:
-            return refused
+            return (yield from self._decline(opened, refused))
         self._allowances[path.crew] = path.allowance
         before = [self._quota(standing) for standing in opened.standings]
         try:
             for depth, standing in enumerate(opened.standings):
                 self._stand(path.keys[:depth], standing, grant, now, now_boot_ns)
         except TableFullError:
-            return Status.FULL
+            return (yield from self._decline(opened, Status.FULL))
+        if opened.granted:
+            self._begin(grant.branch_key, opened)
         changes = list(zip(before, opened.standings, strict=True))
         return Opening(
             tuple(new.key for quota, new in changes if new.quota > quota),
@@ -104,6 +110,30 @@ class Lineage:
                 if new.overdrawn and new.quota < quota
             ),
         )
+
+    def _begin(self, key: bytes, opened: Opened) -> None:
+        """Its record began with what was granted; whoever else opened it meanwhile has it too."""
+        holding, told = self._holdings.get(key), opened.standings[-1].told
+        if holding is None:
+            raise KeyError(key.hex())
+        if holding.granted < told.granted:
+            raise AssertionError("one draw of a branch is under way at a time")
+        self._table.expect(holding.number, opened.left)
+        self._holdings.lease(holding)
+
+    def declined(self, opened: Opened) -> GiveBack | None:
+        """What returns the credit that was drawn with an opening, where no record will hold it."""
+        standing = opened.standings[-1]
+        if not opened.granted or self._holdings.get(standing.key) is not None:
+            return None
+        returned = standing.told.given_back + standing.told.idle
+        return GiveBack(standing.key, self._holder, self._table.life, returned)
+
+    def _decline(self, opened: Opened, status: Status) -> Generator[Operation, Answer, Status]:
+        returned = self.declined(opened)
+        if returned is not None:
+            yield returned
+        return status
 
     def unopened(self, grant: Grant, crew: Crew) -> list[bytes]:
         """Levels that have no record, the deepest first."""
@@ -181,7 +211,7 @@ class Lineage:
             expires,
             int(now),
             boot_ns,
-            (told.seq, told.granted, told.given_back, told.spent),
+            (told.seq, told.granted, told.given_back, told.spent, told.idle),
         )
         holding = Holding(number, standing.key, above, standing.quota, standing.iat, expires)
         holding.granted, holding.given_back = told.granted, told.given_back

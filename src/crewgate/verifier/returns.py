@@ -45,7 +45,8 @@ class Returns:
         generation = self._table.credit_generation
         if self._barren.get(level) == generation:
             return news
-        barren, bounds = not available, self._table.loose()
+        bounds = self._table.loose()
+        barren = not available and own.number not in bounds
         for holding in self._holdings.leases_below(level):
             if holding is own:
                 continue
@@ -90,7 +91,8 @@ class Returns:
     def take_up(self, leases: dict[bytes, Told], now_boot_ns: int) -> None:
         """Say again what the former life of the agent may not have told of these leases.
 
-        One that the table knows nothing of is lost: it was reclaimed, and that was not told.
+        One that the table knows nothing of was never given to it, if nothing was ever said of it:
+        the agent was killed before. Else it is lost: it was reclaimed, and that was not told.
         LedgerError if the ledger has forgotten what it granted.
         """
         for each in self._holdings:
@@ -103,7 +105,10 @@ class Returns:
             holding = self._holdings.get(key)
             if holding is None:
                 lost = told.granted - told.given_back - told.spent
-                if lost > told.burned:
+                if not told.reported:
+                    returned = told.given_back + told.idle
+                    self._say(GiveBack(key, self._holder, self._table.life, returned))
+                elif lost > told.burned:
                     self._report(key, (told.spent, 0, lost, told.overrun), now_boot_ns)
                 continue
             if told.given_back < holding.given_back:

@@ -269,10 +269,10 @@ def test_a_ledger_that_refuses_is_said_and_answered(
     draws: Draws, guest: Guest, slow: Slow, said: list[str]
 ) -> None:
     """The draw is over in the table too, so that the next try can begin."""
+    draws.ask(guest, Draw(id=0, grant=grant(1, 500), need=10), _at(0))
+    assert _told(guest) == [Drawn(id=0, status="granted")]
     slow.waits = True
-    draws.ask(guest, Draw(id=1, grant=grant(1, 500), need=10), _at(0))
-    operation, then = slow.errands.pop()
-    then(slow.ledger.do(operation, NOW))
+    draws.ask(guest, Draw(id=1, grant=grant(1, 500), need=20), _at(0))
     _, then = slow.errands.pop()
     then(LedgerError("its old boot draws no more"))
     assert said == ["a draw that the ledger refuses: its old boot draws no more"]
@@ -338,4 +338,5 @@ def test_whom_nobody_waits_for_any_more_is_not_opened(
     assert [each.id for each in _told(guest)] == [0, 1]
     slow.carry()
     assert table.find(key(0)) == -1
+    assert slow.ledger.report(key(0))[0].leased == 0  # what was drawn for them is given back
     assert "talks=0" in repr(draws)

@@ -198,7 +198,7 @@ def test_what_other_machines_and_former_tables_spent_counts() -> None:
 def test_what_is_leased_is_shown_with_who_holds_it() -> None:
     """Of a level all below it, on this machine and on others; most of it first."""
     statements = {
-        key(n): Statement(key(n), path, 100, 0, False, 0, 0, 9, 0, 0, 0)  # noqa: FBT003 - a row
+        key(n): Statement(key(n), path, 100, 0, False, 0, 0, 9, 0, 0, 0)
         for n, path in ((1, (crew_key("article"),)), (2, (crew_key("article"), key(1))))
     }
     others = beyond(statements, {}, [(key(2), "north", 4), (key(2), "south", 5)])

@@ -3,6 +3,7 @@ from engines import NewLedger
 from family import (
     CREW,
     NEXT_BOOT,
+    NOW,
     ROOT,
     A,
     B,
@@ -13,12 +14,15 @@ from family import (
     path,
     spend,
 )
+from msgspec import structs
 
 from crewgate.core.ledger import (
     Exhausted,
     Level,
     Mismatch,
     Opened,
+    Ticket,
+    Told,
 )
 from crewgate.errors import LedgerError
 
@@ -29,6 +33,31 @@ def test_a_draw_is_charged_to_the_whole_path(new_ledger: NewLedger) -> None:
     assert amount(draw(ledger, A, 1, 10)) == 10
     left = {s.key: s.quota - s.remaining for s in ledger.report()}
     assert left == {CREW: 10, ROOT: 10, A: 10, B: 0}
+
+
+def test_a_branch_may_be_opened_and_drawn_for_at_once(new_ledger: NewLedger) -> None:
+    """Its need, if that is free: the answer says so, and a draw goes on under the next number."""
+    ledger = family(new_ledger, root=40)
+    asked = structs.replace(path(Level(ROOT, 40, 1), Level(A, 100, 1)), need=30)
+    opened = ledger.do(asked, NOW)
+    assert isinstance(opened, Opened)
+    assert (opened.granted, opened.left) == (30, 10)
+    assert opened.standings[-1].told == Told(seq=1, granted=30)
+    again = ledger.do(asked, NOW)  # the answer was lost, and no more is free
+    assert isinstance(again, Opened)
+    assert (again.granted, again.standings[-1].told.granted) == (0, 30)
+    assert amount(draw(ledger, A, 3, 5)) == 5
+    assert line(ledger, ROOT).leased == 35
+
+
+def test_who_opens_passes_nobody_that_waits(new_ledger: NewLedger) -> None:
+    """Nor does it wait itself."""
+    ledger = family(new_ledger, root=40)
+    draw(ledger, A, 1, 20, holder="other")
+    assert isinstance(draw(ledger, A, 1, 30), Ticket)
+    opened = ledger.do(structs.replace(path(Level(ROOT, 40, 1), Level(B, 9, 1)), need=5), NOW)
+    assert isinstance(opened, Opened)
+    assert opened.granted == 0
 
 
 def test_an_ancestor_bounds_its_descendants_together(new_ledger: NewLedger) -> None:

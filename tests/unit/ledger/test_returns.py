@@ -210,7 +210,7 @@ def test_a_table_that_has_forgotten_a_branch_is_told_how_far_it_got(new_ledger: 
     opened = ledger.open(path(Level(ROOT, 100, 1), Level(A, 100, 1)))
     assert isinstance(opened, Opened)
     told = {each.key: each.told for each in opened.standings}
-    assert told == {CREW: Told(), ROOT: Told(), A: Told(2, 60, 20, 35, 5)}
+    assert told == {CREW: Told(), ROOT: Told(), A: Told(2, 60, 20, 35, 5, reported=True)}
     elsewhere = structs.replace(path(Level(ROOT, 100, 1), Level(A, 100, 1)), holder="two")
     opened = ledger.open(elsewhere)
     assert isinstance(opened, Opened)

@@ -236,3 +236,29 @@ def test_a_refresh_keeps_a_branch_alive(new_machine: New) -> None:
     machine.draw(grant(1, 9, iat=int(NOW) + 30), 1)
     machine.now += 61
     assert machine.draw(grant(2, 9), 1) is Status.SHARE
+
+
+def test_what_was_drawn_for_a_branch_that_got_no_record_returns(new_machine: New) -> None:
+    """The agent was killed between the ledger's answer and the record: nobody can have spent it."""
+    machine = new_machine()
+    machine.draw(grant(1, 50), 5)
+    steps = machine.lessor.steps(grant(2, 50), 20, machine.now, machine.boot_ns)
+    machine.ledger.do(next(steps), machine.now)
+    assert machine.consumed(key(2)) == 20
+    machine.start()
+    assert machine.consumed(key(2)) == 0
+    assert machine.ledger.report(key(2))[0].burned == 0
+    assert machine.draw(grant(2, 50), 50) is Status.GRANTED
+
+
+
+def test_what_a_full_table_has_no_record_for_is_given_back(new_machine: New) -> None:
+    """It was drawn with the opening, before it was known that there is no room."""
+    crews = tuple(Crew(name, "https://orchestrator.example") for name in "abc")
+    machine = new_machine(Policy("https://gateway.example", (), crews, ()))
+    for crew in "ab":
+        for n in range(31):
+            assert machine.draw(grant(n, 10, crew=crew), 1) is Status.GRANTED
+    refused = grant(1, 10, crew="c")
+    assert machine.draw(refused, 4) is Status.FULL
+    assert machine.consumed(refused.branch_key) == 0
