@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from bench.sampling import Case, Group, measure
@@ -21,6 +22,7 @@ from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite import SQLite
 
 BRANCHES = 64
+ACTIVE = 10_000  # branches that hold a lease at once
 ALONE = 8  # draws of a batch that has each in a transaction of its own
 BOOT, HOLDER, NOW = b"b" * 16, "bench", 1_800_000_000.0
 URL = os.environ.get("CREWGATE_BENCH_POSTGRESQL", "")
@@ -79,11 +81,34 @@ def _cases(name: str, session: Session) -> list[Case]:
         _granted(ledger, [Draw(branch, HOLDER, BOOT, seq, 1) for branch in branches])
         return BRANCHES
 
+    active = _active(ledger, crew, root)
+    turns = itertools.cycle(range(0, ACTIVE, BRANCHES))
+
+    def among_many() -> int:
+        at = next(turns)
+        some = list(islice(active.items(), at, at + BRANCHES))
+        _granted(ledger, [Draw(branch, HOLDER, BOOT, seq + 1, 1) for branch, seq in some])
+        active.update((branch, seq + 1) for branch, seq in some)
+        return len(some)
+
     return [
         Case(f"{name}: a commit of one row", bare),
         Case(f"{name}: a draw in a transaction", alone),
         Case(f"{name}: a draw among {BRANCHES} in one", together),
+        Case(f"{name}: the same while {ACTIVE:,} branches hold leases", among_many),
     ]
+
+
+def _active(ledger: SQLLedger, crew: bytes, root: bytes) -> dict[bytes, int]:
+    """Branches that hold a lease each, with the number of their last draw."""
+    active = {ids.crew_key(f"active-{number}"): 0 for number in range(ACTIVE)}
+    keys = list(active)
+    for at in range(0, ACTIVE, 256):
+        some = keys[at : at + 256]
+        paths = [(Level(root, PLENTY, 1), Level(key, 10**6, 1)) for key in some]
+        lines = [Line(crew, Allowance(), path) for path in paths]
+        ledger.do_all([Open(line, HOLDER, BOOT, need=1) for line in lines], NOW)
+    return dict.fromkeys(active, 1)
 
 
 def _granted(ledger: SQLLedger, asked: list[Draw]) -> None:
