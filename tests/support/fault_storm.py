@@ -179,6 +179,13 @@ def taken_back(scene: Scene, table: OwnedTable, done: bool) -> None:
     assert not done or record.given_back == 300
 
 
+def lent(scene: Scene, table: OwnedTable, done: bool) -> None:
+    record = table.branch(scene.branch)
+    assert record.available == record.granted
+    assert record.granted in (1000, 1300)
+    assert not done or record.granted == 1300
+
+
 def closed(scene: Scene, table: OwnedTable, done: bool) -> None:
     record = table.branch(scene.branch)
     assert record.available + record.given_back == 1000
@@ -300,6 +307,13 @@ def main(folder: Path) -> dict[str, int]:
             granted,
         ),
         "take_back": (agent, owned, lambda s, t: t.take_back(s.branch, 300), taken_back),
+        "lend": (agent, owned, lambda s, t: t.lend(s.branch, 300), lent),
+        "lend while a draw is pending": (
+            agent,
+            pending,
+            lambda s, t: t.lend(s.branch, 300),
+            lent,
+        ),
         "close": (agent, owned, lambda s, t: t.close_branch(s.branch), closed),
         "open": (
             agent,

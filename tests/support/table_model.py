@@ -125,6 +125,13 @@ class TableModel:
         record.refused = None
         record.beyond = beyond
 
+    def lend(self, number: int, amount: int) -> None:
+        record = self.live(number)
+        if record.granted - record.given_back - record.settled + amount > limits.lease_micro_max:
+            raise ValueError("a lease would pass its bound")
+        record.granted += amount
+        record.available += amount
+
     def expect(self, number: int, beyond: int) -> None:
         self.live(number).beyond = beyond
 

@@ -96,7 +96,7 @@ def branch_of(token: str) -> str:
 
 @contextmanager
 def fleet(
-    folder: Path, size: int, *, price: str = "1", on: Server | None = None
+    folder: Path, size: int, *, price: str = "1", on: Server | None = None, more: str = ""
 ) -> Iterator[Fleet]:
     """`size` machines that serve until the block ends, on a server of their own or the tests'."""
     url = (on or server()).new_database(folder.name)
@@ -105,11 +105,11 @@ def fleet(
         for number in range(size):
             place = folder / f"machine-{number}"
             place.mkdir()
-            more = ("--from", str(machines[0].file)) if machines else ()
-            machine = Installation(place, *more, price=price, workers=1)
+            origin = ("--from", str(machines[0].file)) if machines else ()
+            machine = Installation(place, *origin, price=price, workers=1)
             stack.callback(machine.end)
             text = machine.file.read_text()
-            ours = f'url = "{url}"\ndurability = "trusted"  # nothing here is ever synced'
+            ours = f'url = "{url}"\ndurability = "trusted"  # nothing here is ever synced\n{more}'
             text = text.replace('url = "sqlite:state/ledger.db"', ours)
             machine.file.write_text(text)
             machines.append(machine)

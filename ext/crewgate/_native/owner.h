@@ -133,6 +133,19 @@ static inline void cg_grant(cg_table *t, cg_branch *branch, uint64_t amount) {
   cg_perform(t);
 }
 
+/* Credit that the ledger has not granted yet, into the lease: whether a draw is pending or not. */
+static inline void cg_lend(cg_table *t, cg_branch *branch, uint64_t amount) {
+  cg_flag(&branch->available, CG_TAKING, 0);
+  uint64_t count = 0;
+  cg_put(&t->header->redo.armed, 0);
+  cg_log(t, &count, &branch->granted, cg_get(&branch->granted) + amount);
+  cg_arm(t, count, &branch->available, CG_TAKING);
+  uint64_t available = cg_get(&branch->available);
+  while (!cg_cas(&branch->available, &available, cg_fuller(available & ~CG_TAKING, amount)))
+    continue;
+  cg_perform(t);
+}
+
 /* The pending draw was refused: `level` 0 is the branch, then its parent … the crew last. */
 static inline void cg_refuse(cg_table *t, cg_branch *branch, uint64_t level, uint64_t need,
                              uint64_t used, uint64_t quota) {

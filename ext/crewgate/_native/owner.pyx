@@ -220,12 +220,14 @@ cdef class OwnedTable(AttachmentTable):
         cdef uint64_t available = cg_get(&branch.available)
         if not available & CG_PENDING:
             raise ValueError(f"no draw is pending for branch record {number}")
-        out = cg_get(&branch.granted) - cg_get(&branch.given_back) - CG_SETTLED(
-            cg_get(&branch.settled))
-        if amount + out > CG_AMOUNT_MAX:  # all of it could come back into the 40-bit amount
-            raise ValueError(f"a lease is at most {CG_AMOUNT_MAX} micro-credits")
+        has_room(branch, amount)
         cg_grant(&self.t, branch, amount)
         cg_put(&branch.beyond, beyond)
+
+    def lend(self, uint64_t number, uint64_t amount):
+        cdef cg_branch *branch = self.live(number)
+        has_room(branch, amount)
+        cg_lend(&self.t, branch, amount)
 
     def expect(self, uint64_t number, uint64_t beyond):
         cg_put(&self.live(number).beyond, beyond)
@@ -298,6 +300,15 @@ cdef void amended(cg_branch *branch, uint64_t quota, uint64_t iat, uint64_t expi
     cdef uint64_t life = expires - now_wall if expires > now_wall else 0
     cg_amend(branch, quota, iat, expires, now_boot_ns,
              ALWAYS if life > ALWAYS // NS else life * NS)
+
+
+cdef int has_room(cg_branch *branch, uint64_t amount) except -1:
+    """All that is out could come back into the 40 bits of the amount."""
+    cdef uint64_t out = cg_get(&branch.granted) - cg_get(&branch.given_back) - CG_SETTLED(
+        cg_get(&branch.settled))
+    if amount + out > CG_AMOUNT_MAX:
+        raise ValueError(f"a lease is at most {CG_AMOUNT_MAX} micro-credits")
+    return 0
 
 
 cdef int entered(int64_t number) except -1:

@@ -54,6 +54,8 @@ class OwnedTable(AttachmentTable):
     def grant(self, number: int, amount: int, beyond: int = 0) -> None:
         """Apply the answer to the pending draw, once; `beyond` is what could be granted besides. ValueError if no draw is pending or the
         lease would pass lease_micro_max."""
+    def lend(self, number: int, amount: int) -> None:
+        """Into the lease what the ledger has not granted yet. ValueError as `grant`."""
     def expect(self, number: int, beyond: int) -> None:
         """What the ledger could grant besides, when it was last asked."""
     def refuse(self, number: int, level: int, need: int, used: int, quota: int) -> None:

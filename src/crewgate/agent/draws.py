@@ -15,12 +15,11 @@ import trio
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
+from crewgate.agent.grants import check, level_name
 from crewgate.agent.guests import Guest
 from crewgate.agent.registry import Registry
 from crewgate.agent.revocations import Clocks
 from crewgate.agent.watching import Watching
-from crewgate.core import ids
-from crewgate.core.grant import Grant
 from crewgate.core.ledger import Answer, Opened, Operation
 from crewgate.errors import LedgerError, LinkError
 from crewgate.link.messages import Draw, Drawn
@@ -32,7 +31,12 @@ _OPENED = {Status.GRANTED, Status.EXHAUSTED, Status.CONTENDED}
 
 
 class Asking(Protocol):
-    """Who carries a question to the ledger; `then` hears the answer, at once or much later."""
+    """Who carries a question to the ledger; `then` hears the answer, at once or much later.
+
+    `trouble` is why the ledger does not answer now.
+    """
+
+    trouble: str
 
     def ask(self, operation: Operation, then: Callable[[Answer | LedgerError], None]) -> None:
         """See `ledger.clerk`."""
@@ -127,6 +131,8 @@ class Draws:
         waiting = Waiting(guest, ask, clocks.boot_ns + self._wait_ns)
         self._begin(waiting, clocks)
         if not waiting.answered:
+            self._lend(waiting)
+        if not waiting.answered:
             self._waiting.append(waiting)
             self._some.set()
 
@@ -143,13 +149,28 @@ class Draws:
                 self._begin(self._contended.popleft(), clocks)
         while self._waiting and self._is_over(self._waiting[0], clocks):
             waiting = self._waiting.popleft()
-            if not waiting.answered:
+            if not waiting.answered and not self._lend(waiting):
                 self._answer(waiting, Status.CONTENDED)
 
     def hurry(self, clocks: Clocks) -> None:
         """Credit came back on another machine: try now, whatever was tried a moment ago."""
         self._generation = -1
         self.retry(clocks)
+
+    def _lend(self, waiting: Waiting) -> bool:
+        """Let a call go on for which the ledger cannot be asked, if that is what is wanted."""
+        key, need = waiting.ask.grant.branch_key, waiting.ask.need
+        is_lent = bool(self._asking.trouble) and self._lessor.lending.lend(key, need)
+        if is_lent:
+            self._answer(waiting, Status.GRANTED)
+        return is_lent
+
+    def repay(self) -> None:
+        """Have the ledger charge what was lent while it was away; to be called once a second."""
+        for key in [] if self._asking.trouble else self._lessor.lending.owing:
+            if key not in self._talks:
+                self._talks[key] = Talk(None)
+                self._go_on(key, self._lessor.repay(key), None)
 
     def _is_over(self, waiting: Waiting, clocks: Clocks) -> bool:
         return waiting.answered or waiting.guest.gone or clocks.boot_ns >= waiting.until_ns
@@ -257,30 +278,3 @@ class Draws:
             used=used,
             quota=quota,
         )
-
-
-def level_name(grant: Grant, level: int) -> str:
-    """The account `level` steps above the branch: a branch's UUID text, or the crew's name."""
-    upwards = (grant.branch, *(each.id for each in reversed(grant.claims.branch_path)))
-    return upwards[level] if level < len(upwards) else grant.crew
-
-
-def check(grant: Grant) -> None:
-    """LinkError unless the keys of a grant are those of its names, and its credits those it claims.
-
-    A guest is trusted to have verified the token, but a slip there must not charge one crew's
-    credit to another's branch, nor open one with credits that no record can hold.
-    """
-    if not 0 <= grant.quota <= grant.claims.credit_quota:
-        raise LinkError(f"a grant of {grant.quota} micro-credits, which is not what it claims")
-    try:
-        path = tuple(ids.branch_key(grant.crew, each.id) for each in grant.claims.branch_path)
-        branch = ids.branch_key(grant.crew, grant.branch)
-    except ValueError as error:
-        raise LinkError(f"a grant with a bad branch id: {error}") from error
-    if (branch, path, ids.path_digest(path)) != (
-        grant.branch_key,
-        grant.path_keys,
-        grant.path_digest,
-    ):
-        raise LinkError("a grant whose keys are not those of its names")

@@ -105,7 +105,14 @@ class Machine:
         self.revocations = Revocations(table, self.revocations_journal, self.registry)
         self.clerk = clerk
         holder = holder_name(config.state)
-        self.lessor = Lessor(table, clerk.ledger, inforce.policy, holder, tell=clerk.tell)
+        self.lessor = Lessor(
+            table,
+            clerk.ledger,
+            inforce.policy,
+            holder,
+            tell=clerk.tell,
+            lent_max=config.ledger.lent_max,
+        )
         self.attribution = Attribution(self.registry)
         self.watch_journal = Journal(config.state / "watch", Saved, say)
         self.watching = Watching(

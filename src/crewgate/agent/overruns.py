@@ -3,7 +3,7 @@
 The rest is recorded and charged to nobody: it was spent, and no budget had it.
 """
 
-from crewgate.agent.draws import check
+from crewgate.agent.grants import check
 from crewgate.agent.machine import Machine
 from crewgate.core import calls, record
 from crewgate.core.credits import format_credits

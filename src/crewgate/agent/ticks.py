@@ -46,7 +46,8 @@ def tidy(machine: Machine) -> None:
     clocks = machine.clock.read()
     machine.lessor.give_back_idle(clocks.wall, clocks.boot_ns)
     machine.watching.look(clocks)
-    if not machine.steady or machine.clerk.trouble:
+    machine.draws.repay()
+    if not machine.steady or machine.clerk.trouble or machine.lessor.lending.owed:
         return  # what the table forgets must be known to the ledger
     for gone in machine.lessor.reclaim(clocks.wall, clocks.boot_ns, limits.reclaim_records_max):
         machine.registry.forget(gone.key)

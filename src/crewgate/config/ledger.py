@@ -6,11 +6,14 @@ from typing import cast
 
 import msgspec
 
+from crewgate import limits
 from crewgate.config import kinds
 from crewgate.config.section import Kind, Section
 from crewgate.config.structs import Durability, Ledger
 
 _DURABILITY: Kind[Durability] = kinds.one_of("single", "synchronous", "trusted")
+_AWAY: Kind[str] = kinds.one_of("closed", "bounded", "open")
+_CREDITS = kinds.credits_up_to(limits.quota_micro_max)
 _SQLITE = "sqlite:"
 # A password has a file of its own: this one is read by many, and its URL is shown.
 _POSTGRESQL = re.compile(r"postgres(?:ql)?://(?:[^\s:/@?#]+@)?[^\s@]*", re.ASCII)
@@ -41,8 +44,20 @@ def read_ledger(section: Section | None, state: Path, path: Kind[Path]) -> Ledge
         if ledger.engine != "sqlite":
             section.problem("per_machine: budgets on a server are every machine's; take it out")
         ledger = msgspec.structs.replace(ledger, per_machine=True)
+    lent = _lent(section)
+    if lent and ledger is not None:
+        ledger = msgspec.structs.replace(ledger, lent_max=lent)
     section.close()
     return ledger
+
+
+def _lent(section: Section) -> int:
+    """What may be spent without the ledger, while that does not answer."""
+    away = section.optional("away", _AWAY, "closed")
+    credits_ = section.optional("away_credits", _CREDITS, 0)
+    if (away == "bounded") != (credits_ > 0):
+        section.problem('away_credits: how much with away = "bounded", and with it alone')
+    return {"closed": 0, "bounded": credits_}.get(away, limits.quota_micro_max)
 
 
 def is_server(url: str) -> bool:

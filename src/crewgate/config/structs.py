@@ -244,7 +244,8 @@ class Ledger(msgspec.Struct, frozen=True):
     """`file` is SQLite's; `url` and `password_file` are PostgreSQL's.
 
     `per_machine` says that somebody knows of other machines of this trust domain, on each of which
-    a branch may spend its credits.
+    a branch may spend its credits. While the ledger does not answer the machine lends itself at
+    most `lent_max` micro-credits.
     """
 
     engine: Literal["sqlite", "postgresql"]
@@ -253,6 +254,7 @@ class Ledger(msgspec.Struct, frozen=True):
     password_file: Path | None = None
     durability: Durability = "single"
     per_machine: bool = False
+    lent_max: int = 0
 
     def __str__(self) -> str:
         """Where it is, for people."""

@@ -25,7 +25,7 @@ from crewgate.core.ledger import (
     Ticket,
     Told,
 )
-from crewgate.core.statements import standing, statement, told_of
+from crewgate.core.statements import exhausted, standing, statement, told_of
 from crewgate.errors import LedgerError
 
 
@@ -77,18 +77,17 @@ class MemoryLedger:
                 self._accounts[keys[depth - 1]].children += 1
             account.accept(level.quota, level.iat)
         lessee = asked.holder, asked.boot
-        granted = self._draw_at_once(asked, now) if asked.need else None
-        standings = tuple(standing(self._accounts[key], lessee) for key in keys)
-        return Opened(standings, *((granted.amount, granted.left) if granted else ()))
+        granted = self._draw_at_once(asked, now) if asked.need else (0, 0)
+        return Opened(tuple(standing(self._accounts[key], lessee) for key in keys), *granted)
 
-    def _draw_at_once(self, asked: Open, now: float) -> Granted | None:
-        """What is free goes to who opens; it waits for nothing, and is in nobody's way."""
+    def _draw_at_once(self, asked: Open, now: float) -> tuple[int, int]:
+        """What is free goes to who opens, in nobody's way: how much, and what is left."""
         branch = asked.path.keys[-1]
         lease = self._accounts[branch].leases.get((asked.holder, asked.boot))
         seq = 1 if lease is None else lease.seq + 1
         draw = Draw(branch, asked.holder, asked.boot, seq, asked.need, ahead=True)
         answer = self.draw(draw, now)
-        return answer if isinstance(answer, Granted) else None
+        return (answer.amount, answer.left) if isinstance(answer, Granted) else (0, 0)
 
     def draw(self, draw: Draw, now: float) -> Granted | Ticket | Exhausted | Closed:
         """Answer once; the same (branch, holder, boot, seq) gets the same answer again."""
@@ -104,7 +103,7 @@ class MemoryLedger:
             return lease.reply
         self._meet(draw.holder, draw.boot)
         closed = self._books.closed_of((*account.path, account.key))
-        if closed is not None:
+        if closed is not None and not draw.owed:
             return Closed(closed)
         if lease is None:
             lease = account.leases[draw.holder, draw.boot] = Lease()
@@ -250,9 +249,11 @@ class MemoryLedger:
         """Grant, queue or refuse; the only place where a level's credit goes down."""
         for level in levels:
             level.turn(now)
+        if draw.owed:
+            return self._lease_out(levels, lease, draw.need)
         ticket = (draw.branch, draw.holder, draw.boot)
         own = max(0, lease.totals.idle - draw.loose)
-        free, tight = _least((_free(level, ticket, now), level) for level in levels)
+        free, tight = _least((level.free(ticket, now), level) for level in levels)
         is_wanted = any(level.queue.waiting for level in levels)
         if free >= draw.need and not (draw.ahead and is_wanted):
             return self._grant(levels, lease, draw, (free, tight))
@@ -263,9 +264,9 @@ class MemoryLedger:
         if reach < draw.need:
             for level in levels:
                 level.queue.drop(ticket)
-            return _exhausted(empty, own, draw.need)
+            return exhausted(empty, own, draw.need)
         for level in levels:
-            if _free(level, ticket, now) < draw.need:
+            if level.free(ticket, now) < draw.need:
                 level.queue.keep(ticket, draw.need, now)
         return Ticket(tight.key, draw.need - free)
 
@@ -276,13 +277,16 @@ class MemoryLedger:
         ticket: TicketOf = (draw.branch, draw.holder, draw.boot)
         for level in levels:
             level.queue.drop(ticket)
-        before = lease.totals
         amount = draw.need
         # While anybody waits, everybody takes exact amounts (design/ledger.md, "Last credits").
         if not any(level.queue.waiting for level in levels):
-            holders = tight.totals.live + 1 - before.live
+            holders = tight.totals.live + 1 - lease.totals.live
             most = max(draw.need, free // (2 * holders))
             amount = max(draw.need, min(draw.rate // limits.lease_rate_divisor, most))
+        return self._lease_out(levels, lease, amount)
+
+    def _lease_out(self, levels: list[Account], lease: Lease, amount: int) -> Granted:
+        before = lease.totals
         lease.granted += amount
         self._books.count(levels[-1], before, lease.totals)
         for level in levels:
@@ -291,19 +295,6 @@ class MemoryLedger:
         return Granted(amount, *levels[0].windows(), max(0, left))
 
 
-def _free(level: Account, ticket: TicketOf, now: float) -> int:
-    """What the level has left for `ticket` when those before it in the queue are served."""
-    remaining = level.tightest().remaining
-    return remaining - level.queue.ahead(ticket, now, level.reach(0).remaining)
-
-
 def _least(candidates: Iterable[tuple[int, Account]]) -> tuple[int, Account]:
     """The smallest amount; among equals the level nearest to the branch, which says most."""
     return min(reversed(list(candidates)), key=lambda candidate: candidate[0])
-
-
-def _exhausted(level: Account, own: int, need: int) -> Exhausted:
-    bound = level.reach(own)
-    return Exhausted(
-        level.key, max(0, bound.charged - own), bound.cap, need - level.tightest().remaining
-    )

@@ -201,6 +201,10 @@ class Account:
             key=_remaining,
         )
 
+    def free(self, ticket: TicketOf, now: float) -> int:
+        """What is left for `ticket` when those before it in the queue are served."""
+        return self.tightest().remaining - self.queue.ahead(ticket, now, self.reach(0).remaining)
+
     def windows(self) -> tuple[Window, Window]:
         """The hour's and the day's; only a crew's account knows them."""
         return EMPTY, EMPTY

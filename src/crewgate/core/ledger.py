@@ -130,7 +130,8 @@ class Draw(msgspec.Struct, frozen=True, gc=False):
     `seq` grows by one with each draw of this branch by this holder in this boot; the next may be
     sent once the one before was answered and applied. Drawn `ahead` of any call, it takes what is
     free, and neither waits for credit nor is in anybody's way. `loose` is what calls in flight hold
-    of the branch's lease here as an upper bound: it may come back, and is waited for.
+    of the branch's lease here as an upper bound: it may come back, and is waited for. What is
+    `owed` has been lent to it while the ledger was away: it is charged, whatever is left or closed.
     """
 
     branch: bytes
@@ -141,6 +142,7 @@ class Draw(msgspec.Struct, frozen=True, gc=False):
     rate: int = 0
     ahead: bool = False
     loose: int = 0
+    owed: bool = False
 
 
 class Window(msgspec.Struct, frozen=True, gc=False):

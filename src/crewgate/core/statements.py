@@ -4,7 +4,7 @@ Decides nothing; the figures of one level are read from its account as they stan
 """
 
 from crewgate.core.charges import Account, Lease
-from crewgate.core.ledger import Standing, Statement, Told
+from crewgate.core.ledger import Exhausted, Standing, Statement, Told
 
 
 def standing(account: Account, lessee: tuple[str, bytes]) -> Standing:
@@ -13,6 +13,13 @@ def standing(account: Account, lessee: tuple[str, bytes]) -> Standing:
     lease = account.leases.get(lessee)
     told = Told() if lease is None else told_of(lease)
     return Standing(account.key, account.quota, account.iat, overdrawn, told)
+
+
+def exhausted(account: Account, own: int, need: int) -> Exhausted:
+    """Why a level cannot pay; `own` is idle and held by who asks, and so of no use to it."""
+    bound = account.reach(own)
+    missing = need - account.tightest().remaining
+    return Exhausted(account.key, max(0, bound.charged - own), bound.cap, missing)
 
 
 def told_of(lease: Lease) -> Told:

@@ -16,7 +16,8 @@ from crewgate._native.records import Branch
 class Holding:
     """One record: a crew's (no path) or a branch's. Credit is micro-credits, totals of the table.
 
-    `spent` and `burned` are as last looked at, `overrun` what answers stated beyond their bounds;
+    `spent` and `burned` are as last looked at, `overrun` what answers stated beyond their bounds,
+    `owed` what of `granted` the ledger does not know (`lending`);
     `told` is what the ledger was told last. `drawn_ns`
     and `consumed` are the boot clock and the consumption at the last draw, `recent` what was spent
     lately as seen then: the rate's beginning.
@@ -34,6 +35,7 @@ class Holding:
     spent: int = 0
     burned: int = 0
     overrun: int = 0
+    owed: int = 0
     told: tuple[int, int, int] = (0, 0, 0)
     seen: tuple[int, int] = (0, 0)
     drawn_ns: int = 0

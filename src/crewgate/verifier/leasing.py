@@ -29,6 +29,7 @@ from crewgate.core.policy import Crew, Policy
 from crewgate.errors import LedgerError
 from crewgate.verifier.filling import Filling, Steps
 from crewgate.verifier.holdings import Holding, Holdings, holding_of
+from crewgate.verifier.lending import Lending
 from crewgate.verifier.lineage import Lineage, Status, allowance_of
 from crewgate.verifier.returns import Returns, Tell
 
@@ -40,6 +41,7 @@ class Lessor:
 
     `ledger` answers at once, for `draw` and `rebuild`. Who cannot wait for it in a call drives
     `steps` instead, and gives `tell`, by which the lessor says what needs no answer, in order.
+    While the ledger is away it lends at most `lent_max` micro-credits, all branches together.
     `forget` is of a ledger that keeps nothing: (branch, what it consumed).
 
     Times: `now` is the wall clock in seconds, `now_boot_ns` CLOCK_BOOTTIME in nanoseconds. Not
@@ -54,6 +56,7 @@ class Lessor:
         holder: str,
         *,
         tell: Tell | None = None,
+        lent_max: int = 0,
         forget: Callable[[bytes, int], None] | None = None,
     ) -> None:
         self._table = table
@@ -65,6 +68,7 @@ class Lessor:
         self._lineage = Lineage(table, self._holdings, holder)
         self._returns = Returns(table, self._tell, self._holdings, holder)
         self._filling = Filling(table, self._holdings, self._returns, holder)
+        self.lending = Lending(table, self._holdings, self._returns, self._filling, lent_max)
         self._hour = 0
         self._crews: dict[str, Crew] = {}
         self.load(policy)
@@ -118,6 +122,10 @@ class Lessor:
         if holding is None or holding.closed:
             return Status.CLOSED
         return (yield from self._filling.ahead(holding, now_boot_ns))
+
+    def repay(self, key: bytes) -> Steps:
+        """Have the ledger charge what a branch was lent; `steps` of one that is not drawn for."""
+        return (yield from self.lending.repay(self._known(key)))
 
     def lasts(self, key: bytes) -> float:
         """Seconds until the branch should be drawn for again; inf if it spends next to nothing."""
@@ -217,7 +225,9 @@ class Lessor:
             if self._holdings.get(key) is not None:
                 path = Path(key, allowance_of(crew), (), crew.name)
                 self._ledger.do(Open(path, self.holder, self._table.life), now)
-        self._returns.take_up(self._ledger.leases(self.holder, self._table.life), now_boot_ns)
+        leases = self._ledger.leases(self.holder, self._table.life)
+        self.lending.take_up(leases)
+        self._returns.take_up(leases, now_boot_ns)
         for record in records:
             holding = self._known(record.key)
             if holding.leased:
@@ -225,6 +235,7 @@ class Lessor:
         for record in records:
             if record.pending:
                 self._resend(record, now, now_boot_ns)
+        self.lending.take_up(self._ledger.leases(self.holder, self._table.life))
         self._hour = int(now) // WINDOW_SECONDS_HOUR
 
     def _resend(self, record: Branch, now: float, now_boot_ns: int) -> None:

@@ -10,7 +10,6 @@ from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Branch
 from crewgate.core.ledger import Close, GiveBack, Settle, Told
-from crewgate.errors import LedgerError
 from crewgate.verifier.holdings import Holding, Holdings
 
 _UNKNOWN = -1, -1, -1
@@ -93,14 +92,7 @@ class Returns:
 
         One that the table knows nothing of was never given to it, if nothing was ever said of it:
         the agent was killed before. Else it is lost: it was reclaimed, and that was not told.
-        LedgerError if the ledger has forgotten what it granted.
         """
-        for each in self._holdings:
-            # A draw that is pending may have been granted, and is not in the table yet.
-            if leases.get(each.key, Told()).granted < each.granted:
-                raise LedgerError(
-                    "the ledger knows of less than the table was granted: it is an older copy"
-                )
         for key, told in leases.items():
             holding = self._holdings.get(key)
             if holding is None:
@@ -111,10 +103,17 @@ class Returns:
                 elif lost > told.burned:
                     self._report(key, (told.spent, 0, lost, told.overrun), now_boot_ns)
                 continue
-            if told.given_back < holding.given_back:
+            if told.given_back < holding.given_back and not holding.owed:
                 self._say(GiveBack(key, self._holder, self._table.life, holding.given_back))
             holding.overrun = told.overrun
             holding.told = _UNKNOWN  # what was in flight then is told anew
+
+    def tell_anew(self, holding: Holding) -> None:
+        """The ledger has heard of all that was granted: what became of it is told again."""
+        holding.told = _UNKNOWN
+        if holding.given_back:
+            given = holding.given_back
+            self._say(GiveBack(holding.key, self._holder, self._table.life, given))
 
     def overran(self, holding: Holding, amount: int, now_boot_ns: int) -> None:
         """An answer stated so much beyond its bound: it is told with all the rest."""
@@ -149,8 +148,8 @@ class Returns:
 
     def returned(self, holding: Holding, amount: int) -> None:
         """`amount` was taken out of the lease; tell the ledger the total."""
-        if amount:
-            holding.given_back += amount
+        holding.given_back += amount
+        if amount and not holding.owed:  # else the ledger does not know yet what is given back
             self._say(GiveBack(holding.key, self._holder, self._table.life, holding.given_back))
 
     def look(self, now: float, now_boot_ns: int) -> int:

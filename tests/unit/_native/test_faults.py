@@ -15,6 +15,8 @@ STORES_MIN = {
     "begin_draw": 3,
     "grant": 14,
     "take_back": 8,
+    "lend": 8,
+    "lend while a draw is pending": 8,
     "close": 8,
     "open": 20,
     "revoke": 8,

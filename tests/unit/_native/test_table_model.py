@@ -68,6 +68,10 @@ class Tables(RuleBasedStateMachine):
     def grant(self, number: int, amount: int) -> None:
         self.both(lambda table: table.grant(number, amount, amount % 7))
 
+    @rule(number=NUMBERS, amount=AMOUNTS | st.just(limits.lease_micro_max))
+    def lend(self, number: int, amount: int) -> None:
+        self.both(lambda table: table.lend(number, amount))
+
     @rule(number=NUMBERS, amount=AMOUNTS)
     def draw(self, number: int, amount: int) -> None:
         """Begun and granted at once, so that leases have something to give back."""

@@ -9,7 +9,8 @@ from lessees import BOOT_NS, NOW, POLICY, branch_id, grant, key
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
-from crewgate.agent.draws import Draws, level_name
+from crewgate.agent.draws import Draws
+from crewgate.agent.grants import level_name
 from crewgate.agent.guests import Guest, Guests
 from crewgate.agent.registry import Registry
 from crewgate.agent.revocations import Clocks
@@ -46,6 +47,7 @@ class Slow:
     def __init__(self, ledger: MemoryLedger) -> None:
         self.ledger = ledger
         self.waits = False
+        self.trouble = ""
         self.errands: list[tuple[Operation, Callable[[Answer | LedgerError], None]]] = []
 
     def ask(self, operation: Operation, then: Callable[[Answer | LedgerError], None]) -> None:
