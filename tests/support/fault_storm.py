@@ -17,7 +17,7 @@ from pathlib import Path
 
 from world import CREW, World
 
-from crewgate._native import attachments, owner, permit
+from crewgate._native import attachments, leases, owner, permit
 from crewgate._native.gate import Gate
 from crewgate._native.owner import OwnedTable
 from crewgate._native.permit import Permit
@@ -293,28 +293,29 @@ def main(folder: Path) -> dict[str, int]:
     world = World.make()
     scene = Scene(folder, world)
     agent, worker = owner.arm_fault, permit.arm_fault
+    lessor = leases.arm_fault
 
     def decide(scene: Scene, gate: Gate) -> None:
         assert isinstance(gate.decide(world.token, 0), Permit)
         os._exit(0)  # a reservation is left behind, whatever happened before
 
     scenarios = {
-        "begin_draw": (agent, owned, lambda s, t: t.begin_draw(s.branch, 5), drawn),
+        "begin_draw": (lessor, owned, lambda s, t: t.begin_draw(s.branch, 5), drawn),
         "grant": (
-            agent,
+            lessor,
             pending,
             lambda s, t: t.grant(s.branch, 500),
             granted,
         ),
-        "take_back": (agent, owned, lambda s, t: t.take_back(s.branch, 300), taken_back),
-        "lend": (agent, owned, lambda s, t: t.lend(s.branch, 300), lent),
+        "take_back": (lessor, owned, lambda s, t: t.take_back(s.branch, 300), taken_back),
+        "lend": (lessor, owned, lambda s, t: t.lend(s.branch, 300), lent),
         "lend while a draw is pending": (
-            agent,
+            lessor,
             pending,
             lambda s, t: t.lend(s.branch, 300),
             lent,
         ),
-        "close": (agent, owned, lambda s, t: t.close_branch(s.branch), closed),
+        "close": (lessor, owned, lambda s, t: t.close_branch(s.branch), closed),
         "open": (
             agent,
             reused,

@@ -3,8 +3,8 @@
 POST /told/… answers as its body says: {"status", "headers", "text" or "chunks", "trailers",
 "pause"}. All else answers as many words as it is asked for, one token each, and states them. The
 model's name says how else: `-rude` answers 400 words whatever is asked for, `-silent` states no
-usage, `-slow` waits 10 ms before each event, `-dear` states a hundred times what it did. Prints
-"ready"; ends when its input does.
+usage, `-plain` does not stream, `-slow` waits 10 ms before each event, `-dear` states a hundred
+times what it did. Prints "ready"; ends when its input does.
 """
 
 import json
@@ -194,6 +194,9 @@ class Handler(BaseHTTPRequestHandler):
             self.tell(json.loads(text))
             return
         call = Call(path, json.loads(text))
+        if "told" in call.body:
+            self.tell(call.body["told"])
+            return
         if path.endswith(("/messages", "/responses", "/chat/completions")):
             streams = bool(call.body.get("stream"))
         else:
@@ -204,7 +207,7 @@ class Handler(BaseHTTPRequestHandler):
             "responses": (responses, response_events),
             "embeddings": (embeddings, chat_events),
         }.get(path.rsplit("/", 1)[-1], (contents, content_events))
-        if streams:
+        if streams and "-plain" not in call.model:
             self.stream(call, events(call))
         else:
             self.answer(whole(call))

@@ -119,6 +119,8 @@ cdef class Gate:
             return (self.observed(entry, branch, tool, request, wall, boot, denial)
                     if observe and drawn else denial)
         result = self.charge(policy, entry, branch, tool, bound, loose, request, wall, boot)
+        if observe and type(result) is Permit:
+            (<Permit>result).observed = True
         if observe and type(result) is Denial and (drawn or not result.retry):
             return self.observed(entry, branch, tool, request, wall, boot, result)
         return result
@@ -134,6 +136,7 @@ cdef class Gate:
         """The call goes on, uncharged, with the reason for which it would have been refused."""
         cdef Permit permit = new_permit(self.holder, entry, tool, 0)
         permit.would = denial.reason
+        permit.observed = True
         if self.holds and branch != NULL:
             permit.reserve(request, wall, boot)  # where no slot is left, it goes on without
         return permit

@@ -15,12 +15,6 @@ cdef extern from "forget.h" nogil:
     void cg_opened(cg_branch *branch)
     void cg_amend(cg_branch *branch, uint64_t quota, uint64_t iat, uint64_t expires,
                   uint64_t held_from, uint64_t held_for)
-    uint64_t cg_begin_draw(cg_branch *branch, uint64_t need)
-    void cg_grant(cg_table *t, cg_branch *branch, uint64_t amount)
-    void cg_lend(cg_table *t, cg_branch *branch, uint64_t amount)
-    void cg_refuse(cg_table *t, cg_branch *branch, uint64_t level, uint64_t need, uint64_t used,
-                   uint64_t quota)
-    uint64_t cg_take_back(cg_table *t, cg_branch *branch, uint64_t most)
     void cg_write_revocation(cg_revocation *entry, const uint64_t *key, uint64_t before,
                              uint64_t expires, uint64_t held_from, uint64_t held_for,
                              uint64_t crew)

@@ -15,7 +15,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap
 
-from crewgate._native.attachments cimport AttachmentTable
+from crewgate._native.leases cimport LeaseTable
 from crewgate._native.table cimport *
 
 cdef extern from "layout.h" nogil:
@@ -31,7 +31,7 @@ cdef uint64_t NS = 1_000_000_000
 cdef uint64_t ALWAYS = <uint64_t>-1
 
 
-cdef class OwnedTable(AttachmentTable):
+cdef class OwnedTable(LeaseTable):
     cdef object lock
     cdef cg_private mine
     cdef dict revoked_by_crew   # first half of a crew's key → its live revocations
@@ -104,14 +104,6 @@ cdef class OwnedTable(AttachmentTable):
 
     def __dealloc__(self):
         cg_private_free(&self.mine)
-
-    cdef cg_branch *live(self, uint64_t number) except NULL:
-        self.check_open()
-        if number >= self.t.branches:
-            raise IndexError(number)
-        if CG_STATE(cg_get(&self.t.branch[number].life)) != CG_LIVE:
-            raise ValueError(f"branch record {number} is not in use")
-        return &self.t.branch[number]
 
     # -- header -------------------------------------------------------------------------------
 
@@ -189,8 +181,6 @@ cdef class OwnedTable(AttachmentTable):
         memset(&lease, 0, sizeof(lease))
         (lease.sequence, lease.granted, lease.given_back, lease.settled,
          lease.available) = told
-        if lease.available > CG_AMOUNT_MAX:
-            raise ValueError(f"a lease is at most {CG_AMOUNT_MAX} micro-credits")
         cg_open(&self.t, number, half, path, above, len(parents), &lease)
         amended(&self.t.branch[number], quota, quota_iat, expires, now_wall, now_boot_ns)
         cg_opened(&self.t.branch[number])
@@ -204,42 +194,6 @@ cdef class OwnedTable(AttachmentTable):
         cdef cg_branch *branch = self.live(number)
         expires = max(expires, cg_get(&branch.expires))
         amended(branch, quota, quota_iat, expires, now_wall, now_boot_ns)
-
-    def close_branch(self, uint64_t number):
-        cdef cg_branch *branch = self.live(number)
-        cg_put(&branch.closed, 1)
-        return cg_take_back(&self.t, branch, CG_AMOUNT_MAX)
-
-    def begin_draw(self, uint64_t number, uint64_t need):
-        if need == 0:
-            raise ValueError("a draw needs at least one micro-credit")
-        return cg_begin_draw(self.live(number), need)
-
-    def grant(self, uint64_t number, uint64_t amount, uint64_t beyond=0):
-        cdef cg_branch *branch = self.live(number)
-        cdef uint64_t available = cg_get(&branch.available)
-        if not available & CG_PENDING:
-            raise ValueError(f"no draw is pending for branch record {number}")
-        has_room(branch, amount)
-        cg_grant(&self.t, branch, amount)
-        cg_put(&branch.beyond, beyond)
-
-    def lend(self, uint64_t number, uint64_t amount):
-        cdef cg_branch *branch = self.live(number)
-        has_room(branch, amount)
-        cg_lend(&self.t, branch, amount)
-
-    def expect(self, uint64_t number, uint64_t beyond):
-        cg_put(&self.live(number).beyond, beyond)
-
-    def refuse(self, uint64_t number, uint64_t level, uint64_t need, uint64_t used,
-               uint64_t quota):
-        cg_refuse(&self.t, self.live(number), level, need, used, quota)
-        if need:
-            cg_put(&self.live(number).beyond, 0)
-
-    def take_back(self, uint64_t number, uint64_t amount):
-        return cg_take_back(&self.t, self.live(number), min(amount, CG_AMOUNT_MAX))
 
     def scan(self, uint64_t first, uint64_t count):
         cdef uint64_t number
@@ -300,15 +254,6 @@ cdef void amended(cg_branch *branch, uint64_t quota, uint64_t iat, uint64_t expi
     cdef uint64_t life = expires - now_wall if expires > now_wall else 0
     cg_amend(branch, quota, iat, expires, now_boot_ns,
              ALWAYS if life > ALWAYS // NS else life * NS)
-
-
-cdef int has_room(cg_branch *branch, uint64_t amount) except -1:
-    """All that is out could come back into the 40 bits of the amount."""
-    cdef uint64_t out = cg_get(&branch.granted) - cg_get(&branch.given_back) - CG_SETTLED(
-        cg_get(&branch.settled))
-    if amount + out > CG_AMOUNT_MAX:
-        raise ValueError(f"a lease is at most {CG_AMOUNT_MAX} micro-credits")
-    return 0
 
 
 cdef int entered(int64_t number) except -1:

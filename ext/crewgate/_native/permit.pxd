@@ -27,6 +27,7 @@ cdef class Permit:
     cdef cg_hold hold                       # slot NULL: nothing is held
     cdef uint64_t record, generation        # where a fixed price was settled at once
     cdef bint ended
+    cdef readonly bint observed             # its crew, tool or listener is only observed
     cdef bint loose                         # the price is an upper bound
     cdef readonly Py_ssize_t tool
     cdef readonly uint64_t price, remaining

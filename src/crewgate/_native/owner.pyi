@@ -4,10 +4,10 @@ Every method is one whole transaction: a SIGKILL between any two of its stores l
 the next `open` repairs.
 """
 
-from crewgate._native.attachments import AttachmentTable
+from crewgate._native.leases import LeaseTable
 from crewgate._native.records import Branch, Geometry, Reclaimed
 
-class OwnedTable(AttachmentTable):
+class OwnedTable(LeaseTable):
     @staticmethod
     def create(path: str, geometry: Geometry, *, mode: int = 0o600) -> OwnedTable:
         """Allocate a new file in full, lock it as the one agent, put it in place of any other.
@@ -47,21 +47,6 @@ class OwnedTable(AttachmentTable):
     def amend(self, number: int, quota: int, quota_iat: int, expires: int, now_wall: int,
               now_boot_ns: int) -> None:
         """The governing quota, and a life that is never shortened."""
-    def close_branch(self, number: int) -> int:
-        """No more credit for it, ever; what was taken back out of its lease."""
-    def begin_draw(self, number: int, need: int) -> int:
-        """The sequence number under which the ledger is asked."""
-    def grant(self, number: int, amount: int, beyond: int = 0) -> None:
-        """Apply the answer to the pending draw, once; `beyond` is what could be granted besides. ValueError if no draw is pending or the
-        lease would pass lease_micro_max."""
-    def lend(self, number: int, amount: int) -> None:
-        """Into the lease what the ledger has not granted yet. ValueError as `grant`."""
-    def expect(self, number: int, beyond: int) -> None:
-        """What the ledger could grant besides, when it was last asked."""
-    def refuse(self, number: int, level: int, need: int, used: int, quota: int) -> None:
-        """The pending draw was refused; a need of 0 only clears it (not exhausted)."""
-    def take_back(self, number: int, amount: int) -> int:
-        """Unreserved credit out of the lease, up to `amount`; how much it was."""
     def reclaim(self, now_wall: int, now_boot_ns: int, records_max: int = ...) -> list[Reclaimed]:
         """Forget what has expired by both clocks: revocations, and branches without children or
         reservations. Looks at `records_max` records of each kind, then goes on next time."""

@@ -20,6 +20,7 @@ class Permit:
     tool: int
     price: int  # micro-credits charged or reserved
     would: Reason | None  # observe mode: why it would have been refused
+    observed: bool  # its crew, tool or listener is only observed
     remaining: int  # available to the branch on this machine, as this call left it
     @property
     def revoked(self) -> bool:

@@ -99,6 +99,8 @@ def _hear(machine: Machine, guest: Guest, ask: GroupAsks) -> None:
     if isinstance(ask, Draw):
         machine.draw(guest, ask)
     elif isinstance(ask, Overran):
+        if guest.worker < 0:
+            raise LinkError("only a gateway's worker hears what answers state")
         overran(machine, ask)
     elif isinstance(ask, Cut):
         machine.cuts.answer(guest, ask)

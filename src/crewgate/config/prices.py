@@ -54,6 +54,7 @@ _PLACES: dict[Source, Kind[tuple[str, ...]]] = {
     "header": Kind(kinds.FIELD.expected, _field),
     "trailer": Kind(kinds.FIELD.expected, _field),
 }
+_MEMBER = Kind('the name of a member of a request, such as "service_tier"', _model_name)
 _MODEL_NAME = Kind(
     f"the name of a model, 1 to {limits.model_chars_max} printable characters", _model_name
 )
@@ -133,6 +134,7 @@ def _usage(section: Section) -> Usage | None:
         models,
         section.optional("short", _SHORT, "lower"),
         section.optional("bytes_per_token", kinds.whole(1, 64), limits.bytes_per_token),
+        section.optional("allow", kinds.listed(_MEMBER, limits.fields_max), ()),
     )
 
 

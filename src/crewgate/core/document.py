@@ -5,10 +5,11 @@ encoding/json takes `MAX_TOKENS` for `max_tokens`). What a price was read from i
 once; all the rest passes as it came.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
+from crewgate import limits
 from crewgate.errors import RequestRefusedError
 
 UNPRICED = 422  # RFC 9110, section 15.5.21: well-formed, and nothing that can be worked on
@@ -19,14 +20,20 @@ _encode = msgspec.json.Encoder().encode
 
 # What was looked into is a node, all else its text.
 Part = bytes | dict[str, "Part"] | list["Part"]
+Count = Callable[[bytes], int]
 
 
 class Document:
     """A JSON text whose outermost value is an object, or an array."""
 
-    def __init__(self, data: bytes) -> None:
-        """ValueError for anything else."""
-        self._root = _opened(data)
+    def __init__(self, data: bytes, count: Count | None = None) -> None:
+        """ValueError for anything else.
+
+        `count` tells how many values stand in an object or array without reading them one by one:
+        with it, what has more than `limits.json_outermost_max` is not looked into.
+        """
+        self._count = count
+        self._root = self._opened(data)
 
     def __repr__(self) -> str:
         return f"<Document of {len(self._root)} members>"
@@ -43,7 +50,7 @@ class Document:
                 return None
             if isinstance(below, bytes) and at < len(steps) - 1:
                 try:
-                    below = _opened(below)
+                    below = self._opened(below)
                 except ValueError:
                     return None
                 _replace(part, step, below)
@@ -55,18 +62,35 @@ class Document:
         text = self.find(steps)
         if text is None or text == b"null":
             return 0
-        return len(_array.decode(text)) if text.startswith(b"[") else 1
+        if not text.startswith(b"["):
+            return 1
+        return len(_array.decode(text)) if self._count is None else self._count(text)
 
     def put(self, steps: Sequence[str], value: bytes) -> None:
-        """Put a JSON text there; objects on the way are made. ValueError where there is none."""
+        """Put a JSON text there; objects on the way are made.
+
+        RequestRefusedError where something else is in the way.
+        """
         part: Part = self._root
         for step in steps[:-1]:
             below = _member(part, step)
             if not isinstance(below, dict):
-                below = _opened(below if isinstance(below, bytes) else b"{}")
+                below = self._object(step, below)
                 _replace(part, step, below)
             part = below
         _replace(part, steps[-1], value)
+
+    def _object(self, step: str, part: Part | None) -> Part:
+        if part is None or part == b"null":
+            return {}
+        if isinstance(part, bytes) and part.startswith(b"{"):
+            return self._opened(part)
+        raise RequestRefusedError(UNPRICED, f'"{step}" is no object')
+
+    def _opened(self, data: bytes) -> dict[str, Part] | list[Part]:
+        if self._count is not None and self._count(data) > limits.json_outermost_max:
+            raise ValueError(f"more than {limits.json_outermost_max} values in one object")
+        return _decoded(data)
 
     def drop(self, name: str) -> None:
         """Take an outermost member away."""
@@ -84,7 +108,7 @@ class Document:
         return _written(self._root)
 
 
-def _opened(data: bytes) -> dict[str, Part] | list[Part]:
+def _decoded(data: bytes) -> dict[str, Part] | list[Part]:
     try:
         if data.lstrip(b" \t\r\n").startswith(b"["):
             return [_bare(part) for part in _array.decode(data)]
@@ -117,7 +141,7 @@ def _replace(part: Part, step: str, value: Part) -> None:
     elif isinstance(part, list) and step.isdecimal() and int(step) < len(part):
         part[int(step)] = value
     else:
-        raise ValueError(f'there is no object to hold "{step}"')
+        raise RequestRefusedError(UNPRICED, f'there is no object to hold "{step}"')
 
 
 def _written(part: Part) -> bytes:

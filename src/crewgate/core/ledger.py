@@ -2,8 +2,7 @@
 
 Credit counts as spent from the moment it is leased; only its holder may give it back; a lost lease
 is burned, never granted again by a timeout. Every operation may be sent twice, late or in another
-order without changing what it means. Says nothing about where an engine keeps its accounts; an
-engine that blocks is put into a thread by its shell.
+order without changing what it means. Says nothing about where an engine keeps its accounts.
 
 Amounts are integer micro-credits; keys are 16 bytes (`core.ids`); a holder is a machine, a boot
 the life of its table. Wall clock seconds come as arguments and serve a crew's hourly and daily
@@ -276,8 +275,7 @@ class Ledger(Protocol):
     def close(self, key: bytes) -> None:
         """No more draws at or below it, known or not; closing again does nothing.
 
-        What is leased stays charged until its holder, who alone knows what of it is unspent,
-        gives it back: exactly that returns to every level above, once.
+        What is leased stays charged until its holder, who alone knows, gives back what is unspent.
         """
 
     def report(self, below: bytes | None = None) -> tuple[Statement, ...]:
@@ -296,13 +294,7 @@ class Ledger(Protocol):
         """A sign of life of who asks for nothing."""
 
     def forgive(self, branch: bytes) -> int:
-        """An operator's word that what was burned of the leases of one branch is not spent.
-
-        It returns to every level; how much that was.
-        """
+        """An operator's word that what was burned of a branch is not spent: how much returned."""
 
     def burn(self, holder: str, boot: bytes, beat: int) -> int:
-        """Write off what a holder has that was not heard since `beat`; how much that was.
-
-        Nobody waits for it any more, and it is never granted again.
-        """
+        """Write off for good what a holder has that was not heard since `beat`; how much."""

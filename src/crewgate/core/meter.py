@@ -8,12 +8,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from crewgate import limits
+from crewgate.core.counts import Counts
+from crewgate.core.document import Count
 from crewgate.core.prices import MILLION, Quantity, Tariff, cost
 from crewgate.core.reading import Field, Reading
-from crewgate.core.usage import Asked, Counts
+from crewgate.core.room import Room
+from crewgate.core.usage import Asked
 
 Charge = tuple[int, Quantity]
 
+_PIECE_BYTES_MIN = 1024  # of an answer that is paid for by the byte
 _ERROR = 400  # an answer of this status or above says that nothing was done
 
 
@@ -40,22 +44,24 @@ class Meter:
         charges: Sequence[Charge] = (),
         request: Asked | None = None,
         *,
-        size: int = 0,
         hides_usage: bool = False,
+        count: Count | None = None,
+        room: Room | None = None,
     ) -> None:
-        """`size` is the request's, in bytes; `hides_usage`: its client does not expect any."""
+        """`hides_usage`: its client does not expect any. `count` and `room` are `Reading`'s."""
         self.tariff = tariff
         self.request = request
         self._charges = tuple(charges)
-        self._size = size
         streams = request is None or request.streams
         self.grows = bool(tariff.step) and streams and tariff.reads_answer
         self._due = 0
+        self.hides_usage = hides_usage
         self._reading = Reading(
             tariff,
             piece_bytes=self._piece_bytes(),
-            guesses=tariff.usage is not None,
             hides_usage=hides_usage,
+            count=count,
+            room=room,
         )
 
     def __repr__(self) -> str:
@@ -107,6 +113,10 @@ class Meter:
         """The end of it."""
         return self._priced(self._reading.end(trailers))
 
+    def close(self) -> None:
+        """Nothing more comes, whether it was the end or not."""
+        self._reading.close()
+
     # After it.
 
     @property
@@ -123,7 +133,7 @@ class Meter:
         """
         if self._is_stated(complete=complete):
             due = self._owed(self.counts)
-            return Bill(min(due, reserved), max(0, due - reserved))
+            return Bill(min(due, reserved), min(max(0, due - reserved), limits.quota_micro_max))
         if complete and self._reading.status >= _ERROR:
             return Bill(min(self.known, reserved))
         if not complete and self._reading.status and self._can_tell():
@@ -134,9 +144,14 @@ class Meter:
 
     def _priced(self, pieces: Iterable[bytes]) -> Iterator[Piece]:
         for piece in pieces:
-            guesses = self.grows and not self._reading.is_final
-            self._due = max(self._due, self._owed(self._guess() if guesses else self.counts))
+            self._due = max(self._due, self._so_far())
             yield Piece(piece, self._due)
+
+    def _so_far(self) -> int:
+        """What is owed for what has come: all that it can be where that cannot be read."""
+        if not self.grows or self.request is None or self._reading.is_final:
+            return self._owed(self.counts)
+        return self.worst if self._reading.is_dark else self._owed(self._guess())
 
     def _to_read(self) -> tuple[Charge, ...]:
         """What a model is asked to read, at its dearest."""
@@ -157,7 +172,9 @@ class Meter:
     def _can_tell(self) -> bool:
         """Whether what an unfinished answer costs follows from what has come of it."""
         if self.tariff.usage is not None:
-            return self._reading.streams
+            # Without a step a model may have thought unseen, and that is paid for in full.
+            guesses = self.grows or self.tariff.hang_up == "cancel"
+            return guesses and self._reading.streams and not self._reading.is_dark
         return all(
             term.source == "bytes" or number in self._reading.stated
             for number, term in enumerate(self.tariff.response)
@@ -181,13 +198,14 @@ class Meter:
         if request is None or usage is None:
             return found
         if self.counts is None:
-            found = Counts(min(request.read, -(-self._size // usage.bytes_per_token)))
-        answered = -(-self._reading.text // usage.bytes_per_token)
+            found = Counts(request.read)
+        answered = max(self._reading.events, -(-self._reading.text // usage.bytes_per_token))
         return found._replace(answered=max(found.answered, answered))
 
     def _piece_bytes(self) -> int:
-        """So many cost no more than a step."""
+        """So many cost no more than a step, unless that buys next to nothing."""
         rate = sum(term.rate for term in self.tariff.response if term.source == "bytes")
         if not self.grows or not rate:
             return limits.receive_bytes
-        return min(limits.receive_bytes, max(1, self.tariff.step * MILLION // rate))
+        cheap = self.tariff.step * MILLION // rate
+        return min(limits.receive_bytes, max(_PIECE_BYTES_MIN, cheap))

@@ -73,18 +73,20 @@ class Usage(msgspec.Struct, frozen=True):
     """Prices by the usage that a language model's server states.
 
     `short` says what becomes of a call when the credit left does not pay for all that it may
-    answer. `bytes_per_token` guesses the tokens of a stream that has not stated them yet.
+    answer. `bytes_per_token` guesses the tokens of a stream that has not stated them yet. `allow`
+    are members of a request that pass although they may change its price.
     """
 
     dialect: Dialect
     models: tuple[Model, ...]
     short: Short = "lower"
     bytes_per_token: int = limits.bytes_per_token
+    allow: tuple[str, ...] = ()
 
     def model(self, name: str) -> Model | None:
-        """The one that names it best: the longest of those that do."""
+        """The one that names it best: itself, or the longest beginning."""
         fitting = [model for model in self.models if model.names(name)]
-        return max(fitting, key=lambda model: len(model.name), default=None)
+        return max(fitting, key=lambda model: (model.name == name, len(model.name)), default=None)
 
 
 class Tariff(msgspec.Struct, frozen=True):
@@ -139,8 +141,10 @@ def amount(text: bytes) -> Quantity:
 
 def cost(call: int, charges: Iterable[tuple[int, Quantity]]) -> int:
     """Micro-credits of a call: `call`, and each rate for its units; a fraction costs one more."""
-    total = sum((rate * units for rate, units in charges), Fraction(0))
-    return call - (-total // MILLION)
+    total: Quantity = 0
+    for rate, units in charges:
+        total += rate * units
+    return call - int(-total // MILLION)
 
 
 def affordable(credit: int, rate: int) -> int:

@@ -6,13 +6,12 @@ neither rates nor reservations.
 
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from crewgate import limits
 from crewgate.core import events
-from crewgate.core.document import Document
+from crewgate.core.counts import Counts, counts, is_usage_only, read, text_bytes
+from crewgate.core.document import Count, Document
 from crewgate.core.prices import Quantity, Tariff, amount
-from crewgate.core.usage import Counts, counts, is_usage_only, text_bytes
+from crewgate.core.room import Room
 from crewgate.errors import RequestRefusedError
 
 Field = tuple[bytes, bytes]
@@ -24,23 +23,33 @@ class Reading:
     """Of one answer. `stated` has the quantities by number of the tariff's response terms.
 
     `counts` are the tokens stated so far, `is_final` tells that they are those of the whole answer;
-    `text` and `bytes` are the bytes of its text (where `guesses`) and of all of it.
+    `text` is a guess of their bytes, `bytes` are those of the whole answer. `is_dark` tells that
+    some of it could not be read: what it may have cost is not known.
     """
 
     def __init__(
-        self, tariff: Tariff, *, piece_bytes: int, guesses: bool, hides_usage: bool
+        self,
+        tariff: Tariff,
+        *,
+        piece_bytes: int,
+        hides_usage: bool = False,
+        count: Count | None = None,
+        room: Room | None = None,
     ) -> None:
-        """Pieces have at most `piece_bytes`, and events are whole."""
+        """Pieces have at most `piece_bytes`, and events are whole; `room` is for what is kept."""
         self.status = 0
         self.stated: dict[int, Quantity] = {}
         self.counts: Counts | None = None
         self.is_final = False
+        self.is_dark = False
         self.text = 0
+        self.events = 0
         self.bytes = 0
         self._tariff = tariff
         self._piece_bytes = piece_bytes
-        self._guesses = guesses
         self._hides_usage = hides_usage
+        self._count = count
+        self._room = room
         self._splitter: events.Splitter | None = None
         self._kept: bytearray | None = None
 
@@ -58,18 +67,20 @@ class Reading:
         fields = {name.lower(): value for name, value in headers}
         self._read_fields("header", fields)
         inside = any(term.source in _INSIDE for term in self._tariff.response)
-        if not (inside or self._tariff.usage) or b"content-encoding" in fields:
+        if not (inside or self._tariff.usage):
             return
-        if events.is_stream(fields):
+        if fields.pop(b"content-encoding", b"identity").strip().lower() != b"identity":
+            self.is_dark = True
+        elif events.is_stream(fields):
             self._splitter = events.Splitter()
         else:
+            self.is_dark = self._tariff.usage is not None  # until it is read, at its end
             self._kept = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """A part of its body, piece by piece; a piece is read when it is asked for."""
         if self._splitter is not None:
-            for event in self._splitter.feed(data):
-                yield self._event(event)
+            yield from self._gathered(self._splitter.feed(data))
             return
         self._keep(data)
         for at in range(0, len(data), self._piece_bytes):
@@ -79,54 +90,75 @@ class Reading:
 
     def end(self, trailers: Sequence[Field]) -> Iterator[bytes]:
         """The end of it, and what of its body was held for more to come."""
-        tail = self._splitter.tail() if self._splitter is not None else b""
-        if tail:
-            yield self._event(tail)
+        if self._splitter is not None:
+            tail = self._splitter.tail()
+            yield from self._gathered(iter([tail] if tail else []))
         if self._kept is not None:
             self._read_document(bytes(self._kept))
         self._read_fields("trailer", {name.lower(): value for name, value in trailers})
+        self.close()
+
+    def close(self) -> None:
+        """Nothing more is to be kept."""
+        kept, self._kept = self._kept, None
+        if kept and self._room is not None:
+            self._room.free(len(kept))
 
     def _keep(self, data: bytes) -> None:
         if self._kept is None:
             return
-        if len(self._kept) + len(data) > limits.priced_answer_bytes_max:
-            self._kept = None  # too much to be read: nothing is stated
+        is_much = len(self._kept) + len(data) > limits.priced_answer_bytes_max
+        if is_much or not (self._room is None or self._room.take(len(data))):
+            self.close()  # too much to be read: nothing is stated
         else:
             self._kept += data
 
-    def _event(self, event: bytes) -> bytes:
-        self.bytes += len(event)
-        data = events.data_of(event)
-        if not data.startswith(b"{"):  # a comment, or [DONE]
-            return event
+    def _gathered(self, found: Iterator[bytes]) -> Iterator[bytes]:
+        """Events with data, each with the comments and blank lines before it."""
+        before = b""
+        for event in found:
+            self.bytes += len(event)
+            data = events.data_of(event)
+            if len(event) > limits.event_bytes_max:
+                self.is_dark = True
+            if not data.startswith(b"{"):  # a comment, or [DONE]
+                before += event
+                continue
+            passed = b"" if self._read_event(data) else event
+            yield before + passed
+            before = b""
+        if before:
+            yield before
+
+    def _read_event(self, data: bytes) -> bool:
+        """See what an event states; True if its client is not to see it."""
+        self.events += 1
         is_hidden = self._read_usage(data)
         self._read_terms(data)
-        return b"" if is_hidden else event
+        return is_hidden
 
     def _read_document(self, text: bytes) -> None:
         try:
-            last = Document(text).last() if self._tariff.usage else b""
+            last = Document(text, self._count).last() if self._tariff.usage else b""
         except ValueError:
             return
         self._read_usage(last)
         self._read_terms(text)
 
     def _read_usage(self, text: bytes) -> bool:
-        """See what an event, or a whole answer, states; True if its client is not to see it."""
         usage = self._tariff.usage
         if usage is None:
             return False
         try:
-            answer = msgspec.json.decode(text)
+            answer = read(text)
             found = counts(usage.dialect, answer, self.counts)
+            self.text += max(text_bytes(answer), 1) if self.streams else 0
         except (ValueError, RecursionError):  # stated, and no number of tokens
             self.counts, self.is_final = None, False
             return False
         if found is not None:
             self.counts = found
-            self.is_final = answer.get("type") != "message_start"  # Anthropic's says what was read
-        if self._guesses:
-            self.text += text_bytes(answer)
+            self.is_final = answer.type != "message_start"  # Anthropic's says what was read
         return self._hides_usage and is_usage_only(answer)
 
     def _read_terms(self, text: bytes) -> None:
@@ -134,7 +166,7 @@ class Reading:
             if term.source not in _INSIDE:
                 continue
             try:
-                document = Document(text)
+                document = Document(text, self._count)
                 found = document.find(term.place)
                 if found is None:
                     continue

@@ -25,7 +25,8 @@ class Outcome(enum.StrEnum):
     REVOKED = "revoked"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
-    EXHAUSTED = "exhausted"  # a stream whose next step the credits did not pay for
+    EXHAUSTED = "exhausted"  # a stream whose next step the credits did not pay for,
+    UNFUNDED = "unfunded"  # or for which nobody said in time whether they do
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):

@@ -69,6 +69,7 @@ class AgentLink:
         self._outbox: trio.MemorySendChannel[GroupAsks] | None = None
         self._questions: dict[int, _Question] = {}
         self._last_id = 0
+        self._untold: list[Overran] = []  # for an agent that is away
 
     def __repr__(self) -> str:
         state = "attached" if self._outbox else "looking for the agent"
@@ -109,7 +110,9 @@ class AgentLink:
 
     def tell_overrun(self, grant: Grant, amount: int) -> None:
         """Tell the agent that an answer stated more than its call may cost."""
-        self._say(Overran(grant=grant, amount=amount))
+        told = Overran(grant=grant, amount=amount)
+        if not self._say(told) and len(self._untold) < limits.link_push_frames_max:
+            self._untold.append(told)
 
     def _attach(self) -> Session:
         return attach(self._folder, worker=self._index, answers_cuts=True, previous=self._previous)
@@ -138,6 +141,9 @@ class AgentLink:
         failed: list[LinkError] = []
         async with stream, trio.open_nursery() as nursery:
             self._ears.attached(session.attached, session.table)
+            untold, self._untold = self._untold, []
+            for told in untold:
+                self._say(told)
             for message in session.early:
                 self._hear(message)
             nursery.start_soon(_write, stream, receiver)

@@ -74,18 +74,21 @@ class Case(msgspec.Struct, frozen=True):
         return UNKNOWN if self.entry is None or self.fields is None else self.entry.index
 
     def with_price(self) -> Self:
-        """The same with its price, where the tool's is not fixed; all that is read for it is there.
+        """The same with its price, where the tool's is not fixed.
 
         RequestRefusedError if it has none.
         """
         tariff = None if self.entry is None or self.fields is None else self.entry.tariff
         if tariff is None:
             return self
-        body = self.body
-        if body is None and tariff.reads_body:
-            body = self.exchange.take()
-        priced = price(tariff, self.exchange.request, body)
-        return structs.replace(self, body=body, priced=priced)
+        return structs.replace(self, priced=price(tariff, self.exchange.request, self.body))
+
+    def with_body(self) -> Self:
+        """The same with the body, where its price is read in that, and all of it is there."""
+        tariff = None if self.entry is None else self.entry.tariff
+        if self.body is not None or tariff is None or not tariff.reads_body:
+            return self
+        return structs.replace(self, body=self.exchange.take())
 
     @property
     def price(self) -> int:

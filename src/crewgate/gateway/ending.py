@@ -18,13 +18,15 @@ _CUT = {
     Outcome.REVOKED: Reason.BRANCH_REVOKED,
     Outcome.EXPIRED: Reason.TOKEN_EXPIRED,
     Outcome.EXHAUSTED: Reason.CREDITS_EXHAUSTED,
+    Outcome.UNFUNDED: Reason.BUDGET_UNAVAILABLE,
 }
 
-# grpc.io, "Status codes": UNAUTHENTICATED and RESOURCE_EXHAUSTED.
+# grpc.io, "Status codes": UNAUTHENTICATED, RESOURCE_EXHAUSTED and UNAVAILABLE.
 _GRPC = {
     Reason.BRANCH_REVOKED: b"16",
     Reason.TOKEN_EXPIRED: b"16",
     Reason.CREDITS_EXHAUSTED: b"8",
+    Reason.BUDGET_UNAVAILABLE: b"14",
 }
 
 
@@ -42,11 +44,11 @@ class Tower(Protocol):
     def landed(self, flight: Flight, line: bytes, cost: int) -> None:
         """Forget the flight, write its line in the audit, then settle its permit at `cost`."""
 
-    def fund(self, grant: Grant, need: int, done: Callable[[bool], None]) -> None:
-        """Have credit drawn; `done` hears whether there is any."""
+    def fund(self, grant: Grant, need: int, done: Callable[[str], None]) -> None:
+        """Have credit drawn; `done` hears how that ended, "" where nobody said."""
 
-    def later(self, seconds: float, work: Callable[[], None]) -> None:
-        """Call `work` after so long."""
+    def later(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:
+        """Call `work` after so long; what is returned takes that back."""
 
     def overran(self, grant: Grant, amount: int) -> None:
         """Say that an answer stated more than its call may cost."""

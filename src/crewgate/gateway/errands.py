@@ -35,35 +35,39 @@ class Errands:
             finally:
                 self._nursery = None
 
-    def draw(self, ask: Callable[[], Awaitable[bool]], done: Callable[[bool], None]) -> None:
-        """Have `ask` answered, within the time for that; no answer is False."""
-        granted = False
+    def draw(self, ask: Callable[[], Awaitable[str]], done: Callable[[str], None]) -> None:
+        """Have `ask` answered, within the time for that; no answer is an empty one."""
         if self._nursery is None:
-            done(granted)
+            done("")
         else:
             self._nursery.start_soon(self._draw, ask, done)
 
-    def later(self, seconds: float, work: Callable[[], None]) -> None:
-        """Call `work` after so long."""
+    def later(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:
+        """Call `work` after so long; what is returned takes that back."""
+        scope = trio.CancelScope()
         if self._nursery is not None:
-            self._nursery.start_soon(self._later, seconds, work)
+            self._nursery.start_soon(self._later, scope, seconds, work)
+        return scope.cancel
 
     def overran(self, grant: Grant, amount: int) -> None:
         """Tell the agent."""
         self._tell(grant, amount)
 
-    async def _draw(self, ask: Callable[[], Awaitable[bool]], done: Callable[[bool], None]) -> None:
-        granted = False
+    async def _draw(self, ask: Callable[[], Awaitable[str]], done: Callable[[str], None]) -> None:
+        status = ""
         try:
             with trio.move_on_after(self._wait_seconds):
-                granted = await ask()
+                status = await ask()
         except Exception as error:  # noqa: BLE001 - a barrier: this stream is cut, others go on
             self._say(f"a draw for a stream failed: {error!r}")
-        self._do(lambda: done(granted))
+        self._do(lambda: done(status))
 
-    async def _later(self, seconds: float, work: Callable[[], None]) -> None:
-        await trio.sleep(seconds)
-        self._do(work)
+    async def _later(
+        self, scope: trio.CancelScope, seconds: float, work: Callable[[], None]
+    ) -> None:
+        with scope:
+            await trio.sleep(seconds)
+            self._do(work)
 
     def _do(self, work: Callable[[], None]) -> None:
         try:

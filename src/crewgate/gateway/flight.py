@@ -195,6 +195,10 @@ class Flight(Uploading):
         """Whether no more follows what `_take` gave."""
         return answer.complete
 
+    def _passed_fields(self, headers: list[Field]) -> list[Field]:
+        """What goes on of the answer's fields."""
+        return headers
+
     def _first_fields(self) -> list[Field]:
         """What the gateway says of the call at the head of its answer."""
         return [
@@ -212,7 +216,7 @@ class Flight(Uploading):
 
     def _begin_answer(self, answer: Answer, *, ends: bool) -> None:
         entry, exchange = self._entry, self._exchange
-        headers = downstream_fields(answer.headers, version=entry.version)
+        headers = self._passed_fields(downstream_fields(answer.headers, version=entry.version))
         if entry.cors is not None:
             headers = shared(entry.cors, exchange.request, headers)
         headers += self._first_fields()

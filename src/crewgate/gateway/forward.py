@@ -7,7 +7,7 @@ I/O itself; judge, sink and registry are handed over.
 
 import time
 from collections.abc import Coroutine
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import trio
 from msgspec import structs
@@ -21,16 +21,16 @@ from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway import cors, refusals
 from crewgate.gateway.books import Turns
-from crewgate.gateway.case import UNKNOWN, Case, Door, read_head, request_ids
+from crewgate.gateway.case import Case, Door, read_head, request_ids
 from crewgate.gateway.fields import Identities
 from crewgate.gateway.landing import Landing
 from crewgate.gateway.live import Live
 from crewgate.gateway.metered import flight_of
 from crewgate.gateway.parties import Errands, Judge, Sink
-from crewgate.gateway.pricing import Bodies
+from crewgate.gateway.pricing import Reader
 from crewgate.gateway.site import Entry, Site
 from crewgate.gateway.strangers import Strangers
-from crewgate.server import Exchange, Request
+from crewgate.server import Exchange
 
 _network = lru_cache(maxsize=4096)(peer_network)
 
@@ -55,14 +55,13 @@ class Gateway(Landing):
         turns: Turns,
         errands: Errands,
     ) -> None:
-        super().__init__(judge, live, sink, turns, errands)
-        self.site = site
+        super().__init__(site, judge, live, sink, turns, errands)
         self.door = door
         self._ids = request_ids()
         self._identities = Identities()
         self._strangers = Strangers()
         self._turns = turns
-        self._bodies = Bodies()
+        self._reader = Reader()
 
     def accept(self, exchange: Exchange) -> Coroutine[None, None, None] | None:
         """Answer inline, or return what carries the call. Is the listener's application."""
@@ -81,33 +80,14 @@ class Gateway(Landing):
         entry = case.entry
         if entry is None or not (entry.judges_body or entry.tariff):
             return self._decide(case)
+        crew = self._crew_of(case)
+        if crew is None:
+            return None
         if not exchange.complete and entry.reads_body:
-            return None if self._turns_away(case) else self._judge_body(case, entry)
+            return self._judge_body(case, entry, crew)
         return self._decide_priced(case)
 
-    def answer(
-        self,
-        exchange: Exchange,
-        kind: refusals.Kind,
-        request: bytes,
-        *,
-        denial: Denial | None = None,
-        scope: str = "",
-    ) -> None:
-        """Answer with a problem."""
-        asked = exchange.request
-        fields = refusals.fields(kind, asked.authority, scope=scope)
-        exchange.respond(
-            kind.status,
-            cors.shared_refusal(asked, self.site.find, fields),
-            refusals.document(kind, request, denial, for_models=self._is_for_models(asked)),
-        )
-
     # Inside.
-
-    def _is_for_models(self, asked: Request) -> bool:
-        entry = self.site.find(asked.method, asked.path) if self.site.serves_models else None
-        return entry is not None and entry.serves_models
 
     def _describe(self, exchange: Exchange, entry: Entry | None) -> audit.Request:
         return audit.Request(
@@ -149,6 +129,7 @@ class Gateway(Landing):
 
     def _price(self, case: Case) -> Case | None:
         """Price a request; None if it has been refused, because that cannot be done."""
+        case = case.with_body()
         try:
             return case.with_price()
         except RequestRefusedError as error:
@@ -157,18 +138,21 @@ class Gateway(Landing):
 
     def _cannot_price(self, case: Case, why: str) -> None:
         """Say why, to whoever may use the tool."""
-        verdict = self._ask(case, drawn=False)
+        verdict = self._ask(case, drawn=False, price=0)
         if isinstance(verdict, Denial) and (verdict.grant is None or not verdict.retry):
             self._act(case, verdict)
             return
         if isinstance(verdict, Permit):
+            if verdict.observed:  # then it goes on, and is charged nothing
+                self._act(case, verdict)
+                return
             verdict.release()
         denial = Denial(Reason.INVALID_REQUEST, verdict.grant)
         kind = structs.replace(refusals.UNPRICED, detail=f"{why[:1].upper()}{why[1:]}.")
         self.answer(case.exchange, kind, case.described.id)
         self.sink.write(calls.denied(case.described, denial))
 
-    def _ask(self, case: Case, *, drawn: bool) -> Permit | Denial:
+    def _ask(self, case: Case, *, drawn: bool, price: int | None = None) -> Permit | Denial:
         """Ask the gate; a call that may be bounded to what is left is asked for again."""
         priced = case.priced
         for _ in range(limits.price_lowerings_max):
@@ -179,7 +163,7 @@ class Gateway(Landing):
                 peer_crew=case.crew,
                 observe=self.door.observe,
                 drawn=drawn,
-                price=case.price,
+                price=case.price if price is None else price,
                 loose=priced is not None and priced.loose,
             )
             if isinstance(verdict, Permit) or priced is None or not priced.lower_for(verdict):
@@ -228,24 +212,28 @@ class Gateway(Landing):
             verdict = self._ask(case, drawn=True)
         self._act(case, verdict)
 
-    def _turns_away(self, case: Case) -> bool:
-        """Refuse a stranger before a body is kept for him; asking for no tool reserves nothing."""
-        verdict = self._judge.decide(case.token, UNKNOWN, request=case.described.id)
-        if not isinstance(verdict, Denial) or verdict.grant is not None or verdict.retry:
-            return False
-        self._refuse(case.exchange, case.described, verdict.reason, verdict)
-        return True
+    def _crew_of(self, case: Case) -> str | None:
+        """Whose call it is; None if it has been refused, before its body is read and priced."""
+        verdict = self._ask(case, drawn=False, price=0)
+        if isinstance(verdict, Permit):
+            verdict.release()
+        elif not verdict.retry:
+            self._act(case, verdict)
+            return None
+        return verdict.grant.crew if verdict.grant is not None else ""
 
-    async def _judge_body(self, case: Case, entry: Entry) -> None:
+    async def _judge_body(self, case: Case, entry: Entry, crew: str) -> None:
         """Wait for the body, or as much of it as is judged, and leave it to be forwarded."""
+        exchange = case.exchange
         if entry.tariff is not None and entry.tariff.reads_body:
-            body = await self._bodies.read(case.exchange)
+            refuse = partial(self.answer, exchange, refusals.BODY_TOO_LARGE, case.described.id)
+            body = await self._reader.read(exchange, crew, refuse)
             if body is None:
-                self.answer(case.exchange, refusals.BUSY, case.described.id)
+                self.answer(exchange, refusals.BUSY, case.described.id)
                 return
             case = structs.replace(case, body=body)
         else:
-            await case.exchange.fill(limits.judged_body_bytes_max)
+            await exchange.fill(limits.judged_body_bytes_max)
         current = self._renew(case)
         work = None if current is None else self._decide_priced(current)
         if work is not None:
@@ -256,9 +244,16 @@ class Gateway(Landing):
         if case.site is self.site:
             return case
         current = self._open(case.exchange)
-        if current is None or case.body is None:
-            return current
-        return self._price(structs.replace(current, body=case.body))
+        if current is None:
+            return None
+        entry, body = current.entry, case.body
+        reads = entry is not None and entry.tariff is not None and entry.tariff.reads_body
+        if reads and body is None and not case.exchange.complete:
+            self.answer(
+                case.exchange, refusals.BUSY, case.described.id
+            )  # to be read from its start
+            return None
+        return self._price(structs.replace(current, body=body))
 
     def _refuse(
         self,

@@ -101,9 +101,15 @@ class GateJudge:
             return True
         if not 0 <= tool < len(self.policy.tools):
             return False
-        return await self.draw(denial.grant, self.policy.tools[tool].price if price < 0 else price)
+        need = self.policy.tools[tool].price if price < 0 else price
+        return await self._draw(denial.grant, need)
 
-    async def draw(self, grant: Grant, need: int) -> bool:
+    async def draw(self, grant: Grant, need: int) -> str:
+        """Draw for a call under way: how that ended, "" while the agent is away."""
+        drawn = await self._drawer(grant, need)
+        return "" if drawn is None else drawn.status
+
+    async def _draw(self, grant: Grant, need: int) -> bool:
         """Draw, or wait for the draw that is under way; another question's answer is not ours."""
         key = grant.branch_key
         under_way = self._draws.get(key)

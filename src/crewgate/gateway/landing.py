@@ -1,4 +1,7 @@
-"""The flights' side of a gateway: what calls in flight need of it until they have landed."""
+"""The flights' side of a gateway: what calls in flight need of it until they have landed.
+
+And how the gateway itself answers, with problems.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,23 +9,50 @@ from functools import partial
 from crewgate._native.call_line import CallLines
 from crewgate.core import record as audit
 from crewgate.core.grant import Grant
+from crewgate.core.verdict import Denial
+from crewgate.gateway import cors, refusals
 from crewgate.gateway.books import Books, Turns
 from crewgate.gateway.live import Flight, Live
 from crewgate.gateway.parties import Errands, Judge, Sink
+from crewgate.gateway.site import Site
+from crewgate.server import Exchange, Request
 
 
 class Landing:
     """Registry, records and errands of the calls in flight."""
 
     def __init__(
-        self, judge: Judge, live: Live, sink: Sink, turns: Turns, errands: Errands
+        self, site: Site, judge: Judge, live: Live, sink: Sink, turns: Turns, errands: Errands
     ) -> None:
+        self.site = site
         self.live = live
         self.sink = sink
         self.lines = CallLines()
         self._judge = judge
         self._errands = errands
         self._books = Books(sink, turns)
+
+    def answer(
+        self,
+        exchange: Exchange,
+        kind: refusals.Kind,
+        request: bytes,
+        *,
+        denial: Denial | None = None,
+        scope: str = "",
+    ) -> None:
+        """Answer with a problem."""
+        asked = exchange.request
+        fields = refusals.fields(kind, asked.authority, scope=scope)
+        exchange.respond(
+            kind.status,
+            cors.shared_refusal(asked, self.site.find, fields),
+            refusals.document(kind, request, denial, for_models=self._is_for_models(asked)),
+        )
+
+    def _is_for_models(self, asked: Request) -> bool:
+        entry = self.site.find(asked.method, asked.path) if self.site.serves_models else None
+        return entry is not None and entry.serves_models
 
     def opened(self, record: audit.Record) -> None:
         """Write that a stream has begun."""
@@ -33,13 +63,13 @@ class Landing:
         self.live.remove(flight)
         self._books.enter(line, flight.permit, cost)
 
-    def fund(self, grant: Grant, need: int, done: Callable[[bool], None]) -> None:
-        """Have credit drawn for a call that goes on; `done` hears whether there is any."""
+    def fund(self, grant: Grant, need: int, done: Callable[[str], None]) -> None:
+        """Have credit drawn for a call that goes on; `done` hears how that ended."""
         self._errands.draw(partial(self._judge.draw, grant, need), done)
 
-    def later(self, seconds: float, work: Callable[[], None]) -> None:
-        """Call `work` after so long."""
-        self._errands.later(seconds, work)
+    def later(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:
+        """Call `work` after so long; what is returned takes that back."""
+        return self._errands.later(seconds, work)
 
     def overran(self, grant: Grant, amount: int) -> None:
         """Say that an answer stated more than its call may cost."""

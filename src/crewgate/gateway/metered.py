@@ -5,18 +5,20 @@ client that goes away leaves a call that may be heard to its end, where its cost
 tariff: the meter says what is owed.
 """
 
+import time
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core import calls
 from crewgate.core import record as audit
+from crewgate.core.counts import Counts
 from crewgate.core.credits import format_credits
 from crewgate.core.line import encode
 from crewgate.core.meter import Bill, Meter, Piece
 from crewgate.core.record import End, Outcome
-from crewgate.core.usage import Counts
 from crewgate.gateway.case import Case
 from crewgate.gateway.ending import Tower
 from crewgate.gateway.fields import LEFT, USED
@@ -25,13 +27,15 @@ from crewgate.gateway.site import Entry
 from crewgate.server import Exchange, Field
 from crewgate.upstream import Answer, Head
 
+_OVER = {"exhausted", "closed", "mismatch"}  # what asking again cannot change
+
 
 class MeteredFlight(Flight):
     """A `Flight` with a `Meter`."""
 
     __slots__ = (
-        "_bill", "_drains", "_drawing", "_ended", "_headed", "_heard", "_kept", "_meter", "_pieces",
-        "_refused",
+        "_bill", "_drains", "_drawing", "_draws", "_ended", "_forget", "_headed", "_heard", "_kept",
+        "_meter", "_pieces", "_refusal", "_waits_until",
     )  # fmt: skip
 
     def __init__(
@@ -52,10 +56,13 @@ class MeteredFlight(Flight):
         self._pieces: deque[Piece] = deque()  # of the answer, not paid for yet
         self._headed = False  # the meter has seen the answer's head,
         self._ended = False  # and its end
-        self._drawing = False  # credit is being fetched
-        self._refused = False  # it was, and there was none
+        self._drawing = False  # credit is being fetched,
+        self._draws = 0  # for so many times for this piece
+        self._waits_until = 0.0  # and no longer than that
+        self._refusal: Outcome | None = None  # there was none
         self._drains = False  # the client has gone, and the answer is heard to its end
         self._heard = 0  # bytes of it since then
+        self._forget: Callable[[], None] | None = None  # that it is not to drain for ever
         self._bill = Bill(0)
 
     # What comes of the answer.
@@ -70,10 +77,18 @@ class MeteredFlight(Flight):
             return
         if self._drains:
             self._drain()
-        else:
+        elif self._exchange.started or self._pays_for_first():
             super()._download()
         if self._pieces and not self._drawing and not self.over:
             self._fetch(self._pieces[0].due - self.permit.price)
+
+    def _pays_for_first(self) -> bool:
+        """Whether the answer may begin: one of which nothing is paid for is refused instead."""
+        answer = None if self._carrier is None else self._carrier.answer
+        if answer is None or not answer.status:
+            return True
+        self._read(answer)
+        return not self._pieces or self._pays_for(self._pieces[0].due)
 
     def _take(self, answer: Answer) -> bytes:
         self._read(answer)
@@ -119,7 +134,7 @@ class MeteredFlight(Flight):
     @property
     def _gates(self) -> bool:
         """Whether what is not paid for is held back: not in observe mode, nor where all is."""
-        if self.permit.would is not None:
+        if self.permit.observed:
             return False
         terms = self._meter.tariff.response
         return self._meter.grows or any(term.source == "bytes" for term in terms)
@@ -127,30 +142,45 @@ class MeteredFlight(Flight):
     def _fetch(self, more: int) -> None:
         """Have credit drawn for the next piece; the answer waits meanwhile."""
         tariff, left = self._meter.tariff, self._meter.tariff.most - self.permit.price
-        if self._refused or more > left or not self._meter.grows:
-            self._end(Outcome.EXHAUSTED)
+        is_stuck = not self.permit.held or self._draws >= limits.stream_draws_max
+        if self._refusal is not None or is_stuck or more > left or not self._meter.grows:
+            self._end(self._refusal or Outcome.EXHAUSTED)
             return
         if self._carrier is not None:
             self._carrier.pause()
+        if not self._draws:
+            self._waits_until = time.monotonic() + limits.stream_wait_seconds_max
         self._draw(more, min(max(tariff.step, more), left))
 
     def _draw(self, more: int, need: int) -> None:
         self._drawing = True
+        self._draws += 1
         self._tower.fund(self.permit.grant, need, partial(self._drawn, more, need))
 
-    def _drawn(self, more: int, need: int, granted: bool) -> None:  # noqa: FBT001 - an answer
-        """Go on with what has been drawn; a whole step is not to be had near the last credit."""
+    def _drawn(self, more: int, need: int, status: str) -> None:
+        """Go on with what has been drawn; a whole step is not to be had near the last credit.
+
+        Without an answer, or while others hold what may come back, it is asked for again.
+        """
         self._drawing = False
         if self.over:
             return
+        granted, is_over = status == "granted", status in _OVER
         if not granted and need > more:
             self._draw(more, more)
             return
-        self._refused = not granted
+        is_late = time.monotonic() >= self._waits_until
+        if not (granted or is_over or is_late) and self._draws < limits.stream_draws_max:
+            self._draw(more, need)
+            return
+        if not granted:
+            self._refusal = Outcome.EXHAUSTED if is_over else Outcome.UNFUNDED
         if self._carrier is not None:
             self._carrier.resume()
         self.progressed()
-        self._refused = False
+        self._refusal = None
+        if not self._drawing:
+            self._draws = 0
 
     # What is said of it.
 
@@ -177,7 +207,7 @@ class MeteredFlight(Flight):
             return
         self._drains = True
         self._leave()
-        self._tower.later(limits.drain_answer_seconds_max, super()._gone)
+        self._forget = self._tower.later(limits.drain_answer_seconds_max, super()._gone)
         carrier.resume()
         self._download()
 
@@ -190,12 +220,32 @@ class MeteredFlight(Flight):
         if self._is_whole(carrier.answer) or self._heard > limits.drain_bytes_max:
             self._end(Outcome.CLIENT_GONE)
 
+    def _begin_answer(self, answer: Answer, *, ends: bool) -> None:
+        """From now on it is not tried again, so that its body is of no use."""
+        self._kept, self.body, self._body = None, None, b""
+        super()._begin_answer(answer, ends=ends)
+
+    def _passed_fields(self, headers: list[Field]) -> list[Field]:
+        """An answer that loses an event is shorter than its server says."""
+        if not self._meter.hides_usage:
+            return headers
+        return [field for field in headers if field[0] != b"content-length"]
+
     # The end.
+
+    def _end(self, outcome: Outcome) -> None:
+        super()._end(outcome)
+        self._kept = None
+        self._pieces.clear()
+        self._meter.close()
+        forget, self._forget = self._forget, None
+        if forget is not None:
+            forget()
 
     def _cost(self, outcome: Outcome) -> int:
         complete = outcome is Outcome.DONE or self._ended
         self._bill = self._meter.bill(self.permit.price, complete=complete)
-        if self._bill.overrun and self.permit.would is None:
+        if self._bill.overrun and not self.permit.observed:
             self._tower.overran(self.permit.grant, self._bill.overrun)
         return self._bill.cost
 
@@ -208,7 +258,7 @@ class MeteredFlight(Flight):
             self._exchange.bytes_in,
             self._bytes_out,
             self._lasted_us(),
-            overrun_micro=self._bill.overrun if permit.would is None else 0,
+            overrun_micro=self._bill.overrun,
             model="" if request is None else request.name,
             tokens_in=found.fresh + found.cached + found.stored,
             tokens_out=found.answered,

@@ -32,8 +32,8 @@ class Judge(Protocol):
         The caller bounds the wait.
         """
 
-    async def draw(self, grant: Grant, need: int) -> bool:
-        """Have at least `need` leased for a branch; False if that is not to be had now."""
+    async def draw(self, grant: Grant, need: int) -> str:
+        """Have at least `need` leased for a branch: how that ended, "" if nobody said."""
 
 
 class Sink(Protocol):
@@ -55,11 +55,11 @@ class Sink(Protocol):
 class Errands(Protocol):
     """Who waits for what a call in flight needs, which has no task of its own."""
 
-    def draw(self, ask: Callable[[], Awaitable[bool]], done: Callable[[bool], None]) -> None:
+    def draw(self, ask: Callable[[], Awaitable[str]], done: Callable[[str], None]) -> None:
         """Have `ask` answered; `done` is called with the answer, in plain code."""
 
-    def later(self, seconds: float, work: Callable[[], None]) -> None:
-        """Call `work` after so long."""
+    def later(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:
+        """Call `work` after so long; what is returned takes that back."""
 
     def overran(self, grant: Grant, amount: int) -> None:
         """Say that an answer has stated so many micro-credits more than were reserved for it."""

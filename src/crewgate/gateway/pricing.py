@@ -4,17 +4,23 @@ Decides what is reserved before a call begins, and what of its body goes on: it 
 read. Knows no verdict but that credits ran out. What cannot be priced is refused.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+import trio
 
 from crewgate import limits
+from crewgate._native.outline import outline
 from crewgate.core import usage
 from crewgate.core.credits import format_credits
 from crewgate.core.document import UNPRICED, Document
 from crewgate.core.meter import Charge, Meter
 from crewgate.core.prices import Tariff, amount
+from crewgate.core.room import Room
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import RequestRefusedError
 from crewgate.server import Exchange, Request
+
+_FORMS = (b"application/x-www-form-urlencoded", b"multipart/")
 
 
 class Priced:
@@ -36,8 +42,11 @@ class Priced:
 
     @property
     def loose(self) -> bool:
-        """Whether that is an upper bound, of which some may come back."""
-        return self.meter.tariff.reads_answer
+        """Whether that is an upper bound, of which much may come back.
+
+        Not of what grows with its answer: all but the last step of that is owed already.
+        """
+        return self.meter.tariff.reads_answer and not self.meter.grows
 
     def lower(self, credit: int) -> bool:
         """Bound the answer to what so many micro-credits pay for; False if that is no answer."""
@@ -47,7 +56,7 @@ class Priced:
         tokens = self.meter.tokens_for(credit)
         if not limits.lowered_tokens_min <= tokens < request.written:
             return False
-        usage.lower(self._document, request, tokens)
+        usage.bound(self._document, request, tokens)
         self.meter.request = request._replace(written=tokens)
         self.body = self._document.written()
         return True
@@ -60,41 +69,68 @@ class Priced:
 
 
 class Kept(bytes):
-    """A body that counts among all that are kept, for as long as anybody has it."""
+    """A body that takes room for as long as anybody has it."""
 
-    bodies: "Bodies | None" = None
+    room: Room | None = None
+    crew = ""
 
     def __del__(self) -> None:
-        if self.bodies is not None:
-            self.bodies.bytes -= len(self)
+        if self.room is not None:
+            self.room.free(len(self), self.crew)
 
 
-class Bodies:
-    """The requests that were read to be priced: they are in memory, and so bounded together."""
+class Reader:
+    """Reads requests that are to be priced: they are in memory, and so bounded together."""
 
     def __init__(self) -> None:
-        self.bytes = 0
+        self.room = Room(limits.priced_bodies_bytes_max, limits.priced_bodies_share)
 
     def __repr__(self) -> str:
-        return f"<Bodies {self.bytes} bytes>"
+        return f"<Reader {self.room!r}>"
 
-    async def read(self, exchange: Exchange) -> bytes | None:
-        """The whole body; None if there is no room for it. PeerError if the client has gone."""
+    async def read(self, exchange: Exchange, crew: str, refuse: Callable[[], None]) -> bytes | None:
+        """The whole body; None if there is no room for it, or it takes too long.
+
+        `refuse` answers one that is over its bound. PeerError then, or if the client has gone.
+        """
         exchange.body_bytes_max = min(exchange.body_bytes_max, limits.priced_body_bytes_max)
+        exchange.watcher = _Overlong(exchange, refuse)
         pieces: list[bytes] = []
-        size = 0
+        size, kept = 0, None
         try:
-            while piece := await exchange.read():
-                pieces.append(piece)
-                size += len(piece)
-                self.bytes += len(piece)
-                if self.bytes > limits.priced_bodies_bytes_max:
-                    return None
-            kept = Kept(b"".join(pieces))
-            kept.bodies, size = self, 0
+            with trio.move_on_after(limits.priced_body_seconds_max):
+                while piece := await exchange.read():
+                    if not self.room.take(len(piece), crew):
+                        return None
+                    pieces.append(piece)
+                    size += len(piece)
+                kept = Kept(b"".join(pieces))
+                kept.room, kept.crew, size = self.room, crew, 0
         finally:
-            self.bytes -= size
+            self.room.free(size, crew)
+            exchange.watcher = None
         return kept
+
+
+class _Overlong:
+    """Hears that a body is over its bound while it is read."""
+
+    def __init__(self, exchange: Exchange, refuse: Callable[[], None]) -> None:
+        self._exchange = exchange
+        self._refuse = refuse
+
+    def too_large(self) -> None:
+        """Answer; whoever reads goes home."""
+        self._refuse()
+        self._exchange.lose()
+
+    def body_arrived(self) -> None:
+        """Whoever reads is woken by the exchange."""
+
+    drained = lost = body_arrived
+
+
+_answers = Room(limits.priced_answers_bytes_max)  # of this process, which is one worker
 
 
 def price(tariff: Tariff, request: Request, body: bytes | None) -> Priced:
@@ -104,37 +140,41 @@ def price(tariff: Tariff, request: Request, body: bytes | None) -> Priced:
     """
     document = _document(tariff, request, body)
     charges = [] if body is None else list(_charges(tariff, body, document))
-    if tariff.usage is None or document is None or body is None:
-        meter = Meter(tariff, charges)
-        hides = False
-    else:
+    asked, hides = None, False
+    if tariff.usage is not None and document is not None and body is not None:
         asked = usage.asked(tariff.usage, document, request.path, len(body))
-        hides = asked.streams and usage.ask_for_usage(tariff.usage.dialect, document)
-        meter = Meter(tariff, charges, asked, size=len(body), hides_usage=hides)
+        usage.bound(document, asked, asked.written)  # wherever the request has said another
+        if tariff.usage.dialect == "openai" and asked.streams:
+            hides = usage.ask_for_usage(document, request.path)
+    meter = Meter(tariff, charges, asked, hides_usage=hides, count=outline, room=_answers)
     priced = Priced(meter, body if document is None else document.written(), document)
-    if meter.worst > tariff.most and not priced.lower(tariff.most):
+    most = tariff.most
+    if meter.known > most or (meter.worst > most and not priced.lower(most)):
         raise RequestRefusedError(
             UNPRICED,
-            f"it may cost {format_credits(meter.worst)} credits; "
-            f"a call of this tool costs at most {format_credits(tariff.most)}",
+            f"it may cost {format_credits(max(meter.known, meter.worst))} credits; "
+            f"a call of this tool costs at most {format_credits(most)}",
         )
     return priced
 
 
 def _document(tariff: Tariff, request: Request, body: bytes | None) -> Document | None:
-    inside = any(term.source != "bytes" for term in tariff.request)
-    if body is None or not (inside or tariff.usage):
+    """The body as JSON, if it is to be read; what is compressed is read by nobody."""
+    if body is None:
         return None
-    if _is_encoded(request.headers):
+    if any(name == b"content-encoding" and value != b"identity" for name, value in request.headers):
         raise RequestRefusedError(UNPRICED, "its body is compressed; send it as it is")
+    if tariff.usage is None and all(term.source == "bytes" for term in tariff.request):
+        return None
+    kinds = [value.lower() for name, value in request.headers if name == b"content-type"]
+    if any(kind.startswith(_FORMS) for kind in kinds):
+        raise RequestRefusedError(UNPRICED, "its body is a form; send JSON")
     try:
-        return Document(body)
-    except ValueError:
-        raise RequestRefusedError(UNPRICED, "its body is no JSON object") from None
-
-
-def _is_encoded(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    return any(name == b"content-encoding" and value != b"identity" for name, value in headers)
+        body.decode()
+        return Document(body, outline)
+    except ValueError as error:
+        why = str(error) if "more than" in str(error) else "no JSON object"
+        raise RequestRefusedError(UNPRICED, f"its body is {why}") from None
 
 
 def _charges(tariff: Tariff, body: bytes, document: Document | None) -> Iterable[Charge]:

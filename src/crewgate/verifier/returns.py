@@ -25,7 +25,8 @@ class Returns:
         self._holdings = holdings
         self._holder = holder
         self._reports = 0
-        self._barren: dict[bytes, int] = {}  # level -> credit generation of a recall for nothing
+        # By level, of a recall for nothing: the credit generation, and all that was held loosely.
+        self._barren: dict[bytes, tuple[int, int]] = {}
         self._next = 0  # the record at which the next look begins
 
     def relieve(self, level: bytes, wanted: int, own: Holding, now_boot_ns: int) -> bool:
@@ -37,15 +38,15 @@ class Returns:
 
         A recall that found nothing is not repeated before credit came back somewhere (the table's
         credit generation) or a lease below grew: a crew at the end of its hour may have ten
-        thousand leases, and as many branches that ask. Unless calls in flight hold upper bounds
-        there: they may be spent to the last, and no credit comes back by which one could tell.
+        thousand leases, and as many branches that ask. An upper bound that calls in flight held may
+        be spent to the last, and no credit comes back: then the sum of those has changed.
         """
         available, news = self._look_and_tell(own, now_boot_ns)
-        generation = self._table.credit_generation
-        if self._barren.get(level) == generation:
-            return news
         bounds = self._table.loose()
-        barren = not available and own.number not in bounds
+        state = self._table.credit_generation, sum(bounds.values())
+        if self._barren.get(level) == state:
+            return news
+        barren = not available
         for holding in self._holdings.leases_below(level):
             if holding is own:
                 continue
@@ -54,7 +55,7 @@ class Returns:
             taken = self.take(holding, wanted)
             wanted -= taken
             news = news or taken > 0
-            barren = barren and not taken and holding.number not in bounds
+            barren = barren and not taken
             # What was left of `wanted` found no more: the lease has nothing idle now.
             emptied = wanted > 0
             if emptied and holding.number in bounds:
@@ -62,7 +63,7 @@ class Returns:
             elif emptied:
                 news = self._tell(holding, (0, 0), now_boot_ns) or news
         if barren:
-            self._barren[level] = generation
+            self._barren[level] = state
         return news
 
     def granted(self, holding: Holding) -> None:
@@ -117,7 +118,7 @@ class Returns:
 
     def overran(self, holding: Holding, amount: int, now_boot_ns: int) -> None:
         """An answer stated so much beyond its bound: it is told with all the rest."""
-        holding.overrun += amount
+        holding.overrun = min(holding.overrun + amount, limits.quota_micro_max)
         holding.told = _UNKNOWN
         self._look_and_tell(holding, now_boot_ns)
 
