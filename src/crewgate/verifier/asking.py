@@ -6,6 +6,8 @@ for bad input. The handshake's proof is the caller's word.
 
 import time
 
+from msgspec import structs
+
 from crewgate import limits
 from crewgate.core.verdict import Denial, Reason
 from crewgate.verifier.crossing import Signed
@@ -24,8 +26,15 @@ def case_of(
     token: str | bytes | None,
     tool: str,
     peer_certificate: bytes | None,
+    cost_micro: int | None = None,
 ) -> Case | Denial:
-    """The case of a call; a certificate that is not good is refused whatever the token."""
+    """The case of a call; a certificate that is not good is refused whatever the token.
+
+    ValueError for a cost that no call can have.
+    """
+    cost = -1 if cost_micro is None else cost_micro
+    if cost_micro is not None and not 0 <= cost_micro <= limits.price_micro_max:
+        raise ValueError(f"a call costs 0 to {limits.price_micro_max} micro-credits: {cost_micro}")
     try:
         number = judge.numbers.get(tool, UNKNOWN)
     except TypeError:  # unhashable, and so no name
@@ -37,14 +46,15 @@ def case_of(
         if proven is None:
             return _UNPROVEN
         if token is None:
-            return _by_certificate(judge, proven, number, now)
+            case = _by_certificate(judge, proven, number, now)
+            return structs.replace(case, cost=cost) if isinstance(case, Case) else case
         crew = proven.identity.crew
     if isinstance(token, str):
         # Nothing that "?" stands for is base64url, so it is refused as it should be.
         token = token[:CHARS].encode("ascii", "replace")
     elif type(token) is not bytes:
         return MISSING if token is None else INVALID
-    return Case(judge, token, number, crew)
+    return Case(judge, token, number, crew, cost)
 
 
 def _by_certificate(judge: Judge, proven: Proven, tool: int, now: float) -> Case | Denial:

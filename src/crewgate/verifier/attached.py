@@ -113,10 +113,12 @@ class Attached:
             self.judge = msgspec.structs.replace(self.judge, decide=self._first(self.judge))
 
     def _first(self, judge: Judge) -> Decide:
-        def decide(token: bytes, tool: int, *, peer_crew: str | None = None) -> Permit | Denial:
+        def decide(
+            token: bytes, tool: int, *, peer_crew: str | None = None, price: int = -1
+        ) -> Permit | Denial:
             self.judge = judge
             self.ensure()
-            return judge.decide(token, tool, peer_crew=peer_crew)
+            return judge.decide(token, tool, peer_crew=peer_crew, price=price)
 
         return decide
 

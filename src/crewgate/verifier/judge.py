@@ -22,8 +22,10 @@ UNKNOWN = -1  # the number of a tool that does not exist; judged last
 class Decide(Protocol):
     """The gate's `decide`, or what stands in for it."""
 
-    def __call__(self, token: bytes, tool: int, *, peer_crew: str | None = None) -> Permit | Denial:
-        """The verdict on a token, for the tool of this number."""
+    def __call__(
+        self, token: bytes, tool: int, *, peer_crew: str | None = None, price: int = -1
+    ) -> Permit | Denial:
+        """The verdict on a token, for the tool of this number, at its price or the one given."""
 
 
 class Judge(msgspec.Struct, frozen=True):
@@ -38,25 +40,31 @@ class Judge(msgspec.Struct, frozen=True):
 
 
 class Case(msgspec.Struct, frozen=True):
-    """One call that is being judged; `crew` is whose certificate its connection has, if any."""
+    """One call that is being judged; `crew` is whose certificate its connection has, if any.
+
+    `cost` is what it may cost, in micro-credits, if that is not the tool's price.
+    """
 
     judge: Judge
     token: bytes
     tool: int
     crew: str | None = None
+    cost: int = -1
 
     def ask(self) -> Permit | Denial:
         """The verdict."""
-        return self.judge.decide(self.token, self.tool, peer_crew=self.crew)
+        return self.judge.decide(self.token, self.tool, peer_crew=self.crew, price=self.cost)
 
     def after_draw(self) -> Permit | Denial:
         """The verdict now that a draw was tried: in observe mode the call goes on without it."""
-        return self.judge.gate.decide(self.token, self.tool, peer_crew=self.crew, drawn=True)
+        return self.judge.gate.decide(
+            self.token, self.tool, peer_crew=self.crew, drawn=True, price=self.cost
+        )
 
     @property
     def price(self) -> int:
         """Micro-credits; only asked for a tool that exists."""
-        return self.judge.policy.tools[self.tool].price
+        return self.cost if self.cost >= 0 else self.judge.policy.tools[self.tool].price
 
 
 def judge_by(policy: Policy, table: Table, crossings: Crossings = crossing.NONE) -> Judge:

@@ -114,12 +114,21 @@ class Verifier:
         return tuple(crew.issuer for crew in crews if not is_account(crew.name))
 
     def decide(
-        self, token: str | bytes | None, tool: str, *, peer_certificate: bytes | None = None
+        self,
+        token: str | bytes | None,
+        tool: str,
+        *,
+        peer_certificate: bytes | None = None,
+        cost_micro: int | None = None,
     ) -> Permit | Denial:
         """The verdict, without waiting.
 
         A lease that is empty is Denial(BUDGET_UNAVAILABLE, retry=True), and a draw has been
         started; a standalone verifier draws in the call itself.
+
+        `cost_micro` is what this call costs at most, if not the tool's price (`most` where that is
+        a table): it is charged, and `settle` of the permit returns what it did not cost.
+        ValueError for one that no call can have.
 
         `peer_certificate` is the DER of the client's certificate on the connection that the call
         came over: a tool of another crew wants one of the caller's crew. THE TLS HANDSHAKE MUST
@@ -131,8 +140,8 @@ class Verifier:
         Denial(BINDING_MISMATCH), whatever the token. Without a token, an attached verifier judges
         by it alone where a [[crossing]] leads to the tool's owner.
         """
-        if peer_certificate is not None:
-            return self._decide_for(token, tool, peer_certificate)
+        if peer_certificate is not None or cost_micro is not None:
+            return self._decide_for(token, tool, peer_certificate, cost_micro)
         source = self._source
         judge = source.judge
         if type(token) is str:
@@ -150,13 +159,18 @@ class Verifier:
         return verdict if self._sink is None else self._tell(tool, verdict)
 
     async def admit(
-        self, token: str | bytes | None, tool: str, *, peer_certificate: bytes | None = None
+        self,
+        token: str | bytes | None,
+        tool: str,
+        *,
+        peer_certificate: bytes | None = None,
+        cost_micro: int | None = None,
     ) -> Permit | Denial:
         """The verdict; waits at most 0.25 s for credit. Under asyncio and Trio.
 
-        Of `peer_certificate` holds what `decide` says.
+        Of the others holds what `decide` says.
         """
-        case = case_of(self._source.judge, self._peers, token, tool, peer_certificate)
+        case = case_of(self._source.judge, self._peers, token, tool, peer_certificate, cost_micro)
         if isinstance(case, Denial):
             return self._tell(tool, case)
         attempts = self._attempts(case, task_waiter)
@@ -169,13 +183,18 @@ class Verifier:
             await waiter.wait(seconds)
 
     def admit_blocking(
-        self, token: str | bytes | None, tool: str, *, peer_certificate: bytes | None = None
+        self,
+        token: str | bytes | None,
+        tool: str,
+        *,
+        peer_certificate: bytes | None = None,
+        cost_micro: int | None = None,
     ) -> Permit | Denial:
         """The verdict; waits at most 0.25 s for credit. For threads.
 
-        Of `peer_certificate` holds what `decide` says.
+        Of the others holds what `decide` says.
         """
-        case = case_of(self._source.judge, self._peers, token, tool, peer_certificate)
+        case = case_of(self._source.judge, self._peers, token, tool, peer_certificate, cost_micro)
         if isinstance(case, Denial):
             return self._tell(tool, case)
         attempts = self._attempts(case, ThreadWaiter)
@@ -210,9 +229,13 @@ class Verifier:
     # Inside.
 
     def _decide_for(
-        self, token: str | bytes | None, tool: str, peer_certificate: bytes
+        self,
+        token: str | bytes | None,
+        tool: str,
+        peer_certificate: bytes | None,
+        cost_micro: int | None,
     ) -> Permit | Denial:
-        case = case_of(self._source.judge, self._peers, token, tool, peer_certificate)
+        case = case_of(self._source.judge, self._peers, token, tool, peer_certificate, cost_micro)
         if isinstance(case, Denial):
             return self._tell(tool, case)
         verdict = case.ask()

@@ -70,6 +70,21 @@ def test_a_lower_cost_gives_the_rest_back() -> None:
         assert (denial.used, denial.quota) == (14, 14)
 
 
+async def test_a_call_may_have_a_cost_of_its_own() -> None:
+    """At most so much, however it is asked; what it did not cost returns."""
+    world = World.make()
+    token = world.mint(credit_quota=40)
+    with standalone(world) as verifier:
+        permitted(verifier.decide(token, "search.web", cost_micro=30)).settle(12)
+        permitted(await verifier.admit(token, "search.web", cost_micro=20)).settle(8)
+        permitted(verifier.admit_blocking(token, "search.web", cost_micro=20))
+        denial = denied(verifier.decide(token, "search.web", cost_micro=1))
+        assert (denial.used, denial.quota) == (40, 40)
+        for cost in (-1, 2**60):
+            with pytest.raises(ValueError, match="a call costs"):
+                verifier.decide(token, "search.web", cost_micro=cost)
+
+
 @pytest.mark.parametrize(
     ("token", "reason"),
     [
