@@ -224,7 +224,7 @@ def _refuse(
     token: bytes,  # noqa: ARG001 - as a gate is asked
     tool: int,  # noqa: ARG001 - the same
     *,
-    peer_crew: str | None = None,
+    peer_crew: str | None = None,  # noqa: ARG001 - the same
     price: int = -1,  # noqa: ARG001 - the same
 ) -> Permit | Denial:
     return _CLOSED

@@ -132,7 +132,7 @@ def _refuse(
     token: bytes,  # noqa: ARG001 - as a gate is asked
     tool: int,  # noqa: ARG001 - the same
     *,
-    peer_crew: str | None = None,
+    peer_crew: str | None = None,  # noqa: ARG001 - the same
     price: int = -1,  # noqa: ARG001 - the same
 ) -> Permit | Denial:
     return _CLOSED
@@ -143,6 +143,7 @@ def _forked(
     tool: int,  # noqa: ARG001 - the same
     *,
     peer_crew: str | None = None,  # noqa: ARG001 - the same
+    price: int = -1,  # noqa: ARG001 - the same
 ) -> NoReturn:
     raise ForkedError(
         "a standalone verifier is of the process that made it: make one in the child as well, or "
