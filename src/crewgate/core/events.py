@@ -9,6 +9,7 @@ ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")  # of an event: the next one may be ours
 
 _END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _LINE = re.compile(rb"\r\n|\n|\r")
+_EDGE = 3  # bytes of a blank line without its last
 
 
 def is_stream(fields: Mapping[bytes, bytes]) -> bool:
@@ -21,21 +22,30 @@ class Splitter:
     """Cuts a stream into events, each with the blank line that ends it."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._parts: list[bytes] = []  # of an event that is not whole yet
+        self._size = 0
+        self._edge = b""  # the last of them, in which a blank line may have begun
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The events that are whole now; one that is over its bound comes in pieces."""
-        rest, at = self._rest + data, 0
-        for match in _END.finditer(rest, max(0, len(self._rest) - 3)):
-            yield rest[at : match.end()]
-            at = match.end()
-        self._rest = rest[at:]
-        if len(self._rest) > limits.event_bytes_max:
+        begun, edge = self._size, self._edge
+        self._parts.append(data)
+        self._size += len(data)
+        self._edge = (edge + data)[-_EDGE:]
+        if _END.search(edge + data):
+            rest, at = self.tail(), 0
+            for match in _END.finditer(rest, max(0, begun - _EDGE)):
+                yield rest[at : match.end()]
+                at = match.end()
+            rest = rest[at:]
+            self._parts, self._size, self._edge = [rest], len(rest), rest[-_EDGE:]
+        if self._size > limits.event_bytes_max:
             yield self.tail()
 
     def tail(self) -> bytes:
         """What is left of a stream that has ended."""
-        rest, self._rest = self._rest, b""
+        rest = b"".join(self._parts)
+        self._parts, self._size, self._edge = [], 0, b""
         return rest
 
 
