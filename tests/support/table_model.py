@@ -67,7 +67,7 @@ class TableModel:
         expires: int,
         now_wall: int,
         now_boot_ns: int,
-        told: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0),
+        told: tuple[int, int, int, int] = (0, 0, 0, 0),
     ) -> int:
         if self.find(key) >= 0:
             raise ValueError("the branch has a record already")
@@ -81,7 +81,7 @@ class TableModel:
             number, self.generations[number], key, tuple(parents), path_digest
         )
         record = self.records[number]
-        record.sequence, record.granted, record.given_back, record.settled, record.available = told
+        record.sequence, record.granted, record.given_back, record.settled = told
         self.amend(number, quota, quota_iat, expires, now_wall, now_boot_ns)
         return number
 

@@ -83,7 +83,7 @@ static inline void cg_amend(cg_branch *branch, uint64_t quota, uint64_t iat, uin
 
 /* How far the ledger knows a lease to have got in this life of the table. */
 typedef struct {
-  uint64_t sequence, granted, given_back, settled, available;
+  uint64_t sequence, granted, given_back, settled;
 } cg_told;
 
 /* Begins a branch: BUSY until `cg_opened`, when all its words are written. Its lease goes on where
@@ -105,7 +105,7 @@ static inline void cg_open(cg_table *t, uint64_t number, const uint64_t *key, co
   cg_put(&branch->given_back, told->given_back);
   cg_put(&branch->sequence, told->sequence);
   cg_put(&branch->settled, CG_TAG_SETTLED(generation) | CG_SETTLED(told->settled));
-  cg_put(&branch->available, CG_TAG_AVAILABLE(generation) | CG_AMOUNT(told->available));
+  cg_put(&branch->available, CG_TAG_AVAILABLE(generation));
 }
 
 static inline void cg_opened(cg_branch *branch) {

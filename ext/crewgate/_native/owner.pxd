@@ -8,7 +8,7 @@ from crewgate._native.table cimport cg_branch, cg_index, cg_revocation, cg_table
 cdef extern from "forget.h" nogil:
     const uint64_t CG_PARENTS
     ctypedef struct cg_told:
-        uint64_t sequence, granted, given_back, settled, available
+        uint64_t sequence, granted, given_back, settled
     void cg_increment(cg_word *word)
     void cg_open(cg_table *t, uint64_t number, const uint64_t *key, const uint64_t *path,
                  const uint32_t *parents, uint64_t count, const cg_told *told)

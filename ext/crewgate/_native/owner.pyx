@@ -12,7 +12,7 @@ from crewgate.errors import TableError, TableFullError
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap
 
 from crewgate._native.leases cimport LeaseTable
@@ -160,7 +160,7 @@ cdef class OwnedTable(LeaseTable):
 
     def open_branch(self, bytes key, tuple parents, bytes path_digest, uint64_t quota,
                     uint64_t quota_iat, uint64_t expires, uint64_t now_wall,
-                    uint64_t now_boot_ns, tuple told=(0, 0, 0, 0, 0)):
+                    uint64_t now_boot_ns, tuple told=(0, 0, 0, 0)):
         cdef cg_told lease
         cdef uint64_t half[2]
         cdef uint64_t path[2]
@@ -178,9 +178,7 @@ cdef class OwnedTable(LeaseTable):
         if not self.mine.branches_free:
             raise TableFullError(f"all {self.t.branches} branch records are in use")
         cdef uint64_t number = self.mine.free_branches[self.mine.branches_free - 1]
-        memset(&lease, 0, sizeof(lease))
-        (lease.sequence, lease.granted, lease.given_back, lease.settled,
-         lease.available) = told
+        lease.sequence, lease.granted, lease.given_back, lease.settled = told
         cg_open(&self.t, number, half, path, above, len(parents), &lease)
         amended(&self.t.branch[number], quota, quota_iat, expires, now_wall, now_boot_ns)
         cg_opened(&self.t.branch[number])

@@ -38,12 +38,11 @@ class OwnedTable(LeaseTable):
         """Live entries of this crew."""
     def open_branch(self, key: bytes, parents: tuple[int, ...], path_digest: bytes, quota: int,
                     quota_iat: int, expires: int, now_wall: int, now_boot_ns: int,
-                    told: tuple[int, int, int, int, int] = ...) -> int:
+                    told: tuple[int, int, int, int] = ...) -> int:
         """A new record; its number. ValueError if the key is there, TableFullError.
 
         `told` is what the ledger knows of its lease in this life of the table: the last draw's
-        number, and micro-credits granted, given back and settled; and what of it nobody holds, with
-        which the lease begins."""
+        number, and micro-credits granted, given back and settled."""
     def amend(self, number: int, quota: int, quota_iat: int, expires: int, now_wall: int,
               now_boot_ns: int) -> None:
         """The governing quota, and a life that is never shortened."""

@@ -235,7 +235,11 @@ class Lessor:
         for record in records:
             if record.pending:
                 self._resend(record, now, now_boot_ns)
-        self.lending.take_up(self._ledger.leases(self.holder, self._table.life))
+        leases = self._ledger.leases(self.holder, self._table.life)
+        for record in records:
+            if record.key in leases:
+                self._lineage.adopt(record.key, leases[record.key])
+        self.lending.take_up(leases)
         self._hour = int(now) // WINDOW_SECONDS_HOUR
 
     def _resend(self, record: Branch, now: float, now_boot_ns: int) -> None:

@@ -25,6 +25,7 @@ from crewgate.core.ledger import (
     Operation,
     Path,
     Standing,
+    Told,
 )
 from crewgate.core.policy import Crew
 from crewgate.errors import TableFullError
@@ -64,6 +65,7 @@ class Lineage:
         self._holder = holder
         self._allowances: dict[bytes, Allowance] = {}
         self.shares = Shares(table.geometry.branches)
+        self._declined: dict[bytes, int] = {}  # what returns, of branches without a record
 
     def open(
         self, grant: Grant, crew: Crew, need: int, now: float, now_boot_ns: int
@@ -99,8 +101,9 @@ class Lineage:
                 self._stand(path.keys[:depth], standing, grant, now, now_boot_ns)
         except TableFullError:
             return (yield from self._decline(opened, Status.FULL))
-        if opened.granted:
-            self._begin(grant.branch_key, opened)
+        if is_new:
+            self.adopt(grant.branch_key, opened.standings[-1].told)
+            self._table.expect(self._number(grant.branch_key), opened.left)
         changes = list(zip(before, opened.standings, strict=True))
         return Opening(
             tuple(new.key for quota, new in changes if new.quota > quota),
@@ -111,22 +114,37 @@ class Lineage:
             ),
         )
 
-    def _begin(self, key: bytes, opened: Opened) -> None:
-        """Its record began with what was granted; whoever else opened it meanwhile has it too."""
-        holding, told = self._holdings.get(key), opened.standings[-1].told
-        if holding is None:
+    def adopt(self, key: bytes, told: Told) -> None:
+        """Put into a branch's lease what the ledger has granted and the table was not given.
+
+        Its record was opened by a descendant while its own opening was under way, or the agent was
+        killed in between.
+        """
+        holding = self._holdings.get(key)
+        record = self._table.branch(holding.number) if holding is not None else None
+        if holding is None or record is None:
             raise KeyError(key.hex())
-        if holding.granted < told.granted:
-            raise AssertionError("one draw of a branch is under way at a time")
-        self._table.expect(holding.number, opened.left)
+        missing = told.granted - holding.granted
+        if missing > 0:
+            self._table.lend(holding.number, missing)
+            holding.granted += missing
+        for _ in range(told.seq - record.sequence):  # those draws are answered
+            self._table.begin_draw(holding.number, 1)
+            self._table.refuse(holding.number, 0, 0, 0, 0)
         self._holdings.lease(holding)
 
     def declined(self, opened: Opened) -> GiveBack | None:
         """What returns the credit that was drawn with an opening, where no record will hold it."""
         standing = opened.standings[-1]
-        if not opened.granted or self._holdings.get(standing.key) is not None:
+        if not opened.granted:
+            return None
+        if self._holdings.get(standing.key) is not None:
+            self.adopt(standing.key, standing.told)  # a lease that nobody uses is given back
             return None
         returned = standing.told.given_back + standing.told.idle
+        if len(self._declined) >= limits.draw_talks_max:
+            del self._declined[next(iter(self._declined))]  # the oldest, which has returned
+        self._declined[standing.key] = returned
         return GiveBack(standing.key, self._holder, self._table.life, returned)
 
     def _decline(self, opened: Opened, status: Status) -> Generator[Operation, Answer, Status]:
@@ -202,6 +220,10 @@ class Lineage:
     ) -> None:
         expires = _kept_until(grant) if above else limits.time_seconds_max
         told = standing.told
+        # What is idle is on its way: to this branch's own opening, which adopts it, or back.
+        given_back = max(told.given_back, self._declined.pop(standing.key, 0))
+        known = told.spent + told.burned + told.reserved
+        granted = min(told.granted, given_back + known)
         number = self._table.open_branch(
             standing.key,
             tuple(self._number(key) for key in above),
@@ -211,10 +233,10 @@ class Lineage:
             expires,
             int(now),
             boot_ns,
-            (told.seq, told.granted, told.given_back, told.spent, told.idle),
+            (told.seq, granted, given_back, told.spent),
         )
         holding = Holding(number, standing.key, above, standing.quota, standing.iat, expires)
-        holding.granted, holding.given_back = told.granted, told.given_back
+        holding.granted, holding.given_back = granted, given_back
         holding.told = told.spent, 0, told.burned
         holding.overrun = told.overrun
         self._holdings.add(holding)

@@ -251,7 +251,6 @@ def test_what_was_drawn_for_a_branch_that_got_no_record_returns(new_machine: New
     assert machine.draw(grant(2, 50), 50) is Status.GRANTED
 
 
-
 def test_what_a_full_table_has_no_record_for_is_given_back(new_machine: New) -> None:
     """It was drawn with the opening, before it was known that there is no room."""
     crews = tuple(Crew(name, "https://orchestrator.example") for name in "abc")

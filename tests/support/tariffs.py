@@ -1,0 +1,85 @@
+"""Tariffs and language models' answers as small as they can be: tokens cost 1 read, 10 answered."""
+
+import json
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+
+from crewgate.core.document import UNPRICED, Document
+from crewgate.core.meter import Meter, Piece
+from crewgate.core.prices import MILLION, Dialect, Model, Usage
+from crewgate.core.usage import Asked, asked
+from crewgate.errors import RequestRefusedError
+
+STREAM = [(b"content-type", b"text/event-stream; charset=utf-8")]
+PLAIN = [(b"content-type", b"application/json")]
+PATHS: dict[Dialect, bytes] = {
+    "openai": b"/v1/chat/completions",
+    "anthropic": b"/v1/messages",
+    "gemini": b"/v1beta/models/m:generateContent",
+}
+
+
+def rated(name: str = "m", **changes: Any) -> Model:
+    rates = {"input": MILLION, "output": 10 * MILLION, "cached": MILLION, "written": MILLION}
+    return Model(name, **{**rates, **changes})
+
+
+def by_usage(dialect: Dialect = "openai", *models: Model, **changes: Any) -> Usage:
+    return Usage(dialect, models or (rated(),), **changes)
+
+
+def asking(
+    model: Model | None = None, *, read: int = 10, written: int = 100, **changes: Any
+) -> Asked:
+    found = Asked(model or rated(), "m", read, written, 1, (("max_tokens",),), streams=True)
+    return found._replace(**changes)
+
+
+def plain(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def ask(body: object, dialect: Dialect = "openai", path: bytes = b"", **model: Any) -> Asked:
+    text = body if isinstance(body, bytes) else plain(body)
+    usage = by_usage(dialect, rated(**model))
+    return asked(usage, Document(text), path or PATHS[dialect], len(text))
+
+
+def refusal(body: object, dialect: Dialect = "openai", path: bytes = b"", **model: Any) -> str:
+    with pytest.raises(RequestRefusedError) as refused:
+        ask(body, dialect, path, **model)
+    assert refused.value.status == UNPRICED
+    return str(refused.value)
+
+
+def event(value: object) -> bytes:
+    return b"data: " + plain(value) + b"\n\n"
+
+
+def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
+    """The data in pieces, cut wherever one of the places falls into it."""
+    at = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
+    return [data[start:end] for start, end in pairwise(at)]
+
+
+def hear(
+    meter: Meter, status: int, headers: Sequence[tuple[bytes, bytes]], pieces: Iterable[bytes]
+) -> list[Piece]:
+    """An answer that comes whole: what is passed on of it, and what is owed by then."""
+    meter.begin(status, headers)
+    heard = [piece for data in pieces for piece in meter.feed(data)]
+    return [*heard, *meter.end([])]
+
+
+places = st.lists(st.integers(0, 10_000), max_size=12)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | texts,
+    lambda parts: st.lists(parts, max_size=4) | st.dictionaries(texts, parts, max_size=4),
+    max_leaves=10,
+)  # fmt: skip
