@@ -95,7 +95,7 @@ def _cases(name: str, session: Session) -> list[Case]:
         Case(f"{name}: a commit of one row", bare),
         Case(f"{name}: a draw in a transaction", alone),
         Case(f"{name}: a draw among {BRANCHES} in one", together),
-        Case(f"{name}: the same while {ACTIVE:,} branches hold leases", among_many),
+        Case(f"{name}: {BRANCHES} of {ACTIVE:,} leases in one", among_many),
     ]
 
 

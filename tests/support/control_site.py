@@ -110,6 +110,7 @@ class ControlSite(Installation):
 
     def control_pid(self) -> int:
         """The control process; the test's own bound is for one that is not there."""
+        self.await_control()  # a worker may be about to load another configuration
         wait_until(lambda: self.children("control"))
         return self.children("control")[0]
 

@@ -142,7 +142,7 @@ class Gateway(Landing):
         if isinstance(verdict, Denial) and (verdict.grant is None or not verdict.retry):
             self._act(case, verdict)
             return
-        if isinstance(verdict, Permit):
+        if not isinstance(verdict, Denial):
             if verdict.observed:  # then it goes on, and is charged nothing
                 self._act(case, verdict)
                 return
@@ -166,7 +166,7 @@ class Gateway(Landing):
                 price=case.price if price is None else price,
                 loose=priced is not None and priced.loose,
             )
-            if isinstance(verdict, Permit) or priced is None or not priced.lower_for(verdict):
+            if not isinstance(verdict, Denial) or priced is None or not priced.lower_for(verdict):
                 break
         return verdict
 
@@ -215,7 +215,7 @@ class Gateway(Landing):
     def _crew_of(self, case: Case) -> str | None:
         """Whose call it is; None if it has been refused, before its body is read and priced."""
         verdict = self._ask(case, drawn=False, price=0)
-        if isinstance(verdict, Permit):
+        if not isinstance(verdict, Denial):
             verdict.release()
         elif not verdict.retry:
             self._act(case, verdict)
