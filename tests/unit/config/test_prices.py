@@ -1,0 +1,299 @@
+"""A tool's price that is not one amount: what the file may say, and what is told of mistakes."""
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crewgate import limits
+from crewgate.config import load
+from crewgate.config.prices import read_tariff
+from crewgate.config.section import Section
+from crewgate.core.credits import format_credits
+from crewgate.core.prices import MILLION, Model, Tariff, Term, Usage
+from crewgate.errors import ConfigurationError
+
+Write = Callable[[str], Path]
+
+TERMS = """\
+[tool."search.web".price]
+call = "0.001"
+most = "0.5"
+step = "0.01"
+hang_up = "drain"
+
+[[tool."search.web".price.request]]
+items = "/queries"
+each = "0.002"
+
+[[tool."search.web".price.request]]
+bytes = true
+per_million = "0.5"
+
+[[tool."search.web".price.response]]
+number = "/usage/~1pages"
+per_thousand = "3"
+
+[[tool."search.web".price.response]]
+bytes = true
+per_million = "0.000001"
+
+[[tool."search.web".price.response]]
+header = "X-Cost-Units"
+each = "0.000001"
+
+[[tool."search.web".price.response]]
+trailer = "x-rows"
+per_thousand = "0.1"
+"""
+
+USAGE = """\
+[tool."search.web".price]
+most = "2"
+usage = "anthropic"
+short = "refuse"
+bytes_per_token = 4
+allow = ["service_tier", "ttl"]
+
+[tool."search.web".price.model."big-*"]
+input = "3"
+output = "15"
+cached = "0.3"
+written = "3.75"
+context_tokens = 200_000
+output_tokens = 64_000
+
+[tool."search.web".price.model.embed]
+input = "0.02"
+"""
+
+
+def tariff_of(text: str) -> tuple[Tariff | None, list[str]]:
+    """What a tool's table says, and what is wrong with it."""
+    problems: list[str] = []
+    tool = Section(tomllib.loads(text), "tool.t", problems)
+    return read_tariff(tool), problems
+
+
+def test_every_term_of_a_price_arrives(write: Write, whole: str) -> None:
+    """Rates are micro-credits for a million units; a tool's price is the most that it costs."""
+    text = whole.replace('price = "0.01"\n', "")
+    tool = load(write(f"{text}\n{TERMS}")).tools[0]
+    assert tool.tariff == Tariff(
+        call=1000,
+        most=500_000,
+        request=(
+            Term("items", 2000 * MILLION, ("queries",)),
+            Term("bytes", 500_000),
+        ),
+        response=(
+            Term("number", 3_000_000_000, ("usage", "/pages")),
+            Term("bytes", 1),
+            Term("header", MILLION, ("x-cost-units",)),
+            Term("trailer", 100_000_000, ("x-rows",)),
+        ),
+        step=10_000,
+        hang_up="drain",
+    )
+    assert tool.price == 500_000
+
+
+def test_every_word_on_models_arrives(write: Write, whole: str) -> None:
+    """What a model's table does not say costs what its input does, its answers nothing."""
+    text = whole.replace('price = "0.01"\n', "")
+    tool = load(write(f"{text}\n{USAGE}")).tools[0]
+    big = Model("big-*", 3_000_000, 15_000_000, 300_000, 3_750_000, 200_000, 64_000)
+    usage = Usage(
+        "anthropic",
+        (big, Model("embed", 20_000, 0, 20_000, 20_000)),
+        "refuse",
+        4,
+        ("service_tier", "ttl"),
+    )
+    assert tool.tariff == Tariff(call=0, most=2_000_000, usage=usage, hang_up="drain")
+
+
+def test_a_silent_price_has_the_documented_defaults() -> None:
+    """A call whose answer states nothing at its end is given up with its client."""
+    tariff, problems = tariff_of('price = { most = "1", request = [{ bytes = true, each = "1" }] }')
+    assert problems == []
+    assert tariff == Tariff(0, MILLION, request=(Term("bytes", 10**12),))
+    assert (tariff.step, tariff.hang_up) == (0, "cancel")
+    tariff, problems = tariff_of('price = { most = "1", usage = "gemini", model.m.input = "1" }')
+    assert problems == []
+    assert tariff is not None
+    assert tariff.hang_up == "drain"
+    assert tariff.usage is not None
+    assert (tariff.usage.short, tariff.usage.bytes_per_token) == ("lower", limits.bytes_per_token)
+
+
+@pytest.mark.parametrize("text", ['price = "0.01"', "price = 5", "price = [1]", ""])
+def test_a_price_that_is_no_table_is_left_to_others(text: str) -> None:
+    """It is one amount, or a mistake that they tell."""
+    assert tariff_of(text) == (None, [])
+
+
+def test_a_fixed_price_stands_beside_others(write: Write, whole: str) -> None:
+    """A tool of one amount has no tariff."""
+    assert [tool.tariff for tool in load(write(whole)).tools] == [None, None]
+
+
+@given(
+    st.integers(0, limits.rate_micro_max), st.sampled_from(["each", "per_thousand", "per_million"])
+)
+def test_a_rate_is_exact_or_refused(micro: int, unit: str) -> None:
+    """No digit is lost on the way to micro-credits for a million units."""
+    scale = {"each": MILLION, "per_thousand": 1000, "per_million": 1}[unit]
+    micro = min(micro, limits.quota_micro_max)
+    term = f'{{ bytes = true, {unit} = "{format_credits(micro)}" }}'
+    tariff, problems = tariff_of(f'price = {{ most = "1", request = [{term}] }}')
+    assert tariff is not None
+    if micro * scale > limits.rate_micro_max:
+        assert len(problems) == 1
+        assert "expected credits as a text" in problems[0]
+    else:
+        assert (tariff.request[0].rate, problems) == (micro * scale, [])
+
+
+TERM = '{ bytes = true, each = "1" }'
+MODEL = 'model.m = { input = "1", output = "2" }'
+
+
+@pytest.mark.parametrize(
+    ("inside", "said"),
+    [
+        ('most = "1"', "tool.t.price: expected request, response or usage; a fixed price is"),
+        (f"request = [{TERM}]", "tool.t.price.most: missing; expected credits as a text"),
+        (f"most = 1, request = [{TERM}]", "tool.t.price.most = 1: expected credits as a text"),
+        (f'most = "-1", request = [{TERM}]', 'tool.t.price.most = "-1": expected credits'),
+        (f'most = "549756", request = [{TERM}]', 'tool.t.price.most = "549756": expected credits'),
+        (f'most = "1", call = "1.1", request = [{TERM}]', "most: a call alone costs more"),
+        (f'most = "1", step = "1", request = [{TERM}]', "step: nothing of this price comes while"),
+        (
+            f'most = "1", hang_up = "wait", request = [{TERM}]',
+            'hang_up = "wait": expected "cancel"',
+        ),
+        (f'most = "1", mots = "1", request = [{TERM}]', 'mots: unknown key; did you mean "most"?'),
+        ('most = "1", request = 5', "request = 5: expected tables"),
+        ('most = "1", request = ["a"]', "expected tables"),
+        ('most = "1", request = [{}]', "request[0]: expected one of bytes, number, items, and one"),
+        ('most = "1", request = [{ bytes = true }]', "and one of each, per_thousand, per_million"),
+        ('most = "1", request = [{ each = "1" }]', "request[0]: expected one of"),
+        (
+            'most = "1", request = [{ bytes = true, items = "/a", each = "1" }]',
+            "request[0]: expected one of",
+        ),
+        (
+            'most = "1", request = [{ bytes = true, each = "1", per_million = "1" }]',
+            "request[0]: expected one of",
+        ),
+        ('most = "1", request = [{ bytes = false, each = "1" }]', "bytes = false: expected true"),
+        ('most = "1", request = [{ number = "a", each = "1" }]', 'number = "a": expected a JSON'),
+        ('most = "1", request = [{ number = "/~2", each = "1" }]', '"~" is written "~0"'),
+        ('most = "1", request = [{ items = 5, each = "1" }]', "items = 5: expected a JSON pointer"),
+        ('most = "1", request = [{ header = "a", each = "1" }]', "request[0].header: unknown key"),
+        (
+            'most = "1", response = [{ header = "x cost", each = "1" }]',
+            'header = "x cost": expected the name of a header field',
+        ),
+        ('most = "1", request = [{ bytes = true, each = 1 }]', "each = 1: expected credits"),
+        (
+            'most = "1", request = [{ bytes = true, each = "1e3" }]',
+            'each = "1e3": expected credits',
+        ),
+        ('most = "1", request = [{ bytes = true, a = 1 }]', "request[0].a: unknown key"),
+        (f'most = "1", usage = "cohere", {MODEL}', 'usage = "cohere": expected "openai" or'),
+        (f'most = "1", {MODEL}', "model: there is no usage to be paid for"),
+        ('most = "1", usage = "openai"', "model: there is none with a price"),
+        (
+            f'most = "1", usage = "openai", {MODEL}, response = [{TERM}]',
+            "response: the answer's price is its usage; write one of the two",
+        ),
+        (
+            f'most = "1", usage = "openai", short = "cut", {MODEL}',
+            'short = "cut": expected "lower"',
+        ),
+        (
+            f'most = "1", usage = "openai", bytes_per_token = 0, {MODEL}',
+            "bytes_per_token = 0: expected a whole number from 1 to 64",
+        ),
+        (f'most = "1", usage = "openai", allow = "ttl", {MODEL}', 'allow = "ttl": expected a list'),
+        ('most = "1", usage = "openai", model.m.output = "1"', "model.m.input: missing"),
+        (
+            'most = "1", usage = "openai", model.m = { input = "1", context_tokens = true }',
+            "context_tokens = true: expected a whole number",
+        ),
+        (
+            'most = "1", usage = "openai", model.m = { input = "1", ouput = "2" }',
+            'model.m.ouput: unknown key; did you mean "output"?',
+        ),
+        (
+            'most = "1", usage = "openai", model."" = { input = "1" }',
+            "expected the name of a model",
+        ),
+        (
+            'most = "1", usage = "openai", model."ü" = { input = "1" }',
+            "expected the name of a model",
+        ),
+        (f'most = "1", usage = "openai", model.{"m" * 129}.input = "1"', "1 to 128 printable"),
+    ],
+)
+def test_mistakes_are_told_with_their_place(inside: str, said: str) -> None:
+    """Each with its key; what one mistake leaves behind is read on."""
+    _, problems = tariff_of(f"price = {{ {inside} }}")
+    assert [problem for problem in problems if said in problem], problems
+
+
+def test_there_are_only_so_many_terms_and_models() -> None:
+    """The bounds that a call's pricing is measured with."""
+    for count, more in ((limits.price_terms_max, 0), (limits.price_terms_max + 1, 1)):
+        terms = ", ".join([TERM] * count)
+        _, problems = tariff_of(f'price = {{ most = "1", request = [{terms}] }}')
+        assert len(problems) == more
+    for count, more in ((limits.price_models_max, 0), (limits.price_models_max + 1, 1)):
+        models = ", ".join(f'm{number} = {{ input = "1" }}' for number in range(count))
+        text = f'price = {{ most = "1", usage = "openai", model = {{ {models} }} }}'
+        assert len(tariff_of(text)[1]) == more
+
+
+json_values = st.recursive(
+    st.booleans() | st.integers(-1, 9) | st.sampled_from(["", "1", "/a", "bytes", "openai", "0.5"]),
+    lambda parts: (
+        st.lists(parts, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["most", "request", "response", "usage", "model", "bytes", "each", "m"]
+            ),
+            parts,
+            max_size=4,
+        )
+    ),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["most", "call", "request", "response", "usage", "model",
+                                        "step"]), json_values))  # fmt: skip
+def test_anything_under_a_price_is_a_tariff_or_a_mistake_that_is_told(
+    table: dict[str, object],
+) -> None:
+    """Nothing is raised, and what is accepted has a most, and terms within their bounds."""
+    problems: list[str] = []
+    tool = Section(json.loads(json.dumps({"price": table})), "tool.t", problems)
+    tariff = read_tariff(tool)
+    assert tariff is not None
+    assert problems or (
+        type(tariff.most) is int
+        and 0 <= tariff.most <= limits.price_micro_max
+        and all(0 <= term.rate <= limits.rate_micro_max for term in tariff.request)
+    )
+
+
+def test_a_mistake_in_a_price_refuses_the_file(write: Write, whole: str) -> None:
+    """It is told with the tool's name, beside all others."""
+    text = whole.replace('price = "0.01"', 'price = { most = "1" }')
+    with pytest.raises(ConfigurationError, match=r'tool\."search\.web"\.price: expected request'):
+        load(write(text))
