@@ -68,6 +68,11 @@ class Premises:
         """What a command says with --json."""
         return json.loads(self.run(*arguments, "--json"))
 
+    def generation(self) -> int:
+        """Of the configuration, once every worker has the one that is being loaded."""
+        found: int = self.ask("status", "--wait", "30")["policy_generation"]
+        return found
+
     def serve(self, environment: dict[str, str] | None = None) -> None:
         """Start it and wait until it is ready; `environment` is added to ours."""
         with (self.folder / "serve.log").open("ab") as log:

@@ -133,7 +133,7 @@ async def test_a_crossing_that_is_taken_away(tmp_path: Path) -> None:
 def reload(site: TwoCrews) -> None:
     """Have the file taken up by agent and workers."""
     assert site.serving is not None
-    before = site.ask("status")["policy_generation"]
+    before = site.generation()
     site.serving.send_signal(signal.SIGHUP)
-    wait_until(lambda: site.ask("status")["policy_generation"] > before)
+    wait_until(lambda: site.generation() > before)
     site.run("status", "--wait", "30")

@@ -20,13 +20,13 @@ from crewgate.pki.certificates import make_server
 
 def _reload(boundary: Boundary, old: str = "", new: str = "") -> None:
     """Change a text of the file, and wait until all workers have loaded it."""
-    before = boundary.ask("status")["policy_generation"]
+    before = boundary.generation()
     text = boundary.file.read_text()
     assert old in text
     boundary.file.write_text(text.replace(old, new, 1) if old else f"{text}\n# {before}\n")
     assert boundary.serving is not None
     boundary.serving.send_signal(signal.SIGHUP)
-    wait_until(lambda: boundary.ask("status")["policy_generation"] > before)
+    wait_until(lambda: boundary.generation() > before)
     boundary.run("status", "--wait", "20")
 
 

@@ -96,7 +96,7 @@ def test_a_changed_configuration_wants_another_one(own: ControlSite) -> None:
     """A new crew and another life of certificates; a change that is not its business does not."""
     first = own.control_pid()
     own.edit('price = "0.01"', 'price = "0.02"')
-    wait_until(lambda: own.ask("status")["policy_generation"] > 1)
+    wait_until(lambda: own.generation() > 1)
     assert own.control_pid() == first
     add_crew(own.folder, "legal")
     text = own.file.read_text()
@@ -134,7 +134,7 @@ def test_without_a_ca_there_is_none(own: ControlSite) -> None:
     begin, end = text.index("# Other crews come here"), text.index("# A crew: whose keys")
     own.file.write_text(text[:begin] + text[end:])
     wait_until(lambda: gone(first))
-    wait_until(lambda: own.ask("status")["control"]["configured"] is False)
+    wait_until(lambda: own.ask("status", "--wait", "30")["control"]["configured"] is False)
     assert own.children("control") == []
     assert own.ask("status")["control"]["running"] is False
 
