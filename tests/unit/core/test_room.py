@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from crewgate.core.room import Room
 
-MOST = 20
+MOST = 6
 sharers = st.sampled_from(["", "a", "b", "c"])
 
 
