@@ -71,7 +71,14 @@ def counts(dialect: Dialect, event: Event, before: Counts | None) -> Counts | No
         stated = _inside.decode(carried).usage
     if not isinstance(stated, Mapping):
         return None
-    return _anthropic(stated, before or Counts()) if dialect == "anthropic" else _openai(stated)
+    if dialect != "anthropic":
+        return _openai(stated)
+    found = _anthropic(stated, before or Counts())
+    if before is None:
+        _said(stated, "input_tokens")
+        if event.type != "message_start":
+            _said(stated, "output_tokens")
+    return found
 
 
 def text_bytes(event: Event) -> int:
@@ -101,6 +108,12 @@ def _texts(value: object, depth: int = 8) -> int:
     return 0
 
 
+def _said(stated: Mapping[str, object], *names: str) -> None:
+    """ValueError where none of them stands: what is not stated is not zero."""
+    if all(stated.get(name) is None for name in names):
+        raise ValueError(f"no {names[0]}")
+
+
 def _tokens(stated: Mapping[str, object], *names: str) -> int:
     for name in names:
         value = stated.get(name)
@@ -125,7 +138,11 @@ def _openai(stated: Mapping[str, object]) -> Counts:
     own = _tokens(stated, "prompt_tokens", "input_tokens")
     details = _part(stated, "prompt_tokens_details", "input_tokens_details")
     cached = min(own, _tokens(details, "cached_tokens"))
-    return Counts(own - cached, cached, 0, _tokens(stated, "completion_tokens", "output_tokens"))
+    answered = _tokens(stated, "completion_tokens", "output_tokens")
+    _said(stated, "prompt_tokens", "input_tokens")
+    if not own or own != stated.get("total_tokens"):  # embeddings say no more
+        _said(stated, "completion_tokens", "output_tokens")
+    return Counts(own - cached, cached, 0, answered)
 
 
 def _anthropic(stated: Mapping[str, object], before: Counts) -> Counts:

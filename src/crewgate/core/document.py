@@ -41,7 +41,8 @@ class Document:
     def find(self, steps: Sequence[str]) -> bytes | None:
         """The text of the value that a pointer leads to; None if there is none.
 
-        RequestRefusedError if another member's name is the same but for its case.
+        RequestRefusedError if another member's name is the same but for its case, or if there is
+        too much on the way to look into.
         """
         part: Part = self._root
         for at, step in enumerate(steps):
@@ -49,10 +50,9 @@ class Document:
             if below is None:
                 return None
             if isinstance(below, bytes) and at < len(steps) - 1:
-                try:
-                    below = self._opened(below)
-                except ValueError:
+                if not below.startswith((b"{", b"[")):
                     return None
+                below = self._below(step, below)
                 _replace(part, step, below)
             part = below
         return _written(part)
@@ -84,13 +84,19 @@ class Document:
         if part is None or part == b"null":
             return {}
         if isinstance(part, bytes) and part.startswith(b"{"):
-            return self._opened(part)
+            return self._below(step, part)
         raise RequestRefusedError(UNPRICED, f'"{step}" is no object')
 
     def _opened(self, data: bytes) -> dict[str, Part] | list[Part]:
         if self._count is not None and self._count(data) > limits.json_outermost_max:
             raise ValueError(f"more than {limits.json_outermost_max} values in one object")
         return _decoded(data)
+
+    def _below(self, step: str, data: bytes) -> dict[str, Part] | list[Part]:
+        try:
+            return self._opened(data)
+        except ValueError as error:
+            raise RequestRefusedError(UNPRICED, f'"{step}": {error}') from error
 
     def drop(self, name: str) -> None:
         """Take an outermost member away."""
@@ -124,15 +130,21 @@ def _bare(part: msgspec.Raw) -> bytes:
 def _member(part: Part, step: str) -> Part | None:
     """RequestRefusedError where some servers would take another member for it."""
     if isinstance(part, list):
-        is_index = step.isdecimal() and step.isascii() and len(step) < len(str(len(part))) + 1
+        is_index = step.isdecimal() and step.isascii() and len(step) <= len(str(len(part)))
+        is_index = is_index and (step == "0" or step[0] != "0")  # RFC 6901, section 4
         return part[int(step)] if is_index and int(step) < len(part) else None
     if not isinstance(part, dict):
         return None
-    folded = step.casefold()
+    folded = _folded(step)
     for name in part:
-        if name != step and name.casefold() == folded:
+        if name != step and _folded(name) == folded:
             raise RequestRefusedError(UNPRICED, f'"{step}" has two spellings; write it as here')
     return part.get(step)
+
+
+def _folded(name: str) -> str:
+    """As the most lenient of readers sees it: Java's takes an i without its dot for one with."""
+    return name.casefold().replace("\u0131", "i").replace("\u0307", "")
 
 
 def _replace(part: Part, step: str, value: Part) -> None:

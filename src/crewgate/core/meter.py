@@ -134,7 +134,7 @@ class Meter:
         if self._is_stated(complete=complete):
             due = self._owed(self.counts)
             return Bill(min(due, reserved), min(max(0, due - reserved), limits.quota_micro_max))
-        if complete and self._reading.status >= _ERROR:
+        if self._reading.status >= _ERROR and (complete or self.tariff.usage is not None):
             return Bill(min(self.known, reserved))
         if not complete and self._reading.status and self._can_tell():
             return Bill(min(self._owed(self._guess()), reserved))
@@ -149,9 +149,15 @@ class Meter:
 
     def _so_far(self) -> int:
         """What is owed for what has come: all that it can be where that cannot be read."""
-        if not self.grows or self.request is None or self._reading.is_final:
+        if self.request is not None and self._reading.status >= _ERROR and self.counts is None:
+            return self.known
+        if not self.grows or self.request is None:
             return self._owed(self.counts)
-        return self.worst if self._reading.is_dark else self._owed(self._guess())
+        is_stated = self._reading.is_final and not self._reading.since
+        if is_stated and self.counts and (self.counts.answered or not self._reading.text):
+            return self._owed(self.counts)
+        guess = self.worst if self._reading.is_dark else min(self.worst, self._owed(self._guess()))
+        return max(guess, self._owed(self.counts))
 
     def _to_read(self) -> tuple[Charge, ...]:
         """What a model is asked to read, at its dearest."""

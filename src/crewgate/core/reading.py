@@ -23,8 +23,9 @@ class Reading:
     """Of one answer. `stated` has the quantities by number of the tariff's response terms.
 
     `counts` are the tokens stated so far, `is_final` tells that they are those of the whole answer;
-    `text` is a guess of their bytes, `bytes` are those of the whole answer. `is_dark` tells that
-    some of it could not be read: what it may have cost is not known.
+    `text` is a guess of their bytes, `since` of those after the last statement; `bytes` are those
+    of the whole answer. `is_dark` tells that some of it could not be read: what it may have cost
+    is not known.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Reading:
         self.is_final = False
         self.is_dark = False
         self.text = 0
+        self.since = 0
         self.events = 0
         self.bytes = 0
         self._tariff = tariff
@@ -64,7 +66,7 @@ class Reading:
     def begin(self, status: int, headers: Sequence[Field]) -> None:
         """The head of the answer."""
         self.status = status
-        fields = {name.lower(): value for name, value in headers}
+        fields = _joined(headers)
         self._read_fields("header", fields)
         inside = any(term.source in _INSIDE for term in self._tariff.response)
         if not (inside or self._tariff.usage):
@@ -95,7 +97,7 @@ class Reading:
             yield from self._gathered(iter([tail] if tail else []))
         if self._kept is not None:
             self._read_document(bytes(self._kept))
-        self._read_fields("trailer", {name.lower(): value for name, value in trailers})
+        self._read_fields("trailer", _joined(trailers))
         self.close()
 
     def close(self) -> None:
@@ -118,7 +120,7 @@ class Reading:
         before = b""
         for event in found:
             self.bytes += len(event)
-            data = events.data_of(event)
+            data = events.data_of(event).strip(b" \t\r\n")
             if len(event) > limits.event_bytes_max:
                 self.is_dark = True
             if not data.startswith(b"{"):  # a comment, or [DONE]
@@ -151,13 +153,19 @@ class Reading:
             return False
         try:
             answer = read(text)
-            found = counts(usage.dialect, answer, self.counts)
-            self.text += max(text_bytes(answer), 1) if self.streams else 0
-        except (ValueError, RecursionError):  # stated, and no number of tokens
-            self.counts, self.is_final = None, False
+            text_size = max(text_bytes(answer), 1) if self.streams else 0
+        except (ValueError, RecursionError):  # it may have brought anything
+            self.counts, self.is_final, self.is_dark = None, False, True
             return False
+        self.text += text_size
+        self.since += text_size
+        try:
+            found = counts(usage.dialect, answer, self.counts)
+        except ValueError:  # stated, and no number of tokens
+            self.counts, self.is_final = None, False
+            return self._hides_usage and is_usage_only(answer)
         if found is not None:
-            self.counts = found
+            self.counts, self.since = found, 0
             self.is_final = answer.type != "message_start"  # Anthropic's says what was read
         return self._hides_usage and is_usage_only(answer)
 
@@ -184,3 +192,12 @@ class Reading:
                 self.stated[number] = amount(value)
             except ValueError:
                 self.stated.pop(number, None)
+
+
+def _joined(headers: Sequence[Field]) -> dict[bytes, bytes]:
+    """By name in small letters; what stands there twice is a list (RFC 9110, section 5.3)."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in headers:
+        before = fields.get(name.lower())
+        fields[name.lower()] = value if before is None else b"%b, %b" % (before, value)
+    return fields

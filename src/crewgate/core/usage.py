@@ -45,6 +45,7 @@ class _Shape(NamedTuple):
 _CHAT = _Shape((("max_completion_tokens",), ("max_tokens",)), (("n",), ("best_of",)), "messages")
 _TEXT = _Shape((("max_tokens",),), (("n",), ("best_of",)), "prompt")
 _RESPONSES = _Shape((("max_output_tokens",),), (), "input")
+_EMBEDDINGS = _Shape((), (), "input")  # nothing is written, and some servers know no limit
 _MESSAGES = _Shape((("max_tokens",),), (), "messages")
 _SETTINGS = ("generationConfig", "generation_config")  # ProtoJSON takes either spelling, anywhere
 _CONTENTS = _Shape(
@@ -56,7 +57,7 @@ _BY_PATH = {
     b"/chat/completions": _CHAT,
     b"/completions": _TEXT,
     b"/responses": _RESPONSES,
-    b"/embeddings": _RESPONSES,
+    b"/embeddings": _EMBEDDINGS,
 }
 
 # What a model reads because of these is not in the request, or costs more tokens than it has bytes:
@@ -72,6 +73,9 @@ _BEYOND = re.compile(
     rb"|\\u00(?:4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9a])",
     re.IGNORECASE,
 )
+# Go takes the long s for an s, and the sign for kelvin for a k.
+_LONG_S = re.compile(rb"\xc5\xbf|\\u017f", re.IGNORECASE)
+_KELVIN = re.compile(rb"\xe2\x84\xaa|\\u212a", re.IGNORECASE)
 # Members that make a call cost something else than its tokens say, or that some servers prefer to
 # the limits above.
 _COSTLY: dict[Dialect, tuple[str, ...]] = {
@@ -80,7 +84,10 @@ _COSTLY: dict[Dialect, tuple[str, ...]] = {
     "gemini": ("serviceTier", "service_tier"),
 }
 _HARMLESS = {None, b"null", b"false", b'"auto"', b'"default"', b'"standard"', b'"standard_only"'}
-_LONG_CACHE = re.compile(rb'"ttl"\s*:\s*"1h"', re.IGNORECASE)
+_LONG_CACHE = re.compile(  # "ttl": "1h", with any of its characters escaped
+    rb'"(?:(?:t|\\u00[57]4){2})(?:l|\\u00[46]c)"\s*:\s*"(?:1|\\u0031)(?:h|\\u00[46]8)"',
+    re.IGNORECASE,
+)
 _GEMINI = re.compile(rb"/models/([A-Za-z0-9._-]{1,128}):(\w+)$")
 _GENERATE = {b"generateContent", b"streamGenerateContent"}
 _NO_ANSWER = {b"embedContent", b"countTokens"}
@@ -103,15 +110,21 @@ def asked(usage: Usage, document: Document, path: bytes, size: int) -> Asked:
     shape = _shape(usage.dialect, document, path)
     read = _read(model, document, text, size)
     given = {place: bound for place in shape.limits if (bound := _whole(document, place))}
-    limit = tuple(given) or shape.limits[:1]
-    if not (model.output and answers):
-        return Asked(model, name, read, 0, 1, limit, streams)
+    if not (model.output and answers and shape.limits):
+        return Asked(model, name, read, 0, 1, (), streams)
+    limit = tuple(given) or (_unsaid(document, shape),)
     known = [*given.values(), *([model.output_tokens] if model.output_tokens else [])]
     if not known:
         place = "/".join(limit[0])
         raise RequestRefusedError(UNPRICED, f'say how much may be answered: "{place}"')
     choices = max((_whole(document, place) or 1 for place in shape.choices), default=1)
     return Asked(model, name, read, min(known), choices * _prompts(document, shape), limit, streams)
+
+
+def _unsaid(document: Document, shape: _Shape) -> Steps:
+    """Where a bound is to be said: within what the request has, if it has a part for that."""
+    there = (place for place in shape.limits if place[:-1] and document.find(place[:-1]))
+    return next(there, shape.limits[0])
 
 
 def bound(document: Document, request: Asked, tokens: int) -> None:
@@ -179,7 +192,7 @@ def _shape(dialect: Dialect, document: Document, path: bytes) -> _Shape:
 def _prompts(document: Document, shape: _Shape) -> int:
     """How many texts are completed: each item of an array of texts or of arrays is one."""
     text = document.find(("prompt",)) if shape is _TEXT else None
-    if text is None or not re.match(rb'\[\s*["\[]', text):
+    if text is None or not re.match(rb'\[\s*(?:null|["\[])', text):
         return 1
     return max(1, document.items(("prompt",)))
 
@@ -190,7 +203,7 @@ def _read(model: Model, document: Document, text: bytes, size: int) -> int:
     own = limits.framing_tokens
     if document.find(("tools",)) or document.find(("functions",)):
         own += limits.tools_tokens
-    if not is_stored and not _BEYOND.search(text):
+    if not is_stored and not _BEYOND.search(_KELVIN.sub(b"k", _LONG_S.sub(b"s", text))):
         return min(size + own, model.context_tokens or size + own)
     if model.context_tokens:
         return model.context_tokens

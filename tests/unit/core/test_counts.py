@@ -88,7 +88,7 @@ FIVE = {"usage": {"prompt_tokens": 5, "completion_tokens": 1}}
             {"data": [], "usage": {"prompt_tokens": 8, "total_tokens": 8}},
             Counts(8),
         ),
-        ("openai", {"usage": {"prompt_tokens": 1, "prompt_tokens_details": None}}, Counts(1)),
+        ("openai", {"usage": {**FIVE["usage"], "prompt_tokens_details": None}}, Counts(5, 0, 0, 1)),
         (
             "anthropic",
             {
@@ -165,7 +165,8 @@ def test_what_is_no_number_of_tokens_is_an_error(dialect: Dialect, value: object
 
 def test_no_more_is_cached_than_was_read() -> None:
     """Where cached tokens are a part of the rest, they cannot take more off than there is."""
-    usage = {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 9}}
+    usage: dict[str, Any] = {"prompt_tokens": 5, "completion_tokens": 0}
+    usage["prompt_tokens_details"] = {"cached_tokens": 9}
     assert stated_by("openai", {"usage": usage}) == Counts(0, 5)
     metadata = {"promptTokenCount": 5, "cachedContentTokenCount": 9}
     assert stated_by("gemini", {"usageMetadata": metadata}) == Counts(0, 5)

@@ -119,3 +119,28 @@ def test_text_is_paid_for_before_it_is_passed_on(
         kind = {"gemini": "candidates", "anthropic": "delta", "openai": "choices"}[dialect]
         (piece,) = meter.feed(event({kind: [{"text": text}]}))
         assert piece.due >= 10 * min(50, -(-size // bytes_per_token))
+
+
+def test_what_a_cut_off_stream_had_stated_is_charged_unless_more_was_to_come() -> None:
+    """Gemini's events each state what there is so far: the text behind them may be more."""
+    text = "a" * 59  # and something of the other event: twenty tokens
+    stated = {"openai": {"prompt_tokens": 5, "completion_tokens": 7}, "gemini": None}
+    owing: list[tuple[Dialect, int]] = [("openai", 2 + 5 + 70), ("gemini", 2 + 5 + 200)]
+    for dialect, owed in owing:
+        meter = Meter(Tariff(2, 9999, usage=by_usage(dialect), step=7), [], asking())
+        meter.begin(200, STREAM)
+        metadata = {"promptTokenCount": 5, "candidatesTokenCount": 7}
+        list(meter.feed(event({"choices": [{"delta": {"content": text}}]})))
+        list(meter.feed(event({"usage": stated[dialect], "usageMetadata": metadata})))
+        assert meter.bill(1000, complete=False) == Bill(owed)
+
+
+def test_a_term_that_an_unfinished_answer_had_not_stated_may_be_anything() -> None:
+    """Its bytes alone do not tell what it costs."""
+    terms = Term("header", MILLION, ("x-cost",)), Term("bytes", MILLION)
+    stating: list[tuple[Fields, int]] = [([(b"x-cost", b"5")], 2 + 5 + 3), ([], 500)]
+    for headers, owed in stating:
+        meter = Meter(Tariff(2, 1000, response=terms))
+        meter.begin(200, headers)
+        list(meter.feed(b"abc"))
+        assert meter.bill(500, complete=False) == Bill(owed)

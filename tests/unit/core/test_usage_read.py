@@ -53,15 +53,13 @@ def test_what_is_read_beside_the_requests_text_is_bounded_by_the_model(
     assert ask(text, dialect, path, output_tokens=5, context_tokens=9000).read == 9000
 
 
-@given(texts, st.sampled_from([0, 30, 100_000]), st.booleans())
-def test_no_more_is_read_than_the_request_has_bytes(
-    content: str, context: int, with_tools: bool
-) -> None:
+@given(texts, st.sampled_from([0, 30, 100_000]), st.sampled_from(["", "tools", "functions"]))
+def test_no_more_is_read_than_the_request_has_bytes(content: str, context: int, tools: str) -> None:
     """A token stands for a byte or more, beside a server's own; a model reads what it can."""
     body = {**CHAT, "messages": [{"role": "user", "content": content}]}
     own = limits.framing_tokens
-    if with_tools:
-        body["tools"] = [{"function": {"parameters": {"url": {}}}}]
+    if tools:
+        body[tools] = [{"function": {"parameters": {"url": {}}}}]
         own += limits.tools_tokens
     text = json.dumps(body, ensure_ascii=False).encode()
     most = len(text) + own
@@ -107,6 +105,7 @@ def test_each_of_a_texts_prompts_is_answered(prompt: object, count: int) -> None
     """An array of numbers is one of them, spelled in tokens."""
     body = {"model": "m", "max_tokens": 5, "n": 3, "prompt": prompt}
     assert ask(body, "openai", b"/v1/completions").choices == 3 * count
+    assert ask({**CHAT, **body}).choices == 3
 
 
 def test_what_a_path_does_not_say_the_request_must() -> None:

@@ -12,7 +12,7 @@ from tariffs import PATHS, by_usage, plain, rated
 
 from crewgate import limits
 from crewgate.core.document import UNPRICED
-from crewgate.core.prices import MILLION, Dialect, Tariff, Term
+from crewgate.core.prices import MILLION, Dialect, Model, Tariff, Term
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway.pricing import Priced, price
@@ -31,10 +31,17 @@ def request(*headers: Field, dialect: Dialect = "openai") -> Request:
     return build(target=PATHS[dialect], fields=list(headers), streamed=True, **parts)
 
 
-def priced(body: object, *terms: Term, call: int = 0, most: int = 10**6, **usage: Any) -> Priced:
-    tariff = Tariff(call, most, request=terms, usage=by_usage(**usage) if not terms else None)
+def priced(
+    body: object,
+    *terms: Term,
+    call: int = 0,
+    most: int = 10**6,
+    dialect: Dialect = "openai",
+    models: tuple[Model, ...] = (),
+) -> Priced:
+    usage = None if terms else by_usage(dialect, *models)
     text = body if isinstance(body, bytes) else plain(body)
-    return price(tariff, request(dialect=usage.get("dialect", "openai")), text)
+    return price(Tariff(call, most, request=terms, usage=usage), request(dialect=dialect), text)
 
 
 def refusal(work: Callable[[], object]) -> str:
@@ -158,6 +165,28 @@ def test_a_stream_is_made_to_state_its_usage_unseen() -> None:
         assert [piece.data for piece in found.meter.feed(event)] == [b"" if hidden else event]
     asked = {**CHAT, "stream": True, "stream_options": {"include_usage": True}}
     assert priced(asked).body == json.dumps(asked, separators=(",", ":")).encode()
+
+
+def test_only_an_openai_is_asked_to_state_its_usage() -> None:
+    """The others do so anyway, and might not know the option."""
+    others: list[Dialect] = ["anthropic", "gemini"]
+    for dialect in others:
+        found = priced({**CHAT, "stream": True}, dialect=dialect, models=(rated(output_tokens=9),))
+        assert "stream_options" not in json.loads(found.body or b"")
+
+
+def test_what_grows_with_its_answer_is_no_loose_bound() -> None:
+    """All but its last step is owed already."""
+    for step, stream, loose in ((5, True, False), (5, False, True), (0, True, True)):
+        tariff = Tariff(0, 10**6, usage=by_usage(), step=step)
+        assert price(tariff, request(), plain({**CHAT, "stream": stream})).loose is loose
+
+
+def test_a_request_that_costs_more_than_the_most_alone_is_refused() -> None:
+    """Also where the answer's price comes on top of it."""
+    tariff = Tariff(0, 2, request=(NUMBER,), response=(Term("header", 1, ("x",)),))
+    assert "it may cost 0.000003" in refusal(lambda: price(tariff, request(), b'{"pages":3}'))
+    assert price(tariff, request(), b'{"pages":2}').bound == 2
 
 
 DIALECTS: list[Dialect] = ["openai", "anthropic", "gemini"]
