@@ -98,11 +98,6 @@ class Document:
         except ValueError as error:
             raise RequestRefusedError(UNPRICED, f'"{step}": {error}') from error
 
-    def drop(self, name: str) -> None:
-        """Take an outermost member away."""
-        if isinstance(self._root, dict):
-            self._root.pop(name, None)
-
     def last(self) -> bytes:
         """The last of an array's values; an object's own text."""
         if isinstance(self._root, list):

@@ -145,8 +145,3 @@ def cost(call: int, charges: Iterable[tuple[int, Quantity]]) -> int:
     for rate, units in charges:
         total += rate * units
     return call - int(-total // MILLION)
-
-
-def affordable(credit: int, rate: int) -> int:
-    """How many units of `rate` so many micro-credits pay for."""
-    return max(0, credit) * MILLION // rate if rate else limits.tokens_max
