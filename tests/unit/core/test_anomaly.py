@@ -389,6 +389,7 @@ def test_it_does_what_the_slow_model_does(
         made, model = watch(rules), Model(rules)
         made.restore([Saved("article", "article/one")], 0.0)
         now, minted, iat = 0.0, [0], 100
+        parents: dict[int, int | None] = {}
         model.turn(now)
         for wait, what, one, other in operations:
             now += wait
@@ -402,12 +403,13 @@ def test_it_does_what_the_slow_model_does(
             if what in {"set", "lift"}:
                 _by_a_person(made, model, what, now)
                 continue
-            grant = seen(minted[-1] + 1, minted[one % len(minted)] if other % 2 else None)
             if what == "mint":
-                minted.append(minted[-1] + 1)
+                branch = minted[-1] + 1
+                parents[branch] = minted[one % len(minted)] if other % 2 else None
+                minted.append(branch)
                 grant = seen(
-                    minted[-1],
-                    minted[one % (len(minted) - 1)] if other % 2 else None,
+                    branch,
+                    parents[branch],
                     depth=other,
                     patterns=1 + one * other,
                     tools=one * 20,
@@ -417,7 +419,13 @@ def test_it_does_what_the_slow_model_does(
                 branch = minted[one % len(minted)]
                 is_new = what == "again"
                 grant = seen(
-                    branch, iat=iat, is_new=is_new, grows=other % 2 == 0, credits=0, depth=0
+                    branch,
+                    parents.get(branch),  # a branch keeps its path
+                    iat=iat,
+                    is_new=is_new,
+                    grows=other % 2 == 0,
+                    credits=0,
+                    depth=0,
                 )
             answer = made.see(grant, now)
             found = [step.finding.measure for step in answer.steps if step.finding]
