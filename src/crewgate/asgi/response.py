@@ -7,14 +7,13 @@ once the call is over. Knows no event loop.
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
+from crewgate.core.events import ENDS
 from crewgate.core.problems import Field, Kind, document, event, fields
 from crewgate.core.verdict import Denial
 from crewgate.errors import StreamCutError
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
-
-_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
 class Response:
@@ -65,7 +64,7 @@ class Response:
         elif what == "http.response.body":
             body = message.get("body", b"")
             if body:
-                self._between_events = bytes(body[-4:]).endswith(_EVENT_ENDS)
+                self._between_events = bytes(body[-4:]).endswith(ENDS)
             self.ended = not message.get("more_body", False) and not self._trailers
         elif what == "http.response.trailers":
             self.ended = not message.get("more_trailers", False)

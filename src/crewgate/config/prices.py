@@ -90,8 +90,9 @@ def _check(tariff: Tariff, section: Section) -> None:
         section.problem("step: nothing of this price comes while an answer streams; leave it out")
     if not (tariff.request or tariff.response or tariff.usage):
         section.problem('expected request, response or usage; a fixed price is price = "0.01"')
-    if tariff.call > (tariff.most or tariff.call):
-        section.problem("most: a call alone costs more")
+    most = cast("int | None", tariff.most)  # one that is missing was noted
+    if most is not None and most < max(tariff.call, 1):
+        section.problem("most: a call alone costs more" if tariff.call else "most: nothing is paid")
 
 
 def _terms(section: Section, key: str, sources: tuple[Source, ...]) -> tuple[Term, ...]:

@@ -174,6 +174,22 @@ def test_there_are_only_so_many_terms_and_models() -> None:
         assert len(tariff_of(text)[1]) == more
 
 
+@pytest.mark.parametrize(
+    ("price", "told"),
+    [
+        ('most = "0"', ["tool.t.price: most: nothing is paid"]),
+        ('most = "0", call = "1"', ["tool.t.price: most: a call alone costs more"]),
+        ('most = "0.999999", call = "1"', ["tool.t.price: most: a call alone costs more"]),
+        ('most = "1", call = "1"', []),
+    ],
+)
+def test_most_covers_a_call_and_is_not_nothing(price: str, told: list[str]) -> None:
+    """Of a `most` that is missing only that is told."""
+    assert tariff_of(f"price = {{ {price}, request = [{TERM}] }}")[1] == told
+    (problem,) = tariff_of(f'price = {{ call = "1", request = [{TERM}] }}')[1]
+    assert problem.startswith("tool.t.price.most: missing")
+
+
 json_values = st.recursive(
     st.booleans() | st.integers(-1, 9) | st.sampled_from(["", "1", "/a", "bytes", "openai", "0.5"]),
     lambda parts: (

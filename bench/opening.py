@@ -1,0 +1,104 @@
+"""What a branch's first call costs beside its later ones: through a gateway, on SQLite.
+
+One worker, one client, one kept connection. The first call of a branch opens the branch and its run
+in the ledger and draws, durably, before it is let through; a later one finds its lease. Calls come
+directly one after the other, or each after a pause in which every process falls asleep.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.boundary.gateway import serving
+from bench.hop.client import connect, context
+from bench.hop.processes import TOOLS_ABOVE, end, start, wait_for_port
+from bench.hop.upstream import BODY
+from bench.sampling import Case, Group, measure
+from crewgate.config import Config
+from crewgate.issuer import Orchestrator
+
+LATER, FIRST = "a later call", "a branch's first call"
+PAUSED_LATER, PAUSED_FIRST = f"{LATER}, after a pause", f"{FIRST}, after a pause"
+PAUSE = 0.01  # seconds
+REQUEST = (
+    "POST /search HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n"
+    "content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+)
+RECEIVE_BYTES = 65_536
+
+Call = Callable[[bytes], None]
+
+
+def calls(rounds: int) -> Group:
+    """A branch's first call and its next one; each round has branches of its own."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        serving(Path(name)) as (config, _),
+        _tools(Path(name), config),
+        _client(config) as call,
+    ):
+        requests = _requests(config, 2 * rounds + 8)
+        cases = _pair(call, requests, FIRST, LATER, 0)
+        cases += _pair(call, requests, PAUSED_FIRST, PAUSED_LATER, PAUSE)
+        references = {FIRST: LATER, PAUSED_FIRST: PAUSED_LATER}
+        return measure("A call through a gateway", cases, rounds, references)
+
+
+def _pair(
+    call: Call, requests: Iterator[bytes], first: str, later: str, pause: float
+) -> list[Case]:
+    request = b""
+
+    def turn() -> None:
+        nonlocal request
+        request = next(requests)
+        time.sleep(pause)
+
+    def timed() -> int:
+        call(request)
+        return 1
+
+    return [Case(first, timed, turn), Case(later, timed, lambda: time.sleep(pause))]
+
+
+def _requests(config: Config, number: int) -> Iterator[bytes]:
+    """One for each of so many branches, each in a run of its own, minted beforehand."""
+    with Orchestrator.from_config(config.path, crew=config.crews[0].name) as crew:
+        tokens = []
+        for _ in range(number):
+            run = crew.start_run(credits="10", tools=["search.*"])
+            tokens.append(
+                crew.spawn(role="bench", parent=run, tools=["search.*"], credits="1").token()
+            )
+    return iter([REQUEST.format(token).encode() for token in tokens])
+
+
+@contextmanager
+def _tools(folder: Path, config: Config) -> Iterator[None]:
+    port = config.listeners[0].port + TOOLS_ABOVE
+    log = folder / "tools.log"
+    process = start([sys.executable, "-m", "bench.hop.upstream", str(port)], 1, log)
+    try:
+        wait_for_port(process, port, log)
+        yield
+    finally:
+        end(process)
+
+
+@contextmanager
+def _client(config: Config) -> Iterator[Call]:
+    with connect(config.listeners[0].port, context("http/1.1")) as connection:
+        connection.settimeout(10)
+
+        def call(request: bytes) -> None:
+            connection.sendall(request)
+            answer = connection.recv(RECEIVE_BYTES)
+            if not answer.startswith(b"HTTP/1.1 200 "):
+                raise SystemExit(f"bench: about to measure a refusal: {answer[-200:]!r}")
+            while not answer.endswith(BODY):
+                answer += connection.recv(RECEIVE_BYTES)
+
+        yield call
