@@ -152,7 +152,8 @@ class Storm:
         self.agent.kill()
         self.close(self.agent)
         table = OwnedTable.open(self.path)
-        for number in table.attachments():
+        # All of them: a slow agent may have dropped one after its number was in use again.
+        for number in range(SPENDERS):
             table.drop_attachment(number)
         return table
 
@@ -176,7 +177,8 @@ def test_storm(tmp_path: Path) -> None:
         assert record.granted - record.given_back <= CAP, (where, record)
         settled += record.settled
         granted += record.granted
-    calls = (tmp_path / "audit").stat().st_size
+    audit = (tmp_path / "audit").read_bytes()
+    calls = audit.count(b".") - audit.count(b"x")
     assert settled <= calls * PRICE <= settled + PRICE * (done["spender killed"] + SPENDERS), where
     assert settled > 0, where
     forgotten = [key for key in storm.acknowledged if not table.is_revoked(bytes.fromhex(key))]

@@ -1,12 +1,14 @@
 """A worker of a table storm: reserves and settles as fast as it can until it is killed.
 
 `python storm_spender.py TABLE ATTACHMENT NOW AUDIT TOKEN…` with the policy on standard input.
-Appends a line to AUDIT before each settle, so that a count of admitted calls survives it.
+Appends a "." to AUDIT before each settle, so that a count of admitted calls survives it, and an "x"
+where the agent had burned the call: it may drop a number late, when another process has it.
 """
 
 import os
 import random
 import sys
+from contextlib import suppress
 
 import msgspec
 
@@ -14,6 +16,7 @@ from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.core.policy import Policy
+from crewgate.errors import SettledError
 
 
 def main(path: str, attachment: int, now: int, audit: str, tokens: list[bytes]) -> None:
@@ -33,10 +36,14 @@ def main(path: str, attachment: int, now: int, audit: str, tokens: list[bytes]) 
         if len(held) > 20 or (held and not isinstance(verdict, Permit)):
             permit = held.pop(choose.randrange(len(held)))
             if choose.random() < 0.2:
-                permit.release()
+                with suppress(SettledError):
+                    permit.release()
             else:
                 os.write(log, b".")
-                permit.settle()
+                try:
+                    permit.settle()
+                except SettledError:
+                    os.write(log, b"x")
 
 
 if __name__ == "__main__":
