@@ -3,8 +3,8 @@
 POST /told/… answers as its body says: {"status", "headers", "text" or "chunks", "trailers",
 "pause"}. All else answers as many words as it is asked for, one token each, and states them. The
 model's name says how else: `-rude` answers 400 words whatever is asked for, `-silent` states no
-usage, `-plain` does not stream, `-slow` waits 10 ms before each event, `-dear` states a hundred
-times what it did. Prints "ready"; ends when its input does.
+usage, `-plain` does not stream, `-slow` waits 10 ms before each event and each body, `-dear` states
+a hundred times what it did. Prints "ready"; ends when its input does.
 """
 
 import json
@@ -210,14 +210,15 @@ class Handler(BaseHTTPRequestHandler):
         if streams and "-plain" not in call.model:
             self.stream(call, events(call))
         else:
-            self.answer(whole(call))
+            self.answer(whole(call), call.pause)
 
-    def answer(self, whole: dict[str, Any]) -> None:
+    def answer(self, whole: dict[str, Any], pause: float) -> None:
         text = json.dumps(whole).encode()
         self.send_response(200)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(text)))
         self.end_headers()
+        time.sleep(pause)
         self.wfile.write(text)
 
     def stream(self, call: Call, events: Iterator[tuple[str, Any]]) -> None:

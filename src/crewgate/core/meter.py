@@ -117,6 +117,11 @@ class Meter:
         """Nothing more comes, whether it was the end or not."""
         self._reading.close()
 
+    @property
+    def streams(self) -> bool:
+        """Whether the answer is read event by event."""
+        return self._reading.streams
+
     # After it.
 
     @property

@@ -88,7 +88,10 @@ class MeteredFlight(Flight):
         if answer is None or not answer.status:
             return True
         self._read(answer)
-        return not self._pieces or self._pays_for(self._pieces[0].due)
+        if self._pieces:
+            return self._pays_for(self._pieces[0].due)
+        # Its head may come long before what costs; events have nothing to be refused for yet.
+        return answer.complete or self._meter.streams or not (self._meter.grows and self._gates)
 
     def _take(self, answer: Answer) -> bytes:
         self._read(answer)

@@ -49,6 +49,7 @@ def test_no_number_harms_a_worker(tools: Priced, cost: str) -> None:
     [
         ({**STREAM, "model": "m-plain"}, "/steps/chat/completions"),
         ({**STREAM, "model": "m-plain-silent"}, "/steps/chat/completions"),
+        ({**STREAM, "model": "m-plain-slow"}, "/steps/chat/completions"),  # its head comes before
     ],
 )
 def test_an_answer_that_cannot_be_read_as_it_comes_is_paid_for_first(
