@@ -16,7 +16,7 @@ from bench.boundary.gateway import serving
 from bench.hop.client import connect, context
 from bench.hop.processes import TOOLS_ABOVE, end, start, wait_for_port
 from bench.hop.upstream import BODY
-from bench.sampling import Case, Group, measure
+from bench.sampling import WARMING_ROUNDS, Case, Group, measure
 from crewgate.config import Config
 from crewgate.issuer import Orchestrator
 
@@ -28,52 +28,56 @@ REQUEST = (
     "content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
 )
 RECEIVE_BYTES = 65_536
+CALLS = 100  # until a branch is drawn for ahead of its calls
 
 Call = Callable[[bytes], None]
 
 
 def calls(rounds: int) -> Group:
-    """A branch's first call and its next one; each round has branches of its own."""
+    """Each first call is that of a branch of its own; all later ones are those of one branch."""
     with (
         tempfile.TemporaryDirectory() as name,
         serving(Path(name)) as (config, _),
         _tools(Path(name), config),
         _client(config) as call,
     ):
-        requests = _requests(config, 2 * rounds + 8)
-        cases = _pair(call, requests, FIRST, LATER, 0)
-        cases += _pair(call, requests, PAUSED_FIRST, PAUSED_LATER, PAUSE)
+        steady, *others = _requests(config, 2 * (rounds + WARMING_ROUNDS) + 1)
+        for _ in range(CALLS):
+            call(steady)
+        new = iter(others)
+        cases = _pair(call, new, steady, FIRST, LATER, 0)
+        cases += _pair(call, new, steady, PAUSED_FIRST, PAUSED_LATER, PAUSE)
         references = {FIRST: LATER, PAUSED_FIRST: PAUSED_LATER}
         return measure("A call through a gateway", cases, rounds, references)
 
 
 def _pair(
-    call: Call, requests: Iterator[bytes], first: str, later: str, pause: float
+    call: Call, new: Iterator[bytes], steady: bytes, first: str, later: str, pause: float
 ) -> list[Case]:
-    request = b""
-
-    def turn() -> None:
-        nonlocal request
-        request = next(requests)
-        time.sleep(pause)
-
-    def timed() -> int:
+    def one(request: bytes) -> int:
         call(request)
         return 1
 
-    return [Case(first, timed, turn), Case(later, timed, lambda: time.sleep(pause))]
+    def before() -> None:
+        """Have one call just behind, or long ago."""
+        call(steady)
+        time.sleep(pause)
+
+    return [
+        Case(first, lambda: one(next(new)), before),
+        Case(later, lambda: one(steady), before),
+    ]
 
 
-def _requests(config: Config, number: int) -> Iterator[bytes]:
+def _requests(config: Config, number: int) -> list[bytes]:
     """One for each of so many branches, each in a run of its own, minted beforehand."""
     with Orchestrator.from_config(config.path, crew=config.crews[0].name) as crew:
         tokens = []
         for _ in range(number):
-            run = crew.start_run(credits="10", tools=["search.*"])
-            tokens.append(
-                crew.spawn(role="bench", parent=run, tools=["search.*"], credits="1").token()
-            )
-    return iter([REQUEST.format(token).encode() for token in tokens])
+            run = crew.start_run(credits="100", tools=["search.*"])
+            child = crew.spawn(role="bench", parent=run, tools=["search.*"], credits="100")
+            tokens.append(child.token())
+    return [REQUEST.format(token).encode() for token in tokens]
 
 
 @contextmanager
