@@ -170,6 +170,7 @@ class Machine:
             self.gate = ModelGate(self.table)
         self.now = NOW
         self.boot_ns = BOOT_NS
+        self.lent_max = 0
         self.step_ns = 10**11  # between draws: so long that the rate of spend is next to nothing
         self.ledger = MemoryLedger()
         self.start()
@@ -183,7 +184,13 @@ class Machine:
     def join(self, ledger: MemoryLedger) -> None:
         """Draw from a ledger, which other machines may share."""
         self.ledger = ledger
-        self.lessor = Lessor(self.table, ledger, self.policy, self.name)  # type: ignore[arg-type]
+        self.lessor = Lessor(
+            self.table,  # type: ignore[arg-type]
+            ledger,
+            self.policy,
+            self.name,
+            lent_max=self.lent_max,
+        )
 
     def draw(self, of: Grant, need: int) -> Status:
         self.boot_ns += self.step_ns
@@ -218,6 +225,11 @@ class Machine:
     def look(self, times: int = 1) -> int:
         self.boot_ns += 10**9
         return sum(self.lessor.give_back_idle(self.now, self.boot_ns) for _ in range(times))
+
+    def repay(self) -> None:
+        """The ledger is back."""
+        for owing in self.lessor.lending.owing:
+            self.lessor._at_once(self.lessor.repay(owing), self.now)
 
     def refused(self, of: Grant) -> tuple[int, int, int, int] | None:
         record = self.table.branch(self.table.find(of.branch_key))

@@ -46,6 +46,7 @@ class TableModel:
         self.geometry = geometry
         self.life = life
         self.credit_generation = 0
+        self.lent = 0
         self.records: dict[int, Record] = {}
         self.generations = [0] * geometry.branches
         self.free = list(reversed(range(geometry.branches)))  # a stack: the lowest number first
@@ -53,6 +54,9 @@ class TableModel:
         self.slots = itertools.count()
 
     # -- what the owner does --------------------------------------------------------------------
+
+    def set_lent(self, amount: int) -> None:
+        self.lent = amount
 
     def find(self, key: bytes) -> int:
         return next((n for n, record in self.records.items() if record.key == key), -1)

@@ -159,6 +159,7 @@ typedef struct {
   alignas(64) cg_word fresh_until; /* CLOCK_BOOTTIME ns */
   cg_word retired;
   cg_word revocation_generation, policy_generation;
+  cg_word lent; /* at most so much of all that was granted does the ledger not know */
   alignas(64) cg_word credit_generation; /* credit came back to some lease or level */
   alignas(64) cg_word branch_moves[CG_SHARDS];
   cg_word revocation_moves[CG_SHARDS];

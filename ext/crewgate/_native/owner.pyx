@@ -120,6 +120,15 @@ cdef class OwnedTable(LeaseTable):
         self.check_open()
         cg_put(&self.t.header.policy_generation, generation)
 
+    @property
+    def lent(self):
+        self.check_open()
+        return cg_get(&self.t.header.lent)
+
+    def set_lent(self, uint64_t amount):
+        self.check_open()
+        cg_put(&self.t.header.lent, amount)
+
     # -- revocations --------------------------------------------------------------------------
 
     def revoke(self, bytes key, bytes crew, uint64_t before, uint64_t life, uint64_t now_wall,

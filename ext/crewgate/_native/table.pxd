@@ -22,6 +22,7 @@ cdef extern from "index.h" nogil:
         cg_word retired
         cg_word revocation_generation
         cg_word policy_generation
+        cg_word lent
         cg_word credit_generation
 
     ctypedef struct cg_branch:

@@ -24,11 +24,13 @@ class OwnedTable(LeaseTable):
         """An anonymous table of this process; always fresh."""
     fd: int  # to pass to those who attach; -1 if private
     lost: int  # records that repair found without an index word
+    lent: int  # at most so much of all that was granted does the ledger not know
     def vouch(self, until_boot_ns: int) -> None:
         """Everybody may admit until then (fresh_until)."""
     def retire(self) -> None:
         """Nobody may admit on this table any more."""
     def set_policy_generation(self, generation: int) -> None: ...
+    def set_lent(self, amount: int) -> None: ...
     def revoke(self, key: bytes, crew: bytes, before: int, life: int, now_wall: int,
                now_boot_ns: int) -> bool:
         """Tokens with this key issued up to `before` (seconds) are dead for `life` seconds from

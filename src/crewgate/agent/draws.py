@@ -129,9 +129,8 @@ class Draws:
             return
         guest.draws += 1
         waiting = Waiting(guest, ask, clocks.boot_ns + self._wait_ns)
-        self._begin(waiting, clocks)
-        if not waiting.answered:
-            self._lend(waiting)
+        if not self._lend(waiting):
+            self._begin(waiting, clocks)
         if not waiting.answered:
             self._waiting.append(waiting)
             self._some.set()
@@ -212,6 +211,9 @@ class Draws:
             self._end(branch, end.value)
         except LedgerError as error:
             self._say(f"a draw that the ledger refuses: {error}")
+            self._end(branch, Status.CONTENDED)
+        except Exception as error:  # noqa: BLE001 - a barrier: whoever waits for this draw asks again
+            self._say(f"a fault of ours in a draw: {error!r}")
             self._end(branch, Status.CONTENDED)
         else:
             self._asking.ask(operation, partial(self._go_on, branch, steps))

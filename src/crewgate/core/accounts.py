@@ -4,7 +4,7 @@ Decides what is granted, to whom it counts, who must wait and who is refused. Kn
 table and no socket, nor where its books are kept.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from crewgate import limits
 from crewgate.core.books import Books, Holder
@@ -25,7 +25,7 @@ from crewgate.core.ledger import (
     Ticket,
     Told,
 )
-from crewgate.core.statements import exhausted, standing, statement, told_of
+from crewgate.core.statements import exhausted, least, standing, statement, told_of
 from crewgate.errors import LedgerError
 
 
@@ -77,17 +77,22 @@ class MemoryLedger:
                 self._accounts[keys[depth - 1]].children += 1
             account.accept(level.quota, level.iat)
         lessee = asked.holder, asked.boot
-        granted = self._draw_at_once(asked, now) if asked.need else (0, 0)
-        return Opened(tuple(standing(self._accounts[key], lessee) for key in keys), *granted)
+        left = self._draw_at_once(asked, now) if asked.need else 0
+        return Opened(tuple(standing(self._accounts[key], lessee) for key in keys), left)
 
-    def _draw_at_once(self, asked: Open, now: float) -> tuple[int, int]:
-        """What is free goes to who opens, in nobody's way: how much, and what is left."""
+    def _draw_at_once(self, asked: Open, now: float) -> int:
+        """What is free goes to who opens, in nobody's way; what is left besides.
+
+        Who asks again, since the answer was lost, has it already.
+        """
         branch = asked.path.keys[-1]
         lease = self._accounts[branch].leases.get((asked.holder, asked.boot))
+        if lease is not None and lease.totals.idle >= asked.need:
+            return lease.reply.left if isinstance(lease.reply, Granted) else 0
         seq = 1 if lease is None else lease.seq + 1
         draw = Draw(branch, asked.holder, asked.boot, seq, asked.need, ahead=True)
         answer = self.draw(draw, now)
-        return (answer.amount, answer.left) if isinstance(answer, Granted) else (0, 0)
+        return answer.left if isinstance(answer, Granted) else 0
 
     def draw(self, draw: Draw, now: float) -> Granted | Ticket | Exhausted | Closed:
         """Answer once; the same (branch, holder, boot, seq) gets the same answer again."""
@@ -253,14 +258,14 @@ class MemoryLedger:
             return self._lease_out(levels, lease, draw.need)
         ticket = (draw.branch, draw.holder, draw.boot)
         own = max(0, lease.totals.idle - draw.loose)
-        free, tight = _least((level.free(ticket, now), level) for level in levels)
+        free, tight = least((level.free(ticket, now), level) for level in levels)
         is_wanted = any(level.queue.waiting for level in levels)
         if free >= draw.need and not (draw.ahead and is_wanted):
             return self._grant(levels, lease, draw, (free, tight))
         if draw.ahead:
             return Ticket(tight.key, max(0, draw.need - free))
         # What the drawer holds itself cannot come back to it: it asks for what is missing besides.
-        reach, empty = _least((level.reach(own).remaining, level) for level in levels)
+        reach, empty = least((level.reach(own).remaining, level) for level in levels)
         if reach < draw.need:
             for level in levels:
                 level.queue.drop(ticket)
@@ -293,8 +298,3 @@ class MemoryLedger:
             level.draw(lease, amount)
         left = min(level.tightest().remaining for level in levels)
         return Granted(amount, *levels[0].windows(), max(0, left))
-
-
-def _least(candidates: Iterable[tuple[int, Account]]) -> tuple[int, Account]:
-    """The smallest amount; among equals the level nearest to the branch, which says most."""
-    return min(reversed(list(candidates)), key=lambda candidate: candidate[0])

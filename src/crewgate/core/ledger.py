@@ -103,11 +103,10 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
 class Opened(msgspec.Struct, frozen=True):
     """Every level is known and governed by its newest grant; the crew first, the branch last.
 
-    `granted` is what was drawn with it; what could be granted besides is `left`.
+    What was drawn with it stands in the branch's lease; what could be granted besides is `left`.
     """
 
     standings: tuple[Standing, ...]
-    granted: int = 0
     left: int = 0
 
 

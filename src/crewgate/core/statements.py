@@ -3,6 +3,8 @@
 Decides nothing; the figures of one level are read from its account as they stand.
 """
 
+from collections.abc import Iterable
+
 from crewgate.core.charges import Account, Lease
 from crewgate.core.ledger import Exhausted, Standing, Statement, Told
 
@@ -13,6 +15,11 @@ def standing(account: Account, lessee: tuple[str, bytes]) -> Standing:
     lease = account.leases.get(lessee)
     told = Told() if lease is None else told_of(lease)
     return Standing(account.key, account.quota, account.iat, overdrawn, told)
+
+
+def least(candidates: Iterable[tuple[int, Account]]) -> tuple[int, Account]:
+    """The smallest amount; among equals the level nearest to the branch, which says most."""
+    return min(reversed(list(candidates)), key=lambda candidate: candidate[0])
 
 
 def exhausted(account: Account, own: int, need: int) -> Exhausted:

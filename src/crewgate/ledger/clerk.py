@@ -120,9 +120,15 @@ class Clerk:
             self._say("the ledger answers again")
         for errand, answer in zip(batch, answers, strict=True):
             if errand.then is not None:
-                errand.then(answer)
+                self._tell(errand.then, answer)
             elif isinstance(answer, LedgerError):
                 self._say(f"the ledger refused what it was told: {answer}")
+
+    def _tell(self, then: Then, answer: Answer | LedgerError) -> None:
+        try:
+            then(answer)
+        except Exception as error:  # noqa: BLE001 - the barrier again
+            self._say(f"a fault of ours with the ledger's answer: {error!r}")
 
     def _complain(self, why: str) -> None:
         if why != self.trouble:

@@ -7,6 +7,7 @@ draw_rounds_max = 32  # recalls of one draw: two for each of ten levels, and a f
 leases_scanned_per_look = 4096  # 10 ms a second at 2.5 µs each; the largest table in 64 looks
 draw_ahead_seconds_max = 0.25  # half a lease that lasts longer is not spent before somebody asks
 draw_talks_max = 8192  # branches that the ledger is asked about at once; a second's draws
+repaid_branches_max = 1024  # have what they were lent charged at once; the others a second later
 draw_look_seconds = 0.005  # whether credit came back for a waiting draw
 
 # The ledger and who shares it (ledger/, agent/sharing.py).

@@ -81,11 +81,14 @@ class Filling:
         self, holding: Holding, need: int, rate: int, *, ahead: bool = False, loose: int = 0
     ) -> Generator[Operation, Answer, Answer]:
         draw = self.draw(holding, self._table.begin_draw(holding.number, need), need, rate)
+        holding.asked = max(need, rate // limits.lease_rate_divisor)
         try:
             return (yield structs.replace(draw, ahead=ahead, loose=loose))
         except LedgerError:
             self._table.refuse(holding.number, 0, 0, 0, 0)
             raise
+        finally:
+            holding.asked = 0
 
     def _read(self, holding: Holding) -> tuple[int, int, int]:
         """What the lease has available, how much more it can hold with all calls in flight.

@@ -17,10 +17,10 @@ class Holding:
     """One record: a crew's (no path) or a branch's. Credit is micro-credits, totals of the table.
 
     `spent` and `burned` are as last looked at, `overrun` what answers stated beyond their bounds,
-    `owed` what of `granted` the ledger does not know (`lending`);
-    `told` is what the ledger was told last. `drawn_ns`
-    and `consumed` are the boot clock and the consumption at the last draw, `recent` what was spent
-    lately as seen then: the rate's beginning.
+    `owed` what of `granted` the ledger does not know (`lending`), `kept` what of `given_back` it is
+    not told before that; `told` is what it was told last. `asked` is the most that a draw under way
+    may bring. `drawn_ns` and `consumed` are the boot clock and the consumption at the last draw,
+    `recent` what was spent lately as seen then: the rate's beginning.
     """
 
     number: int
@@ -36,6 +36,8 @@ class Holding:
     burned: int = 0
     overrun: int = 0
     owed: int = 0
+    kept: int = 0
+    asked: int = 0
     told: tuple[int, int, int] = (0, 0, 0)
     seen: tuple[int, int] = (0, 0)
     drawn_ns: int = 0
@@ -46,6 +48,11 @@ class Holding:
         """Seconds until half of what is available is spent, as it was spent of late; inf if not."""
         rate = self.recent * limits.lease_rate_divisor
         return available / 2 / rate if rate >= 1 else math.inf
+
+    @property
+    def debt(self) -> int:
+        """What is owed and was not taken out of the lease again."""
+        return max(0, self.owed - self.kept)
 
     @property
     def leased(self) -> int:
@@ -76,6 +83,8 @@ class Holdings:
         self._by_key: dict[bytes, Holding] = {}
         self._leases: dict[bytes, dict[bytes, Holding]] = {}
         self.highest = -1  # the highest record number that was ever used
+        self.owed = 0  # of all together
+        self.debt = 0
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -96,9 +105,18 @@ class Holdings:
         """The record was reclaimed."""
         holding = self._by_key.pop(key, None)
         if holding is not None:
+            self.owe(holding, 0, 0)
             self.rest(holding, ended=True)
             self._leases.pop(key, None)
         return holding
+
+    def owe(self, holding: Holding, owed: int, kept: int) -> None:
+        """The ledger does not know so much that was granted, and so much that was given back."""
+        self.owed -= holding.owed
+        self.debt -= holding.debt
+        holding.owed, holding.kept = owed, kept
+        self.owed += holding.owed
+        self.debt += holding.debt
 
     def lease(self, holding: Holding) -> None:
         """The branch may hold credit from now on."""

@@ -265,7 +265,12 @@ class Lessor:
         try:
             operation = next(steps)
             while True:
-                operation = steps.send(self._ledger.do(operation, now))
+                try:
+                    answer = self._ledger.do(operation, now)
+                except LedgerError as error:
+                    operation = steps.throw(error)
+                else:
+                    operation = steps.send(answer)
         except StopIteration as end:
             return cast("Status", end.value)
 

@@ -124,7 +124,8 @@ class Lineage:
         record = self._table.branch(holding.number) if holding is not None else None
         if holding is None or record is None:
             raise KeyError(key.hex())
-        missing = told.granted - holding.granted
+        room = limits.lease_micro_max - (record.granted - record.given_back - record.settled)
+        missing = min(told.granted - (holding.granted - holding.owed), room)
         if missing > 0:
             self._table.lend(holding.number, missing)
             holding.granted += missing
@@ -136,10 +137,10 @@ class Lineage:
     def declined(self, opened: Opened) -> GiveBack | None:
         """What returns the credit that was drawn with an opening, where no record will hold it."""
         standing = opened.standings[-1]
-        if not opened.granted:
-            return None
         if self._holdings.get(standing.key) is not None:
             self.adopt(standing.key, standing.told)  # a lease that nobody uses is given back
+            return None
+        if not standing.told.idle:
             return None
         returned = standing.told.given_back + standing.told.idle
         if len(self._declined) >= limits.draw_talks_max:

@@ -150,7 +150,9 @@ class Returns:
     def returned(self, holding: Holding, amount: int) -> None:
         """`amount` was taken out of the lease; tell the ledger the total."""
         holding.given_back += amount
-        if amount and not holding.owed:  # else the ledger does not know yet what is given back
+        if holding.owed:  # the ledger does not know yet what is given back
+            self._holdings.owe(holding, holding.owed, holding.kept + amount)
+        elif amount:
             self._say(GiveBack(holding.key, self._holder, self._table.life, holding.given_back))
 
     def look(self, now: float, now_boot_ns: int) -> int:

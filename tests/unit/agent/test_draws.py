@@ -342,3 +342,41 @@ def test_whom_nobody_waits_for_any_more_is_not_opened(
     assert table.find(key(0)) == -1
     assert slow.ledger.report(key(0))[0].leased == 0  # what was drawn for them is given back
     assert "talks=0" in repr(draws)
+
+
+def test_branches_that_nobody_knows_keep_no_known_one_from_a_loan(
+    draws: Draws,
+    guest: Guest,
+    lessor: Scripted,
+    slow: Slow,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many openings the ledger has not answered."""
+    monkeypatch.setattr(limits, "draw_talks_max", 4)
+    lessor.lending.most = limits.quota_micro_max
+    draws.ask(guest, Draw(id=0, grant=grant(1, 500), need=10), _at(0))
+    slow.waits, slow.trouble = True, "down"
+    for number in range(2, 8):
+        draws.ask(guest, Draw(id=number, grant=grant(number, 500), need=10), _at(number))
+        draws.retry(_at(number + 1))
+    _told(guest)
+    draws.ask(guest, Draw(id=99, grant=grant(1, 500), need=100), _at(60))
+    assert _told(guest) == [Drawn(id=99, status="granted")]
+
+
+def test_a_fault_of_ours_in_a_draw_is_that_draw_s(
+    draws: Draws, guest: Guest, lessor: Scripted, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told, whoever waits asks again, and nobody else hears of it."""
+
+    def broken(*_: object) -> None:
+        raise ValueError("a lease is at most so much")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lessor._filling, "fill", broken)
+        draws.ask(guest, Draw(id=1, grant=grant(1, 500), need=10), _at(0))
+        draws.ask(guest, Draw(id=2, grant=grant(1, 500), need=10), _at(0))
+    assert _told(guest) == []
+    assert said == ["a fault of ours in a draw: ValueError('a lease is at most so much')"] * 2
+    draws.retry(_at(0.1))
+    assert {drawn.id: drawn.status for drawn in _told(guest)} == {1: "granted", 2: "granted"}

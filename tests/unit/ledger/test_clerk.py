@@ -159,3 +159,21 @@ async def test_an_error_of_ours_spoils_one_errand(
     with trio.fail_after(30):
         await clerk.quiet()
     assert [type(each) for each in answers] == [Granted, LedgerError, Granted]
+
+
+async def test_who_fails_at_an_answer_keeps_nobody_from_his(
+    clerk: Clerk, said: list[str], nursery: trio.Nursery
+) -> None:
+    """The fault is told."""
+    answers: list[object] = []
+
+    def fail(_: object) -> None:
+        raise ValueError("no room")
+
+    clerk.ask(Draw(A, "one", BOOT, 1, 10), fail)
+    clerk.ask(Draw(B, "one", BOOT, 1, 10), answers.append)
+    nursery.start_soon(clerk.run)
+    with trio.fail_after(30):
+        await clerk.quiet()
+    assert [type(each) for each in answers] == [Granted]
+    assert said == ["a fault of ours with the ledger's answer: ValueError('no room')"]

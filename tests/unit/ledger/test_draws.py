@@ -36,17 +36,15 @@ def test_a_draw_is_charged_to_the_whole_path(new_ledger: NewLedger) -> None:
 
 
 def test_a_branch_may_be_opened_and_drawn_for_at_once(new_ledger: NewLedger) -> None:
-    """Its need, if that is free: the answer says so, and a draw goes on under the next number."""
-    ledger = family(new_ledger, root=40)
-    asked = structs.replace(path(Level(ROOT, 40, 1), Level(A, 100, 1)), need=30)
-    opened = ledger.do(asked, NOW)
-    assert isinstance(opened, Opened)
-    assert (opened.granted, opened.left) == (30, 10)
-    assert opened.standings[-1].told == Told(seq=1, granted=30)
-    again = ledger.do(asked, NOW)  # the answer was lost, and no more is free
-    assert isinstance(again, Opened)
-    assert (again.granted, again.standings[-1].told.granted) == (0, 30)
-    assert amount(draw(ledger, A, 3, 5)) == 5
+    """Its need, if that is free, once: a draw goes on under the next number."""
+    ledger = family(new_ledger, root=80)
+    asked = structs.replace(path(Level(ROOT, 80, 1), Level(A, 100, 1)), need=30)
+    for _ in range(3):  # the answer was lost
+        opened = ledger.do(asked, NOW)
+        assert isinstance(opened, Opened)
+        assert opened.left == 50
+        assert opened.standings[-1].told == Told(seq=1, granted=30)
+    assert amount(draw(ledger, A, 2, 5)) == 5
     assert line(ledger, ROOT).leased == 35
 
 
@@ -57,7 +55,7 @@ def test_who_opens_passes_nobody_that_waits(new_ledger: NewLedger) -> None:
     assert isinstance(draw(ledger, A, 1, 30), Ticket)
     opened = ledger.do(structs.replace(path(Level(ROOT, 40, 1), Level(B, 9, 1)), need=5), NOW)
     assert isinstance(opened, Opened)
-    assert opened.granted == 0
+    assert not opened.standings[-1].told.granted
 
 
 def test_an_ancestor_bounds_its_descendants_together(new_ledger: NewLedger) -> None:

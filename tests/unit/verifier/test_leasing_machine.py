@@ -23,7 +23,8 @@ QUOTAS = {10: 100, 11: 60, 0: 50, 1: 60, 2: 90, 3: 30}
 PATHS = {0: (ROOT, PARENT), 1: (ROOT, PARENT), 2: (ROOT,), 3: (ROOT, PARENT)}
 GRANTS = st.sampled_from([grant(n, QUOTAS[n], *above) for n, above in PATHS.items()])
 OWNERS_ACTS = (
-    "open_branch", "amend", "close_branch", "begin_draw", "grant", "refuse", "take_back"
+    "open_branch", "amend", "close_branch", "begin_draw", "grant", "refuse", "take_back", "lend",
+    "set_lent",
 )  # fmt: skip
 
 
@@ -275,8 +276,85 @@ class FragileAgents(Agents):
         super().teardown()
 
 
-for machine in (Agents, NativeAgents, FragileAgents):
+class Borrowers(FragileAgents):
+    """Agents that lend while their ledger is away, and are killed at any act of that."""
+
+    MOST = 20
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.machine.lent_max = self.MOST
+        self.machine.start()
+        self.lent = 0
+
+    @rule(of=GRANTS, price=st.integers(1, 9), share=st.sampled_from([0.0, 0.5, 1.0]))
+    def call_on_loan(self, of: Grant, price: int, share: float) -> None:
+        """A call that its lease, or else a loan, pays for."""
+
+        def act() -> None:
+            before = self.granted()
+            try:
+                self.machine.lessor.lending.lend(of.branch_key, price)
+            finally:
+                self.lent += self.granted() - before
+            slot = self.machine.gate.reserve(of, price, self.machine.now, self.machine.boot_ns)
+            if slot is not None:
+                self.machine.gate.settle(of, slot, int(price * share))
+
+        self.acting(act)
+
+    @rule(acts=st.none() | st.integers(0, 3), before=st.booleans())
+    def repay(self, acts: int | None, before: bool) -> None:
+        """The ledger is back for a moment; the agent may be killed in it."""
+        self.table.acts_left, self.table.before = acts, before
+        self.acting(self.machine.repay)
+
+    def granted(self) -> int:
+        return sum(record.granted for record in self.records().values())
+
+    @invariant()
+    def no_cap_is_passed(self) -> None:
+        """But by what was ever lent, of which at most so much is out at once."""
+        for n, quota in QUOTAS.items():
+            below = self.below(key(n))
+            assert sum(r.granted - r.given_back for r in below) <= quota + self.lent
+        holdings = self.machine.lessor._holdings
+        assert holdings.debt <= self.MOST
+        assert holdings.owed == sum(holding.owed for holding in holdings)
+        assert holdings.debt == sum(holding.debt for holding in holdings)
+        assert self.machine.table.lent >= holdings.owed
+
+    @invariant()
+    def ledger_and_table_agree(self) -> None:
+        """But for what is owed, and what of it was given back before it was known."""
+        holdings = self.machine.lessor._holdings
+        for record in self.records().values():
+            (line, *_) = self.machine.ledger.report(record.key)
+            below = [each for each in map(holdings.get, self.keys_below(record)) if each]
+            owed = sum(holding.owed - holding.kept for holding in below)
+            charged = sum(r.granted - r.given_back for r in self.below(record.key))
+            assert line.quota - line.remaining + owed == charged
+
+    def keys_below(self, record: Branch) -> list[bytes]:
+        return [each.key for each in self.below(record.key)]
+
+    def teardown(self) -> None:
+        """Once the ledger is back and all is looked at, it has charged what was spent."""
+        self.table.acts_left = None
+        self.machine.repay()
+        assert self.machine.lessor.lending.owed == 0
+        super().ledger_and_table_agree()
+        for of, slot, price in self.held:
+            self.machine.gate.settle(of, slot, price)
+        self.machine.look(3)
+        for name, line in {each.key: each for each in self.machine.ledger.report()}.items():
+            below = self.below(name)
+            assert line.quota - line.remaining == sum(r.settled + r.burned for r in below)
+
+
+for machine in (Agents, NativeAgents, FragileAgents, Borrowers):
     machine.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 TestAgents = Agents.TestCase
 TestNativeAgents = NativeAgents.TestCase
 TestFragileAgents = FragileAgents.TestCase
+TestBorrowers = Borrowers.TestCase
