@@ -5,7 +5,7 @@ the one that writes; whoever else opens the file reads.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +14,8 @@ import apsw
 from crewgate import limits
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger.session import Row, in_parts
+
+_FEW_PAGES = 10  # of 4 KiB: the least cache that SQLite has
 
 
 class SQLite:
@@ -46,6 +48,7 @@ class SQLite:
                     self._connection.execute("PRAGMA journal_mode = WAL")
                     self._connection.execute("PRAGMA synchronous = FULL")
                     self._connection.execute("PRAGMA foreign_keys = ON")
+                    self._lengthen_log()
         except LedgerUnavailableError:
             self._connection.close()
             raise
@@ -95,6 +98,26 @@ class SQLite:
     def close(self) -> None:
         """Let the file go."""
         self._connection.close()
+
+    def _lengthen_log(self) -> None:
+        """Make the log's file as long as it gets before it is begun anew.
+
+        A commit that makes its file longer waits for the file system's journal, and that for what
+        others write (ext4, beside an audit: 1.0 ms instead of 0.4). What the cache has no room for
+        goes into the log at once; taken back, it leaves the file as long as it was.
+        """
+        log = self._path.with_name(f"{self._path.name}-wal")
+        if log.exists() and log.stat().st_size >= limits.ledger_log_bytes:
+            return
+        run, length = self._connection.execute, limits.ledger_log_bytes + 2 * 4096 * _FEW_PAGES
+        run(f"PRAGMA cache_size = {_FEW_PAGES}")
+        run("BEGIN IMMEDIATE")
+        with suppress(apsw.FullError):  # then commits are slower, while there is room for them
+            run("CREATE TABLE filler (bytes)")
+            run("INSERT INTO filler VALUES (zeroblob(?))", (length,))
+        if self._connection.in_transaction:
+            run("ROLLBACK")
+        run("PRAGMA cache_size = -2000")
 
     @contextmanager
     def _mapped(self) -> Iterator[None]:

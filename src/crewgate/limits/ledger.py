@@ -24,4 +24,5 @@ ledger_statements_kept = 512  # texts of ours, of which there are fewer
 recall_again_seconds = 0.1  # others are asked again for the credit of a level that is wanted
 ledger_listen_seconds = 1.0  # until a connection that hears of recalls is made again
 ledger_beat_seconds = 1.0  # thirty signs of life before a machine counts as silent
+ledger_log_bytes = 4096 * 1000  # of SQLite's log: pages until it is copied and begun anew
 ledger_busy_seconds = 5.0  # for another process that writes to the file: a migration, a forgiveness

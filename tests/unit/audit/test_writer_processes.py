@@ -3,10 +3,10 @@
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
+from small_disk import may_mount, on_a_small_disk
 
 from crewgate.audit.folder import files
 from crewgate.core.line import decode
@@ -67,27 +67,6 @@ print(writer.writable, writer.write(event(number)), flush=True)
 for path in (folder / "audit").iterdir():
     sys.stderr.write(path.read_text())
 """
-
-
-def on_a_small_disk(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
-    """Run a script with a file system of 1 MiB at `folder`, in a mount namespace of its own."""
-    mount = 'mount -t tmpfs -o size=1m none "$1" || exit 77; shift; exec "$@"'
-    command = ["unshare", "-rm", "sh", "-c", mount, "sh", str(folder)]
-    return subprocess.run(
-        [*command, sys.executable, "-c", script, str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def may_mount() -> bool:
-    """Whether this machine lets us have a mount namespace (some containers do not)."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            return on_a_small_disk(Path(folder), "pass").returncode == 0
-        except FileNotFoundError:
-            return False
 
 
 def test_a_sigkill_loses_no_record_that_was_reported(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from engines import Engine
 from family import BOOT, CREW, NEXT_BOOT, NOW, ROOT, A, B, family, line, path
+from small_disk import may_mount, on_a_small_disk
 
 from crewgate import limits
 from crewgate.core.ledger import (
@@ -29,6 +30,19 @@ from crewgate.ledger.soundness import findings
 from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite import SQLite
 
+SMALL = """
+import sys
+from pathlib import Path
+from crewgate.ledger import schema
+from crewgate.ledger.sqlite import SQLite
+session = SQLite(Path(sys.argv[1]) / "ledger.db")
+schema.migrate(session)
+with session.transaction():
+    session.rows("CREATE TABLE more (number)")
+session.close()
+print("ok")
+"""
+
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Session]:
@@ -44,6 +58,26 @@ def ledger(session: Session) -> SQLLedger:
     schema.migrate(session)
     family(lambda: SQLLedger(session))
     return SQLLedger(session)
+
+
+def test_a_log_is_as_long_as_it_gets_from_the_start(tmp_path: Path) -> None:
+    """And nothing of that stands in the database, whoever opens it again."""
+    for _ in range(2):
+        session = SQLite(tmp_path / "ledger.db")
+        schema.migrate(session)
+        ledger = family(lambda: SQLLedger(session))  # noqa: B023 - called at once
+        assert (tmp_path / "ledger.db-wal").stat().st_size >= limits.ledger_log_bytes
+        assert not session.rows("SELECT 1 FROM sqlite_schema WHERE name = 'filler'")
+        assert line(ledger, ROOT).quota == 100
+        session.close()
+    assert (tmp_path / "ledger.db").stat().st_size < limits.ledger_log_bytes / 10
+
+
+@pytest.mark.skipif(not may_mount(), reason="needs a mount namespace for a file system of 1 MiB")
+def test_a_disk_with_room_for_no_such_log_will_do(tmp_path: Path) -> None:
+    """Commits are slower then, and nothing else."""
+    answer = on_a_small_disk(tmp_path, SMALL)
+    assert (answer.returncode, answer.stdout) == (0, "ok\n"), answer.stderr
 
 
 def test_many_operations_are_one_transaction(ledger: SQLLedger) -> None:
