@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench import decisions, ledger, parallel, report, tables
+from bench import decisions, ledger, opening, parallel, report, tables
 
 MEASURED = (
     decisions.warm,
@@ -14,6 +14,7 @@ MEASURED = (
     decisions.refusals,
     tables.owner,
     ledger.draws,
+    opening.calls,
 )
 WIDTH = 110  # columns of a file or a pipe
 LATEST = Path(__file__).parent / "results" / "latest.json"

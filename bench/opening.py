@@ -28,6 +28,7 @@ REQUEST = (
     "content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
 )
 RECEIVE_BYTES = 65_536
+ROUNDS_MAX = 150  # each mints two runs with a child, and takes 40 ms
 CALLS = 100  # until a branch is drawn for ahead of its calls
 
 Call = Callable[[bytes], None]
@@ -35,6 +36,7 @@ Call = Callable[[bytes], None]
 
 def calls(rounds: int) -> Group:
     """Each first call is that of a branch of its own; all later ones are those of one branch."""
+    rounds = min(rounds, ROUNDS_MAX)
     with (
         tempfile.TemporaryDirectory() as name,
         serving(Path(name)) as (config, _),
