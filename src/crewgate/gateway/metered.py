@@ -5,10 +5,8 @@ client that goes away leaves a call that may be heard to its end, where its cost
 tariff: the meter says what is owed.
 """
 
-import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 
 from crewgate import limits
 from crewgate._native.permit import Permit
@@ -23,19 +21,18 @@ from crewgate.gateway.case import Case
 from crewgate.gateway.ending import Tower
 from crewgate.gateway.fields import LEFT, USED
 from crewgate.gateway.flight import Flight
+from crewgate.gateway.funding import Funding
 from crewgate.gateway.site import Entry
 from crewgate.server import Exchange, Field
 from crewgate.upstream import Answer, Head
-
-_OVER = {"exhausted", "closed", "mismatch"}  # what asking again cannot change
 
 
 class MeteredFlight(Flight):
     """A `Flight` with a `Meter`."""
 
     __slots__ = (
-        "_bill", "_drains", "_drawing", "_draws", "_ended", "_forget", "_headed", "_heard", "_kept",
-        "_meter", "_pieces", "_refusal", "_waits_until",
+        "_bill", "_drains", "_ended", "_forget", "_funding", "_headed", "_heard", "_kept", "_meter",
+        "_pieces", "_refusal",
     )  # fmt: skip
 
     def __init__(
@@ -56,9 +53,7 @@ class MeteredFlight(Flight):
         self._pieces: deque[Piece] = deque()  # of the answer, not paid for yet
         self._headed = False  # the meter has seen the answer's head,
         self._ended = False  # and its end
-        self._drawing = False  # credit is being fetched,
-        self._draws = 0  # for so many times for this piece
-        self._waits_until = 0.0  # and no longer than that
+        self._funding = Funding(tower, permit.grant)
         self._refusal: Outcome | None = None  # there was none
         self._drains = False  # the client has gone, and the answer is heard to its end
         self._heard = 0  # bytes of it since then
@@ -73,13 +68,13 @@ class MeteredFlight(Flight):
             super().drained()
 
     def _download(self) -> None:
-        if self._drawing and self._pieces:
+        if self._funding.asking and self._pieces:
             return
         if self._drains:
             self._drain()
         elif self._exchange.started or self._pays_for_first():
             super()._download()
-        if self._pieces and not self._drawing and not self.over:
+        if self._pieces and not self._funding.asking and not self.over:
             self._fetch(self._pieces[0].due - self.permit.price)
 
     def _pays_for_first(self) -> bool:
@@ -117,6 +112,8 @@ class MeteredFlight(Flight):
         pieces, out = self._pieces, []
         while pieces and self._pays_for(pieces[0].due):
             out.append(pieces.popleft().data)
+        if out:
+            self._funding.rest()
         return b"".join(out)
 
     def _pays_for(self, due: int) -> bool:
@@ -145,45 +142,23 @@ class MeteredFlight(Flight):
     def _fetch(self, more: int) -> None:
         """Have credit drawn for the next piece; the answer waits meanwhile."""
         tariff, left = self._meter.tariff, self._meter.tariff.most - self.permit.price
-        is_stuck = not self.permit.held or self._draws >= limits.stream_draws_max
-        if self._refusal is not None or is_stuck or more > left or not self._meter.grows:
+        if self._refusal is None and self._funding.is_late:
+            self._refusal = Outcome.UNFUNDED
+        is_stuck = not self.permit.held or more > left or not self._meter.grows
+        if self._refusal is not None or is_stuck:
             self._end(self._refusal or Outcome.EXHAUSTED)
             return
         if self._carrier is not None:
             self._carrier.pause()
-        if not self._draws:
-            self._waits_until = time.monotonic() + limits.stream_wait_seconds_max
-        self._draw(more, min(max(tariff.step, more), left))
+        self._funding.ask(more, min(max(tariff.step, more), left), self._funded)
 
-    def _draw(self, more: int, need: int) -> None:
-        self._drawing = True
-        self._draws += 1
-        self._tower.fund(self.permit.grant, need, partial(self._drawn, more, need))
-
-    def _drawn(self, more: int, need: int, status: str) -> None:
-        """Go on with what has been drawn; a whole step is not to be had near the last credit.
-
-        Without an answer, or while others hold what may come back, it is asked for again.
-        """
-        self._drawing = False
-        if self.over:
-            return
-        granted, is_over = status == "granted", status in _OVER
-        if not granted and need > more:
-            self._draw(more, more)
-            return
-        is_late = time.monotonic() >= self._waits_until
-        if not (granted or is_over or is_late) and self._draws < limits.stream_draws_max:
-            self._draw(more, need)
-            return
-        if not granted:
-            self._refusal = Outcome.EXHAUSTED if is_over else Outcome.UNFUNDED
+    def _funded(self, refusal: Outcome | None) -> None:
+        """Go on with what has been drawn, or end because of `refusal`."""
+        self._refusal = refusal
         if self._carrier is not None:
             self._carrier.resume()
         self.progressed()
         self._refusal = None
-        if not self._drawing:
-            self._draws = 0
 
     # What is said of it.
 
@@ -238,6 +213,7 @@ class MeteredFlight(Flight):
 
     def _end(self, outcome: Outcome) -> None:
         super()._end(outcome)
+        self._funding.stop()
         self._kept = None
         self._pieces.clear()
         self._meter.close()

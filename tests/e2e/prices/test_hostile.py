@@ -107,6 +107,20 @@ def test_an_agent_that_is_stopped_does_not_spend_the_credits(tools: Priced) -> N
     assert last(tools, token)["outcome"] == "unfunded"
 
 
+def test_an_agent_that_is_killed_cuts_no_stream(tools: Priced) -> None:
+    """The next one has credit for it in time, and all that it asks for comes."""
+    token = tools.mint("9")
+    (agent,) = tools.children("agent")
+    body = {**STREAM, "model": "m-slow", "max_tokens": 300}
+    with tools.stream(token, "/steps/chat/completions", body) as answer:
+        rest = answer.iter_raw()
+        came = b"".join(next(rest) for _ in range(20))
+        os.kill(agent, signal.SIGKILL)
+        came += b"".join(rest)
+    assert came.count(b"word") == 300
+    assert last(tools, token)["outcome"] == "done"
+
+
 def test_observing_cuts_nothing_and_ends_nobody(tmp_path: Path) -> None:
     """Neither at the last credit nor for what an answer states; and what has no price goes on."""
     premises = Priced(tmp_path)

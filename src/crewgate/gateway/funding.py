@@ -1,0 +1,109 @@
+"""The credit that a call under way waits for: asked for again as long as that may help.
+
+Decides how much to ask for, how soon again, and when to give up. Knows neither the call nor what
+its credit pays for. An answer that comes early (an agent that is away, or has no room) is no
+reason to ask at once: a thousand streams would, for nothing.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+
+from crewgate import limits
+from crewgate.core.grant import Grant
+from crewgate.core.record import Outcome
+from crewgate.gateway.ending import Tower
+
+_OVER = {"exhausted", "closed", "mismatch"}  # what asking again cannot change
+
+Done = Callable[[Outcome | None], None]
+
+
+class Funding:
+    """Of one call. `asking` from a question until its `done` is called, pauses included."""
+
+    __slots__ = (
+        "_asked", "_forget", "_grant", "_now", "_pause", "_stopped", "_tower", "_until",
+        "asking",
+    )  # fmt: skip
+
+    def __init__(
+        self, tower: Tower, grant: Grant, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`now` is any clock that is never set, in seconds."""
+        self._tower = tower
+        self._grant = grant
+        self._now = now
+        self._stopped = False
+        self._forget: Callable[[], None] | None = None  # the pause that is under way
+        self.asking = False
+        self._until = math.inf
+        self._asked = -math.inf
+        self._pause = limits.stream_again_seconds_min
+
+    def __repr__(self) -> str:
+        state = "stopped" if self._stopped else "asking" if self.asking else "at rest"
+        return f"<Funding {state}>"
+
+    @property
+    def is_late(self) -> bool:
+        """Whether what is being waited for has taken as long as it may."""
+        return self._now() >= self._until
+
+    def ask(self, least: int, most: int, done: Done) -> None:
+        """Have `most` drawn, or else `least`; `done` hears why the call must end, or None.
+
+        Asked again without a `rest`, it is for the same piece: others were served first.
+        """
+        if self._until == math.inf:
+            self._until = self._now() + limits.stream_wait_seconds_max
+        self._ask_in_time(least, most, done)
+
+    def rest(self) -> None:
+        """What was asked for is paid: the next question is about something else."""
+        self._until = math.inf
+        self._asked = -math.inf
+        self._pause = limits.stream_again_seconds_min
+
+    def stop(self) -> None:
+        """The call has ended: nothing is asked any more, and nobody told."""
+        self._stopped, self.asking = True, False
+        forget, self._forget = self._forget, None
+        if forget is not None:
+            forget()
+
+    def _ask_in_time(self, least: int, most: int, done: Done) -> None:
+        """Ask, a pause after the last question at the earliest, and once more when time is up."""
+        self.asking = True
+        seconds = min(self._asked + self._pause, self._until) - self._now()
+        if seconds <= 0:
+            self._ask(least, most, done)
+        else:
+            self._forget = self._tower.later(seconds, partial(self._ask, least, most, done))
+
+    def _ask(self, least: int, most: int, done: Done) -> None:
+        self._forget = None
+        self._asked = self._now()
+        self._tower.fund(self._grant, most, partial(self._heard, least, most, done))
+
+    def _heard(self, least: int, most: int, done: Done, status: str) -> None:
+        """A whole step is not to be had near the last credit: then what is missing is asked for."""
+        if self._stopped:
+            return
+        if status == "granted":
+            self._pause = limits.stream_again_seconds_min
+            self._end(done, None)
+        elif most > least:
+            self._ask(least, least, done)
+        elif status in _OVER:
+            self._end(done, Outcome.EXHAUSTED)
+        elif self.is_late:
+            self._end(done, Outcome.UNFUNDED)
+        else:
+            self._ask_in_time(least, most, done)
+            self._pause = min(2 * self._pause, limits.stream_again_seconds_max)
+
+    def _end(self, done: Done, why: Outcome | None) -> None:
+        self.asking = False
+        done(why)

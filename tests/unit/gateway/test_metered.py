@@ -1,0 +1,177 @@
+"""A call that is paid for as its answer comes, without sockets: what it does while credit lacks."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fake_host import FakeHost
+from gateway_world import FakePermit, config_of, grant_of
+
+from crewgate.config import Origin
+from crewgate.core import record as audit
+from crewgate.core.grant import Grant
+from crewgate.core.meter import Meter
+from crewgate.core.prices import MILLION, Tariff, Term
+from crewgate.core.record import Outcome
+from crewgate.gateway.metered import MeteredFlight
+from crewgate.gateway.site import build
+from crewgate.server.http1 import HTTP1
+from crewgate.upstream import Head
+
+GET = b"GET /pages/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\n\r\n"
+BYTES = Tariff(0, 1000, response=(Term("bytes", MILLION),), step=10)  # one for each
+ID = bytes(range(16))
+
+
+class Permit(FakePermit):
+    """Grows as long as there is credit in `lease`."""
+
+    def __init__(self) -> None:
+        super().__init__(grant_of(), 0)
+        self.price, self.lease, self.observed = 0, 0, False
+
+    def grow(self, more: int) -> bool:
+        if more > self.lease:
+            return False
+        self.lease -= more
+        self.price += more
+        return True
+
+
+class Carrier:
+    """An answer of which `came` has come."""
+
+    def __init__(self) -> None:
+        self.touched = True
+        self.complete = self.informed = self.paused = False
+        self.status = 200
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.trailers: list[tuple[bytes, bytes]] = []
+        self.came = b""
+        self.answer = self
+
+    def begin(self, head: Head, body: bytes, *, ends: bool) -> bool:
+        return True
+
+    def take(self) -> bytes:
+        came, self.came = self.came, b""
+        return came
+
+    def release(self) -> None:
+        pass
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+
+class Tower:
+    """Keeps what it is asked for; `later` is done when the test does it."""
+
+    def __init__(self) -> None:
+        self.needs: list[int] = []
+        self.done: Callable[[str], None] = lambda _: None
+        self.pauses: list[Callable[[], None]] = []
+        self.landings: list[int] = []
+        self.overruns: list[tuple[bytes, int]] = []
+
+    def fund(self, grant: Grant, need: int, done: Callable[[str], None]) -> None:
+        self.needs.append(need)
+        self.done = done
+
+    def later(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:
+        self.pauses.append(work)
+        return lambda: self.pauses.remove(work)
+
+    def overran(self, request: bytes, grant: Grant, amount: int) -> None:
+        self.overruns.append((request, amount))
+
+    def opened(self, record: audit.Record) -> None:
+        pass
+
+    def landed(self, flight: object, line: bytes, cost: int) -> None:
+        self.landings.append(cost)
+
+
+class World:
+    """A call whose answer has begun, all paid for so far."""
+
+    def __init__(self, folder: Path, tariff: Tariff = BYTES) -> None:
+        config = config_of(Origin("http", "tool", 80), folder)
+        self.upstream = config.upstreams[0]
+        site = build(config, {"tools": self})  # type: ignore[dict-item]
+        host = FakeHost()
+        self.client = HTTP1(host)
+        self.client.receive(GET)
+        (exchange,) = host.exchanges
+        entry = site.find(b"GET", b"/pages/a")
+        assert entry is not None
+        self.tower, self.permit, self.carrier = Tower(), Permit(), Carrier()
+        described = audit.Request(1, ID, "agents", "192.0.2.0/24", "pages.get", "GET")
+        head = Head(b"GET", b"/pages/a", None)
+        self.flight = MeteredFlight(
+            self.tower,  # type: ignore[arg-type]
+            exchange,
+            entry,
+            head,
+            self.permit,  # type: ignore[arg-type]
+            described,
+            Meter(tariff),
+            None,
+        )
+        self.permit.lease = 30
+        self.flight.begun(self.carrier)  # type: ignore[arg-type]
+        self.come(b"#" * 30)
+
+    def come(self, data: bytes) -> None:
+        self.carrier.came += data
+        self.flight.progressed()
+
+    def sent(self) -> int:
+        return self.client.bytes_to_send().count(b"#")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path)
+    assert world.sent() == 30
+    return world
+
+
+def test_a_stream_waits_for_an_agent_that_is_away(world: World) -> None:
+    """No answer is no refusal: the stream stands still, asks in a while, and goes on."""
+    world.come(b"#" * 30)
+    assert world.carrier.paused
+    for _ in range(10):
+        world.tower.done("")
+        while not world.tower.pauses:
+            world.tower.done("")
+        assert not world.flight.over
+        world.tower.pauses.pop()()
+    world.permit.lease = 100
+    world.tower.done("granted")
+    assert world.sent() == 30
+    assert not world.carrier.paused
+    assert not world.flight.over
+
+
+def test_a_stream_that_ends_while_it_waits_asks_no_more(world: World) -> None:
+    """Its client has gone, or its branch was revoked: the pause is taken back."""
+    world.come(b"#" * 30)
+    while not world.tower.pauses:
+        world.tower.done("")
+    world.flight.end(Outcome.REVOKED)
+    assert world.tower.pauses == []
+    world.tower.done("granted")
+    assert world.tower.landings == [30]
+
+
+def test_a_stream_without_credit_is_cut_where_it_ends(world: World) -> None:
+    """The last whole step is not to be had, and less is not either."""
+    world.come(b"#" * 30)
+    world.tower.done("exhausted")
+    world.tower.done("exhausted")
+    assert world.flight.over
+    assert world.tower.landings == [30]
