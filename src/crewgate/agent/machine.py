@@ -203,13 +203,14 @@ class Machine:
         if burned:
             self._sink(self.attribution.records(burned, cause, self.clock.wall_ns()))
 
-    def revoke(self, branch: str, crew: str) -> Told:
-        """End a branch and all below it, here and now; RefusedError.
+    def revoke(self, branch: str, crew: str, *, coarsens: bool = True) -> Told:
+        """End a branch and all below it, here and now; RefusedError as `Revocations`.
 
         The table binds every process when this returns; what follows is to hear when they cut.
         """
         clocks = self.clock.read()
-        done = self.revocations.revoke(branch, crew, self.inforce.policy.crews, clocks)
+        crews = self.inforce.policy.crews
+        done = self.revocations.revoke(branch, crew, crews, clocks, coarsens=coarsens)
         number, pending = self._tell([done.key])
         return Told(done=done, number=number, pending=pending, attachments=len(self.guests))
 

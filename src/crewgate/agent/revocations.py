@@ -7,6 +7,7 @@ doors' business. There is no way back: a revocation only ever expires.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -28,6 +29,7 @@ from crewgate.errors import RefusedError, TableFullError
 from crewgate.link.owner_messages import Name
 
 _CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
+_Wish = Literal["branch", "certificate", "overrun"]
 _SERIAL = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
 
 
@@ -49,6 +51,16 @@ class Done(msgspec.Struct, frozen=True):
     branch_key: bytes
     key: bytes
     coarsened: bool
+
+    @property
+    def target(self) -> str:
+        """The kind of what `key` names, as the audit says it."""
+        return "crew" if self.coarsened else "branch"
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+        return self.crew if self.coarsened else self.branch
 
 
 def _entry(name: Name, wall: int) -> Entry:
@@ -140,10 +152,19 @@ class Revocations:
             )
         return seen[0]
 
-    def revoke(self, branch: str, crew: str, crews: Sequence[Crew], clocks: Clocks) -> Done:
+    def revoke(
+        self,
+        branch: str,
+        crew: str,
+        crews: Sequence[Crew],
+        clocks: Clocks,
+        *,
+        coarsens: bool = True,
+    ) -> Done:
         """End `branch` (UUID text) and all below it; RefusedError if it is not plain whose it is.
 
-        Over the crew's share, all its tokens issued before now are dead instead.
+        Over the crew's share, all its tokens issued before now are dead instead. What no person has
+        asked for never `coarsens` so: it has half of the share, and beyond that a RefusedError.
         """
         try:
             uuid_bytes(branch)
@@ -151,7 +172,9 @@ class Revocations:
             raise RefusedError(f"not a branch id: {error}") from error
         crew = self.whose(branch, crew, crews)
         key = branch_key(crew, branch)
-        coarsened = not self._has_room(key, crew, crews)
+        coarsened = not self._has_room(key, crew, crews, "branch" if coarsens else "overrun")
+        if coarsened and not coarsens:
+            raise RefusedError(f"the share of crew {crew} in the table of revocations is used up")
         entry = Entry(
             crew=crew,
             branch=branch,
@@ -212,7 +235,7 @@ class Revocations:
     def _enter_if_free(self, entry: Entry, crews: Sequence[Crew], clocks: Clocks) -> bool:
         """False for no room; within the share of one of `crews`, which are all or nobody."""
         key = bytes.fromhex(entry.key)
-        if crews and not self._has_room(key, entry.crew, crews, is_branch=False):
+        if crews and not self._has_room(key, entry.crew, crews, "certificate"):
             return False
         try:
             self._enter(entry, entry.expires - clocks.wall, clocks)
@@ -231,7 +254,7 @@ class Revocations:
                 del self._entries[key]
 
     def _has_room(
-        self, key: bytes, crew: str, crews: Sequence[Crew], *, is_branch: bool = True
+        self, key: bytes, crew: str, crews: Sequence[Crew], what: _Wish = "branch"
     ) -> bool:
         """Within the crew's share, and leaving a place for every crew's coarse entry.
 
@@ -246,8 +269,10 @@ class Revocations:
         # runs have on others' tools is its own too, or each crossing would be another half.
         own = [each.name for each in crews if caller(each.name) == caller(crew)]
         share, kept = min(most, capacity // 2), 0
-        if is_branch:
+        if what == "branch":
             share, kept = share - share // 8, capacity // 8
+        elif what == "overrun":  # whatever tools state, a person finds room
+            share, kept = share // 2, capacity // 2
         if sum(map(self._held, own)) >= share:
             return False
         used = sum(self._held(each.name) for each in crews)

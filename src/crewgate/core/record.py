@@ -147,7 +147,8 @@ class Revocation(Identity, frozen=True, kw_only=True, tag="revocation"):
     """Who was revoked, by whom, and what the receipt said.
 
     `target` is the kind of thing named (`branch`, `grant`, `orchestrator`, …), `id` its name; the
-    identity's texts are empty where the target is not one known branch.
+    identity's texts are empty where the target is not one known branch. An `account` is a branch
+    that was closed in the ledger alone, where the table had no room to revoke it.
     """
 
     time: datetime  # when the agent read the request

@@ -128,6 +128,25 @@ def test_over_its_share_a_crew_is_coarsened_and_others_are_not(
     assert not revocations.revoke(branch_id(0), "article", crews, NOW).coarsened
 
 
+def test_what_nobody_asked_for_ends_no_crew_and_leaves_room(
+    revocations: Revocations, table: OwnedTable
+) -> None:
+    """Half of the crew's share; beyond it nothing is entered, and a person finds the rest."""
+    for number in range(16):
+        done = revocations.revoke(branch_id(number), "article", CREWS, NOW, coarsens=False)
+        assert (done.target, done.id) == ("branch", branch_id(number))
+    before = table.revocation_generation
+    with pytest.raises(RefusedError, match="used up"):
+        revocations.revoke(branch_id(16), "article", CREWS, NOW, coarsens=False)
+    assert table.revocation_generation == before
+    for number in range(12):
+        assert not revocations.revoke(branch_id(200 + number), "article", CREWS, NOW).coarsened
+    done = revocations.revoke(branch_id(300), "article", CREWS, NOW)
+    assert (done.target, done.id) == ("crew", "article")
+    # What is revoked already may be found out again.
+    revocations.revoke(branch_id(0), "article", CREWS, NOW, coarsens=False)
+
+
 def test_no_crew_has_more_than_half_and_each_keeps_a_place(
     revocations: Revocations, table: OwnedTable
 ) -> None:

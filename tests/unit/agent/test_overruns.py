@@ -1,0 +1,73 @@
+"""Overruns: each ends its own branch, and no more than that, however many there are."""
+
+from lessees import NOW, branch_id, grant, key
+from machines import Start
+
+from crewgate.agent.machine import Machine
+from crewgate.agent.overruns import overran
+from crewgate.core.ids import crew_key
+from crewgate.core.record import Record, Revocation
+from crewgate.link.messages import VERSION, Attach, Draw, Drawn, Overran
+
+
+def draw(machine: Machine, number: int, need: int = 10) -> str:
+    """How a draw for a branch ends."""
+    guest, _ = machine.enter(Attach(version=VERSION))
+    machine.draw(guest, Draw(id=1, grant=grant(number, 500), need=need))
+    told = guest.outbox.receive_nowait()
+    machine.leave(guest)
+    assert isinstance(told, Drawn)
+    return told.status
+
+
+def overrun(machine: Machine, number: int, amount: int = 5) -> None:
+    """A tool's answer for a branch states too much."""
+    overran(machine, Overran(grant=grant(number, 500), amount=amount))
+
+
+def revocations(written: list[Record]) -> list[Revocation]:
+    return [each for each in written if isinstance(each, Revocation)]
+
+
+def test_an_overrun_ends_its_branch(start: Start, written: list[Record], said: list[str]) -> None:
+    """The table knows, the ledger too, with what was stated; log and audit say what was done."""
+    machine = start()
+    assert draw(machine, 1) == "granted"
+    overrun(machine, 1)
+    assert machine.table.is_revoked(key(1), int(NOW))
+    (line,) = machine.clerk.ledger.report(key(1))
+    assert (line.overrun, line.closed) == (5, True)
+    (ended,) = revocations(written)
+    assert (ended.target, ended.id, ended.by) == ("branch", branch_id(1), "overrun")
+    assert "0.000005 credits more than its call may cost: the branch is ended" in said[-1]
+
+
+def test_no_number_of_overruns_ends_a_crew(
+    start: Start, written: list[Record], said: list[str]
+) -> None:
+    """Where the table has no room, an account is closed for good; what is asked for still fits."""
+    machine = start()
+    for number in range(1, 60):
+        assert draw(machine, number) == "granted"
+        overrun(machine, number)
+        assert machine.table.revoked_before(crew_key("article")) is None
+    ends = [(each.target, each.id) for each in revocations(written)]
+    assert [name for _, name in ends] == [branch_id(number) for number in range(1, 60)]
+    first = [target for target, _ in ends].index("account")
+    assert {target for target, _ in ends[first:]} == {"account"}
+    assert "the branch is closed in the ledger alone (the share of crew article" in said[-1]
+    assert len([line for line in said if "closed in the ledger alone" in line]) == 59 - first
+    assert not machine.revoke(branch_id(100), "article").done.coarsened
+    again = start()
+    for number in (1, 59):
+        assert draw(again, number, need=100) == "closed"
+    assert draw(again, 60) == "granted"
+
+
+def test_a_crew_that_is_gone_has_its_branch_closed(start: Start, written: list[Record]) -> None:
+    """A reload may take a crew away whose calls are still under way."""
+    machine = start()
+    told = Overran(grant=grant(1, 500, crew="former"), amount=5)
+    overran(machine, told)
+    (ended,) = revocations(written)
+    assert (ended.crew, ended.target, ended.id) == ("former", "account", branch_id(1))
