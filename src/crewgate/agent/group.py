@@ -101,7 +101,7 @@ def _hear(machine: Machine, guest: Guest, ask: GroupAsks) -> None:
     elif isinstance(ask, Overran):
         if guest.worker < 0:
             raise LinkError("only a gateway's worker hears what answers state")
-        overran(machine, ask)
+        guest.tell(overran(machine, ask))
     elif isinstance(ask, Cut):
         machine.cuts.answer(guest, ask)
     elif isinstance(ask, Accepting):

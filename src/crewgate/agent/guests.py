@@ -12,9 +12,9 @@ import trio
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Burned
-from crewgate.link.messages import Attach, Drawn, Failed, Reload, Revoked
+from crewgate.link.messages import Attach, Drawn, Failed, Noted, Reload, Revoked
 
-Told = Drawn | Failed | Reload | Revoked
+Told = Drawn | Failed | Noted | Reload | Revoked
 
 
 class Guest:
@@ -29,8 +29,9 @@ class Guest:
         self.policy_generation = 0
         self.draws = 0  # in flight
         self.gone = False
-        # Answers to draws are bounded by the draws in flight, pushes by their own bound.
+        # Answers are bounded by what is in flight, pushes by their own bound.
         room = limits.link_push_frames_max + limits.link_draws_max
+        room += limits.overruns_kept_max if ask.worker >= 0 else 0
         self._send, self.outbox = trio.open_memory_channel[Told](room)
 
     def __repr__(self) -> str:

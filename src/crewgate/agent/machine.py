@@ -20,6 +20,7 @@ from crewgate.agent.draws import Draws
 from crewgate.agent.guests import Guest, Guests
 from crewgate.agent.inforce import InForce, Loaded
 from crewgate.agent.journal import Journal
+from crewgate.agent.notes import Note, Notes
 from crewgate.agent.opening import holder_name
 from crewgate.agent.registry import Registry
 from crewgate.agent.revocations import Clocks, Done, Revocations
@@ -103,6 +104,8 @@ class Machine:
         self.registry = Registry(self.registry_journal, table.geometry.branches)
         self.revocations_journal = Journal(config.state / "revocations", revocations_.Entry, say)
         self.revocations = Revocations(table, self.revocations_journal, self.registry)
+        self.notes_journal = Journal(config.state / "overruns", Note, say)
+        self.notes = Notes(self.notes_journal, table.life)
         self.clerk = clerk
         holder = holder_name(config.state)
         self.lessor = Lessor(
@@ -145,6 +148,7 @@ class Machine:
         self.registry.restore(self.registry_journal.read())
         self.registry_journal.rewrite(self.registry)
         self._take_up_leases(clocks)
+        self._take_up_notes(clocks)
         self.watching.restore(clocks)
         missing = self.revocations.restore(self.revocations_journal.read(), clocks)
         for entry in self.revocations:  # the ledger may not have heard of the last ones
@@ -173,6 +177,15 @@ class Machine:
                 "take it away to begin with a new one: budgets are as the ledger has them, what "
                 "was leased is burned, and revocations are kept beside it"
             ) from error
+
+    def _take_up_notes(self, clocks: Clocks) -> None:
+        """The ledger may not have heard of the last overruns, nor that they closed branches."""
+        self.notes.restore()
+        leases = self.clerk.ledger.leases(self.lessor.holder, self.table.life)
+        for key, amount in self.notes.missing(leases).items():
+            self.lessor.overran(key, amount, clocks.boot_ns)
+        for key in self.notes.branches():
+            self.clerk.tell(Close(key))
 
     def enter(self, ask: Attach) -> tuple[Guest, Attached]:
         """A guest attaches; TableFullError."""

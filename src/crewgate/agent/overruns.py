@@ -2,7 +2,8 @@
 
 The rest is recorded and charged to nobody: it was spent, and no budget had it. Nobody has asked for
 this end, so it is that branch's alone, however many of them there are: where the table has no room
-to revoke it, its account is closed.
+to revoke it, its account is closed. A worker tells of each until it hears that it was noted, so it
+is noted last: whoever is killed meanwhile, it is told again and ends no less.
 """
 
 from crewgate.agent.grants import check
@@ -10,15 +11,25 @@ from crewgate.agent.machine import Machine, Told
 from crewgate.core import calls, record
 from crewgate.core.credits import format_credits
 from crewgate.errors import RefusedError
-from crewgate.link.messages import Overran
+from crewgate.link.messages import Noted, Overran
 
 
-def overran(machine: Machine, told: Overran) -> None:
-    """Note an overrun, and end its branch; LinkError if the message contradicts itself."""
-    grant = told.grant
-    check(grant)
-    machine.lessor.overran(grant.branch_key, told.amount, machine.clock.boot_ns())
-    ended = "ended"
+def overran(machine: Machine, told: Overran) -> Noted:
+    """End the branch of an overrun, and note it once; LinkError if the message contradicts itself.
+
+    What is returned is for who told it.
+    """
+    check(told.grant)
+    if told.id not in machine.notes:
+        _end(machine, told)
+        key, clocks = told.grant.branch_key, machine.clock.read()
+        machine.notes.add(told.id, key, told.amount, clocks.wall)
+        machine.lessor.overran(key, told.amount, clocks.boot_ns)
+    return Noted(id=told.id)
+
+
+def _end(machine: Machine, told: Overran) -> None:
+    grant, ended = told.grant, "ended"
     try:
         revoked = machine.revoke(grant.branch, grant.crew, coarsens=False)
     except RefusedError as error:

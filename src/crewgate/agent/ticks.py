@@ -52,6 +52,7 @@ def tidy(machine: Machine) -> None:
     for gone in machine.lessor.reclaim(clocks.wall, clocks.boot_ns, limits.reclaim_records_max):
         machine.registry.forget(gone.key)
     machine.revocations.tidy(clocks)
+    machine.notes.tidy(clocks.wall)
 
 
 async def vouch_for_ever(machine: Machine, watch: ClockWatch) -> None:
@@ -88,6 +89,7 @@ async def tidy_for_ever(machine: Machine, audit_tick: Callable[[], None]) -> Non
         await rewrite_if_due(machine.registry_journal, len(machine.registry), machine.registry)
         revocations = machine.revocations
         await rewrite_if_due(machine.revocations_journal, len(revocations), revocations)
+        await rewrite_if_due(machine.notes_journal, len(machine.notes), machine.notes)
         watching = machine.watching
         if watching.is_dirty:
             await trio.to_thread.run_sync(watching.sync)

@@ -13,6 +13,7 @@ import trio
 from crewgate import limits
 from crewgate.core.grant import Grant
 from crewgate.errors import LinkError
+from crewgate.gateway.untold import Untold
 from crewgate.link.messages import (
     Accepting,
     Attached,
@@ -22,6 +23,7 @@ from crewgate.link.messages import (
     Failed,
     GroupAnswers,
     GroupAsks,
+    Noted,
     Overran,
     Reload,
     Revoked,
@@ -47,6 +49,9 @@ class Ears(Protocol):
     def lost(self, why: str) -> None:
         """The agent is away; it will be looked for."""
 
+    def missed(self, why: str) -> None:
+        """Something cannot be told to the agent."""
+
 
 class _Question:
     """A draw that was asked, and its answer once it has come; None if it never will."""
@@ -69,7 +74,7 @@ class AgentLink:
         self._outbox: trio.MemorySendChannel[GroupAsks] | None = None
         self._questions: dict[int, _Question] = {}
         self._last_id = 0
-        self._untold: list[Overran] = []  # for an agent that is away
+        self._untold = Untold(ears.missed)
 
     def __repr__(self) -> str:
         state = "attached" if self._outbox else "looking for the agent"
@@ -108,11 +113,14 @@ class AgentLink:
         """Tell the agent that the listeners are open under this policy, or closed."""
         self._say(Accepting(accepting=accepting, policy_generation=generation))
 
-    def tell_overrun(self, grant: Grant, amount: int) -> None:
-        """Tell the agent that an answer stated more than its call may cost."""
-        told = Overran(grant=grant, amount=amount)
-        if not self._say(told) and len(self._untold) < limits.link_push_frames_max:
-            self._untold.append(told)
+    def tell_overrun(self, request: bytes, grant: Grant, amount: int) -> None:
+        """Tell the agent, until it has noted it, that an answer stated more than its call may cost.
+
+        `request` is the call's id, 16 bytes that no other call ever has.
+        """
+        told = Overran(id=request, grant=grant, amount=amount)
+        if self._untold.keep(told) and not self._say(told):
+            self._untold.put_off(told)
 
     def _attach(self) -> Session:
         return attach(self._folder, worker=self._index, answers_cuts=True, previous=self._previous)
@@ -137,16 +145,14 @@ class AgentLink:
         """Serve one connection; LinkError when it ends, since it is never meant to."""
         sender, receiver = trio.open_memory_channel[GroupAsks](limits.link_draws_max)
         self._outbox = sender
+        self._untold.begin_again()
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(session.connection))
         failed: list[LinkError] = []
         async with stream, trio.open_nursery() as nursery:
             self._ears.attached(session.attached, session.table)
-            untold, self._untold = self._untold, []
-            for told in untold:
-                self._say(told)
             for message in session.early:
                 self._hear(message)
-            nursery.start_soon(_write, stream, receiver)
+            nursery.start_soon(self._write, stream, receiver)
             try:
                 await self._read(stream, session)
             except LinkError as error:
@@ -165,8 +171,27 @@ class AgentLink:
             for body in session.decoder.feed(data):
                 self._hear(unpack(group_answers, body))
 
+    async def _write(
+        self, stream: trio.SocketStream, outbox: trio.MemoryReceiveChannel[GroupAsks]
+    ) -> None:
+        """Send what is queued; a broken connection is the reader's to notice."""
+        try:
+            await self._write_untold(stream)
+            async for message in outbox:
+                await stream.send_all(pack(message))
+                await self._write_untold(stream)
+        except trio.BrokenResourceError:
+            return
+
+    async def _write_untold(self, stream: trio.SocketStream) -> None:
+        """Send what found no room in the queue, or was told to an agent that ended before."""
+        while (told := self._untold.next()) is not None:
+            await stream.send_all(pack(told))
+
     def _hear(self, message: GroupAnswers) -> None:
-        if isinstance(message, Revoked):
+        if isinstance(message, Noted):
+            self._untold.noted(message.id)
+        elif isinstance(message, Revoked):
             self._say(self._ears.revoked(message))
         elif isinstance(message, Reload):
             self._ears.reload(message.generation)
@@ -175,12 +200,3 @@ class AgentLink:
             if question is not None:
                 question.answer = message if isinstance(message, Drawn) else None
                 question.done.set()
-
-
-async def _write(stream: trio.SocketStream, outbox: trio.MemoryReceiveChannel[GroupAsks]) -> None:
-    """Send what is queued; a broken connection is the reader's to notice."""
-    async for message in outbox:
-        try:
-            await stream.send_all(pack(message))
-        except trio.BrokenResourceError:
-            return

@@ -50,8 +50,8 @@ class Tower(Protocol):
     def later(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:
         """Call `work` after so long; what is returned takes that back."""
 
-    def overran(self, grant: Grant, amount: int) -> None:
-        """Say that an answer stated more than its call may cost."""
+    def overran(self, request: bytes, grant: Grant, amount: int) -> None:
+        """Say that the answer of call `request` stated more than it may cost."""
 
 
 class Manner(NamedTuple):

@@ -9,7 +9,7 @@ import trio
 
 from crewgate.core.grant import Grant
 
-Tell = Callable[[Grant, int], None]
+Tell = Callable[[bytes, Grant, int], None]
 
 
 class Errands:
@@ -49,9 +49,9 @@ class Errands:
             self._nursery.start_soon(self._later, scope, seconds, work)
         return scope.cancel
 
-    def overran(self, grant: Grant, amount: int) -> None:
+    def overran(self, request: bytes, grant: Grant, amount: int) -> None:
         """Tell the agent."""
-        self._tell(grant, amount)
+        self._tell(request, grant, amount)
 
     async def _draw(self, ask: Callable[[], Awaitable[str]], done: Callable[[str], None]) -> None:
         status = ""

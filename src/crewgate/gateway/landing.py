@@ -71,6 +71,6 @@ class Landing:
         """Call `work` after so long; what is returned takes that back."""
         return self._errands.later(seconds, work)
 
-    def overran(self, grant: Grant, amount: int) -> None:
-        """Say that an answer stated more than its call may cost."""
-        self._errands.overran(grant, amount)
+    def overran(self, request: bytes, grant: Grant, amount: int) -> None:
+        """Say that the answer of call `request` stated more than it may cost."""
+        self._errands.overran(request, grant, amount)

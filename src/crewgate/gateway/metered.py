@@ -225,7 +225,7 @@ class MeteredFlight(Flight):
         complete = outcome is Outcome.DONE or self._ended
         self._bill = self._meter.bill(self.permit.price, complete=complete)
         if self._bill.overrun and not self.permit.observed:
-            self._tower.overran(self.permit.grant, self._bill.overrun)
+            self._tower.overran(self._request.id, self.permit.grant, self._bill.overrun)
         return self._bill.cost
 
     def _line(self, outcome: Outcome, status: int, cost: int) -> bytes:

@@ -61,5 +61,5 @@ class Errands(Protocol):
     def later(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:
         """Call `work` after so long; what is returned takes that back."""
 
-    def overran(self, grant: Grant, amount: int) -> None:
-        """Say that an answer has stated so many micro-credits more than were reserved for it."""
+    def overran(self, request: bytes, grant: Grant, amount: int) -> None:
+        """Say that the answer of call `request` stated so many micro-credits beyond its bound."""

@@ -128,6 +128,10 @@ class Worker:
         """Say that the agent is away."""
         self._voice.say(why)
 
+    def missed(self, why: str) -> None:
+        """Say what the agent will not hear."""
+        self._voice.say(why)
+
     # Inside.
 
     def _has_place(self, attached: Attached) -> bool:

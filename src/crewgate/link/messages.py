@@ -17,7 +17,7 @@ from crewgate.core.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.link.frames import frame
 
-VERSION = 1
+VERSION = 2
 
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Nanoseconds = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -66,8 +66,12 @@ class Draw(msgspec.Struct, frozen=True, tag="draw"):
 
 
 class Overran(msgspec.Struct, frozen=True, tag="overran"):
-    """A tool's answer stated `amount` more than was reserved for its call: the branch is to end."""
+    """A tool's answer stated `amount` more than was reserved for its call: the branch is to end.
 
+    `id` is the call's, which is never another's: it is said again until it was `Noted`.
+    """
+
+    id: Key
     grant: Grant
     amount: MicroCredits
 
@@ -107,6 +111,12 @@ class Drawn(msgspec.Struct, frozen=True, tag="drawn"):
     quota: int = 0
 
 
+class Noted(msgspec.Struct, frozen=True, tag="noted"):
+    """The answer to `Overran`: the branch has ended, whatever becomes of the agent."""
+
+    id: Key
+
+
 class Revoked(msgspec.Struct, frozen=True, tag="revoked"):
     """The table has revoked `keys`; cut every call of theirs and below, close every connection."""
 
@@ -128,7 +138,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 
 GroupAsks = Attach | Accepting | Draw | Overran | Cut
-GroupAnswers = Attached | Drawn | Revoked | Reload | Failed
+GroupAnswers = Attached | Drawn | Noted | Revoked | Reload | Failed
 
 M = TypeVar("M")
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from installation import wait_until
 from priced import Priced, priced
+from trust_domain import branch_of
 
 from crewgate import limits
 from crewgate.core.credits import MICRO
@@ -119,6 +120,28 @@ def test_an_agent_that_is_killed_cuts_no_stream(tools: Priced) -> None:
         came += b"".join(rest)
     assert came.count(b"word") == 300
     assert last(tools, token)["outcome"] == "done"
+
+
+def test_an_overrun_outlives_the_agent(tools: Priced) -> None:
+    """One that was told to an agent that never read it ends the branch when the next one comes."""
+    token = tools.mint("3")
+    (agent,) = tools.children("agent")
+    told = {"chunks": ["a", "b"], "trailers": {"x-units": "4000"}, "pause": 0.5}
+    with tools.stream(token, "/told/trailer", told) as answer:
+        rest = answer.iter_raw()
+        next(rest)
+        os.kill(agent, signal.SIGSTOP)
+        b"".join(rest)
+    overrun = last(tools, token)["overrun_micro"]
+    assert overrun == MICRO
+    os.kill(agent, signal.SIGKILL)
+    wait_until(lambda: tools.post(token, "/told/header", {}).status_code == 401)
+    branch = branch_of(token)
+    wait_until(
+        lambda: (branch, overrun) in [(r["branch"], r["overrun_micro"]) for r in tools.report()]
+    )
+    ends = [each for each in tools.records() if each["kind"] == "revocation"]
+    assert [each["by"] for each in ends if each["id"] == branch] == ["overrun"]
 
 
 def test_observing_cuts_nothing_and_ends_nobody(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """Overruns: each ends its own branch, and no more than that, however many there are."""
 
+import pytest
 from lessees import NOW, branch_id, grant, key
-from machines import Start
+from machines import Hands, Start
 
 from crewgate.agent.machine import Machine
 from crewgate.agent.overruns import overran
 from crewgate.core.ids import crew_key
 from crewgate.core.record import Record, Revocation
-from crewgate.link.messages import VERSION, Attach, Draw, Drawn, Overran
+from crewgate.link.messages import VERSION, Attach, Draw, Drawn, Noted, Overran
 
 
 def draw(machine: Machine, number: int, need: int = 10) -> str:
@@ -20,9 +21,11 @@ def draw(machine: Machine, number: int, need: int = 10) -> str:
     return told.status
 
 
-def overrun(machine: Machine, number: int, amount: int = 5) -> None:
-    """A tool's answer for a branch states too much."""
-    overran(machine, Overran(grant=grant(number, 500), amount=amount))
+def overrun(machine: Machine, number: int, amount: int = 5, call: int = 0) -> None:
+    """A tool's answer for a branch states too much: that of call `call`, if it has several."""
+    identifier = bytes(8) + number.to_bytes(4, "big") + call.to_bytes(4, "big")
+    told = Overran(id=identifier, grant=grant(number, 500), amount=amount)
+    assert overran(machine, told) == Noted(id=identifier)
 
 
 def revocations(written: list[Record]) -> list[Revocation]:
@@ -64,10 +67,77 @@ def test_no_number_of_overruns_ends_a_crew(
     assert draw(again, 60) == "granted"
 
 
+def counted(machine: Machine, number: int) -> int:
+    """What the ledger has heard."""
+    (line,) = machine.clerk.ledger.report(key(number))
+    return line.overrun
+
+
+def test_an_overrun_that_is_told_again_counts_once(
+    start: Start, hands: Hands, written: list[Record]
+) -> None:
+    """Also by the next agent; another call of the same branch is another one."""
+    machine = start()
+    assert draw(machine, 1) == "granted"
+    for call in (0, 0, 1):
+        overrun(machine, 1, call=call)
+    assert counted(machine, 1) == 10
+    hands.go(1)
+    machine = start()
+    for call in (0, 1, 1):
+        overrun(machine, 1, call=call)
+    assert counted(machine, 1) == 10
+    overrun(machine, 1, call=2)
+    assert counted(machine, 1) == 15
+    assert len(revocations(written)) == 3
+
+
+def test_what_the_ledger_was_not_told_is_told_by_the_next_agent(
+    start: Start, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent is killed with all that it meant to say: the worker has its answer already."""
+    machine = start()
+    for number in range(1, 30):
+        assert draw(machine, number) == "granted"
+    overrun(machine, 1, call=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(machine.clerk.ledger, "do", lambda *_: None)
+        for number in range(1, 30):
+            overrun(machine, number)
+    assert counted(machine, 1) == 5
+    hands.go(1)
+    again = start()
+    assert [counted(again, number) for number in range(1, 30)] == [10] + 28 * [5]
+    lines = [again.clerk.ledger.report(key(number))[0] for number in range(1, 30)]
+    assert all(line.closed for line in lines)
+    hands.go(1)
+    again = start()
+    assert [counted(again, number) for number in (1, 2)] == [10, 5]
+
+
+def test_whoever_is_killed_before_noting_it_ends_it_again(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker had no answer, and tells the next agent."""
+    machine = start()
+    assert draw(machine, 1) == "granted"
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(machine.notes, "add", killed)
+    with pytest.raises(KeyboardInterrupt):
+        overrun(machine, 1)
+    machine = start()
+    overrun(machine, 1)
+    assert machine.table.is_revoked(key(1), int(NOW))
+    assert counted(machine, 1) == 5
+
+
 def test_a_crew_that_is_gone_has_its_branch_closed(start: Start, written: list[Record]) -> None:
     """A reload may take a crew away whose calls are still under way."""
     machine = start()
-    told = Overran(grant=grant(1, 500, crew="former"), amount=5)
+    told = Overran(id=bytes(16), grant=grant(1, 500, crew="former"), amount=5)
     overran(machine, told)
     (ended,) = revocations(written)
     assert (ended.crew, ended.target, ended.id) == ("former", "account", branch_id(1))

@@ -11,6 +11,7 @@ import msgspec
 import trio
 from world import World
 
+from crewgate import limits
 from crewgate.gateway.agent_link import AgentLink
 from crewgate.link.doors import Door
 from crewgate.link.frames import FrameDecoder
@@ -21,6 +22,8 @@ from crewgate.link.messages import (
     Cut,
     Draw,
     Drawn,
+    Noted,
+    Overran,
     Reload,
     Revoked,
     group_asks,
@@ -50,6 +53,8 @@ class Ears:
 
     def lost(self, why: str) -> None:
         self.heard.append(why)
+
+    missed = lost
 
 
 class FakeAgent:
@@ -156,6 +161,52 @@ async def test_nothing_is_asked_of_an_absent_agent(tmp_path: Path) -> None:
     link = AgentLink(tmp_path, 0, Ears())
     assert await link.draw(World.make().grant, 10) is None
     link.tell_accepting(1, accepting=True)
+
+
+async def _overrun(agent: FakeAgent) -> Overran:
+    """The next one that the agent hears of, whatever else it hears."""
+    while not isinstance(ask := await agent.next(), Overran):
+        pass
+    return ask
+
+
+async def test_an_overrun_is_told_until_it_is_noted(tmp_path: Path) -> None:
+    """An agent that is killed before it has read or answered hears it again; later ones do not."""
+    grant = World.make().grant
+    async with _linked(tmp_path) as (agent, link, ears):
+        link.tell_overrun(bytes([1]) * 16, grant, 5)  # before there is any agent
+        await agent.meet()
+        told = await _overrun(agent)
+        assert told == Overran(id=bytes([1]) * 16, grant=grant, amount=5)
+        link.tell_overrun(bytes([2]) * 16, grant, 6)
+        await agent.stream.aclose()
+        await agent.meet()
+        assert {(await _overrun(agent)).amount for _ in range(2)} == {5, 6}
+        await agent.say(Noted(id=bytes([1]) * 16))
+        await agent.say(Revoked(id=1, keys=[]))
+        while not isinstance(await agent.next(), Cut):
+            pass
+        await agent.stream.aclose()
+        await agent.meet()
+        assert (await _overrun(agent)).amount == 6
+        await agent.say(Noted(id=bytes([2]) * 16))
+        await agent.say(Reload(generation=9))
+        while 9 not in ears.heard:
+            await trio.lowlevel.checkpoint()
+        assert repr(link._untold) == "<Untold 0 unsent=0 lost=0>"
+
+
+async def test_an_overrun_behind_a_full_queue_is_told_when_there_is_room(tmp_path: Path) -> None:
+    """Not only when the agent comes back, which may be in a month."""
+    async with _linked(tmp_path) as (agent, link, ears):
+        await agent.meet()
+        while not ears.attachments:
+            await trio.lowlevel.checkpoint()
+        for _ in range(limits.link_draws_max + 1):
+            link.tell_accepting(1, accepting=True)
+        link.tell_overrun(bytes(16), World.make().grant, 5)
+        with trio.fail_after(10):
+            assert (await _overrun(agent)).amount == 5
 
 
 async def test_garbage_ends_the_connection_not_the_worker(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ class Tower:
 class World:
     """A call whose answer has begun, all paid for so far."""
 
-    def __init__(self, folder: Path, tariff: Tariff = BYTES) -> None:
+    def __init__(self, folder: Path, tariff: Tariff = BYTES, *headers: tuple[bytes, bytes]) -> None:
         config = config_of(Origin("http", "tool", 80), folder)
         self.upstream = config.upstreams[0]
         site = build(config, {"tools": self})  # type: ignore[dict-item]
@@ -122,6 +122,7 @@ class World:
             None,
         )
         self.permit.lease = 30
+        self.carrier.headers += headers
         self.flight.begun(self.carrier)  # type: ignore[arg-type]
         self.come(b"#" * 30)
 
@@ -175,3 +176,13 @@ def test_a_stream_without_credit_is_cut_where_it_ends(world: World) -> None:
     world.tower.done("exhausted")
     assert world.flight.over
     assert world.tower.landings == [30]
+
+
+def test_an_overrun_is_told_with_the_id_of_its_call(tmp_path: Path) -> None:
+    """By which it is known again when it is told again."""
+    tariff = Tariff(0, 50, response=(Term("header", MILLION, ("x-cost",)),))
+    world = World(tmp_path, tariff, (b"x-cost", b"70"))
+    world.carrier.complete = True
+    world.flight.progressed()
+    assert world.flight.over
+    assert world.tower.overruns == [(ID, 70)]

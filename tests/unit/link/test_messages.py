@@ -100,6 +100,7 @@ def test_almost_messages_are_link_errors(
         lambda: AskStatus(id=-1),
         lambda: Failed(id=1, message="x" * (limits.link_note_chars_max + 1)),
         lambda: messages.Revoked(id=1, keys=[b"short"]),
+        lambda: messages.Noted(id=b"short"),
     ],
 )
 def test_values_out_of_bounds_are_refused(make: Callable[[], msgspec.Struct]) -> None:

@@ -1,0 +1,87 @@
+"""Which overruns this machine has noted: each counts once, whoever is killed meanwhile.
+
+A note is in a journal before the ledger hears of it and before its worker is answered. The ledger
+knows totals of each lease, so what it has not heard of can be told from the notes. Tells nobody.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from crewgate import limits
+from crewgate.agent.journal import Journal
+from crewgate.core.ledger import Told
+
+
+class Note(msgspec.Struct, frozen=True, gc=False):
+    """One overrun of `amount`; `id` is its call's, `life` that of the table that held its lease.
+
+    Bytes are hexadecimal; `time` is the wall clock in seconds.
+    """
+
+    id: str
+    key: str
+    life: str
+    amount: int
+    time: int
+
+
+class Notes:
+    """Of a day, the oldest first, within a bound; `life` is the table's."""
+
+    def __init__(self, journal: Journal[Note], life: bytes) -> None:
+        self._journal = journal
+        self._life = life.hex()
+        self._notes: dict[str, Note] = {}
+
+    def __repr__(self) -> str:
+        return f"<Notes {len(self._notes)}>"
+
+    def __len__(self) -> int:
+        return len(self._notes)
+
+    def __iter__(self) -> Iterator[Note]:
+        return iter(self._notes.values())
+
+    def __contains__(self, identifier: bytes) -> bool:
+        return identifier.hex() in self._notes
+
+    def add(self, identifier: bytes, key: bytes, amount: int, wall: int) -> None:
+        """Note it for good."""
+        note = Note(identifier.hex(), key.hex(), self._life, amount, wall)
+        self._keep(note)
+        self._journal.append(note)
+
+    def restore(self) -> None:
+        """Begin with what the journal holds; OSError."""
+        for note in self._journal.read():
+            self._keep(note)
+        self._journal.rewrite(self)
+
+    def branches(self) -> set[bytes]:
+        """Branches that had one."""
+        return {bytes.fromhex(note.key) for note in self}
+
+    def missing(self, leases: Mapping[bytes, Told]) -> dict[bytes, int]:
+        """What the ledger has not heard of, by branch, who has told so much of this table's."""
+        totals: dict[bytes, int] = {}
+        for note in self:
+            if note.life == self._life:
+                key = bytes.fromhex(note.key)
+                totals[key] = totals.get(key, 0) + note.amount
+        heard = {key: leases[key].overrun if key in leases else 0 for key in totals}
+        return {key: total - heard[key] for key, total in totals.items() if total > heard[key]}
+
+    def tidy(self, wall: int) -> None:
+        """Drop what no worker tells any more: its branch is dead, and known to be."""
+        kept = limits.revocation_seconds + limits.clock_distrust_seconds
+        while self._notes and self._first().time + kept < wall:
+            del self._notes[self._first().id]
+
+    def _keep(self, note: Note) -> None:
+        if len(self._notes) >= limits.overruns_noted_max:
+            del self._notes[self._first().id]
+        self._notes[note.id] = note
+
+    def _first(self) -> Note:
+        return next(iter(self))
