@@ -83,6 +83,7 @@ async def _hand_over(stream: trio.SocketStream, attached: Attached, table: int) 
 async def _serve(machine: Machine, talk: Conversation[GroupAsks], guest: Guest) -> None:
     failed: list[LinkError] = []
     async with trio.open_nursery() as nursery:
+        guest.reach(talk.stream.socket.fileno())
         nursery.start_soon(_tell, talk, guest, nursery.cancel_scope)
         try:
             while (ask := await talk.next()) is not None:

@@ -12,6 +12,7 @@ import trio
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Burned
+from crewgate.link import straight
 from crewgate.link.messages import Attach, Drawn, Failed, Noted, Reload, Revoked
 
 Told = Drawn | Failed | Noted | Reload | Revoked
@@ -33,13 +34,21 @@ class Guest:
         room = limits.link_push_frames_max + limits.link_draws_max
         room += limits.overruns_kept_max if ask.worker >= 0 else 0
         self._send, self.outbox = trio.open_memory_channel[Told](room)
+        self._descriptor = -1
 
     def __repr__(self) -> str:
         who = "embedder" if self.worker < 0 else f"worker {self.worker}"
         return f"<Guest {self.number} {who} draws={self.draws}>"
 
+    def reach(self, descriptor: int) -> None:
+        """Its connection, which stays open for as long as anybody waits for the queue."""
+        self._descriptor = descriptor
+
     def tell(self, message: Told) -> bool:
-        """Queue a message; False if the guest does not read."""
+        """Send a message, or queue it; False if the guest does not read."""
+        is_first = self._descriptor >= 0 and self._send.statistics().tasks_waiting_receive
+        if is_first and straight.send(self._descriptor, message):
+            return True
         try:
             self._send.send_nowait(message)
         except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
@@ -49,6 +58,7 @@ class Guest:
     def leave(self) -> None:
         """Nothing more is to be told."""
         self.gone = True
+        self._descriptor = -1
         self._send.close()
         self.outbox.close()
 

@@ -14,6 +14,7 @@ from crewgate import limits
 from crewgate.core.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.gateway.untold import Untold
+from crewgate.link import straight
 from crewgate.link.messages import (
     Accepting,
     Attached,
@@ -72,6 +73,7 @@ class AgentLink:
         self._ears = ears
         self._previous: Attached | None = None
         self._outbox: trio.MemorySendChannel[GroupAsks] | None = None
+        self._descriptor = -1  # of the connection that `_outbox` is for
         self._questions: dict[int, _Question] = {}
         self._last_id = 0
         self._untold = Untold(ears.missed)
@@ -126,9 +128,13 @@ class AgentLink:
         return attach(self._folder, worker=self._index, answers_cuts=True, previous=self._previous)
 
     def _say(self, message: GroupAsks) -> bool:
-        """Queue a message; False if it cannot be said. What must hold stands in the table."""
+        """Send or queue a message; False if it cannot be said: what must hold is in the table."""
         if self._outbox is None:
             return False
+        # A writer that waits for the queue has sent all before, and its connection is open.
+        is_first = self._outbox.statistics().tasks_waiting_receive
+        if is_first and straight.send(self._descriptor, message):
+            return True
         try:
             self._outbox.send_nowait(message)
         except (trio.WouldBlock, trio.BrokenResourceError):
@@ -137,7 +143,7 @@ class AgentLink:
 
     def _forget(self) -> None:
         """The connection has ended: nothing that was asked will be answered."""
-        self._outbox = None
+        self._outbox, self._descriptor = None, -1
         for question in self._questions.values():
             question.done.set()
 
@@ -145,6 +151,7 @@ class AgentLink:
         """Serve one connection; LinkError when it ends, since it is never meant to."""
         sender, receiver = trio.open_memory_channel[GroupAsks](limits.link_draws_max)
         self._outbox = sender
+        self._descriptor = session.connection.fileno()
         self._untold.begin_again()
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(session.connection))
         failed: list[LinkError] = []

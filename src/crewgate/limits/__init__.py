@@ -84,6 +84,7 @@ audit_rotate_seconds = 86_400  # a file a day, as people look for them
 audit_rotate_seconds_max = 31 * 86_400  # a month; longer keeps no promise of deletion
 
 # The link: the agent's unix sockets.
+link_straight_bytes_max = 4096  # of a frame past the queue: a draw is 1.5 KiB, an answer 40 bytes
 link_frame_bytes_max = 128 * 2**10  # a draw carries one grant (a token is 4 KiB); a page 64 rows
 link_note_chars_max = 4096  # a sentence with a path or two
 link_tree_rows_max = 64  # rows of one page: 9 texts of 128 characters each stay under the frame

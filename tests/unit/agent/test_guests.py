@@ -1,6 +1,8 @@
 """Guests: a number for as long as they are connected, and never more in memory than a bound."""
 
 import pytest
+import trio
+import trio.testing
 from lessees import BOOT_NS
 
 from crewgate import limits
@@ -8,7 +10,8 @@ from crewgate._native.owner import OwnedTable
 from crewgate.agent.cuts import Cuts
 from crewgate.agent.guests import Guest, Guests
 from crewgate.errors import TableFullError
-from crewgate.link.messages import VERSION, Attach, Cut, Reload
+from crewgate.link.frames import FrameDecoder
+from crewgate.link.messages import VERSION, Attach, Cut, Reload, group_answers, pack, unpack
 
 ASK = Attach(version=VERSION)
 
@@ -108,3 +111,33 @@ async def test_a_receipt_for_nobody_waits_for_nobody() -> None:
     """Without guests that answer, a revocation is done at once."""
     _, pending = Cuts().begin(set())
     await pending.wait()
+
+
+async def test_what_is_told_keeps_its_order(table: OwnedTable, nursery: trio.Nursery) -> None:
+    """Straight where nothing is before it, else through the queue: no message passes another."""
+    guest = Guests(table).enter(ASK)
+    ours, theirs = trio.socket.socketpair()
+    with ours, theirs:
+        guest.reach(ours.fileno())
+        sent: list[int] = []
+
+        async def write() -> None:
+            async for message in guest.outbox:
+                assert isinstance(message, Reload)
+                sent.append(message.generation)
+                await trio.lowlevel.checkpoint()
+                await ours.send(pack(message))
+
+        for number in range(3):
+            assert guest.tell(Reload(generation=number))  # nobody waits for the queue yet
+        nursery.start_soon(write)
+        await trio.testing.wait_all_tasks_blocked()
+        assert sent == [0, 1, 2]
+        for number in range(3, 6):
+            assert guest.tell(Reload(generation=number))
+        assert sent == [0, 1, 2]  # straight
+        decoder = FrameDecoder()
+        heard = [unpack(group_answers, body) for body in decoder.feed(await theirs.recv(65_536))]
+        assert heard == [Reload(generation=number) for number in range(6)]
+        guest.leave()
+        assert not guest.tell(Reload(generation=6))
