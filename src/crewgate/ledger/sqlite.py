@@ -73,8 +73,10 @@ class SQLite:
 
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[Row]:
         """What a statement finds or returns."""
-        with self._mapped():
+        try:
             return self._connection.execute(statement, values).fetchall()
+        except (apsw.Error, OSError) as error:
+            raise self._unavailable(error) from error
 
     def among(self, statement: str, keys: Sequence[object], *values: object) -> list[Row]:
         """The same for rows `IN ({keys})`."""
@@ -82,9 +84,12 @@ class SQLite:
 
     def write(self, statement: str, rows: Sequence[Row]) -> None:
         """Do it once for each row."""
-        if rows:
-            with self._mapped():
-                self._connection.executemany(statement, rows)
+        if not rows:
+            return
+        try:
+            self._connection.executemany(statement, rows)
+        except (apsw.Error, OSError) as error:
+            raise self._unavailable(error) from error
 
     def expect(self, identity: str) -> None:
         """The file stays open, so it stays the same."""
@@ -124,7 +129,10 @@ class SQLite:
         try:
             yield
         except (apsw.Error, OSError) as error:
-            raise LedgerUnavailableError(f"{self._path}: {_why(error)}") from error
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: Exception) -> LedgerUnavailableError:
+        return LedgerUnavailableError(f"{self._path}: {_why(error)}")
 
 
 def _why(error: Exception) -> str:
