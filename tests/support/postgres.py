@@ -26,7 +26,8 @@ _SHARED_MEMORY = Path("/dev/shm")
 class Server:
     """A cluster in a folder of its own, reached by a unix socket in it; nobody else's."""
 
-    def __init__(self, settings: Sequence[str] = _LAZY) -> None:
+    def __init__(self, settings: Sequence[str] = _LAZY, primary: "Server | None" = None) -> None:
+        """With a `primary` it is a standby of that, which has all of it by now."""
         programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
         if not programs:
             pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
@@ -42,9 +43,14 @@ class Server:
             "listen_addresses=", f"unix_socket_directories={self.folder}", "max_connections=200",
             *settings,
         ]  # fmt: skip
-        initialise = ["-D", self._data, "-A", "trust", "-U", "crewgate", "--no-sync"]
+        if primary is None:
+            initialise = ["initdb", "-A", "trust", "-U", "crewgate"]
+        else:  # -R: it goes on to follow, under a name for synchronous_standby_names
+            source = f"user=crewgate host={primary.folder} application_name=standby"
+            initialise = ["pg_basebackup", "-R", "-c", "fast", "-d", source]
+        program, *arguments = initialise
         subprocess.run(
-            [self._bin / "initdb", *initialise],
+            [self._bin / program, *arguments, "-D", self._data, "--no-sync"],
             check=True,
             capture_output=True,
             cwd="/",
@@ -83,8 +89,18 @@ class Server:
         self.stop()
         (self._data / "standby.signal").touch()
         self.start()
+        self.promote()
+
+    def promote(self) -> None:
+        """A standby takes over, on a timeline of its own."""
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute("SELECT pg_promote()")
+
+    def follow_by(self, standbys: str) -> None:
+        """Wait from now on, with every commit, for these: `synchronous_standby_names`."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = " + f"'{standbys}'")
+            connection.execute("SELECT pg_reload_conf()")
 
     def new_database(self, name: str) -> str:
         """An empty one, and its URL."""

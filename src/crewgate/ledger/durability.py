@@ -52,15 +52,21 @@ def another(connection: psycopg.Connection[Any], expected: str) -> str:
 
 def accept(connection: psycopg.Connection[Any]) -> str:
     """Somebody has looked: this server is the one from now on; its timeline."""
-    (timeline,) = _one(connection, _TIMELINE)
+    now = timeline(connection)
     with connection.transaction():
         connection.execute("DELETE FROM server")
-        connection.execute("INSERT INTO server VALUES (%s)", (timeline,))
-    return str(timeline)
+        connection.execute("INSERT INTO server VALUES (%s)", (now,))
+    return now
+
+
+def timeline(connection: psycopg.Connection[Any]) -> str:
+    """Eight hexadecimal digits that grow with every failover; of a primary alone."""
+    (now,) = _one(connection, _TIMELINE)
+    return str(now)
 
 
 def _timeline(connection: psycopg.Connection[Any], durability: Durability) -> str:
-    (now,) = _one(connection, _TIMELINE)
+    now = timeline(connection)
     found = connection.execute("SELECT timeline FROM server").fetchone()
     if found is not None and found[0] == now:
         return ""

@@ -15,7 +15,7 @@ import psycopg
 from crewgate import limits
 from crewgate.config import Durability
 from crewgate.errors import LedgerUnavailableError
-from crewgate.ledger.durability import another, why_not
+from crewgate.ledger.durability import another, timeline, why_not
 from crewgate.ledger.session import Row, in_parts
 
 R = TypeVar("R")
@@ -57,6 +57,7 @@ class PostgreSQL:
         self._password_file = password_file
         self._connection: psycopg.Connection[Row] | None = None
         self._expected = ""
+        self._newest = ""  # timeline of a server that was used
         self._is_within = False  # a transaction, which goes on on no other connection
 
     def __repr__(self) -> str:
@@ -93,8 +94,13 @@ class PostgreSQL:
                 cursor.executemany(_translated(statement), rows)
 
     def expect(self, identity: str) -> None:
-        """A server may be another one when it is back, or its database may have been made anew."""
+        """A server may be another one when it is back, or its database may have been made anew.
+
+        Its timeline is remembered from now on: before, there may have been no table for that.
+        """
         self._expected = identity
+        if self._connection is not None and (why := self._why_not(self._connection)):
+            raise LedgerUnavailableError(f"{self._where}: {why}")
 
     def publish(self, news: Sequence[str]) -> None:
         """Whoever listens (`listening`) hears it with the commit."""
@@ -167,13 +173,37 @@ class PostgreSQL:
                 keepalives_interval=2,
                 keepalives_count=3,
             )
-            why = why_not(connection, self._durability) or another(connection, self._expected)
         except psycopg.Error as error:
             raise LedgerUnavailableError(f"{where}: {_first_line(error)}") from error
+        why = self._why_not(connection)
         if why:
             connection.close()
             raise LedgerUnavailableError(f"{where}: {why}")
         return connection
+
+    def _why_not(self, connection: psycopg.Connection[Row]) -> str:
+        """Why nothing may be written there; empty if it may."""
+        try:
+            return (
+                why_not(connection, self._durability)
+                or another(connection, self._expected)
+                or self._older(connection)
+            )
+        except psycopg.Error as error:
+            return _first_line(error)
+
+    def _older(self, connection: psycopg.Connection[Row]) -> str:
+        """Why this is the server of before a failover, which has come back as if nothing was."""
+        if self._durability == "trusted":
+            return ""
+        found = timeline(connection)
+        if found < self._newest:
+            return (
+                f"its timeline is {found}, and {self._newest} was seen: it is the server of before "
+                "a failover, and must not be written to; stop it"
+            )
+        self._newest = found
+        return ""
 
     @contextmanager
     def _mapped(self) -> Iterator[None]:
