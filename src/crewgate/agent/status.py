@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from functools import partial
+from contextlib import closing
 
 import trio
 
@@ -13,7 +13,7 @@ from crewgate.agent.machine import Machine
 from crewgate.agent.tree import Beyond, beyond, rows
 from crewgate.core.steps import Standing
 from crewgate.errors import LedgerUnavailableError
-from crewgate.ledger.sql import SQLLedger
+from crewgate.ledger.opening import open_ledger
 from crewgate.link.owner_messages import Status, TreePage, TreeRow, WatchRow, WorkerStatus
 
 
@@ -80,21 +80,25 @@ def _waiting(worker: WorkerStatus, policy: int) -> str:
 
 async def tree(machine: Machine) -> list[TreeRow]:
     """The auth graph; of this table alone while the ledger does not answer."""
-    try:
-        others = await machine.clerk.use(partial(_beyond, machine))
-    except LedgerUnavailableError:
-        others = {}
-    return await trio.to_thread.run_sync(_rows, machine, others)
+    return await trio.to_thread.run_sync(_rows, machine)
 
 
-def _beyond(machine: Machine, ledger: SQLLedger) -> dict[bytes, Beyond]:
-    statements = ledger.statements([record.key for record in _records(machine.table)])
+def _beyond(machine: Machine) -> dict[bytes, Beyond]:
+    """Read on a connection of its own: no draw waits for who looks at a large tree."""
     holder, boot = machine.lessor.holder, machine.table.life
-    return beyond(statements, ledger.leases(holder, boot), ledger.lessees(holder, boot))
+    keys = [record.key for record in _records(machine.table)]
+    try:
+        ledger = open_ledger(machine.inforce.config.ledger, readonly=True)
+        with closing(ledger.session):
+            leases, lessees = ledger.leases(holder, boot), ledger.lessees(holder, boot)
+            return beyond(ledger.statements(keys), leases, lessees)
+    except LedgerUnavailableError:
+        return {}
 
 
-def _rows(machine: Machine, others: dict[bytes, Beyond]) -> list[TreeRow]:
+def _rows(machine: Machine) -> list[TreeRow]:
     """A second's work for a full table."""
+    others = _beyond(machine)
     now, table = machine.clock.wall_ns() // 10**9, machine.table
     entries, crews = machine.registry.snapshot(), machine.inforce.policy.crews
     holder = machine.lessor.holder

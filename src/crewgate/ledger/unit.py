@@ -78,6 +78,7 @@ class Unit:
         self._load_holders({name})
         if name in self.books.holders:
             self._load(self._paths(self._held(name)), {name})
+            self._load_holders({name})  # as it stands under the locks of its crews
 
     def load_branch(self, branch: bytes) -> None:
         """One branch, and what anybody has drawn for it."""
