@@ -31,12 +31,11 @@ _OPENED = {Status.GRANTED, Status.EXHAUSTED, Status.CONTENDED}
 
 
 class Asking(Protocol):
-    """Who carries a question to the ledger; `then` hears the answer, at once or much later.
+    """Who carries a question to the ledger; `then` hears the answer, at once or much later."""
 
-    `trouble` is why the ledger does not answer now.
-    """
-
-    trouble: str
+    @property
+    def trouble(self) -> str:
+        """Why the ledger does not answer now; empty while it does."""
 
     def ask(self, operation: Operation, then: Callable[[Answer | LedgerError], None]) -> None:
         """See `ledger.clerk`."""

@@ -139,7 +139,7 @@ async def _serve(machine: Machine, audit: Writer, ready: int) -> None:
         await _until_told_to_end(machine)
         machine.ending = True
         # A ledger that is shared has others who want it; what cannot be told burns.
-        machine.lessor.give_back_all()
+        machine.lessor.give_back_all(machine.clock.boot_ns())
         with trio.move_on_after(limits.ledger_farewell_seconds):
             await machine.clerk.quiet()
         nursery.cancel_scope.cancel()

@@ -4,6 +4,7 @@ Keeps their order, and asks again until it has an answer, so that nothing is los
 is away; every operation may be sent twice. Decides nothing.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,10 +41,19 @@ class Clerk:
         self._some = trio.Event()
         self._done = trio.Event()
         self._limiter = trio.CapacityLimiter(1)
-        self.trouble = ""  # why the ledger does not answer; empty while it does
+        self._trouble = ""  # why the ledger does not answer; empty while it does
+        self._asked = math.inf  # since when it has been asked what it has not answered
 
     def __repr__(self) -> str:
-        return f"<Clerk waiting={len(self._waiting)} trouble={self.trouble!r}>"
+        return f"<Clerk waiting={len(self._waiting)} trouble={self._trouble!r}>"
+
+    @property
+    def trouble(self) -> str:
+        """Why the ledger does not answer, or for how long it has not; empty while it does."""
+        if self._trouble or self._asked == math.inf:
+            return self._trouble
+        seconds = trio.current_time() - self._asked
+        return f"no answer for {seconds:.1f} s" if seconds > limits.ledger_patience_seconds else ""
 
     def tell(self, operation: GiveBack | Settle | Close) -> None:
         """Nobody waits for the answer. Of what is said in totals only the newest is carried."""
@@ -98,6 +108,7 @@ class Clerk:
 
     async def _carry(self, batch: list[_Errand]) -> None:
         operations, wait = [errand.operation for errand in batch], limits.ledger_again_seconds_min
+        self._asked = trio.current_time()
         while True:
             try:
                 answers = await trio.to_thread.run_sync(
@@ -115,8 +126,9 @@ class Clerk:
                 break
             await trio.sleep(wait)
             wait = min(2 * wait, limits.ledger_again_seconds_max)
-        if self.trouble:
-            self.trouble = ""
+        self._asked = math.inf
+        if self._trouble:
+            self._trouble = ""
             self._say("the ledger answers again")
         for errand, answer in zip(batch, answers, strict=True):
             if errand.then is not None:
@@ -131,6 +143,6 @@ class Clerk:
             self._say(f"a fault of ours with the ledger's answer: {error!r}")
 
     def _complain(self, why: str) -> None:
-        if why != self.trouble:
+        if why != self._trouble:
             self._say(f"the ledger does not answer: {why}; calls go on while their leases last")
-        self.trouble = why
+        self._trouble = why

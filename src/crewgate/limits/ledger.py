@@ -15,6 +15,7 @@ holder_silence_seconds = 30.0  # a recall waits no longer: ten times what a rest
 holder_chars_max = 64  # of a node's name (HOST_NAME_MAX of Linux), which people read in reports
 ledger_batch_max = 256  # operations of one transaction: 25 ms of work, and then a commit
 ledger_keys_max = 1024  # of one question; SQLite takes 32,766 values
+ledger_patience_seconds = 0.5  # two waits of a call: a ledger that takes longer counts as away
 ledger_again_seconds_min = 0.05  # a ledger that is away is asked again after so long, doubling
 ledger_again_seconds_max = 2.0  # that long at most: it is not kept waiting when it is back
 ledger_farewell_seconds = 2.0  # for what an agent that ends gives back; else it burns

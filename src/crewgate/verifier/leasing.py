@@ -188,10 +188,10 @@ class Lessor:
         """Every branch that is refused inline may ask the ledger again."""
         self._filling.lift_all()
 
-    def give_back_all(self) -> None:
-        """All credit that no call in flight holds: this machine has no use for it any more."""
+    def give_back_all(self, now_boot_ns: int) -> None:
+        """All credit that no call in flight holds, and what of it was spent: this is the end."""
         for crew in self._crews:
-            self._returns.recall(ids.crew_key(crew), limits.quota_micro_max)
+            self._returns.surrender(ids.crew_key(crew), now_boot_ns)
 
     def reclaim(self, now: float, now_boot_ns: int, records_max: int) -> list[Reclaimed]:
         """Let the table forget what has expired; what was consumed stays charged above it."""

@@ -1,5 +1,6 @@
 """The clerk: order, answers, one errand for what is said in totals, and a ledger that is away."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -108,6 +109,33 @@ async def test_a_ledger_that_is_away_is_asked_until_it_answers(
         "the ledger answers again",
     ]
     assert trio.current_time() < 10 * limits.ledger_again_seconds_max
+
+
+async def test_a_ledger_that_takes_long_counts_as_away_until_it_answers(
+    clerk: Clerk,
+    ledger: Fragile,
+    nursery: trio.Nursery,
+    mock_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that hangs, or a file that another process writes to, says nothing of itself."""
+    do_all, go_on = ledger.do_all, threading.Event()
+
+    def hang(operations: Sequence[Operation], now: float) -> list[Answer | LedgerError]:
+        assert go_on.wait(60)
+        return do_all(operations, now)
+
+    monkeypatch.setattr(ledger, "do_all", hang)
+    clerk.ask(Draw(A, "one", BOOT, 1, 10), lambda _: None)
+    assert clerk.trouble == ""
+    nursery.start_soon(clerk.run)
+    await wait_all_tasks_blocked()
+    assert clerk.trouble == ""
+    mock_clock.jump(2 * limits.ledger_patience_seconds)
+    assert clerk.trouble == "no answer for 1.0 s"
+    go_on.set()
+    await clerk.quiet()
+    assert clerk.trouble == ""
 
 
 async def test_what_the_ledger_refuses_is_the_answer_or_is_said(
