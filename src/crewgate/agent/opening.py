@@ -60,7 +60,8 @@ def open_table(config: Config, drawn_as: str, say: Say) -> tuple[OwnedTable, boo
         why = "its leases are of another ledger"
     if isinstance(why, OwnedTable):
         return why, False
-    say(f"{path}: {why}: a new table; what an old one had leased is burned")
+    gone = f"; {why}, and what the old one had leased is burned"
+    say(f"{path}: a new table{gone if _ledger_of(path).exists() else ''}")
     table = OwnedTable.create(str(path), geometry)
     _ledger_of(path).write_text(drawn_as + "\n")
     return table, True

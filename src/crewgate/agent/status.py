@@ -38,6 +38,8 @@ def status(machine: Machine, number: int) -> Status:
         policy_generation=policy,
         revocation_generation=machine.table.revocation_generation,
         ledger=str(machine.inforce.config.ledger),
+        lent=machine.lessor.lending.debt,
+        lent_max=machine.lessor.lending.most,
         workers=workers,
         embedders=sum(guest.worker < 0 for guest in machine.guests),
         counts=machine.table.counts(),

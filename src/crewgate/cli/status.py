@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
+from crewgate import limits
 from crewgate.cli.control_seen import control_of, told
 from crewgate.cli.controlled import controlled
 from crewgate.cli.options import json_option, state_of
+from crewgate.core.credits import format_credits
 
 _LOOK_SECONDS = 0.05
 _WORDS = {"observe": "observed", "throttle": "throttled", "quarantine": "quarantined"}
@@ -81,6 +83,7 @@ def _explained(found: dict[str, Any]) -> str:
         f"embedders      {found['embedders']}",
         f"configuration  generation {found['policy_generation']}",
         f"ledger         {found['ledger']}",
+        *_lent(found),
         f"table          {counts['branches']} branches, {counts['revocations']} revocations",
         f"calls          {counts['reservations']} in flight",
     ]
@@ -90,6 +93,16 @@ def _explained(found: dict[str, Any]) -> str:
     if found["configuration_error"]:
         lines.append(f"not loaded     {found['configuration_error']}")
     return "\n".join(lines)
+
+
+def _lent(found: dict[str, Any]) -> list[str]:
+    """What the machine has lent itself while its ledger was away."""
+    if not found["lent"]:
+        return []
+    most = found["lent_max"]
+    bound = "without a bound" if most >= limits.quota_micro_max else f"of {format_credits(most)}"
+    amount = format_credits(found["lent"])
+    return [f"lent           {amount} credits {bound}, charged when the ledger is back"]
 
 
 def _watched(row: dict[str, str]) -> str:

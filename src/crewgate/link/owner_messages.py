@@ -210,8 +210,9 @@ class Minted(msgspec.Struct, frozen=True, tag="minted"):
 class Status(msgspec.Struct, frozen=True, tag="status"):
     """Is this machine ready, and if not, why; `waiting_for` is empty when `ready`.
 
-    `ledger` is where budgets are kept. `watched` are orchestrators above `observe`, and
-    `watched_more` how many are not told.
+    `ledger` is where budgets are kept; of `lent_max` micro-credits that the machine may lend itself
+    while that is away, `lent` are. `watched` are orchestrators above `observe`, and `watched_more`
+    how many are not told.
     """
 
     id: Id
@@ -227,6 +228,8 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     counts: dict[str, int]
     configuration_error: str = ""
     ledger: str = ""
+    lent: Count = 0
+    lent_max: Count = 0
     watched: list[WatchRow] = []
     watched_more: Count = 0
 

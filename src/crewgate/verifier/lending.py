@@ -49,6 +49,11 @@ class Lending:
         return self._holdings.owed
 
     @property
+    def debt(self) -> int:
+        """The same without what was taken out of leases again."""
+        return self._holdings.debt
+
+    @property
     def owing(self) -> list[bytes]:
         """The branches that owe; some of very many."""
         return list(islice(self._owing, limits.repaid_branches_max))
@@ -64,7 +69,7 @@ class Lending:
         out = record.granted - record.given_back - record.settled + holding.asked
         if missing <= 0:
             return True
-        if missing > self.most - self._holdings.debt or missing + out > limits.lease_micro_max:
+        if missing > self.most - self.debt or missing + out > limits.lease_micro_max:
             return False
         self._owe(holding, holding.owed + missing)  # before: the table's word comes first
         self._table.lend(holding.number, missing)

@@ -44,6 +44,15 @@ def test_not_ready_says_why() -> None:
     )
 
 
+def test_what_is_lent_is_told_with_its_bound() -> None:
+    """Only while there is any."""
+    for most, told in ((5_000_000, "of 5.00"), (2**53 - 1, "without a bound")):
+        status = msgspec.structs.replace(READY, lent=30_000, lent_max=most)
+        lines = _explained(msgspec.to_builtins(status) | CONTROL).splitlines()
+        assert f"lent           0.03 credits {told}, charged when the ledger is back" in lines
+    assert "lent" not in _explained(msgspec.to_builtins(READY) | CONTROL)
+
+
 def test_who_is_not_left_alone_is_named() -> None:
     """What is in force, what would be, by whom, and how many are not told."""
     status = msgspec.structs.replace(
