@@ -65,5 +65,10 @@ class Denial(msgspec.Struct, frozen=True):
     used: int = 0
     quota: int = 0
 
+    def __repr__(self) -> str:
+        branch = f" branch={self.grant.branch}" if self.grant is not None else ""
+        empty = f" {self.level} used {self.used} of {self.quota}" if self.level else ""
+        return f"<Denial {self.reason.value}{branch}{empty}{' retry' if self.retry else ''}>"
+
     def __bool__(self) -> bool:
         raise TypeError("a verdict is not a truth value: test isinstance(verdict, Permit)")

@@ -1,0 +1,17 @@
+"""Verdicts, as a person meets them in a shell."""
+
+import pytest
+from lessees import branch_id, grant
+
+from crewgate.core.verdict import Denial, Reason
+
+
+def test_a_denial_is_short_and_no_truth_value() -> None:
+    """Its grant has keys and claims that nobody wants to read there."""
+    assert repr(Denial(Reason.INVALID_TOKEN)) == "<Denial invalid-token>"
+    waiting = Denial(Reason.BUDGET_UNAVAILABLE, grant(1, 5), retry=True)
+    assert repr(waiting) == f"<Denial budget-unavailable branch={branch_id(1)} retry>"
+    empty = Denial(Reason.CREDITS_EXHAUSTED, grant(1, 5), level="article", used=3, quota=4)
+    assert repr(empty) == f"<Denial credits-exhausted branch={branch_id(1)} article used 3 of 4>"
+    with pytest.raises(TypeError, match="isinstance"):
+        assert empty
