@@ -3,7 +3,8 @@
 Decides nothing; the figures of one level are read from its account as they stand.
 """
 
-from crewgate.core.charges import Account, Lease
+from crewgate.core.charges import Account
+from crewgate.core.lease import Lease
 from crewgate.core.ledger import Exhausted, Standing, Statement, Told
 
 
