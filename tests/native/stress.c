@@ -81,9 +81,8 @@ static int find(const known *branch, cg_hold *hold) {
 static uint64_t pay(const cg_hold *hold) {
   cg_branch *branch = &table.branch[hold->branch];
   uint64_t left;
-  if (cg_take(branch, hold->generation, hold->amount, &left) != CG_TAKEN) return 0;
+  if (cg_spend(branch, hold->generation, hold->amount, &left) != CG_TAKEN) return 0;
   promised(left < CG_AMOUNT_MAX, "more was left than a lease can hold", left);
-  cg_settle(branch, hold->generation, (int64_t)hold->amount);
   return hold->amount;
 }
 

@@ -1,7 +1,9 @@
 /* Spending a lease: one compare-and-swap on the available-credit word, by any process.
  *
  * A reservation is claimed as intent before its credit is taken, so that whatever a dead process
- * leaves is found; what is missing once nobody holds it any more counts as burned.
+ * leaves is found; what is missing once nobody holds it any more counts as burned. So that what is
+ * only on its way is not taken for that, every move of credit adds to where it goes first: who is
+ * stopped in between has credit in two places, not in none (look.h).
  */
 #ifndef CREWGATE_CREDIT_H
 #define CREWGATE_CREDIT_H
@@ -10,13 +12,19 @@
 
 enum { CG_TAKEN = 0, CG_SHORT = 1, CG_GONE = 2, CG_LOST = 3 };
 
-/* Takes `amount` from the lease. CG_SHORT: not that much there; CG_GONE: record reclaimed. */
+/* CG_SHORT: the lease has not that much; CG_GONE: the record was reclaimed; else CG_TAKEN. */
+static inline int cg_has(uint64_t available, uint64_t generation, uint64_t amount) {
+  if (!CG_SAME_AVAILABLE(available, generation)) return CG_GONE;
+  return CG_AMOUNT(available) < amount ? CG_SHORT : CG_TAKEN;
+}
+
+/* Takes `amount` from the lease: CG_TAKEN, or why not. */
 static inline int cg_take(cg_branch *branch, uint64_t generation, uint64_t amount,
                           uint64_t *left) {
   uint64_t available = cg_get(&branch->available);
   do {
-    if (!CG_SAME_AVAILABLE(available, generation)) return CG_GONE;
-    if (CG_AMOUNT(available) < amount) return CG_SHORT;
+    int has = cg_has(available, generation, amount);
+    if (has != CG_TAKEN) return has;
   } while (!cg_cas(&branch->available, &available, available - amount));
   *left = CG_AMOUNT(available) - amount;
   return CG_TAKEN;
@@ -46,6 +54,31 @@ static inline void cg_settle(cg_branch *branch, uint64_t generation, int64_t amo
   do {
     if (!CG_SAME_SETTLED(settled, generation)) return;
   } while (!cg_cas(&branch->settled, &settled, settled + (uint64_t)amount));
+}
+
+/* Takes `amount` and settles it at once. Killed between the stores, it is settled but still there:
+ * nobody has lost it, and no report says more than what is not there (verifier/returns.py). */
+static inline int cg_spend(cg_branch *branch, uint64_t generation, uint64_t amount,
+                           uint64_t *left) {
+  uint64_t available = cg_get(&branch->available);
+  int has = cg_has(available, generation, amount);
+  if (has != CG_TAKEN) return has;
+  cg_settle(branch, generation, (int64_t)amount);
+  while (!cg_cas(&branch->available, &available, available - amount)) {
+    has = cg_has(available, generation, amount);
+    if (has == CG_TAKEN) continue;
+    cg_settle(branch, generation, -(int64_t)amount);
+    return has;
+  }
+  *left = CG_AMOUNT(available) - amount;
+  return CG_TAKEN;
+}
+
+/* Undoes that for `amount` of it. */
+static inline void cg_unspend(cg_table *t, cg_branch *branch, uint64_t generation,
+                              uint64_t amount) {
+  cg_untake(t, branch, generation, amount);
+  cg_settle(branch, generation, -(int64_t)amount);
 }
 
 /* Moves a slot on from `state`; 0 if the agent has ended it meanwhile (deadline, detached). */
@@ -100,17 +133,21 @@ static inline int cg_reserve(cg_table *t, cg_hold *hold, uint64_t owner, uint64_
   return CG_LOST;
 }
 
-/* A held reservation grows by `more`: CG_TAKEN, or not. Killed between the two stores, what was taken
- * is missing and so burned. CG_LOST: the agent has burned the reservation, and `more` with it. */
+/* A held reservation grows by `more`: CG_TAKEN, or not. As it began: claimed in the slot, then
+ * taken. CG_LOST: the agent has burned the reservation, and what was taken of `more` with it. */
 static inline int cg_hold_grow(cg_table *t, cg_hold *hold, uint64_t more, uint64_t *left) {
-  uint64_t amount = hold->amount;
-  if (cg_get(&hold->slot->state) != hold->state) return CG_LOST;
-  int taken = cg_take(&t->branch[hold->branch], hold->generation, more, left);
-  if (taken != CG_TAKEN) return taken;
-  if (!cg_cas(&hold->slot->amount, &amount, amount + more) ||
-      cg_get(&hold->slot->state) != hold->state)
+  uint64_t amount = hold->amount, grown = amount + more;
+  if (cg_get(&hold->slot->state) != hold->state || !cg_cas(&hold->slot->amount, &amount, grown))
     return CG_LOST;
-  hold->amount += more;
+  int taken = CG_LOST;
+  if (cg_get(&hold->slot->state) == hold->state)
+    taken = cg_take(&t->branch[hold->branch], hold->generation, more, left);
+  if (taken != CG_TAKEN) {
+    cg_cas(&hold->slot->amount, &grown, amount);
+    return taken;
+  }
+  if (cg_get(&hold->slot->state) != hold->state) return CG_LOST;
+  hold->amount = grown;
   return CG_TAKEN;
 }
 

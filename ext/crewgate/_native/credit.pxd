@@ -15,9 +15,8 @@ cdef extern from "credit.h" nogil:
 
     const int CG_TAKEN, CG_SHORT, CG_GONE, CG_LOST
 
-    int cg_take(cg_branch *branch, uint64_t generation, uint64_t amount, uint64_t *left)
-    void cg_untake(cg_table *t, cg_branch *branch, uint64_t generation, uint64_t amount)
-    void cg_settle(cg_branch *branch, uint64_t generation, int64_t amount)
+    int cg_spend(cg_branch *branch, uint64_t generation, uint64_t amount, uint64_t *left)
+    void cg_unspend(cg_table *t, cg_branch *branch, uint64_t generation, uint64_t amount)
     int cg_reserve(cg_table *t, cg_hold *hold, uint64_t owner, uint64_t deadline,
                    const cg_slot *attribution, uint64_t *left)
     int cg_hold_grow(cg_table *t, cg_hold *hold, uint64_t more, uint64_t *left)

@@ -64,9 +64,12 @@ cdef class LeaseTable(AttachmentTable):
 
 
 cdef int has_room(cg_branch *branch, uint64_t amount) except -1:
-    """All that is out could come back into the 40 bits of the amount."""
-    cdef uint64_t out = cg_get(&branch.granted) - cg_get(&branch.given_back) - CG_SETTLED(
-        cg_get(&branch.settled))
-    if amount + out > CG_AMOUNT_MAX:
+    """All that is out could come back into the 40 bits of the amount.
+
+    A call that is charged at once is settled before it is taken: then less than nothing is out.
+    """
+    cdef int64_t out = <int64_t>(cg_get(&branch.granted) - cg_get(&branch.given_back)
+                                 - CG_SETTLED(cg_get(&branch.settled)))
+    if amount > CG_AMOUNT_MAX or <int64_t>amount + out > <int64_t>CG_AMOUNT_MAX:
         raise ValueError(f"a lease is at most {CG_AMOUNT_MAX} micro-credits")
     return 0

@@ -209,8 +209,7 @@ cdef class OwnedTable(LeaseTable):
         cdef uint64_t *reserved = self.reserved_by_branch()
         try:
             for number in range(first, min(first + count, self.t.branches)):
-                branch = self.copy_branch(number, reserved[number],
-                                          reserved[self.t.branches + number])
+                branch = self.copy_branch(number, reserved)
                 if branch is not None:
                     found.append(branch)
         finally:

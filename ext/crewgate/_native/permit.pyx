@@ -158,10 +158,7 @@ cdef class Permit:
         cdef cg_branch *branch = &self.holder.table.t.branch[self.entry.record]
         self.record = self.entry.record
         self.generation = self.entry.generation
-        cdef int taken = cg_take(branch, self.generation, self.price, &self.remaining)
-        if taken == CG_TAKEN:
-            cg_settle(branch, self.generation, <int64_t>self.price)
-        return taken
+        return cg_spend(branch, self.generation, self.price, &self.remaining)
 
     cdef int end(self, uint64_t cost) except -1:
         """Charge `cost`, return the rest, once."""
@@ -175,8 +172,7 @@ cdef class Permit:
             if not cg_hold_settle(t, &self.hold, cost):
                 raise SettledError("the reservation was burned: its deadline had passed")
         elif self.record != NOWHERE and cost != self.price:
-            cg_settle(&t.branch[self.record], self.generation, -<int64_t>(self.price - cost))
-            cg_untake(t, &t.branch[self.record], self.generation, self.price - cost)
+            cg_unspend(t, &t.branch[self.record], self.generation, self.price - cost)
         return 0
 
     def extend(self, uint64_t until_boot_ns):

@@ -120,15 +120,26 @@ cdef extern from "index.h" nogil:
     bint cg_is_revoked(const cg_table *t, uint64_t low, uint64_t high, uint64_t issued_at)
 
 
+cdef extern from "look.h" nogil:
+    ctypedef struct cg_seen:
+        uint64_t available, settled, reserved, loose, burned
+
+    void cg_sum_slots(const cg_table *t, uint64_t *sums)
+    void cg_look(const cg_table *t, uint64_t record, uint64_t known, cg_seen *seen)
+    void cg_look_after(const cg_table *t, uint64_t record, const uint64_t *sums, uint64_t known,
+                       cg_seen *seen)
+
+
 cdef class Table:
     cdef cg_table t
     cdef bint mapped
     cdef int descriptor
+    cdef dict burned  # by record number: its life, and what was surely burned at the last look
 
     cdef int map_fd(self, int fd) except -1
     cdef int view(self, void *base, const cg_header *header) except -1
     cdef int check_open(self) except -1
-    cdef object copy_branch(self, uint64_t number, uint64_t reserved, uint64_t loose)
+    cdef object copy_branch(self, uint64_t number, const uint64_t *sums)
     cdef uint64_t *reserved_by_branch(self) except NULL
 
 

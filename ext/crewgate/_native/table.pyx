@@ -75,6 +75,7 @@ cdef bytes joined(const cg_word *words):
 cdef class Table:
     def __cinit__(self):
         self.descriptor = -1
+        self.burned = {}
 
     @staticmethod
     def attach(int fd):
@@ -192,19 +193,7 @@ cdef class Table:
         self.check_open()
         if number >= self.t.branches:
             raise IndexError(number)
-        cdef uint64_t reserved = 0, loose = 0
-        cdef uint64_t block, at
-        cdef cg_slot *slot
-        for block in range(self.t.reservations // CG_BLOCK_SLOTS):
-            if cg_get(&self.t.block_owner[block]) == 0:
-                continue
-            for at in range(block * CG_BLOCK_SLOTS, (block + 1) * CG_BLOCK_SLOTS):
-                slot = &self.t.slot[at]
-                if CG_SLOT(cg_get(&slot.state)) > 1 and cg_get(&slot.branch) == number:
-                    reserved += cg_get(&slot.amount)
-                    if cg_get(&slot.tool) & CG_LOOSE:
-                        loose += cg_get(&slot.amount)
-        return self.copy_branch(number, reserved, loose)
+        return self.copy_branch(number, NULL)
 
     def loose(self):
         self.check_open()
@@ -226,34 +215,26 @@ cdef class Table:
 
         The caller frees it.
         """
-        cdef uint64_t branches = self.t.branches
-        cdef uint64_t *reserved = <uint64_t *>calloc(2 * branches, sizeof(uint64_t))
-        cdef uint64_t at
-        cdef uint64_t number
-        cdef cg_slot *slot
-        if reserved == NULL:
+        cdef uint64_t *sums = <uint64_t *>calloc(2 * self.t.branches, sizeof(uint64_t))
+        if sums == NULL:
             raise MemoryError
-        for at in range(self.t.reservations):
-            slot = &self.t.slot[at]
-            number = cg_get(&slot.branch)
-            if CG_SLOT(cg_get(&slot.state)) > 1 and number < branches:
-                reserved[number] += cg_get(&slot.amount)
-                if cg_get(&slot.tool) & CG_LOOSE:
-                    reserved[branches + number] += cg_get(&slot.amount)
-        return reserved
+        cg_sum_slots(&self.t, sums)
+        return sums
 
-    cdef object copy_branch(self, uint64_t number, uint64_t reserved, uint64_t loose):
+    cdef object copy_branch(self, uint64_t number, const uint64_t *sums):
+        """The record as it is now, with its reservations as in `sums`, or as they are now."""
         cdef cg_branch *b = &self.t.branch[number]
         cdef uint64_t life = cg_get(&b.life)
+        cdef cg_seen seen
         if CG_STATE(life) != CG_LIVE:
             return None
-        cdef uint64_t available = cg_get(&b.available)
-        cdef uint64_t settled = CG_SETTLED(cg_get(&b.settled))
-        cdef uint64_t granted = cg_get(&b.granted)
-        cdef uint64_t given_back = cg_get(&b.given_back)
+        known = self.burned.get(number, (life, 0))
+        known = known[1] if known[0] == life else 0
+        if sums == NULL:
+            cg_look(&self.t, number, known, &seen)
+        else:
+            cg_look_after(&self.t, number, sums, known, &seen)
         cdef uint64_t parents = min(cg_get(&b.parent_count), <uint64_t>9)
-        cdef int64_t missing = <int64_t>(granted - given_back - CG_AMOUNT(available) - reserved
-                                         - settled)
         cdef uint64_t need = cg_get(&b.refused_need)
         refused = None
         if need and cg_get(&b.refused_generation) == cg_get(&self.t.header.credit_generation):
@@ -263,11 +244,15 @@ cdef class Table:
             number, CG_GENERATION(life), joined(b.key),
             tuple([b.parents[i] for i in range(parents)]), joined(b.path),
             cg_get(&b.quota), cg_get(&b.quota_iat), cg_get(&b.expires),
-            CG_AMOUNT(available), reserved, min(loose, reserved), settled, granted, given_back,
-            max(0, missing), cg_get(&b.retired), cg_get(&b.sequence),
+            seen.available, seen.reserved, seen.loose, seen.settled, cg_get(&b.granted),
+            cg_get(&b.given_back), seen.burned, cg_get(&b.retired), cg_get(&b.sequence),
             cg_get(&b.pending_need), bool(cg_get(&b.closed)), refused, cg_get(&b.beyond),
         )
-        return branch if cg_get(&b.life) == life else None
+        if cg_get(&b.life) != life:
+            return None
+        if seen.burned != known:
+            self.burned[number] = life, seen.burned
+        return branch
 
     def counts(self):
         self.check_open()

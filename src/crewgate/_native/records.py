@@ -17,10 +17,11 @@ class Branch(NamedTuple):
 
     `parents` are record numbers: the crew, root … parent; a crew has none. `expires` is wall clock
     seconds. `burned` is what is missing once no owner is left: granted - given back - available -
-    reserved - settled; exact once quiet. `retired` is what reclaimed descendants had consumed.
-    `loose` is what of `reserved` only bounds what calls will cost, `beyond` what the ledger could
-    still grant when it granted last. `pending` is the need of a draw that was begun and not
-    applied. `refused` is (need, level, used, quota) of the last refusal while it holds.
+    reserved - settled; exact once quiet, never more than is lost while calls go on. `retired` is
+    what reclaimed descendants had consumed. `loose` is what of `reserved` only bounds what calls
+    will cost, `beyond` what the ledger could still grant when it granted last. `pending` is the
+    need of a draw that was begun and not applied. `refused` is (need, level, used, quota) of the
+    last refusal while it holds.
     """
 
     number: int

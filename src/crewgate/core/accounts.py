@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from crewgate import limits
 from crewgate.core.books import Books, Holder
-from crewgate.core.charges import NOTHING, Account, CrewAccount, Lease, TicketOf, Totals
+from crewgate.core.charges import Account, CrewAccount, TicketOf
+from crewgate.core.lease import NOTHING, Lease, Totals
 from crewgate.core.ledger import (
     Answer,
     Closed,
@@ -124,20 +125,19 @@ class MemoryLedger:
         before = lease.totals
         returned = lease.take(given.amount)
         self._books.count(account, before, lease.totals)
-        if returned:
-            for level in self._books.levels(account):
-                level.take_back(lease, returned)
+        for level in self._books.levels(account) if returned else ():
+            level.take_back(lease, returned)
 
     def settle(self, settle: Settle) -> None:
-        """Let the newest report count."""
+        """Let the newest report count. What was forgiven and is not lost is drawn again, as now."""
         account, lease = self._lease(settle.branch, settle.holder, settle.boot)
         if account is None or lease is None or settle.seq <= lease.report:
             return
         before = lease.totals
-        lease.report = settle.seq
-        lease.spent, lease.reserved = settle.spent, settle.reserved
-        lease.lost, lease.overrun = settle.burned, settle.overrun
+        recanted = lease.tell(settle)
         self._books.count(account, before, lease.totals)
+        for level in self._books.levels(account) if recanted else ():
+            level.draw(lease, recanted)
 
     def close(self, key: bytes) -> None:
         """Mark it; what is below sees the mark, also what opens only later."""

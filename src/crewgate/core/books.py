@@ -7,7 +7,8 @@ touches in here, has it decided, and writes back what has changed.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from crewgate.core.charges import Account, Totals
+from crewgate.core.charges import Account
+from crewgate.core.lease import Totals
 
 
 @dataclass(slots=True)

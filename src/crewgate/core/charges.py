@@ -1,114 +1,17 @@
 """One level of the ledger: its quota, what was charged to it, and the leases and tickets it has.
 
-Decides how a lease's story counts (settled, reserved, burned, idle) and what bounds a level. Knows
-only itself: which levels a branch stands under, and who may draw, is `accounts`' to know.
+Decides what bounds a level. Knows only itself: which levels a branch stands under, and who may
+draw, is `accounts`' to know.
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from crewgate import limits
-from crewgate.core.ledger import (
-    WINDOW_SECONDS_DAY,
-    WINDOW_SECONDS_HOUR,
-    Allowance,
-    Exhausted,
-    Granted,
-    Ticket,
-    Window,
-)
-from crewgate.errors import LedgerError
+from crewgate.core.lease import EMPTY, NOTHING, Lease, Totals
+from crewgate.core.ledger import WINDOW_SECONDS_DAY, WINDOW_SECONDS_HOUR, Allowance, Window
 
-
-class Totals(NamedTuple):
-    """Credit charged, and what is known of it; `live` leases still hold idle or reserved credit."""
-
-    charged: int = 0
-    settled: int = 0
-    reserved: int = 0
-    burned: int = 0
-    live: int = 0
-    overrun: int = 0
-
-    @property
-    def idle(self) -> int:
-        """Leased and, as last reported, neither spent nor reserved: it can come back."""
-        return self.charged - self.settled - self.reserved - self.burned
-
-    def changed(self, before: Self, after: Self) -> "Totals":
-        """These totals when one part of them went from `before` to `after`."""
-        return Totals(*(t - b + a for t, b, a in zip(self, before, after, strict=True)))
-
-
-NOTHING = Totals()
-EMPTY = Window()
 UNBOUNDED = Allowance()
-
-
-@dataclass(slots=True)
-class Lease:
-    """What one holder drew for one branch in one boot, as far as it has told.
-
-    Written off, all that was charged so far (`written_off`) counts as burned unless it was spent.
-    What comes back of it is `void`: burned for good. A holder that was only slow draws on. What an
-    operator gives back of the burned is `forgiven`.
-    """
-
-    granted: int = 0
-    given_back: int = 0
-    spent: int = 0
-    reserved: int = 0
-    lost: int = 0
-    overrun: int = 0
-    written_off: int = 0
-    void: int = 0
-    forgiven: int = 0
-    seq: int = 0
-    reply: Granted | Ticket | Exhausted | None = None
-    report: int = -1
-    hour: Window = EMPTY
-    day: Window = EMPTY
-
-    @property
-    def totals(self) -> Totals:
-        """How the lease counts on its level and on all above.
-
-        A report can be older than a give-back that overtook it; it never counts more than what is
-        charged. What is spent counts against what was written off first.
-        """
-        charged = self.granted - self.given_back - self.forgiven
-        settled = min(self.spent, charged)
-        missing = max(self.lost, self.void, self.written_off - settled)
-        burned = max(0, min(missing - self.forgiven, charged - settled))
-        reserved = min(self.reserved, charged - settled - burned)
-        live = int(charged > settled + burned)
-        return Totals(charged, settled, reserved, burned, live, self.overrun)
-
-    def write_off(self) -> None:
-        """Nobody is to wait any more for what is out."""
-        self.written_off = self.granted - self.given_back
-
-    def forgive(self) -> int:
-        """Give back what is burned; how much that was. Whoever had it should never spend it yet."""
-        burned = self.totals.burned
-        self.forgiven += burned
-        return burned
-
-    def take(self, told: int) -> int:
-        """`told` is the total given back; what of it is news, and returns to the levels.
-
-        LedgerError for more than was granted.
-        """
-        if told > self.granted:
-            raise LedgerError("more was given back than had been granted")
-        news = max(0, told - self.given_back - self.void)
-        charged = self.granted - self.given_back
-        lost = max(0, self.written_off - min(self.spent, charged) - self.void)
-        self.void += min(news, lost)
-        returned = news - min(news, lost)
-        self.given_back += returned
-        return returned
-
 
 TicketOf = tuple[bytes, str, bytes]  # branch, holder, boot
 

@@ -293,7 +293,7 @@ class Ledger(Protocol):
         """A sign of life of who asks for nothing."""
 
     def forgive(self, branch: bytes) -> int:
-        """An operator's word that what was burned of a branch is not spent: how much returned."""
+        """Return what was burned of a branch, until its holder tells that it was not lost."""
 
     def burn(self, holder: str, boot: bytes, beat: int) -> int:
         """Write off for good what a holder has that was not heard since `beat`; how much."""

@@ -5,7 +5,8 @@ Decides nothing; the figures of one level are read from its account as they stan
 
 from collections.abc import Iterable
 
-from crewgate.core.charges import Account, Lease
+from crewgate.core.charges import Account
+from crewgate.core.lease import Lease
 from crewgate.core.ledger import Exhausted, Standing, Statement, Told
 
 

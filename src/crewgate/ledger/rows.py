@@ -5,7 +5,8 @@ Decides nothing.
 
 import msgspec
 
-from crewgate.core.charges import Account, CrewAccount, Lease, Totals
+from crewgate.core.charges import Account, CrewAccount
+from crewgate.core.lease import Lease, Totals
 from crewgate.core.ledger import Allowance, Exhausted, Granted, Ticket, Window
 from crewgate.ledger.session import Row
 

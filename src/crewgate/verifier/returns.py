@@ -198,11 +198,12 @@ class Returns:
 
         `free` is what it has available, and what calls in flight hold as upper bounds: both may
         come back. What is neither that, spent nor burned is in flight, or was spent since the last
-        look, which counts the same.
+        look, which counts the same. What is burned is certain and stays so, while a call can be
+        settled before it is seen to have left the lease.
         """
         gone = max(0, holding.leased - sum(free))
-        spent = min(holding.spent, gone)
-        burned = min(holding.burned, gone - spent)
+        burned = min(holding.burned, gone)
+        spent = min(holding.spent, gone - burned)
         told = spent, gone - spent - burned, burned
         if told == holding.told:
             return False

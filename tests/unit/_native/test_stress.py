@@ -1,4 +1,4 @@
-"""The table in C: under threads (`stress.c`), and by processes stopped anywhere (`resumed.c`)."""
+"""The table in C: threads (`stress.c`), processes stopped anywhere (`resumed.c`), `looks.c`."""
 
 import os
 import re
@@ -75,3 +75,19 @@ def test_whoever_was_stopped_and_goes_on_harms_nobody(tmp_path: Path) -> None:
     ended = run(tmp_path / "resumed")
     assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
     assert int(ended.stdout.removeprefix("stops ")) >= 400
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_a_look_never_takes_for_burned_what_is_on_its_way(tmp_path: Path, seed: str) -> None:
+    """Others go on by any number of stores between any two of its reads.
+
+    What they move may be seen twice or not yet, but never nowhere; what was dropped is found.
+    """
+    if shutil.which(COMPILER[0]) is None:
+        pytest.skip(f"no C compiler {COMPILER[0]!r}; set CC")
+    built = build(SOURCES / "looks.c", tmp_path / "looks", "-DCREWGATE_FAULTS")
+    assert built.returncode == 0, built.stderr
+    ended = run(tmp_path / "looks", seed)
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
+    done = dict(re.findall(r"(\w+) (\d+)", ended.stdout))
+    assert int(done["found"]) > 100

@@ -50,42 +50,85 @@ class Lease:
     granted: int = 0
     available: int = 0
     spent: int = 0
+    held: int = 0  # by calls in flight, whose price is known
+    gone: int = 0  # with processes that died
     given: int = 0
     heard_given: int = 0
     heard_spent: int = 0
+    heard_held: int = 0
+    heard_gone: int = 0
     heard_report: int = -1
     lost: int = 0  # written off when its boot was over, or it was silent
     void: int = 0  # came back of that, too late
+    forgiven: int = 0  # on an operator's word, and not told since to be there after all
+    mercy: int = 0  # all that ever was
     last: tuple[Draw, Granted | Ticket | Exhausted] | None = None
 
     @property
-    def settled(self) -> int:
-        return min(self.heard_spent, self.granted - self.heard_given)
+    def out(self) -> int:
+        return self.granted - self.heard_given
 
     @property
-    def outstanding(self) -> int:
-        return self.granted - self.heard_given - self.settled
+    def charged(self) -> int:
+        return self.out - self.forgiven
+
+    @property
+    def missing(self) -> int:
+        spent = min(self.heard_spent, self.out)
+        return min(self.out - spent, max(self.heard_gone, self.void, self.silent - self.heard_held))
+
+    @property
+    def silent(self) -> int:
+        """Written off, and not told since to be spent."""
+        return max(0, self.lost - min(self.heard_spent, self.out))
+
+    @property
+    def settled(self) -> int:
+        return min(self.heard_spent, self.charged)
 
     @property
     def burned(self) -> int:
-        return min(self.outstanding, max(self.void, self.lost - self.settled))
+        return min(self.charged - self.settled, max(0, self.missing - self.forgiven))
+
+    @property
+    def reserved(self) -> int:
+        return min(self.heard_held, self.charged - self.settled - self.burned)
 
     @property
     def idle(self) -> int:
-        return self.outstanding - self.burned
+        return self.charged - self.settled - self.burned - self.reserved
 
     def write_off(self) -> None:
-        self.lost = self.granted - self.heard_given
+        self.lost = self.out
+        self.heard_held = 0
+
+    def die(self) -> None:
+        self.write_off()
+        self.available = self.held = 0
+
+    def forgive(self) -> int:
+        burned = self.burned
+        self.forgiven += burned
+        self.mercy += burned
+        return burned
 
     def hear_given(self, total: int) -> None:
         """Void as long as there is something written off, whatever is said later to be spent."""
-        written_off = max(0, self.lost - self.settled - self.void)
+        written_off = max(0, self.silent - self.void)
         for _ in range(total - self.heard_given - self.void):
             if written_off:
                 written_off -= 1
                 self.void += 1
             else:
                 self.heard_given += 1
+        self.forgiven = min(self.forgiven, self.out)
+
+    def hear_settle(self, told: Settle) -> None:
+        """Who tells that it is not lost is believed, whatever an operator said."""
+        if told.seq > self.heard_report:
+            self.heard_report, self.heard_spent = told.seq, told.spent
+            self.heard_held, self.heard_gone = told.reserved, told.burned
+            self.forgiven = min(self.forgiven, self.missing)
 
 
 class Machines(RuleBasedStateMachine):
@@ -155,10 +198,7 @@ class Machines(RuleBasedStateMachine):
         """As far as the ledger was told, the level cannot pay even if all others give back."""
         cap = self.quota.get(answer.level, limits.quota_micro_max)
         below = self.below(answer.level)
-        kept = sum(
-            lease.granted - lease.heard_given - (0 if lease is own else lease.idle)
-            for lease in below
-        )
+        kept = sum(lease.charged - (0 if lease is own else lease.idle) for lease in below)
         assert cap - kept < need
 
     @precondition(lambda self: any(lease.last for lease in self.leases.values()))
@@ -169,20 +209,38 @@ class Machines(RuleBasedStateMachine):
         draw, answer = data.draw(st.sampled_from(sent))
         assert self.ledger.draw(draw, self.now) == answer
 
-    @rule(lessee=LESSEES, spent=st.integers(0, 20), given=st.integers(0, 10))
-    def work(self, lessee: tuple[bytes, str], spent: int, given: int) -> None:
-        """Spend of the lease, give some of it back, and say so some time."""
+    @rule(
+        lessee=LESSEES,
+        spent=st.integers(0, 20),
+        given=st.integers(0, 10),
+        held=st.integers(0, 5),
+        seldom=st.sampled_from([(0, 0), (0, 0), (0, 0), (4, 0), (0, 4)]),
+    )
+    def work(
+        self, lessee: tuple[bytes, str], spent: int, given: int, held: int, seldom: tuple[int, int]
+    ) -> None:
+        """Spend of the lease, give some of it back, and say so some time.
+
+        Calls that were in flight are released. Seldom a process dies with some of the lease, or
+        what is there is mistaken for lost.
+        """
         branch, holder = lessee
         lease = self.lease(branch, holder)
-        spent = min(spent, lease.available)
+        left = lease.available + lease.held
+        spent, left = min(spent, left), left - min(spent, left)
+        gone, left = min(seldom[0], left), left - min(seldom[0], left)
+        given, left = min(given, left), left - min(given, left)
+        lease.held = min(held, left)
+        lease.available = left - lease.held
         lease.spent += spent
-        given = min(given, lease.available - spent)
+        lease.gone += gone
         lease.given += given
-        lease.available -= spent + given
+        told = lease.gone + min(seldom[1], lease.available)
         self.report += 1
         name, boot = (branch, holder, self.boot[holder]), self.boot_name(holder)
         self.messages.append((name, GiveBack(branch, holder, boot, lease.given)))
-        self.messages.append((name, Settle(branch, holder, boot, self.report, lease.spent)))
+        report = Settle(branch, holder, boot, self.report, lease.spent, lease.held, told)
+        self.messages.append((name, report))
 
     @rule(lessee=LESSEES, amount=AMOUNTS)
     def refund(self, lessee: tuple[bytes, str], amount: int) -> None:
@@ -208,8 +266,7 @@ class Machines(RuleBasedStateMachine):
             lease.hear_given(message.amount)
             return
         self.ledger.settle(message)
-        if message.seq > lease.heard_report:
-            lease.heard_report, lease.heard_spent = message.seq, message.spent
+        lease.hear_settle(message)
 
     @rule(chance=st.integers(0, 5), holder=HOLDERS, silence=st.booleans())
     def disaster(self, chance: int, holder: str, silence: bool) -> None:
@@ -225,8 +282,7 @@ class Machines(RuleBasedStateMachine):
         """The machine crashed: its table, and all that it had leased, is gone."""
         for (_, name, boot), lease in self.leases.items():
             if name == holder and boot == self.boot[holder]:
-                lease.write_off()
-                lease.available = 0
+                lease.die()
         self.boot[holder] += 1
         self.draw((ROOT, holder), 1, 0)
 
@@ -236,6 +292,14 @@ class Machines(RuleBasedStateMachine):
         for (_, holder, boot), lease in self.leases.items():
             if boot == self.boot[holder]:
                 lease.write_off()
+
+    @rule(branch=st.sampled_from([A, LEAF, B]), chance=st.integers(0, 2))
+    def forgive(self, branch: bytes, chance: int) -> None:
+        """Whether those who had it are dead, or only silent."""
+        if chance < 2:
+            return
+        own = [lease for (name, _, _), lease in self.leases.items() if name == branch]
+        assert self.ledger.forgive(branch) == sum(lease.forgive() for lease in own)
 
     @rule(seconds=st.sampled_from([0.1, 1.0, -3600.0, 3600.0]))
     def clock(self, seconds: float) -> None:
@@ -265,35 +329,45 @@ class Machines(RuleBasedStateMachine):
             below = self.below(line.key)
             assert line.settled == sum(lease.settled for lease in below)
             assert line.burned == sum(lease.burned for lease in below)
+            assert line.reserved == sum(lease.reserved for lease in below)
             assert line.leased == sum(lease.idle for lease in below)
             total = line.settled + line.reserved + line.leased + line.burned + line.remaining
             assert total == line.quota
-            assert line.remaining >= 0
+            assert line.remaining >= -sum(lease.mercy for lease in below)
 
     @invariant()
     def nobody_overspends(self) -> None:
-        """By the machines' own books, whatever the ledger has heard of them."""
+        """By the machines' own books, whatever the ledger has heard of them.
+
+        But for what an operator said was lost.
+        """
         for level, quota in self.quota.items():
             below = self.below(level)
-            assert sum(lease.spent + lease.available for lease in below) <= quota
+            spent = sum(lease.spent + lease.held + lease.available for lease in below)
+            assert spent <= quota + sum(lease.mercy for lease in below)
 
     def teardown(self) -> None:
-        """Once quiet: all idle credit was given back, and no level refuses what it still has."""
+        """Once quiet: all idle credit was given back, and no level refuses what it still has.
+
+        What was spent is charged, whatever was forgiven before it was told.
+        """
         for _, lease in sorted(self.leases.items()):
-            lease.given += lease.available
-            lease.available = 0
+            lease.given += lease.available + lease.held
+            lease.available = lease.held = 0
         for (branch, holder, boot), lease in sorted(self.leases.items()):
             self.report += 1
             name = f"{holder} {boot}".encode()
             given = min(lease.given, lease.granted)
             self.hear(lease, GiveBack(branch, holder, name, given))
-            self.hear(lease, Settle(branch, holder, name, self.report, lease.spent))
+            told = Settle(branch, holder, name, self.report, lease.spent, burned=lease.gone)
+            self.hear(lease, told)
+            assert lease.settled == lease.spent
         self.every_level_adds_up()
         self.now += 1
         remaining = {line.key: line.remaining for line in self.ledger.report()}
         for branch, levels in sorted(PATHS.items()):
             left = min(remaining[level] for level in levels)
-            if self.is_closed(branch) or not left:
+            if self.is_closed(branch) or left <= 0:
                 continue
             self.seq += 1
             draw = Draw(branch, "one", self.boot_name("one"), self.seq, left)

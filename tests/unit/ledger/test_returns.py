@@ -231,3 +231,94 @@ def test_what_an_operator_forgives_returns_once(new_ledger: NewLedger) -> None:
     root = line(ledger, ROOT)
     assert (root.settled, root.burned, root.leased, root.remaining) == (20, 10, 0, 70)
     assert amount(draw(ledger, B, 2, 70, boot=NEXT_BOOT)) == 70
+
+
+def test_what_is_told_later_undoes_what_was_forgiven(new_ledger: NewLedger) -> None:
+    """A machine that was only silent has spent it: it is charged, and nothing is granted twice."""
+    ledger = family(new_ledger, root=10)
+    draw(ledger, A, 1, 10)
+    ledger.burn("one", *ledger.beats()["one"])
+    assert ledger.forgive(A) == 10
+    assert line(ledger, ROOT).remaining == 10
+    ledger.settle(Settle(A, "one", BOOT, 1, 3, reserved=2))
+    root = line(ledger, ROOT)
+    assert (root.settled, root.reserved, root.burned, root.remaining) == (3, 2, 0, 5)
+    spend(ledger, A, 2, 10)
+    root = line(ledger, ROOT)
+    assert (root.settled, root.burned, root.leased, root.remaining) == (10, 0, 0, 0)
+    assert isinstance(draw(ledger, A, 2, 10), Exhausted)
+
+
+def test_what_was_granted_on_a_word_that_was_wrong_is_overdrawn(new_ledger: NewLedger) -> None:
+    """It is spent twice then, and both times are charged."""
+    ledger = family(new_ledger, root=10)
+    draw(ledger, A, 1, 10)
+    ledger.burn("one", *ledger.beats()["one"])
+    ledger.forgive(A)
+    assert amount(draw(ledger, B, 1, 10, holder="two")) == 10
+    spend(ledger, A, 1, 10)
+    root = line(ledger, ROOT)
+    assert (root.settled, root.leased, root.remaining) == (10, 10, -10)
+
+
+def test_what_was_mistaken_for_burned_is_charged_again(new_ledger: NewLedger) -> None:
+    """A report that says so, forgiven, and one that knows better."""
+    ledger = family(new_ledger, root=10)
+    draw(ledger, A, 1, 10)
+    ledger.settle(Settle(A, "one", BOOT, 1, 0, burned=5))
+    assert ledger.forgive(A) == 5
+    spend(ledger, A, 2, 10)
+    assert line(ledger, ROOT).remaining == 0
+    assert isinstance(draw(ledger, A, 2, 5), Exhausted)
+
+
+def test_what_was_mistaken_for_burned_returns_once(new_ledger: NewLedger) -> None:
+    """Forgiven, and given back after that by who had it all the time."""
+    ledger = family(new_ledger)
+    draw(ledger, A, 1, 10)
+    ledger.settle(Settle(A, "one", BOOT, 1, 0, burned=5))
+    assert ledger.forgive(A) == 5
+    give(ledger, A, 10)
+    spend(ledger, A, 2, 0)
+    assert [(s.leased, s.remaining) for s in ledger.report(ROOT)] == [(0, 100)] * 3
+
+
+def test_a_word_that_was_undone_forgives_no_later_loss(new_ledger: NewLedger) -> None:
+    """What is lost then was never forgiven by anybody."""
+    ledger = family(new_ledger)
+    draw(ledger, A, 1, 10)
+    ledger.settle(Settle(A, "one", BOOT, 1, 0, burned=5))
+    ledger.forgive(A)
+    spend(ledger, A, 2, 0)
+    ledger.settle(Settle(A, "one", BOOT, 3, 0, burned=4))
+    assert (line(ledger, A).burned, line(ledger, A).remaining) == (4, 90)
+
+
+def test_what_is_forgiven_returns_to_the_hour_and_is_drawn_again(new_ledger: NewLedger) -> None:
+    """A crew's allowance of the hour is there for others only until it is told to be spent."""
+    ledger = family(new_ledger, hourly=20)
+    draw(ledger, A, 1, 15)
+    ledger.burn("one", *ledger.beats()["one"])
+    assert line(ledger, CREW).hour.charged == 15
+    ledger.forgive(A)
+    assert line(ledger, CREW).hour.charged == 0
+    spend(ledger, A, 1, 12)
+    assert line(ledger, CREW).hour.charged == 12
+    assert isinstance(draw(ledger, B, 1, 9, holder="two"), Exhausted)
+    assert amount(draw(ledger, B, 2, 8, holder="two")) == 8
+
+
+def test_who_is_silent_holds_nothing_in_flight_until_it_says_so_again(
+    new_ledger: NewLedger,
+) -> None:
+    """What it had reserved is burned with the rest; told since then, it is not."""
+    ledger = family(new_ledger)
+    draw(ledger, A, 1, 10)
+    ledger.settle(Settle(A, "one", BOOT, 1, 2, reserved=3))
+    ledger.burn("one", *ledger.beats()["one"])
+    assert (line(ledger, A).burned, line(ledger, A).reserved) == (8, 0)
+    ledger.settle(Settle(A, "one", BOOT, 2, 2, reserved=3))
+    assert (line(ledger, A).burned, line(ledger, A).reserved) == (5, 3)
+    give(ledger, A, 8)
+    spend(ledger, A, 3, 2)
+    assert (line(ledger, A).burned, line(ledger, A).leased) == (8, 0)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 from lessees import CREW, NOW, POLICY, grant, key
@@ -7,9 +8,12 @@ from machine import New, siblings
 from crewgate import limits
 from crewgate._native.records import Geometry
 from crewgate.core import ids
+from crewgate.core.ledger import Settle
 from crewgate.core.policy import Crew, Policy
 from crewgate.errors import LedgerError
+from crewgate.verifier.holdings import Holdings, holding_of
 from crewgate.verifier.leasing import Status
+from crewgate.verifier.returns import Returns
 
 GEOMETRY = Geometry(64, 64, 64, 4)
 CREW_KEY = ids.crew_key("article")
@@ -281,6 +285,25 @@ def test_a_look_tells_the_ledger_what_became_of_every_lease(new_machine: New) ->
     (line,) = machine.ledger.report(key(1))
     assert (line.settled, line.reserved, line.burned, line.leased) == (7, 5, 3, 0)
     machine.gate.settle(of, held, 5)
+
+
+def test_what_is_burned_is_told_before_what_was_spent_when_last_looked_at(new_machine: New) -> None:
+    """A refund since then makes less of what was spent, and nothing of what is lost."""
+    machine = new_machine()
+    of, said = grant(1, 100), list[object]()
+    charged = machine.charge(of, 5)
+    machine.lose(of, 3)
+    record = machine.table.branch(machine.table.find(of.branch_key))
+    assert record is not None
+    holdings, holding = Holdings(), holding_of(record, (CREW_KEY,))
+    holdings.add(holding)
+    holdings.lease(holding)
+    machine.gate.undo(of, charged)
+    returns = Returns(machine.table, said.append, holdings, "one")  # type: ignore[arg-type]
+    returns.relieve(CREW_KEY, 10, replace(holding, number=0), machine.boot_ns)
+    settle = said[-1]
+    assert isinstance(settle, Settle)
+    assert (settle.spent, settle.reserved, settle.burned) == (0, 0, 3)
 
 
 def test_recent_spend_makes_the_lease_larger(new_machine: New) -> None:
