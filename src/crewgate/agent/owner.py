@@ -15,6 +15,7 @@ from crewgate.agent.machine import Machine, Told, ToldNames
 from crewgate.agent.reloading import reload_now
 from crewgate.agent.watching import grant_of
 from crewgate.core import crossing, record
+from crewgate.core.credits import format_credits
 from crewgate.core.ids import branch_key, uuid_bytes
 from crewgate.errors import ConfigurationError, LedgerUnavailableError, LinkError, RefusedError
 from crewgate.link.messages import Failed
@@ -127,8 +128,8 @@ async def forgive(machine: Machine, ask: Forgive) -> Forgiven:
     except LedgerUnavailableError as error:
         raise RefusedError(f"the ledger does not answer: {error}") from error
     machine.lessor.lift(key)
-    told = f"{amount} micro-credits that were burned of branch {ask.branch} ({crew}) are forgiven"
-    machine.say(told)
+    burned = f"{format_credits(amount)} credits that were burned are" if amount else "nothing was"
+    machine.say(f"of branch {ask.branch} ({crew}) {burned} forgiven")
     return Forgiven(id=ask.id, branch=ask.branch, crew=crew, amount=amount)
 
 

@@ -58,11 +58,11 @@ def reconcile(context: click.Context, *, config_path: Path, as_json: bool) -> No
     config = _load(config_path)
     audited = {(each.crew, each.key): each for each in _groups(config, "branch", None)}
     found = []
-    for statement, crew, own in _own(_named(config)):
+    for statement, crew, own, leased in _own(_named(config)):
         seen = audited.pop((crew, statement.name), None)
         told = (seen.cost_micro, seen.burned_micro) if seen else (0, 0)
         if told != own:
-            found.append(_difference(crew, statement.name, own, told))
+            found.append(_difference(crew, statement.name, own, told, leased))
     for (crew, branch), each in audited.items():
         if branch and each.cost_micro + each.burned_micro:
             found.append(_difference(crew, branch, (0, 0), (each.cost_micro, each.burned_micro)))
@@ -74,14 +74,23 @@ def reconcile(context: click.Context, *, config_path: Path, as_json: bool) -> No
             f"{format_credits(row[f'{who}_burned_micro'])} burned"
             for who in ("ledger", "audit")
         )
-        click.echo(f"{row['crew']} {row['branch']}: the ledger has {ledger}, the audit {audit}")
+        held = format_credits(row["leased_micro"])
+        untold = f"; of {held} that is leased a machine may not have told yet"
+        click.echo(
+            f"{row['crew']} {row['branch']}: the ledger has {ledger}, the audit {audit}"
+            + (untold if row["leased_micro"] else "")
+        )
     if not as_json and not found:
         click.echo("Ledger and audit agree to the micro-credit.", err=True)
     context.exit(1 if found else 0)
 
 
 def _difference(
-    crew: str, branch: str, ledger: tuple[int, int], audit: tuple[int, int]
+    crew: str,
+    branch: str,
+    ledger: tuple[int, int],
+    audit: tuple[int, int],
+    leased: int = 0,
 ) -> dict[str, Any]:
     return {
         "crew": crew,
@@ -90,23 +99,26 @@ def _difference(
         "ledger_burned_micro": ledger[1],
         "audit_spent_micro": audit[0],
         "audit_burned_micro": audit[1],
+        "leased_micro": leased,
     }
 
 
 def _own(
     named: "list[tuple[Statement, str]]",
-) -> "Iterator[tuple[Statement, str, tuple[int, int]]]":
-    """Branches with what each has spent and burned itself, without those below it."""
+) -> "Iterator[tuple[Statement, str, tuple[int, int], int]]":
+    """Branches with (spent, burned) and what is leased of each itself, without those below it."""
     below: dict[bytes, list[int]] = {}
     for statement, _ in named:
         if statement.path:
-            sums = below.setdefault(statement.path[-1], [0, 0])
+            sums = below.setdefault(statement.path[-1], [0, 0, 0])
             sums[0] += statement.settled
             sums[1] += statement.burned
+            sums[2] += statement.leased
     for statement, crew in named:
         if statement.path:
-            spent, burned = below.get(statement.key, [0, 0])
-            yield statement, crew, (statement.settled - spent, statement.burned - burned)
+            spent, burned, leased = below.get(statement.key, [0, 0, 0])
+            own = statement.settled - spent, statement.burned - burned
+            yield statement, crew, own, statement.leased - leased
 
 
 def _named(config: "Config") -> "list[tuple[Statement, str]]":
@@ -179,10 +191,17 @@ def _show(rows: list[dict[str, Any]], by: str) -> None:
     keys = names.get(by, ["key", "calls"])
     table = new_table(*(_heads(key, by) for key in keys), *shown, "", numbers=("calls", *shown))
     for row in rows:
-        texts = [str(row[key] or "") for key in keys]
+        texts = [_text(key, row[key]) for key in keys]
         texts += [format_credits(row[f"{each}_micro"]) for each in shown]
         table.add_row(*cells(*texts, "closed" if row.get("closed") else ""))
     print_table(console, table)
+
+
+def _text(key: str, value: str | int | None) -> str:
+    """A call that was refused for its path has no tool."""
+    if key == "key":
+        return str(value or "(unknown)")
+    return "" if value is None else str(value)
 
 
 def _heads(key: str, by: str) -> str:

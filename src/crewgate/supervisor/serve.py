@@ -269,4 +269,4 @@ def _has_word(descriptor: int) -> bool:
 def _told(status: int) -> str:
     if status < 0:
         return f"was ended by {signal.Signals(-status).name}"
-    return f"ended with status {status}"
+    return f"ended with status {status}" if status else "ended in order, as for a new configuration"

@@ -153,7 +153,8 @@ def test_every_difference_is_named(config: Path) -> None:
     result = run(config, "reconcile")
     assert result.exit_code == 1
     said = "article {}: the ledger has {} spent and 0.00 burned, the audit {} spent and 0.00 burned"
-    lines = said.format(RUN, "0.00", "0.01"), said.format(CHILD, "0.25", "0.249999")
+    untold = "; of 0.74 that is leased a machine may not have told yet"
+    lines = said.format(RUN, "0.00", "0.01"), said.format(CHILD, "0.25", "0.249999") + untold
     assert result.stdout.splitlines() == list(lines)
     found = json.loads(run(config, "reconcile", "--json").stdout)
     assert found["ok"] is False
