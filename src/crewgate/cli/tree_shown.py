@@ -28,9 +28,9 @@ def show(rows: "list[TreeRow]", *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(document(rows)))
         return
-    from rich.console import Console
+    from crewgate.cli.tables import open_console
 
-    console = Console(highlight=False)
+    console = open_console()
     if not rows:
         console.print("no branch was seen on this machine yet")
     for tree in trees(rows):

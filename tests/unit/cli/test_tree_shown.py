@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from crewgate import limits
-from crewgate.cli.tree_shown import document, trees
+from crewgate.cli.tree_shown import document, show, trees
 from crewgate.link.owner_messages import TreeRow
 
 ROOT = "0199c1d2-0000-7000-8000-000000000001"
@@ -94,3 +94,14 @@ def test_the_document_has_every_field() -> None:
     assert (root["parent"], root["role"], root["spent_micro"]) == (None, None, 2_510_000)
     assert (child["parent"], child["state"], child["left_micro"]) == (ROOT, "exhausted", 0)
     assert set(root) == set(child)
+
+
+def test_in_a_pipe_no_line_is_folded(capsys: pytest.CaptureFixture[str]) -> None:
+    """What grep finds is whole."""
+    where = {"a-machine-with-a-long-name": 5, "another-machine-with-a-long-name": 5}
+    crew = TreeRow("article", "", "live")
+    branch = TreeRow("article", "b" * 36, "live", quota=9, spent=1, leased=10, leased_on=where)
+    show([crew, branch], as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert "another-machine-with-a-long-name" in lines[-1]
