@@ -75,7 +75,7 @@ price = {{ usage = "gemini", most = "10", model = {models} }}
 """
 MODELS = (
     '{ "m-*" = { input = "10", cached = "5", output = "1000", output_tokens = 4000 }, '
-    '"m-embed" = { input = "10" } }'
+    '"m-embed" = { input = "10", output = "0" } }'
 )
 TOLD = {  # answer as they are told
     "header": '{ most = "1", call = "0.01", response = [{ header = "x-cost", each = "1" }] }',

@@ -13,6 +13,7 @@ try:
 except ImportError:
     sys.exit("crewgate: the commands need more than the library: pip install 'crewgate[gateway]'")
 
+from crewgate.cli.options import told
 from crewgate.errors import CrewgateError
 
 # In the order in which a newcomer meets them; the summaries stand here so that `--help` is fast.
@@ -43,7 +44,7 @@ class _OneLineError(click.ClickException):
     exit_code = 2
 
     def show(self, file: Any = None) -> None:  # noqa: ANN401 - click's signature
-        click.echo(f"crewgate: {self.message}", err=True, file=file)
+        click.echo(told(self.message), err=True, file=file)
 
 
 class _Commands(click.Group):

@@ -5,6 +5,7 @@ from crewgate import limits
 ADDRESS = "127.0.0.1"
 CREW = "article"
 DOMAIN = "crewgate.internal"
+UPSTREAM = "tools"
 UPSTREAM_OFFSET = 10  # the example's tool server listens so many ports above the agents
 PORT_MAX = 65_535 - UPSTREAM_OFFSET
 
@@ -76,7 +77,7 @@ credits_per_branch = "1000"
 # credits_per_hour, credits_per_day, live_branches, new_branches_per_minute, live_revocations,
 # lifetime_seconds and depth lower the crew as a whole.
 
-[upstream.tools]
+[upstream.{tools}]
 url = "http://{address}:{upstream}"
 # The gateway's own credential; what a client sends never goes upstream.
 # credential = {{ header = "authorization", prefix = "Bearer ", env = "TOOLS_KEY" }}
@@ -85,19 +86,19 @@ url = "http://{address}:{upstream}"
 [tool."search.web"]
 method = "POST"
 path = "/search"
-upstream = "tools"
+upstream = "{tools}"
 price = "0.01"
 
 [tool."embeddings.create"]
 method = "POST"
 path = "/v1/embeddings"
-upstream = "tools"
+upstream = "{tools}"
 price = "0.01"
 
 [tool."publish.post"]
 method = "POST"
 path = "/publish"
-upstream = "tools"
+upstream = "{tools}"
 price = "0.01"
 """
 
@@ -114,5 +115,6 @@ def fresh_config(port: int) -> str:
         crews=port + 1,
         control=port + 2,
         peers=port + 3,
+        tools=UPSTREAM,
         upstream=port + UPSTREAM_OFFSET,
     )

@@ -1,8 +1,9 @@
 """A further machine of a trust domain: the first one's configuration, for a folder of its own.
 
 The CA and the upstreams' secrets stay where they are and are named from here; crews' keys are
-copied; ports are moved by as much as the agents' listener is. Comments survive, as the file is
-changed line by line; whoever wrote one that cannot be read so is told by `load`.
+copied; ports are moved by as much as the agents' listener is, and so is the example's tool server.
+Every other upstream is called where it was. Comments survive, as the file is changed line by line;
+whoever wrote one that cannot be read so is told by `load`.
 """
 
 import json
@@ -10,14 +11,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from crewgate.config import Config
+from crewgate import limits
+from crewgate.cli.fresh import ADDRESS, UPSTREAM, UPSTREAM_OFFSET
+from crewgate.config import Config, Ledger
 from crewgate.config.ledger import is_server
+from crewgate.core.credits import format_credits
 from crewgate.errors import ConfigurationError
 
 _HEADER = re.compile(r"\s*\[{1,2}([^\[\]]+)\]{1,2}\s*(?:#.*)?")
 _TEXT = re.compile(r'(\s*(\w+)\s*=\s*)"([^"]*)"(.*)', re.DOTALL)
 _PORT = re.compile(r"(\s*port\s*=\s*)([0-9]+)(.*)", re.DOTALL)
-_LOOPBACK = re.compile(r"(//(?:127\.0\.0\.1|localhost|\[::1\]):)([0-9]+)")
 _SAID = re.compile(r"\b([Pp]ort )([0-9]{1,5})\b")
 _FILE = re.compile(r'(\bfile\s*=\s*)"([^"]*)"')
 # Which files a further machine names where they are; section (or its end), keys.
@@ -29,16 +32,22 @@ _OWN = {"certificate": "certs/gateway.pem", "key": "gateway/gateway.key"}
 
 
 class Further:
-    """The text of a configuration for `folder`, `offset` ports above `other`'s.
+    """The text of a configuration whose agents' listener is at `port`, made of `other`'s.
 
-    `copies` are crews' files: from where, and to where below `folder`.
+    `copies` are crews' files: from where, and to where below its folder. `moved` are the places
+    that are others now.
     """
 
-    def __init__(self, other: Config, folder: Path, offset: int, ledger: str) -> None:
+    def __init__(self, other: Config, port: int, ledger: str) -> None:
         self.copies: dict[Path, Path] = {}
+        self.moved: dict[str, str] = {}
+        listening = [listener.port for listener in other.listeners]
+        first = min(listening, default=port)
         self._other = other
-        self._folder = folder
-        self._offset = offset
+        self._tools = first + UPSTREAM_OFFSET
+        self._own = {*listening, *range(first, first + 4), self._tools}
+        self._own |= {other.control.port} if other.control else set()
+        self._offset = port - first
         self._ledger = ledger
         self._section = ""
 
@@ -58,16 +67,28 @@ class Further:
 
     def _line(self, line: str) -> str:
         if line.lstrip().startswith("#"):
-            return _SAID.sub(lambda m: f"{m[1]}{int(m[2]) + self._offset}", line)
+            return _SAID.sub(self._said, line)
         if self._section in {"control", "listener"}:
             port = _PORT.fullmatch(line)
             if port:
-                return f"{port[1]}{int(port[2]) + self._offset}{port[3]}"
+                return f"{port[1]}{self._moved('port ', int(port[2]))}{port[3]}"
+        if self._section == f"upstream.{UPSTREAM}" and f'"http://{ADDRESS}:{self._tools}"' in line:
+            server = self._moved(f"the tools' server {ADDRESS}:", self._tools)
+            line = line.replace(f":{self._tools}", f":{server}")
         if self._section.startswith("upstream."):
-            line = _LOOPBACK.sub(lambda m: f"{m[1]}{int(m[2]) + self._offset}", line)
             line = _FILE.sub(lambda m: f'{m[1]}"{self._where(m[2])}"', line)
         text = _TEXT.fullmatch(line)
         return f'{text[1]}"{self._value(text[2], text[3])}"{text[4]}' if text else line
+
+    def _said(self, match: re.Match[str]) -> str:
+        """In a comment a port is moved if it is one of the gateway's."""
+        port = int(match[2])
+        return f"{match[1]}{port + self._offset if port in self._own else port}"
+
+    def _moved(self, what: str, port: int) -> int:
+        if self._offset:
+            self.moved[f"{what}{port}"] = str(port + self._offset)
+        return port + self._offset
 
     def _value(self, key: str, value: str) -> str:
         section = self._section
@@ -98,7 +119,8 @@ def ledger_section(first: Config, url: str | None, *, per_machine: bool) -> str:
     if per_machine:
         if url:
             raise ConfigurationError("--ledger or --budgets per-machine: one of them")
-        return '[ledger]\nurl = "sqlite:state/ledger.db"\nper_machine = true\n'
+        lines = ["[ledger]", 'url = "sqlite:state/ledger.db"', "per_machine = true"]
+        return "\n".join([*lines, *_away(first.ledger), ""])
     if url is None and first.ledger.engine == "sqlite":
         raise ConfigurationError(
             f"{first.path}: its budgets are in a file, which is one machine's: each branch could "
@@ -120,4 +142,33 @@ def ledger_section(first: Config, url: str | None, *, per_machine: bool) -> str:
         lines.append(f"password_file = {json.dumps(str(password))}")
     if url is None and first.ledger.durability != "single":
         lines.append(f"durability = {json.dumps(first.ledger.durability)}")
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *_away(first.ledger), ""])
+
+
+def _away(ledger: Ledger) -> list[str]:
+    """What each machine may spend while its ledger does not answer, whichever that is."""
+    if not ledger.lent_max:
+        return []
+    if ledger.lent_max == limits.quota_micro_max:
+        return ['away = "open"']
+    return ['away = "bounded"', f'away_credits = "{format_credits(ledger.lent_max)}"']
+
+
+def changes(first: Config, second: Config, further: Further) -> Iterator[str]:
+    """What is another in `second`, and what of `first` it reads, a line each."""
+    for before, after in further.moved.items():
+        yield f"{before} is {after}"
+    yield "every other upstream is called where it was; state, certificate and key are its own"
+    yield f"crews' keys are copied; the CA, and upstreams' secrets, are read in {first.path.parent}"
+    yield f"budgets are kept in {second.ledger}"
+
+
+def next_steps(other: Path, first: Config, config: Path, second: Config) -> Iterator[str]:
+    """What is to be typed before the new machine serves, a line each."""
+    ledger = second.ledger
+    if ledger.engine == "postgresql":
+        if first.ledger.url != ledger.url:
+            yield f"give {other} the same [ledger] url, and start its gateway again"
+        yield f"crewgate ledger migrate -c {config}      # once, if nobody has made its tables"
+    yield f"crewgate check -c {config}"
+    yield f"crewgate serve -c {config}"

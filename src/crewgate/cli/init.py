@@ -36,7 +36,8 @@ ADDRESSES = ("127.0.0.1", "::1")
     "other",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="OTHER/crewgate.toml",
-    help="Make a further machine of that one's trust domain.",
+    help="Make a further machine of that one's trust domain, whose folder (CA, keys) can be read "
+    "from here: another folder of its host, or a copy.",
 )
 @click.option("--ledger", "url", metavar="URL", help="Where all its machines keep budgets.")
 @click.option(
@@ -65,12 +66,13 @@ def command(
         if url or budgets:
             raise click.UsageError("--ledger and --budgets go with --from")
         config = write_all(folder, port)
+        told = [f"Wrote {config}; start it with: crewgate serve -c {config}"]
     else:
-        config = write_further(folder, port, other, url, per_machine=bool(budgets))
+        config, told = write_further(folder, port, other, url, per_machine=bool(budgets))
     if as_json:
         click.echo(json.dumps({"config": str(config), "ca": str(folder / "certs" / "ca.pem")}))
     else:
-        click.echo(f"Wrote {config}; start it with: crewgate serve -c {config}", err=True)
+        click.echo("\n".join(told), err=True)
 
 
 def write_all(folder: Path, port: int) -> Path:
@@ -91,20 +93,19 @@ def write_all(folder: Path, port: int) -> Path:
 
 def write_further(
     folder: Path, port: int, other: Path, url: str | None, *, per_machine: bool
-) -> Path:
-    """Write a further machine; the path of its configuration.
+) -> tuple[Path, list[str]]:
+    """Write a further machine; the path of its configuration, and what a person is told of it.
 
     ConfigurationError says what is in the way; a part may have been written then.
     """
-    from crewgate.cli.further import Further, ledger_section
+    from crewgate.cli.further import Further, changes, ledger_section, next_steps
     from crewgate.config.load import load
     from crewgate.pki.ending import authority_of
 
     first = load(other)
     ca = authority_of(first)
     section = ledger_section(first, url, per_machine=per_machine)
-    ports = [listener.port for listener in first.listeners]
-    further = Further(first, folder, port - min(ports, default=port), section)
+    further = Further(first, port, section)
     text = further.text()
     try:
         _open(folder, ("certs", "gateway", "crews"))
@@ -116,8 +117,12 @@ def write_further(
         _write(config, text.encode(), 0o644)
     except OSError as error:
         raise _unwritten(folder, error) from error
-    load(config)
-    return config
+    second = load(config)
+    told = [f"Wrote {config}, made of {other}:"]
+    told += [f"  {line}" for line in changes(first, second, further)]
+    told.append("Next:")
+    told += [f"  {line}" for line in next_steps(other, first, config, second)]
+    return config, told
 
 
 def _copy(file: Path, place: Path) -> None:

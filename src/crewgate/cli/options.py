@@ -70,6 +70,11 @@ def json_option(function: Function) -> Function:
     )(function)
 
 
+def told(text: str) -> str:
+    """With the program's name before each line, as several problems have one each."""
+    return "\n".join(f"crewgate: {line}" for line in text.splitlines())
+
+
 def state_of(config_path: Path) -> Path:
     """Return the folder in which the agent of a configuration listens.
 
@@ -86,8 +91,7 @@ def state_of(config_path: Path) -> Path:
         state = config_path.parent / _named_state(config_path)
         if not state.is_dir():
             raise
-        click.echo(f"crewgate: {error}", err=True)
-        click.echo(f"crewgate: that is not in force; asking the agent in {state}", err=True)
+        click.echo(told(f"{error}\nthat is not in force; asking the agent in {state}"), err=True)
         return state
 
 

@@ -9,6 +9,7 @@ from cryptography import x509
 
 from crewgate import limits
 from crewgate.cli.ca_soundness import ca_oddities, ca_problems
+from crewgate.cli.unkept import unkept
 from crewgate.config import Config, Control, Crew, Listener, Upstream
 from crewgate.core.scope import matches
 from crewgate.errors import ConfigurationError
@@ -35,6 +36,7 @@ def problems(config: Config) -> Iterator[str]:
     yield from ca_problems(config, datetime.now(UTC))
     yield from _unasked(config)
     yield from _uncontrolled(config)
+    yield from unkept(config)
     for crew in config.crews:
         yield from _unusable(crew)
     for upstream in config.upstreams:
@@ -62,6 +64,7 @@ def oddities(config: Config) -> Iterator[str]:
         if variable and not os.environ.get(variable):
             yield f"upstream {upstream.name}: {variable} is not set here; set it for `serve`"
     yield from _ungranted(config)
+    yield from _unlimited(config)
 
 
 def _ungranted(config: Config) -> Iterator[str]:
@@ -80,7 +83,21 @@ def _ungranted(config: Config) -> Iterator[str]:
     granted += [pattern for crossing in config.crossings for pattern in crossing.tools]
     for tool in tools:
         if not any(matches(pattern, tool) for pattern in granted):
-            yield f"tool {tool}: no crew may be granted it"
+            yield f"tool {tool}: no crew may be granted it; add it to [crew.NAME] tools"
+
+
+def _unlimited(config: Config) -> Iterator[str]:
+    """Models whose calls are refused unless they limit the answer, as few clients do by default."""
+    for tool in config.tools:
+        usage = tool.tariff and tool.tariff.usage
+        if not usage or usage.dialect == "anthropic":  # there every request sets a limit
+            continue
+        for model in usage.models:
+            if model.output and not model.output_tokens:
+                yield (
+                    f'tool {tool.name}: without output_tokens of the model "{model.name}" a '
+                    "request that does not limit its answer is refused (422)"
+                )
 
 
 def _lenient(config: Config) -> Iterator[str]:

@@ -123,16 +123,38 @@ def below(bound: float) -> Kind[float]:
     return seconds(bound)
 
 
+def micro_credits(value: object) -> int:
+    """Of a decimal text: a TOML float could not be exact. Its kind shows what one looks like."""
+    text = _string(value)
+    try:
+        return parse_credits(text)
+    except ValueError as error:
+        raise ValueError("write digits, with at most six decimals") from error
+
+
 def credits_up_to(high: int) -> Kind[int]:
-    """Decimal text to micro-credits: a TOML float could not be exact."""
+    """An amount in micro-credits, written as credits."""
 
     def read(value: object) -> int:
-        micro = parse_credits(_string(value))
+        micro = micro_credits(value)
         if micro > high:
             raise ValueError
         return micro
 
     return Kind(f'credits as a text such as "2.50", at most "{format_credits(high)}"', read)
+
+
+def some_credits_up_to(high: int) -> Kind[int]:
+    """An amount of which nothing is a mistake."""
+    kind = credits_up_to(high)
+
+    def read(value: object) -> int:
+        micro = kind.read(value)
+        if not micro:
+            raise ValueError("must be more than 0")
+        return micro
+
+    return Kind(kind.expected, read)
 
 
 def one_of(*words: T) -> Kind[T]:

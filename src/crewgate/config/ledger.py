@@ -13,7 +13,7 @@ from crewgate.config.structs import Durability, Ledger
 
 _DURABILITY: Kind[Durability] = kinds.one_of("single", "synchronous", "trusted")
 _AWAY: Kind[str] = kinds.one_of("closed", "bounded", "open")
-_CREDITS = kinds.credits_up_to(limits.quota_micro_max)
+_CREDITS = kinds.some_credits_up_to(limits.quota_micro_max)
 _SQLITE = "sqlite:"
 # A password has a file of its own: this one is read by many, and its URL is shown.
 _POSTGRESQL = re.compile(r"postgres(?:ql)?://(?:[^\s:/@?#]+@)?[^\s@]*", re.ASCII)
@@ -53,10 +53,17 @@ def read_ledger(section: Section | None, state: Path, path: Kind[Path]) -> Ledge
 
 def _lent(section: Section) -> int:
     """What may be spent without the ledger, while that does not answer."""
-    away = section.optional("away", _AWAY, "closed")
+    given = section.keys()
+    # One that cannot be read says nothing of the other key.
+    away = section.optional("away", _AWAY, "" if "away" in given else "closed")
     credits_ = section.optional("away_credits", _CREDITS, 0)
-    if (away == "bounded") != (credits_ > 0):
-        section.problem('away_credits: how much with away = "bounded", and with it alone')
+    if away == "bounded" and "away_credits" not in given:
+        section.problem(
+            'missing; away = "bounded" needs how many credits this machine may spend, such as "50"',
+            "away_credits",
+        )
+    if away in {"closed", "open"} and "away_credits" in given:
+        section.problem(f'only with away = "bounded"; away is "{away}"', "away_credits")
     return {"closed": 0, "bounded": credits_}.get(away, limits.quota_micro_max)
 
 

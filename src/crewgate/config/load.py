@@ -22,7 +22,7 @@ def load(path: str | Path) -> Config:
     """
     file = Path(path).absolute()
     problems: list[str] = []
-    top = Section(_document(file), "", problems)
+    top = Section(_document(file, path), "", problems)
     config = decode(file, top)
     top.close()
     if not problems:
@@ -32,20 +32,20 @@ def load(path: str | Path) -> Config:
     return config
 
 
-def _document(file: Path) -> dict[str, object]:
+def _document(file: Path, shown: str | Path) -> dict[str, object]:
     try:
         with file.open("rb") as stream:
             data = stream.read(limits.config_bytes_max + 1)
         if len(data) > limits.config_bytes_max:
             raise ConfigurationError(
-                f"{file}: larger than {limits.config_bytes_max} bytes; is it a configuration file?"
+                f"{shown}: larger than {limits.config_bytes_max} bytes; is it a configuration file?"
             )
         return tomllib.loads(data.decode())
     except OSError as error:
         raise ConfigurationError(
-            f"{file}: cannot be read ({error.strerror}); `crewgate init` writes one"
+            f"{shown}: cannot be read ({error.strerror}); `crewgate init` writes one"
         ) from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{file}: not UTF-8 at byte {error.start}") from error
+        raise ConfigurationError(f"{shown}: not UTF-8 at byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{file}: not TOML: {error}") from error
+        raise ConfigurationError(f"{shown}: not TOML: {error}") from error

@@ -8,7 +8,7 @@ from typing import cast
 from crewgate import limits
 from crewgate.config import kinds
 from crewgate.config.section import Kind, Section
-from crewgate.core.credits import parse_credits
+from crewgate.core.credits import format_credits
 from crewgate.core.prices import MILLION, Dialect, HangUp, Model, Short, Source, Tariff, Term, Usage
 from crewgate.core.prices import pointer as parse_pointer
 
@@ -21,6 +21,7 @@ _TOKENS = kinds.whole(1, limits.tokens_max)
 _UNITS = {"each": MILLION, "per_thousand": MILLION // 1000, "per_million": 1}
 _REQUEST: tuple[Source, ...] = ("bytes", "number", "items")
 _RESPONSE: tuple[Source, ...] = ("bytes", "number", "items", "header", "trailer")
+_OF_USAGE = ("model", "short", "bytes_per_token", "allow")
 
 
 def _pointer(value: object) -> tuple[str, ...]:
@@ -46,6 +47,18 @@ def _model_name(value: object) -> str:
     return cast("str", value)
 
 
+def _rate(scale: int, expected: str) -> Kind[int]:
+    """Micro-credits for a million units, of an amount for `scale` times fewer."""
+
+    def read(value: object) -> int:
+        rate = kinds.micro_credits(value) * scale
+        if rate > limits.rate_micro_max:
+            raise ValueError
+        return rate
+
+    return Kind(expected, read)
+
+
 _POINTER = Kind('a JSON pointer such as "/usage/pages" (RFC 6901)', _pointer)
 _PLACES: dict[Source, Kind[tuple[str, ...]]] = {
     "bytes": Kind("true", _bytes),
@@ -54,6 +67,18 @@ _PLACES: dict[Source, Kind[tuple[str, ...]]] = {
     "header": Kind(kinds.FIELD.expected, _field),
     "trailer": Kind(kinds.FIELD.expected, _field),
 }
+_UNIT_RATES = {
+    unit: _rate(
+        scale,
+        'credits as a text such as "0.002", at most '
+        f'"{format_credits(min(limits.rate_micro_max // scale, limits.quota_micro_max))}"',
+    )
+    for unit, scale in _UNITS.items()
+}
+# That an answer costs nothing is said: forgotten, it would be free, and as long as it likes.
+_TOKEN_RATE = _rate(1, 'credits for a million tokens, such as "2.50"')
+_ANSWER_RATE = _rate(1, 'credits for a million tokens, such as "10.00"; "0" if it answers none')
+_ANYTHING: Kind[object] = Kind("anything", lambda value: value)
 _MEMBER = Kind('the name of a member of a request, such as "service_tier"', _model_name)
 _MODEL_NAME = Kind(
     f"the name of a model, 1 to {limits.model_chars_max} printable characters", _model_name
@@ -67,7 +92,9 @@ def read_tariff(tool: Section) -> Tariff | None:
     section = tool.child("price")
     if section is None:
         raise AssertionError("a table was there a moment ago")
-    usage = _usage(section)
+    given = section.keys()
+    read = _usage(section)
+    usage = read if "usage" in given else None
     tariff = Tariff(
         call=section.optional("call", PRICE, 0),
         most=section.required("most", PRICE),
@@ -78,21 +105,43 @@ def read_tariff(tool: Section) -> Tariff | None:
         hang_up=section.optional("hang_up", _HANG_UP, "cancel" if usage is None else "drain"),
     )
     section.close()
-    _check(tariff, section)
+    if section.is_sound:
+        idle = [key for key in _OF_USAGE if key in given and usage is None]
+        _check(tariff, idle, section)
     return tariff
 
 
-def _check(tariff: Tariff, section: Section) -> None:
+def _check(tariff: Tariff, idle: list[str], section: Section) -> None:
+    """What must hold between keys; `idle` are those of a usage that is not said."""
+    if idle:
+        section.problem(
+            f"{', '.join(idle)}: there is no usage to be paid for; write how it is stated"
+        )
+    elif not (tariff.request or tariff.response or tariff.usage):
+        section.problem('expected request, response or usage; a fixed price is price = "0.01"')
+    else:
+        _check_answer(tariff, section)
+    _check_bounds(tariff, section)
+
+
+def _check_answer(tariff: Tariff, section: Section) -> None:
+    if tariff.usage is not None and not tariff.usage.models:
+        section.problem("model: there is none with a price; a request for any other is refused")
     if tariff.usage is not None and tariff.response:
         section.problem("response: the answer's price is its usage; write one of the two")
     streams = tariff.usage is not None or any(term.source == "bytes" for term in tariff.response)
     if tariff.step and not streams:
         section.problem("step: nothing of this price comes while an answer streams; leave it out")
-    if not (tariff.request or tariff.response or tariff.usage):
-        section.problem('expected request, response or usage; a fixed price is price = "0.01"')
-    most = cast("int | None", tariff.most)  # one that is missing was noted
-    if most is not None and most < max(tariff.call, 1):
-        section.problem("most: a call alone costs more" if tariff.call else "most: nothing is paid")
+
+
+def _check_bounds(tariff: Tariff, section: Section) -> None:
+    most = format_credits(tariff.most)
+    if not tariff.most:
+        section.problem("most: nothing is paid")
+    elif tariff.most < tariff.call:
+        section.problem(f"most: {most}, and a call alone costs {format_credits(tariff.call)}")
+    elif tariff.most < tariff.step:
+        section.problem(f"step: {format_credits(tariff.step)}, and a whole call at most {most}")
 
 
 def _terms(section: Section, key: str, sources: tuple[Source, ...]) -> tuple[Term, ...]:
@@ -100,10 +149,12 @@ def _terms(section: Section, key: str, sources: tuple[Source, ...]) -> tuple[Ter
 
 
 def _term(section: Section, sources: tuple[Source, ...]) -> Term:
+    section.knows(*sources, *_UNITS)
     keys = section.keys()
     given = [source for source in sources if source in keys]
     units = [unit for unit in _UNITS if unit in keys]
-    if len(given) != 1 or len(units) != 1:
+    is_misspelt = len(given) + len(units) < len(keys)  # what lacks is told with that key
+    if len(given) > 1 or len(units) > 1 or not ((given and units) or is_misspelt):
         section.problem(
             f"expected one of {', '.join(sources)}, and one of {', '.join(_UNITS)}: "
             "what is paid for, and how much"
@@ -113,26 +164,19 @@ def _term(section: Section, sources: tuple[Source, ...]) -> Term:
     source = given[0] if given else sources[0]
     nowhere: tuple[str, ...] = ()
     place = section.optional(source, _PLACES[source], nowhere)
-    rate = section.optional(units[0], _rate(_UNITS[units[0]]), 0) if units else 0
+    rate = section.optional(units[0], _UNIT_RATES[units[0]], 0) if units else 0
     section.close()
     return Term(source, rate, place)
 
 
-def _usage(section: Section) -> Usage | None:
-    dialect = section.optional("usage", cast("Kind[Dialect | None]", _DIALECT), None)
-    models = tuple(
-        _model(name, table, section)
-        for name, table in section.children("model", limits.price_models_max)
-    )
-    if dialect is None:
-        if models:
-            section.problem("model: there is no usage to be paid for; write how it is stated")
-        return None
-    if not models:
-        section.problem("model: there is none with a price; a request for any other is refused")
+def _usage(section: Section) -> Usage:
+    """What is said of it, also where the file does not say that there is one."""
     return Usage(
-        dialect,
-        models,
+        section.optional("usage", _DIALECT, "openai"),
+        tuple(
+            _model(name, table, section)
+            for name, table in section.children("model", limits.price_models_max)
+        ),
         section.optional("short", _SHORT, "lower"),
         section.optional("bytes_per_token", kinds.whole(1, 64), limits.bytes_per_token),
         section.optional("allow", kinds.listed(_MEMBER, limits.fields_max), ()),
@@ -144,33 +188,15 @@ def _model(name: str, section: Section, price: Section) -> Model:
         _MODEL_NAME.read(name)
     except ValueError:
         price.problem(f"model {name!r}: expected {_MODEL_NAME.expected}")
-    per_million = _rate(1)
-    read = section.required("input", per_million)
+    read = section.required("input", _TOKEN_RATE)
     model = Model(
         name,
         input=read,
-        output=section.optional("output", per_million, 0),
-        cached=section.optional("cached", per_million, read),
-        written=section.optional("written", per_million, read),
+        output=section.required("output", _ANSWER_RATE),
+        cached=section.optional("cached", _TOKEN_RATE, read),
+        written=section.optional("written", _TOKEN_RATE, read),
         context_tokens=section.optional("context_tokens", _TOKENS, 0),
         output_tokens=section.optional("output_tokens", _TOKENS, 0),
     )
     section.close()
     return model
-
-
-def _rate(scale: int) -> Kind[int]:
-    """Micro-credits for a million units, of an amount for `scale` times fewer."""
-
-    def read(value: object) -> int:
-        if not isinstance(value, str):
-            raise ValueError  # noqa: TRY004 - one kind of error for whatever is wrong with a value
-        rate = parse_credits(value) * scale
-        if rate > limits.rate_micro_max:
-            raise ValueError
-        return rate
-
-    return Kind('credits as a text such as "0.002"', read)
-
-
-_ANYTHING: Kind[object] = Kind("anything", lambda value: value)

@@ -32,12 +32,21 @@ class Section:
 
     def __init__(self, table: dict[str, object], path: str, problems: list[str]) -> None:
         self._table = dict(table)
-        self._known: list[str] = []
+        self._known: dict[str, None] = {}
         self._problems = problems
+        self._noted_before = len(problems)
         self.path = path
 
     def __repr__(self) -> str:
         return f"<Section {self.path or 'top'}>"
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing wrong was noted since this table was opened, here or below.
+
+        What must hold between keys is asked only then: it would be told of a mistake once more.
+        """
+        return len(self._problems) == self._noted_before
 
     def where(self, key: str) -> str:
         """The path of `key`, spelled as TOML spells it."""
@@ -48,9 +57,13 @@ class Section:
         """Remember one problem of one key's value."""
         self._problems.append(f"{self.where(key)} = {_shown(value)}: {expected}")
 
-    def problem(self, text: str) -> None:
-        """Remember one problem of the whole table."""
-        self._problems.append(f"{self.path}: {text}")
+    def problem(self, text: str, key: str | None = None) -> None:
+        """Remember one problem of the whole table, or of one key that may be missing."""
+        self._problems.append(f"{self.where(key) if key else self.path}: {text}")
+
+    def knows(self, *keys: str) -> None:
+        """These keys are possible here, also where nobody reads them."""
+        self._known.update(dict.fromkeys(keys))
 
     def required(self, key: str, kind: Kind[T]) -> T:
         """The value of a key that must be there.
@@ -58,7 +71,7 @@ class Section:
         What is missing or cannot be read is noted, and the None that stands for it is never seen
         outside: `load` refuses the document.
         """
-        self._known.append(key)
+        self.knows(key)
         if key not in self._table:
             self._problems.append(f"{self.where(key)}: missing; expected {kind.expected}")
             return cast("T", None)
@@ -66,12 +79,12 @@ class Section:
 
     def optional(self, key: str, kind: Kind[T], default: T) -> T:
         """The value of a key, or `default` where the file is silent."""
-        self._known.append(key)
+        self.knows(key)
         return self._read(key, kind, default) if key in self._table else default
 
     def child(self, key: str) -> "Section | None":
         """The table under `key`; None if there is none."""
-        self._known.append(key)
+        self.knows(key)
         if key not in self._table:
             return None
         value = self._table.pop(key)
@@ -100,7 +113,7 @@ class Section:
 
     def items(self, key: str, most: int) -> Iterator["Section"]:
         """Each table of an array of tables: [[key]]."""
-        self._known.append(key)
+        self.knows(key)
         value = self._table.pop(key, [])
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             self.note(key, value, f"expected tables, each headed [[{self.where(key)}]]")
@@ -113,7 +126,7 @@ class Section:
     def close(self) -> None:
         """Every key that nobody asked for is a problem: a misspelt limit is no limit."""
         for key in self._table:
-            near = difflib.get_close_matches(key, self._known, n=1)
+            near = difflib.get_close_matches(key, list(self._known), n=1)
             mend = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(self._known)}"
             self._problems.append(f"{self.where(key)}: unknown key; {mend}")
 

@@ -132,7 +132,25 @@ def test_patterns_and_tools_that_meet_nothing_are_told(run: Run, fresh: Path) ->
     fresh.write_text(fresh.read_text().replace('"publish.*"', '"publsh.*"'))
     _, warnings = check(run, fresh)
     assert 'crew article: "publsh.*" covers no tool of this configuration' in warnings
-    assert "tool publish.post: no crew may be granted it" in warnings
+    mend = "add it to [crew.NAME] tools"
+    assert f"tool publish.post: no crew may be granted it; {mend}" in warnings
+
+
+def test_a_model_that_needs_a_limit_of_its_clients_is_told(run: Run, fresh: Path) -> None:
+    """Where requests set none by themselves, and there is something to be limited."""
+    text = fresh.read_text()
+
+    def about(usage: str, model: str) -> list[str]:
+        price = f'price = {{ usage = "{usage}", most = "1", model."m-*" = {{ {model} }} }}'
+        fresh.write_text(text.replace('price = "0.01"', price, 1))
+        return [told for told in check(run, fresh)[1] if "output_tokens" in told]
+
+    rates = 'input = "1", output = "2"'
+    (warning,) = about("openai", rates)
+    assert warning.startswith('tool search.web: without output_tokens of the model "m-*" a request')
+    assert about("openai", f"{rates}, output_tokens = 9") == []
+    assert about("openai", 'input = "1", output = "0"') == []
+    assert about("anthropic", rates) == []
 
 
 def test_a_crossing_that_nobody_can_use_is_told(run: Run, fresh: Path) -> None:

@@ -19,6 +19,13 @@ credential = { header = "authorization", file = "secrets/far" }
 
 [upstream.many]
 endpoints = ["http://127.0.0.1:9101", "http://10.0.0.2:9101"]
+
+# The server at port 8454 is everybody's.
+[upstream.llm]
+url = "http://127.0.0.1:8454"
+
+[upstream.same]
+url = "http://127.0.0.1:8453"
 """
 
 
@@ -57,12 +64,13 @@ def test_it_has_the_same_domain_and_its_own_places(first: Path, tmp_path: Path) 
         assert mine.signing_key is not None
         assert stat.S_IMODE(mine.signing_key.stat().st_mode) == 0o600
     urls = [[origin.port for origin in each.endpoints] for each in two.upstreams]
-    assert urls == [[9453], [8443], [10_101, 9101]]
+    assert urls == [[9453], [8443], [9101, 9101], [8454], [8453]]
     credential = two.upstreams[1].credential
     assert credential is not None
     assert credential.file == first.parent / "secrets" / "far"
     text = two.path.read_text()
     assert "Port 9446 is kept for the gateway's peers" in text
+    assert "# The server at port 8454 is everybody's" in text
     assert "# The internal CA. Its folder is for the control process alone" in text
 
 
@@ -97,6 +105,58 @@ def test_a_server_that_the_first_one_names_is_taken(first: Path, tmp_path: Path)
     first.write_text(text)
     assert init(tmp_path / "second", first).exit_code == 0
     assert load(tmp_path / "second" / "crewgate.toml").ledger == load(first).ledger
+
+
+@pytest.mark.parametrize("given", [("--ledger", URL), ("--budgets", "per-machine")])
+@pytest.mark.parametrize(
+    "away", ['away = "bounded"\naway_credits = "50.000001"', 'away = "open"', 'away = "closed"']
+)
+def test_what_may_be_spent_without_a_ledger_is_kept(
+    first: Path, tmp_path: Path, given: tuple[str, ...], away: str
+) -> None:
+    """Whichever ledger the further machine has."""
+    first.write_text(first.read_text().replace("[ledger]\n", f"[ledger]\n{away}\n"))
+    assert init(tmp_path / "second", first, *given).exit_code == 0
+    lent = load(tmp_path / "second" / "crewgate.toml").ledger.lent_max
+    assert lent == load(first).ledger.lent_max
+
+
+def test_only_the_example_s_tool_server_is_another(first: Path, tmp_path: Path) -> None:
+    """Not once somebody has put their own there."""
+    first.write_text(first.read_text().replace("http://127.0.0.1:8453", "http://127.0.0.1:8500"))
+    result = init(tmp_path / "second", first, "--ledger", URL)
+    assert "the tools' server" not in result.stderr
+    second = load(tmp_path / "second" / "crewgate.toml")
+    assert second.upstream("tools").origin.port == 8500
+
+
+def test_what_was_changed_and_what_comes_next_is_told(first: Path, tmp_path: Path) -> None:
+    """Of a server the tables come first, and the first machine is to keep its budgets there."""
+    result = init(tmp_path / "second", first, "--ledger", URL)
+    file = tmp_path / "second" / "crewgate.toml"
+    assert result.stderr.splitlines() == [
+        f"Wrote {file}, made of {first}:",
+        "  port 8445 is 9445",
+        "  port 8443 is 9443",
+        "  port 8444 is 9444",
+        "  the tools' server 127.0.0.1:8453 is 9453",
+        "  every other upstream is called where it was; state, certificate and key are its own",
+        f"  crews' keys are copied; the CA, and upstreams' secrets, are read in {first.parent}",
+        f"  budgets are kept in {URL}",
+        "Next:",
+        f"  give {first} the same [ledger] url, and start its gateway again",
+        f"  crewgate ledger migrate -c {file}      # once, if nobody has made its tables",
+        f"  crewgate check -c {file}",
+        f"  crewgate serve -c {file}",
+    ]
+
+
+def test_a_file_of_its_own_needs_no_tables(first: Path, tmp_path: Path) -> None:
+    """Nor anything of the first machine."""
+    result = init(tmp_path / "second", first, "--budgets", "per-machine")
+    assert "for this machine alone" in result.stderr
+    assert "migrate" not in result.stderr
+    assert "the same [ledger] url" not in result.stderr
 
 
 @pytest.mark.parametrize(

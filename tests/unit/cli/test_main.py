@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from commands import Run
@@ -25,6 +26,16 @@ def test_bad_input_is_one_line_and_status_2(run: Run, arguments: list[str], told
     assert result.stdout == ""
     assert told in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_every_problem_of_a_file_has_the_same_beginning(run: Run, tmp_path: Path) -> None:
+    """The program's name and the file as it was typed."""
+    file = tmp_path / "crewgate.toml"
+    file.write_text("workers = -1\nzzz = 1\n")
+    result = run("check", "-c", file)
+    lines = result.stderr.splitlines()
+    assert (result.exit_code, len(lines)) == (2, 3)
+    assert all(line.startswith(f"crewgate: {file}: ") for line in lines)
 
 
 def test_crewgate_alone_prints_its_help(run: Run) -> None:

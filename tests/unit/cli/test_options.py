@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crewgate.cli.options import state_of
+from crewgate.cli.options import state_of, told
 from crewgate.errors import ConfigurationError
 
 
@@ -36,3 +36,8 @@ def test_without_its_folder_a_mistake_is_an_error(tmp_path: Path) -> None:
     file.write_text("oops = 1\n")
     with pytest.raises(ConfigurationError):
         state_of(file)
+
+
+def test_each_problem_has_the_program_s_name() -> None:
+    """Who looks for its lines among those of others finds all of them."""
+    assert told("a: one\na: two") == "crewgate: a: one\ncrewgate: a: two"

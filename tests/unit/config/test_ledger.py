@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from crewgate import limits
 from crewgate.config import Ledger, load
 from crewgate.errors import ConfigurationError
 
@@ -67,6 +68,30 @@ def test_an_engine_is_named_by_its_url(
             'url = "postgres:///b"\nper_machine = true',
             "ledger: per_machine: budgets on a server are every machine's; take it out",
         ),
+        (
+            'url = "postgres:///b"\naway = "bounded"',
+            'ledger.away_credits: missing; away = "bounded" needs how many credits this machine',
+        ),
+        (
+            'url = "postgres:///b"\naway = "open"\naway_credits = "50"',
+            'ledger.away_credits: only with away = "bounded"; away is "open"',
+        ),
+        (
+            'url = "postgres:///b"\naway_credits = "50"',
+            'ledger.away_credits: only with away = "bounded"; away is "closed"',
+        ),
+        (
+            'url = "postgres:///b"\naway = "bounded"\naway_credits = "0"',
+            "(must be more than 0)",
+        ),
+        (
+            'url = "postgres:///b"\naway = "bound"\naway_credits = "50"',
+            'ledger.away = "bound": expected "closed" or "bounded" or "open"',
+        ),
+        (
+            'url = "postgres:///b"\naway = "bounded"\naway_credits = 50',
+            "ledger.away_credits = 50: expected credits as a text",
+        ),
         ('url = "sqlite:l.db"\nfile = "x"', "ledger.file: unknown key"),
         ('url = "postgresql://me:secret@x/y"', "without a password (`password_file`)"),
         ('url = "postgresql://x/y?password=secret"', "without a password (`password_file`)"),
@@ -74,8 +99,26 @@ def test_an_engine_is_named_by_its_url(
     ],
 )
 def test_mistakes_are_told_with_their_mend(write: Write, whole: str, lines: str, said: str) -> None:
-    """And no password of a URL is ever shown."""
+    """Each once, and no password of a URL is ever shown."""
     with pytest.raises(ConfigurationError) as caught:
         load(write(f"{whole}\n[ledger]\n{lines}\n"))
     assert said in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
     assert "secret" not in str(caught.value).replace("secrets/", "")
+
+
+@pytest.mark.parametrize(
+    ("lines", "lent"),
+    [
+        ("", 0),
+        ('away = "closed"', 0),
+        ('away = "bounded"\naway_credits = "0.000001"', 1),
+        ('away = "open"', limits.quota_micro_max),
+    ],
+)
+def test_what_may_be_spent_without_it_is_one_amount(
+    write: Write, whole: str, lines: str, lent: int
+) -> None:
+    """Nothing, some, or as much as there can be."""
+    text = f'{whole}\n[ledger]\nurl = "sqlite:l.db"\n{lines}\n'
+    assert load(write(text)).ledger.lent_max == lent

@@ -264,6 +264,17 @@ def test_a_file_that_is_no_document_is_refused(tmp_path: Path, data: bytes, told
     assert told in str(caught.value)
 
 
+def test_the_file_is_named_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is wrong: that it is missing, its syntax, or a key."""
+    monkeypatch.chdir(tmp_path)
+    for text in (None, "audience = ", "zzz = 1"):
+        if text is not None:
+            Path("crewgate.toml").write_text(text)
+        with pytest.raises(ConfigurationError) as caught:
+            load("crewgate.toml")
+        assert all(line.startswith("crewgate.toml: ") for line in str(caught.value).splitlines())
+
+
 def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
     """The error of a missing file names it and the command that writes one."""
     with pytest.raises(ConfigurationError, match=r"No such file.*crewgate init"):

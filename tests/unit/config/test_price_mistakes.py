@@ -9,6 +9,7 @@ from crewgate.config.section import Section
 from crewgate.core.prices import Tariff
 
 TERM = '{ bytes = true, each = "1" }'
+FREE = '{ input = "1", output = "0" }'
 MODEL = 'model.m = { input = "1", output = "2" }'
 
 
@@ -27,7 +28,10 @@ def tariff_of(text: str) -> tuple[Tariff | None, list[str]]:
         (f"most = 1, request = [{TERM}]", "tool.t.price.most = 1: expected credits as a text"),
         (f'most = "-1", request = [{TERM}]', 'tool.t.price.most = "-1": expected credits'),
         (f'most = "549756", request = [{TERM}]', 'tool.t.price.most = "549756": expected credits'),
-        (f'most = "1", call = "1.1", request = [{TERM}]', "most: a call alone costs more"),
+        (
+            f'most = "1", call = "1.1", request = [{TERM}]',
+            "price: most: 1.00, and a call alone costs 1.10",
+        ),
         (f'most = "1", step = "1", request = [{TERM}]', "step: nothing of this price comes while"),
         (
             f'most = "1", hang_up = "wait", request = [{TERM}]',
@@ -72,12 +76,24 @@ def tariff_of(text: str) -> tuple[Tariff | None, list[str]]:
         (f'most = "1", usage = "openai", allow = "ttl", {MODEL}', 'allow = "ttl": expected a list'),
         ('most = "1", usage = "openai", model.m.output = "1"', "model.m.input: missing"),
         (
+            'most = "1", usage = "openai", model."gpt-4o*".input = "1"',
+            'model."gpt-4o*".output: missing; expected credits for a million tokens, such as',
+        ),
+        (
+            f'most = "1", usage = "openai", {MODEL}, model.n = {{ input = "1", output = 5 }}',
+            "model.n.output = 5: expected credits for a million tokens",
+        ),
+        (
             'most = "1", usage = "openai", model.m = { input = "1", context_tokens = true }',
             "context_tokens = true: expected a whole number",
         ),
         (
             'most = "1", usage = "openai", model.m = { input = "1", ouput = "2" }',
             'model.m.ouput: unknown key; did you mean "output"?',
+        ),
+        (
+            f'most = "1", step = "1.5", usage = "openai", {MODEL}',
+            "price: step: 1.50, and a whole call at most 1.00",
         ),
         (
             'most = "1", usage = "openai", model."" = { input = "1" }',
@@ -99,18 +115,79 @@ def test_mistakes_are_told_with_their_place(inside: str, said: str) -> None:
 @pytest.mark.parametrize(
     "inside",
     [f'most = "1", call = "1", step = "1", usage = "openai", {MODEL}',
-     f'most = "1", step = "2", response = [{TERM}]',
+     f'most = "1", step = "1", response = [{TERM}]',
      'most = "1", request = [{ bytes = true, each = "1000000" }]',
-     'most = "1", usage = "openai", model.m = { input = "1", context_tokens = 1 }'],
+     'most = "1", usage = "openai", model.m = { input = "1", output = "0", context_tokens = 1 }'],
 )  # fmt: skip
 def test_what_is_just_within_bounds_is_no_mistake(inside: str) -> None:
     """A step goes with tokens and with bytes, and a bound may be reached."""
     assert tariff_of(f"price = {{ {inside} }}")[1] == []
 
 
-@pytest.mark.parametrize("more", ['items = "/a", each = "1"', 'each = "1", per_million = "1"'])
-def test_one_mistake_is_told_once(more: str) -> None:
-    """A key too much is not called unknown besides."""
-    _, problems = tariff_of(f'price = {{ most = "1", request = [{{ bytes = true, {more} }}] }}')
-    assert len(problems) == 1
-    assert "request[0]: expected one of" in problems[0]
+SAID = [
+    ('request = [{ bytes = true, items = "/a", each = "1" }]', "request[0]: expected one of"),
+    (
+        'request = [{ bytes = true, each = "1", per_million = "1" }]',
+        "request[0]: expected one of bytes, number, items, and one of each, per_thousand",
+    ),
+    (
+        'request = [{ bytes = true, per_milion = "1" }]',
+        'request[0].per_milion: unknown key; did you mean "per_million"?',
+    ),
+    ('request = [{ byte = true, each = "1" }]', 'byte: unknown key; did you mean "bytes"?'),
+    (
+        'request = [{ bytes = true, zzz = "1" }]',
+        "zzz: unknown key; known: bytes, number, items, each, per_thousand, per_million",
+    ),
+    (
+        'response = [{ bytes = true, zzz = "1" }]',
+        "known: bytes, number, items, header, trailer, each, per_thousand, per_million",
+    ),
+    ('request = { bytes = true, each = "1" }', "expected tables, each headed [[tool.t.price.re"),
+    (
+        f'usage = "open-ai", short = "refuse", step = "0.1", {MODEL}',
+        'price.usage = "open-ai": expected "openai" or "anthropic" or "gemini"',
+    ),
+    (
+        f'usag = "openai", short = "refuse", bytes_per_token = 4, allow = [], {MODEL}',
+        'price.usag: unknown key; did you mean "usage"?',
+    ),
+    (
+        f'short = "refuse", {MODEL}',
+        "price: model, short: there is no usage to be paid for; write how it is stated",
+    ),
+    ('usage = "openai", model = 5', "price.model = 5: expected a table: [tool.t.price.model]"),
+    ('usage = "openai", modle.m.input = "1"', 'price.modle: unknown key; did you mean "model"?'),
+    ('usage = "openai", model.m = 5', "price.model.m = 5: expected a table"),
+]
+
+
+@pytest.mark.parametrize(("inside", "said"), SAID)
+def test_one_mistake_is_told_once(inside: str, said: str) -> None:
+    """What follows from it is no mistake besides, and every key that is possible is named."""
+    (problem,) = tariff_of(f'price = {{ most = "1", {inside} }}')[1]
+    assert said in problem
+
+
+def test_a_rate_that_is_no_amount_is_told_with_one_example() -> None:
+    """How to write it, and nothing that contradicts it."""
+    (problem,) = tariff_of('price = { most = "1", request = [{ bytes = true, each = "1e3" }] }')[1]
+    assert problem == (
+        'tool.t.price.request[0].each = "1e3": expected credits as a text such as "0.002", '
+        'at most "1000000.00" (write digits, with at most six decimals)'
+    )
+
+
+def test_what_answers_nothing_is_said_to_cost_nothing() -> None:
+    """Forgotten, an answer would be free, and as long as it likes."""
+    forgotten = 'price = { most = "1", usage = "openai", model.m.input = "1" }'
+    (problem,) = tariff_of(forgotten)[1]
+    assert problem.endswith(
+        ".output: missing; expected credits for a million tokens, such as "
+        '"10.00"; "0" if it answers none'
+    )
+    tariff, problems = tariff_of(forgotten.replace('m.input = "1"', f"m = {FREE}"))
+    assert problems == []
+    assert tariff is not None
+    assert tariff.usage is not None
+    assert tariff.usage.models[0].output == 0

@@ -69,6 +69,7 @@ output_tokens = 64_000
 
 [tool."search.web".price.model.embed]
 input = "0.02"
+output = "0"
 """
 
 
@@ -103,7 +104,7 @@ def test_every_term_of_a_price_arrives(write: Write, whole: str) -> None:
 
 
 def test_every_word_on_models_arrives(write: Write, whole: str) -> None:
-    """What a model's table does not say costs what its input does, its answers nothing."""
+    """What a model's table does not say costs what its input does."""
     text = whole.replace('price = "0.01"\n', "")
     tool = load(write(f"{text}\n{USAGE}")).tools[0]
     big = Model("big-*", 3_000_000, 15_000_000, 300_000, 3_750_000, 200_000, 64_000)
@@ -123,7 +124,8 @@ def test_a_silent_price_has_the_documented_defaults() -> None:
     assert problems == []
     assert tariff == Tariff(0, MILLION, request=(Term("bytes", 10**12),))
     assert (tariff.step, tariff.hang_up) == (0, "cancel")
-    tariff, problems = tariff_of('price = { most = "1", usage = "gemini", model.m.input = "1" }')
+    model = 'model.m = { input = "1", output = "2" }'
+    tariff, problems = tariff_of(f'price = {{ most = "1", usage = "gemini", {model} }}')
     assert problems == []
     assert tariff is not None
     assert tariff.hang_up == "drain"
@@ -169,7 +171,8 @@ def test_there_are_only_so_many_terms_and_models() -> None:
         _, problems = tariff_of(f'price = {{ most = "1", request = [{terms}] }}')
         assert len(problems) == more
     for count, more in ((limits.price_models_max, 0), (limits.price_models_max + 1, 1)):
-        models = ", ".join(f'm{number} = {{ input = "1" }}' for number in range(count))
+        model = '{ input = "1", output = "0" }'
+        models = ", ".join(f"m{number} = {model}" for number in range(count))
         text = f'price = {{ most = "1", usage = "openai", model = {{ {models} }} }}'
         assert len(tariff_of(text)[1]) == more
 
@@ -178,13 +181,16 @@ def test_there_are_only_so_many_terms_and_models() -> None:
     ("price", "told"),
     [
         ('most = "0"', ["tool.t.price: most: nothing is paid"]),
-        ('most = "0", call = "1"', ["tool.t.price: most: a call alone costs more"]),
-        ('most = "0.999999", call = "1"', ["tool.t.price: most: a call alone costs more"]),
+        ('most = "0", call = "1"', ["tool.t.price: most: nothing is paid"]),
+        (
+            'most = "0.999999", call = "1"',
+            ["tool.t.price: most: 0.999999, and a call alone costs 1.00"],
+        ),
         ('most = "1", call = "1"', []),
     ],
 )
 def test_most_covers_a_call_and_is_not_nothing(price: str, told: list[str]) -> None:
-    """Of a `most` that is missing only that is told."""
+    """Both amounts are named; of a `most` that is missing only that is told."""
     assert tariff_of(f"price = {{ {price}, request = [{TERM}] }}")[1] == told
     (problem,) = tariff_of(f'price = {{ call = "1", request = [{TERM}] }}')[1]
     assert problem.startswith("tool.t.price.most: missing")
