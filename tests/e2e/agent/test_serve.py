@@ -131,7 +131,6 @@ def test_revoke_and_tree_on_the_command_line(site: Site, enter: Enter) -> None:
     guest.attachment.draw(verdict.grant, 10_000, seconds=5)
     shown = site.command("tree")
     assert BRANCH in shown.stdout
-    assert max(map(len, shown.stdout.splitlines())) <= 80
     revoked = site.command("revoke", BRANCH, "--json")
     assert revoked.returncode == 0, revoked.stderr
     assert f'"branch": "{BRANCH}"' in revoked.stdout
