@@ -60,8 +60,8 @@ def test_an_answer_says_what_it_cost(tools: Priced, name: str, told: Any, micro:
     ("name", "body", "micro"),
     [
         ("asked", {"pages": 3, "input": ["a", "b"]}, 71_000),
-        ("asked", {"pages": 0.5, "input": "a"}, 26_000),
-        ("asked", {"pages": 0}, 1_000),
+        ("asked", {"pages": 0.5, "input": ["a"]}, 26_000),
+        ("asked", {"pages": 0, "input": []}, 1_000),
         ("sent", b'{"text": "%b"}' % (b"x" * 86), 9_800),
     ],
 )
@@ -80,9 +80,11 @@ def test_a_request_says_what_it_costs(tools: Priced, name: str, body: Any, micro
         ({"pages": -1}, 422),
         ({"pages": "3"}, 422),
         ({"input": []}, 422),
-        ({"pages": 1e9}, 422),  # more than a call may cost
+        ({"pages": 1}, 422),
+        ({"pages": 1, "input": "a"}, 422),
+        ({"pages": 1e9, "input": []}, 422),  # more than a call may cost
         ([1], 422),
-        (b'{"pages": 1, "Pages": 9}', 422),
+        (b'{"pages": 1, "Pages": 9, "input": []}', 422),
         (b'{"pages": 1, "pages": 2, "input": ["a"]}', 200),
     ],
 )
@@ -94,7 +96,8 @@ def test_a_request_that_has_no_price_is_refused(tools: Priced, body: Any, status
     if status == 200:
         assert float(answer.headers[USED]) == 0.041
     else:
-        assert tools.post(token, "/told/asked", {"pages": 1}).headers[LEFT] == "1.989"
+        asked = {"pages": 1, "input": []}
+        assert tools.post(token, "/told/asked", asked).headers[LEFT] == "1.989"
 
 
 def test_what_is_left_is_said_with_every_answer(tools: Priced) -> None:
