@@ -66,7 +66,7 @@ def response(path: str, error: ControlError) -> Response:
     slug = error.slug.replace("_", "-")
     title = slug.replace("-", " ").capitalize()
     problem = Problem(type=TYPES + slug, title=title, status=status, detail=detail)
-    return Response(_encode(problem), status, headers, PROBLEM)
+    return Response(_encode(problem) + b"\n", status, headers, PROBLEM)
 
 
 def _plain(detail: str) -> str:

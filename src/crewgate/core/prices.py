@@ -30,9 +30,9 @@ class Term(msgspec.Struct, frozen=True):
     """One quantity that is paid for.
 
     `bytes` are the body's; a `number` stands at a JSON pointer (RFC 6901), and so does the array
-    whose `items` are counted (anything else there is one item); `header` and `trailer` are fields.
-    `place` is the pointer's steps, or the field's name in lower case; `rate` micro-credits for a
-    million units.
+    whose `items` are counted (in an answer anything else there is one item); `header` and `trailer`
+    are fields. `place` is the pointer's steps, or the field's name in lower case; `rate`
+    micro-credits for a million units.
     """
 
     source: Source

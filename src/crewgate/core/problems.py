@@ -153,7 +153,8 @@ def document(
     """The problem document (RFC 9457, section 3); `request` is the 16-byte request id.
 
     `for_models` adds the member in which clients of language models look for an error: OpenAI's and
-    Anthropic's both raise it, as the answer's body or as an event of a stream.
+    Anthropic's both raise it, as the answer's body or as an event of a stream. It ends its line, so
+    that a shell's prompt stands below it.
     """
     members: dict[str, object] = {
         "type": TYPES + kind.slug,
@@ -174,7 +175,7 @@ def document(
             "code": kind.slug,
             "message": f"{kind.title}. {kind.detail}",
         }
-    return _encode(members)
+    return _encode(members) + b"\n"
 
 
 def fields(kind: Kind, metadata: bytes, *, scope: str = "") -> list[Field]:
@@ -193,7 +194,7 @@ def fields(kind: Kind, metadata: bytes, *, scope: str = "") -> list[Field]:
 
 def event(kind: Kind, request: bytes, *, for_models: bool = False) -> bytes:
     """The last event of a stream of events that is cut."""
-    return b"event: error\ndata: %b\n\n" % document(kind, request, for_models=for_models)
+    return b"event: error\ndata: %b\n" % document(kind, request, for_models=for_models)
 
 
 def _challenge(kind: Kind, metadata: bytes, scope: str) -> bytes:

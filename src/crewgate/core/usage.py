@@ -152,7 +152,9 @@ def _gemini(path: bytes) -> tuple[str, bytes]:
 
 
 def _model(document: Document) -> str:
-    text = document.find(("model",)) or b""
+    text = document.find(("model",))
+    if text is None:
+        raise RequestRefusedError(UNPRICED, '"model" is missing')
     name = text[1:-1]
     if not text.startswith(b'"') or b"\\" in name or not _is_plain(name):
         raise RequestRefusedError(UNPRICED, '"model" is not a plain text')

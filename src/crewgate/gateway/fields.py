@@ -37,12 +37,14 @@ HOP_BY_HOP = frozenset(
 )
 _SECRETS = frozenset({b"authorization", b"cookie"})
 _FRAMING = frozenset({b"content-length", b"host"})
-# What a call has cost and what is left: said by the gateway alone.
-USED, LEFT = b"x-crewgate-credits-used", b"x-crewgate-credits-left"
-ANSWERS = AnswerFilter(HOP_BY_HOP | {USED, LEFT})
+# What a call has cost or holds, and what is left besides: said by the gateway alone.
+USED, RESERVED = b"x-crewgate-credits-used", b"x-crewgate-credits-reserved"
+LEFT = b"x-crewgate-credits-left"
+_CREDITS = {USED, RESERVED, LEFT}
+ANSWERS = AnswerFilter(HOP_BY_HOP | _CREDITS)
 TRAILERS = AnswerFilter(
     HOP_BY_HOP
-    | {USED, LEFT}
+    | _CREDITS
     | _FRAMING
     | {b"content-encoding", b"content-range", b"content-type", b"set-cookie", b"trailer", b"vary"}
 )

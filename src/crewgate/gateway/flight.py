@@ -207,7 +207,7 @@ class Flight(Uploading):
         ]
 
     def _last_fields(self) -> list[Field]:
-        """The same at its end."""
+        """The same at its end, instead where the head is all of it."""
         return []
 
     def _gone(self) -> None:
@@ -219,7 +219,7 @@ class Flight(Uploading):
         headers = self._passed_fields(downstream_fields(answer.headers, version=entry.version))
         if entry.cors is not None:
             headers = shared(entry.cors, exchange.request, headers)
-        headers += self._first_fields()
+        headers += (self._last_fields() if ends else []) or self._first_fields()
         if not answer.complete:
             self._note_opening(answer.status, headers)
         exchange.start(answer.status, headers, ends=ends)

@@ -19,7 +19,7 @@ from crewgate.core.meter import Bill, Meter, Piece
 from crewgate.core.record import End, Outcome
 from crewgate.gateway.case import Case
 from crewgate.gateway.ending import Tower
-from crewgate.gateway.fields import LEFT, USED
+from crewgate.gateway.fields import LEFT, RESERVED, USED
 from crewgate.gateway.flight import Flight
 from crewgate.gateway.funding import Funding
 from crewgate.gateway.site import Entry
@@ -163,16 +163,16 @@ class MeteredFlight(Flight):
     # What is said of it.
 
     def _first_fields(self) -> list[Field]:
-        fields = [(LEFT, format_credits(self.permit.left).encode())]
-        if not self._meter.tariff.reads_answer:
-            fields.append((USED, format_credits(self.permit.price).encode()))
-        return fields
+        name = RESERVED if self._meter.tariff.reads_answer else USED
+        return [_said(LEFT, self.permit.left), _said(name, self.permit.price)]
 
     def _last_fields(self) -> list[Field]:
         if not self._meter.tariff.reads_answer:
             return []
-        bill = self._meter.bill(self.permit.price, complete=True)
-        return [(USED, format_credits(bill.cost).encode())]
+        permit = self.permit
+        cost = self._meter.bill(permit.price, complete=True).cost
+        rest = permit.price - cost if permit.held else 0  # comes back when it is settled
+        return [_said(LEFT, permit.left + rest), _said(USED, cost)]
 
     # The client goes.
 
@@ -245,6 +245,10 @@ class MeteredFlight(Flight):
         left, would = permit.remaining, permit.would
         call = calls.permitted(self._request, permit.grant, end, remaining_micro=left, would=would)
         return encode(call)
+
+
+def _said(name: bytes, micro: int) -> Field:
+    return name, format_credits(micro).encode()
 
 
 def flight_of(tower: Tower, case: Case, entry: Entry, head: Head, permit: Permit) -> Flight:

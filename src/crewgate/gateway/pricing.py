@@ -14,13 +14,16 @@ from crewgate.core import usage
 from crewgate.core.credits import format_credits
 from crewgate.core.document import UNPRICED, Document
 from crewgate.core.meter import Charge, Meter
-from crewgate.core.prices import Tariff, amount
+from crewgate.core.prices import Quantity, Tariff, Term, amount
 from crewgate.core.room import Room
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import RequestRefusedError
 from crewgate.server import Exchange, Request
 
-_FORMS = (b"application/x-www-form-urlencoded", b"multipart/")
+_FORMS = {
+    b"application/x-www-form-urlencoded": "application/x-www-form-urlencoded",
+    b"multipart/": "multipart/*",
+}
 
 
 class Priced:
@@ -166,9 +169,9 @@ def _document(tariff: Tariff, request: Request, body: bytes | None) -> Document 
         raise RequestRefusedError(UNPRICED, "its body is compressed; send it as it is")
     if tariff.usage is None and all(term.source == "bytes" for term in tariff.request):
         return None
-    kinds = [value.lower() for name, value in request.headers if name == b"content-type"]
-    if any(kind.startswith(_FORMS) for kind in kinds):
-        raise RequestRefusedError(UNPRICED, "its body is a form; send JSON")
+    for form, name in _FORMS.items():
+        if any(kind.startswith(form) for kind in _content_types(request)):
+            raise RequestRefusedError(UNPRICED, f"Content-Type is {name}; send application/json")
     try:
         body.decode()
         return Document(body, outline)
@@ -177,17 +180,27 @@ def _document(tariff: Tariff, request: Request, body: bytes | None) -> Document 
         raise RequestRefusedError(UNPRICED, f"its body is {why}") from None
 
 
+def _content_types(request: Request) -> list[bytes]:
+    return [value.lower() for name, value in request.headers if name == b"content-type"]
+
+
 def _charges(tariff: Tariff, body: bytes, document: Document | None) -> Iterable[Charge]:
     for term in tariff.request:
         if term.source == "bytes":
             yield term.rate, len(body)
-        elif document is not None and term.source == "items":
-            yield term.rate, document.items(term.place)
         elif document is not None:
-            found = document.find(term.place)
-            try:
-                yield term.rate, amount(found or b"")
-            except ValueError:
-                raise RequestRefusedError(
-                    UNPRICED, f"{term.name} is not a number of 0 or more"
-                ) from None
+            yield term.rate, _asked(term, document)
+
+
+def _asked(term: Term, document: Document) -> Quantity:
+    """How much of it a request asks for; unlike an answer it may not leave that open."""
+    found = document.find(term.place) or b""
+    name = term.name or "the body"
+    if term.source == "items":
+        if not found.startswith(b"["):
+            raise RequestRefusedError(UNPRICED, f"{name} is not an array")
+        return document.items(term.place)
+    try:
+        return amount(found)
+    except ValueError:
+        raise RequestRefusedError(UNPRICED, f"{name} is not a number of 0 or more") from None

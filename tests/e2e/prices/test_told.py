@@ -1,5 +1,8 @@
 """Prices that requests and answers state, over a whole gateway: fields, numbers, items, bytes."""
 
+import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +12,7 @@ from installation import wait_until
 from priced import Priced, priced
 
 USED, LEFT = "x-crewgate-credits-used", "x-crewgate-credits-left"
+RESERVED = "x-crewgate-credits-reserved"
 CHUNK = "x" * 1000  # 0.01 credits of what is paid for by the byte
 
 
@@ -60,8 +64,8 @@ def test_an_answer_says_what_it_cost(tools: Priced, name: str, told: Any, micro:
     ("name", "body", "micro"),
     [
         ("asked", {"pages": 3, "input": ["a", "b"]}, 71_000),
-        ("asked", {"pages": 0.5, "input": "a"}, 26_000),
-        ("asked", {"pages": 0}, 1_000),
+        ("asked", {"pages": 0.5, "input": ["a"]}, 26_000),
+        ("asked", {"pages": 0, "input": []}, 1_000),
         ("sent", b'{"text": "%b"}' % (b"x" * 86), 9_800),
     ],
 )
@@ -80,9 +84,11 @@ def test_a_request_says_what_it_costs(tools: Priced, name: str, body: Any, micro
         ({"pages": -1}, 422),
         ({"pages": "3"}, 422),
         ({"input": []}, 422),
-        ({"pages": 1e9}, 422),  # more than a call may cost
+        ({"pages": 1}, 422),
+        ({"pages": 1, "input": "a"}, 422),
+        ({"pages": 1e9, "input": []}, 422),  # more than a call may cost
         ([1], 422),
-        (b'{"pages": 1, "Pages": 9}', 422),
+        (b'{"pages": 1, "Pages": 9, "input": []}', 422),
         (b'{"pages": 1, "pages": 2, "input": ["a"]}', 200),
     ],
 )
@@ -94,17 +100,48 @@ def test_a_request_that_has_no_price_is_refused(tools: Priced, body: Any, status
     if status == 200:
         assert float(answer.headers[USED]) == 0.041
     else:
-        assert tools.post(token, "/told/asked", {"pages": 1}).headers[LEFT] == "1.989"
+        asked = {"pages": 1, "input": []}
+        assert tools.post(token, "/told/asked", asked).headers[LEFT] == "1.989"
 
 
 def test_what_is_left_is_said_with_every_answer(tools: Priced) -> None:
     """Besides what the call itself has reserved; and a tool cannot say it instead."""
     token = tools.mint("3")
-    told = {"headers": {LEFT: "9", USED: "0", "x-cost": "0.04"}}
+    told = {"headers": {LEFT: "9", USED: "0", RESERVED: "0", "x-cost": "0.04"}, "text": "a"}
     for left, spent in (("2.00", 50_000), ("1.95", 100_000)):
         answer = tools.post(token, "/told/header", told)
         assert (answer.headers.get_list(LEFT), answer.headers.get_list(USED)) == ([left], [])
+        assert answer.headers.get_list(RESERVED) == ["1.00"]
         wait_until(lambda spent=spent: tools.spent(token) == spent)
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+@pytest.mark.parametrize(
+    ("version", "answer", "said"),
+    [
+        ("--http2", {"text": "a"}, [("2.00", None), ("2.95", "0.05")]),
+        ("--http2", {"chunks": ["a"]}, [("2.00", None), ("2.95", "0.05")]),
+        ("--http2", {"text": ""}, [("2.95", "0.05")]),  # the head is all of it
+        ("--http1.1", {"text": ""}, [("2.95", "0.05")]),
+        ("--http1.1", {"chunks": ["a"]}, [("2.00", None), ("2.95", "0.05")]),
+        ("--http1.1", {"text": "a"}, [("2.00", None)]),  # its end has no room for fields
+    ],
+)
+def test_the_trailers_say_what_the_call_has_cost_and_left(
+    tools: Priced, version: str, answer: Any, said: Any
+) -> None:
+    """As it turned out: what the call did not need of its reservation is left again."""
+    told = {"headers": {"x-cost": "0.04"}, **answer}
+    ca, url = tools.folder / "certs" / "ca.pem", f"https://127.0.0.1:{tools.port}/told/header"
+    command = ["curl", "-sS", version, "--noproxy", "*", "--cacert", str(ca)]
+    command += ["-D", "-", "-o", "/dev/null"]
+    command += ["-H", f"authorization: Bearer {tools.mint('3')}", "-H", "te: trailers"]
+    command += ["-d", json.dumps(told), url]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    lines = [line.partition(": ") for line in done.stdout.lower().splitlines()]
+    found = {name: [value for key, _, value in lines if key == name] for name in (LEFT, USED)}
+    assert found[LEFT] == [left for left, _ in said]
+    assert found[USED] == [used for _, used in said if used]
 
 
 def test_an_answer_is_cut_where_credit_ends(tools: Priced) -> None:

@@ -73,6 +73,13 @@ def test_the_document_names_the_empty_level_in_credits() -> None:
     assert document["request_id"] == "00000000-0000-0000-0000-000000000001"
 
 
+def test_a_document_ends_its_line() -> None:
+    """A shell's prompt does not stick to it; within there is no other line's end."""
+    text = problems.document(KINDS[Reason.UNKNOWN_TOOL], bytes(16))
+    assert text.splitlines(keepends=True) == [text]
+    assert text.endswith(b"}\n")
+
+
 def test_a_stream_is_ended_by_an_event_of_its_own() -> None:
     """The last event of a cut stream carries the same document."""
     event = problems.event(KINDS[Reason.BRANCH_REVOKED], bytes(16))

@@ -139,7 +139,7 @@ def test_the_last_of_a_bounds_repetitions_counts_and_alone_goes_on() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", '"model" is not a plain text'),
+        ("", '"model" is missing'),
         ('"model":null,', '"model" is not a plain text'),
         ('"model":5,', '"model" is not a plain text'),
         ('"model":["m"],', '"model" is not a plain text'),

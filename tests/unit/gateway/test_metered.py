@@ -18,8 +18,11 @@ from crewgate.gateway.site import build
 from crewgate.server.http1 import HTTP1
 from crewgate.upstream import Head
 
-GET = b"GET /pages/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\n\r\n"
+GET = (
+    b"GET /pages/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\nTE: trailers\r\n\r\n"
+)
 BYTES = Tariff(0, 1000, response=(Term("bytes", MILLION),), step=10)  # one for each
+STATED = Tariff(0, 50_000, response=(Term("header", MILLION, ("x-cost",)),))
 ID = bytes(range(16))
 
 
@@ -98,7 +101,14 @@ class Tower:
 class World:
     """A call whose answer has begun, all paid for so far."""
 
-    def __init__(self, folder: Path, tariff: Tariff = BYTES, *headers: tuple[bytes, bytes]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tariff: Tariff = BYTES,
+        *headers: tuple[bytes, bytes],
+        price: int = 0,
+        first: bytes = b"#" * 30,
+    ) -> None:
         config = config_of(Origin("http", "tool", 80), folder)
         self.upstream = config.upstreams[0]
         site = build(config, {"tools": self})  # type: ignore[dict-item]
@@ -121,17 +131,21 @@ class World:
             Meter(tariff),
             None,
         )
-        self.permit.lease = 30
+        self.permit.lease, self.permit.price = 30, price
         self.carrier.headers += headers
+        self.carrier.complete = not first
         self.flight.begun(self.carrier)  # type: ignore[arg-type]
-        self.come(b"#" * 30)
+        self.come(first)
 
     def come(self, data: bytes) -> None:
         self.carrier.came += data
         self.flight.progressed()
 
     def sent(self) -> int:
-        return self.client.bytes_to_send().count(b"#")
+        return self.said().count(b"#")
+
+    def said(self) -> bytes:
+        return self.client.bytes_to_send()
 
 
 @pytest.fixture
@@ -180,9 +194,42 @@ def test_a_stream_without_credit_is_cut_where_it_ends(world: World) -> None:
 
 def test_an_overrun_is_told_with_the_id_of_its_call(tmp_path: Path) -> None:
     """By which it is known again when it is told again."""
-    tariff = Tariff(0, 50, response=(Term("header", MILLION, ("x-cost",)),))
-    world = World(tmp_path, tariff, (b"x-cost", b"70"))
+    world = World(tmp_path, STATED, (b"x-cost", b"70"))
     world.carrier.complete = True
     world.flight.progressed()
     assert world.flight.over
     assert world.tower.overruns == [(ID, 70)]
+
+
+def test_what_is_left_is_said_again_once_it_is_known(tmp_path: Path) -> None:
+    """At the head it lacks all that the call holds, which is said there; the rest comes back."""
+    world = World(tmp_path, STATED, (b"x-cost", b"20000"), price=50_000)
+    head = world.said().lower()
+    assert b"x-crewgate-credits-left: 0.09\r\n" in head
+    assert b"x-crewgate-credits-reserved: 0.05\r\n" in head
+    assert b"-used" not in head
+    world.carrier.complete = True
+    world.flight.progressed()
+    tail = world.said().lower().partition(b"0\r\n")[2]
+    assert b"x-crewgate-credits-left: 0.12\r\n" in tail
+    assert b"x-crewgate-credits-used: 0.02\r\n" in tail
+
+
+def test_what_the_agent_has_burned_does_not_come_back(tmp_path: Path) -> None:
+    """All that was reserved is charged then."""
+    world = World(tmp_path, STATED, (b"x-cost", b"20000"), price=50_000)
+    world.said()
+    world.permit.ended = "burned"
+    world.carrier.complete = True
+    world.flight.progressed()
+    assert b"x-crewgate-credits-left: 0.09\r\n" in world.said().lower()
+
+
+def test_an_answer_that_is_all_head_says_there_what_it_cost(tmp_path: Path) -> None:
+    """HTTP/2 would end the stream with it: no trailers follow."""
+    world = World(tmp_path, STATED, (b"x-cost", b"20000"), price=50_000, first=b"")
+    head = world.said().lower()
+    assert b"x-crewgate-credits-left: 0.12\r\n" in head
+    assert b"x-crewgate-credits-used: 0.02\r\n" in head
+    assert b"-reserved" not in head
+    assert world.tower.landings == [20_000]

@@ -100,20 +100,21 @@ def test_what_is_compressed_has_no_price(coding: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "is_form"),
+    ("kind", "named"),
     [
-        (b"Application/X-WWW-Form-Urlencoded; charset=utf-8", True),
-        (b"multipart/form-data; boundary=a", True),
-        (b"application/json", False),
-        (b"text/plain", False),
+        (b"Application/X-WWW-Form-Urlencoded; charset=utf-8", "application/x-www-form-urlencoded"),
+        (b"multipart/form-data; boundary=a", "multipart/*"),
+        (b"application/json", ""),
+        (b"text/plain", ""),
     ],
 )
-def test_a_form_has_no_price(kind: bytes, is_form: bool) -> None:
-    """Its server would not read it as the JSON that it may look like."""
+def test_a_form_has_no_price(kind: bytes, named: str) -> None:
+    """Its server would not read it as the JSON that it may look like: curl's -d says form."""
     tariff = Tariff(0, 10**6, request=(NUMBER,))
     fields = (b"content-type", b"application/json"), (b"content-type", kind)
-    if is_form:
-        assert "form" in refusal(lambda: price(tariff, request(*fields), b'{"pages":1}'))
+    if named:
+        said = refusal(lambda: price(tariff, request(*fields), b'{"pages":1}'))
+        assert said == f"Content-Type is {named}; send application/json"
     else:
         assert price(tariff, request(*fields), b'{"pages":1}').bound == 1
 
@@ -127,6 +128,25 @@ def test_a_number_that_is_none_has_no_price(pages: str) -> None:
     """It is neither zero nor what the first of its repetitions said."""
     said = refusal(lambda: priced(f"{{{pages}}}".encode(), NUMBER))
     assert said == "/pages is not a number of 0 or more"
+
+
+@pytest.mark.parametrize(
+    "queries",
+    ["", '"queries":null', '"queries":"a"', '"queries":2', '"queries":{"a":1}', '"queries":true',
+     '"queries":["a"],"queries":"a"'],
+)  # fmt: skip
+def test_items_of_no_array_have_no_price(queries: str) -> None:
+    """What is not there or cannot be counted is neither nothing nor one."""
+    said = refusal(lambda: priced(f"{{{queries}}}".encode(), ITEMS))
+    assert said == "/queries is not an array"
+    assert priced({"queries": []}, ITEMS).bound == 0
+
+
+def test_the_whole_body_may_be_what_is_counted() -> None:
+    """The empty pointer has no name that could be said."""
+    everything = Term("items", MILLION, ())
+    assert priced(b"[1, 2]", everything).bound == 2
+    assert refusal(lambda: priced({}, everything)) == "the body is not an array"
 
 
 @pytest.mark.parametrize("other", ["PAGES", "Pages", "page\u017f"])

@@ -209,8 +209,8 @@ def test_what_is_known_to_cost_more_than_the_most_is_refused() -> None:
     ("name", "value", "said"),
     [
         (b"content-encoding", b"gzip", "compressed"),
-        (b"content-type", b"application/x-www-form-urlencoded", "form"),
-        (b"content-type", b"multipart/form-data; boundary=a", "form"),
+        (b"content-type", b"application/x-www-form-urlencoded", "urlencoded"),
+        (b"content-type", b"multipart/form-data; boundary=a", "multipart"),
     ],
 )
 def test_what_the_server_reads_otherwise_is_not_priced_as_json(
