@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import trio
@@ -33,6 +34,7 @@ from crewgate.gateway.errands import Errands
 from crewgate.gateway.forward import Gateway
 from crewgate.gateway.live import Live
 from crewgate.gateway.site import build
+from crewgate.link.messages import Drawn
 from crewgate.server import Poller
 from crewgate.upstream import Opener, Pool, Resolver
 
@@ -71,6 +73,11 @@ def grant_of(branch: str = BRANCH, *, parent: str | None = ROOT, expires: int = 
         keys,
         path_digest(keys),
     )
+
+
+def drawn(status: Any, **said: Any) -> Drawn | None:
+    """What the agent answers to a draw; nothing for an empty status."""
+    return Drawn(1, status, **said) if status else None
 
 
 class FakePermit:
@@ -146,9 +153,9 @@ class FakeJudge:
         self.permits.append(permit)
         return permit
 
-    async def draw(self, grant: Grant, need: int) -> bool:
+    async def draw(self, grant: Grant, need: int) -> Drawn | None:
         await trio.lowlevel.checkpoint()
-        return False
+        return None
 
     async def relieve(self, denial: Denial, tool: int, price: int = -1) -> bool:
         await trio.lowlevel.checkpoint()

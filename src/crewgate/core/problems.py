@@ -127,8 +127,8 @@ KINDS: dict[Reason, Kind] = {
     Reason.CREDITS_EXHAUSTED: _kind(
         Reason.CREDITS_EXHAUSTED,
         403,
-        "The credits are spent",
-        "What is left at the level named does not cover this call. Do not retry.",
+        "The credits do not cover this call",
+        "They are spent. Do not retry.",
     ),
     Reason.BUDGET_UNAVAILABLE: _kind(
         Reason.BUDGET_UNAVAILABLE,
@@ -144,6 +144,11 @@ KINDS: dict[Reason, Kind] = {
     ),
 }
 
+_TOO_MUCH = (
+    "What is left at the level named does not cover what this call reserves. Ask for less, such as "
+    "a lower max_tokens, or for more credits; do not retry it as it is."
+)
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -156,11 +161,12 @@ def document(
     Anthropic's both raise it, as the answer's body or as an event of a stream. It ends its line, so
     that a shell's prompt stands below it.
     """
+    detail = _TOO_MUCH if denial is not None and denial.left else kind.detail
     members: dict[str, object] = {
         "type": TYPES + kind.slug,
         "title": kind.title,
         "status": kind.status,
-        "detail": kind.detail,
+        "detail": detail,
         "request_id": request_text(request),
     }
     if denial is not None and denial.grant is not None:
@@ -169,11 +175,14 @@ def document(
             members["level"] = denial.level
             members["used_credits"] = format_credits(denial.used)
             members["quota_credits"] = format_credits(denial.quota)
+            members["left_credits"] = format_credits(denial.left)
+            if denial.need:
+                members["needed_credits"] = format_credits(denial.need)
     if for_models:
         members["error"] = {
             "type": _ERRORS.get(kind.status, "api_error"),
             "code": kind.slug,
-            "message": f"{kind.title}. {kind.detail}",
+            "message": f"{kind.title}. {detail}",
         }
     return _encode(members) + b"\n"
 
@@ -192,9 +201,11 @@ def fields(kind: Kind, metadata: bytes, *, scope: str = "") -> list[Field]:
     return headers
 
 
-def event(kind: Kind, request: bytes, *, for_models: bool = False) -> bytes:
+def event(
+    kind: Kind, request: bytes, denial: Denial | None = None, *, for_models: bool = False
+) -> bytes:
     """The last event of a stream of events that is cut."""
-    return b"event: error\ndata: %b\n" % document(kind, request, for_models=for_models)
+    return b"event: error\ndata: %b\n" % document(kind, request, denial, for_models=for_models)
 
 
 def _challenge(kind: Kind, metadata: bytes, scope: str) -> bytes:

@@ -54,8 +54,9 @@ class Denial(msgspec.Struct, frozen=True):
     """A refusal and its evidence.
 
     `grant` is known only after a good signature. `retry` says that the same call may succeed
-    shortly. For credits-exhausted, `level` names the empty account (a branch's UUID text, or the
-    crew's name), with `used` of `quota` in micro-credits. `would` denials never leave the gate.
+    shortly. For credits-exhausted, `level` names the account that cannot pay (a branch's UUID text,
+    or the crew's name), with `used` of `quota` in micro-credits, and `need` is what the call would
+    have reserved, 0 where that is not known. `would` denials never leave the gate.
     """
 
     reason: Reason
@@ -64,6 +65,12 @@ class Denial(msgspec.Struct, frozen=True):
     level: str = ""
     used: int = 0
     quota: int = 0
+    need: int = 0
+
+    @property
+    def left(self) -> int:
+        """Micro-credits at `level` that are not used; less than the call needs."""
+        return max(0, self.quota - self.used)
 
     def __repr__(self) -> str:
         branch = f" branch={self.grant.branch}" if self.grant is not None else ""

@@ -7,9 +7,10 @@ from crewgate._native.call_line import CallLines
 from crewgate.core import record as audit
 from crewgate.core.grant import Grant
 from crewgate.core.record import Outcome
-from crewgate.core.verdict import Reason
+from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway import refusals
 from crewgate.gateway.live import Flight
+from crewgate.gateway.parties import Told
 from crewgate.server import Exchange
 
 _CANCEL = 8  # RFC 9113 §7: the stream is no longer wanted
@@ -35,7 +36,14 @@ class Tower(Protocol):
 
     lines: CallLines
 
-    def answer(self, exchange: Exchange, kind: refusals.Kind, request: bytes) -> None:
+    def answer(
+        self,
+        exchange: Exchange,
+        kind: refusals.Kind,
+        request: bytes,
+        *,
+        denial: Denial | None = None,
+    ) -> None:
         """Answer with a problem."""
 
     def opened(self, record: audit.Record) -> None:
@@ -44,8 +52,8 @@ class Tower(Protocol):
     def landed(self, flight: Flight, line: bytes, cost: int) -> None:
         """Forget the flight, write its line in the audit, then settle its permit at `cost`."""
 
-    def fund(self, grant: Grant, need: int, done: Callable[[str], None]) -> None:
-        """Have credit drawn; `done` hears how that ended, "" where nobody said."""
+    def fund(self, grant: Grant, need: int, done: Told) -> None:
+        """Have credit drawn; `done` hears how that ended, None where nobody said."""
 
     def later(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:
         """Call `work` after so long; what is returned takes that back."""
@@ -58,12 +66,14 @@ class Manner(NamedTuple):
     """How an answer under way can be ended so that its client understands.
 
     `between_events`: a stream of events could have its next one now. `is_grpc`: it ends with a
-    status in its trailers. `for_models`: its client is one of a language model.
+    status in its trailers. `for_models`: its client is one of a language model. `denial` is what
+    the ledger said, where credit ended.
     """
 
     between_events: bool = False
     is_grpc: bool = False
     for_models: bool = False
+    denial: Denial | None = None
 
 
 def say_why(
@@ -73,13 +83,14 @@ def say_why(
     if exchange.done:
         return
     reason = _CUT.get(outcome)
+    denial = manner.denial if outcome is Outcome.EXHAUSTED else None
     if reason is None:
         exchange.reset(_INTERNAL_ERROR if outcome is Outcome.UPSTREAM_ERROR else _CANCEL)
     elif not exchange.started:
-        tower.answer(exchange, refusals.KINDS[reason], request)
+        tower.answer(exchange, refusals.KINDS[reason], request, denial=denial)
     elif manner.between_events:
         kind = refusals.KINDS[reason]
-        exchange.finish(refusals.event(kind, request, for_models=manner.for_models))
+        exchange.finish(refusals.event(kind, request, denial, for_models=manner.for_models))
     elif manner.is_grpc:
         message = refusals.KINDS[reason].title.encode()
         exchange.finish(b"", [(b"grpc-status", _GRPC[reason]), (b"grpc-message", message)])

@@ -8,7 +8,10 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from crewgate.core.grant import Grant
+from crewgate.gateway.parties import Told
+from crewgate.link.messages import Drawn
 
+Ask = Callable[[], Awaitable[Drawn | None]]
 Tell = Callable[[bytes, Grant, int], None]
 
 
@@ -35,10 +38,10 @@ class Errands:
             finally:
                 self._nursery = None
 
-    def draw(self, ask: Callable[[], Awaitable[str]], done: Callable[[str], None]) -> None:
-        """Have `ask` answered, within the time for that; no answer is an empty one."""
+    def draw(self, ask: Ask, done: Told) -> None:
+        """Have `ask` answered, within the time for that; else the answer is None."""
         if self._nursery is None:
-            done("")
+            done(None)
         else:
             self._nursery.start_soon(self._draw, ask, done)
 
@@ -53,14 +56,14 @@ class Errands:
         """Tell the agent."""
         self._tell(request, grant, amount)
 
-    async def _draw(self, ask: Callable[[], Awaitable[str]], done: Callable[[str], None]) -> None:
-        status = ""
+    async def _draw(self, ask: Ask, done: Told) -> None:
+        drawn = None
         try:
             with trio.move_on_after(self._wait_seconds):
-                status = await ask()
+                drawn = await ask()
         except Exception as error:  # noqa: BLE001 - a barrier: this stream is cut, others go on
             self._say(f"a draw for a stream failed: {error!r}")
-        self._do(lambda: done(status))
+        self._do(lambda: done(drawn))
 
     async def _later(
         self, scope: trio.CancelScope, seconds: float, work: Callable[[], None]

@@ -14,7 +14,7 @@ from crewgate.core import calls, events
 from crewgate.core import record as audit
 from crewgate.core.credits import format_credits
 from crewgate.core.record import Outcome
-from crewgate.core.verdict import Reason
+from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import PeerError, UpstreamError
 from crewgate.gateway import refusals
 from crewgate.gateway.cors import shared
@@ -260,7 +260,7 @@ class Flight(Uploading):
             carrier.release()
         if outcome is not Outcome.DONE:
             between, for_models = self._between_events is True, self._entry.serves_models
-            manner = Manner(between, self._is_grpc, for_models)
+            manner = Manner(between, self._is_grpc, for_models, self._denial())
             say_why(outcome, self._exchange, self._tower, self._request.id, manner)
         cost = self._cost(outcome) if touched else 0
         told = cost if self.permit.held or not self.permit.price else 0
@@ -268,6 +268,10 @@ class Flight(Uploading):
 
     def _lasted_us(self) -> int:
         return (time.monotonic_ns() - self._started_ns) // 1000
+
+    def _denial(self) -> Denial | None:
+        """What the ledger said, where credit ended."""
+        return None
 
     def _cost(self, outcome: Outcome) -> int:  # noqa: ARG002 - a fixed price is paid in any case
         """What a call costs that the tool may have seen."""

@@ -13,7 +13,9 @@ from functools import partial
 from crewgate import limits
 from crewgate.core.grant import Grant
 from crewgate.core.record import Outcome
+from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway.ending import Tower
+from crewgate.link.messages import Drawn
 
 _OVER = {"exhausted", "closed", "mismatch"}  # what asking again cannot change
 
@@ -25,7 +27,7 @@ class Funding:
 
     __slots__ = (
         "_asked", "_forget", "_grant", "_now", "_pause", "_stopped", "_tower", "_until",
-        "asking",
+        "asking", "denial",
     )  # fmt: skip
 
     def __init__(
@@ -38,6 +40,7 @@ class Funding:
         self._stopped = False
         self._forget: Callable[[], None] | None = None  # the pause that is under way
         self.asking = False
+        self.denial: Denial | None = None  # where there is no more credit: what the ledger said
         self._until = math.inf
         self._asked = -math.inf
         self._pause = limits.stream_again_seconds_min
@@ -87,16 +90,25 @@ class Funding:
         self._asked = self._now()
         self._tower.fund(self._grant, most, partial(self._heard, least, most, done))
 
-    def _heard(self, least: int, most: int, done: Done, status: str) -> None:
+    def _heard(self, least: int, most: int, done: Done, drawn: Drawn | None) -> None:
         """A whole step is not to be had near the last credit: then what is missing is asked for."""
         if self._stopped:
             return
+        status = "" if drawn is None else drawn.status
         if status == "granted":
             self._pause = limits.stream_again_seconds_min
             self._end(done, None)
         elif most > least:
             self._ask(least, least, done)
-        elif status in _OVER:
+        elif drawn is not None and status in _OVER:
+            self.denial = Denial(
+                Reason.CREDITS_EXHAUSTED,
+                self._grant,
+                level=drawn.level,
+                used=drawn.used,
+                quota=drawn.quota,
+                need=least,
+            )
             self._end(done, Outcome.EXHAUSTED)
         elif self.is_late:
             self._end(done, Outcome.UNFUNDED)

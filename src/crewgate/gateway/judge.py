@@ -14,7 +14,7 @@ from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.core.grant import Grant
 from crewgate.core.policy import Policy
-from crewgate.core.verdict import Denial
+from crewgate.core.verdict import Denial, Reason
 from crewgate.link.messages import Drawn
 
 Drawer = Callable[[Grant, int], Awaitable[Drawn | None]]
@@ -80,8 +80,8 @@ class GateJudge:
         price: int = -1,
         loose: bool = False,
     ) -> Permit | Denial:
-        """Return the gate's verdict."""
-        return self._gate.decide(
+        """Return the gate's verdict; one that credit is spent says how much was needed."""
+        verdict = self._gate.decide(
             token,
             tool,
             request=request,
@@ -91,6 +91,12 @@ class GateJudge:
             price=price,
             loose=loose,
         )
+        if isinstance(verdict, Denial) and verdict.reason is Reason.CREDITS_EXHAUSTED:
+            return msgspec.structs.replace(verdict, need=self._need(tool, price))
+        return verdict
+
+    def _need(self, tool: int, price: int) -> int:
+        return self.policy.tools[tool].price if price < 0 else price
 
     async def relieve(self, denial: Denial, tool: int, price: int = -1) -> bool:
         """Work on what a denial with `retry` is about; False if asking again at once is in vain."""
@@ -101,13 +107,11 @@ class GateJudge:
             return True
         if not 0 <= tool < len(self.policy.tools):
             return False
-        need = self.policy.tools[tool].price if price < 0 else price
-        return await self._draw(denial.grant, need)
+        return await self._draw(denial.grant, self._need(tool, price))
 
-    async def draw(self, grant: Grant, need: int) -> str:
-        """Draw for a call under way: how that ended, "" while the agent is away."""
-        drawn = await self._drawer(grant, need)
-        return "" if drawn is None else drawn.status
+    async def draw(self, grant: Grant, need: int) -> Drawn | None:
+        """Draw for a call under way: how that ended, None while the agent is away."""
+        return await self._drawer(grant, need)
 
     async def _draw(self, grant: Grant, need: int) -> bool:
         """Draw, or wait for the draw that is under way; another question's answer is not ours."""

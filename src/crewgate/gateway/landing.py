@@ -13,7 +13,7 @@ from crewgate.core.verdict import Denial
 from crewgate.gateway import cors, refusals
 from crewgate.gateway.books import Books, Turns
 from crewgate.gateway.live import Flight, Live
-from crewgate.gateway.parties import Errands, Judge, Sink
+from crewgate.gateway.parties import Errands, Judge, Sink, Told
 from crewgate.gateway.site import Site
 from crewgate.server import Exchange, Request
 
@@ -63,7 +63,7 @@ class Landing:
         self.live.remove(flight)
         self._books.enter(line, flight.permit, cost)
 
-    def fund(self, grant: Grant, need: int, done: Callable[[str], None]) -> None:
+    def fund(self, grant: Grant, need: int, done: Told) -> None:
         """Have credit drawn for a call that goes on; `done` hears how that ended."""
         self._errands.draw(partial(self._judge.draw, grant, need), done)
 

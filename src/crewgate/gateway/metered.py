@@ -17,6 +17,7 @@ from crewgate.core.credits import format_credits
 from crewgate.core.line import encode
 from crewgate.core.meter import Bill, Meter, Piece
 from crewgate.core.record import End, Outcome
+from crewgate.core.verdict import Denial
 from crewgate.gateway.case import Case
 from crewgate.gateway.ending import Tower
 from crewgate.gateway.fields import LEFT, RESERVED, USED
@@ -220,6 +221,9 @@ class MeteredFlight(Flight):
         forget, self._forget = self._forget, None
         if forget is not None:
             forget()
+
+    def _denial(self) -> Denial | None:
+        return self._funding.denial
 
     def _cost(self, outcome: Outcome) -> int:
         complete = outcome is Outcome.DONE or self._ended

@@ -7,6 +7,9 @@ from crewgate._native.permit import Permit
 from crewgate.core import record as audit
 from crewgate.core.grant import Grant
 from crewgate.core.verdict import Denial, Reason
+from crewgate.link.messages import Drawn
+
+Told = Callable[[Drawn | None], None]
 
 
 class Judge(Protocol):
@@ -32,8 +35,8 @@ class Judge(Protocol):
         The caller bounds the wait.
         """
 
-    async def draw(self, grant: Grant, need: int) -> str:
-        """Have at least `need` leased for a branch: how that ended, "" if nobody said."""
+    async def draw(self, grant: Grant, need: int) -> Drawn | None:
+        """Have at least `need` leased for a branch: how that ended, None if nobody said."""
 
 
 class Sink(Protocol):
@@ -55,7 +58,7 @@ class Sink(Protocol):
 class Errands(Protocol):
     """Who waits for what a call in flight needs, which has no task of its own."""
 
-    def draw(self, ask: Callable[[], Awaitable[str]], done: Callable[[str], None]) -> None:
+    def draw(self, ask: Callable[[], Awaitable[Drawn | None]], done: Told) -> None:
         """Have `ask` answered; `done` is called with the answer, in plain code."""
 
     def later(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:

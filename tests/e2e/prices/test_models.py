@@ -1,5 +1,6 @@
 """Calls of language models through the gateway, by the clients that people use."""
 
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -101,16 +102,39 @@ def test_an_answer_is_bounded_to_what_is_left(models: Priced) -> None:
     with pytest.raises(openai.PermissionDeniedError) as raised:
         client.chat.completions.create(model="m-1", messages=MESSAGES, max_tokens=4000)
     assert raised.value.code == "credits-exhausted"
-    assert "credits are spent" in str(raised.value)
+    assert "credits do not cover this call" in str(raised.value)
 
 
 def test_a_tool_may_refuse_instead(models: Priced) -> None:
     """`short = "refuse"`: what is asked for is answered in full or not at all."""
     token = models.mint("0.05")
     client = openai_(models, token, "refusing")
-    with pytest.raises(openai.PermissionDeniedError):
+    with pytest.raises(openai.PermissionDeniedError) as raised:
         client.chat.completions.create(model="m-1", messages=MESSAGES, max_tokens=4000)
+    assert "Ask for less" in str(raised.value)
     assert client.chat.completions.create(model="m-1", messages=MESSAGES, max_tokens=20)
+
+
+def test_a_refusal_says_how_much_is_missing(models: Priced) -> None:
+    """What the call would have reserved, and what is left; both are what the ledger says."""
+    token = models.mint("0.05")
+    body = {"model": "m-1", "messages": MESSAGES, "max_tokens": 4000}
+    problem = models.post(token, "/refusing/chat/completions", body).json()
+    assert problem["type"].endswith("/credits-exhausted")
+    assert (problem["left_credits"], problem["quota_credits"]) == ("0.05", "0.05")
+    assert float(problem["needed_credits"]) > 4000 * WORD / MICRO
+    assert problem["detail"].startswith("What is left")
+
+
+def test_the_last_event_says_how_much_is_missing(models: Priced) -> None:
+    """The next piece is more than what is left, which is next to nothing."""
+    token = models.mint("0.08")
+    body = {"model": "m-rude", "messages": MESSAGES, "max_tokens": 4000, "stream": True}
+    text = models.post(token, "/steps/chat/completions", body).text
+    assert text.endswith("}\n\n")
+    problem = json.loads(text.rpartition("event: error\ndata: ")[2])
+    assert (problem["quota_credits"], problem["level"]) == ("0.08", problem["branch"])
+    assert 0 <= float(problem["left_credits"]) < float(problem["needed_credits"]) < 0.01
 
 
 def test_a_stream_is_cut_at_the_last_credit(models: Priced) -> None:
@@ -161,7 +185,7 @@ def test_anthropic_pays_and_understands(models: Priced, streams: bool) -> None:
     client.messages.create(**body | {"max_tokens": 4000})  # as many as are left
     with pytest.raises(anthropic.PermissionDeniedError) as raised:
         client.messages.create(**body)
-    assert "credits are spent" in str(raised.value)
+    assert "credits do not cover this call" in str(raised.value)
 
 
 def test_a_stream_of_anthropics_is_cut(models: Priced) -> None:
@@ -174,7 +198,7 @@ def test_a_stream_of_anthropics_is_cut(models: Priced) -> None:
     ):
         for _ in stream.text_stream:
             pass
-    assert "credits are spent" in str(raised.value)
+    assert "credits do not cover this call" in str(raised.value)
     assert cost_of(models, token) <= 0.05 * MICRO
     assert models.calls(token)[-1]["outcome"] == "exhausted"
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from lessees import grant
+from msgspec import structs
 
 from crewgate.core import problems
 from crewgate.core.problems import KINDS
@@ -71,6 +72,26 @@ def test_the_document_names_the_empty_level_in_credits() -> None:
     assert document["branch"] == denial.grant.branch if denial.grant else None
     assert (document["level"], document["used_credits"]) == ("article", "2.50")
     assert document["request_id"] == "00000000-0000-0000-0000-000000000001"
+
+
+def test_credits_that_are_left_but_too_few_are_not_said_to_be_spent() -> None:
+    """Whoever asks for less may have it: how much is needed and left is said, also to models."""
+    few = Denial(
+        Reason.CREDITS_EXHAUSTED, grant(1, 50), level="a", used=500_000, quota=2_500_000,
+        need=3_000_000,
+    )  # fmt: skip
+    kind = KINDS[few.reason]
+    said = json.loads(problems.document(kind, bytes(16), few, for_models=True))
+    assert (said["left_credits"], said["needed_credits"]) == ("2.00", "3.00")
+    assert "Ask for less, such as a lower max_tokens, or for more credits" in said["detail"]
+    assert said["error"]["message"] == f"{said['title']}. {said['detail']}"
+    event = problems.event(kind, bytes(16), few, for_models=True)
+    assert json.loads(event.partition(b"data: ")[2]) == said
+    for used, need in ((2_500_000, 10_000), (2_600_000, 0)):
+        none = structs.replace(few, used=used, need=need)
+        said = json.loads(problems.document(kind, bytes(16), none))
+        assert (said["left_credits"], "needed_credits" in said) == ("0.00", bool(need))
+        assert said["detail"] == "They are spent. Do not retry."
 
 
 def test_a_document_ends_its_line() -> None:

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from gateway_world import grant_of
+from gateway_world import drawn, grant_of
 
 from crewgate import limits
 from crewgate.core.grant import Grant
 from crewgate.core.record import Outcome
+from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway.funding import Funding
+from crewgate.gateway.parties import Told
 
 AGAIN = limits.stream_again_seconds_min
 SLOWEST = limits.stream_again_seconds_max
@@ -27,9 +29,9 @@ class Tower:
         self.pauses = 0
         self._later: list[tuple[float, Callable[[], None]]] = []
 
-    def fund(self, grant: Grant, need: int, done: Callable[[str], None]) -> None:
+    def fund(self, grant: Grant, need: int, done: Told) -> None:
         self.asked.append((self.now - 1000.0, need))
-        self._at(self.takes, lambda: done(self.says()))
+        self._at(self.takes, lambda: done(drawn(self.says())))
 
     def later(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:
         self.pauses += 1
@@ -114,6 +116,18 @@ def test_what_stays_so_is_not_asked_about_again(
     tower.run()
     assert tower.heard == [Outcome.EXHAUSTED]
     assert len(tower.asked) == 1
+
+
+def test_what_the_ledger_said_last_is_kept(funding: Funding, tower: Tower) -> None:
+    """For whoever has to be told why: of the question about what was missing, not of the step."""
+    last = drawn("exhausted", level="article", used=7, quota=9)
+    answers = iter([drawn("exhausted", used=1), last])
+    tower.fund = lambda grant, need, done: done(next(answers))  # type: ignore[method-assign]
+    assert funding.denial is None
+    funding.ask(3, 10, tower.heard.append)
+    assert funding.denial == Denial(
+        Reason.CREDITS_EXHAUSTED, grant_of(), level="article", used=7, quota=9, need=3
+    )
 
 
 def test_who_is_served_after_others_asks_in_time_and_not_for_ever(

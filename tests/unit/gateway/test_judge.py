@@ -156,3 +156,18 @@ def test_calls_of_a_place_that_was_left_must_end() -> None:
     judge.move(Gatehouse(world).table, 0)
     assert permit.revoked
     permit.release()
+
+
+@pytest.mark.parametrize(("price", "need"), [(-1, 10), (70, 70)])
+def test_a_refusal_for_credit_says_how_much_was_needed(price: int, need: int) -> None:
+    """The tool's price, or the call's own."""
+    house = Gatehouse(World.make())
+    judge = GateJudge(house.table, 0, house.world.policy, Agent().draw)
+    judge._gate = house.gate
+    token = house.world.mint(credit_quota=25)
+    for _ in range(2):
+        house.permit(token).settle()
+    assert house.reason(token) is Reason.CREDITS_EXHAUSTED
+    verdict = judge.decide(token, 0, price=price)
+    assert isinstance(verdict, Denial)
+    assert (verdict.left, verdict.need) == (5, need)

@@ -1,11 +1,12 @@
 """A call that is paid for as its answer comes, without sockets: what it does while credit lacks."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fake_host import FakeHost
-from gateway_world import FakePermit, config_of, grant_of
+from gateway_world import FakePermit, config_of, drawn, grant_of
 
 from crewgate.config import Origin
 from crewgate.core import record as audit
@@ -14,6 +15,7 @@ from crewgate.core.meter import Meter
 from crewgate.core.prices import MILLION, Tariff, Term
 from crewgate.core.record import Outcome
 from crewgate.gateway.metered import MeteredFlight
+from crewgate.gateway.parties import Told
 from crewgate.gateway.site import build
 from crewgate.server.http1 import HTTP1
 from crewgate.upstream import Head
@@ -75,14 +77,14 @@ class Tower:
 
     def __init__(self) -> None:
         self.needs: list[int] = []
-        self.done: Callable[[str], None] = lambda _: None
+        self.done: Callable[..., None] = lambda _: None
         self.pauses: list[Callable[[], None]] = []
         self.landings: list[int] = []
         self.overruns: list[tuple[bytes, int]] = []
 
-    def fund(self, grant: Grant, need: int, done: Callable[[str], None]) -> None:
+    def fund(self, grant: Grant, need: int, done: Told) -> None:
         self.needs.append(need)
-        self.done = done
+        self.done = lambda status, **said: done(drawn(status, **said))
 
     def later(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:
         self.pauses.append(work)
@@ -233,3 +235,17 @@ def test_an_answer_that_is_all_head_says_there_what_it_cost(tmp_path: Path) -> N
     assert b"x-crewgate-credits-used: 0.02\r\n" in head
     assert b"-reserved" not in head
     assert world.tower.landings == [20_000]
+
+
+def test_the_last_event_of_a_stream_says_what_is_missing(tmp_path: Path) -> None:
+    """In the members that a refusal has, as the ledger told them."""
+    events = (b"content-type", b"text/event-stream")
+    world = World(tmp_path, BYTES, events, first=b"data: " + b"#" * 22 + b"\n\n")
+    world.said()
+    world.come(b"data: " + b"#" * 22 + b"\n\n")
+    assert world.tower.needs == [30]
+    world.tower.done("exhausted", level="article", used=9_990_000, quota=10_000_000)
+    assert world.flight.over
+    problem = json.loads(world.said().partition(b"event: error\ndata: ")[2].splitlines()[0])
+    assert (problem["level"], problem["used_credits"]) == ("article", "9.99")
+    assert (problem["left_credits"], problem["needed_credits"]) == ("0.01", "0.00003")
