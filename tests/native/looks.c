@@ -22,6 +22,7 @@ static uint64_t layout_get(const cg_word *word) { return cg_get(word); }
 #define cg_get read_word
 #include "forget.h"
 #include "look.h"
+#include "opened.h"
 
 enum { SIZE = 64, WORKERS = 2, SPENDERS = WORKERS + 1, HELD = 4, STACK = 1 << 16 };
 enum { ROUNDS = 1000, LOOKS = 50 };
@@ -125,16 +126,6 @@ static void spend(int who) {
 
 /* -- the agent --------------------------------------------------------------------------------- */
 
-static void open_record(uint64_t key, const uint32_t *above, uint64_t parents) {
-  const uint64_t keys[2] = {key, key}, path[2] = {7, 7};
-  cg_index x = cg_branches(&table);
-  uint32_t number = mine.free_branches[mine.branches_free - 1];
-  cg_open(&table, number, keys, path, above, parents, &(cg_told){0});
-  cg_amend(&table.branch[number], NEVER, 1, NEVER, 0, NEVER);
-  cg_opened(&table.branch[number]);
-  cg_enter(&table, &x, mine.free_branches, &mine.branches_free);
-}
-
 /* A crew (record 0) with one branch (record 1), and three processes. */
 static void begin(void) {
   static char stacks[SPENDERS][STACK];
@@ -148,8 +139,8 @@ static void begin(void) {
   cg_map(&table, memory, SIZE, SIZE, WORKERS * CG_BLOCK_SLOTS, 2);
   cg_private_free(&mine);
   promised(cg_count(&table, &mine), "no memory", 0);
-  open_record(1, NULL, 0);
-  open_record(2, crew, 1);
+  opened(&table, &mine, 1, NULL, 0);
+  opened(&table, &mine, 2, crew, 1);
   dropped = 0;
   memset(spenders, 0, sizeof spenders);
   for (int who = 0; who < SPENDERS; who++) {

@@ -14,6 +14,7 @@
 static void meanwhile(void);
 #define kill(process, signal) meanwhile()
 #include "forget.h"
+#include "opened.h"
 #undef kill
 
 enum { SIZE = 64, STOPPED = 0, OTHER = 1 };
@@ -37,13 +38,7 @@ static void promised(int kept, const char *promise, int act) {
 }
 
 static void open_record(uint64_t key, uint64_t grant, const uint32_t *above, uint64_t parents) {
-  const uint64_t keys[2] = {key, key}, path[2] = {7, 7};
-  cg_index x = cg_branches(&table);
-  uint32_t number = mine.free_branches[mine.branches_free - 1];
-  cg_open(&table, number, keys, path, above, parents, &(cg_told){0});
-  cg_amend(&table.branch[number], NEVER, 1, NEVER, 0, NEVER);
-  cg_opened(&table.branch[number]);
-  cg_enter(&table, &x, mine.free_branches, &mine.branches_free);
+  uint32_t number = opened(&table, &mine, key, above, parents);
   for (uint64_t i = 0; i < parents; i++) mine.children[above[i]]++;
   if (grant == 0) return;
   cg_begin_draw(&table.branch[number], grant);

@@ -1,23 +1,10 @@
 """What is wrong with a price is told with its place, once."""
 
-import tomllib
-
 import pytest
+from price_tables import TERM, tariff_of
 
-from crewgate.config.prices import read_tariff
-from crewgate.config.section import Section
-from crewgate.core.prices import Tariff
-
-TERM = '{ bytes = true, each = "1" }'
 FREE = '{ input = "1", output = "0" }'
 MODEL = 'model.m = { input = "1", output = "2" }'
-
-
-def tariff_of(text: str) -> tuple[Tariff | None, list[str]]:
-    """What a tool's table says, and what is wrong with it."""
-    problems: list[str] = []
-    tool = Section(tomllib.loads(text), "tool.t", problems)
-    return read_tariff(tool), problems
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,13 @@
 """A tool's price that is not one amount: what the file may say, and what is told of mistakes."""
 
 import json
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from price_tables import TERM, tariff_of
 
 from crewgate import limits
 from crewgate.config import load
@@ -71,13 +71,6 @@ output_tokens = 64_000
 input = "0.02"
 output = "0"
 """
-
-
-def tariff_of(text: str) -> tuple[Tariff | None, list[str]]:
-    """What a tool's table says, and what is wrong with it."""
-    problems: list[str] = []
-    tool = Section(tomllib.loads(text), "tool.t", problems)
-    return read_tariff(tool), problems
 
 
 def test_every_term_of_a_price_arrives(write: Write, whole: str) -> None:
@@ -161,7 +154,6 @@ def test_a_rate_is_exact_or_refused(micro: int, unit: str) -> None:
         assert (tariff.request[0].rate, problems) == (micro * scale, [])
 
 
-TERM = '{ bytes = true, each = "1" }'
 
 
 def test_there_are_only_so_many_terms_and_models() -> None:
