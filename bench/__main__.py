@@ -14,7 +14,8 @@ MEASURED = (
     decisions.refusals,
     tables.owner,
     ledger.draws,
-    opening.calls,
+    opening.in_a_row,
+    opening.paused,
 )
 WIDTH = 110  # columns of a file or a pipe
 LATEST = Path(__file__).parent / "results" / "latest.json"

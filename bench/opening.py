@@ -2,7 +2,7 @@
 
 One worker, one client, one kept connection. The first call of a branch opens the branch and its run
 in the ledger and draws, durably, before it is let through; a later one finds its lease. Calls come
-directly one after the other, or each after a pause in which every process falls asleep.
+directly one after the other, or after pauses in which every process, and the machine, falls asleep.
 """
 
 import sys
@@ -22,19 +22,29 @@ from crewgate.issuer import Orchestrator
 
 LATER, FIRST = "a later call", "a branch's first call"
 PAUSED_LATER, PAUSED_FIRST = f"{LATER}, after a pause", f"{FIRST}, after a pause"
-PAUSE = 0.01  # seconds
+PAUSE = 0.02  # seconds
 REQUEST = (
     "POST /search HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n"
     "content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
 )
 RECEIVE_BYTES = 65_536
-ROUNDS_MAX = 150  # each mints two runs with a child, and takes 40 ms
+ROUNDS_MAX = 150  # each mints a run with a child, and may take 50 ms
 CALLS = 100  # until a branch is drawn for ahead of its calls
 
 Call = Callable[[bytes], None]
 
 
-def calls(rounds: int) -> Group:
+def in_a_row(rounds: int) -> Group:
+    """Each call directly after another one, as those of a crew at work are."""
+    return _calls("A call through a gateway", rounds, FIRST, LATER, 0)
+
+
+def paused(rounds: int) -> Group:
+    """Each call after a pause, and one that is not measured."""
+    return _calls("A call after a pause", rounds, PAUSED_FIRST, PAUSED_LATER, PAUSE)
+
+
+def _calls(title: str, rounds: int, first: str, later: str, pause: float) -> Group:
     """Each first call is that of a branch of its own; all later ones are those of one branch."""
     rounds = min(rounds, ROUNDS_MAX)
     with (
@@ -43,32 +53,24 @@ def calls(rounds: int) -> Group:
         _tools(Path(name), config),
         _client(config) as call,
     ):
-        steady, *others = _requests(config, 2 * (rounds + WARMING_ROUNDS) + 1)
+        steady, *others = _requests(config, rounds + WARMING_ROUNDS + 1)
         for _ in range(CALLS):
             call(steady)
         new = iter(others)
-        cases = _pair(call, new, steady, FIRST, LATER, 0)
-        cases += _pair(call, new, steady, PAUSED_FIRST, PAUSED_LATER, PAUSE)
-        references = {FIRST: LATER, PAUSED_FIRST: PAUSED_LATER}
-        return measure("A call through a gateway", cases, rounds, references)
 
+        def one(request: bytes) -> int:
+            call(request)
+            return 1
 
-def _pair(
-    call: Call, new: Iterator[bytes], steady: bytes, first: str, later: str, pause: float
-) -> list[Case]:
-    def one(request: bytes) -> int:
-        call(request)
-        return 1
+        def before() -> None:
+            time.sleep(pause)
+            call(steady)
 
-    def before() -> None:
-        """Have one call just behind, or long ago."""
-        call(steady)
-        time.sleep(pause)
-
-    return [
-        Case(first, lambda: one(next(new)), before),
-        Case(later, lambda: one(steady), before),
-    ]
+        cases = [
+            Case(first, lambda: one(next(new)), before),
+            Case(later, lambda: one(steady), before),
+        ]
+        return measure(title, cases, rounds, {first: later})
 
 
 def _requests(config: Config, number: int) -> list[bytes]:

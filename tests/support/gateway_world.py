@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -157,10 +158,20 @@ class FakeJudge:
         await trio.lowlevel.checkpoint()
         return None
 
-    async def relieve(self, denial: Denial, tool: int, price: int = -1) -> bool:
-        await trio.lowlevel.checkpoint()
+    def relieve(self, denial: Denial, tool: int, price: int = -1) -> "FakeRelief":
         self.draws.append((denial, tool))
-        return len(self.draws) < 3
+        return FakeRelief(len(self.draws) < 3)
+
+
+@dataclass
+class FakeRelief:
+    """Over at once."""
+
+    changes: bool
+
+    async def wait(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        return self.changes
 
 
 class FakeSink:

@@ -13,6 +13,7 @@ import trio
 from crewgate import limits
 from crewgate.core.grant import Grant
 from crewgate.errors import LinkError
+from crewgate.gateway.parties import Told
 from crewgate.gateway.untold import Untold
 from crewgate.link import straight
 from crewgate.link.messages import (
@@ -54,16 +55,6 @@ class Ears(Protocol):
         """Something cannot be told to the agent."""
 
 
-class _Question:
-    """A draw that was asked, and its answer once it has come; None if it never will."""
-
-    __slots__ = ("answer", "done")
-
-    def __init__(self) -> None:
-        self.done = trio.Event()
-        self.answer: Drawn | None = None
-
-
 class AgentLink:
     """The link of worker `index` to the agent whose state is in `folder`."""
 
@@ -74,7 +65,7 @@ class AgentLink:
         self._previous: Attached | None = None
         self._outbox: trio.MemorySendChannel[GroupAsks] | None = None
         self._descriptor = -1  # of the connection that `_outbox` is for
-        self._questions: dict[int, _Question] = {}
+        self._questions: dict[int, Told] = {}
         self._last_id = 0
         self._untold = Untold(ears.missed)
 
@@ -99,17 +90,18 @@ class AgentLink:
             finally:
                 self._forget()
 
-    async def draw(self, grant: Grant, need: int) -> Drawn | None:
-        """Ask for credit; None if the agent is away or does not keep up. The caller bounds it."""
+    def ask(self, grant: Grant, need: int, answered: Told) -> None:
+        """Ask for credit; `answered` is called once, with None if there is no answer.
+
+        At once, if the agent is away or does not keep up; else when the answer comes, and the agent
+        answers everything in bounded time, or ends.
+        """
         self._last_id += 1
         number = self._last_id
-        question = self._questions[number] = _Question()
-        try:
-            if self._say(Draw(id=number, grant=grant, need=need)):
-                await question.done.wait()
-            return question.answer
-        finally:
+        self._questions[number] = answered
+        if not self._say(Draw(id=number, grant=grant, need=need)):
             del self._questions[number]
+            answered(None)
 
     def tell_accepting(self, generation: int, *, accepting: bool) -> None:
         """Tell the agent that the listeners are open under this policy, or closed."""
@@ -144,8 +136,9 @@ class AgentLink:
     def _forget(self) -> None:
         """The connection has ended: nothing that was asked will be answered."""
         self._outbox, self._descriptor = None, -1
-        for question in self._questions.values():
-            question.done.set()
+        questions, self._questions = self._questions, {}
+        for answered in questions.values():
+            answered(None)
 
     async def _converse(self, session: Session) -> None:
         """Serve one connection; LinkError when it ends, since it is never meant to."""
@@ -203,7 +196,6 @@ class AgentLink:
         elif isinstance(message, Reload):
             self._ears.reload(message.generation)
         elif isinstance(message, (Drawn, Failed)):
-            question = self._questions.get(message.id)
-            if question is not None:
-                question.answer = message if isinstance(message, Drawn) else None
-                question.done.set()
+            answered = self._questions.pop(message.id, None)
+            if answered is not None:
+                answered(message if isinstance(message, Drawn) else None)

@@ -26,7 +26,7 @@ from crewgate.gateway.fields import Identities
 from crewgate.gateway.landing import Landing
 from crewgate.gateway.live import Live
 from crewgate.gateway.metered import flight_of
-from crewgate.gateway.parties import Errands, Judge, Sink
+from crewgate.gateway.parties import Errands, Judge, Relief, Sink
 from crewgate.gateway.pricing import Reader
 from crewgate.gateway.site import Entry, Site
 from crewgate.gateway.strangers import Strangers
@@ -118,7 +118,9 @@ class Gateway(Landing):
         """Ask the gate; what may be relieved is waited for in a coroutine."""
         verdict = self._ask(case, drawn=False)
         if isinstance(verdict, Denial) and verdict.retry:
-            return self._ask_again(case, verdict)
+            # Begun here, and not in the task that waits for it, which others may go before.
+            relief = self._judge.relieve(verdict, case.tool, case.price)
+            return self._ask_again(case, relief)
         self._act(case, verdict)
         return None
 
@@ -190,20 +192,23 @@ class Gateway(Landing):
         else:  # a small body comes with its head: then both go in one piece
             self._turns.at_end(flight.launch)
 
-    async def _ask_again(self, case: Case, verdict: Permit | Denial) -> None:
+    async def _ask_again(self, case: Case, relief: Relief) -> None:
         """Have credit fetched, or a policy loaded, for as long as that helps and time is left."""
         current: Case | None = case
         with trio.move_on_after(self.wait_seconds) as scope:
-            while isinstance(verdict, Denial) and verdict.retry:
+            while True:
                 asked = case.price
-                is_relieved = await self._judge.relieve(verdict, case.tool, asked)
+                is_relieved = await relief.wait()
                 current = self._renew(case)
                 if current is None:
                     return
                 case = current
                 verdict = self._ask(case, drawn=True)
+                if not isinstance(verdict, Denial) or not verdict.retry:
+                    break
                 if not is_relieved and case.price == asked:  # it was not bounded to what is left
                     break
+                relief = self._judge.relieve(verdict, case.tool, case.price)
         if scope.cancelled_caught:  # what was waited for may have come in this moment
             current = self._renew(case)
             if current is None:

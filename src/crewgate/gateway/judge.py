@@ -4,7 +4,7 @@ One draw a branch is under way at a time; whoever needs the same branch's credit
 asks the gate again. No event loop ever waits inside a draw (design/table.md).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import msgspec
 import trio
@@ -15,36 +15,53 @@ from crewgate._native.table import Table
 from crewgate.core.grant import Grant
 from crewgate.core.policy import Policy
 from crewgate.core.verdict import Denial, Reason
+from crewgate.gateway.parties import Told
 from crewgate.link.messages import Drawn
 
-Drawer = Callable[[Grant, int], Awaitable[Drawn | None]]
+Ask = Callable[[Grant, int, Told], None]
 
 
 class _Draw:
     """A draw under way: what it asks for, and how it ended."""
 
-    __slots__ = ("answered", "done", "grant", "granted", "need")
+    __slots__ = ("done", "grant", "granted", "need")
 
     def __init__(self, grant: Grant, need: int) -> None:
         self.grant = grant
         self.need = need
-        self.answered = False  # stays so if whoever asked was cancelled
         self.granted = False
         self.done = trio.Event()
 
-    def speaks_for(self, grant: Grant, need: int) -> bool:
-        """Return whether the same question would have had the same answer."""
-        return self.answered and self.need == need and self.grant is grant
+    def answer(self, drawn: Drawn | None) -> None:
+        """Whoever waits hears how it ended."""
+        self.granted = drawn is not None and drawn.status == "granted"
+        self.done.set()
+
+
+class Relief:
+    """A `parties.Relief`: an event to wait for, and then whether the gate may say otherwise."""
+
+    __slots__ = ("_changes", "_event")
+
+    def __init__(self, event: trio.Event | None, changes: Callable[[], bool]) -> None:
+        self._event = event
+        self._changes = changes
+
+    async def wait(self) -> bool:
+        """Until it is over; False if asking the gate again is in vain."""
+        if self._event is not None:
+            await self._event.wait()
+        return self._changes()
 
 
 class GateJudge:
     """Judges by a table and a policy, both of which may be replaced."""
 
-    def __init__(self, table: Table, attachment: int, policy: Policy, drawer: Drawer) -> None:
+    def __init__(self, table: Table, attachment: int, policy: Policy, ask: Ask) -> None:
         self.table = table
         self.policy = policy
         self._attachment = attachment
-        self._drawer = drawer
+        self._ask = ask
         self._gate = Gate(table, attachment)
         self._gate.load(policy)
         self._draws: dict[bytes, _Draw] = {}
@@ -98,34 +115,44 @@ class GateJudge:
     def _need(self, tool: int, price: int) -> int:
         return self.policy.tools[tool].price if price < 0 else price
 
-    async def relieve(self, denial: Denial, tool: int, price: int = -1) -> bool:
-        """Work on what a denial with `retry` is about; False if asking again at once is in vain."""
+    def relieve(self, denial: Denial, tool: int, price: int = -1) -> Relief:
+        """Begin to work on what a denial with `retry` is about."""
         if denial.grant is None:
             if self.table.policy_generation == self.policy.generation:
-                return False  # the table is stale: only the agent can mend that
-            await self._renewed.wait()
-            return True
+                return _NONE  # the table is stale: only the agent can mend that
+            return Relief(self._renewed, lambda: True)
         if not 0 <= tool < len(self.policy.tools):
-            return False
-        return await self._draw(denial.grant, self._need(tool, price))
+            return _NONE
+        return self._draw(denial.grant, self._need(tool, price))
 
     async def draw(self, grant: Grant, need: int) -> Drawn | None:
         """Draw for a call under way: how that ended, None while the agent is away."""
-        return await self._drawer(grant, need)
+        answers: list[Drawn | None] = []
+        done = trio.Event()
 
-    async def _draw(self, grant: Grant, need: int) -> bool:
+        def answered(drawn: Drawn | None) -> None:
+            answers.append(drawn)
+            done.set()
+
+        self._ask(grant, need, answered)
+        await done.wait()
+        return answers[0]
+
+    def _draw(self, grant: Grant, need: int) -> Relief:
         """Draw, or wait for the draw that is under way; another question's answer is not ours."""
         key = grant.branch_key
         under_way = self._draws.get(key)
         if under_way is not None:
-            await under_way.done.wait()
-            return under_way.granted or not under_way.speaks_for(grant, need)
+            speaks = under_way.need == need and under_way.grant is grant
+            return Relief(under_way.done, lambda: under_way.granted or not speaks)
         draw = self._draws[key] = _Draw(grant, need)
-        try:
-            drawn = await self._drawer(grant, need)
-            draw.granted = drawn is not None and drawn.status == "granted"
-            draw.answered = True
-        finally:
+
+        def answered(drawn: Drawn | None) -> None:
             del self._draws[key]
-            draw.done.set()
-        return draw.granted
+            draw.answer(drawn)
+
+        self._ask(grant, need, answered)
+        return Relief(draw.done, lambda: draw.granted)
+
+
+_NONE = Relief(None, lambda: False)

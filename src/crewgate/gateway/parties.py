@@ -12,6 +12,13 @@ from crewgate.link.messages import Drawn
 Told = Callable[[Drawn | None], None]
 
 
+class Relief(Protocol):
+    """What may change a judge's mind, begun already; nothing is lost if nobody waits for it."""
+
+    async def wait(self) -> bool:
+        """Until it is over, which the caller bounds; False if asking again at once is in vain."""
+
+
 class Judge(Protocol):
     """The gate, and how credit is fetched for it. Prices are in micro-credits."""
 
@@ -29,11 +36,8 @@ class Judge(Protocol):
     ) -> Permit | Denial:
         """Return the verdict, without waiting; `price` is the call's own, a bound if `loose`."""
 
-    async def relieve(self, denial: Denial, tool: int, price: int = -1) -> bool:
-        """Work on what a denial with `retry` is about; False if asking again at once is in vain.
-
-        The caller bounds the wait.
-        """
+    def relieve(self, denial: Denial, tool: int, price: int = -1) -> Relief:
+        """Begin to work on what a denial with `retry` is about."""
 
     async def draw(self, grant: Grant, need: int) -> Drawn | None:
         """Have at least `need` leased for a branch: how that ended, None if nobody said."""

@@ -246,7 +246,7 @@ class Worker:
             raise AssertionError("nothing is loaded before the first attachment")
         bound = listeners.bind(prepared)
         if self._judge is None:
-            self._judge = GateJudge(*place, prepared.policy, self._link.draw)
+            self._judge = GateJudge(*place, prepared.policy, self._link.ask)
         else:
             self._judge.load(prepared.policy)
         listeners.adopt(prepared, bound)

@@ -5,9 +5,11 @@ is away; every operation may be sent twice. Decides nothing.
 """
 
 import math
+import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TypeVar
 
 import trio
@@ -19,6 +21,7 @@ from crewgate.ledger.sql import SQLLedger
 
 R = TypeVar("R")
 Then = Callable[[Answer | LedgerError], None]
+Answers = list[Answer | LedgerError]
 
 
 @dataclass(slots=True, eq=False)
@@ -28,7 +31,11 @@ class _Errand:
 
 
 class Clerk:
-    """The only one who uses `ledger` while it runs; `now` is the wall clock in seconds."""
+    """The only one who uses `ledger` while it runs; `now` is the wall clock in seconds.
+
+    A thread of its own takes what is asked directly from who asks, and answers into the event loop:
+    a task between them would have to be woken twice, while a branch's first call waits.
+    """
 
     def __init__(
         self, ledger: SQLLedger, now: Callable[[], float], say: Callable[[str], None]
@@ -38,9 +45,14 @@ class Clerk:
         self._say = say
         self._waiting: deque[_Errand] = deque()
         self._newest: dict[tuple[type, bytes], _Errand] = {}
-        self._some = trio.Event()
+        self._carried: list[_Errand] = []  # at the ledger now, or to be taken there again
+        self._loop: trio.lowlevel.TrioToken | None = None  # while it runs
+        self._desk: SimpleQueue[list[_Errand] | None] = SimpleQueue()
+        self._alone = threading.Lock()  # whoever holds it uses the ledger
+        self._failed = trio.Event()
         self._done = trio.Event()
         self._limiter = trio.CapacityLimiter(1)
+        self._pause = limits.ledger_again_seconds_min
         self._trouble = ""  # why the ledger does not answer; empty while it does
         self._asked = math.inf  # since when it has been asked what it has not answered
 
@@ -69,32 +81,52 @@ class Clerk:
         self._add(errand)
 
     def ask(self, operation: Operation, then: Then) -> None:
-        """`then` is called with the answer, whenever that comes."""
+        """`then` is called with the answer, whenever that comes, and never within this call."""
         self._add(_Errand(operation, then))
 
     async def run(self) -> None:
         """Carry until cancelled; what was not answered by then was not lost, but may be done."""
-        while True:
-            if not self._waiting:
-                self._done.set()
-                self._some = trio.Event()
-                await self._some.wait()
-            await self._carry(self._take())
+        loop = self._loop = trio.lowlevel.current_trio_token()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._try_again)
+                self._carry()
+                await trio.to_thread.run_sync(self._work, loop, limiter=trio.CapacityLimiter(1))
+        finally:
+            self._loop = None
 
     async def quiet(self) -> None:
         """Until everything that was said so far is done."""
-        while self._waiting or not self._done.is_set():
+        while self._waiting or self._carried:
             await self._done.wait()
 
     async def use(self, act: Callable[[SQLLedger], R]) -> R:
         """Something else with the ledger, between two transactions; LedgerUnavailableError."""
-        return await trio.to_thread.run_sync(act, self.ledger, limiter=self._limiter)
+
+        def work() -> R:
+            with self._alone:
+                return act(self.ledger)
+
+        return await trio.to_thread.run_sync(work, limiter=self._limiter)
+
+    # In the event loop.
 
     def _add(self, errand: _Errand) -> None:
         self._waiting.append(errand)
-        self._some.set()
         if self._done.is_set():
             self._done = trio.Event()
+        self._carry()
+
+    def _carry(self) -> None:
+        """Take the next ones to the ledger, unless it has some already."""
+        if self._loop is None or self._carried:
+            return
+        if not self._waiting:
+            self._done.set()
+            return
+        self._carried = self._take()
+        self._asked = trio.current_time()
+        self._desk.put(self._carried)
 
     def _take(self) -> list[_Errand]:
         """The next ones; what is told of their branches from now on is another errand."""
@@ -106,43 +138,68 @@ class Clerk:
                 self._newest.pop((type(operation), operation.branch), None)
         return batch
 
-    async def _carry(self, batch: list[_Errand]) -> None:
-        operations, wait = [errand.operation for errand in batch], limits.ledger_again_seconds_min
-        self._asked = trio.current_time()
-        while True:
-            try:
-                answers = await trio.to_thread.run_sync(
-                    self.ledger.do_all, operations, self._now(), limiter=self._limiter
-                )
-                break
-            except LedgerUnavailableError as error:
-                self._complain(str(error))
-            except Exception as error:  # noqa: BLE001 - the barrier: no errand ends the agent
-                if len(batch) > 1:
-                    for errand in batch:
-                        await self._carry([errand])
-                    return
-                answers = [LedgerError(f"{type(error).__name__}: {error}")]
-                break
-            await trio.sleep(wait)
-            wait = min(2 * wait, limits.ledger_again_seconds_max)
-        self._asked = math.inf
+    async def _try_again(self) -> None:
+        """Take to the ledger what it did not answer, after a pause; at the end, close the desk."""
+        try:
+            while True:
+                await self._failed.wait()
+                self._failed = trio.Event()
+                await trio.sleep(self._pause)
+                self._pause = min(2 * self._pause, limits.ledger_again_seconds_max)
+                self._desk.put(self._carried)
+        finally:
+            self._desk.put(None)
+
+    def _hear(self, answers: Answers | LedgerUnavailableError) -> None:
+        """What became of the errands that were carried."""
+        if self._loop is None:
+            return
+        if isinstance(answers, LedgerUnavailableError):
+            self._complain(str(answers))
+            self._failed.set()
+            return
+        self._asked, self._pause = math.inf, limits.ledger_again_seconds_min
         if self._trouble:
             self._trouble = ""
             self._say("the ledger answers again")
-        for errand, answer in zip(batch, answers, strict=True):
+        for errand, answer in zip(self._carried, answers, strict=True):
             if errand.then is not None:
                 self._tell(errand.then, answer)
             elif isinstance(answer, LedgerError):
                 self._say(f"the ledger refused what it was told: {answer}")
+        self._carried = []  # only now: what the answers lead to goes together
+        self._carry()
 
     def _tell(self, then: Then, answer: Answer | LedgerError) -> None:
         try:
             then(answer)
-        except Exception as error:  # noqa: BLE001 - the barrier again
+        except Exception as error:  # noqa: BLE001 - the barrier: no errand ends the agent
             self._say(f"a fault of ours with the ledger's answer: {error!r}")
 
     def _complain(self, why: str) -> None:
         if why != self._trouble:
             self._say(f"the ledger does not answer: {why}; calls go on while their leases last")
         self._trouble = why
+
+    # In the thread.
+
+    def _work(self, loop: trio.lowlevel.TrioToken) -> None:
+        while (batch := self._desk.get()) is not None:
+            answers: Answers | LedgerUnavailableError
+            try:
+                answers = self._do([errand.operation for errand in batch])
+            except LedgerUnavailableError as error:
+                answers = error
+            loop.run_sync_soon(self._hear, answers)
+
+    def _do(self, operations: Sequence[Operation]) -> Answers:
+        """All in one transaction; LedgerUnavailableError, and then some may have been done."""
+        try:
+            with self._alone:
+                return self.ledger.do_all(operations, self._now())
+        except LedgerUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the barrier again: one spoils no other
+            if len(operations) > 1:
+                return [self._do([operation])[0] for operation in operations]
+            return [LedgerError(f"{type(error).__name__}: {error}")]

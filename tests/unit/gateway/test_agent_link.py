@@ -116,18 +116,15 @@ async def test_attach_draw_and_pushes(tmp_path: Path) -> None:
         link.tell_accepting(5, accepting=True)
         assert await agent.next() == Accepting(accepting=True, policy_generation=5)
         grant = World.make().grant
-        answers = []
-        async with trio.open_nursery() as nursery:
-
-            async def draw() -> None:
-                answers.append(await link.draw(grant, 10))
-
-            nursery.start_soon(draw)
-            asked = await agent.next()
-            assert isinstance(asked, Draw)
-            assert (asked.grant, asked.need) == (grant, 10)
-            await agent.say(Drawn(id=asked.id + 1, status="granted"))
-            await agent.say(Drawn(id=asked.id, status="exhausted"))
+        answers: list[Drawn | None] = []
+        link.ask(grant, 10, answers.append)
+        asked = await agent.next()
+        assert isinstance(asked, Draw)
+        assert (asked.grant, asked.need) == (grant, 10)
+        await agent.say(Drawn(id=asked.id + 1, status="granted"))
+        await agent.say(Drawn(id=asked.id, status="exhausted"))
+        while not answers:
+            await trio.lowlevel.checkpoint()
         assert answers == [Drawn(id=asked.id, status="exhausted")]
         assert not link._questions
 
@@ -139,17 +136,12 @@ async def test_agent_that_goes_away(tmp_path: Path) -> None:
         while not ears.attachments:
             await trio.lowlevel.checkpoint()
         grant = World.make().grant
-        answers: list = []
-        async with trio.open_nursery() as nursery:
-
-            async def draw() -> None:
-                answers.append(await link.draw(grant, 10))
-
-            nursery.start_soon(draw)
-            await agent.next()
-            await agent.stream.aclose()
-        assert answers == [None]
+        answers: list[Drawn | None] = []
+        link.ask(grant, 10, answers.append)
+        await agent.next()
+        await agent.stream.aclose()
         ask = await agent.meet()
+        assert answers == [None]
         assert (ask.previous, ask.nonce, ask.life) == (3, 99, bytes(16))
         while ears.attachments < 2:
             await trio.lowlevel.checkpoint()
@@ -159,7 +151,9 @@ async def test_agent_that_goes_away(tmp_path: Path) -> None:
 async def test_nothing_is_asked_of_an_absent_agent(tmp_path: Path) -> None:
     """Without a connection a draw is answered at once, with nothing."""
     link = AgentLink(tmp_path, 0, Ears())
-    assert await link.draw(World.make().grant, 10) is None
+    answers: list[Drawn | None] = []
+    link.ask(World.make().grant, 10, answers.append)
+    assert answers == [None]
     link.tell_accepting(1, accepting=True)
 
 

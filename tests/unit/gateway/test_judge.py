@@ -12,6 +12,7 @@ from crewgate._native.records import Geometry
 from crewgate.core.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway.judge import GateJudge
+from crewgate.gateway.parties import Told
 from crewgate.link.messages import Drawn
 
 
@@ -20,20 +21,25 @@ class Agent:
 
     def __init__(self, status: str = "granted") -> None:
         self.asked: list[tuple[Grant, int]] = []
-        self.answer = trio.Event()
         self.status = status
+        self._unanswered: list[Told] = []
 
-    async def draw(self, grant: Grant, need: int) -> Drawn | None:
+    def ask(self, grant: Grant, need: int, answered: Told) -> None:
         self.asked.append((grant, need))
-        await self.answer.wait()
-        return Drawn(id=1, status=self.status) if self.status else None
+        self._unanswered.append(answered)
+
+    def answer(self) -> None:
+        """All that was asked until now."""
+        unanswered, self._unanswered = self._unanswered, []
+        for answered in unanswered:
+            answered(Drawn(id=1, status=self.status) if self.status else None)
 
 
 def _judge(agent: Agent) -> tuple[GateJudge, World, OwnedTable]:
     world = World.make()
     table = OwnedTable.private(Geometry(64, 64, 64, 2))
     table.set_policy_generation(world.policy.generation)
-    return GateJudge(table, 0, world.policy, agent.draw), world, table
+    return GateJudge(table, 0, world.policy, agent.ask), world, table
 
 
 async def _relieve_together(
@@ -42,13 +48,13 @@ async def _relieve_together(
     answers: list = []
 
     async def one(denial: Denial, tool: int) -> None:
-        answers.append(await judge.relieve(denial, tool))
+        answers.append(await judge.relieve(denial, tool).wait())
 
     async with trio.open_nursery() as nursery:
         for denial, tool in denials:
             nursery.start_soon(one, denial, tool)
         await trio.testing.wait_all_tasks_blocked()
-        agent.answer.set()
+        agent.answer()
     return answers
 
 
@@ -69,33 +75,46 @@ async def test_another_need_is_another_question() -> None:
     agent = Agent("exhausted")
     judge, world, _ = _judge(agent)
     denial = Denial(Reason.BUDGET_UNAVAILABLE, world.grant, retry=True)
-    answers = await _relieve_together(judge, [(denial, 0), (denial, 1)], agent)
-    assert answers == [False, True]
+    reliefs = [judge.relieve(denial, tool) for tool in (0, 0, 1)]
+    agent.answer()
+    assert [await relief.wait() for relief in reliefs] == [False, False, True]
+    assert len(agent.asked) == 1
 
 
-async def test_draw_that_was_given_up_speaks_for_nobody() -> None:
-    """The client that drew hangs up: whoever waited with it draws anew."""
+async def test_a_draw_is_begun_before_anybody_waits_for_it() -> None:
+    """The client that drew hangs up: whoever came meanwhile has the answer all the same."""
     agent = Agent()
     judge, world, _ = _judge(agent)
     denial = Denial(Reason.BUDGET_UNAVAILABLE, world.grant, retry=True)
+    judge.relieve(denial, 0)
+    assert agent.asked == [(world.grant, 10)]
+    second = judge.relieve(denial, 0)
+    agent.answer()
+    assert len(agent.asked) == 1
+    assert await second.wait() is True
+    judge.relieve(denial, 0)
+    assert len(agent.asked) == 2
+
+
+async def test_a_call_under_way_has_a_question_of_its_own() -> None:
+    """Whatever else is drawn for its branch, and however long it waits."""
+    agent = Agent("exhausted")
+    judge, world, _ = _judge(agent)
+    judge.relieve(Denial(Reason.BUDGET_UNAVAILABLE, world.grant, retry=True), 0)
     answers = []
+
+    async def draw() -> None:
+        answers.append(await judge.draw(world.grant, 70))
+
     async with trio.open_nursery() as nursery:
-        scope = trio.CancelScope()
-
-        async def first() -> None:
-            with scope:
-                await judge.relieve(denial, 0)
-
-        async def second() -> None:
-            answers.append(await judge.relieve(denial, 0))
-
-        nursery.start_soon(first)
+        nursery.start_soon(draw)
         await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(second)
-        await trio.testing.wait_all_tasks_blocked()
-        scope.cancel()
-    assert answers == [True]
-    assert not judge._draws
+        assert agent.asked == [(world.grant, 10), (world.grant, 70)]
+        agent.answer()
+    assert answers == [Drawn(id=1, status="exhausted")]
+    with trio.move_on_after(0):
+        await judge.draw(world.grant, 70)
+    agent.answer()  # nobody waits any more
 
 
 async def test_policy_on_its_way_is_waited_for() -> None:
@@ -109,7 +128,7 @@ async def test_policy_on_its_way_is_waited_for() -> None:
     async with trio.open_nursery() as nursery:
 
         async def wait() -> None:
-            answers.append(await judge.relieve(verdict, 0))
+            answers.append(await judge.relieve(verdict, 0).wait())
 
         nursery.start_soon(wait)
         await trio.testing.wait_all_tasks_blocked()
@@ -127,7 +146,7 @@ async def test_stale_table_is_not_waited_for() -> None:
     verdict = judge.decide(world.token, 0)
     assert isinstance(verdict, Denial)
     assert verdict.reason is Reason.REVOCATION_UNAVAILABLE
-    assert await judge.relieve(verdict, 0) is False
+    assert await judge.relieve(verdict, 0).wait() is False
 
 
 async def test_another_table() -> None:
@@ -148,7 +167,7 @@ def test_calls_of_a_place_that_was_left_must_end() -> None:
     """A permit of a table that the worker no longer judges by is revoked."""
     world = World.make()
     house = Gatehouse(world)
-    judge = GateJudge(house.table, 1, world.policy, Agent().draw)
+    judge = GateJudge(house.table, 1, world.policy, Agent().ask)
     house.permit(world.token).release()
     permit = judge.decide(world.token, 0)
     assert isinstance(permit, Permit)
@@ -162,7 +181,7 @@ def test_calls_of_a_place_that_was_left_must_end() -> None:
 def test_a_refusal_for_credit_says_how_much_was_needed(price: int, need: int) -> None:
     """The tool's price, or the call's own."""
     house = Gatehouse(World.make())
-    judge = GateJudge(house.table, 0, house.world.policy, Agent().draw)
+    judge = GateJudge(house.table, 0, house.world.policy, Agent().ask)
     judge._gate = house.gate
     token = house.world.mint(credit_quota=25)
     for _ in range(2):
