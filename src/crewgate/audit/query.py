@@ -55,6 +55,10 @@ class Row(msgspec.Struct, frozen=True):
     bytes_out: int
     duration_us: int | None
     certificate: str  # serial of the connection's; empty without one
+    overrun_micro: int = 0  # what the answer stated beyond the cost, which nobody paid
+    model: str = ""
+    tokens_in: int = 0
+    tokens_out: int = 0
 
 
 class Group(msgspec.Struct, frozen=True):

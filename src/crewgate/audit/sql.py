@@ -118,7 +118,9 @@ CALLS: Final = f"""{_ROWS}
         verdict, outcome, reason, coalesce(would, '') AS would, coalesce(level, '') AS level,
         cost_micro, remaining_micro, quota_micro, coalesce(status, 0) AS status,
         coalesce(bytes_in, 0) AS bytes_in, coalesce(bytes_out, 0) AS bytes_out, duration_us,
-        coalesce(certificate, '') AS certificate
+        coalesce(certificate, '') AS certificate, coalesce(overrun_micro, 0) AS overrun_micro,
+        coalesce(model, '') AS model, coalesce(tokens_in, 0) AS tokens_in,
+        coalesce(tokens_out, 0) AS tokens_out
     FROM matching
     WHERE time IS NOT NULL
     ORDER BY time DESC, request DESC

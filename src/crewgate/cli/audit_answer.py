@@ -65,10 +65,11 @@ def show(answer: Answer, folder: Path) -> None:
 
 def _calls(rows: list[Row]) -> Table:
     certified = any(row.certificate for row in rows)
+    overrun = any(row.overrun_micro for row in rows)
     table = new_table(
         "time (UTC)", "crew/role", "branch", "grant", "tool", "verdict", "ended", "cost",
-        "lease left", *(["certificate"] if certified else []),
-        numbers=("cost", "lease left"),
+        *(["unpaid"] if overrun else []), "lease left", *(["certificate"] if certified else []),
+        numbers=("cost", "unpaid", "lease left"),
     )  # fmt: skip
     for row in rows:
         left = "" if row.remaining_micro is None else format_credits(row.remaining_micro)
@@ -82,11 +83,16 @@ def _calls(rows: list[Row]) -> Table:
                 _verdict(row),
                 f"{row.outcome} {row.status or ''}".strip(),
                 format_credits(row.cost_micro),
+                *([_unpaid(row.overrun_micro)] if overrun else []),
                 left,
                 *([row.certificate] if certified else []),
             )
         )
     return table
+
+
+def _unpaid(micro: int) -> str:
+    return format_credits(micro) if micro else ""
 
 
 def _verdict(row: Row) -> Text:
@@ -100,11 +106,24 @@ def _verdict(row: Row) -> Text:
 def _groups(groups: list[Group], by: By) -> Table:
     wanted = {By.BRANCH: ["branch", "crew/role", "parent"], By.ROLE: ["role", "crew"]}
     heads = wanted.get(by, [by.value])
-    numbers = ("calls", "permitted", "denied", "would deny", "open", "cost", "burned", "of quota")
-    shown = numbers if by is By.BRANCH else numbers[:-1]
-    table = new_table(*heads, *shown, numbers=numbers)
+    overrun = any(group.overrun_micro for group in groups)
+    numbers: tuple[str, ...] = (
+        "calls",
+        "permitted",
+        "denied",
+        "would deny",
+        "open",
+        "cost",
+        "burned",
+    )
+    numbers += ("unpaid",) if overrun else ()
+    numbers += ("of quota",) if by is By.BRANCH else ()
+    table = new_table(*heads, *numbers, numbers=numbers)
     for group in groups:
-        table.add_row(*cells(*_names(group, by), *_sums(group)[: len(shown)]))
+        sums = _sums(group)
+        sums += [_unpaid(group.overrun_micro)] if overrun else []
+        sums += [_quota(group)] if by is By.BRANCH else []
+        table.add_row(*cells(*_names(group, by), *sums))
     return table
 
 
@@ -120,8 +139,11 @@ def _sums(group: Group) -> list[str]:
         *map(str, (group.calls, group.permitted, group.denied, group.would_deny, group.open)),
         format_credits(group.cost_micro),
         format_credits(group.burned_micro),
-        "" if group.quota_micro is None else format_credits(group.quota_micro),
     ]
+
+
+def _quota(group: Group) -> str:
+    return "" if group.quota_micro is None else format_credits(group.quota_micro)
 
 
 def _refusals(refusals: list[Refused]) -> Table:
@@ -158,6 +180,11 @@ def _footer(answer: Answer, folder: Path) -> list[str]:
     ]
     if answer.calls is not None and more > 0:
         lines.insert(1, f"{more} older ones are not listed; --limit lists more")
+    if total.overrun_micro:
+        unpaid = format_credits(total.overrun_micro)
+        lines.insert(
+            1, f"answers stated {unpaid} credits beyond what was reserved: nobody paid them"
+        )
     if health.lost_records:
         lines.append(f"{health.lost_records} records were lost while the disk could not be written")
     if health.unreadable_lines:

@@ -142,6 +142,9 @@ KINDS: dict[Reason, Kind] = {
         "Revocations cannot be told now",
         "This gateway does not know the newest revocations. Retry shortly.",
     ),
+    Reason.UNPRICED: _kind(
+        Reason.UNPRICED, 422, "The call has no price", "It does not say what it costs."
+    ),
 }
 
 _TOO_MUCH = (

@@ -30,6 +30,7 @@ class Reason(enum.Enum):
     CREDITS_EXHAUSTED = "credits-exhausted"
     BUDGET_UNAVAILABLE = "budget-unavailable"
     REVOCATION_UNAVAILABLE = "revocation-unavailable"
+    UNPRICED = "unpriced"  # after a verdict: what the call costs cannot be told from it
 
 
 class PeerReason(enum.Enum):

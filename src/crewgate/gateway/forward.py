@@ -149,8 +149,8 @@ class Gateway(Landing):
                 self._act(case, verdict)
                 return
             verdict.release()
-        denial = Denial(Reason.INVALID_REQUEST, verdict.grant)
-        kind = structs.replace(refusals.UNPRICED, detail=f"{why[:1].upper()}{why[1:]}.")
+        denial = Denial(Reason.UNPRICED, verdict.grant)
+        kind = structs.replace(refusals.KINDS[denial.reason], detail=f"{why[:1].upper()}{why[1:]}.")
         self.answer(case.exchange, kind, case.described.id)
         self.sink.write(calls.denied(case.described, denial))
 

@@ -28,7 +28,6 @@ BUSY = Kind(
     "Other requests fill the room that there is for reading prices. Retry shortly.",
     challenge=False,
 )
-UNPRICED = Kind("unpriced", 422, "The call has no price", "", challenge=False)
 MISDIRECTED = Kind(
     "misdirected", 421, "Not this gateway", "This listener serves other hosts.", challenge=False
 )

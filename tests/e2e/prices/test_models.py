@@ -277,6 +277,7 @@ def test_what_cannot_be_priced_is_refused(models: Priced, body: bytes, said: str
     answer = models.post(token, "/refusing/chat/completions", body)
     assert (answer.status_code, answer.json()["type"].rsplit("/", 1)[-1]) == (422, "unpriced")
     assert said in answer.json()["detail"]
+    wait_until(lambda: [r["reason"] for r in models.calls(token)] == ["unpriced"])
     assert models.post("nonsense", "/v1/chat/completions", body).status_code == 401
 
 

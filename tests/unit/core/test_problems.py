@@ -27,6 +27,7 @@ STATUS = {
     Reason.CREDITS_EXHAUSTED: (403, ""),
     Reason.BUDGET_UNAVAILABLE: (503, ""),
     Reason.REVOCATION_UNAVAILABLE: (503, ""),
+    Reason.UNPRICED: (422, ""),
 }
 METADATA = b"https://tools.example/.well-known/oauth-protected-resource"
 
