@@ -11,8 +11,10 @@ import os
 import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
 
@@ -60,7 +62,8 @@ class Agent:
     async def call(self, path: str, body: object) -> tuple[Said, dict[str, object]]:
         """Call a tool once; tell and return the answer."""
         try:
-            response = await self._client.post(path, json=body)
+            async with self._asked(path, body) as response:
+                await response.aread()
         except httpx.HTTPError as error:
             said = Said("call", time.monotonic_ns(), path, reason=type(error).__name__)
             answer: dict[str, object] = {}
@@ -76,7 +79,7 @@ class Agent:
         """Open a stream and read it to its end, whoever ends it."""
         last, status, tail = 0, 0, b""
         try:
-            async with self._client.stream("POST", path, json=body) as response:
+            async with self._asked(path, body) as response:
                 status = response.status_code
                 self._say(Said("opened", time.monotonic_ns(), path, status))
                 async for chunk in response.aiter_raw():
@@ -86,6 +89,20 @@ class Agent:
         except httpx.HTTPError as error:
             how = str(error) or type(error).__name__
         self._say(Said("ended", time.monotonic_ns(), path, status, how, last))
+
+    @asynccontextmanager
+    async def _asked(self, path: str, body: object) -> AsyncIterator[httpx.Response]:
+        """An answer, still to be read; whoever is told when to come again does so, a few times.
+
+        As any client of a busy server should (RFC 9110, section 15.6.4): a disk may be slow.
+        """
+        for left in reversed(range(limits.demo_again_max + 1)):
+            async with self._client.stream("POST", path, json=body) as response:
+                again = response.headers.get("retry-after")
+                if not (left and again and response.status_code == HTTPStatus.SERVICE_UNAVAILABLE):
+                    yield response
+                    return
+            await trio.sleep(float(again))
 
 
 def _object(response: httpx.Response) -> dict[str, object]:

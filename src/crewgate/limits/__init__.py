@@ -258,6 +258,7 @@ demo_scrape_every = 5  # every fifth call of the drafter is followed by one that
 demo_dead_calls = 20  # that the revoked fact-checker tries
 demo_border_calls = 60  # of the orchestrator who stays; three seconds, longer than the leaving
 demo_answer_seconds = 10.0  # no answer for so long is a failed call
+demo_again_max = 3  # times that an agent comes again when it is told to, a second later
 demo_start_seconds = 20.0  # until the gateway is ready, on a busy machine
 demo_story_seconds = 60.0  # then the story has not held
 demo_stop_seconds = 8.0  # a gateway drains for 5

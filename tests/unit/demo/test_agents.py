@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import trio
 from trio.testing import MockClock
 
 from crewgate import limits
@@ -85,6 +86,29 @@ async def test_an_answer_that_is_no_object_is_still_an_answer(content: bytes) ->
     _, answer = await worker.call(SEARCH, {})
     assert answer == {}
     assert said[0].admitted
+
+
+def busy() -> httpx.Response:
+    """A gateway whose ledger is slow."""
+    return httpx.Response(503, headers={"retry-after": "1"})
+
+
+@pytest.mark.parametrize(
+    ("times", "status"), [(limits.demo_again_max, 200), (limits.demo_again_max + 1, 503)]
+)
+async def test_who_is_told_to_come_again_does_so(
+    autojump_clock: MockClock, times: int, status: int
+) -> None:
+    """After the time that it was told, a few times; only the last answer counts."""
+    gateway = Answers(*[busy()] * times, httpx.Response(200, json={}))
+    worker, said = agent(gateway)
+    await worker.call(SEARCH, {})
+    assert [one.status for one in said] == [status]
+    assert trio.current_time() == limits.demo_again_max
+    assert len(gateway.asked) == limits.demo_again_max + 1
+    streaming, heard = agent(Answers(busy(), httpx.Response(200, content=b"data: x\n\n")))
+    await streaming.listen(SUMMARY, {})
+    assert [one.status for one in heard] == [200, 200]
 
 
 async def test_the_fact_checker_goes_on_after_its_stream(autojump_clock: MockClock) -> None:
