@@ -105,6 +105,10 @@ class StreamCutError(PeerError):
     """An answer was cut in the middle, because its branch is dead; its connection must end."""
 
 
+class GossipError(PeerError):
+    """A datagram or capsule that no honest member sends; it changes nothing."""
+
+
 class UpstreamError(CrewgateError):
     """A tool's server could not be reached, or answered with something that is not HTTP."""
 

@@ -1,0 +1,142 @@
+"""Capsules: up to 24 revocations that one origin signed together, in one form and no other.
+
+Knows how they are written and read, and what is signed. Keys, clocks, and who may originate are
+others' business.
+
+    id: origin 8, epoch 8, number 4 | created 5 | entries 43 each | signature 64
+
+An entry is kind 1, key 16, crew 16, before 5, expires 5. Numbers are big-endian, times whole
+seconds since 1970. How many entries there are is told by the length.
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from crewgate import limits
+from crewgate.errors import GossipError
+
+ID_BYTES = 20
+MEMBER_BYTES = EPOCH_BYTES = 8
+LINE_BYTES = MEMBER_BYTES + EPOCH_BYTES
+KEY_BYTES = 16
+SIGNATURE_BYTES = 64
+TIME_BYTES = 5
+_HEAD_BYTES = ID_BYTES + TIME_BYTES
+_ENTRY = struct.Struct(">B16s16s5s5s")
+_CONTEXT = b"crewgate capsule 1\0"
+
+
+class Entry(NamedTuple):
+    """One revocation: what was issued by `before` under `key` is dead until `expires`.
+
+    `kind` is a `core.ids.Kind`, or one of a later version, which is passed on and not applied.
+    `crew` is the key of the crew whose share of the table it takes.
+    """
+
+    kind: int
+    key: bytes
+    crew: bytes
+    before: int
+    expires: int
+
+
+class Capsule(msgspec.Struct, frozen=True, gc=False):
+    """A capsule as it was signed: `raw` is all of it, and the rest is read out of it.
+
+    `line` is origin and epoch together, in which `number` counts from 1 without a gap.
+    """
+
+    raw: bytes
+    created: int
+    entries: tuple[Entry, ...]
+
+    @property
+    def id(self) -> bytes:
+        """20 bytes; two capsules of one id are equal, or their origin lies."""
+        return self.raw[:ID_BYTES]
+
+    @property
+    def origin(self) -> bytes:
+        """The member that signed it, 8 bytes."""
+        return self.raw[:MEMBER_BYTES]
+
+    @property
+    def line(self) -> bytes:
+        """Origin and epoch, 16 bytes."""
+        return self.raw[:LINE_BYTES]
+
+    @property
+    def number(self) -> int:
+        """Its place in its line, from 1."""
+        return number_of(self.raw)
+
+    @property
+    def signature(self) -> bytes:
+        """Ed25519 (RFC 8032), of `signed`."""
+        return self.raw[-SIGNATURE_BYTES:]
+
+    @property
+    def expires(self) -> int:
+        """When the last of its entries does."""
+        return max(entry.expires for entry in self.entries)
+
+    def signed(self, cluster: bytes) -> bytes:
+        """What the origin signs: a capsule of one cluster (16 bytes) is none of another."""
+        return _CONTEXT + cluster + self.raw[:-SIGNATURE_BYTES]
+
+
+def number_of(raw: bytes) -> int:
+    """The number in an id, or in what begins with one."""
+    return int.from_bytes(raw[ID_BYTES - 4 : ID_BYTES])
+
+
+def capsule_id(line: bytes, number: int) -> bytes:
+    """The id of one capsule of a line."""
+    return line + number.to_bytes(4)
+
+
+def unsigned(line: bytes, number: int, created: int, entries: Sequence[Entry]) -> Capsule:
+    """A capsule whose signature is all zero, to be `seal`ed; ValueError for what is none."""
+    body = b"".join(
+        _ENTRY.pack(each.kind, each.key, each.crew, _time(each.before), _time(each.expires))
+        for each in entries
+    )
+    raw = capsule_id(line, number) + _time(created) + body + bytes(SIGNATURE_BYTES)
+    try:
+        return decode(raw)
+    except GossipError as error:
+        raise ValueError(str(error)) from error
+
+
+def seal(capsule: Capsule, signature: bytes) -> Capsule:
+    """The same with its signature."""
+    raw = capsule.raw[:-SIGNATURE_BYTES] + signature
+    return msgspec.structs.replace(capsule, raw=raw)
+
+
+def decode(raw: bytes) -> Capsule:
+    """A capsule from its bytes; GossipError for any others. The signature is not looked at."""
+    length = len(raw) - _HEAD_BYTES - SIGNATURE_BYTES
+    if length <= 0 or length % _ENTRY.size or length > limits.capsule_entries_max * _ENTRY.size:
+        raise GossipError("a capsule of no such length")
+    if not number_of(raw):
+        raise GossipError("a capsule without a number")
+    created = int.from_bytes(raw[ID_BYTES:_HEAD_BYTES])
+    packed = _ENTRY.iter_unpack(raw[_HEAD_BYTES:-SIGNATURE_BYTES])
+    entries = tuple(
+        Entry(kind, key, crew, int.from_bytes(before), int.from_bytes(expires))
+        for kind, key, crew, before, expires in packed
+    )
+    latest = max(created, *(max(entry.before, entry.expires) for entry in entries))
+    if latest > limits.time_seconds_max or not all(entry.kind for entry in entries):
+        raise GossipError("a capsule with a time or a kind that cannot be")
+    return Capsule(raw, created, entries)
+
+
+def _time(seconds: int) -> bytes:
+    if not 0 <= seconds <= limits.time_seconds_max:
+        raise ValueError(f"a time of 0 to {limits.time_seconds_max} seconds: {seconds}")
+    return seconds.to_bytes(TIME_BYTES)

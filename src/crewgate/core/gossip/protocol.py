@@ -1,0 +1,224 @@
+"""One member of the gossip: messages in, messages and revocations out.
+
+Wires archive, spread and membership, and decides what becomes of each message. Time and bytes come
+as arguments; what is to be sent, applied, compared or said comes back as `Effects`. Knows neither
+sockets nor seals, nor what a revocation does.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from crewgate import limits
+from crewgate.core.gossip import capsules
+from crewgate.core.gossip.archive import Archive, Standing
+from crewgate.core.gossip.capsules import Capsule, Entry
+from crewgate.core.gossip.chance import Chance, some
+from crewgate.core.gossip.membership import Members
+from crewgate.core.gossip.messages import (
+    Ack,
+    Address,
+    Ask,
+    Carry,
+    Have,
+    Ping,
+    Want,
+    decode,
+    encode,
+)
+from crewgate.core.gossip.ranges import Range
+from crewgate.core.gossip.spread import Egress, Spread
+from crewgate.errors import GossipError
+
+Verify = Callable[[Capsule], bool]
+Sign = Callable[[bytes], bytes]
+_SPREAD = {Standing.NEW, Standing.CONFLICT}
+_APPLIED = {*_SPREAD, Standing.UNKEPT}
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a step asks of its caller, in this order.
+
+    `kept` are capsules for the disk, `applied` revocations for the table, `sends` messages by
+    member, `compare` members to sync with over a stream, `alarms` what a person should hear.
+    """
+
+    kept: list[bytes] = field(default_factory=list)
+    applied: list[Entry] = field(default_factory=list)
+    sends: list[tuple[bytes, bytes]] = field(default_factory=list)
+    compare: list[bytes] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
+
+
+class Node:
+    """One member in one life: `line` is its id and an epoch that no other life of it has had.
+
+    `verify` says whether a capsule's origin may revoke, and has signed it. `now` is seconds of a
+    clock that is never set, `wall` whole seconds of one that may be.
+    """
+
+    def __init__(
+        self,
+        line: bytes,
+        cluster: bytes,
+        address: Address,
+        *,
+        chance: Chance,
+        verify: Verify,
+        sign: Sign,
+        origin_peers: int = limits.spread_origin_peers,
+    ) -> None:
+        self.me = line[: capsules.MEMBER_BYTES]
+        self.archive = Archive()
+        self.members = Members(self.me, address, chance)
+        self._line = line
+        self._cluster = cluster
+        self._chance = chance
+        self._verify = verify
+        self._sign = sign
+        self._spread = Spread(chance, egress := Egress(), origin_peers=origin_peers)
+        self._egress = egress
+        self._number = 0
+        self._wanted: dict[bytes, float] = {}  # until when it is asked of nobody else
+        self._news_at = 0.0
+        self._next_sync = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Node {self.me.hex()} {self.archive!r} {self.members!r}>"
+
+    @property
+    def next_at(self) -> float:
+        """When `due` has something to do."""
+        spread = self._spread.next_at
+        at = min(self.members.next_at, self._next_sync)
+        return at if spread is None else min(at, spread)
+
+    def revoke(self, entries: Sequence[Entry], now: float, wall: int) -> Effects:
+        """Sign revocations of our own, as many capsules as they need, and begin to tell them."""
+        effects = Effects()
+        for at in range(0, len(entries), limits.capsule_entries_max):
+            some_ = entries[at : at + limits.capsule_entries_max]
+            self._number += 1
+            capsule = capsules.unsigned(self._line, self._number, wall, some_)
+            capsule = capsules.seal(capsule, self._sign(capsule.signed(self._cluster)))
+            self._take(capsule, effects, now, wall, is_own=True)
+        return effects
+
+    def receive(self, sender: bytes, data: bytes, now: float, wall: int) -> Effects:
+        """What `sender` has sent; GossipError for what no member says, and nothing has changed."""
+        message = decode(data)
+        effects = Effects()
+        if isinstance(message, Carry):
+            if not self.archive.knows(message.raw):
+                self._judge(message.raw, effects, now, wall)
+        elif isinstance(message, Have):
+            self._ask_for(sender, message.ids, effects, now)
+        elif isinstance(message, Want):
+            self._hand(sender, message.ids, effects, now)
+        else:
+            self._probed(sender, message, effects, now)
+        return effects
+
+    def due(self, now: float, wall: int) -> Effects:
+        """What is to be done by now."""
+        self.archive.expire(wall)
+        effects = Effects()
+        effects.sends += self._spread.due(self.members.there, now)
+        effects.sends += self.members.due(self.archive.digest, now)
+        if now >= self._next_sync:
+            self._next_sync = now + limits.sync_seconds * self._chance.uniform(0.9, 1.1)
+            effects.compare += some(self._chance, self.members.there, 1)
+            self._wanted = {id_: at for id_, at in self._wanted.items() if at > now}
+        return effects
+
+    def seen(self) -> dict[bytes, tuple[Range, ...]]:
+        """What to tell somebody with whom all is compared."""
+        return self.archive.seen()
+
+    def lacking(self, seen: Mapping[bytes, Iterable[Range]]) -> list[bytes]:
+        """What to hand to somebody who has `seen` so much; GossipError for what nobody says."""
+        try:
+            return self.archive.lacking(seen)
+        except ValueError as error:
+            raise GossipError(str(error)) from error
+
+    def take(self, raws: Iterable[bytes], now: float, wall: int) -> Effects:
+        """Capsules that somebody handed over; they are not told on, for they may be a million.
+
+        GossipError if there is one among them that is none: those before it were taken.
+        """
+        effects = Effects()
+        for raw in raws:
+            if not self.archive.knows(raw):
+                self._judge(raw, effects, now, wall, tells=False)
+        return effects
+
+    # Inside.
+
+    def _judge(
+        self, raw: bytes, effects: Effects, now: float, wall: int, *, tells: bool = True
+    ) -> None:
+        capsule = capsules.decode(raw)
+        if not self._verify(capsule):
+            raise GossipError("a capsule that no origin signed")
+        self._take(capsule, effects, now, wall, tells=tells)
+
+    def _take(
+        self,
+        capsule: Capsule,
+        effects: Effects,
+        now: float,
+        wall: int,
+        *,
+        tells: bool = True,
+        is_own: bool = False,
+    ) -> None:
+        """Keep, apply and tell a capsule that is good."""
+        standing = self.archive.accept(capsule, wall)
+        if standing in _APPLIED:
+            effects.applied += (each for each in capsule.entries if each.expires > wall)
+        if standing in _SPREAD:
+            self._news_at = now
+            self._wanted.pop(capsule.id, None)
+            effects.kept.append(capsule.raw)
+            if tells:
+                peers = self.members.there
+                effects.sends += self._spread.begin(capsule.raw, peers, now, is_own=is_own)
+        if standing in {Standing.CONFLICT, Standing.UNKEPT}:
+            effects.alarms.append(f"{standing.value}: a capsule of {capsule.id.hex()}")
+
+    def _ask_for(self, sender: bytes, ids: Sequence[bytes], effects: Effects, now: float) -> None:
+        lacking = [
+            id_ for id_ in ids if not self.archive.has_seen(id_) and self._wanted.get(id_, 0) <= now
+        ]
+        if len(self._wanted) + len(lacking) > limits.wants_max:
+            self._wanted = {id_: at for id_, at in self._wanted.items() if at > now}
+        if not lacking or len(self._wanted) + len(lacking) > limits.wants_max:
+            return
+        self._wanted.update((id_, now + limits.want_again_seconds) for id_ in lacking)
+        effects.sends.append((sender, encode(Want(tuple(lacking)))))
+
+    def _hand(self, sender: bytes, ids: Sequence[bytes], effects: Effects, now: float) -> None:
+        """Give what is asked for, as far as there is anything left to send."""
+        for raw in filter(None, map(self.archive.get, ids)):
+            if self._egress.level(now) <= 0:
+                return
+            data = encode(Carry(raw))
+            self._egress.spend(len(data))
+            effects.sends.append((sender, data))
+
+    def _probed(
+        self, sender: bytes, message: Ping | Ack | Ask, effects: Effects, now: float
+    ) -> None:
+        members, digest = self.members, self.archive.digest
+        if isinstance(message, Ping):
+            effects.sends += members.pinged(sender, message, digest, now)
+        elif isinstance(message, Ask):
+            effects.sends += members.asked(sender, message, digest, now)
+            return
+        else:
+            effects.sends += members.acked(message, now)
+        is_quiet = now - self._news_at >= limits.sync_quiet_seconds
+        if message.digest != digest and is_quiet:
+            self._news_at = now  # once for all who say so now
+            effects.compare.append(sender)

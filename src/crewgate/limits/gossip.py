@@ -1,0 +1,52 @@
+"""The bounds of what machines tell one another: datagrams, capsules, spread, members."""
+
+# Datagrams (core/gossip/messages.py): one message each, and never a fragment.
+# RFC 8200's least MTU of 1280, less the heads of IPv6 and UDP, leaves 1232: a datagram has 1200.
+gossip_seal_bytes = 44  # version, key's number, nonce of 24 and tag of 16 bytes
+gossip_message_bytes_max = 1200 - gossip_seal_bytes  # what is within the seal
+gossip_ids_max = 57  # of one message, 20 bytes each
+gossip_updates_max = 32  # of members in one message, 35 bytes each
+
+# Capsules (core/gossip/capsules.py, archive.py).
+capsule_entries_max = 24  # of 43 bytes, so that a signed capsule fits in one datagram
+capsule_epochs_max = 64  # of one origin: restarts within the life of a revocation
+capsule_gaps_max = 1024  # in the numbers of one epoch: far more than datagrams on their way
+capsule_conflicts_max = 1024  # capsules of an id that another has: kept, told, and never honest
+capsule_expiry_seconds = 64  # they are forgotten by spans of so long, after they expire
+
+# Spread (core/gossip/spread.py): simulated for 1,000 machines with a fifth of all datagrams lost.
+spread_eager_peers = 5  # at once: 99 % of 1,000 machines have it after five hops
+spread_repeats = 6  # to others each time: whom the first sending missed, one of these reaches
+spread_repeat_peers = 4  # of each repeat: 29 datagrams a machine and capsule in all
+spread_repeat_seconds = 0.02  # so that the last repeat is out after an eighth of a second
+spread_jitter = 0.25  # of the pause, to either side: machines must not send in step
+spread_origin_peers = 64  # that an origin tells itself; all, where one way takes tens of ms
+hot_seconds = 1.0  # for so long the ids of what is new are told to others
+hot_interval_seconds = 0.05  # a quarter of the promised 200 ms
+hot_peers = 2  # of each telling: forty chances to hear of it in its second
+hot_messages_max = 4  # of each telling: 228 ids, 4,500 a second
+egress_bytes_per_second = 12_500_000  # a tenth of a gigabit link
+egress_burst_seconds = 0.25  # of them may go at once: 3 MB, which network cards' queues hold
+egress_whole = 0.5  # while more than half is left, repeats are capsules, each to all its peers,
+egress_thin = 0.25  # then to one,
+egress_ids = 0.05  # then ids; and beyond that only what is new, and the hot ids, are sent
+
+# Anti-entropy (core/gossip/protocol.py).
+want_again_seconds = 0.03  # an id is asked of another if it has not come: two ways and a loss
+wants_max = 16_384  # ids that were asked for and have not come
+sync_seconds = 10.0  # all is compared with somebody so often, mismatch or not
+sync_quiet_seconds = 1.5  # a mismatch counts once nothing new has come for so long
+
+# Membership (core/gossip/membership.py): SWIM (Das et al. 2002), Lifeguard (Dadgar et al. 2018).
+gossip_members_max = 4096  # four times what is simulated
+probe_seconds = 0.5  # between two probes of a member, each of another one
+probe_answer_seconds = 0.15  # then others are asked to probe it too: WANs take 0.06
+probe_helpers = 3  # with a fifth of all datagrams lost, one probe in thirteen fails all the same
+suspect_seconds = 4.0  # at 10 members; times log10 of how many there are
+suspect_probes = 4  # more of a suspect, one after the other, before it is its turn again
+health_max = 8  # times as patient is a member whose own probes go wrong (Lifeguard)
+update_sendings = 4  # of each update, times the digits of how many members there are
+dead_probe_seconds = 5.0  # one of the dead is probed so often,
+dead_seconds_max = 86_400.0  # for a day: a partition may last a night
+relays_max = 1024  # probes for others that are under way
+incarnation_max = 2**48  # nobody refutes as often; a liar could not be refuted above it

@@ -1,0 +1,270 @@
+"""A seeded world of members that gossip: the protocol's own code, a network that is not kind to it.
+
+Virtual time; everything random comes from one seed, so that a run repeats itself bit for bit. A
+member is one process on one core: what it receives and sends takes its time, one after the other.
+"""
+
+import heapq
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import blake2b
+
+from crewgate.core.gossip.capsules import SIGNATURE_BYTES, Capsule, Entry
+from crewgate.core.gossip.messages import Address, State, Update
+from crewgate.core.gossip.protocol import Effects, Node
+from crewgate.errors import GossipError
+
+CLUSTER = bytes(range(16))
+WALL = 1_800_000_000
+LIFE = 86_400
+Event = Callable[[], None]
+
+
+@dataclass
+class Network:
+    """What becomes of a datagram. Times in seconds, chances per datagram."""
+
+    delay: float = 0.0005  # one way, at least
+    jitter: float = 0.001  # the mean of what is added, exponentially
+    loss: float = 0.0
+    bad_loss: float = 0.5  # of those who are `bad`, to and from
+    bad: frozenset[int] = frozenset()
+    burst_every: float = 0.0  # seconds between bursts, in which a member loses nearly all
+    burst: float = 0.05
+    duplicates: float = 0.0
+    send_cost: float = 8e-6
+    receive_cost: float = 12e-6
+    cut: Callable[[int, int], bool] = lambda _a, _b: False  # from one to another
+
+
+def key_of(index: int) -> bytes:
+    """What a member signs with, in this world."""
+    return blake2b(b"key" + index.to_bytes(4), digest_size=32).digest()
+
+
+def sign(index: int, message: bytes) -> bytes:
+    """64 bytes that only the owner of the key makes: a world has no time for curves."""
+    return blake2b(message, key=key_of(index), digest_size=SIGNATURE_BYTES).digest()
+
+
+def member_id(index: int) -> bytes:
+    """Who that is to the others."""
+    return blake2b(b"member" + index.to_bytes(4), digest_size=8).digest()
+
+
+def address_of(index: int) -> Address:
+    """Where it is."""
+    return Address(b"\0" * 10 + b"\xff\xff\x0a\x00" + index.to_bytes(2), 8446)
+
+
+@dataclass
+class Machine:
+    """One member: its disk outlives its node."""
+
+    index: int
+    node: Node
+    table: dict[tuple[int, bytes], Entry] = field(default_factory=dict)
+    disk: list[bytes] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
+    up: bool = True
+    life: int = 0
+    skew: int = 0
+    free_at: float = 0.0
+    timer_at: float = float("inf")
+    burst_until: float = 0.0
+    next_burst: float = 0.0
+
+
+class World:
+    """So many members, all of whom know one another."""
+
+    def __init__(self, count: int, seed: int, network: Network | None = None, **node: int) -> None:
+        self.seed = seed
+        self.random = random.Random(seed)
+        self.network = network or Network()
+        self.now = 0.0
+        self.sent = 0
+        self.bytes = 0
+        self.on_apply: Callable[[int, Entry], None] = lambda _index, _entry: None
+        self._node = node
+        self._events: list[tuple[float, int, Event]] = []
+        self._order = 0
+        self._origins = {member_id(index): index for index in range(count)}
+        self.may_revoke = set(range(count))
+        self.machines = [Machine(index, self._node_of(index)) for index in range(count)]
+        for machine in self.machines:
+            machine.node.members.restore(self.everybody(), 0.0)
+            machine.next_burst = self.random.uniform(0, self.network.burst_every)
+            self._set_timer(machine)
+
+    def __repr__(self) -> str:
+        return f"<World seed={self.seed} members={len(self.machines)} now={self.now:.3f}>"
+
+    def everybody(self) -> list[Update]:
+        """All, alive."""
+        return [
+            Update(member_id(index), State.ALIVE, 0, address_of(index))
+            for index in self._origins.values()
+        ]
+
+    def at(self, seconds: float, event: Event) -> None:
+        """Have something done `seconds` from now."""
+        self._order += 1
+        heapq.heappush(self._events, (self.now + seconds, self._order, event))
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        end = self.now + seconds
+        while self._events and self._events[0][0] <= end:
+            self.now, _, event = heapq.heappop(self._events)
+            event()
+        self.now = end
+
+    def wall(self, machine: Machine) -> int:
+        """The wall clock of one."""
+        return WALL + int(self.now) + machine.skew
+
+    def revoke(self, index: int, entries: Sequence[Entry]) -> None:
+        """One member revokes."""
+        machine = self.machines[index]
+        effects = machine.node.revoke(entries, self.now, self.wall(machine))
+        self._carry_out(machine, effects)
+
+    def entry(self, *, kind: int = 1, life: int = LIFE) -> Entry:
+        """A revocation like no other."""
+        wall = WALL + int(self.now)
+        return Entry(kind, self.random.randbytes(16), bytes(16), 2**33, wall + life)
+
+    def crash(self, index: int) -> None:
+        """What was in memory is gone."""
+        self.machines[index].up = False
+
+    def restart(self, index: int, *, keeps_disk: bool = True) -> None:
+        """A new life, with what the disk held; what is still to come is heard by nobody of old."""
+        machine = self.machines[index]
+        machine.life += 1
+        machine.up = True
+        if not keeps_disk:
+            machine.disk.clear()
+            machine.table.clear()
+        machine.node = self._node_of(index, machine.life)
+        machine.node.members.restore(self.everybody(), self.now)
+        machine.free_at, machine.timer_at = self.now, float("inf")
+        effects = machine.node.take(list(machine.disk), self.now, self.wall(machine))
+        self._carry_out(machine, effects, keeps=False)
+
+    # Inside.
+
+    def _node_of(self, index: int, life: int = 0) -> Node:
+        epoch = blake2b(bytes((life,)) + index.to_bytes(4), digest_size=8).digest()
+        return Node(
+            member_id(index) + epoch,
+            CLUSTER,
+            address_of(index),
+            chance=random.Random(self.random.getrandbits(64)),
+            verify=self._verify,
+            sign=lambda message: sign(index, message),
+            **self._node,
+        )
+
+    def _verify(self, capsule: Capsule) -> bool:
+        index = self._origins.get(capsule.origin)
+        return (
+            index is not None
+            and index in self.may_revoke
+            and capsule.signature == sign(index, capsule.signed(CLUSTER))
+        )
+
+    def _carry_out(self, machine: Machine, effects: Effects, *, keeps: bool = True) -> None:
+        machine.disk += effects.kept if keeps else ()
+        machine.alarms += effects.alarms
+        for entry in effects.applied:
+            if (entry.kind, entry.key) not in machine.table:
+                machine.table[entry.kind, entry.key] = entry
+                self.on_apply(machine.index, entry)
+        start = max(self.now, machine.free_at)
+        for peer, data in effects.sends:
+            start += self.network.send_cost
+            self.send(machine, self._origins[peer], data, start - self.now)
+        machine.free_at = start
+        for peer in effects.compare:
+            self._compare(machine, self.machines[self._origins[peer]])
+        self._set_timer(machine)
+
+    def send(self, machine: Machine, to: int, data: bytes, after: float) -> None:
+        """One datagram, perhaps."""
+        network, rng = self.network, self.random
+        self.sent += 1
+        self.bytes += len(data)
+        for _ in range(1 + (network.duplicates > 0 and rng.random() < network.duplicates)):
+            if self._is_lost(machine, self.machines[to]):
+                continue
+            delay = after + network.delay + rng.expovariate(1 / network.jitter)
+            receiver, sender = self.machines[to], member_id(machine.index)
+            self.at(delay, partial(self._deliver, receiver, receiver.life, sender, data))
+
+    def _is_lost(self, sender: Machine, receiver: Machine) -> bool:
+        network, rng = self.network, self.random
+        if network.cut(sender.index, receiver.index):
+            return True
+        if network.loss and rng.random() < network.loss:
+            return True
+        for each in (sender, receiver):
+            if each.index in network.bad and rng.random() < network.bad_loss:
+                return True
+            if network.burst_every and self._bursts(each) and rng.random() < 0.9:
+                return True
+        return False
+
+    def _bursts(self, machine: Machine) -> bool:
+        if self.now >= machine.next_burst:
+            machine.burst_until = machine.next_burst + self.network.burst
+            rest = self.random.expovariate(1 / self.network.burst_every)
+            machine.next_burst = max(self.now, machine.burst_until) + rest
+        return self.now < machine.burst_until
+
+    def _deliver(self, machine: Machine, life: int, sender: bytes, data: bytes) -> None:
+        """To a process that may be busy, or gone."""
+        if not machine.up or machine.life != life:
+            return
+        if machine.free_at > self.now:
+            self.at(machine.free_at - self.now, lambda: self._deliver(machine, life, sender, data))
+            return
+        machine.free_at = self.now + self.network.receive_cost
+        try:
+            effects = machine.node.receive(sender, data, self.now, self.wall(machine))
+        except GossipError:
+            return
+        if effects.sends or effects.applied or effects.compare or effects.alarms:
+            self._carry_out(machine, effects)
+
+    def _compare(self, one: Machine, other: Machine) -> None:
+        """A sync over a stream, which loses nothing, if there is a way between them at all."""
+        cut = self.network.cut
+        if not other.up or cut(one.index, other.index) or cut(other.index, one.index):
+            return
+        for giver, taker in ((other, one), (one, other)):
+            raws = giver.node.lacking(taker.node.seen())
+            if raws:
+                wall = self.wall(taker)
+                self._carry_out(taker, taker.node.take(raws, self.now, wall))
+
+    def _set_timer(self, machine: Machine) -> None:
+        at = max(machine.node.next_at, self.now)
+        if at < machine.timer_at:
+            machine.timer_at = at
+            life = machine.life
+            self.at(at - self.now, lambda: self._tick(machine, life, at))
+
+    def _tick(self, machine: Machine, life: int, at: float) -> None:
+        if not machine.up or machine.life != life or machine.timer_at != at:
+            return
+        if machine.free_at > self.now:  # busy
+            machine.timer_at = machine.free_at
+            later = machine.free_at
+            self.at(later - self.now, lambda: self._tick(machine, life, later))
+            return
+        machine.timer_at = float("inf")
+        self._carry_out(machine, machine.node.due(self.now, self.wall(machine)))
