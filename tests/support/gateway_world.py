@@ -268,7 +268,7 @@ async def running_gateway(
         pool = Pool(upstream, Opener(upstream, poller, None), resolver, print)
         judge, sink = FakeJudge(), FakeSink()
         live = Live(int(limits.reservation_seconds_max * 1e9))
-        errands = Errands(limits.credit_wait_seconds_max, lambda *_: None, print)
+        errands = Errands(limits.credit_wait_seconds, lambda *_: None, print)
         site = build(config, {"tools": pool})
         gateway = Gateway(door or Door("agents"), site, judge, live, sink, poller, errands)
         async with running_edge(gateway.accept, folder, poller) as edge, trio.open_nursery() as own:

@@ -109,6 +109,11 @@ class World:
             for index in self._origins.values()
         ]
 
+    def trace(self) -> str:
+        """What distinguishes this run from any other."""
+        held = "".join(machine.node.archive.digest.hex() for machine in self.machines)
+        return f"{self.sent} datagrams of {self.bytes} bytes, {self._order} events, {held}"
+
     def at(self, seconds: float, event: Event) -> None:
         """Have something done `seconds` from now."""
         self._order += 1
@@ -245,8 +250,10 @@ class World:
         cut = self.network.cut
         if not other.up or cut(one.index, other.index) or cut(other.index, one.index):
             return
-        for giver, taker in ((other, one), (one, other)):
-            raws = giver.node.lacking(taker.node.seen())
+        theirs = other.node.differing(one.node.archive.digests())
+        ours = one.node.archive.held(theirs)
+        given = one.node.lacking(theirs), other.node.lacking(ours)
+        for taker, raws in zip((other, one), given, strict=True):
             if raws:
                 wall = self.wall(taker)
                 self._carry_out(taker, taker.node.take(raws, self.now, wall))

@@ -265,13 +265,13 @@ def _table(section: Section | None) -> Table:
 
 
 def _limits(section: Section | None) -> Limits:
-    """Any field of `Limits`, lowered: its default is the bound."""
+    """Any field of `Limits`, at most the bound of its name."""
     default = Limits()
     if section is None:
         return default
-    lowered = {
-        name: section.optional(name, kinds.below(getattr(default, name)), getattr(default, name))
+    chosen = {
+        name: section.optional(name, kinds.below(getattr(limits, name)), getattr(default, name))
         for name in Limits.__struct_fields__
     }
     section.close()
-    return Limits(**lowered)
+    return Limits(**chosen)

@@ -117,7 +117,7 @@ def _switch(value: object) -> bool:
 
 
 def below(bound: float) -> Kind[float]:
-    """A bound that is lowered; a whole one stays whole."""
+    """No more than a bound; a whole one stays whole."""
     if isinstance(bound, int):
         return cast("Kind[float]", whole(1, bound))
     return seconds(bound)

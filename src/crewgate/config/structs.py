@@ -232,12 +232,12 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Bounds of `limits` that the file may lower; each field has its bound's name.
+    """Bounds of `limits` that the file may change; each field has the name of its largest value.
 
     A field stands here only if some code asks the configuration for it.
     """
 
-    credit_wait_seconds_max: float = limits.credit_wait_seconds_max
+    credit_wait_seconds_max: float = limits.credit_wait_seconds
 
 
 class Ledger(msgspec.Struct, frozen=True):

@@ -43,7 +43,7 @@ def _method(method: bytes) -> str:
 class Gateway(Landing):
     """Serves the exchanges of one listener. `door` and `site` may be replaced at any time."""
 
-    wait_seconds: float = limits.credit_wait_seconds_max
+    wait_seconds: float = limits.credit_wait_seconds
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ gossip_updates_max = 32  # of members in one message, 35 bytes each
 # Capsules (core/gossip/capsules.py, archive.py).
 capsule_entries_max = 24  # of 43 bytes, so that a signed capsule fits in one datagram
 capsule_epochs_max = 64  # of one origin: restarts within the life of a revocation
-capsule_gaps_max = 1024  # in the numbers of one epoch: far more than datagrams on their way
+capsules_max = 2_000_000  # of all: twice the largest table, each with one revocation
 capsule_conflicts_max = 1024  # capsules of an id that another has: kept, told, and never honest
 capsule_expiry_seconds = 64  # they are forgotten by spans of so long, after they expire
 
@@ -21,6 +21,8 @@ spread_repeat_peers = 4  # of each repeat: 29 datagrams a machine and capsule in
 spread_repeat_seconds = 0.02  # so that the last repeat is out after an eighth of a second
 spread_jitter = 0.25  # of the pause, to either side: machines must not send in step
 spread_origin_peers = 64  # that an origin tells itself; all, where one way takes tens of ms
+spread_few_peers = 4  # who has no more gets what is new again at once: datagrams are cheap there,
+spread_few_seconds = (0.003, 0.007, 0.012)  # and no crowd of others makes up for a lost one
 hot_seconds = 1.0  # for so long the ids of what is new are told to others
 hot_interval_seconds = 0.05  # a quarter of the promised 200 ms
 hot_peers = 2  # of each telling: forty chances to hear of it in its second

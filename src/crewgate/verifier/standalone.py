@@ -35,7 +35,7 @@ class Standalone:
     """A source of verdicts and credit that shares nothing with any other process."""
 
     judge: Judge
-    wait_seconds = limits.credit_wait_seconds_max
+    wait_seconds = limits.credit_wait_seconds
 
     def __init__(self, policy: Policy) -> None:
         self._lock = threading.Lock()

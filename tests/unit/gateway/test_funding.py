@@ -89,7 +89,7 @@ def test_an_agent_that_comes_back_in_time_is_in_time(funding: Funding, tower: To
 
 def test_a_late_answer_is_asked_about_again_at_once(funding: Funding, tower: Tower) -> None:
     """The agent had its time to find credit."""
-    tower.says, tower.takes = lambda: "contended", limits.credit_wait_seconds_max
+    tower.says, tower.takes = lambda: "contended", limits.credit_wait_seconds
     funding.ask(10, 10, tower.heard.append)
     tower.run()
     assert tower.pauses <= 1  # the last one, which time cuts short

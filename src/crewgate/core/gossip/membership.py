@@ -51,6 +51,7 @@ class Members:
         self._incarnation = 0
         self._health = 0
         self._members: dict[bytes, Member] = {}
+        self._not_alive: set[bytes] = set()
         self._there: list[bytes] | None = None
         self._turn: list[bytes] = []
         self._probes: dict[int, _Probe] = {}
@@ -101,6 +102,7 @@ class Members:
     def forget(self, member: bytes) -> None:
         """One who is no member any more."""
         self._members.pop(member, None)
+        self._not_alive.discard(member)
         self._there = None
 
     def leave(self) -> list[Send]:
@@ -197,10 +199,14 @@ class Members:
     def _set(self, update: Update, now: float) -> None:
         known = self._members.get(update.member)
         address = update.address if known is None or update.state in _THERE else known.address
-        self._members[update.member] = Member(
-            update.member, address, update.state, update.incarnation, now
-        )
-        self._there = None
+        member = Member(update.member, address, update.state, update.incarnation, now)
+        self._members[update.member] = member
+        if known is None or (known.state in _THERE) != (member.state in _THERE):
+            self._there = None
+        if member.state is State.ALIVE:
+            self._not_alive.discard(member.id)
+        else:
+            self._not_alive.add(member.id)
 
     def _refute(self, update: Update) -> None:
         """What is not true of oneself is outdone."""
@@ -215,8 +221,7 @@ class Members:
         """It has answered us: to us it is there, whatever is said of it."""
         member = self._members.get(target)
         if member is not None and member.state is not State.ALIVE:
-            member.state, member.since = State.ALIVE, now
-            self._there = None
+            self._set(Update(target, State.ALIVE, member.incarnation, member.address), now)
 
     def _missed(self, target: bytes, now: float) -> None:
         self._health = min(limits.health_max, self._health + 1)
@@ -226,7 +231,7 @@ class Members:
 
     def _give_up(self, now: float) -> None:
         patience = limits.suspect_seconds * self._scale() * (self._health + 1)
-        for member in list(self._members.values()):
+        for member in map(self._members.__getitem__, sorted(self._not_alive)):
             if member.state is State.SUSPECT and now - member.since >= patience:
                 gone = Update(member.id, State.DEAD, member.incarnation, member.address)
                 self._put(gone, now)
@@ -254,7 +259,8 @@ class Members:
         """All in turn, in an order of ours; now and then one of the dead, for a day."""
         if now >= self._next_dead:
             self._next_dead = now + limits.dead_probe_seconds
-            dead = [each.id for each in self._members.values() if each.state is State.DEAD]
+            odd = map(self._members.__getitem__, sorted(self._not_alive))
+            dead = [each.id for each in odd if each.state is State.DEAD]
             if dead:
                 return some(self._chance, dead, 1)[0]
         while self._turn:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from crewgate import limits
 from crewgate.core.gossip import capsules
-from crewgate.core.gossip.archive import Archive, Standing
+from crewgate.core.gossip.archive import Archive, Held, Standing
 from crewgate.core.gossip.capsules import Capsule, Entry
 from crewgate.core.gossip.chance import Chance, some
 from crewgate.core.gossip.membership import Members
@@ -25,7 +25,6 @@ from crewgate.core.gossip.messages import (
     decode,
     encode,
 )
-from crewgate.core.gossip.ranges import Range
 from crewgate.core.gossip.spread import Egress, Spread
 from crewgate.errors import GossipError
 
@@ -131,14 +130,14 @@ class Node:
             self._wanted = {id_: at for id_, at in self._wanted.items() if at > now}
         return effects
 
-    def seen(self) -> dict[bytes, tuple[Range, ...]]:
-        """What to tell somebody with whom all is compared."""
-        return self.archive.seen()
+    def differing(self, digests: Mapping[bytes, bytes]) -> Held:
+        """What is here of the lines that are not as in somebody's `archive.digests`."""
+        return self.archive.differing(digests)
 
-    def lacking(self, seen: Mapping[bytes, Iterable[Range]]) -> list[bytes]:
-        """What to hand to somebody who has `seen` so much; GossipError for what nobody says."""
+    def lacking(self, held: Held) -> list[bytes]:
+        """What to hand to somebody who has so much; GossipError for what nobody says."""
         try:
-            return self.archive.lacking(seen)
+            return self.archive.lacking(held)
         except ValueError as error:
             raise GossipError(str(error)) from error
 
@@ -189,7 +188,7 @@ class Node:
 
     def _ask_for(self, sender: bytes, ids: Sequence[bytes], effects: Effects, now: float) -> None:
         lacking = [
-            id_ for id_ in ids if not self.archive.has_seen(id_) and self._wanted.get(id_, 0) <= now
+            id_ for id_ in ids if self.archive.get(id_) is None and self._wanted.get(id_, 0) <= now
         ]
         if len(self._wanted) + len(lacking) > limits.wants_max:
             self._wanted = {id_: at for id_, at in self._wanted.items() if at > now}

@@ -80,6 +80,9 @@ class Spread:
             self._next_hot = now + limits.hot_interval_seconds
         self._hot.append((now + limits.hot_seconds, raw[:ID_BYTES]))
         self._repeat_later(raw, now, limits.spread_repeats)
+        if len(peers) <= limits.spread_few_peers:
+            for pause in limits.spread_few_seconds:
+                self._push(now + pause, 1, raw)
         return self._to(some(self._chance, peers, count), encode(Carry(raw)))
 
     def due(self, peers: Sequence[bytes], now: float) -> list[Send]:
@@ -107,8 +110,11 @@ class Spread:
             return
         jitter = limits.spread_jitter
         pause = limits.spread_repeat_seconds * self._chance.uniform(1 - jitter, 1 + jitter)
+        self._push(now + pause, left, raw)
+
+    def _push(self, at: float, left: int, raw: bytes) -> None:
         self._order += 1
-        heapq.heappush(self._repeats, (now + pause, self._order, left, raw))
+        heapq.heappush(self._repeats, (at, self._order, left, raw))
 
     def _tell_hot(self, peers: Sequence[bytes], now: float) -> list[Send]:
         """The newest ids, to a few; all that are hot, in turn, where there are many."""

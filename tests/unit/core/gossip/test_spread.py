@@ -58,11 +58,14 @@ def test_an_origin_tells_many_itself() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_with_few_peers_each_is_told(count: int) -> None:
-    """Nobody twice in a turn, and nobody at all if there is nobody."""
-    one = spread()
-    sends = one.begin(capsule().raw, PEERS[:count], 0.0)
-    assert sorted(peer for peer, _ in sends) == sorted(PEERS[:count])
+def test_with_few_peers_each_is_told_again_at_once(count: int) -> None:
+    """Nobody twice in a turn; and there is no crowd that would make up for a lost datagram."""
+    one, peers = spread(), PEERS[:count]
+    sends = one.begin(capsule().raw, peers, 0.0)
+    assert sorted(peer for peer, _ in sends) == sorted(peers)
+    for at in limits.spread_few_seconds:
+        assert one.next_at == at
+        assert sorted(peer for peer, _ in one.due(peers, at)) == sorted(peers)
 
 
 @pytest.mark.parametrize(
