@@ -9,7 +9,7 @@ SOURCES := $(shell find ext -type f ! -name '*.c')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench bench-hop soak coverage clean
+.PHONY: help setup demo test lint bench bench-hop simulate soak coverage clean
 
 help:  ## these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -35,6 +35,10 @@ bench: setup  ## measure decisions and the table; writes bench/results/latest.js
 
 bench-hop: setup  ## measure a request beside nginx, Envoy and a Python stack; minutes, needs h2load
 	@$(BIN)/python -m bench.hop $(ARGS)
+
+simulate: setup  ## the gossip in seeded worlds, an hour of them; ARGS="--revocations 200 --worlds 50"
+	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/pip -q install 'matplotlib>=3.9,<4'
+	@$(BIN)/python tests/support/simulate.py $(ARGS)
 
 soak: setup  ## half an hour of mixed load and upheaval, books balanced; ARGS="--seconds 120"
 	@$(BIN)/python tests/support/soak.py $(ARGS)

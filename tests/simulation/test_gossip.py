@@ -6,56 +6,31 @@ A failure names its seed; the same seed plays the same world again.
 import os
 import subprocess
 import sys
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from gossip_upheaval import LOSSY, SYNCS, all_equal, keys, upheaval
 from gossip_world import LIFE, Network, World, sign
+from last_member import latencies
 
 from crewgate.core.gossip import capsules
-from crewgate.core.gossip.capsules import Entry
 from crewgate.core.gossip.messages import Carry, encode
-
-
-def latencies(world: World, number: int, pause: float) -> list[float]:
-    """Seconds until the last member had each of so many revocations, one every `pause`."""
-    began: dict[bytes, float] = {}
-    last: dict[bytes, float] = {}
-    heard = Counter[bytes]()
-
-    def apply(_: int, entry: Entry) -> None:
-        heard[entry.key] += 1
-        last[entry.key] = world.now
-
-    def revoke() -> None:
-        entry = world.entry()
-        began[entry.key] = world.now
-        world.revoke(world.random.randrange(len(world.machines)), [entry])
-
-    world.on_apply = apply
-    for turn in range(number):
-        world.at(1 + turn * pause, revoke)
-    world.run(1 + number * pause + 2)
-    assert set(heard.values()) == {len(world.machines)}, world
-    return sorted(last[key] - began[key] for key in began)
 
 
 @pytest.mark.parametrize(("count", "number", "most"), [(3, 3000, 0.05), (40, 150, 0.12)])
 def test_the_last_member_hears_in_time(count: int, number: int, most: float) -> None:
     """A fifth of all datagrams is lost, and more in bursts: 99.9 % in time, all in 200 ms."""
-    found = latencies(World(count, 11, LOSSY), number, 0.02)
+    found = latencies(LOSSY, count, 11, number, 0.02)
     assert found[int(len(found) * 0.999)] < most
     assert found[-1] < 0.2
 
 
 def test_a_world_repeats_itself() -> None:
     """Bit for bit: the same datagrams, at the same times, to the same effect."""
-    first, second = (World(12, 3, LOSSY) for _ in range(2))
-    assert latencies(first, 30, 0.02) == latencies(second, 30, 0.02)
-    assert (first.sent, first.bytes) == (second.sent, second.bytes)
-    assert latencies(World(12, 4, LOSSY), 30, 0.02) != latencies(World(12, 3, LOSSY), 30, 0.02)
+    first, second, other = (latencies(LOSSY, 12, seed, 30, 0.02) for seed in (3, 3, 4))
+    assert first == second
+    assert first != other
 
 
 def test_an_upheaval_repeats_itself_in_another_process() -> None:
