@@ -1,9 +1,9 @@
 """The bounds of what machines tell one another: datagrams, capsules, spread, members."""
 
 # Datagrams (core/gossip/messages.py): one message each, and never a fragment.
-# RFC 8200's least MTU of 1280, less the heads of IPv6 and UDP, leaves 1232: a datagram has 1200.
+gossip_datagram_bytes_max = 1200  # RFC 8200's least MTU of 1280, less the heads of IPv6 and UDP
 gossip_seal_bytes = 44  # version, key's number, nonce of 24 and tag of 16 bytes
-gossip_message_bytes_max = 1200 - gossip_seal_bytes  # what is within the seal
+gossip_message_bytes_max = 1156  # what is left of a datagram within its seal
 gossip_ids_max = 57  # of one message, 20 bytes each
 gossip_updates_max = 32  # of members in one message, 35 bytes each
 
@@ -13,6 +13,11 @@ capsule_epochs_max = 64  # of one origin: restarts within the life of a revocati
 capsules_max = 2_000_000  # of all: twice the largest table, each with one revocation
 capsule_conflicts_max = 1024  # capsules of an id that another has: kept, told, and never honest
 capsule_expiry_seconds = 64  # they are forgotten by spans of so long, after they expire
+
+# Seals (peers/sealing.py).
+group_keys_max = 4  # the last, the next, and two that are on their way out
+replay_window = 4096  # datagrams of a sender that one may be late by: 0.2 s of 20,000 a second
+replay_boots_max = 64  # lives of a sender, within the two hours that a key opens
 
 # Spread (core/gossip/spread.py): simulated for 1,000 machines with a fifth of all datagrams lost.
 spread_eager_peers = 5  # at once: 99 % of 1,000 machines have it after five hops
