@@ -13,6 +13,8 @@ capsule_epochs_max = 64  # of one origin: restarts within the life of a revocati
 capsules_max = 2_000_000  # of all: twice the largest table, each with one revocation
 capsule_conflicts_max = 1024  # capsules of an id that another has: kept, told, and never honest
 capsule_expiry_seconds = 64  # they are forgotten by spans of so long, after they expire
+capsule_file_seconds = 3600  # of expiry times in one file of the log: 25 files for a day
+capsule_files_max = 1024  # open at once: 42 days; no entry but a certificate's lives for so long
 
 # Seals (peers/sealing.py).
 group_keys_max = 4  # the last, the next, and two that are on their way out

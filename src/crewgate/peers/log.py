@@ -1,0 +1,144 @@
+"""The capsules on the disk: one file for each span of time in which they expire.
+
+A record that `append` has returned from is in the kernel (it survives a SIGKILL of the process),
+and on the disk after `sync`. What a crash tore is left out when it is read, and what follows it is
+found again by its mark. Nothing is rewritten: when a span is over, its file goes. Knows nothing of
+what a capsule says but when it expires.
+
+    record: mark 4 | length 2, CRC-32 4 (of what follows) | capsule
+"""
+
+import errno
+import os
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from crewgate import limits
+
+_MARK = b"\xc4cap"
+_HEAD = struct.Struct(">4sHI")
+_NAME = re.compile(r"capsules-(\d{1,12})", re.ASCII)
+_CAPSULE_BYTES_MAX = limits.gossip_message_bytes_max
+
+
+class CapsuleLog:
+    """The files in `folder`; one process writes them. Times are whole seconds of the wall clock.
+
+    A full disk makes it incomplete, which is said once: revocations are applied all the same, and
+    the other machines have them.
+    """
+
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        """Make the folder, if it is not there; OSError."""
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._folder = folder
+        self._say = say
+        self._open: dict[int, int] = {}  # descriptors by span
+        self._unsynced: set[int] = set()
+        self._is_named = True  # the names of all files are on the disk
+        self.incomplete = False
+
+    def __repr__(self) -> str:
+        return f"<CapsuleLog {self._folder.name} files={len(self._open)}>"
+
+    def append(self, raw: bytes, expires: int) -> None:
+        """Add one capsule."""
+        span = expires // limits.capsule_file_seconds
+        record = _HEAD.pack(_MARK, len(raw), zlib.crc32(raw)) + raw
+        try:
+            descriptor = self._descriptor(span)
+            written = os.write(descriptor, record)
+        except OSError as error:
+            self._complain(error.strerror or type(error).__name__)
+            return
+        self._unsynced.add(span)
+        if written != len(record):
+            self._complain("the disk is full")
+
+    def sync(self) -> None:
+        """Wait until the disk has all that was appended; to be called in a thread. OSError."""
+        for span in sorted(self._unsynced):
+            self._unsynced.discard(span)  # before: what is appended meanwhile is for the next
+            try:
+                os.fsync(self._open[span])
+            except (KeyError, OSError):
+                if span in self._open:  # else its time was over meanwhile
+                    self._unsynced.add(span)
+                    raise
+        if not self._is_named:
+            self._is_named = True
+            _sync_folder(self._folder)
+
+    def replay(self, now: int) -> Iterator[bytes]:
+        """All whole capsules of spans that are not over; OSError."""
+        for span, path in self._files():
+            if not _is_over(span, now):
+                yield from records(path.read_bytes())
+
+    def drop(self, now: int) -> None:
+        """Delete the files of spans that are over."""
+        for span, path in self._files():
+            if _is_over(span, now):
+                descriptor = self._open.pop(span, None)
+                if descriptor is not None:
+                    os.close(descriptor)
+                self._unsynced.discard(span)
+                path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
+
+    def _files(self) -> list[tuple[int, Path]]:
+        found = ((_NAME.fullmatch(path.name), path) for path in self._folder.iterdir())
+        return sorted((int(match[1]), path) for match, path in found if match)
+
+    def _descriptor(self, span: int) -> int:
+        found = self._open.get(span)
+        if found is not None:
+            return found
+        if len(self._open) >= limits.capsule_files_max:
+            raise OSError(errno.EMFILE, "capsules expire in too many spans of time")
+        path = self._folder / f"capsules-{span}"
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._open[span] = descriptor = os.open(path, flags, 0o600)
+        self._is_named = False
+        return descriptor
+
+    def _complain(self, why: str) -> None:
+        if not self.incomplete:
+            self._say(f"{self._folder}: {why}; revocations are in force, and not on this disk")
+        self.incomplete = True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Or a loss of power takes whole files with it, however often they were synced."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def records(data: bytes) -> Iterator[bytes]:
+    """The whole records of a file, whatever is torn or damaged between them."""
+    at = data.find(_MARK)
+    while 0 <= at <= len(data) - _HEAD.size:
+        _, length, checksum = _HEAD.unpack_from(data, at)
+        raw = data[at + _HEAD.size : at + _HEAD.size + length]
+        is_whole = 0 < length <= _CAPSULE_BYTES_MAX and len(raw) == length
+        if is_whole and zlib.crc32(raw) == checksum:
+            yield raw
+            at += _HEAD.size + length
+        else:
+            at += 1
+        at = data.find(_MARK, at)
+
+
+def _is_over(span: int, now: int) -> bool:
+    return (span + 1) * limits.capsule_file_seconds <= now

@@ -1,0 +1,191 @@
+"""What was appended is there after any crash, and what a crash tore takes nothing with it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gossip_capsules import capsule
+from gossip_world import WALL
+from hypothesis import given
+from hypothesis import strategies as st
+from small_disk import may_mount, on_a_small_disk
+
+from crewgate import limits
+from crewgate.core.gossip.capsules import decode
+from crewgate.peers.log import CapsuleLog, records
+
+HOUR = limits.capsule_file_seconds
+SUPPORT = str(Path(__file__).parents[2] / "support")
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def log(tmp_path: Path, said: list[str]) -> Iterator[CapsuleLog]:
+    made = CapsuleLog(tmp_path / "capsules", said.append)
+    yield made
+    made.close()
+
+
+def append(log: CapsuleLog, *numbers: int, life: int = 10 * HOUR) -> list[bytes]:
+    """Some capsules."""
+    made = [capsule(number, life=life) for number in numbers]
+    for each in made:
+        log.append(each.raw, each.expires)
+    return [each.raw for each in made]
+
+
+def files(log: CapsuleLog) -> list[Path]:
+    """What it has on the disk."""
+    return sorted(log._folder.iterdir())
+
+
+def test_what_was_appended_is_replayed(log: CapsuleLog, said: list[str]) -> None:
+    """By span of expiry, within one in order; also by the next process, which goes on."""
+    late = append(log, 1, 2, 3)
+    soon = append(log, 4, life=HOUR)
+    log.sync()
+    assert list(log.replay(WALL)) == soon + late
+    another = CapsuleLog(log._folder, said.append)
+    late += append(another, 5)
+    another.close()
+    assert list(log.replay(WALL)) == soon + late
+    assert said == []
+
+
+def test_what_is_over_goes_as_a_file(log: CapsuleLog) -> None:
+    """And is not replayed before it has gone."""
+    append(log, 1, life=HOUR)
+    late = append(log, 2)
+    assert list(log.replay(WALL + 3 * HOUR)) == late
+    assert len(files(log)) == 2
+    log.drop(WALL + 3 * HOUR)
+    assert len(files(log)) == 1
+    log.sync()
+    log.drop(WALL + 30 * HOUR)
+    assert files(log) == []
+    assert append(log, 3, life=40 * HOUR) == list(log.replay(WALL))
+
+
+@given(st.data())
+def test_a_torn_or_damaged_file_loses_only_what_was_hit(data: st.DataObject) -> None:
+    """Bytes turned, cut off, or put between: every record that is whole is found."""
+    raws = [capsule(number).raw for number in range(1, 6)]
+    whole = b"".join(_record(raw) for raw in raws)
+    size = len(whole) // 5
+    kind = data.draw(st.sampled_from(["cut", "turn", "insert"]))
+    at = data.draw(st.integers(0, len(whole) - 1))
+    if kind == "cut":
+        assert list(records(whole[:at])) == raws[: at // size]
+        return
+    if kind == "insert":
+        junk = data.draw(st.binary(min_size=1, max_size=40))
+        damaged, hit = whole[:at] + junk + whole[at:], at // size if at % size else -1
+    else:
+        damaged = whole[:at] + bytes((whole[at] ^ 0x55,)) + whole[at + 1 :]
+        hit = at // size
+    assert list(records(damaged)) == [raw for n, raw in enumerate(raws) if n != hit]
+
+
+def _record(raw: bytes) -> bytes:
+    read, write = os.pipe()
+    log = object.__new__(CapsuleLog)
+    log._open, log._unsynced, log.incomplete = {0: write}, set(), False
+    log.append(raw, 0)
+    os.close(write)
+    with os.fdopen(read, "rb") as file:
+        return file.read()
+
+
+def test_after_a_tear_it_goes_on(log: CapsuleLog, said: list[str]) -> None:
+    """A process was killed, or its power lost, in the middle of a record."""
+    first = append(log, 1, 2)
+    [path] = files(log)
+    with path.open("rb+") as file:
+        file.truncate(path.stat().st_size - 7)
+    after = append(log, 3)
+    assert list(log.replay(WALL)) == [first[0], *after]
+    assert said == []
+
+
+FULL = """
+import sys
+from pathlib import Path
+from gossip_capsules import capsule
+from gossip_world import WALL
+from crewgate.peers.log import CapsuleLog
+said, written = [], []
+log = CapsuleLog(Path(sys.argv[1]) / "capsules", said.append)
+for number in range(1, 20_000):
+    made = capsule(number)
+    log.append(made.raw, made.expires)
+    if log.incomplete:
+        break
+    written.append(made.raw)
+made = capsule(99_999)
+log.append(made.raw, made.expires)
+assert list(log.replay(WALL)) == written, len(written)
+assert len(said) == 1, said
+print(said[0])
+"""
+
+
+@pytest.mark.skipif(not may_mount(), reason="no mount namespaces here")
+def test_a_full_disk_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what was written before is there."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([SUPPORT, *sys.path]))
+    done = on_a_small_disk(tmp_path, FULL)
+    assert done.returncode == 0, done.stderr
+    assert "not on this disk" in done.stdout
+
+
+def test_too_many_spans_are_said(
+    log: CapsuleLog, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No origin fills this process's descriptors."""
+    monkeypatch.setattr(limits, "capsule_files_max", 3)
+    for number in range(1, 6):
+        append(log, number, life=number * 2 * HOUR)
+    assert len(files(log)) == 3
+    assert len(said) == 1
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from gossip_capsules import capsule
+from crewgate.peers.log import CapsuleLog
+log = CapsuleLog(Path(sys.argv[1]), print)
+for number in range(1, 10**6):
+    made = capsule(number)
+    log.append(made.raw, made.expires)
+    sys.stdout.write(f"{number}\\n")
+    sys.stdout.flush()
+"""
+
+
+def test_what_was_acknowledged_outlives_a_sigkill(tmp_path: Path) -> None:
+    """Whenever it comes: each that was said to be appended is there."""
+    for turn in range(20):
+        folder = tmp_path / str(turn)
+        with subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(folder)],
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([SUPPORT, *sys.path])},
+        ) as process:
+            assert process.stdout is not None
+            for _ in range(20 + 17 * turn):
+                process.stdout.readline()
+            process.send_signal(signal.SIGKILL)
+            said = 20 + 17 * turn + len(process.stdout.read().splitlines())
+        log = CapsuleLog(folder, print)
+        found = [decode(raw).number for raw in log.replay(WALL)]
+        log.close()
+        assert found[: said - 1] == list(range(1, said))
