@@ -54,7 +54,7 @@ class Premises:
         self.run("init", str(self.folder), "--port", str(self.port), *more, configured=False)
         if "[limits]" not in self.file.read_text():  # as it is in one that was made from another
             with self.file.open("a") as file:  # what is tested is not how fast a disk is
-                file.write("\n[limits]\ncredit_wait_seconds_max = 2.0\n")
+                file.write("\n[limits]\ncredit_wait_seconds_max = 5.0\n")
         self.serving: subprocess.Popen[bytes] | None = None
         self.orchestrators: list[Orchestrator] = []
 

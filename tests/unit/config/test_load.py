@@ -184,7 +184,7 @@ BAD = [
     ("keep_bytes = 10_000_000", "keep_bytes = 0", "audit.keep_bytes = 0: expected"),
     ('on_full = "continue"', 'on_full = "drop"', 'expected "refuse" or "continue"'),
     ("branches = 1024", "branches = 1000", "table.branches = 1000: expected a power of two"),
-    ("credit_wait_seconds_max = 0.1", "credit_wait_seconds_max = 9", "at most 2"),
+    ("credit_wait_seconds_max = 0.1", "credit_wait_seconds_max = 9", "at most 5"),
     ("credit_wait_seconds_max = 0.1", "token_bytes = 9", "limits.token_bytes: unknown key"),
 ]
 
