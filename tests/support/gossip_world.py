@@ -250,7 +250,7 @@ class World:
         cut = self.network.cut
         if not other.up or cut(one.index, other.index) or cut(other.index, one.index):
             return
-        theirs = other.node.differing(one.node.archive.digests())
+        theirs = other.node.archive.differing(one.node.archive.digests())
         ours = one.node.archive.held(theirs)
         given = one.node.lacking(theirs), other.node.lacking(ours)
         for taker, raws in zip((other, one), given, strict=True):

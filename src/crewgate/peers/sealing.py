@@ -16,10 +16,11 @@ from nacl import bindings
 from nacl.exceptions import CryptoError
 
 from crewgate import limits
+from crewgate.core.gossip.capsules import MEMBER_BYTES
 from crewgate.errors import GossipError
 
 KEY_BYTES = bindings.crypto_aead_xchacha20poly1305_ietf_KEYBYTES
-MEMBER_BYTES = BOOT_BYTES = 8
+BOOT_BYTES = 8
 _VERSION = 1
 _HEAD_BYTES = 4
 _NONCE_BYTES = bindings.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES

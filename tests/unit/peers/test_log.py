@@ -137,7 +137,7 @@ print(said[0])
 """
 
 
-@pytest.mark.skipif(not may_mount(), reason="no mount namespaces here")
+@pytest.mark.skipif(not may_mount(), reason="needs a mount namespace for a file system of 1 MiB")
 def test_a_full_disk_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what was written before is there."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([SUPPORT, *sys.path]))

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 from crewgate import limits
 from crewgate.core.gossip.chance import Chance, some
-from crewgate.core.gossip.messages import Ack, Address, Ask, Ping, State, Update, encode
+from crewgate.core.gossip.messages import Ack, Address, Ask, Ping, Send, State, Update, encode
 
-Send = tuple[bytes, bytes]
 _THERE = {State.ALIVE, State.SUSPECT}
 
 

@@ -91,6 +91,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
 
 
 Message = Carry | Have | Want | Ping | Ack | Ask
+Send = tuple[bytes, bytes]  # to whom, and the message's bytes
 _IDS: dict[int, type[Have | Want]] = {2: Have, 3: Want}
 _PROBES: dict[int, type[Ping | Ack | Ask]] = {4: Ping, 5: Ack, 6: Ask}
 _CODES: dict[type[Message], int] = {

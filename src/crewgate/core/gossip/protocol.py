@@ -5,7 +5,7 @@ as arguments; what is to be sent, applied, compared or said comes back as `Effec
 sockets nor seals, nor what a revocation does.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from crewgate import limits
@@ -21,6 +21,7 @@ from crewgate.core.gossip.messages import (
     Carry,
     Have,
     Ping,
+    Send,
     Want,
     decode,
     encode,
@@ -44,7 +45,7 @@ class Effects:
 
     kept: list[bytes] = field(default_factory=list)
     applied: list[Entry] = field(default_factory=list)
-    sends: list[tuple[bytes, bytes]] = field(default_factory=list)
+    sends: list[Send] = field(default_factory=list)
     compare: list[bytes] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
 
@@ -129,10 +130,6 @@ class Node:
             effects.compare += some(self._chance, self.members.there, 1)
             self._wanted = {id_: at for id_, at in self._wanted.items() if at > now}
         return effects
-
-    def differing(self, digests: Mapping[bytes, bytes]) -> Held:
-        """What is here of the lines that are not as in somebody's `archive.digests`."""
-        return self.archive.differing(digests)
 
     def lacking(self, held: Held) -> list[bytes]:
         """What to hand to somebody who has so much; GossipError for what nobody says."""

@@ -13,9 +13,7 @@ from collections.abc import Sequence
 from crewgate import limits
 from crewgate.core.gossip.capsules import ID_BYTES
 from crewgate.core.gossip.chance import Chance, some
-from crewgate.core.gossip.messages import Carry, Have, encode
-
-Send = tuple[bytes, bytes]  # to whom, and the message's bytes
+from crewgate.core.gossip.messages import Carry, Have, Send, encode
 
 
 class Egress:

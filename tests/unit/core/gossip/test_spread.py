@@ -8,8 +8,8 @@ from gossip_capsules import capsule
 from gossip_world import member_id
 
 from crewgate import limits
-from crewgate.core.gossip.messages import Carry, Have, Message, decode
-from crewgate.core.gossip.spread import Egress, Send, Spread
+from crewgate.core.gossip.messages import Carry, Have, Message, Send, decode
+from crewgate.core.gossip.spread import Egress, Spread
 
 PEERS = [member_id(index) for index in range(200)]
 
