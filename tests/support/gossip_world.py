@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 
+from crewgate.core.gossip import capsules
 from crewgate.core.gossip.capsules import SIGNATURE_BYTES, Capsule, Entry
+from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.gossip.messages import Address, State, Update
-from crewgate.core.gossip.protocol import Effects, Node
+from crewgate.core.gossip.protocol import Crypto, Effects, Node
+from crewgate.core.gossip.receipts import Receipt
 from crewgate.errors import GossipError
 
 CLUSTER = bytes(range(16))
@@ -68,6 +71,7 @@ class Machine:
     table: dict[tuple[int, bytes], Entry] = field(default_factory=dict)
     disk: list[bytes] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
+    counts: bool = True  # as its disk says
     up: bool = True
     life: int = 0
     skew: int = 0
@@ -91,11 +95,12 @@ class World:
         self._node = node
         self._events: list[tuple[float, int, Event]] = []
         self._order = 0
+        self.disk_seconds = 0.002  # until what was written is there
         self._origins = {member_id(index): index for index in range(count)}
         self.may_revoke = set(range(count))
         self.machines = [Machine(index, self._node_of(index)) for index in range(count)]
         for machine in self.machines:
-            machine.node.members.restore(self.everybody(), 0.0)
+            self._know_everybody(machine)
             machine.next_burst = self.random.uniform(0, self.network.burst_every)
             self._set_timer(machine)
 
@@ -131,11 +136,14 @@ class World:
         """The wall clock of one."""
         return WALL + int(self.now) + machine.skew
 
-    def revoke(self, index: int, entries: Sequence[Entry]) -> None:
-        """One member revokes."""
+    def revoke(self, index: int, entries: Sequence[Entry]) -> Receipt:
+        """One member revokes, and asks all others whether they have it."""
         machine = self.machines[index]
         effects = machine.node.revoke(entries, self.now, self.wall(machine))
+        ids = [raw[: capsules.ID_BYTES] for raw in effects.kept]
+        receipt = machine.node.receipts.begin(ids, self.now)
         self._carry_out(machine, effects)
+        return receipt
 
     def entry(self, *, kind: int = 1, life: int = LIFE) -> Entry:
         """A revocation like no other."""
@@ -154,13 +162,20 @@ class World:
         if not keeps_disk:
             machine.disk.clear()
             machine.table.clear()
+            machine.counts = False
         machine.node = self._node_of(index, machine.life)
-        machine.node.members.restore(self.everybody(), self.now)
+        machine.node.freshness.counts = machine.counts
+        self._know_everybody(machine)
         machine.free_at, machine.timer_at = self.now, float("inf")
         effects = machine.node.take(list(machine.disk), self.now, self.wall(machine))
+        machine.node.kept(machine.disk, self.now)
         self._carry_out(machine, effects, keeps=False)
 
     # Inside.
+
+    def _know_everybody(self, machine: Machine) -> None:
+        machine.node.members.restore(self.everybody(), self.now)
+        machine.node.admit(((each.member, each.address) for each in self.everybody()), self.now)
 
     def _node_of(self, index: int, life: int = 0) -> Node:
         epoch = blake2b(bytes((life,)) + index.to_bytes(4), digest_size=8).digest()
@@ -169,8 +184,10 @@ class World:
             CLUSTER,
             address_of(index),
             chance=random.Random(self.random.getrandbits(64)),
-            verify=self._verify,
-            sign=lambda message: sign(index, message),
+            crypto=Crypto(
+                self._verify, lambda message: sign(index, message), lambda: self.random.randbytes(8)
+            ),
+            freshness=Freshness(member_id(index), counts=True),
             **self._node,
         )
 
@@ -183,7 +200,9 @@ class World:
         )
 
     def _carry_out(self, machine: Machine, effects: Effects, *, keeps: bool = True) -> None:
-        machine.disk += effects.kept if keeps else ()
+        if keeps and effects.kept:
+            self.at(self.disk_seconds, partial(self._write, machine, machine.life, effects.kept))
+        machine.counts |= effects.counts
         machine.alarms += effects.alarms
         for entry in effects.applied:
             if (entry.kind, entry.key) not in machine.table:
@@ -242,14 +261,20 @@ class World:
             effects = machine.node.receive(sender, data, self.now, self.wall(machine))
         except GossipError:
             return
-        if effects.sends or effects.applied or effects.compare or effects.alarms:
-            self._carry_out(machine, effects)
+        self._carry_out(machine, effects)
+
+    def _write(self, machine: Machine, life: int, raws: list[bytes]) -> None:
+        """The disk has it, unless the machine was gone before."""
+        if machine.up and machine.life == life:
+            machine.disk += raws
+            self._carry_out(machine, machine.node.kept(raws, self.now))
 
     def _compare(self, one: Machine, other: Machine) -> None:
         """A sync over a stream, which loses nothing, if there is a way between them at all."""
         cut = self.network.cut
         if not other.up or cut(one.index, other.index) or cut(other.index, one.index):
             return
+        words = [each.node.comparing.word(self.wall(each)) for each in (other, one)]
         theirs = other.node.archive.differing(one.node.archive.digests())
         ours = one.node.archive.held(theirs)
         given = one.node.lacking(theirs), other.node.lacking(ours)
@@ -257,6 +282,8 @@ class World:
             if raws:
                 wall = self.wall(taker)
                 self._carry_out(taker, taker.node.take(raws, self.now, wall))
+        for taker, giver, word in zip((one, other), (other, one), words, strict=True):
+            taker.counts |= taker.node.comparing.synced(giver.node.me, word, self.now)
 
     def _set_timer(self, machine: Machine) -> None:
         at = max(machine.node.next_at, self.now)

@@ -1,10 +1,13 @@
-"""What one datagram says, once it is opened: a capsule, ids of capsules, or a probe.
+"""What one datagram says, once it is opened: a capsule, ids of capsules, a probe, a comparison.
 
 Each message has one form; any other bytes are a GossipError. Who sent it, and that nobody changed
 it on its way, is known from the seal (`peers/`).
 
-    1 capsule | 2 have, 3 want: ids, 20 bytes each
+    1 capsule | 2 have, 3 want, 9 check: ids, 20 bytes each
     4 ping, 5 ack: probe 8, digest 8, updates | 6 ask: probe 8, target 8, updates
+    7 question: nonce 8, life 8, number 8
+    8 answer: nonce 8, life 8, number 8, head 8, members 8, wall 5, counts 1, ids
+    10 kept: members 8, counts 1, ids
 
 An update is member 8, state 1, incarnation 8, address 16 (IPv4 mapped, RFC 4291 §2.5.5.2), port 2.
 """
@@ -12,15 +15,19 @@ An update is member 8, state 1, incarnation 8, address 16 (IPv4 mapped, RFC 4291
 import enum
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from crewgate import limits
-from crewgate.core.gossip.capsules import ID_BYTES
+from crewgate.core.gossip.capsules import ID_BYTES, TIME_BYTES
 from crewgate.errors import GossipError
 
 _PROBE = struct.Struct(">Q8s")
 _UPDATE = struct.Struct(">8sBQ16sH")
+_QUESTION = struct.Struct(">8s8sQ")
+_ANSWER = struct.Struct(">8s8sQQ8s5s?")
+_KEPT = struct.Struct(">8s?")
 
 
 class State(enum.IntEnum):
@@ -90,26 +97,60 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     updates: tuple[Update, ...] = ()
 
 
-Message = Carry | Have | Want | Ping | Ack | Ask
+class Question(msgspec.Struct, frozen=True, gc=False):
+    """What have you accepted after that `number` of that `life` of yours?"""
+
+    nonce: bytes
+    life: bytes
+    number: int
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """What came after `number`: `ids`, in order, of `head` in all. `wall` is whole seconds.
+
+    `members` is `Freshness.digest`; who does not `count` has not yet all that it once had.
+    """
+
+    nonce: bytes
+    life: bytes
+    number: int
+    head: int
+    members: bytes
+    wall: int
+    counts: bool
+    ids: tuple[bytes, ...] = ()
+
+
+class Check(msgspec.Struct, frozen=True, gc=False):
+    """Say when these are in force with you, and on your disk."""
+
+    ids: tuple[bytes, ...]
+
+
+class Kept(msgspec.Struct, frozen=True, gc=False):
+    """They are: the answer to a check, or a part of it."""
+
+    members: bytes
+    counts: bool
+    ids: tuple[bytes, ...]
+
+
+Message = Carry | Have | Want | Ping | Ack | Ask | Question | Answer | Check | Kept
 Send = tuple[bytes, bytes]  # to whom, and the message's bytes
-_IDS: dict[int, type[Have | Want]] = {2: Have, 3: Want}
+_IDS: dict[int, type[Have | Want | Check]] = {2: Have, 3: Want, 9: Check}
 _PROBES: dict[int, type[Ping | Ack | Ask]] = {4: Ping, 5: Ack, 6: Ask}
 _CODES: dict[type[Message], int] = {
     Carry: 1,
+    Question: 7,
+    Answer: 8,
+    Kept: 10,
     **{kind: code for code, kind in (*_IDS.items(), *_PROBES.items())},
 }
 
 
 def encode(message: Message) -> bytes:
     """Its bytes, at most `limits.gossip_message_bytes_max`; ValueError for more than fits."""
-    code = bytes((_CODES[type(message)],))
-    if isinstance(message, Carry):
-        data = code + message.raw
-    elif isinstance(message, (Have, Want)):
-        data = code + b"".join(message.ids)
-    else:
-        about = message.target if isinstance(message, Ask) else message.digest
-        data = code + _PROBE.pack(message.probe, about) + _pack(message.updates)
+    data = bytes((_CODES[type(message)],)) + _body(message)
     if len(data) > limits.gossip_message_bytes_max:
         raise ValueError(f"a message of {len(data)} bytes fits in no datagram")
     return data
@@ -120,16 +161,68 @@ def decode(data: bytes) -> Message:
     if not data or len(data) > limits.gossip_message_bytes_max:
         raise GossipError("a message of no such length")
     code, body = data[0], data[1:]
-    if code == 1:
+    if code == _CODES[Carry]:
         return Carry(body)
     if code in _IDS:
         return _IDS[code](_ids(body))
     if code in _PROBES:
-        if len(body) < _PROBE.size:
-            raise GossipError("a probe that is cut off")
-        probe, about = _PROBE.unpack_from(body)
-        return _PROBES[code](probe, about, _updates(body[_PROBE.size :]))
+        return _probe(_PROBES[code], body)
+    if code == _CODES[Question]:
+        if len(body) != _QUESTION.size:
+            raise GossipError("a question of no such length")
+        return Question(*_QUESTION.unpack(body))
+    if code == _CODES[Answer]:
+        return _answer(body)
+    if code == _CODES[Kept]:
+        members, counts = _head(_KEPT, body)
+        return Kept(members, counts, _ids(body[_KEPT.size :]))
     raise GossipError("a message of no such kind")
+
+
+def _body(message: Message) -> bytes:
+    match message:
+        case Carry():
+            return message.raw
+        case Have() | Want() | Check():
+            return b"".join(message.ids)
+        case Ping() | Ack():
+            return _PROBE.pack(message.probe, message.digest) + _pack(message.updates)
+        case Ask():
+            return _PROBE.pack(message.probe, message.target) + _pack(message.updates)
+        case Question():
+            return _QUESTION.pack(message.nonce, message.life, message.number)
+        case Answer():
+            nonce, life, members = message.nonce, message.life, message.members
+            wall, counts = message.wall.to_bytes(TIME_BYTES), message.counts
+            head = (nonce, life, message.number, message.head, members, wall, counts)
+            return _ANSWER.pack(*head) + b"".join(message.ids)
+        case Kept():
+            return _KEPT.pack(message.members, message.counts) + b"".join(message.ids)
+
+
+def _probe(kind: type[Ping | Ack | Ask], body: bytes) -> Ping | Ack | Ask:
+    if len(body) < _PROBE.size:
+        raise GossipError("a probe that is cut off")
+    probe, about = _PROBE.unpack_from(body)
+    return kind(probe, about, _updates(body[_PROBE.size :]))
+
+
+def _answer(body: bytes) -> Answer:
+    nonce, life, number, head, members, wall, counts = _head(_ANSWER, body)
+    rest = body[_ANSWER.size :]
+    ids = _ids(rest) if rest else ()
+    if number + len(ids) > head:
+        raise GossipError("an answer with more than there is")
+    return Answer(nonce, life, number, head, members, int.from_bytes(wall), counts, ids)
+
+
+def _head(form: struct.Struct, body: bytes) -> tuple[Any, ...]:
+    """The first fields; the last of them is a flag, which has one form."""
+    if len(body) < form.size:
+        raise GossipError("a message that is cut off")
+    if body[form.size - 1] > 1:
+        raise GossipError("a flag that is neither set nor not")
+    return form.unpack_from(body)
 
 
 def _ids(body: bytes) -> tuple[bytes, ...]:

@@ -7,32 +7,50 @@ sockets nor seals, nor what a revocation does.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from crewgate import limits
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.archive import Archive, Held, Standing
 from crewgate.core.gossip.capsules import Capsule, Entry
 from crewgate.core.gossip.chance import Chance, some
+from crewgate.core.gossip.comparing import Comparing
+from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.gossip.membership import Members
 from crewgate.core.gossip.messages import (
     Ack,
     Address,
+    Answer,
     Ask,
     Carry,
+    Check,
     Have,
+    Kept,
     Ping,
+    Question,
     Send,
     Want,
     decode,
     encode,
 )
+from crewgate.core.gossip.receipts import Receipt, Receipts
 from crewgate.core.gossip.spread import Egress, Spread
 from crewgate.errors import GossipError
 
-Verify = Callable[[Capsule], bool]
-Sign = Callable[[bytes], bytes]
 _SPREAD = {Standing.NEW, Standing.CONFLICT}
 _APPLIED = {*_SPREAD, Standing.UNKEPT}
+
+
+class Crypto(NamedTuple):
+    """What of it the protocol needs.
+
+    `verify` says whether a capsule's origin may revoke, and has signed it; `sign` signs for this
+    member (64 bytes); `nonce` gives 8 bytes that nobody can guess.
+    """
+
+    verify: Callable[[Capsule], bool]
+    sign: Callable[[bytes], bytes]
+    nonce: Callable[[], bytes]
 
 
 @dataclass(slots=True)
@@ -40,7 +58,8 @@ class Effects:
     """What a step asks of its caller, in this order.
 
     `kept` are capsules for the disk, `applied` revocations for the table, `sends` messages by
-    member, `compare` members to sync with over a stream, `alarms` what a person should hear.
+    member, `compare` members to sync with over a stream, `alarms` what a person should hear,
+    `receipts` those of our own that have changed. `counts`: remember for good that we do.
     """
 
     kept: list[bytes] = field(default_factory=list)
@@ -48,13 +67,14 @@ class Effects:
     sends: list[Send] = field(default_factory=list)
     compare: list[bytes] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
+    counts: bool = False
 
 
 class Node:
     """One member in one life: `line` is its id and an epoch that no other life of it has had.
 
-    `verify` says whether a capsule's origin may revoke, and has signed it. `now` is seconds of a
-    clock that is never set, `wall` whole seconds of one that may be.
+    `now` is seconds of a clock that is never set, `wall` whole seconds of one that may be.
     """
 
     def __init__(
@@ -64,22 +84,26 @@ class Node:
         address: Address,
         *,
         chance: Chance,
-        verify: Verify,
-        sign: Sign,
+        crypto: Crypto,
+        freshness: Freshness,
         origin_peers: int = limits.spread_origin_peers,
     ) -> None:
         self.me = line[: capsules.MEMBER_BYTES]
+        self.life = line[capsules.MEMBER_BYTES :]
         self.archive = Archive()
+        self.freshness = freshness
+        self.comparing = Comparing(self.life, freshness, has=self._has, nonce=crypto.nonce)
+        self.receipts = Receipts(self.me, freshness, self._has)
         self.members = Members(self.me, address, chance)
         self._line = line
         self._cluster = cluster
         self._chance = chance
-        self._verify = verify
-        self._sign = sign
+        self._crypto = crypto
         self._spread = Spread(chance, egress := Egress(), origin_peers=origin_peers)
         self._egress = egress
         self._number = 0
         self._wanted: dict[bytes, float] = {}  # until when it is asked of nobody else
+        self._settled: dict[bytes, None] = {}  # judged, and not in the archive
         self._news_at = 0.0
         self._next_sync = 0.0
 
@@ -91,6 +115,7 @@ class Node:
         """When `due` has something to do."""
         spread = self._spread.next_at
         at = min(self.members.next_at, self._next_sync)
+        at = min(at, self.comparing.next_at, self.receipts.next_at)
         return at if spread is None else min(at, spread)
 
     def revoke(self, entries: Sequence[Entry], now: float, wall: int) -> Effects:
@@ -100,7 +125,7 @@ class Node:
             some_ = entries[at : at + limits.capsule_entries_max]
             self._number += 1
             capsule = capsules.unsigned(self._line, self._number, wall, some_)
-            capsule = capsules.seal(capsule, self._sign(capsule.signed(self._cluster)))
+            capsule = capsules.seal(capsule, self._crypto.sign(capsule.signed(self._cluster)))
             self._take(capsule, effects, now, wall, is_own=True)
         return effects
 
@@ -115,8 +140,32 @@ class Node:
             self._ask_for(sender, message.ids, effects, now)
         elif isinstance(message, Want):
             self._hand(sender, message.ids, effects, now)
+        elif isinstance(message, Question):
+            effects.sends.append((sender, encode(self.comparing.answer(message, wall))))
+        elif isinstance(message, Answer):
+            self._compare(sender, message, effects, now, wall)
+        elif isinstance(message, Check):
+            self._ask_for(sender, message.ids, effects, now)
+            effects.sends += self.receipts.checked(sender, message)
+        elif isinstance(message, Kept):
+            effects.receipts += self.receipts.told(sender, message, now)
         else:
             self._probed(sender, message, effects, now)
+        return effects
+
+    def admit(self, members: Iterable[tuple[bytes, Address]], now: float) -> None:
+        """These have shown certificates of this cluster, to us or to somebody who has."""
+        for member, address in members:
+            if member != self.me:
+                self.freshness.join([member])
+                self.members.join(member, address, now)
+        self.comparing.ask_all(now)
+
+    def kept(self, raws: Iterable[bytes], now: float) -> Effects:
+        """These capsules are on the disk."""
+        effects = Effects()
+        ids = (raw[: capsules.ID_BYTES] for raw in raws)
+        effects.sends, effects.receipts = self.receipts.kept(ids, now)
         return effects
 
     def due(self, now: float, wall: int) -> Effects:
@@ -125,10 +174,12 @@ class Node:
         effects = Effects()
         effects.sends += self._spread.due(self.members.there, now)
         effects.sends += self.members.due(self.archive.digest, now)
+        effects.sends += self.comparing.due(now) + self.receipts.due(now)
         if now >= self._next_sync:
             self._next_sync = now + limits.sync_seconds * self._chance.uniform(0.9, 1.1)
             effects.compare += some(self._chance, self.members.there, 1)
             self._wanted = {id_: at for id_, at in self._wanted.items() if at > now}
+            self.receipts.forget_askers()
         return effects
 
     def lacking(self, held: Held) -> list[bytes]:
@@ -155,7 +206,7 @@ class Node:
         self, raw: bytes, effects: Effects, now: float, wall: int, *, tells: bool = True
     ) -> None:
         capsule = capsules.decode(raw)
-        if not self._verify(capsule):
+        if not self._crypto.verify(capsule):
             raise GossipError("a capsule that no origin signed")
         self._take(capsule, effects, now, wall, tells=tells)
 
@@ -176,17 +227,36 @@ class Node:
         if standing in _SPREAD:
             self._news_at = now
             self._wanted.pop(capsule.id, None)
+            self.comparing.accepted.add(capsule.id)
+            self.receipts.accepted(capsule.id)
             effects.kept.append(capsule.raw)
             if tells:
                 peers = self.members.there
                 effects.sends += self._spread.begin(capsule.raw, peers, now, is_own=is_own)
+        elif standing is not Standing.KNOWN:
+            self._settle(capsule.id)
         if standing in {Standing.CONFLICT, Standing.UNKEPT}:
             effects.alarms.append(f"{standing.value}: a capsule of {capsule.id.hex()}")
 
+    def _has(self, id_: bytes) -> bool:
+        return self.archive.get(id_) is not None or id_ in self._settled
+
+    def _settle(self, id_: bytes) -> None:
+        if len(self._settled) >= limits.settled_max:
+            del self._settled[next(iter(self._settled))]
+        self._settled[id_] = None
+
+    def _compare(
+        self, sender: bytes, answer: Answer, effects: Effects, now: float, wall: int
+    ) -> None:
+        found = self.comparing.answered(sender, answer, now, wall)
+        self._ask_for(sender, found.lacking, effects, now)
+        effects.counts = found.counts
+        if found.needs_sync or answer.members != self.freshness.digest:
+            effects.compare.append(sender)
+
     def _ask_for(self, sender: bytes, ids: Sequence[bytes], effects: Effects, now: float) -> None:
-        lacking = [
-            id_ for id_ in ids if self.archive.get(id_) is None and self._wanted.get(id_, 0) <= now
-        ]
+        lacking = [id_ for id_ in ids if not self._has(id_) and self._wanted.get(id_, 0) <= now]
         if len(self._wanted) + len(lacking) > limits.wants_max:
             self._wanted = {id_: at for id_, at in self._wanted.items() if at > now}
         if not lacking or len(self._wanted) + len(lacking) > limits.wants_max:

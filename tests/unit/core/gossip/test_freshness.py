@@ -10,24 +10,32 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from crewgate.core.gossip.freshness import Freshness, majority
 
 STALENESS = 5.0
-WHO = st.integers(0, 4)
+COUNT_MAX = 7
+WHO = st.integers(0, COUNT_MAX - 1)
 
 
 @pytest.mark.parametrize(
     ("count", "needed"), [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2), (6, 3), (7, 3), (1000, 500)]
 )
 def test_with_oneself_they_are_more_than_half(count: int, needed: int) -> None:
-    """Of all members, whether they are there or not; one other where that is enough."""
-    one, pair = Freshness(member_id(0)), Freshness(member_id(0), any_other=True)
-    for each in (one, pair):
-        each.join(member_id(index) for index in range(count))
-    assert (one.needed, pair.needed) == (needed, min(1, count - 1))
+    """Of all members, whether they are there or not."""
+    one = Freshness(member_id(0), counts=True)
+    one.join(member_id(index) for index in range(count))
+    assert one.needed == needed
     assert majority(count) == needed + 1
+
+
+@pytest.mark.parametrize(("count", "needed"), [(1, 0), (2, 0), (3, 1), (9, 1)])
+def test_where_any_other_is_enough(count: int, needed: int) -> None:
+    """Of a pair each goes on alone."""
+    one = Freshness(member_id(0), any_other=True, counts=True)
+    one.join(member_id(index) for index in range(count))
+    assert one.needed == needed
 
 
 def test_until_when() -> None:
     """As long after the question as may be, of the last that makes up the majority."""
-    one = Freshness(member_id(0))
+    one = Freshness(member_id(0), counts=True)
     assert one.until(STALENESS) == math.inf
     one.join(member_id(index) for index in range(5))
     assert one.until(STALENESS) == -math.inf
@@ -39,77 +47,187 @@ def test_until_when() -> None:
     assert one.until(STALENESS) == 15.0
     one.compared(member_id(3), 14.0)
     assert one.until(STALENESS) == 17.0
-    one.leave(member_id(3))
-    one.leave(member_id(4))
-    assert one.until(STALENESS) == 17.0
-    one.leave(member_id(2))
+
+
+@pytest.mark.parametrize("any_other", [False, True])
+def test_who_has_never_had_all_counts_once_a_majority_of_the_others_was_asked(
+    any_other: bool,
+) -> None:
+    """A joiner, or one whose disk is empty; alone it is never fresh."""
+    one = Freshness(member_id(0), any_other=any_other)
+    assert one.until(STALENESS) == -math.inf
+    one.join(member_id(index) for index in range(4))
+    needed = 1 if any_other else 2
+    for index in range(1, needed + 1):
+        assert not one.counts
+        assert one.compared(member_id(index), 10.0) == (index == needed)
+    assert one.counts
     assert one.until(STALENESS) == 15.0
 
 
-class Cluster(RuleBasedStateMachine):
-    """Members that revoke, are told of it or not, and compare, in any order and with any delay."""
+def test_the_digest_is_of_the_members() -> None:
+    """Whoever says it, and in whatever order they came."""
+    one, other = Freshness(member_id(0)), Freshness(member_id(1))
+    one.join([member_id(1), member_id(2)])
+    other.join([member_id(2)])
+    assert one.digest != other.digest
+    other.join([member_id(0)])
+    assert one.digest == other.digest
+    one.drop(member_id(2))
+    assert one.digest != other.digest
 
-    @initialize(count=st.integers(2, 5))
+
+def test_one_that_is_forgotten_goes_once_a_majority_was_asked_since() -> None:
+    """Until then it is one of those who make up a majority; at once, by the word of a person."""
+    one = Freshness(member_id(0), counts=True)
+    one.join(member_id(index) for index in range(5))
+    for index in (1, 2, 3):
+        one.compared(member_id(index), 10.0)
+    one.leave(member_id(4), 11.0)
+    one.compared(member_id(1), 12.0)
+    assert len(one.others) == 4
+    one.compared(member_id(2), 11.5)
+    assert one.others == (member_id(1), member_id(2), member_id(3))
+    one.drop(member_id(3))
+    assert one.others == (member_id(1), member_id(2))
+
+
+class Member:
+    """One of the model: what it knows, what it has forgotten, and until when it admits."""
+
+    def __init__(self, index: int, *, counts: bool) -> None:
+        self.index = index
+        self.id = member_id(index)
+        self.known: set[int] = set()
+        self.gone: set[int] = set()
+        self.fresh = Freshness(self.id, counts=counts)
+
+    def members(self) -> list[bytes]:
+        return [self.id, *self.fresh.others]
+
+
+class Cluster(RuleBasedStateMachine):
+    """Members that revoke, join, forget, lose their disks and compare, in any order and delay."""
+
+    @initialize(count=st.integers(1, 5))
     def begin(self, count: int) -> None:
         """So many, who all know one another."""
         self.now = 0.0
-        self.known: list[set[int]] = [set() for _ in range(count)]
-        self.fresh = [Freshness(member_id(index)) for index in range(count)]
-        for each in self.fresh:
-            each.join(member_id(index) for index in range(count))
+        self.all = [Member(index, counts=True) for index in range(count)]
+        for each in self.all:
+            each.fresh.join(member_id(index) for index in range(count))
         self.origins: list[int] = []
+        self.acks: list[set[int]] = []
         self.acknowledged: dict[int, float] = {}
-        self.asked: list[tuple[int, int, float]] = []
+        self.asked: list[tuple[Member, Member, float]] = []
+
+    def one(self, who: int) -> Member:
+        return self.all[who % len(self.all)]
 
     @rule(who=WHO)
     def revoke(self, who: int) -> None:
         """One of them revokes; it knows that itself."""
-        number = len(self.origins)
-        self.origins.append(who % len(self.known))
-        self.known[who % len(self.known)].add(number)
+        self.origins.append(self.one(who).index)
+        self.acks.append(set())
+        self.tell(who, len(self.origins) - 1)
 
     @rule(who=WHO, which=st.integers(0, 20))
     def tell(self, who: int, which: int) -> None:
-        """A revocation reaches one of them; a majority of those who know acknowledges it."""
+        """A revocation reaches one of them, which says so; enough of that acknowledges it."""
         if not self.origins:
             return
-        number = which % len(self.origins)
-        self.known[who % len(self.known)].add(number)
-        knowing = sum(number in each for each in self.known)
-        if knowing >= majority(len(self.known)):
+        number, one = which % len(self.origins), self.one(who)
+        one.known.add(number)
+        origin = self.all[self.origins[number]]
+        if one.fresh.counts and one.fresh.digest == origin.fresh.digest:
+            self.acks[number].add(one.index)
+        if number in origin.known and len(self.acks[number]) >= majority(len(origin.members())):
             self.acknowledged.setdefault(number, self.now)
 
     @rule(first=WHO)
     def revoke_by_quorum(self, first: int) -> None:
         """One that a bare majority has at once: the others may be anywhere."""
-        number, count = len(self.origins), len(self.known)
-        self.origins.append(first % count)
-        for who in range(first, first + majority(count)):
-            self.tell(who, number)
+        self.revoke(first)
+        for who in range(first, first + majority(len(self.all))):
+            self.tell(who, len(self.origins) - 1)
 
     @rule(who=WHO, whom=WHO)
     def compare(self, who: int, whom: int) -> None:
         """A comparison that takes no time."""
+        before = len(self.asked)
         self.ask(who, whom)
-        if self.asked:
-            self.answer(len(self.asked) - 1, lost=False)
+        if len(self.asked) > before:
+            self.answer(before, lost=False, hears=True)
 
     @rule(who=WHO, whom=WHO)
     def ask(self, who: int, whom: int) -> None:
         """A comparison begins."""
-        who, whom = who % len(self.known), whom % len(self.known)
-        if who != whom:
-            self.asked.append((who, whom, self.now))
+        one, other = self.one(who), self.one(whom)
+        if one is not other and other.id in one.fresh.others:
+            self.asked.append((one, other, self.now))
 
-    @rule(which=st.integers(0, 20), lost=st.booleans())
-    def answer(self, which: int, *, lost: bool) -> None:
-        """It ends, whenever it does, with all that the other knows then; or in nothing."""
+    @rule(which=st.integers(0, 20), lost=st.booleans(), hears=st.booleans())
+    def answer(self, which: int, *, lost: bool, hears: bool) -> None:
+        """It ends, whenever it does, with all that the other knows then; or in nothing.
+
+        Of who is a member both hear over a stream alone.
+        """
         if not self.asked:
             return
-        who, whom, at = self.asked.pop(which % len(self.asked))
-        if not lost:
-            self.known[who] |= self.known[whom]
-            self.fresh[who].compared(member_id(whom), at)
+        one, other, at = self.asked.pop(which % len(self.asked))
+        if lost or self.all[one.index] is not one or self.all[other.index] is not other:
+            return
+        is_same = one.fresh.digest == other.fresh.digest
+        one.known |= other.known
+        if hears:
+            self.hear(one, other)
+            self.hear(other, one)
+        if is_same and other.fresh.counts:
+            one.fresh.compared(other.id, at)
+
+    def hear(self, one: Member, other: Member) -> None:
+        """Members, and who of them is forgotten: over a stream."""
+        for gone in sorted(other.gone - one.gone):
+            one.gone.add(gone)
+            one.fresh.leave(member_id(gone), self.now)
+        gone = {member_id(index) for index in one.gone}
+        one.fresh.join(each for each in other.members() if each not in gone)
+
+    @rule(contact=WHO)
+    def join(self, contact: int) -> None:
+        """Somebody new comes by way of one of them."""
+        if len(self.all) < COUNT_MAX:
+            one, other = Member(len(self.all), counts=False), self.one(contact)
+            self.all.append(one)
+            other.fresh.join([one.id])
+            self.hear(one, other)
+
+    @rule(who=WHO, contact=WHO, keeps=st.booleans())
+    def restart(self, who: int, contact: int, *, keeps: bool) -> None:
+        """With its disk, or an empty one; nothing was compared since."""
+        old = self.one(who)
+        one = Member(old.index, counts=keeps and old.fresh.counts)
+        self.all[old.index] = one
+        if keeps:
+            one.known, one.gone = old.known, old.gone
+            one.fresh.join(old.members())
+        other = self.one(contact)
+        if other is not one:
+            self.hear(one, other)
+
+    @rule(who=WHO, whom=WHO)
+    def forget(self, who: int, whom: int) -> None:
+        """A person says that a member is none any more; one at a time, as they are told to."""
+        one, other = self.one(who), self.one(whom)
+        pending = {index for each in self.all for index in each.gone}
+        if one is not other and all(
+            member_id(index) not in each.fresh.others
+            for index in pending
+            for each in self.all
+            if each.index not in pending
+        ):
+            one.gone.add(other.index)
+            one.fresh.leave(other.id, self.now)
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 3.0, 6.0]))
     def wait(self, seconds: float) -> None:
@@ -119,12 +237,10 @@ class Cluster(RuleBasedStateMachine):
     @invariant()
     def who_admits_knows(self) -> None:
         """The guarantee."""
-        for known, fresh in zip(
-            getattr(self, "known", []), getattr(self, "fresh", []), strict=True
-        ):
-            if fresh.until(STALENESS) > self.now:
+        for each in getattr(self, "all", []):
+            if each.fresh.until(STALENESS) > self.now:
                 due = {n for n, at in self.acknowledged.items() if self.now >= at + STALENESS}
-                assert due <= known
+                assert due <= each.known
 
 
 TestCluster = Cluster.TestCase

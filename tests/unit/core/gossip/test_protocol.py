@@ -8,6 +8,7 @@ from gossip_world import CLUSTER, WALL, address_of, member_id, sign
 
 from crewgate import limits
 from crewgate.core.gossip.capsules import Capsule, seal, unsigned
+from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.gossip.messages import (
     Ack,
     Carry,
@@ -19,7 +20,7 @@ from crewgate.core.gossip.messages import (
     decode,
     encode,
 )
-from crewgate.core.gossip.protocol import Node
+from crewgate.core.gossip.protocol import Crypto, Node
 from crewgate.errors import GossipError
 
 YOU = member_id(1)
@@ -40,8 +41,8 @@ def node(index: int = 0) -> Node:
         CLUSTER,
         address_of(index),
         chance=random.Random(index),
-        verify=verify,
-        sign=lambda message: sign(index, message),
+        crypto=Crypto(verify, lambda message: sign(index, message), lambda: b"no guess"),
+        freshness=Freshness(member_id(index), counts=True),
     )
     others = [Update(member_id(n), State.ALIVE, 0, address_of(n)) for n in range(5)]
     one.members.restore(others, 0.0)
