@@ -13,9 +13,10 @@ from hashlib import blake2b
 
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.capsules import SIGNATURE_BYTES, Capsule, Entry
+from crewgate.core.gossip.effects import Crypto, Effects
 from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.gossip.messages import Address, State, Update
-from crewgate.core.gossip.protocol import Crypto, Effects, Node
+from crewgate.core.gossip.protocol import Node
 from crewgate.core.gossip.receipts import Receipt
 from crewgate.errors import GossipError
 
@@ -175,7 +176,8 @@ class World:
 
     def _know_everybody(self, machine: Machine) -> None:
         machine.node.members.restore(self.everybody(), self.now)
-        machine.node.admit(((each.member, each.address) for each in self.everybody()), self.now)
+        members = [each.member for each in self.everybody()]
+        machine.node.hear(members, members, self.now)
 
     def _node_of(self, index: int, life: int = 0) -> Node:
         epoch = blake2b(bytes((life,)) + index.to_bytes(4), digest_size=8).digest()

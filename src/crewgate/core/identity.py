@@ -18,6 +18,7 @@ with implicit tags. The subject alternative name says the same for others, as a 
 
 import enum
 import re
+from hashlib import blake2b
 
 import msgspec
 
@@ -33,6 +34,10 @@ _KEY = 0x80
 _RIGHTS = 0xA1
 _CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*", re.ASCII)
+
+
+MAY_REVOKE = "revoke"  # the right of a gateway whose revocations the others obey
+MEMBER_BYTES = 8
 
 
 class Role(enum.StrEnum):
@@ -65,6 +70,16 @@ class Identity(msgspec.Struct, frozen=True):
         """The URI of its certificate (SPIFFE-ID §2): role, crew and name as the path."""
         parts = [self.role.value, *([self.crew] if self.crew else []), self.name]
         return f"spiffe://{domain}/{'/'.join(parts)}"
+
+
+def member_id(name: str) -> bytes:
+    """What the gateway of that name is to the others in gossip, through all its certificates."""
+    return blake2b(b"crewgate member\0" + name.encode(), digest_size=MEMBER_BYTES).digest()
+
+
+def cluster_id(trust_domain: str) -> bytes:
+    """16 bytes that keep the gossip of one trust domain from meaning anything in another."""
+    return blake2b(b"crewgate cluster\0" + trust_domain.encode(), digest_size=16).digest()
 
 
 def check(identity: Identity) -> None:

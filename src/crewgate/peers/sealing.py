@@ -28,6 +28,10 @@ _TAG_BYTES = bindings.crypto_aead_xchacha20poly1305_ietf_ABYTES
 _LEAST_BYTES = _HEAD_BYTES + _NONCE_BYTES + _TAG_BYTES
 
 
+class UnknownKeyError(GossipError):
+    """Sealed with a key that this member has not got, or by nobody at all."""
+
+
 class Opened(NamedTuple):
     """Who sent a message, by its own word and with the group's key, and the message."""
 
@@ -139,8 +143,10 @@ class Opener:
         head, rest = datagram[:_HEAD_BYTES], datagram[_HEAD_BYTES:]
         nonce, sealed = rest[:_NONCE_BYTES], rest[_NONCE_BYTES:]
         key = self._keys.get(int.from_bytes(head[1:]))
-        if head[0] != _VERSION or key is None:
-            raise GossipError("a datagram of no such version or key")
+        if head[0] != _VERSION:
+            raise GossipError("a datagram of no such version")
+        if key is None:
+            raise UnknownKeyError("a datagram of no such key")
         sender, boot = nonce[:MEMBER_BYTES], nonce[MEMBER_BYTES : MEMBER_BYTES + BOOT_BYTES]
         counter = int.from_bytes(nonce[MEMBER_BYTES + BOOT_BYTES :])
         window = self._windows.get(sender, {}).get(boot)

@@ -5,10 +5,11 @@ them knew when he asked. Two majorities of the same members have a member in com
 majority has acknowledged is obeyed by every machine that still admits, `max_staleness` later, in
 any partition (design/replication.md). Knows no clock: times are seconds of one that is never set.
 
-The members change as in Raft (Ongaro 2014, section 4.2), without its log. One that joins, or begins
-with an empty disk, does not count until it has compared with a majority of those who do and know
-it. One that is forgotten goes once a majority of those with it was compared with since. An answer
-counts only among those whose members are the same.
+The members change by the thought of Raft (Ongaro 2014, section 4), without its log. Whoever counts
+admits all new ones that it knows in one step, and nobody else until it knows that these count. One
+that does not count yet, new or with an empty disk, does so once it has compared with a majority of
+those who ever did. One that is sent away goes once a majority with it was compared with since. An
+answer counts only among those who think the same of who is a member, and who has ever counted.
 """
 
 import math
@@ -38,8 +39,8 @@ class Freshness:
         self.counts = counts
         self._me = me
         self._others: dict[bytes, float] = {}
+        self._counted: set[bytes] = set()  # those of the others who ever did
         self._leaving: dict[bytes, float] = {}  # since when
-        self._digest = self._digested()
 
     def __repr__(self) -> str:
         return f"<Freshness of {len(self._others) + 1}, {self.needed} needed>"
@@ -50,29 +51,49 @@ class Freshness:
         return tuple(self._others)
 
     @property
+    def counted(self) -> tuple[bytes, ...]:
+        """All members who ever counted, in order, this one too if it does."""
+        return tuple(sorted({*self._counted, *([self._me] if self.counts else ())}))
+
+    @property
+    def waiting(self) -> tuple[bytes, ...]:
+        """Those who were admitted and have not compared with a majority yet."""
+        return tuple(member for member in self._others if member not in self._counted)
+
+    @property
     def digest(self) -> bytes:
-        """8 bytes that are the same for all who have the same members."""
-        return self._digest
+        """8 bytes that are the same for all who think the same of the members."""
+        members = b"".join(sorted({self._me, *self._others}))
+        hashed = blake2b(members, digest_size=DIGEST_BYTES, person=b"members")
+        hashed.update(b"".join(self.counted))
+        return hashed.digest()
 
     @property
     def needed(self) -> int:
         """How many others must have been compared with."""
-        count = len(self._others)
-        if not self.counts:  # a joiner is let in by those who are there before it
-            return majority(count) if not self.any_other else 1
+        if not self.counts:
+            return 1 if self.any_other else majority(len(self._counted))
         if self.any_other:
-            return 1 if count > 1 else 0
-        return majority(count + 1) - 1
+            return 1 if len(self._others) > 1 else 0
+        return majority(len(self._others) + 1) - 1
 
-    def join(self, members: Iterable[bytes]) -> None:
-        """These are members, oneself among them or not; nothing was compared with new ones yet."""
-        for member in members:
-            if member != self._me and len(self._others) < limits.gossip_members_max:
-                self._others.setdefault(member, -math.inf)
-        self._digest = self._digested()
+    def admit(self, members: Iterable[bytes]) -> bool:
+        """These have shown certificates; whether any is a member that was none."""
+        new = {each for each in members if each != self._me and each not in self._others}
+        if not new or not self.counts or self.waiting:
+            return False
+        self._join(sorted(new))
+        return True
+
+    def hear(self, members: Iterable[bytes], counted: Iterable[bytes]) -> bool:
+        """What another thinks of who is a member, and who ever counted; whether that is news."""
+        before = self.digest
+        self._join(members)
+        self._counted.update(each for each in counted if each in self._others)
+        return self.digest != before
 
     def leave(self, member: bytes, now: float) -> None:
-        """One that a person has forgotten: it goes once a majority was compared with since."""
+        """One that a person has sent away: it goes once a majority was compared with since."""
         if member in self._others:
             self._leaving.setdefault(member, now)
             self._settle()
@@ -81,7 +102,7 @@ class Freshness:
         """One that is gone for good, by the word of a person who takes the risk: at once."""
         self._others.pop(member, None)
         self._leaving.pop(member, None)
-        self._digest = self._digested()
+        self._counted.discard(member)
 
     def compared(self, member: bytes, asked_at: float) -> bool:
         """All that a member had is applied here: it was asked for at that time, or later.
@@ -91,6 +112,7 @@ class Freshness:
         if member not in self._others:
             return False
         self._others[member] = max(self._others[member], asked_at)
+        self._counted.add(member)
         self._settle()
         if self.counts or self._at() == -math.inf:
             return False
@@ -100,6 +122,11 @@ class Freshness:
     def until(self, max_staleness: float) -> float:
         """When this machine must admit nothing more; -inf if it has not compared at all."""
         return self._at() + max_staleness
+
+    def _join(self, members: Iterable[bytes]) -> None:
+        for member in members:
+            if member != self._me and len(self._others) < limits.gossip_members_max:
+                self._others.setdefault(member, -math.inf)
 
     def _at(self) -> float:
         needed = self.needed
@@ -116,7 +143,3 @@ class Freshness:
             if self._at() < since:
                 return
             self.drop(member)
-
-    def _digested(self) -> bytes:
-        joined = b"".join(sorted({self._me, *self._others}))
-        return blake2b(joined, digest_size=DIGEST_BYTES).digest()

@@ -5,9 +5,7 @@ as arguments; what is to be sent, applied, compared or said comes back as `Effec
 sockets nor seals, nor what a revocation does.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
 from crewgate import limits
 from crewgate.core.gossip import capsules
@@ -15,6 +13,7 @@ from crewgate.core.gossip.archive import Archive, Held, Standing
 from crewgate.core.gossip.capsules import Capsule, Entry
 from crewgate.core.gossip.chance import Chance, some
 from crewgate.core.gossip.comparing import Comparing
+from crewgate.core.gossip.effects import Crypto, Effects
 from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.gossip.membership import Members
 from crewgate.core.gossip.messages import (
@@ -28,47 +27,16 @@ from crewgate.core.gossip.messages import (
     Kept,
     Ping,
     Question,
-    Send,
     Want,
     decode,
     encode,
 )
-from crewgate.core.gossip.receipts import Receipt, Receipts
+from crewgate.core.gossip.receipts import Receipts
 from crewgate.core.gossip.spread import Egress, Spread
 from crewgate.errors import GossipError
 
 _SPREAD = {Standing.NEW, Standing.CONFLICT}
 _APPLIED = {*_SPREAD, Standing.UNKEPT}
-
-
-class Crypto(NamedTuple):
-    """What of it the protocol needs.
-
-    `verify` says whether a capsule's origin may revoke, and has signed it; `sign` signs for this
-    member (64 bytes); `nonce` gives 8 bytes that nobody can guess.
-    """
-
-    verify: Callable[[Capsule], bool]
-    sign: Callable[[bytes], bytes]
-    nonce: Callable[[], bytes]
-
-
-@dataclass(slots=True)
-class Effects:
-    """What a step asks of its caller, in this order.
-
-    `kept` are capsules for the disk, `applied` revocations for the table, `sends` messages by
-    member, `compare` members to sync with over a stream, `alarms` what a person should hear,
-    `receipts` those of our own that have changed. `counts`: remember for good that we do.
-    """
-
-    kept: list[bytes] = field(default_factory=list)
-    applied: list[Entry] = field(default_factory=list)
-    sends: list[Send] = field(default_factory=list)
-    compare: list[bytes] = field(default_factory=list)
-    alarms: list[str] = field(default_factory=list)
-    receipts: list[Receipt] = field(default_factory=list)
-    counts: bool = False
 
 
 class Node:
@@ -153,12 +121,25 @@ class Node:
             self._probed(sender, message, effects, now)
         return effects
 
-    def admit(self, members: Iterable[tuple[bytes, Address]], now: float) -> None:
+    def meet(self, members: Iterable[tuple[bytes, Address]], now: float) -> None:
         """These have shown certificates of this cluster, to us or to somebody who has."""
+        met = []
         for member, address in members:
             if member != self.me:
-                self.freshness.join([member])
                 self.members.join(member, address, now)
+                met.append(member)
+        self.freshness.admit(met)
+        self.comparing.ask_all(now)
+
+    def hear(self, members: Iterable[bytes], counted: Iterable[bytes], now: float) -> None:
+        """Whom another takes for members, and who of them has ever counted."""
+        self.freshness.hear(members, counted)
+        self.comparing.ask_all(now)
+
+    def dismiss(self, member: bytes, now: float) -> None:
+        """One that was sent away: it is told nothing, and counts until a majority was asked."""
+        self.freshness.leave(member, now)
+        self.members.forget(member)
         self.comparing.ask_all(now)
 
     def kept(self, raws: Iterable[bytes], now: float) -> Effects:

@@ -14,13 +14,20 @@ COUNT_MAX = 7
 WHO = st.integers(0, COUNT_MAX - 1)
 
 
+def one_of(count: int) -> Freshness:
+    """The first of so many, who all count."""
+    one = Freshness(member_id(0), counts=True)
+    members = [member_id(index) for index in range(count)]
+    one.hear(members, members)
+    return one
+
+
 @pytest.mark.parametrize(
     ("count", "needed"), [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2), (6, 3), (7, 3), (1000, 500)]
 )
 def test_with_oneself_they_are_more_than_half(count: int, needed: int) -> None:
     """Of all members, whether they are there or not."""
-    one = Freshness(member_id(0), counts=True)
-    one.join(member_id(index) for index in range(count))
+    one = one_of(count)
     assert one.needed == needed
     assert majority(count) == needed + 1
 
@@ -28,8 +35,8 @@ def test_with_oneself_they_are_more_than_half(count: int, needed: int) -> None:
 @pytest.mark.parametrize(("count", "needed"), [(1, 0), (2, 0), (3, 1), (9, 1)])
 def test_where_any_other_is_enough(count: int, needed: int) -> None:
     """Of a pair each goes on alone."""
-    one = Freshness(member_id(0), any_other=True, counts=True)
-    one.join(member_id(index) for index in range(count))
+    one = one_of(count)
+    one.any_other = True
     assert one.needed == needed
 
 
@@ -37,7 +44,7 @@ def test_until_when() -> None:
     """As long after the question as may be, of the last that makes up the majority."""
     one = Freshness(member_id(0), counts=True)
     assert one.until(STALENESS) == math.inf
-    one.join(member_id(index) for index in range(5))
+    one = one_of(5)
     assert one.until(STALENESS) == -math.inf
     one.compared(member_id(1), 10.0)
     assert one.until(STALENESS) == -math.inf
@@ -56,7 +63,8 @@ def test_who_has_never_had_all_counts_once_a_majority_of_the_others_was_asked(
     """A joiner, or one whose disk is empty; alone it is never fresh."""
     one = Freshness(member_id(0), any_other=any_other)
     assert one.until(STALENESS) == -math.inf
-    one.join(member_id(index) for index in range(4))
+    members = [member_id(index) for index in range(5)]
+    one.hear(members, members[:4])
     needed = 1 if any_other else 2
     for index in range(1, needed + 1):
         assert not one.counts
@@ -65,22 +73,41 @@ def test_who_has_never_had_all_counts_once_a_majority_of_the_others_was_asked(
     assert one.until(STALENESS) == 15.0
 
 
-def test_the_digest_is_of_the_members() -> None:
+def test_the_digest_is_of_the_members_and_who_ever_counted() -> None:
     """Whoever says it, and in whatever order they came."""
     one, other = Freshness(member_id(0)), Freshness(member_id(1))
-    one.join([member_id(1), member_id(2)])
-    other.join([member_id(2)])
+    one.hear([member_id(1), member_id(2)], [])
+    other.hear([member_id(2)], [])
     assert one.digest != other.digest
-    other.join([member_id(0)])
+    other.hear([member_id(0)], [])
+    assert one.digest == other.digest
+    other.counts = True
+    assert one.digest != other.digest
+    assert one.hear([], [member_id(1)])
     assert one.digest == other.digest
     one.drop(member_id(2))
     assert one.digest != other.digest
 
 
+def test_new_ones_are_admitted_together_and_then_nobody_until_they_count() -> None:
+    """By one that counts itself."""
+    one = Freshness(member_id(0))
+    assert not one.admit([member_id(1)])
+    one.counts = True
+    assert one.admit([member_id(0), member_id(1), member_id(2)])
+    assert one.waiting == one.others
+    assert not one.admit([member_id(3)])
+    one.compared(member_id(1), 1.0)
+    assert not one.admit([member_id(3)])
+    one.hear([], [member_id(2), member_id(9)])
+    assert one.waiting == ()
+    assert one.admit([member_id(3)])
+    assert len(one.others) == 3
+
+
 def test_one_that_is_forgotten_goes_once_a_majority_was_asked_since() -> None:
     """Until then it is one of those who make up a majority; at once, by the word of a person."""
-    one = Freshness(member_id(0), counts=True)
-    one.join(member_id(index) for index in range(5))
+    one = one_of(5)
     for index in (1, 2, 3):
         one.compared(member_id(index), 10.0)
     one.leave(member_id(4), 11.0)
@@ -100,6 +127,7 @@ class Member:
         self.id = member_id(index)
         self.known: set[int] = set()
         self.gone: set[int] = set()
+        self.met: set[bytes] = set()  # whose certificates it knows
         self.fresh = Freshness(self.id, counts=counts)
 
     def members(self) -> list[bytes]:
@@ -115,7 +143,8 @@ class Cluster(RuleBasedStateMachine):
         self.now = 0.0
         self.all = [Member(index, counts=True) for index in range(count)]
         for each in self.all:
-            each.fresh.join(member_id(index) for index in range(count))
+            members = [member_id(index) for index in range(count)]
+            each.fresh.hear(members, members)
         self.origins: list[int] = []
         self.acks: list[set[int]] = []
         self.acknowledged: dict[int, float] = {}
@@ -191,7 +220,8 @@ class Cluster(RuleBasedStateMachine):
             one.gone.add(gone)
             one.fresh.leave(member_id(gone), self.now)
         gone = {member_id(index) for index in one.gone}
-        one.fresh.join(each for each in other.members() if each not in gone)
+        one.met |= other.met - gone
+        one.fresh.hear((each for each in other.members() if each not in gone), other.fresh.counted)
 
     @rule(contact=WHO)
     def join(self, contact: int) -> None:
@@ -199,8 +229,25 @@ class Cluster(RuleBasedStateMachine):
         if len(self.all) < COUNT_MAX:
             one, other = Member(len(self.all), counts=False), self.one(contact)
             self.all.append(one)
-            other.fresh.join([one.id])
+            other.met.add(one.id)
             self.hear(one, other)
+
+    @rule(who=WHO)
+    def admit(self, who: int) -> None:
+        """One of them lets in all whom it has met."""
+        one = self.one(who)
+        one.fresh.admit(one.met)
+
+    @rule(who=WHO, whom=WHO)
+    def sync(self, who: int, whom: int) -> None:
+        """Over a stream, where each lets in whom it has met, and both hear of that."""
+        one, other = self.one(who), self.one(whom)
+        if one is not other:
+            for each in (one, other):
+                each.fresh.admit(each.met)
+            self.ask(who, whom)
+            if self.asked and self.asked[-1][:2] == (one, other):
+                self.answer(len(self.asked) - 1, lost=False, hears=True)
 
     @rule(who=WHO, contact=WHO, keeps=st.booleans())
     def restart(self, who: int, contact: int, *, keeps: bool) -> None:
@@ -209,8 +256,8 @@ class Cluster(RuleBasedStateMachine):
         one = Member(old.index, counts=keeps and old.fresh.counts)
         self.all[old.index] = one
         if keeps:
-            one.known, one.gone = old.known, old.gone
-            one.fresh.join(old.members())
+            one.known, one.gone, one.met = old.known, old.gone, old.met
+            one.fresh.hear(old.members(), old.fresh.counted)
         other = self.one(contact)
         if other is not one:
             self.hear(one, other)

@@ -8,6 +8,7 @@ from gossip_world import CLUSTER, WALL, address_of, member_id, sign
 
 from crewgate import limits
 from crewgate.core.gossip.capsules import Capsule, seal, unsigned
+from crewgate.core.gossip.effects import Crypto
 from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.gossip.messages import (
     Ack,
@@ -20,7 +21,7 @@ from crewgate.core.gossip.messages import (
     decode,
     encode,
 )
-from crewgate.core.gossip.protocol import Crypto, Node
+from crewgate.core.gossip.protocol import Node
 from crewgate.errors import GossipError
 
 YOU = member_id(1)

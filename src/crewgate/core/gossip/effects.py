@@ -1,0 +1,39 @@
+"""What the protocol is given, and what it asks for: the whole of its dealings with the world."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from crewgate.core.gossip.capsules import Capsule, Entry
+from crewgate.core.gossip.messages import Send
+from crewgate.core.gossip.receipts import Receipt
+
+
+class Crypto(NamedTuple):
+    """What of it the protocol needs.
+
+    `verify` says whether a capsule's origin may revoke, and has signed it; `sign` signs for this
+    member (64 bytes); `nonce` gives 8 bytes that nobody can guess.
+    """
+
+    verify: Callable[[Capsule], bool]
+    sign: Callable[[bytes], bytes]
+    nonce: Callable[[], bytes]
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a step asks of its caller, in this order.
+
+    `kept` are capsules for the disk, `applied` revocations for the table, `sends` messages by
+    member, `compare` members to sync with over a stream, `alarms` what a person should hear,
+    `receipts` those of our own that have changed. `counts`: remember for good that we do.
+    """
+
+    kept: list[bytes] = field(default_factory=list)
+    applied: list[Entry] = field(default_factory=list)
+    sends: list[Send] = field(default_factory=list)
+    compare: list[bytes] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
+    counts: bool = False

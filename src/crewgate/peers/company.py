@@ -1,0 +1,146 @@
+"""Who the members are, and what keys the group has: what is said, and believed, over streams.
+
+Whoever shows the certificate of a gateway of this CA is a member, until it is sent away. Every
+method is one plain step.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from crewgate import limits
+from crewgate.core.gossip.capsules import Capsule, Entry
+from crewgate.core.gossip.protocol import Node
+from crewgate.core.ids import Kind, orchestrator_key
+from crewgate.errors import GossipError
+from crewgate.peers.credentials import Credential, Directory, Known
+from crewgate.peers.host import Host
+from crewgate.peers.keyring import Ring
+from crewgate.peers.sealing import Keys, Opener
+from crewgate.peers.stream import VERSION, Hello
+
+
+class Company:
+    """The members, as one of them (`me`) knows them; `sync_soon` has streams to some opened."""
+
+    def __init__(
+        self,
+        me: Known,
+        directory: Directory,
+        host: Host,
+        cluster: bytes,
+        sync_soon: Callable[[Iterable[bytes]], None],
+    ) -> None:
+        self.me = me
+        self.directory = directory
+        self.keys = Keys()
+        self.ring = Ring(self.keys)
+        self.opener = Opener(me.id, self.keys)
+        self._host = host
+        self._cluster = cluster
+        self._sync_soon = sync_soon
+        self._labels: dict[bytes, bytes] = {}  # members by the key that ends them
+
+    def __repr__(self) -> str:
+        return f"<Company {self.directory!r} {self.ring!r}>"
+
+    def hello(self, node: Node) -> Hello:
+        """What we say first."""
+        return Hello(
+            VERSION,
+            self._cluster,
+            self.me.credential,
+            node.comparing.word(self._host.wall()),
+            self.directory.roll(),
+            self.directory.gone,
+            [self.me.id, *node.freshness.others],
+            list(node.freshness.counted),
+            list(self.ring),
+        )
+
+    def meet(self, node: Node, leaf: bytes, hello: Hello) -> Known:
+        """Who has said hello, by the certificate of its handshake; GossipError. OSError.
+
+        Of two who meet without any key, one makes it.
+        """
+        known = self._known(leaf, hello)
+        if known.may_revoke:
+            for member, before in hello.gone.items():
+                self.send_away(node, member, before)
+        if known.id not in self.directory:
+            raise GossipError(f"gateway {known.name} was sent away")
+        try:
+            self.ring.merge(hello.keys, self._host.wall())
+        except ValueError as error:
+            raise GossipError(str(error)) from error
+        if not self.keys.number and self.me.id < known.id:
+            self.ring.make(self._host.wall())
+            self._sync_soon([known.id])
+        self.meet_all(node)
+        members = [each for each in hello.members if each not in self.directory.gone]
+        node.hear(members, hello.counted, self._host.now())
+        return known
+
+    def introduce(self, node: Node, credentials: Iterable[Credential]) -> None:
+        """Gateways that a member knows; GossipError, and those before were taken. OSError."""
+        for credential in credentials:
+            self.directory.admit(credential)
+        self.meet_all(node)
+
+    def meet_all(self, node: Node) -> None:
+        """Have the protocol know all members."""
+        members = list(self.directory)
+        self._labels = {orchestrator_key("", each.identity.label): each.id for each in members}
+        node.meet([(each.id, each.address) for each in members], self._host.now())
+
+    def watch(self, node: Node, entries: Sequence[Entry]) -> None:
+        """Revocations that may be of members."""
+        for entry in entries:
+            member = self._labels.get(entry.key) if entry.kind == Kind.ORCHESTRATOR else None
+            if member is not None:
+                self.send_away(node, member, entry.before - limits.leeway_seconds)
+
+    def send_away(self, node: Node, member: bytes, before: int) -> None:
+        """No certificate issued until then is a member's."""
+        try:
+            is_news = self.directory.send_away(member, before)
+        except OSError as error:
+            self._host.say(f"{error.filename}: {error.strerror}; a restart may not know of it")
+            is_news = True
+        if not is_news or member in self.directory:
+            return
+        self._host.say(f"gateway {self.directory.name(member)} is no member any more")
+        node.dismiss(member, self._host.now())
+        self.opener.forget(member)
+
+    def upkeep(self, node: Node) -> None:
+        """Whether it is time for another key, and this member's turn to make it."""
+        self.meet_all(node)  # one who could not be admitted before may be now
+        wall = self._host.wall()
+        ids = sorted([self.me.id, *node.freshness.others])
+        self.ring.choose(wall)
+        if self.ring.is_due(wall, ids.index(self.me.id)):
+            self.rotate(node)
+
+    def rotate(self, node: Node, *, voids: bool = False) -> None:
+        """Make another key, and tell all; one that `voids` ends those before it at once."""
+        self.ring.make(self._host.wall(), voids=voids)
+        self._sync_soon(node.members.there)
+
+    def has_signed(self, capsule: Capsule, *, is_handed: bool) -> bool:
+        """Whether a capsule is good: by a certificate of its time.
+
+        Where that is revoked by now, it is one if a member had it before, and hands it over.
+        """
+        signer = self.directory.signer(capsule)
+        return signer is not None and (is_handed or not self._host.is_dead(signer.revocable_by()))
+
+    def _known(self, leaf: bytes, hello: Hello) -> Known:
+        if hello.version != VERSION or hello.cluster != self._cluster:
+            raise GossipError("a gateway of another version or trust domain")
+        if hello.credential.chain[:1] != (leaf,):
+            raise GossipError("a gateway that shows two certificates")
+        known = self.directory.admit(hello.credential)
+        if self._host.is_dead(known.revocable_by()):
+            raise GossipError(f"gateway {known.name}: its certificate is revoked")
+        if known.id == self.me.id:
+            raise GossipError(f"this machine, or another that is called {known.name} too")
+        return known

@@ -1,0 +1,108 @@
+"""One conversation of two members over a stream: who both are, and then what either lacks.
+
+    whoever began: hello, certificates, digests, held, capsules
+    the other:     hello, certificates, held, capsules
+
+After it each side has compared with the other as of the moment before the other said hello.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+
+import trio
+
+from crewgate import limits
+from crewgate.core.gossip.ranges import Range
+from crewgate.errors import GossipError
+from crewgate.peers.credentials import Known
+from crewgate.peers.gossip import Gossip
+from crewgate.peers.stream import (
+    Capsules,
+    Credentials,
+    Digests,
+    Held,
+    Hello,
+    Line,
+    Words,
+    credential_pages,
+    pages,
+)
+
+
+async def begin(gossip: Gossip, line: Line) -> Known:
+    """Speak first; who that was. GossipError, OSError."""
+    asked_at = gossip.host.now()
+    await line.say(gossip.company.hello(gossip.node))
+    hello = await line.hear(Hello)
+    known = gossip.company.meet(gossip.node, line.leaf, hello)
+    await _introduce(gossip, line, hello)
+    archive = gossip.node.archive
+    await line.say(Digests(archive.digests()))
+    theirs = (await line.hear(Held)).held
+    await line.say(Held(archive.held(theirs)))
+    await _exchange(gossip, line, gossip.node.lacking(theirs))
+    gossip.synced(known.id, hello, asked_at)
+    return known
+
+
+async def answer(gossip: Gossip, line: Line) -> None:
+    """Speak second; GossipError, OSError."""
+    asked_at = gossip.host.now()
+    hello = await line.hear(Hello)
+    known = gossip.company.meet(gossip.node, line.leaf, hello)
+    await line.say(gossip.company.hello(gossip.node))
+    await _introduce(gossip, line, hello)
+    digests = (await line.hear(Digests)).digests
+    await line.say(Held(gossip.node.archive.differing(digests)))
+    theirs: dict[bytes, tuple[Range, ...]] = (await line.hear(Held)).held
+    await _exchange(gossip, line, gossip.node.lacking(theirs))
+    gossip.synced(known.id, hello, asked_at)
+
+
+async def _introduce(gossip: Gossip, line: Line, hello: Hello) -> None:
+    """Give the certificates that the other has not got, and take those that we have not."""
+
+    async def take() -> None:
+        is_last = False
+        while not is_last:
+            page = await line.hear(Credentials)
+            gossip.company.introduce(gossip.node, page.credentials)
+            is_last = page.last
+
+    lacking = gossip.company.directory.beyond(hello.roll)
+    await _both(line, credential_pages(lacking), take)
+
+
+async def _exchange(gossip: Gossip, line: Line, lacking: Sequence[bytes]) -> None:
+    """The same with capsules, which may be a million: in steps, so that all else goes on."""
+
+    async def take() -> None:
+        is_last = False
+        while not is_last:
+            page = await line.hear(Capsules)
+            for at in range(0, len(page.raws), limits.gossip_step_capsules):
+                gossip.take(page.raws[at : at + limits.gossip_step_capsules])
+                await trio.lowlevel.checkpoint()
+            is_last = page.last
+
+    await _both(line, pages(lacking), take)
+
+
+async def _both(line: Line, words: Iterable[Words], take: Callable[[], Awaitable[None]]) -> None:
+    """Say and hear at once: two who only spoke would wait for one another for ever."""
+    failure: Exception | None = None
+
+    async def say() -> None:
+        with suppress(GossipError):  # whoever cannot be told says no more either
+            for each in words:
+                await line.say(each)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(say)
+        try:
+            await take()
+        except (GossipError, OSError) as error:  # as it is, and not in a nursery's group
+            failure = error
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

@@ -1,0 +1,221 @@
+"""This machine as a member: protocol, seals, disk and members' certificates, wired together.
+
+Every method is one plain step that returns at once: it changes state, has datagrams sent, and says
+what is left to be done for the tasks of `service`. `now` is seconds of CLOCK_BOOTTIME.
+"""
+
+import os
+import random
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from crewgate import limits
+from crewgate.core.gossip import capsules
+from crewgate.core.gossip.capsules import Capsule, Entry
+from crewgate.core.gossip.effects import Crypto, Effects
+from crewgate.core.gossip.freshness import Freshness
+from crewgate.core.gossip.messages import Address
+from crewgate.core.gossip.protocol import Node
+from crewgate.core.gossip.receipts import Receipt
+from crewgate.errors import GossipError
+from crewgate.peers.company import Company
+from crewgate.peers.credentials import Credential, Directory, Trust
+from crewgate.peers.host import Host
+from crewgate.peers.log import CapsuleLog
+from crewgate.peers.sealing import Sealer, UnknownKeyError
+from crewgate.peers.standing import StandingFile
+from crewgate.peers.stream import Hello
+
+Send = Callable[[Address, bytes], None]
+
+
+class Me(NamedTuple):
+    """Who this machine is: what it shows, what it signs with, and where it keeps what it knows."""
+
+    credential: Credential
+    signing: Ed25519PrivateKey
+    root: Path
+    cluster: bytes
+    folder: Path
+
+
+class Gossip:
+    """One life of one member. `bootstrap` is an operator's word that there is nothing to catch up.
+
+    OSError if its folder cannot be used, GossipError if what it shows is not a gateway's.
+    """
+
+    def __init__(
+        self, me: Me, host: Host, send: Send, *, any_other: bool = False, bootstrap: bool = False
+    ) -> None:
+        me.folder.mkdir(mode=0o700, exist_ok=True)
+        self.host = host
+        self.log = CapsuleLog(me.folder, host.say)
+        self.unsynced: list[bytes] = []  # capsules on their way to the disk
+        self.to_sync: dict[bytes, None] = {}  # members to sync with, in this order
+        self.on_work: Callable[[], None] = lambda: None
+        self.on_receipt: Callable[[Receipt], None] = lambda _receipt: None
+        directory = Directory(me.folder, Trust(me.root), me.cluster)
+        known = directory.admit(me.credential)
+        self.company = Company(known, directory, host, me.cluster, self.sync_soon)
+        self._standing = StandingFile(me.folder / "standing")
+        self._send = send
+        self._handing = False  # a member hands over what it has accepted
+        self._restoring = False
+        self._sealer = Sealer(known.id, os.urandom(8), self.company.keys)
+        self.node = Node(
+            known.id + os.urandom(8),
+            me.cluster,
+            known.address,
+            chance=random.Random(secrets.randbits(64)),  # noqa: S311 -- whom to tell is no secret
+            crypto=Crypto(self._verify, me.signing.sign, lambda: os.urandom(8)),
+            freshness=Freshness(known.id, any_other=any_other, counts=bootstrap),
+        )
+
+    def __repr__(self) -> str:
+        return f"<Gossip {self.company!r} {self.node!r}>"
+
+    # Beginning.
+
+    def restore(self) -> None:
+        """Take up members and capsules of before; OSError."""
+        wall = self.host.wall()
+        self.company.directory.restore(wall)
+        self._standing.restore(self.node.freshness)
+        self.company.meet_all(self.node)
+        self._restoring = True
+        try:
+            batch: list[bytes] = []
+            for raw in self.log.replay(wall):
+                batch.append(raw)
+                if len(batch) >= limits.gossip_step_capsules:
+                    self._replay(batch)
+                    batch = []
+            self._replay(batch)
+        finally:
+            self._restoring = False
+
+    def _replay(self, raws: list[bytes]) -> None:
+        effects = self.node.take(raws, self.host.now(), self.host.wall())
+        self.node.kept(raws, self.host.now())
+        self.host.apply(effects.applied)
+
+    # Datagrams, timers, the disk.
+
+    def receive(self, datagram: bytes) -> None:
+        """One that has come; whatever is wrong with it changes nothing."""
+        now = self.host.now()
+        try:
+            sender, message = self.company.opener.open(datagram, now)
+        except UnknownKeyError:
+            self.sync_soon(self._anybody())
+            return
+        except GossipError:
+            return
+        try:
+            self.carry_out(self.node.receive(sender, message, now, self.host.wall()))
+        except GossipError:  # of an origin whose certificate has not come yet, perhaps
+            self.sync_soon([sender])
+
+    def due(self) -> float:
+        """Do what is due, and say when there is more."""
+        now, wall = self.host.now(), self.host.wall()
+        self.carry_out(self.node.due(now, wall))
+        return self.node.next_at
+
+    def kept(self, raws: Sequence[bytes]) -> None:
+        """These are on the disk."""
+        self.carry_out(self.node.kept(raws, self.host.now()))
+
+    def save(self) -> None:
+        """Have the disk know who the members are, and whether we count; before we act on it."""
+        try:
+            self._standing.save(self.node.freshness)
+        except OSError as error:
+            self.host.say(f"{error.filename}: {error.strerror}; a restart may know less of members")
+
+    def upkeep(self) -> None:
+        """Every second: keys, members, and files that are over. OSError."""
+        self.company.upkeep(self.node)
+        self.save()
+        self.log.drop(self.host.wall())
+
+    def farewell(self) -> None:
+        """Tell a few that this is no failure."""
+        self._say_all(self.node.members.leave())
+
+    # What people ask for.
+
+    def revoke(self, entries: Sequence[Entry]) -> list[bytes]:
+        """Tell all others; the ids of the capsules. They are in force here already."""
+        effects = self.node.revoke(entries, self.host.now(), self.host.wall())
+        effects.applied.clear()
+        self.company.watch(self.node, entries)
+        self.carry_out(effects)
+        return [raw[: capsules.ID_BYTES] for raw in effects.kept]
+
+    def drop(self, member: bytes) -> None:
+        """It is gone for good by the word of a person: nobody is asked."""
+        self.node.freshness.drop(member)
+        self.company.send_away(self.node, member, self.host.wall())
+        self.save()
+
+    # Streams.
+
+    def take(self, raws: Sequence[bytes]) -> None:
+        """Capsules that a member hands over; GossipError, and those before were taken."""
+        self._handing = True
+        try:
+            effects = self.node.take(raws, self.host.now(), self.host.wall())
+        finally:
+            self._handing = False
+        self.carry_out(effects)
+
+    def synced(self, member: bytes, hello: Hello, asked_at: float) -> None:
+        """All that a member had when it said hello is here."""
+        self.node.comparing.synced(member, hello.word, asked_at)
+        self.save()
+
+    def sync_soon(self, members: Iterable[bytes]) -> None:
+        """Have a stream to each of these, one after the other."""
+        for member in members:
+            if len(self.to_sync) < limits.gossip_members_max:
+                self.to_sync.setdefault(member)
+        self.on_work()
+
+    def carry_out(self, effects: Effects) -> None:
+        """Do what the protocol asks for, in its order."""
+        for raw in effects.kept:
+            self.log.append(raw, capsules.decode(raw).expires)
+        self.unsynced += effects.kept
+        if effects.applied:
+            self.company.watch(self.node, effects.applied)
+            self.host.apply(effects.applied)
+        if effects.counts:
+            self.save()
+        self._say_all(effects.sends)
+        for alarm in effects.alarms:
+            self.host.say(alarm)
+        for receipt in effects.receipts:
+            self.on_receipt(receipt)
+        self.sync_soon(effects.compare)
+
+    # Inside.
+
+    def _verify(self, capsule: Capsule) -> bool:
+        """What is on our own disk was verified before it came there."""
+        return self._restoring or self.company.has_signed(capsule, is_handed=self._handing)
+
+    def _say_all(self, messages: Iterable[tuple[bytes, bytes]]) -> None:
+        for member, message in messages:
+            known = self.node.members.get(member)
+            if known is not None and self.company.keys.number:
+                self._send(known.address, self._sealer.seal(member, message))
+
+    def _anybody(self) -> list[bytes]:
+        there = self.node.members.there
+        return [random.choice(there)] if there else []  # noqa: S311 -- no secret

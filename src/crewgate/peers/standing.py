@@ -1,0 +1,55 @@
+"""Who the members are and whether this machine counts, on its disk: what `Freshness` must not lose.
+
+A machine that forgot its members would take itself for all there are. Written whole before it is
+acted upon, in the folder of the capsules: whoever empties that empties both.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from crewgate.core.gossip.freshness import Freshness
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """As it was last known."""
+
+    members: list[bytes]
+    counted: list[bytes]
+    counts: bool
+
+
+class StandingFile:
+    """One file; OSError if it cannot be written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._saved: Standing | None = None
+
+    def __repr__(self) -> str:
+        return f"<StandingFile {self._path.name}>"
+
+    def restore(self, freshness: Freshness) -> None:
+        """Take it up; nothing where there is none, or a torn one: this machine begins anew."""
+        try:
+            found = msgspec.msgpack.decode(self._path.read_bytes(), type=Standing)
+        except (OSError, msgspec.DecodeError):
+            return
+        freshness.counts = freshness.counts or found.counts
+        freshness.hear(found.members, found.counted)
+        self._saved = found
+
+    def save(self, freshness: Freshness) -> None:
+        """Write it if it is another."""
+        standing = Standing(list(freshness.others), list(freshness.counted), freshness.counts)
+        if standing == self._saved:
+            return
+        beside = self._path.with_name(self._path.name + ".new")
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.msgpack.encode(standing))
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(self._path)
+        self._saved = standing

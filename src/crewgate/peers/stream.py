@@ -1,0 +1,177 @@
+"""Messages between two members over one mutual TLS connection, in frames of msgpack.
+
+Each side says who it is, what it knows of the members and of the group's keys, and hands over what
+the other lacks, capsules the newest first. Who is there was proved by the handshake, whose leaf the
+first message must repeat. Deadlines and what becomes of it all are the caller's.
+"""
+
+import ssl
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import trio
+
+from crewgate import limits, openssl
+from crewgate.core.gossip.comparing import Word
+from crewgate.core.gossip.ranges import Range
+from crewgate.errors import GossipError
+from crewgate.peers.credentials import Credential
+from crewgate.peers.keyring import GroupKey
+
+VERSION = 1
+_PREFIX_BYTES = 4
+_CHUNK = 65_536
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """Who speaks: `word` is its standing, `roll` fingerprints of the certificates that it has.
+
+    `members` and `counted` are as in `Freshness`; who is `gone`, and until when, in `Directory`.
+    """
+
+    version: int
+    cluster: bytes
+    credential: Credential
+    word: Word
+    roll: list[bytes]
+    gone: dict[bytes, int]
+    members: list[bytes]
+    counted: list[bytes]
+    keys: list[GroupKey]
+
+
+class Credentials(msgspec.Struct, frozen=True, tag="credentials"):
+    """Certificates that the other has not got; the last page says so."""
+
+    credentials: list[Credential]
+    last: bool
+
+
+class Digests(msgspec.Struct, frozen=True, tag="digests"):
+    """What is held of each line, from whoever began the conversation."""
+
+    digests: dict[bytes, bytes]
+
+
+class Held(msgspec.Struct, frozen=True, tag="held"):
+    """The numbers that are held of lines that differ."""
+
+    held: dict[bytes, tuple[Range, ...]]
+
+
+class Capsules(msgspec.Struct, frozen=True, tag="capsules"):
+    """Capsules that the other has not got; the last page says so."""
+
+    raws: list[bytes]
+    last: bool
+
+
+Words = Hello | Credentials | Digests | Held | Capsules
+W = TypeVar("W", Hello, Credentials, Digests, Held, Capsules)
+_DECODER: msgspec.msgpack.Decoder[Words] = msgspec.msgpack.Decoder(Words)
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+def pages(raws: Sequence[bytes]) -> Iterator[Capsules]:
+    """So many frames, at least one."""
+    page, size = list[bytes](), 0
+    for raw in raws:
+        if size + len(raw) > limits.gossip_page_bytes:
+            yield Capsules(page, last=False)
+            page, size = [], 0
+        page.append(raw)
+        size += len(raw)
+    yield Capsules(page, last=True)
+
+
+def credential_pages(credentials: Sequence[Credential]) -> Iterator[Credentials]:
+    """So many frames, at least one."""
+    each = limits.gossip_page_bytes // (limits.certificate_bytes_max * 2)
+    for at in range(0, len(credentials) - each, each):
+        yield Credentials(list(credentials[at : at + each]), last=False)
+    yield Credentials(list(credentials[(len(credentials) - 1) // each * each :]), last=True)
+
+
+class Line:
+    """One connection; GossipError for what no member says, and when the other side has gone."""
+
+    def __init__(self, stream: "trio.SSLStream[trio.SocketStream]") -> None:
+        self._stream = stream
+        self._buffer = bytearray()
+
+    @property
+    def leaf(self) -> bytes:
+        """The certificate of the other side, in DER, as the handshake has proved it."""
+        return bytes(self._stream.getpeercert(binary_form=True) or b"")
+
+    async def say(self, *words: Words) -> None:
+        """Send in one piece."""
+        frames = []
+        for each in words:
+            body = _ENCODER.encode(each)
+            if len(body) > limits.gossip_frame_bytes_max:
+                raise GossipError("more to say than a frame holds")
+            frames += [len(body).to_bytes(_PREFIX_BYTES), body]
+        try:
+            await self._stream.send_all(b"".join(frames))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            openssl.forget_errors()
+            raise GossipError(f"the connection has ended: {_why(error)}") from error
+
+    async def hear(self, kind: type[W]) -> W:
+        """The next message, which must be of this kind."""
+        length = int.from_bytes(await self._take(_PREFIX_BYTES))
+        if not 0 < length <= limits.gossip_frame_bytes_max:
+            raise GossipError("a frame of no such length")
+        try:
+            words = _DECODER.decode(await self._take(length))
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise GossipError(f"a frame that says nothing: {error}") from error
+        if not isinstance(words, kind):
+            raise GossipError("a message out of turn")
+        return words
+
+    async def _take(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            try:
+                data = await self._stream.receive_some(_CHUNK)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                openssl.forget_errors()
+                raise GossipError(f"the connection has ended: {_why(error)}") from error
+            if not data:
+                raise GossipError("the connection has ended")
+            self._buffer += data
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
+
+
+def _why(error: BaseException) -> str:
+    """What OpenSSL has said; the rest is for nobody."""
+    cause = error.__cause__
+    return cause.reason or "TLS" if isinstance(cause, ssl.SSLError) else "reset"
+
+
+def context(certificate: Path, key: Path, root: Path, *, is_server: bool) -> ssl.SSLContext:
+    """TLS 1.3 with both sides' certificates, and nothing that outlives a handshake.
+
+    Names in certificates are not compared with addresses: members are known by their identity.
+    GossipError if a file cannot be used.
+    """
+    protocol = ssl.PROTOCOL_TLS_SERVER if is_server else ssl.PROTOCOL_TLS_CLIENT
+    made = ssl.SSLContext(protocol)
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    if is_server:
+        made.num_tickets = 0
+    made.options |= ssl.OP_NO_TICKET
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_REQUIRED
+    made.verify_flags |= ssl.VERIFY_X509_STRICT
+    try:
+        made.load_cert_chain(certificate, key)
+        made.load_verify_locations(root)
+    except OSError as error:  # ssl.SSLError is one
+        raise GossipError(f"{certificate}, {key} or {root}: {error.strerror or error}") from error
+    return made
