@@ -41,6 +41,7 @@ cdef class Gate:
     @clock.setter
     def clock(self, value):
         self.wall, self.boot = (0, 0) if value is None else value
+        self.holder.boot = self.boot
 
     def load(self, policy):
         self.holder.load(policy)
@@ -146,6 +147,7 @@ cdef class Gate:
         cdef Permit permit = new_permit(
             self.holder, entry, tool, policy.price[tool] if bound < 0 else <uint64_t>bound)
         permit.loose = loose
+        permit.stale_open = policy.stale_open[tool]
         if permit.price == 0 and not self.holds:
             permit.remaining = CG_AMOUNT(cg_get(&branch.available))
         elif (permit.reserve(request, wall, boot) if self.holds else permit.spend()) != CG_TAKEN:
