@@ -142,7 +142,8 @@ def processes(rounds: int) -> list[Scaling]:
     with tempfile.TemporaryDirectory() as folder:
         table = OwnedTable.create(str(Path(folder, "table")), SHARED)
         table.set_policy_generation(world.policy.generation)
-        table.vouch(clocks()[1] + 3_600 * 10**9)
+        until = clocks()[1] + 3_600 * 10**9
+        table.vouch(until, until)
         lines = [world.line() for _ in range(2)]
         for line in lines:
             open_line(table, line)

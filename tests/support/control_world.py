@@ -42,6 +42,7 @@ jwks = "crews/keyless.jwks.json"
 tools = ["search.*"]
 """
 NOW_BOOT_NS = 10**15
+ALWAYS_NS = limits.time_seconds_max * 10**9
 
 
 def add_crew(folder: Path, crew: str, kid: str = "", orchestrator: str | None = None) -> None:
@@ -80,7 +81,7 @@ class Machine:
 
     def __init__(self, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
         self.table = OwnedTable.create(str(config.state / "table"), Geometry(64, 64, 64, 2))
-        self.table.vouch(limits.time_seconds_max * 10**9)
+        self.table.vouch(ALWAYS_NS, ALWAYS_NS)
         self.away = False
         self.rows: list[BranchAnswer] = []
         self.asked = 0

@@ -48,7 +48,7 @@ class Scene:
         self.world = world
         table = OwnedTable.create(self.path, GEOMETRY)
         table.set_policy_generation(1)
-        table.vouch(2**62)
+        table.vouch(2**62, 2**62)
         self.crew = table.open_branch(
             ids.crew_key(CREW), (), bytes(16), 10**12, 0, 2**40, WALL, BOOT
         )

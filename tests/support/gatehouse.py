@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from world import BRANCH, CREW, World
 
 from crewgate import limits
@@ -98,3 +99,14 @@ class Gatehouse:
         record = self.table.branch(self.table.find(ids.branch_key(crew, branch)))
         assert record is not None
         return record
+
+
+def opened(policy: Policy, *tools: int) -> Policy:
+    """The policy in which these tools, and no others, go on when stale."""
+    return msgspec.structs.replace(
+        policy,
+        tools=tuple(
+            msgspec.structs.replace(tool, stale_open=number in tools)
+            for number, tool in enumerate(policy.tools)
+        ),
+    )

@@ -92,6 +92,7 @@ class FakePermit:
         self.remaining = self.left = 90_000
         self.cost: int | None = None
         self.revoked = False
+        self.vouched = True
         self.ended = ""
         self.extended: list[int] = []
 

@@ -8,7 +8,6 @@ from crewgate import limits
 from crewgate.core.verdict import Denial, Reason
 
 from libc.stdint cimport int64_t, uint64_t
-from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from crewgate._native.credit cimport CG_TAKEN
 from crewgate._native.permit cimport Holder, Permit, new_permit
@@ -18,17 +17,12 @@ from crewgate._native.verified cimport (
     TokenCache, Verified, find_branch, is_revoked, untimely, verify,
 )
 
-cdef extern from "time.h" nogil:
-    const int CLOCK_BOOTTIME
+cdef extern from "clock.h" nogil:
+    const int CLOCK_BOOTTIME, CLOCK_REALTIME
+    uint64_t cg_clock_ns(int clock)
 
 cdef int64_t PRICE_MAX = limits.price_micro_max
 cdef object NOT_FRESH = Denial(Reason.REVOCATION_UNAVAILABLE, retry=True)
-
-
-cdef uint64_t clock_ns(int clock) noexcept nogil:
-    cdef timespec now
-    clock_gettime(clock, &now)
-    return <uint64_t>now.tv_sec * 1_000_000_000 + <uint64_t>now.tv_nsec
 
 
 cdef class Gate:
@@ -47,6 +41,7 @@ cdef class Gate:
     @clock.setter
     def clock(self, value):
         self.wall, self.boot = (0, 0) if value is None else value
+        self.holder.boot = self.boot
 
     def load(self, policy):
         self.holder.load(policy)
@@ -64,12 +59,13 @@ cdef class Gate:
         if price > PRICE_MAX:
             raise ValueError(f"a call costs at most {PRICE_MAX} micro-credits")
         if boot == 0:
-            wall = clock_ns(CLOCK_REALTIME)
-            boot = clock_ns(CLOCK_BOOTTIME)
+            wall = cg_clock_ns(CLOCK_REALTIME)
+            boot = cg_clock_ns(CLOCK_BOOTTIME)
         cdef Policy policy = self.holder.policy
         self.table.check_open()
         if policy is None or not self.fresh(policy, boot):
             return NOT_FRESH
+        cdef bint synced = cg_is_synced(self.table.t.header, boot)
         cdef Verified entry = self.cache.find(token)
         if entry is not None:
             self.hits += 1
@@ -86,12 +82,15 @@ cdef class Gate:
             return late
         if is_revoked(self.table, entry):
             return Denial(Reason.BRANCH_REVOKED, entry.grant)
+        # Said only now: else whoever has no token could tell tools that are open from all others.
+        if not synced and not policy.goes_on_stale(tool):
+            return NOT_FRESH
         return self.judge(policy, entry, tool, request, peer_crew, observe, drawn, price, loose,
                           wall, boot)
 
     cdef bint fresh(self, Policy policy, uint64_t boot):
         cdef cg_header *header = self.table.t.header
-        return (boot < cg_get(&header.fresh_until) and not cg_get(&header.retired)
+        return (cg_is_fresh(header, boot) and not cg_get(&header.retired)
                 and cg_get(&header.policy_generation) == policy.generation)
 
     cdef object judge(self, Policy policy, Verified entry, Py_ssize_t tool, bytes request,
@@ -148,6 +147,7 @@ cdef class Gate:
         cdef Permit permit = new_permit(
             self.holder, entry, tool, policy.price[tool] if bound < 0 else <uint64_t>bound)
         permit.loose = loose
+        permit.stale_open = policy.stale_open[tool]
         if permit.price == 0 and not self.holds:
             permit.remaining = CG_AMOUNT(cg_get(&branch.available))
         elif (permit.reserve(request, wall, boot) if self.holds else permit.spend()) != CG_TAKEN:

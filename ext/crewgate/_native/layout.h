@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CG_VERSION 2u
+#define CG_VERSION 3u
 #define CG_MAGIC 0x3145544147574552ull /* "REWGATE1" */
 #define CG_SHARDS 64u
 #define CG_PARENTS 9u      /* the crew and eight ancestors */
@@ -156,7 +156,8 @@ typedef struct {
   uint8_t identity[16]; /* the table's life: `boot` of the ledger protocol */
   uint64_t seed[2]; /* of the indexes' hash: an attacker cannot aim at one shard */
   uint64_t checksum; /* of all above */
-  alignas(64) cg_word fresh_until; /* CLOCK_BOOTTIME ns */
+  alignas(64) cg_word fresh_until; /* CLOCK_BOOTTIME ns: somebody vouches for the table */
+  cg_word synced_until; /* the same clock: all that a majority of members knows is entered here */
   cg_word retired;
   cg_word revocation_generation, policy_generation;
   cg_word lent; /* at most so much of all that was granted does the ledger not know */
@@ -165,6 +166,8 @@ typedef struct {
   cg_word revocation_moves[CG_SHARDS];
   cg_redo redo;
 } cg_header;
+_Static_assert(offsetof(cg_header, fresh_until) / 64 == offsetof(cg_header, synced_until) / 64,
+               "a verdict reads both: one cache line");
 
 /* One process's view: pointers into its mapping, and its own copy of how many there are of what:
  * whoever may write to the table must not be able to send others beyond its end. */
@@ -178,6 +181,15 @@ typedef struct {
   cg_revocation *revocation;
   cg_slot *slot;
 } cg_table;
+
+/* Both are read before anybody looks for what is revoked: a promise that is read after the look may
+ * be about what was entered in between. */
+static inline int cg_is_fresh(const cg_header *header, uint64_t boot_ns) {
+  return boot_ns < cg_get(&header->fresh_until);
+}
+static inline int cg_is_synced(const cg_header *header, uint64_t boot_ns) {
+  return boot_ns < cg_get(&header->synced_until);
+}
 
 static inline uint64_t cg_align(uint64_t bytes) { return (bytes + 4095u) & ~4095ull; }
 

@@ -75,6 +75,7 @@ cdef class OwnedTable(LeaseTable):
         memcpy(base, <const char *>header, len(header))
         table.view(base, <const cg_header *><const char *>header)
         cg_put(&table.t.header.fresh_until, ALWAYS)
+        cg_put(&table.t.header.synced_until, ALWAYS)
         table.count()
         return table
 
@@ -107,8 +108,9 @@ cdef class OwnedTable(LeaseTable):
 
     # -- header -------------------------------------------------------------------------------
 
-    def vouch(self, uint64_t until_boot_ns):
+    def vouch(self, uint64_t until_boot_ns, uint64_t synced_until_boot_ns):
         self.check_open()
+        cg_put(&self.t.header.synced_until, synced_until_boot_ns)
         cg_put(&self.t.header.fresh_until, until_boot_ns)
 
     def retire(self):

@@ -16,6 +16,7 @@ cdef class Holder:
     cdef list slots                         # free ones of this process
     cdef object process
     cdef uint64_t dropped
+    cdef uint64_t boot                      # a test's clock
 
     cdef Py_ssize_t take_slot(self) except -2
 
@@ -29,6 +30,7 @@ cdef class Permit:
     cdef bint ended
     cdef readonly bint observed             # its crew, tool or listener is only observed
     cdef bint loose                         # the price is an upper bound
+    cdef bint stale_open                    # its tool is: `Policy.goes_on_stale`
     cdef readonly Py_ssize_t tool
     cdef readonly uint64_t price, remaining
     cdef readonly object would

@@ -21,6 +21,10 @@ from crewgate._native.verified cimport Verified, is_revoked
 cdef extern from "layout.h" nogil:
     bint cg_arm_fault(int64_t stores)
 
+cdef extern from "clock.h" nogil:
+    const int CLOCK_BOOTTIME
+    uint64_t cg_clock_ns(int clock)
+
 cdef uint64_t HOLD_NS = int(limits.reservation_seconds_max * 1e9)
 cdef uint64_t PRICE_MAX = limits.price_micro_max
 cdef uint64_t NOWHERE = <uint64_t>-1
@@ -105,6 +109,14 @@ cdef class Permit:
                 or is_revoked(self.holder.table, self.entry)
                 or not self.holder.policy.trusts(self.entry.key))
 
+    @property
+    def vouched(self):
+        if not self.holder.table.mapped:
+            return False
+        cdef cg_header *header = self.holder.table.t.header
+        cdef uint64_t boot = self.holder.boot or cg_clock_ns(CLOCK_BOOTTIME)
+        return bool(cg_is_fresh(header, boot) and (self.stale_open or cg_is_synced(header, boot)))
+
     def settle(self, cost_micro=None):
         cdef uint64_t cost = self.price
         if cost_micro is not None:
@@ -117,6 +129,8 @@ cdef class Permit:
         cdef int taken
         self.holder.table.check_open()
         if self.hold.slot == NULL or self.ended or self.price + more > PRICE_MAX:
+            return False
+        if not self.vouched:
             return False
         taken = cg_hold_grow(&self.holder.table.t, &self.hold, more, &self.remaining)
         if taken == CG_TAKEN:

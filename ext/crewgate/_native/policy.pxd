@@ -29,9 +29,11 @@ cdef class Policy:
     cdef readonly tuple tools    # names
     cdef uint64_t *price
     cdef uint8_t *observe
+    cdef uint8_t *stale_open     # while the newest revocations are not known here
     cdef tuple owner             # crew name, or None if shared
     cdef Py_ssize_t tool_count
 
+    cdef bint goes_on_stale(self, Py_ssize_t tool)
     cdef bint trusts(self, Key key)
     cdef bint covers(self, tuple patterns, Py_ssize_t tool)
 

@@ -85,7 +85,8 @@ cdef class Policy:
                             for tool in policy.tools])
         self.price = <uint64_t *>calloc(self.tool_count + 1, sizeof(uint64_t))
         self.observe = <uint8_t *>calloc(self.tool_count + 1, 1)
-        if self.price == NULL or self.observe == NULL:
+        self.stale_open = <uint8_t *>calloc(self.tool_count + 1, 1)
+        if self.price == NULL or self.observe == NULL or self.stale_open == NULL:
             raise MemoryError
         for at, tool in enumerate(policy.tools):
             if not 0 <= tool.price <= limits.price_micro_max:
@@ -93,10 +94,16 @@ cdef class Policy:
                                  f"micro-credits, not {tool.price}")
             self.price[<Py_ssize_t>at] = tool.price
             self.observe[<Py_ssize_t>at] = tool.observe
+            self.stale_open[<Py_ssize_t>at] = tool.stale_open
 
     def __dealloc__(self):
         free(self.price)
         free(self.observe)
+        free(self.stale_open)
+
+    cdef bint goes_on_stale(self, Py_ssize_t tool):
+        """Is it called although somebody may know revocations that this machine does not?"""
+        return 0 <= tool < self.tool_count and self.stale_open[tool]
 
     cdef bint trusts(self, Key key):
         """Is this key of an older policy still one of ours, and does it speak for the same?"""

@@ -19,6 +19,7 @@ cdef extern from "index.h" nogil:
         uint64_t seed[2]
         uint64_t checksum
         cg_word fresh_until
+        cg_word synced_until
         cg_word retired
         cg_word revocation_generation
         cg_word policy_generation
@@ -111,6 +112,8 @@ cdef extern from "index.h" nogil:
     uint64_t CG_OWNER(uint64_t state)
     uint64_t cg_map(cg_table *t, uint8_t *base, uint64_t branches, uint64_t revocations,
                     uint64_t reservations, uint64_t attachments)
+    bint cg_is_fresh(const cg_header *header, uint64_t boot_ns)
+    bint cg_is_synced(const cg_header *header, uint64_t boot_ns)
     uint64_t cg_checksum(const cg_header *header)
     uint64_t cg_parent(const cg_table *t, const cg_branch *branch, uint64_t i)
     int cg_validate(const cg_header *header, uint64_t size)

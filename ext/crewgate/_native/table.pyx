@@ -167,6 +167,11 @@ cdef class Table:
         self.check_open()
         return cg_get(&self.t.header.fresh_until)
 
+    @property
+    def synced_until(self):
+        self.check_open()
+        return cg_get(&self.t.header.synced_until)
+
     def is_revoked(self, bytes key, uint64_t issued_at=0):
         cdef uint64_t half[2]
         self.check_open()

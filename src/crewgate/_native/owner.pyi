@@ -21,12 +21,14 @@ class OwnedTable(LeaseTable):
         there is none, StaleTableError (a TableError) for another version, boot or a torn file."""
     @staticmethod
     def private(geometry: Geometry) -> OwnedTable:
-        """An anonymous table of this process; always fresh."""
+        """An anonymous table of this process; always fresh and synced."""
     fd: int  # to pass to those who attach; -1 if private
     lost: int  # records that repair found without an index word
     lent: int  # at most so much of all that was granted does the ledger not know
-    def vouch(self, until_boot_ns: int) -> None:
-        """Everybody may admit until then (fresh_until)."""
+    def vouch(self, until_boot_ns: int, synced_until_boot_ns: int) -> None:
+        """Everybody may admit until then (fresh_until), and calls of tools that are closed when
+        stale no longer than this machine knows what a majority of members knows (synced_until);
+        2**64 - 1 where there is nobody else to know anything."""
     def retire(self) -> None:
         """Nobody may admit on this table any more."""
     def set_policy_generation(self, generation: int) -> None: ...

@@ -32,6 +32,10 @@ class Permit:
         nothing has reserved, and what the ledger could grant besides when it was last asked. On
         other machines, and of its ancestors, something may have been spent since."""
     @property
+    def vouched(self) -> bool:
+        """Such a call would be admitted now: somebody vouches for the table, and this machine
+        knows what a majority of members knows, or the tool goes on without."""
+    @property
     def held(self) -> bool:
         """A reservation is still in force: neither ended here nor burned by the agent."""
     def settle(self, cost_micro: int | None = None) -> None:
@@ -42,7 +46,8 @@ class Permit:
         """
     def grow(self, more: int) -> bool:
         """Reserve `more` micro-credits besides, which raises `price`; False if the lease has not as
-        much now, the price would be over its bound, or nothing is held (any more)."""
+        much now, the price would be over its bound, nothing is held (any more), or the permit is
+        not `vouched`."""
     def release(self) -> None:
         """End without charge: no byte of the call reached the tool. For a permit that holds
         nothing, gives the price back (once). SettledError as for `settle`."""

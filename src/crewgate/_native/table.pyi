@@ -30,6 +30,7 @@ class Table:
     credit_generation: int
     retired: bool
     fresh_until: int  # CLOCK_BOOTTIME ns
+    synced_until: int  # the same; what a majority of members knows is entered here
     def close(self) -> None: ...
     def is_revoked(self, key: bytes, issued_at: int = 0) -> bool: ...
     def revoked_before(self, key: bytes) -> int | None:

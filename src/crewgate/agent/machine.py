@@ -37,6 +37,7 @@ from crewgate.verifier.leasing import Lessor
 
 Say = Callable[[str], None]
 Sink = Callable[[Iterable[Record]], None]
+_ALWAYS_NS = 2**64 - 1
 
 
 class Clock:
@@ -265,6 +266,14 @@ class Machine:
     def is_fresh(self) -> bool:
         """Processes may admit at this moment."""
         return not self.table.retired and self.table.fresh_until > self.clock.boot_ns()
+
+    def is_synced(self) -> bool:
+        """The table has what a majority of the members knows, at this moment."""
+        return self.table.synced_until > self.clock.boot_ns()
+
+    def synced_until_ns(self) -> int:
+        """Until when (CLOCK_BOOTTIME) it has; for ever, where there are no other members."""
+        return _ALWAYS_NS
 
     def _tell(self, keys: Sequence[bytes]) -> tuple[int, Pending]:
         """Have everybody cut what these keys name; an id, and what to wait for."""

@@ -26,6 +26,8 @@ def status(machine: Machine, number: int) -> Status:
     waiting_for = [why for each in workers if (why := _waiting(each, policy))]
     if not fresh:
         waiting_for.insert(0, "a steady clock" if not machine.steady else "a fresh table")
+    elif not machine.is_synced():
+        waiting_for.insert(0, "revocations of a majority of the members")
     if machine.clerk.trouble:
         waiting_for.append(f"the ledger: {machine.clerk.trouble}")
     return Status(

@@ -31,7 +31,7 @@ def vouch(machine: Machine, watch: ClockWatch) -> None:
             f"back, or steady for {limits.clock_settle_seconds:.0f} s"
         )
     machine.steady = steady
-    machine.table.vouch(boot + _AHEAD_NS if steady else 0)
+    machine.table.vouch(boot + _AHEAD_NS if steady else 0, machine.synced_until_ns())
 
 
 def burn(machine: Machine) -> None:

@@ -201,6 +201,7 @@ class Tool(msgspec.Struct, frozen=True):
     owner: str = SHARED
     judge: Judge = "headers"
     mode: Mode = "enforce"
+    when_stale: Literal["closed", "open"] = "closed"
     carriers: tuple[str, ...] = ("authorization",)  # header fields that may hold the token
     allow_fields: tuple[str, ...] = ()  # request fields that pass although they look like tricks
     body_bytes_max: int = limits.request_body_bytes_max  # of a request; a longer one is refused

@@ -1,7 +1,8 @@
 """The control process's view of the shared table: whether what a token names is revoked now.
 
 Maps the table that the agent hands out, as any process of the machine does; reads it and nothing
-else. While nobody vouches for it, nobody can say that something is not revoked.
+else. While nobody vouches for it, or other machines may know more than is entered there, nobody can
+say that something is not revoked.
 """
 
 import os
@@ -51,8 +52,8 @@ class Sight:
     def is_dead(self, claims: Claims, kid: str) -> bool:
         """Whether a token is dead by anything that it names.
 
-        LinkError while there is no agent, or none that vouches for its table. Blocks, once a second
-        for a millisecond.
+        LinkError while there is no agent, or none that vouches for its table, or for its having
+        what a majority of the members knows. Blocks, once a second for a millisecond.
         """
         with self._lock:
             table = self._current()
@@ -64,8 +65,13 @@ class Sight:
         if self._table is None or now - self._since >= limits.tree_seconds or self._table.retired:
             self._forget()
             self._table, self._since = _mapped(self._folder), now
-        if time.clock_gettime_ns(time.CLOCK_BOOTTIME) > self._table.fresh_until:
+        boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        if boot_ns >= self._table.fresh_until:
             raise LinkError(f"{self._folder}: nobody vouches for the table")
+        if boot_ns >= self._table.synced_until:
+            raise LinkError(
+                f"{self._folder}: the table may lack what a majority of the members has revoked"
+            )
         return self._table
 
     def _forget(self) -> None:

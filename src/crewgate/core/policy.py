@@ -37,12 +37,16 @@ class Crew(msgspec.Struct, frozen=True):
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """A tool as the gate sees it: a dotted name, a fixed price in micro-credits, an owner."""
+    """A tool as the gate sees it: a dotted name, a fixed price in micro-credits, an owner.
+
+    `stale_open`: it is called even while somebody may know revocations that this machine does not.
+    """
 
     name: str
     price: int
     owner: str = SHARED
     observe: bool = False
+    stale_open: bool = False
 
 
 class Policy(msgspec.Struct, frozen=True):

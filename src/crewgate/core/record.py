@@ -26,7 +26,8 @@ class Outcome(enum.StrEnum):
     EXPIRED = "expired"
     CANCELLED = "cancelled"
     EXHAUSTED = "exhausted"  # a stream whose next step the credits did not pay for,
-    UNFUNDED = "unfunded"  # or for which nobody said in time whether they do
+    UNFUNDED = "unfunded"  # or for which nobody said in time whether they do,
+    UNVOUCHED = "unvouched"  # or of which nobody could say in time that it is not revoked
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):

@@ -20,6 +20,7 @@ _CUT = {
     Outcome.EXPIRED: Reason.TOKEN_EXPIRED,
     Outcome.EXHAUSTED: Reason.CREDITS_EXHAUSTED,
     Outcome.UNFUNDED: Reason.BUDGET_UNAVAILABLE,
+    Outcome.UNVOUCHED: Reason.REVOCATION_UNAVAILABLE,
 }
 
 # grpc.io, "Status codes": UNAUTHENTICATED, RESOURCE_EXHAUSTED and UNAVAILABLE.
@@ -28,6 +29,7 @@ _GRPC = {
     Reason.TOKEN_EXPIRED: b"16",
     Reason.CREDITS_EXHAUSTED: b"8",
     Reason.BUDGET_UNAVAILABLE: b"14",
+    Reason.REVOCATION_UNAVAILABLE: b"14",
 }
 
 

@@ -2,7 +2,8 @@
 
 Decides how much to ask for, how soon again, and when to give up. Knows neither the call nor what
 its credit pays for. An answer that comes early (an agent that is away, or has no room) is no
-reason to ask at once: a thousand streams would, for nothing.
+reason to ask at once: a thousand streams would, for nothing. Nor is a question asked while nobody
+vouches for the call's permit: what is drawn could not be taken.
 """
 
 import math
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from crewgate import limits
-from crewgate.core.grant import Grant
+from crewgate._native.permit import Permit
 from crewgate.core.record import Outcome
 from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway.ending import Tower
@@ -26,21 +27,22 @@ class Funding:
     """Of one call. `asking` from a question until its `done` is called, pauses included."""
 
     __slots__ = (
-        "_asked", "_forget", "_grant", "_now", "_pause", "_stopped", "_tower", "_until",
-        "asking", "denial",
+        "_asked", "_forget", "_now", "_pause", "_permit", "_stopped", "_tower", "_until",
+        "asking", "denial", "why_late",
     )  # fmt: skip
 
     def __init__(
-        self, tower: Tower, grant: Grant, now: Callable[[], float] = time.monotonic
+        self, tower: Tower, permit: Permit, now: Callable[[], float] = time.monotonic
     ) -> None:
         """`now` is any clock that is never set, in seconds."""
         self._tower = tower
-        self._grant = grant
+        self._permit = permit
         self._now = now
         self._stopped = False
         self._forget: Callable[[], None] | None = None  # the pause that is under way
         self.asking = False
         self.denial: Denial | None = None  # where there is no more credit: what the ledger said
+        self.why_late = Outcome.UNFUNDED  # what the wait that is under way was for at its beginning
         self._until = math.inf
         self._asked = -math.inf
         self._pause = limits.stream_again_seconds_min
@@ -61,6 +63,8 @@ class Funding:
         """
         if self._until == math.inf:
             self._until = self._now() + limits.stream_wait_seconds_max
+            vouched = self._permit.vouched
+            self.why_late = Outcome.UNFUNDED if vouched else Outcome.UNVOUCHED
         self._ask_in_time(least, most, done)
 
     def rest(self) -> None:
@@ -88,7 +92,11 @@ class Funding:
     def _ask(self, least: int, most: int, done: Done) -> None:
         self._forget = None
         self._asked = self._now()
-        self._tower.fund(self._grant, most, partial(self._heard, least, most, done))
+        heard = partial(self._heard, least, most, done)
+        if self._permit.vouched:
+            self._tower.fund(self._permit.grant, most, heard)
+        else:
+            heard(None)
 
     def _heard(self, least: int, most: int, done: Done, drawn: Drawn | None) -> None:
         """A whole step is not to be had near the last credit: then what is missing is asked for."""
@@ -103,7 +111,7 @@ class Funding:
         elif drawn is not None and status in _OVER:
             self.denial = Denial(
                 Reason.CREDITS_EXHAUSTED,
-                self._grant,
+                self._permit.grant,
                 level=drawn.level,
                 used=drawn.used,
                 quota=drawn.quota,
@@ -111,7 +119,7 @@ class Funding:
             )
             self._end(done, Outcome.EXHAUSTED)
         elif self.is_late:
-            self._end(done, Outcome.UNFUNDED)
+            self._end(done, self.why_late)
         else:
             self._ask_in_time(least, most, done)
             self._pause = min(2 * self._pause, limits.stream_again_seconds_max)

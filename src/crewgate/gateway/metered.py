@@ -54,7 +54,7 @@ class MeteredFlight(Flight):
         self._pieces: deque[Piece] = deque()  # of the answer, not paid for yet
         self._headed = False  # the meter has seen the answer's head,
         self._ended = False  # and its end
-        self._funding = Funding(tower, permit.grant)
+        self._funding = Funding(tower, permit)
         self._refusal: Outcome | None = None  # there was none
         self._drains = False  # the client has gone, and the answer is heard to its end
         self._heard = 0  # bytes of it since then
@@ -144,7 +144,7 @@ class MeteredFlight(Flight):
         """Have credit drawn for the next piece; the answer waits meanwhile."""
         tariff, left = self._meter.tariff, self._meter.tariff.most - self.permit.price
         if self._refusal is None and self._funding.is_late:
-            self._refusal = Outcome.UNFUNDED
+            self._refusal = self._funding.why_late
         is_stuck = not self.permit.held or more > left or not self._meter.grows
         if self._refusal is not None or is_stuck:
             self._end(self._refusal or Outcome.EXHAUSTED)

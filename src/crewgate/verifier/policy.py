@@ -29,7 +29,13 @@ def load_policy(config: Config, generation: int) -> Policy:
             *(account(crossing, config.crew(crossing.source)) for crossing in config.crossings),
         ),
         tools=tuple(
-            Tool(name=tool.name, price=tool.price, owner=tool.owner, observe=tool.observe)
+            Tool(
+                name=tool.name,
+                price=tool.price,
+                owner=tool.owner,
+                observe=tool.observe,
+                stale_open=tool.when_stale == "open",
+            )
             for tool in config.tools
         ),
         generation=generation,

@@ -174,6 +174,21 @@ def test_one_agent_at_a_time(path: str) -> None:
     assert OwnedTable.open(path).life == life
 
 
+def test_both_bounds_are_seen_by_every_mapping(path: str) -> None:
+    """A new table is vouched for by nobody; a retired one no more."""
+    table = OwnedTable.create(path, GEOMETRY)
+    other = Table.attach(table.fd)
+    assert (other.fresh_until, other.synced_until) == (0, 0)
+    table.vouch(7, 2**64 - 1)
+    assert (other.fresh_until, other.synced_until) == (7, 2**64 - 1)
+    table.vouch(8, 3)
+    assert (other.fresh_until, other.synced_until) == (8, 3)
+    table.retire()
+    assert (other.fresh_until, other.retired) == (0, True)
+    private = OwnedTable.private(GEOMETRY)
+    assert private.fresh_until == private.synced_until == 2**64 - 1
+
+
 def test_no_table_is_a_file_not_found(path: str) -> None:
     """`open` creates nothing but its lock."""
     with pytest.raises(FileNotFoundError):
@@ -191,6 +206,7 @@ def damage(path: str, offset: int, value: bytes) -> None:
     [
         (0, b"NOTATABL", "not a Crewgate table"),
         (8, struct.pack("<Q", 9), "another version"),
+        (8, struct.pack("<Q", 2), "another version"),  # it had no synced_until
         (24, struct.pack("<Q", 128), "torn"),
         (16, struct.pack("<Q", 2**40), "torn"),
     ],

@@ -115,6 +115,35 @@ def test_an_agent_that_stops_vouching_is_stale(start: Start, hands: Hands) -> No
     assert status(machine, 1).waiting_for == ["a fresh table"]
 
 
+def test_a_machine_alone_knows_all_that_there_is_to_know(start: Start, hands: Hands) -> None:
+    """For ever: no wait for others that are not there."""
+    machine = start()
+    ticks.vouch(machine, ClockWatch(hands.wall_ns(), hands.boot_ns()))
+    assert machine.table.synced_until == 2**64 - 1
+    assert status(machine, 1).ready
+
+
+def test_a_fresh_machine_waits_for_what_a_majority_knows(
+    start: Start, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each tick says until when it knows; a machine that is not even fresh waits for that first."""
+    machine = start()
+    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    until = hands.boot_ns() + S
+    monkeypatch.setattr(machine, "synced_until_ns", lambda: until)
+    ticks.vouch(machine, watch)
+    assert machine.table.synced_until == until
+    assert status(machine, 1).ready
+    hands.go(1)
+    ticks.vouch(machine, watch)
+    assert machine.is_fresh()
+    told = status(machine, 1)
+    assert (told.ready, told.fresh) == (False, True)
+    assert told.waiting_for == ["revocations of a majority of the members"]
+    hands.go(limits.fresh_seconds)
+    assert status(machine, 1).waiting_for == ["a fresh table"]
+
+
 def test_guests_that_do_not_come_back_are_dropped(start: Start, hands: Hands) -> None:
     """After a restart their numbers are kept for the wait, then free."""
     before = start()

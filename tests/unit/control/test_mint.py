@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from control_world import Machine, add_crew
+from control_world import ALWAYS_NS, Machine, add_crew
 
 from crewgate import limits
 from crewgate.api.office import Grant
@@ -189,10 +189,15 @@ def test_an_orchestrator_in_its_next_life_raises_nobody(mint: Mint, machine: Mac
     mint.start_run("bd", "bd-1", RUN)
 
 
-def test_while_nobody_knows_what_is_dead_nothing_is_extended(mint: Mint, machine: Machine) -> None:
-    """The agent is away: a refresh and a child wait for it."""
+@pytest.mark.parametrize("why", ["away", "stale", "not synced"])
+def test_while_nobody_knows_what_is_dead_nothing_is_extended(
+    mint: Mint, machine: Machine, why: str
+) -> None:
+    """The agent is away, or others may know more than it does: a refresh and a child wait."""
     run, _ = family(mint)
-    machine.away = True
+    machine.away = why == "away"
+    if why != "away":
+        machine.table.vouch(*((1, ALWAYS_NS) if why == "stale" else (ALWAYS_NS, 1)))
     with pytest.raises(LinkError):
         mint.refresh("bd", "bd-1", run.access_token, Grant())
     with pytest.raises(LinkError):

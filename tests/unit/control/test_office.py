@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from control_world import Machine, add_crew, ca_of
+from control_world import ALWAYS_NS, Machine, add_crew, ca_of
 
 from crewgate import limits
 from crewgate.config import Config
@@ -142,12 +142,17 @@ async def test_a_key_that_left_is_believed_no_more(
 async def test_without_an_agent_nobody_vouches(
     office: ControlOffice, config: Config, machine: Machine
 ) -> None:
-    """Neither with no table nor with one that has grown stale is a token called good."""
+    """With no table, a stale one, or one that may lack revocations, no token is called good."""
     run, _, _ = minted(config)
     assert (await office.introspect(run)).active
-    machine.table.vouch(1)
+    machine.table.vouch(1, ALWAYS_NS)
     with pytest.raises(LinkError):
         await office.introspect(run)
+    machine.table.vouch(ALWAYS_NS, 1)
+    with pytest.raises(LinkError, match="majority"):
+        await office.introspect(run)
+    machine.table.vouch(ALWAYS_NS, ALWAYS_NS)
+    assert (await office.introspect(run)).active
     machine.away = True
     with pytest.raises(LinkError):
         await office.introspect(run)

@@ -1,11 +1,12 @@
 """The shared table, as the control process sees it."""
 
 import pytest
-from control_world import Machine
+from control_world import ALWAYS_NS, NOW_BOOT_NS, Machine
 from world import World
 
 from crewgate import limits
 from crewgate.config import Config
+from crewgate.control import sight as sight_
 from crewgate.control.sight import Sight, keys_of
 from crewgate.core.ids import Kind, branch_key, uuid_bytes
 from crewgate.errors import LinkError
@@ -36,4 +37,24 @@ def test_a_table_is_mapped_for_a_second_and_then_anew(
     with pytest.raises(LinkError):
         sight.is_dead(claims, "article-1")
     sight.close()
+    sight.close()
+
+
+@pytest.mark.parametrize("word", [0, 1], ids=["vouched for", "synced"])
+def test_nobody_is_called_alive_past_either_bound(
+    config: Config, machine: Machine, monkeypatch: pytest.MonkeyPatch, word: int
+) -> None:
+    """At the very nanosecond, as at the gate; who is known to be dead is not told either."""
+    claims = read_claims(World.make().token.decode())
+    monkeypatch.setattr(sight_.time, "clock_gettime_ns", lambda clock: NOW_BOOT_NS)
+    sight = Sight(config.state)
+    until = [ALWAYS_NS, ALWAYS_NS]
+    until[word] = NOW_BOOT_NS + 1
+    machine.table.vouch(*until)
+    assert not sight.is_dead(claims, "article-1")
+    machine.revoke(Kind.BRANCH, claims.crew, uuid_bytes(claims.execution_branch_id))
+    until[word] = NOW_BOOT_NS
+    machine.table.vouch(*until)
+    with pytest.raises(LinkError, match=["nobody vouches", "a majority of the members"][word]):
+        sight.is_dead(claims, "article-1")
     sight.close()

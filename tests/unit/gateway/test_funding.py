@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from gateway_world import drawn, grant_of
+from gateway_world import FakePermit, drawn, grant_of
 
 from crewgate import limits
 from crewgate.core.grant import Grant
@@ -55,8 +55,13 @@ def tower() -> Tower:
 
 
 @pytest.fixture
-def funding(tower: Tower) -> Funding:
-    return Funding(tower, grant_of(), lambda: tower.now)  # type: ignore[arg-type]
+def permit() -> FakePermit:
+    return FakePermit(grant_of(), 0)
+
+
+@pytest.fixture
+def funding(tower: Tower, permit: FakePermit) -> Funding:
+    return Funding(tower, permit, lambda: tower.now)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("status", ["", "contended", "share", "full"])
@@ -152,7 +157,57 @@ def test_who_is_served_after_others_asks_in_time_and_not_for_ever(
     assert tower.heard == [None]
 
 
-def test_an_ended_call_asks_and_hears_nothing_more(funding: Funding, tower: Tower) -> None:
+def test_nothing_is_drawn_for_a_permit_that_nobody_vouches_for(
+    funding: Funding, tower: Tower, permit: FakePermit
+) -> None:
+    """It could not take it: the call waits as for an agent that is away, and is told why."""
+    permit.vouched = False
+    funding.ask(3, 10, tower.heard.append)
+    assert funding.asking
+    tower.run()
+    assert tower.asked == []
+    assert tower.heard == [Outcome.UNVOUCHED]
+    assert tower.now == pytest.approx(1000 + limits.stream_wait_seconds_max)
+    assert tower.pauses < 40
+
+
+def test_a_permit_that_is_vouched_for_again_in_time_is_paid_for(
+    funding: Funding, tower: Tower, permit: FakePermit
+) -> None:
+    """A partition that heals in a second cuts no stream."""
+    tower.says = lambda: "granted"
+    permit.vouched = False
+
+    def heal() -> None:
+        permit.vouched = True
+
+    tower.later(1, heal)
+    funding.ask(3, 10, tower.heard.append)
+    tower.run()
+    assert tower.heard == [None]
+    assert [need for _, need in tower.asked] in ([10], [3])
+    assert 1001 <= tower.now < 1001 + 2 * SLOWEST
+
+
+def test_a_wait_that_began_for_credit_ends_for_lack_of_it(
+    funding: Funding, tower: Tower, permit: FakePermit
+) -> None:
+    """An agent that is stopped leaves the table stale as well, but what came first is said."""
+
+    def stopped() -> str:
+        permit.vouched = tower.now < 1004
+        return ""
+
+    tower.says = stopped
+    funding.ask(10, 10, tower.heard.append)
+    tower.run()
+    assert not permit.vouched
+    assert tower.heard == [Outcome.UNFUNDED]
+
+
+def test_an_ended_call_asks_and_hears_nothing_more(
+    funding: Funding, tower: Tower, permit: FakePermit
+) -> None:
     """Neither while it pauses nor when an answer is on its way."""
     funding.ask(10, 10, tower.heard.append)
     (_, answer) = tower._later.pop()
@@ -160,7 +215,7 @@ def test_an_ended_call_asks_and_hears_nothing_more(funding: Funding, tower: Towe
     assert funding.asking
     funding.stop()
     assert not tower._later
-    other = Funding(tower, grant_of(), lambda: tower.now)  # type: ignore[arg-type]
+    other = Funding(tower, permit, lambda: tower.now)  # type: ignore[arg-type]
     other.ask(10, 10, tower.heard.append)
     other.stop()
     tower.run()

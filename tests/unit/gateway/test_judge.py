@@ -139,14 +139,20 @@ async def test_policy_on_its_way_is_waited_for() -> None:
     assert verdict.reason is Reason.BUDGET_UNAVAILABLE
 
 
-async def test_stale_table_is_not_waited_for() -> None:
-    """When only the agent could help, the refusal is said at once."""
-    judge, world, table = _judge(Agent())
-    table.retire()
+@pytest.mark.parametrize("how", ["retired", "not synced"])
+async def test_stale_table_is_not_waited_for(how: str) -> None:
+    """When only the agent could help, the refusal is said at once, and nothing is drawn."""
+    agent = Agent()
+    judge, world, table = _judge(agent)
+    if how == "retired":
+        table.retire()
+    else:
+        table.vouch(2**64 - 1, 0)
     verdict = judge.decide(world.token, 0)
     assert isinstance(verdict, Denial)
     assert verdict.reason is Reason.REVOCATION_UNAVAILABLE
     assert await judge.relieve(verdict, 0).wait() is False
+    assert agent.asked == []
 
 
 async def test_another_table() -> None:

@@ -8,6 +8,7 @@ import pytest
 from fake_host import FakeHost
 from gateway_world import FakePermit, config_of, drawn, grant_of
 
+from crewgate import limits
 from crewgate.config import Origin
 from crewgate.core import record as audit
 from crewgate.core.grant import Grant
@@ -29,14 +30,14 @@ ID = bytes(range(16))
 
 
 class Permit(FakePermit):
-    """Grows as long as there is credit in `lease`."""
+    """Grows as long as there is credit in `lease` and somebody vouches for it."""
 
     def __init__(self) -> None:
         super().__init__(grant_of(), 0)
         self.price, self.lease, self.observed = 0, 0, False
 
     def grow(self, more: int) -> bool:
-        if more > self.lease:
+        if more > self.lease or not self.vouched:
             return False
         self.lease -= more
         self.price += more
@@ -192,6 +193,41 @@ def test_a_stream_without_credit_is_cut_where_it_ends(world: World) -> None:
     world.tower.done("exhausted")
     assert world.flight.over
     assert world.tower.landings == [30]
+
+
+def test_a_stream_that_nobody_vouches_for_waits_and_goes_on(world: World) -> None:
+    """Credit in the lease does not help it, and none is drawn, until somebody does again."""
+    world.permit.lease = 100
+    world.permit.vouched = False
+    world.come(b"#" * 30)
+    assert (world.sent(), world.carrier.paused, world.tower.needs) == (0, True, [])
+    world.permit.vouched = True
+    world.tower.pauses.pop()()
+    assert world.tower.needs == [30]
+    world.tower.done("granted")
+    assert world.sent() == 30
+    assert not world.carrier.paused
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["to the end", "credit taken by others"])
+def test_a_stream_that_nobody_vouched_for_in_time_is_told_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    """It is no matter of its budget, whatever may come in between."""
+    events = (b"content-type", b"text/event-stream")
+    world = World(tmp_path, BYTES, events, first=b"data: " + b"#" * 22 + b"\n\n")
+    world.said()
+    world.permit.vouched = False
+    if not taken:
+        monkeypatch.setattr(limits, "stream_wait_seconds_max", 0)
+    world.come(b"data: " + b"#" * 22 + b"\n\n")
+    if taken:
+        world.permit.vouched = True
+        world.tower.pauses.pop()()
+        world.flight._funding._until = 0
+        world.tower.done("granted")
+    assert world.flight.over
+    assert b"revocation-unavailable" in world.said()
 
 
 def test_an_overrun_is_told_with_the_id_of_its_call(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import base64
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from nacl.signing import SigningKey
 
@@ -112,6 +113,14 @@ def test_a_policy_holds_every_ceiling_of_the_configuration(config: Config) -> No
         Key(kid="article-1", crew="article", public=public(1)),
         Key(kid="bd-1", crew="bd", public=public(2)),
     )
+
+
+def test_a_tool_that_goes_on_when_stale_does_so_at_the_gate(config: Config) -> None:
+    """Only where the configuration says so, tool by tool."""
+    search, mail = config.tools
+    tools = (msgspec.structs.replace(search, when_stale="open"), mail)
+    policy = load_policy(msgspec.structs.replace(config, tools=tools), 42)
+    assert [tool.stale_open for tool in policy.tools] == [True, False]
 
 
 def test_a_kid_of_two_crews_names_both_files(config: Config) -> None:

@@ -1,0 +1,14 @@
+/* The machine's clocks, in nanoseconds. */
+#ifndef CREWGATE_CLOCK_H
+#define CREWGATE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+static inline uint64_t cg_clock_ns(clockid_t clock) {
+  struct timespec now;
+  clock_gettime(clock, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+#endif
