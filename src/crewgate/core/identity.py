@@ -18,6 +18,7 @@ with implicit tags. The subject alternative name says the same for others, as a 
 
 import enum
 import re
+from hashlib import blake2b
 
 import msgspec
 
@@ -29,6 +30,9 @@ OID = "2.25.266273292786019505986471385047834517746"
 VERSION = 1
 INSTANCE_BYTES = 16
 KEY_BYTES = 32
+MAY_REVOKE = "revoke"  # the right of a gateway whose revocations all the others obey
+_MEMBER = b"crewgate member\0"
+_MEMBER_BYTES = 8  # two of 4,096 members have the same in one of 2**41 clusters
 _KEY = 0x80
 _RIGHTS = 0xA1
 _CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
@@ -65,6 +69,15 @@ class Identity(msgspec.Struct, frozen=True):
         """The URI of its certificate (SPIFFE-ID §2): role, crew and name as the path."""
         parts = [self.role.value, *([self.crew] if self.crew else []), self.name]
         return f"spiffe://{domain}/{'/'.join(parts)}"
+
+
+def member_id(name: str) -> bytes:
+    """8 bytes that stand for a gateway among its peers, from the name in its certificate.
+
+    Datagrams carry it instead of a name; members are counted by it, so that whoever has two
+    certificates of one name, as over a renewal, is one member.
+    """
+    return blake2b(_MEMBER + name.encode(), digest_size=_MEMBER_BYTES).digest()
 
 
 def check(identity: Identity) -> None:
