@@ -6,6 +6,7 @@ ca_issuing_days = 1825  # half the root's life, so that it never outlives it
 ca_server_days = 397  # the longest that browsers accepted from a public CA
 certificate_life_seconds = 4 * 3600  # the mission's: what a revocation that nobody hears of costs
 certificate_life_seconds_max = 7 * 86_400  # longer ones want another CA than this
+gateway_life_seconds_max = ca_server_days * 86_400  # its clients take it for any server's
 certificate_bytes_max = 16_384  # ours have 900; what a handshake takes of a chain is 100 KiB
 chain_certificates_max = 8  # of one file; ours have two
 certificate_parts_max = 64  # extensions, or attributes of a name; ours have eight and one
