@@ -62,6 +62,6 @@ incarnation_max = 2**48  # nobody refutes as often; a liar could not be refuted 
 
 # Freshness, and who is joined, as they are configured (config/cluster.py).
 cluster_peers_max = 64  # names or addresses to join by; one that is there tells of all others
-staleness_seconds = 5.0  # what a revocation takes at most: members are compared with twice a second
-staleness_seconds_min = 1.0  # two lost comparisons in a row would refuse everybody
-staleness_seconds_max = 60.0  # a leaked token would be good for a minute more
+staleness_seconds = 5.0  # a revocation takes as long at most; ten probes, so that no loss is felt
+staleness_seconds_min = 1.0  # two probes: one that is lost must not refuse everybody
+staleness_seconds_max = 60.0  # a leaked token is good for no more than a minute longer
