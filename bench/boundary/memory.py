@@ -13,11 +13,13 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 
+from cryptography.x509 import DNSName, IPAddress
+
 from bench.sampling import Case, Group, measure
 from crewgate.config import CA
 from crewgate.core.identity import Identity, Role
 from crewgate.pki.authority import Authority, create, new_instance
-from crewgate.pki.certificates import make_server, new_key, pem
+from crewgate.pki.certificates import new_key
 from crewgate.pki.crl import make_crl
 from crewgate.pki.keys import key_pem
 from crewgate.server import Clients, server_context
@@ -52,10 +54,12 @@ def contexts(folder: Path) -> tuple[dict[str, ssl.SSLContext], ssl.SSLContext, s
         identity = Identity(Role.ORCHESTRATOR, "bd-1", new_instance(), "bd")
         entry = authority.issue(identity, key.public_key(), now)
         (folder / "client.pem").write_bytes(authority.chain(entry))
-    server = make_server(issuing, ["localhost"], [ip_address("127.0.0.1")], now)
-    (folder / "server.pem").write_bytes(server.certificate_pem + pem(issuing.certificate))
-    for name, secret in (("client.key", key_pem(key)), ("server.key", server.key_pem)):
-        (folder / name).write_bytes(secret)
+        gateway, server = Identity(Role.GATEWAY, "edge-1", new_instance()), new_key()
+        hosts = [DNSName("localhost"), IPAddress(ip_address("127.0.0.1"))]
+        issued = authority.issue(gateway, server.public_key(), now, hosts=hosts)
+        (folder / "server.pem").write_bytes(authority.chain(issued))
+    for name, secret in (("client.key", key), ("server.key", server)):
+        (folder / name).write_bytes(key_pem(secret))
     moment = int(now.timestamp())
     serials = (entry.serial[:-4] + f"{number:04X}" for number in range(REVOKED))
     dead = [(serial, moment, "keyCompromise") for serial in serials if serial != entry.serial]

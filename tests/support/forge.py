@@ -9,12 +9,24 @@ from authority import Files
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from crewgate import limits
+from crewgate.cli.ca_given import host_names
 from crewgate.config import CA
 from crewgate.core import identity as identity_
+from crewgate.core.certificate import read
 from crewgate.core.identity import Identity, Role
-from crewgate.pki.certificates import Issued, make_issuing, make_root, new_key, pem
+from crewgate.pki.certificates import (
+    Issued,
+    Validity,
+    make_issuing,
+    make_leaf,
+    make_root,
+    new_key,
+    pem,
+)
 from crewgate.pki.keys import key_pem, read_certificates, read_key
 
 OID = x509.ObjectIdentifier(identity_.OID)
@@ -41,6 +53,21 @@ def issuing_of(ca: CA) -> Issued:
 def other_issuing() -> Issued:
     """An issuing CA of the same names as ours, and other keys."""
     return make_issuing(make_root(now()), now())
+
+
+def server(issuing: Issued, *hosts: str, identity: Identity | None = None) -> Issued:
+    """A gateway's certificate as ours is, for DNS names and IP addresses."""
+    key = new_key()
+    who = identity or bd("edge-1", Role.GATEWAY)
+    validity = Validity.of(now(), dt.timedelta(days=limits.ca_server_days))
+    names = host_names(hosts)
+    return Issued(make_leaf(issuing, key.public_key(), who, "x.example", validity, names), key)
+
+
+def identity_in(certificate: Path) -> Identity:
+    """Whom the leaf in a file speaks for."""
+    found = read_certificates(certificate)[0].public_bytes(Encoding.DER)
+    return read(found).speaks_for()
 
 
 def leaf(

@@ -3,6 +3,7 @@
 import datetime as dt
 from functools import cache
 
+import forge
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -13,7 +14,6 @@ from crewgate.pki.certificates import (
     make_issuing,
     make_leaf,
     make_root,
-    make_server,
     new_key,
 )
 
@@ -57,4 +57,4 @@ def leaf(
 
 def server() -> bytes:
     """DER of a server's, which says nothing of clients or identities."""
-    return der(make_server(issuing(), ["localhost"], [], now()).certificate)
+    return der(forge.leaf(issuing(), identity=None, usages=forge.SERVER).certificate)

@@ -7,11 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
+import forge
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -19,7 +18,7 @@ from installation import Premises, free_port
 
 from crewgate.link.owner import Owner
 from crewgate.link.owner_messages import Status, TreeRow
-from crewgate.pki.certificates import Issued, make_server
+from crewgate.pki.certificates import Issued
 
 HERE = Path(__file__).parent
 CREW_TOOLS = '["soak.*"]'
@@ -192,8 +191,8 @@ class SoakSite(Premises):
 
     def _issue(self) -> Issued:
         """A new certificate for this machine, and its key."""
-        addresses = [ip_address("127.0.0.1")]
-        return make_server(self._ca, ["localhost"], addresses, datetime.now(UTC))
+        who = forge.identity_in(self.folder / "certs" / "gateway.pem")
+        return forge.server(self._ca, "localhost", "127.0.0.1", identity=who)
 
     def _replace(self, path: Path, data: bytes) -> None:
         beside = path.with_name(path.name + ".new")

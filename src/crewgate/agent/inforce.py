@@ -14,6 +14,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.config import Config, load
+from crewgate.config.cluster import wants_restart
 from crewgate.core.policy import Policy
 from crewgate.errors import ConfigurationError
 from crewgate.verifier.policy import load_policy
@@ -76,16 +77,12 @@ class InForce:
     def look(self) -> Loaded:
         """What the files hold now; ConfigurationError. Blocks: to be called in a thread."""
         found = look_at(self.config.path)
-        for name, new, old in (
-            ("state", found.config.state, self.config.state),
-            ("[table]", found.config.table, self.config.table),
-            ("[ledger]", found.config.ledger, self.config.ledger),
-        ):
-            if new != old:
-                raise ConfigurationError(
-                    f"{self.config.path}: {name} cannot change while serving; end `crewgate serve` "
-                    "and start it again"
-                )
+        what = next(_fixed(self.config, found.config), None)
+        if what is not None:
+            raise ConfigurationError(
+                f"{self.config.path}: {what} cannot change while serving; end `crewgate serve` and "
+                "start it again"
+            )
         return found
 
     def replace(self, loaded: Loaded) -> None:
@@ -144,6 +141,16 @@ def look_at(path: Path) -> Loaded:
     raise ConfigurationError(f"{path}: changes while it is being read")
 
 
+def _fixed(old: Config, new: Config) -> Iterator[str]:
+    """What is another in `new` and must stay the same as long as this machine serves."""
+    for name in ("state", "table", "ledger"):
+        if getattr(old, name) != getattr(new, name):
+            yield name if name == "state" else f"[{name}]"
+    yield from wants_restart(old.cluster, new.cluster)
+    if old.cluster and old.ca and new.ca and old.ca.trust_domain != new.ca.trust_domain:
+        yield "trust_domain of [ca], which its peers know it by,"
+
+
 def watched(config: Config) -> Iterator[Path]:
     """Every file whose content a worker has loaded under one generation."""
     yield config.path
@@ -153,6 +160,9 @@ def watched(config: Config) -> Iterator[Path]:
         yield listener.key
     if config.ca is not None:
         yield config.ca.root
+    if config.cluster is not None:
+        yield config.cluster.certificate
+        yield config.cluster.key
     for upstream in config.upstreams:
         if upstream.credential is not None and upstream.credential.file is not None:
             yield upstream.credential.file

@@ -60,6 +60,13 @@ def init(*, config_path: Path, as_json: bool) -> None:
 @click.option("--host", "hosts", multiple=True, help="DNS name or IP address of a gateway.")
 @click.option("--right", "rights", multiple=True, help="What the holder may do besides.")
 @click.option(
+    "--signing-key",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Of a gateway: the Ed25519 key, private or public, that its revocations are verified by; "
+    "made if there is none.",
+)
+@click.option(
     "--request",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="CSR",
@@ -76,6 +83,7 @@ def issue(
     life: int | None,
     hosts: tuple[str, ...],
     rights: tuple[str, ...],
+    signing_key: Path | None,
     request: Path | None,
     as_json: bool,
 ) -> None:
@@ -86,7 +94,10 @@ def issue(
     from crewgate.pki.authority import Authority, new_instance, read_request
     from crewgate.pki.certificates import new_key
     from crewgate.pki.keys import PRIVATE, PUBLIC, key_pem, read_file, write_file
+    from crewgate.pki.signing import certified_half
 
+    if signing_key is not None and role != Role.GATEWAY:
+        raise click.UsageError("--signing-key: only a gateway's certificate has one")
     config = _load(config_path)
     if crew:
         config.crew(crew)
@@ -97,7 +108,8 @@ def issue(
     else:
         key = new_key()
         public = key.public_key()
-    identity = Identity(Role(role), name, new_instance(), crew, rights=rights)
+    signs = b"" if signing_key is None else certified_half(signing_key)
+    identity = Identity(Role(role), name, new_instance(), crew, signs, rights)
     with Authority(_ca(config)) as authority:
         entry = authority.issue(
             identity, public, datetime.now(UTC), life_seconds=life, hosts=host_names(hosts)
@@ -111,7 +123,12 @@ def issue(
 @command.command("renew")
 @config_option
 @click.argument("certificate", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--life", type=Duration(), metavar="4h", help="Else as the configuration says.")
+@click.option(
+    "--life",
+    type=Duration(),
+    metavar="4h",
+    help="Else as the configuration says, or of a gateway as long as the one before.",
+)
 @json_option
 def renew(*, config_path: Path, certificate: Path, life: int | None, as_json: bool) -> None:
     """Sign the next certificate for the same key and the same identity, in place of the file.

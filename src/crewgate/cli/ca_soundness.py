@@ -20,11 +20,10 @@ MEND = "sign it anew with `crewgate ca crl`, and have that done every day"
 
 
 def ca_problems(config: Config, now: datetime) -> Iterator[str]:
-    """What makes listeners refuse every certificate, one line each; `now` with a time zone."""
+    """What makes listeners or peers refuse every certificate; `now` with a time zone."""
     ca = config.ca
-    if ca is not None and any(
-        listener.client_certificate != "none" for listener in config.listeners
-    ):
+    asks = any(listener.client_certificate != "none" for listener in config.listeners)
+    if ca is not None and (asks or (config.cluster is not None and config.cluster.peers)):
         yield from _refusals(ca, now)
 
 

@@ -28,6 +28,10 @@ def secrets(config: Config) -> list[Secret]:
     if config.control is not None:
         # Often the listeners' own key; then it is told once.
         found.append(Secret("the gateway", config.control.key))
+    if config.cluster is not None:
+        found += [
+            Secret("the gateway", path) for path in (config.cluster.key, config.cluster.signing_key)
+        ]
     found += [
         Secret("the gateway", upstream.credential.file)
         for upstream in config.upstreams

@@ -45,7 +45,19 @@ port = {control}
 certificate = "certs/gateway.pem"
 key = "gateway/gateway.key"
 
-# Agents come here, over TLS with a token. Port {peers} is kept for the gateway's peers.
+# The other machines of this trust domain: what is revoked on one of them, all refuse. They speak
+# UDP and mutual TLS on port {peers}. `crewgate init DIR --from FILE` makes another one.
+[cluster]
+peers = []                                      # whom to join: "10.0.0.2:8446", "gw2.example:8446"
+address = "{address}"                           # "0.0.0.0" wants advertise = "ADDRESS:PORT" as well
+port = {peers}
+certificate = "certs/gateway.pem"               # a gateway's of the CA above, with the public half
+key = "gateway/gateway.key"
+signing_key = "gateway/signing.key"             # of this one, which signs what is revoked here
+# staleness_quorum = "majority"                 # out of touch with most of them, refuse calls
+# max_staleness_seconds = 5                     # for so long it counts as in touch
+
+# Agents come here, over TLS with a token.
 [[listener]]
 name = "agents"
 address = "{address}"

@@ -2,6 +2,7 @@
 
 The CA and the upstreams' secrets stay where they are and are named from here; crews' keys are
 copied; ports are moved by as much as the agents' listener is, and so is the example's tool server.
+It joins the first one, and with it is a pair or more (`joining`).
 Every other upstream is called where it was. Comments survive, as the file is changed line by line;
 whoever wrote one that cannot be read so is told by `load`.
 """
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.cli.fresh import ADDRESS, UPSTREAM, UPSTREAM_OFFSET
+from crewgate.cli.joining import Joining, joining_steps
+from crewgate.cli.machine import CERTIFICATE, KEY, SIGNING_KEY
 from crewgate.config import Config, Ledger
 from crewgate.config.ledger import is_server
 from crewgate.core.credits import format_credits
@@ -28,14 +31,14 @@ _SHARED = (
     ("ca", {"folder", "root", "crl", "passphrase_file"}),
     (".tls", {"ca", "certificate", "key"}),
 )
-_OWN = {"certificate": "certs/gateway.pem", "key": "gateway/gateway.key"}
+_OWN = {"certificate": CERTIFICATE, "key": KEY, "signing_key": SIGNING_KEY}
 
 
 class Further:
     """The text of a configuration whose agents' listener is at `port`, made of `other`'s.
 
-    `copies` are crews' files: from where, and to where below its folder. `moved` are the places
-    that are others now.
+    ConfigurationError if nobody can join `other`. `copies` are crews' files: from where, and to
+    where below its folder. `moved` are the places that are others now.
     """
 
     def __init__(self, other: Config, port: int, ledger: str) -> None:
@@ -46,8 +49,9 @@ class Further:
         self._other = other
         self._tools = first + UPSTREAM_OFFSET
         self._own = {*listening, *range(first, first + 4), self._tools}
-        self._own |= {other.control.port} if other.control else set()
+        self._own |= {each.port for each in (other.control, other.cluster) if each}
         self._offset = port - first
+        self._joining = Joining(other, self._offset)
         self._ledger = ledger
         self._section = ""
 
@@ -61,14 +65,20 @@ class Further:
             header = _HEADER.fullmatch(line.rstrip("\n"))
             if header:
                 self._section = header[1].strip()
+            if header and self._section == "cluster":
+                yield from (line, *self._joining.head())
+                continue
+            kept = self._joining.line(line) if self._section == "cluster" else line
             # [ledger] is written anew, at the end; a comment after it may be the next section's.
-            if self._section != "ledger" or not line.strip() or line.lstrip().startswith("#"):
-                yield self._line(line)
+            if self._section == "ledger" and line.strip() and not line.lstrip().startswith("#"):
+                kept = None
+            if kept is not None:
+                yield self._line(kept)
 
     def _line(self, line: str) -> str:
         if line.lstrip().startswith("#"):
             return _SAID.sub(self._said, line)
-        if self._section in {"control", "listener"}:
+        if self._section in {"control", "listener", "cluster"}:
             port = _PORT.fullmatch(line)
             if port:
                 return f"{port[1]}{self._moved('port ', int(port[2]))}{port[3]}"
@@ -95,8 +105,8 @@ class Further:
         for name, keys in _SHARED:
             if key in keys and (section == name or (name[0] == "." and section.endswith(name))):
                 return str(self._where(value))
-        if section in {"control", "listener"}:
-            return _OWN.get(key, value)
+        if section in {"control", "listener", "cluster"}:
+            return str(_OWN.get(key, value))
         if section.startswith("crew.") and key in {"jwks", "signing_key"}:
             return self._copied(self._where(value))
         if (section, key) in {("", "state"), ("audit", "folder")}:
@@ -158,7 +168,7 @@ def changes(first: Config, second: Config, further: Further) -> Iterator[str]:
     """What is another in `second`, and what of `first` it reads, a line each."""
     for before, after in further.moved.items():
         yield f"{before} is {after}"
-    yield "every other upstream is called where it was; state, certificate and key are its own"
+    yield "every other upstream is called where it was; state, certificate and keys are its own"
     yield f"crews' keys are copied; the CA, and upstreams' secrets, are read in {first.path.parent}"
     yield f"budgets are kept in {second.ledger}"
 
@@ -166,9 +176,10 @@ def changes(first: Config, second: Config, further: Further) -> Iterator[str]:
 def next_steps(other: Path, first: Config, config: Path, second: Config) -> Iterator[str]:
     """What is to be typed before the new machine serves, a line each."""
     ledger = second.ledger
+    if ledger.engine == "postgresql" and first.ledger.url != ledger.url:
+        yield f"give {other} the same [ledger] url, and start its gateway again"
+    yield from joining_steps(other, first, second)
     if ledger.engine == "postgresql":
-        if first.ledger.url != ledger.url:
-            yield f"give {other} the same [ledger] url, and start its gateway again"
         yield f"crewgate ledger migrate -c {config}      # once, if nobody has made its tables"
     yield f"crewgate check -c {config}"
     yield f"crewgate serve -c {config}"

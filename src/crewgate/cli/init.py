@@ -7,19 +7,16 @@ The secrets of CA, gateway and crew lie in folders of their own, each for its ow
 import json
 import os
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
 
 import click
 
 from crewgate.cli.crew import write_crew
 from crewgate.cli.fresh import CREW, DOMAIN, PORT_MAX, fresh_config
+from crewgate.cli.machine import write_machine
 from crewgate.cli.options import json_option
 from crewgate.config import CA
 from crewgate.errors import ConfigurationError
-
-NAMES = ("localhost",)
-ADDRESSES = ("127.0.0.1", "::1")
 
 
 @click.command("init")
@@ -109,7 +106,7 @@ def write_further(
     text = further.text()
     try:
         _open(folder, ("certs", "gateway", "crews"))
-        _write_server(folder, ca)
+        write_machine(folder, ca)
         _copy(ca.root, folder / "certs" / "ca.pem")
         for file, place in further.copies.items():
             _copy(file, folder / place)
@@ -156,20 +153,7 @@ def _write_certificates(folder: Path) -> None:
 
     ca = CA(folder / "ca", folder / "certs" / "ca.pem", folder / "certs" / "crl.pem", DOMAIN)
     create(ca, datetime.now(UTC))
-    _write_server(folder, ca)
-
-
-def _write_server(folder: Path, ca: CA) -> None:
-    from crewgate.pki.authority import Authority
-    from crewgate.pki.certificates import make_server, pem
-
-    with Authority(ca) as authority:
-        issuing = authority.issuing
-    addresses = [ip_address(text) for text in ADDRESSES]
-    server = make_server(issuing, NAMES, addresses, datetime.now(UTC))
-    _write(folder / "gateway" / "gateway.key", server.key_pem, 0o600)
-    chain = server.certificate_pem + pem(issuing.certificate)
-    _write(folder / "certs" / "gateway.pem", chain, 0o644)
+    write_machine(folder, ca)
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:

@@ -38,12 +38,14 @@ def issue(
     life: int | None,
     hosts: tuple[str, ...],
     rights: tuple[str, ...],
+    signing_key: Path | None,
     request: Path | None,
     as_json: bool,
 ) -> None:
     """PREFIX.pem and PREFIX.key, which must not be there yet."""
-    if rights:
-        raise click.UsageError("--right: the control API gives none; use -c where the CA is")
+    for option, value in (("--right", rights), ("--signing-key", signing_key)):
+        if value:
+            raise click.UsageError(f"{option}: the control API gives none; use -c where the CA is")
     certificate, private = (out.with_name(f"{out.name}.{each}") for each in ("pem", "key"))
     _absent(certificate, *([] if request else [private]))
     key = None if request else new_key()

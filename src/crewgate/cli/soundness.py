@@ -9,8 +9,9 @@ from cryptography import x509
 
 from crewgate import limits
 from crewgate.cli.ca_soundness import ca_oddities, ca_problems
+from crewgate.cli.cluster_soundness import cluster_oddities, cluster_problems
 from crewgate.cli.unkept import unkept
-from crewgate.config import Config, Control, Crew, Listener, Upstream
+from crewgate.config import Cluster, Config, Control, Crew, Listener, Upstream
 from crewgate.core.scope import matches
 from crewgate.errors import ConfigurationError
 from crewgate.gateway.inquiry import Inquiry
@@ -36,6 +37,7 @@ def problems(config: Config) -> Iterator[str]:
     yield from ca_problems(config, datetime.now(UTC))
     yield from _unasked(config)
     yield from _uncontrolled(config)
+    yield from _unjoined(config)
     yield from unkept(config)
     for crew in config.crews:
         yield from _unusable(crew)
@@ -56,7 +58,10 @@ def oddities(config: Config) -> Iterator[str]:
     yield from _lenient(config)
     for listener in _shown(config):
         yield from _expiring(listener.certificate)
-    yield from _control_expiring(config)
+    for each in (config.control, config.cluster):
+        if each is not None and not _is_shown(config, each):
+            yield from _expiring(each.certificate)
+    yield from cluster_oddities(config)
     for upstream in config.upstreams:
         if upstream.tls.certificate:
             yield from _expiring(upstream.tls.certificate)
@@ -139,14 +144,18 @@ def _uncontrolled(config: Config) -> Iterator[str]:
         yield from _expired(control.certificate, "clients of the control API refuse it")
 
 
-def _control_expiring(config: Config) -> Iterator[str]:
-    if config.control is not None and not _is_shown(config, config.control):
-        yield from _expiring(config.control.certificate)
+def _unjoined(config: Config) -> Iterator[str]:
+    """Why no peer would have this machine."""
+    wrong = list(cluster_problems(config))
+    yield from wrong
+    cluster = config.cluster
+    if cluster is not None and not wrong and not _is_shown(config, cluster):
+        yield from _expired(cluster.certificate, "peers refuse it")
 
 
-def _is_shown(config: Config, control: Control) -> bool:
+def _is_shown(config: Config, other: Control | Cluster) -> bool:
     shown = {(each.certificate, each.key) for each in config.listeners}
-    return (control.certificate, control.key) in shown
+    return (other.certificate, other.key) in shown
 
 
 def _unusable(crew: Crew) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """The operator's TOML file as frozen structs; `load` refuses what it does not understand."""
 
 from crewgate.config.boundary import CA, Control
+from crewgate.config.cluster import Cluster, Place
 from crewgate.config.crossing import Crossing
 from crewgate.config.load import load
 from crewgate.config.ocsp import OCSPMode, Responder
@@ -26,6 +27,7 @@ from crewgate.config.structs import (
 __all__ = [
     "CA",
     "Audit",
+    "Cluster",
     "Config",
     "Control",
     "Cors",
@@ -40,6 +42,7 @@ __all__ = [
     "Listener",
     "OCSPMode",
     "Origin",
+    "Place",
     "Responder",
     "Table",
     "Tool",

@@ -6,6 +6,7 @@ Returns problems as lines that name the key to mend. Opens no file.
 from collections.abc import Callable, Iterator
 
 from crewgate.config.crossings import check_crossings
+from crewgate.config.peering import check_cluster
 from crewgate.config.structs import Config
 from crewgate.core.policy import SHARED
 from crewgate.core.routing import Route, Router
@@ -29,6 +30,7 @@ def crosscheck(config: Config) -> list[str]:
         _credentials,
         _workers,
         check_crossings,
+        check_cluster,
     )
     return [problem for check in checks for problem in check(config)]
 
@@ -40,6 +42,8 @@ def _listeners(config: Config) -> Iterator[str]:
         places[(config.control.address, config.control.port)] = "[control]"
         if config.ca is None:
             yield "control: there is no [ca] whose certificates it could accept; add the section"
+    if config.cluster is not None:
+        places.setdefault((config.cluster.address, config.cluster.port), "[cluster]")
     for listener in config.listeners:
         if listener.name in names:
             yield f'listener "{listener.name}": the name stands there twice; rename one'

@@ -12,6 +12,7 @@ from crewgate.config.boundary import CA, Control
 from crewgate.config.crossings import read_crossings
 from crewgate.config.ledger import read_ledger
 from crewgate.config.ocsp import OCSPMode, read_responder
+from crewgate.config.peering import read_cluster
 from crewgate.config.prices import PRICE, read_tariff
 from crewgate.config.section import Kind, Section
 from crewgate.config.structs import (
@@ -27,6 +28,7 @@ from crewgate.config.structs import (
     OnFull,
     Table,
     Tool,
+    WhenStale,
 )
 from crewgate.config.upstreams import read_upstream
 from crewgate.config.watch import read_watch
@@ -34,6 +36,7 @@ from crewgate.core.policy import SHARED
 
 MODE: Kind[Mode] = kinds.one_of("enforce", "observe")
 _JUDGE: Kind[Judge] = kinds.one_of("headers", "body")
+_WHEN_STALE: Kind[WhenStale] = kinds.one_of("closed", "open")
 _KEPT = kinds.whole(limits.audit_keep_bytes_min, limits.audit_keep_bytes_max)
 _ON_FULL: Kind[OnFull] = kinds.one_of("refuse", "continue")
 _CARRIER = kinds.one_of("authorization", "x-api-key", "x-goog-api-key")
@@ -75,6 +78,7 @@ def decode(file: Path, top: Section) -> Config:
         limits=_limits(top.child("limits")),
         ledger=read_ledger(top.child("ledger"), state, path),
         control=_control(top.child("control"), path),
+        cluster=read_cluster(top.child("cluster"), path),
         crossings=read_crossings(top),
     )
 
@@ -201,6 +205,7 @@ def _tool(name: str, section: Section) -> Tool:
         ),
         cors=None if cors is None else _cors(cors),
         tariff=tariff,
+        when_stale=section.optional("when_stale", _WHEN_STALE, "closed"),
     )
     section.close()
     return tool

@@ -11,6 +11,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.config.boundary import CA, Control
+from crewgate.config.cluster import Cluster
 from crewgate.config.crossing import Crossing
 from crewgate.config.ocsp import OCSPMode
 from crewgate.core.evidence import Rules
@@ -21,6 +22,7 @@ from crewgate.errors import ConfigurationError
 Mode = Literal["enforce", "observe"]
 Judge = Literal["headers", "body"]
 Scheme = Literal["http", "https"]
+WhenStale = Literal["closed", "open"]
 OnFull = Literal["refuse", "continue"]
 Durability = Literal["single", "synchronous", "trusted"]  # what is asked of a ledger's server
 ClientCertificate = Literal["none", "optional", "required"]
@@ -201,12 +203,12 @@ class Tool(msgspec.Struct, frozen=True):
     owner: str = SHARED
     judge: Judge = "headers"
     mode: Mode = "enforce"
-    when_stale: Literal["closed", "open"] = "closed"
     carriers: tuple[str, ...] = ("authorization",)  # header fields that may hold the token
     allow_fields: tuple[str, ...] = ()  # request fields that pass although they look like tricks
     body_bytes_max: int = limits.request_body_bytes_max  # of a request; a longer one is refused
     cors: Cors | None = None  # None: no page of another origin may call
     tariff: Tariff | None = None  # None: each call costs its price
+    when_stale: WhenStale = "closed"  # calls while this machine may lack the newest revocations
 
     @property
     def observe(self) -> bool:
@@ -281,6 +283,7 @@ class Config(msgspec.Struct, frozen=True):
     ledger: Ledger
     ca: CA | None = None  # None: no listener asks for certificates of clients
     control: Control | None = None  # None: no control API
+    cluster: Cluster | None = None  # None: no other machine is told of revocations, or tells any
     crossings: tuple[Crossing, ...] = ()
 
     def crew(self, name: str) -> Crew:

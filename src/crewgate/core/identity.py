@@ -30,14 +30,13 @@ OID = "2.25.266273292786019505986471385047834517746"
 VERSION = 1
 INSTANCE_BYTES = 16
 KEY_BYTES = 32
+MAY_REVOKE = "revoke"  # the right of a gateway whose revocations all the others obey
+_MEMBER = b"crewgate member\0"
+_MEMBER_BYTES = 8  # two of 4,096 members have the same in one of 2**41 clusters
 _KEY = 0x80
 _RIGHTS = 0xA1
 _CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*", re.ASCII)
-
-
-MAY_REVOKE = "revoke"  # the right of a gateway whose revocations the others obey
-MEMBER_BYTES = 8
 
 
 class Role(enum.StrEnum):
@@ -73,13 +72,12 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 def member_id(name: str) -> bytes:
-    """What the gateway of that name is to the others in gossip, through all its certificates."""
-    return blake2b(b"crewgate member\0" + name.encode(), digest_size=MEMBER_BYTES).digest()
+    """8 bytes that stand for a gateway among its peers, from the name in its certificate.
 
-
-def cluster_id(trust_domain: str) -> bytes:
-    """16 bytes that keep the gossip of one trust domain from meaning anything in another."""
-    return blake2b(b"crewgate cluster\0" + trust_domain.encode(), digest_size=16).digest()
+    Datagrams carry it instead of a name; members are counted by it, so that whoever has two
+    certificates of one name, as over a renewal, is one member.
+    """
+    return blake2b(_MEMBER + name.encode(), digest_size=_MEMBER_BYTES).digest()
 
 
 def check(identity: Identity) -> None:

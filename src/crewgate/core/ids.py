@@ -8,6 +8,8 @@ import enum
 from hashlib import blake2b
 from uuid import UUID
 
+_CLUSTER = b"crewgate cluster\0"
+
 
 class Kind(enum.IntEnum):
     """What a key names; the first byte that is hashed. The values are stored: never renumber."""
@@ -48,6 +50,14 @@ def certificate_key(crew: str, serial: int) -> bytes:
 def orchestrator_key(crew: str, client_id: str) -> bytes:
     """The key of an orchestrator as such, `<crew>/<name>`."""
     return table_key(Kind.ORCHESTRATOR, crew, client_id.encode())
+
+
+def cluster_id(trust_domain: str) -> bytes:
+    """16 bytes that stand for the machines of one trust domain, which gossip with one another.
+
+    Two domains on one network, or a peer's address that was mistyped, are told apart by it.
+    """
+    return blake2b(_CLUSTER + trust_domain.encode(), digest_size=16).digest()
 
 
 def path_digest(keys: tuple[bytes, ...]) -> bytes:

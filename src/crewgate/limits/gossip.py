@@ -92,3 +92,9 @@ dead_probe_seconds = 5.0  # one of the dead is probed so often,
 dead_seconds_max = 86_400.0  # for a day: a partition may last a night
 relays_max = 1024  # probes for others that are under way
 incarnation_max = 2**48  # nobody refutes as often; a liar could not be refuted above it
+
+# Freshness, and who is joined, as they are configured (config/cluster.py).
+cluster_peers_max = 64  # names or addresses to join by; one that is there tells of all others
+staleness_seconds = 5.0  # a revocation takes as long at most; ten probes, so that no loss is felt
+staleness_seconds_min = 1.0  # two probes: one that is lost must not refuse everybody
+staleness_seconds_max = 60.0  # a leaked token is good for no more than a minute longer

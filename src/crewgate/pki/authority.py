@@ -135,19 +135,22 @@ class Authority:
     ) -> Entry:
         """Sign a leaf; AuthorityError for an identity or a life that cannot be.
 
-        `after` is the serial of the one that it follows, if any, which must not have been revoked.
+        A gateway that signs revocations is known to others by its name: nobody gets that of another
+        key while a certificate of it is good. `after` is the serial of the one that it follows, if
+        any, which must not have been revoked.
         """
         life = self._ca.life_seconds if life_seconds is None else life_seconds
-        if not 0 < life <= limits.certificate_life_seconds_max:
-            raise AuthorityError(
-                f"a life of {life} seconds: expected 1 to {limits.certificate_life_seconds_max}"
-            )
+        most = _life_max(identity)
+        if not 0 < life <= most:
+            raise AuthorityError(f"a life of {life} seconds: expected 1 to {most}")
         if hosts and identity.role is not Role.GATEWAY:
             raise AuthorityError("names and addresses are for a gateway's certificate")
         until = self.issuing.certificate.not_valid_after_utc
         validity = Validity.of(now, timedelta(seconds=life), until=until)
         if validity.end <= now:
             raise AuthorityError("the issuing CA's own certificate has ended; make a new CA")
+        if identity.key:
+            self._refuse_twins(identity, now)
         domain = self._ca.trust_domain
         try:
             leaf = make_leaf(self.issuing, public, identity, domain, validity, hosts)
@@ -168,7 +171,10 @@ class Authority:
         return entry
 
     def renew(self, serial: str, now: datetime, *, life_seconds: int | None = None) -> Entry:
-        """Sign the next one for the key and identity of one that is good; AuthorityError."""
+        """Sign the next one for the key and identity of one that is good; AuthorityError.
+
+        A gateway's lives as long as the one before, unless another life is asked for.
+        """
         before = self.register.find(serial)
         if before is None or before.status(now.timestamp()) != "valid":
             what = f"is {before.status(now.timestamp())}" if before else "was not issued here"
@@ -179,10 +185,23 @@ class Authority:
             raise AuthorityError(f"certificate {serial} has a key of another kind")
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         hosts = [name for name in names if not isinstance(name, x509.UniformResourceIdentifier)]
-        identity = read(leaf.public_bytes(serialization.Encoding.DER)).speaks_for()
+        identity = identity_of(before)
+        if life_seconds is None and identity.role is Role.GATEWAY:
+            life_seconds = before.not_after - before.issued
         return self.issue(
             identity, public, now, life_seconds=life_seconds, hosts=hosts, after=before.serial
         )
+
+    def _refuse_twins(self, identity: Identity, now: datetime) -> None:
+        """AuthorityError where another gateway of this name signs with another key."""
+        for entry in self.register.of("", identity.name, int(now.timestamp())):
+            key = identity_of(entry).key
+            if entry.role is identity.role and key and key != identity.key:
+                raise AuthorityError(
+                    f"{identity.label}: certificate {entry.serial} of that name has another "
+                    "signing key, and members are told apart by their names; choose another name, "
+                    "or revoke that one first"
+                )
 
     def revoke(self, serials: Iterable[str], reason: str, now: datetime) -> list[Entry]:
         """Revoke in the register and publish a CRL; what was good until now.
@@ -212,6 +231,19 @@ class Authority:
             dead = self.register.dead(int(now.timestamp()))
             data = make_crl(self.issuing, dead, number, now)
             write_file(self._ca.crl, data, PUBLIC, replace=True)
+
+
+def identity_of(entry: Entry) -> Identity:
+    """Whom a certificate that was issued here speaks for."""
+    leaf = x509.load_pem_x509_certificate(entry.pem.encode())
+    return read(leaf.public_bytes(serialization.Encoding.DER)).speaks_for()
+
+
+def _life_max(identity: Identity) -> int:
+    """Seconds; a gateway is a server too, which clients know and nobody renews every week."""
+    if identity.role is Role.GATEWAY:
+        return limits.gateway_life_seconds_max
+    return limits.certificate_life_seconds_max
 
 
 @contextmanager

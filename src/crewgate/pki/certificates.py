@@ -8,7 +8,6 @@ refuses Ed25519 certificates. Every extension that OpenSSL's strict mode asks fo
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from cryptography import x509
@@ -20,7 +19,6 @@ from crewgate import limits
 from crewgate.core import identity as identity_
 from crewgate.core.identity import Identity, Role
 
-Address = IPv4Address | IPv6Address
 _COMMON_CHARS_MAX = 64
 # Nobody can foresee one (64 bits are the public CAs' rule), nor will two be the same. Not longer:
 # a handshake hashes the whole list of the revoked, and the serial is half of an entry.
@@ -96,25 +94,11 @@ def make_issuing(root: Issued, now: datetime, name: str = "Crewgate issuing CA")
     return Issued(_signed(builder, key.public_key(), root.key), key)
 
 
-def make_server(
-    issuing: Issued, names: Sequence[str], addresses: Sequence[Address], now: datetime
-) -> Issued:
-    """A TLS server's certificate for DNS names and IP addresses."""
-    key = new_key()
-    validity = _leaf_validity(issuing, now, timedelta(days=limits.ca_server_days))
-    builder = _leaf(
-        issuing, _name("Crewgate gateway"), key.public_key(), validity,
-        [ExtendedKeyUsageOID.SERVER_AUTH],
-    )  # fmt: skip
-    subject = x509.SubjectAlternativeName(_hosts(names, addresses))
-    builder = builder.add_extension(subject, critical=False)
-    return Issued(_signed(builder, key.public_key(), issuing.key), key)
-
-
 def make_responder(issuing: Issued, now: datetime) -> Issued:
     """A delegated OCSP responder's (RFC 6960, section 4.2.2.2), whose life is its revocation."""
     key = new_key()
-    validity = _leaf_validity(issuing, now, timedelta(seconds=limits.ocsp_responder_seconds))
+    until = issuing.certificate.not_valid_after_utc
+    validity = Validity.of(now, timedelta(seconds=limits.ocsp_responder_seconds), until=until)
     builder = _leaf(
         issuing, _name("Crewgate OCSP responder"), key.public_key(), validity,
         [ExtendedKeyUsageOID.OCSP_SIGNING],
@@ -148,14 +132,6 @@ def make_leaf(
         .add_extension(x509.UnrecognizedExtension(_IDENTITY, value), critical=False)
     )
     return _signed(builder, public, issuing.key)
-
-
-def _leaf_validity(issuing: Issued, now: datetime, life: timedelta) -> Validity:
-    return Validity.of(now, life, until=issuing.certificate.not_valid_after_utc)
-
-
-def _hosts(names: Sequence[str], addresses: Sequence[Address]) -> list[x509.GeneralName]:
-    return [*map(x509.DNSName, names), *map(x509.IPAddress, addresses)]
 
 
 def _name(text: str) -> x509.Name:

@@ -79,8 +79,8 @@ def key_pem(key: ec.EllipticCurvePrivateKey, passphrase: bytes | None = None) ->
 
 def read_key(path: Path, passphrase: bytes | None = None) -> ec.EllipticCurvePrivateKey:
     """Read a P-256 key of PEM; AuthorityError says what is wrong, and never shows it."""
-    data = _read(path, limits.key_file_bytes_max, "private key")
-    _refuse_shared(path)
+    data = read_bounded(path, limits.key_file_bytes_max, "private key")
+    refuse_shared(path)
     try:
         key = serialization.load_pem_private_key(data, passphrase)
     except TypeError as error:  # cryptography's, for a passphrase too few or too many
@@ -93,12 +93,13 @@ def read_key(path: Path, passphrase: bytes | None = None) -> ec.EllipticCurvePri
     return _p256(key, str(path))
 
 
-def _refuse_shared(path: Path) -> None:
+def refuse_shared(path: Path) -> None:
+    """AuthorityError for a private key that somebody else may have read."""
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise AuthorityError(
             f"{path}: a private key that others can read (mode {mode:04o}); chmod 600, and make "
-            "a new CA if they may have"
+            "a new one if they may have"
         )
 
 
@@ -110,7 +111,8 @@ def _p256(key: object, where: str) -> ec.EllipticCurvePrivateKey:
 
 def read_certificates(path: Path) -> list[x509.Certificate]:
     """Read at least one certificate of PEM; AuthorityError."""
-    data = _read(path, limits.certificate_bytes_max * limits.chain_certificates_max, "certificate")
+    bytes_max = limits.certificate_bytes_max * limits.chain_certificates_max
+    data = read_bounded(path, bytes_max, "certificate")
     try:
         return x509.load_pem_x509_certificates(data)
     except ValueError as error:
@@ -119,10 +121,11 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
 
 def read_file(path: Path) -> bytes:
     """A small file of PEM; AuthorityError."""
-    return _read(path, limits.certificate_bytes_max * limits.chain_certificates_max, "file")
+    return read_bounded(path, limits.certificate_bytes_max * limits.chain_certificates_max, "file")
 
 
-def _read(path: Path, bytes_max: int, what: str) -> bytes:
+def read_bounded(path: Path, bytes_max: int, what: str) -> bytes:
+    """A file that is as small as every `what` is; AuthorityError."""
     try:
         with path.open("rb") as stream:
             data = stream.read(bytes_max + 1)

@@ -3,7 +3,6 @@
 import signal
 import socket
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
 
 import forge
@@ -15,7 +14,6 @@ from installation import wait_until
 
 from crewgate.config import CA
 from crewgate.pki.authority import Authority, create
-from crewgate.pki.certificates import make_server
 
 
 def _reload(boundary: Boundary, old: str = "", new: str = "") -> None:
@@ -78,11 +76,11 @@ async def test_a_new_server_certificate_drops_nobody(tmp_path: Path) -> None:
             before = _shown(boundary, leaf)
             with Authority(boundary.ca) as authority:
                 issuing = authority.issuing
-                addresses = [ip_address("127.0.0.1")]
-                server = make_server(issuing, ["localhost"], addresses, datetime.now(UTC))
-                chain = server.certificate_pem + issuing.certificate_pem
+            file = boundary.folder / "certs/gateway.pem"
+            who = forge.identity_in(file)
+            server = forge.server(issuing, "localhost", "127.0.0.1", identity=who)
             (boundary.folder / "gateway/gateway.key").write_bytes(server.key_pem)
-            (boundary.folder / "certs/gateway.pem").write_bytes(chain)
+            file.write_bytes(server.certificate_pem + issuing.certificate_pem)
             await trio.to_thread.run_sync(_reload, boundary)
             assert _shown(boundary, leaf) == f"{server.certificate.serial_number:X}".zfill(40)
             assert before != _shown(boundary, leaf)

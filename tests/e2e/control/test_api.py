@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import forge
 import httpx
 import pytest
 from authority import Authority
@@ -51,8 +52,8 @@ def test_without_a_certificate_of_this_ca_nobody_says_a_word(
     context.load_cert_chain(*files)
     assert "UNKNOWN_CA" in refused_in_handshake(site, context).upper()
     context = site.context()
-    gateway = site.folder / "certs" / "gateway.pem", site.folder / "gateway" / "gateway.key"
-    context.load_cert_chain(*gateway)
+    issuing = forge.issuing_of(ca_of(load(site.file)))
+    context.load_cert_chain(*forge.write(tmp_path, forge.leaf(issuing, identity=None), issuing))
     refused_in_handshake(site, context)
 
 

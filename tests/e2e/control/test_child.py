@@ -127,9 +127,13 @@ def test_one_that_does_not_end_is_killed(own: ControlSite) -> None:
 
 def test_without_a_ca_there_is_none(own: ControlSite) -> None:
     """The sections are taken out of the file: it ends, and is not started again."""
-    first = own.control_pid()
     text = own.file.read_text()
-    begin, end = text.index("[ca]"), text.index("# Agents come here")
+    begin, middle = text.index("[ca]"), text.index("# The other machines")
+    end = text.index("# Agents come here")
+    own.stop()  # peers need a CA, and [cluster] stays as long as a machine serves
+    own.file.write_text(text[:middle] + text[end:])
+    own.serve()
+    first = own.control_pid()
     text = text[:begin] + text[end:]
     begin, end = text.index("# Other crews come here"), text.index("# A crew: whose keys")
     own.file.write_text(text[:begin] + text[end:])

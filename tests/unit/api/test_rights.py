@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from api_world import (
     BD,
@@ -18,7 +19,7 @@ from api_world import (
 
 from crewgate.api.endpoints import ENDPOINTS
 from crewgate.api.tokens import CHILD, NEXT, RUN
-from crewgate.core.identity import Identity
+from crewgate.core.identity import MAY_REVOKE, Identity
 
 CALLERS = {"operator": OPERATOR, "bd": BD, "bd-other": BD_OTHER, "finance": FINANCE, "gw": GATEWAY}
 NEW = {"scope": "search.*", "credits": "1", "role": "r"}
@@ -26,6 +27,7 @@ SUBJECT = "urn:ietf:params:oauth:token-type:jwt"
 OCSP = {"content-type": "application/ocsp-request"}
 OF_BD = {"orchestrator": "bd/bd-1"}
 CSR = {"request": "csr"}
+EDGE = msgspec.structs.replace(GATEWAY, key=bytes(range(32)), rights=(MAY_REVOKE,))
 
 
 class Case(NamedTuple):
@@ -143,12 +145,13 @@ async def test_introspection_tells_an_orchestrator_nothing_of_another_crew() -> 
     assert own.json()["active"]
 
 
-async def test_one_s_own_certificate_keeps_the_whole_identity() -> None:
+@pytest.mark.parametrize("who", [BD, EDGE])
+async def test_one_s_own_certificate_keeps_the_whole_identity(who: Identity) -> None:
     """Instance, key and rights of the next certificate are those of the caller's."""
     desk = Desk()
-    await desk.ask(BD, "POST", "/v1/certificates", json=CSR)
+    await desk.ask(who, "POST", "/v1/certificates", json=CSR)
     await desk.ask(OPERATOR, "POST", "/v1/certificates", json={**CSR, "role": "gateway",
                                                              "name": "edge-1"})  # fmt: skip
     (_, own), (_, other) = desk.office.asked
-    assert (own.identity, own.is_own, own.by) == (BD, True, "0B")
+    assert (own.identity, own.is_own, own.by) == (who, True, "0B")
     assert (other.identity.instance, other.is_own) == (b"", False)

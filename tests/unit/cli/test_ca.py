@@ -1,6 +1,7 @@
 """`crewgate ca`: each subcommand, for a person and for a script; what is wrong is one line."""
 
 import json
+import stat
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +14,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from crewgate import limits
 from crewgate.config import load
 from crewgate.core.certificate import read
-from crewgate.core.identity import Role
+from crewgate.core.identity import MAY_REVOKE, Identity, Role
 from crewgate.pki.authority import request_pem
 from crewgate.pki.certificates import new_key, pem
 from crewgate.pki.keys import read_key
+from crewgate.pki.signing import public_half
 
 
 def issue(run: Run, fresh: Path, name: str = "a-1", *more: object) -> dict[str, Any]:
@@ -35,6 +38,11 @@ def ask(run: Run, *arguments: object) -> Any:
     result = run("ca", *arguments, "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
+
+
+def listed(run: Run, fresh: Path, *more: object) -> list[dict[str, Any]]:
+    """All but the gateway's, which `init` has had signed."""
+    return [row for row in ask(run, "list", "-c", fresh, *more) if row["role"] != "gateway"]
 
 
 def refused(run: Run, *arguments: object) -> str:
@@ -96,6 +104,71 @@ def test_a_gateways_certificate_has_its_hosts_and_rights(run: Run, fresh: Path) 
     assert (end - began).total_seconds() == 90
 
 
+def test_a_gateway_s_signing_key_is_made_and_certified(run: Run, fresh: Path) -> None:
+    """For its owner's eyes; the certificate says its public half, and who revokes by the right."""
+    key = fresh.parent / "edge.signing"
+    row = gateway(run, fresh, "edge-1", "--signing-key", key, "--right", MAY_REVOKE)
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    identity = speaks_for(fresh.parent / "edge-1.pem")
+    assert (identity.key, identity.rights) == (public_half(key), (MAY_REVOKE,))
+    assert (row["role"], row["name"]) == ("gateway", "edge-1")
+
+
+def test_of_a_machine_without_the_ca_the_public_half_is_enough(run: Run, fresh: Path) -> None:
+    """As OpenSSL writes it; the private one never leaves that machine."""
+    private, public = fresh.parent / "private", fresh.parent / "public"
+    for command in (
+        ("genpkey", "-algorithm", "ed25519", "-out", private),
+        ("pkey", "-in", private, "-pubout", "-out", public),
+    ):
+        subprocess.run(["openssl", *command], check=True, capture_output=True)
+    gateway(run, fresh, "edge-1", "--signing-key", public)
+    private.chmod(0o600)
+    assert speaks_for(fresh.parent / "edge-1.pem").key == public_half(private)
+
+
+def test_no_two_machines_have_one_name(run: Run, fresh: Path) -> None:
+    """Members are told apart by it; the same key may have the next certificate, another may not."""
+    key, there = fresh.parent / "edge.signing", fresh.parent
+    row = gateway(run, fresh, "edge-1", "--signing-key", key)
+    given = ("issue", "-c", fresh, "--role", "gateway", "--name", "edge-1")
+    line = refused(run, *given, "--out", there / "x", "--signing-key", there / "other")
+    assert f"certificate {row['serial']} of that name has another signing key" in line
+    ask(run, *given, "--out", there / "next", "--signing-key", key)
+    ask(run, *given, "--out", there / "plain")
+    for serial in (row["serial"], there / "next.pem"):
+        run("ca", "revoke", "-c", fresh, serial)
+    ask(run, *given, "--out", there / "y", "--signing-key", there / "other")
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--role", "operator"), "only a gateway's certificate has one"),
+        (("--role", "gateway"), "expected an unencrypted PKCS 8 PEM of an Ed25519 private key"),
+    ],
+)
+def test_what_is_no_signing_key_is_said(
+    run: Run, fresh: Path, more: tuple[str, ...], says: str
+) -> None:
+    """Another role's, another kind of key."""
+    key, there = fresh.parent / "gateway" / "gateway.key", fresh.parent
+    given = (*more, "--name", "x", "--out", there / "x", "--signing-key", key)
+    result = run("ca", "issue", "-c", fresh, *given)
+    assert (result.exit_code, says in result.stderr) == (2, True)
+    assert not (there / "x.pem").exists()
+
+
+def test_a_renewed_gateway_lives_as_long_as_before(run: Run, fresh: Path) -> None:
+    """For the same key, name, hosts and rights: nobody has a server of four hours by surprise."""
+    file = fresh.parent / "certs" / "gateway.pem"
+    before, was = speaks_for(file), file.read_bytes()
+    row = ask(run, "renew", "-c", fresh, file)
+    assert (speaks_for(file), file.read_bytes() != was) == (before, True)
+    began, end = (datetime.fromisoformat(row[key]) for key in ("issued", "not_after"))
+    assert (end - began).days == limits.ca_server_days
+
+
 def test_renew_replaces_the_file_and_keeps_the_key(run: Run, fresh: Path) -> None:
     """The one before is still listed as valid."""
     before = issue(run, fresh)
@@ -104,7 +177,20 @@ def test_renew_replaces_the_file_and_keeps_the_key(run: Run, fresh: Path) -> Non
     leaf = x509.load_pem_x509_certificates((fresh.parent / "a-1.pem").read_bytes())[0]
     assert f"{leaf.serial_number:X}" == after["serial"].lstrip("0")
     assert read_key(fresh.parent / "a-1.key").public_key() == leaf.public_key()
-    assert [each["status"] for each in ask(run, "list", "-c", fresh)] == ["valid", "valid"]
+    assert [each["status"] for each in listed(run, fresh)] == ["valid", "valid"]
+
+
+def gateway(run: Run, fresh: Path, name: str, *more: object) -> dict[str, Any]:
+    """A certificate of a gateway, beside the configuration."""
+    given = ("--role", "gateway", "--name", name, "--out", fresh.parent / name)
+    found: dict[str, Any] = ask(run, "issue", "-c", fresh, *given, *more)
+    return found
+
+
+def speaks_for(file: Path) -> Identity:
+    """Whom the leaf in a file speaks for."""
+    leaf = x509.load_pem_x509_certificates(file.read_bytes())[0]
+    return read(leaf.public_bytes(Encoding.DER)).speaks_for()
 
 
 @pytest.mark.parametrize("by", ["file", "serial", "lower"])
@@ -145,6 +231,9 @@ def test_a_list_that_cannot_be_written_is_told_last(run: Run, fresh: Path) -> No
 
 def test_list_and_show(run: Run, fresh: Path) -> None:
     """Expired ones only when asked for; show has the certificate itself in JSON."""
+    fresh.write_text(fresh.read_text().replace('folder = "ca"', 'folder = "another"'))
+    (fresh.parent / "certs" / "crl.pem").unlink()
+    assert run("ca", "init", "-c", fresh).exit_code == 0
     assert ask(run, "list", "-c", fresh) == []
     assert "no certificate is valid" in run("ca", "list", "-c", fresh).stderr
     row = issue(run, fresh)
@@ -252,7 +341,7 @@ def test_nothing_is_overwritten_by_issue(run: Run, fresh: Path) -> None:
     )
     (fresh.parent / "b.key").symlink_to("nowhere")
     assert "stands there already" in refused(run, "issue", "-c", fresh, *given, fresh.parent / "b")
-    assert len(ask(run, "list", "-c", fresh)) == 1
+    assert len(listed(run, fresh)) == 1
 
 
 @pytest.mark.parametrize("command", ["revoke", "show", "renew"])
@@ -274,7 +363,7 @@ def test_what_this_ca_has_not_issued_is_said(run: Run, fresh: Path, command: str
     if command != "renew":
         for which in ("AB12", "nonsense", "x" * 5000):
             assert "issued no such certificate" in refused(run, command, "-c", fresh, which)
-    assert [each["status"] for each in ask(run, "list", "-c", fresh)] == ["valid"]
+    assert [each["status"] for each in listed(run, fresh)] == ["valid"]
 
 
 def _twin(issuing: Any, serial: int) -> bytes:

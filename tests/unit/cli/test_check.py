@@ -1,15 +1,14 @@
 import json
 import stat
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 from authority import Authority
 from commands import Run
+from machine_certificate import signed_at
 
 from crewgate.config import load
-from crewgate.pki.certificates import make_issuing, make_root, make_server
 
 
 def check(run: Run, config: Path) -> tuple[list[str], list[str]]:
@@ -96,11 +95,7 @@ def test_a_certificate_near_its_end_is_a_warning_and_past_it_a_problem(
     run: Run, fresh: Path, days: int, problem: list[str], warning: str
 ) -> None:
     """Nobody learns from their clients that a certificate has ended."""
-    made = datetime.now(UTC) + timedelta(days=days)
-    issuing = make_issuing(make_root(made), made)
-    server = make_server(issuing, ["localhost"], [ip_address("::1")], made)
-    (fresh.parent / "certs/gateway.pem").write_bytes(server.certificate_pem)
-    (fresh.parent / "gateway/gateway.key").write_bytes(server.key_pem)
+    signed_at(fresh, datetime.now(UTC) + timedelta(days=days))
     problems, warnings = check(run, fresh)
     assert len(problems) == len(problem)
     assert all(told in text for told, text in zip(problem, problems, strict=True))
@@ -225,7 +220,7 @@ def test_the_control_api_s_certificate_is_looked_at(run: Run, fresh: Path, tmp_p
     authority = Authority(tmp_path)
     text = fresh.read_text()
     begin = text.index("[control]")
-    end = text.index("# Agents come here")
+    end = text.index("# The other machines")
 
     def with_files(certificate: Path, key: Path) -> tuple[list[str], list[str]]:
         part = text[begin:end].replace("certs/gateway.pem", str(certificate))

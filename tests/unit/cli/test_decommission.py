@@ -24,7 +24,9 @@ def test_what_a_name_has_is_revoked(fresh: Path, run: Run) -> None:
     assert result.exit_code == 0, result.output
     assert result.stdout == "ended article/bd-1: 1 certificate revoked; no gateway runs here\n"
     assert "the gateway does not know yet" in result.stderr
-    (row,) = json.loads(run("ca", "list", "-c", fresh, "--json").stdout)
+    row, gateway = json.loads(run("ca", "list", "-c", fresh, "--json").stdout)
+    row, gateway = (row, gateway) if row["crew"] else (gateway, row)
+    assert (gateway["role"], gateway["status"]) == ("gateway", "valid")
     assert (row["serial"], row["status"]) == (serial, "revoked")
     assert row["reason"] == "cessationOfOperation"
 

@@ -1,15 +1,22 @@
 import json
 import os
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 from commands import Run
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from crewgate import limits
 from crewgate.cli.init import write_all
+from crewgate.cli.machine import machine_name
 from crewgate.config import load
+from crewgate.core.certificate import read
+from crewgate.core.identity import MAY_REVOKE, Identity, Role, check
 from crewgate.issuer.signing import SigningKey
+from crewgate.pki.signing import public_half
 from crewgate.server.tls import server_context
 from crewgate.verifier.policy import load_keys, load_policy
 
@@ -55,6 +62,7 @@ def test_every_secret_is_its_owners_alone_and_apart(fresh: Path) -> None:
         Path("ca/root.key"),
         Path("ca/issuing.key"),
         Path("gateway/gateway.key"),
+        Path("gateway/signing.key"),
         Path("crews/article/signing.key"),
     }
     for key in keys:
@@ -86,11 +94,49 @@ def test_the_certificates_and_keys_belong_together(fresh: Path) -> None:
     leaf.verify_directly_issued_by(issuing)
     issuing.verify_directly_issued_by(root)
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert [str(name.value) for name in names] == ["localhost", "127.0.0.1", "::1"]
+    identity = read(leaf.public_bytes(Encoding.DER)).speaks_for()
+    assert [str(name.value) for name in names] == [
+        identity.spiffe_id("crewgate.internal"), "localhost", "127.0.0.1", "::1",
+    ]  # fmt: skip
     crew = config.crews[0]
     assert crew.signing_key
     key = SigningKey.load(crew.signing_key, load_keys(config), str(crew.jwks))
     assert [known.kid for known in load_policy(config, 1).keys] == [key.kid]
+
+
+def test_a_machine_can_be_joined_and_revoke(fresh: Path) -> None:
+    """Nobody is joined yet; the certificate has the signing key, the right and a year."""
+    config = load(fresh)
+    cluster = config.cluster
+    assert cluster is not None
+    assert (str(cluster.reached_at), cluster.peers) == ("127.0.0.1:9003", ())
+    assert (cluster.staleness_quorum, cluster.max_staleness_seconds) == ("majority", 5.0)
+    assert cluster.certificate == config.listeners[0].certificate
+    leaf = x509.load_pem_x509_certificates(cluster.certificate.read_bytes())[0]
+    identity = read(leaf.public_bytes(Encoding.DER)).speaks_for()
+    assert (identity.role, identity.rights) == (Role.GATEWAY, (MAY_REVOKE,))
+    assert identity.key == public_half(cluster.signing_key)
+    assert identity.name == machine_name(socket.gethostname(), identity.key)
+    assert (leaf.not_valid_after_utc - leaf.not_valid_before_utc).days == limits.ca_server_days
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("Web_1.example.com", "web-1-"),
+        ("", "gateway-"),
+        ("-.x", "gateway-"),
+        ("münchen", "m-nchen-"),
+        ("h" * 64, "h" * 40 + "-"),
+        ("h" * 39 + "_x", "h" * 39 + "-"),
+    ],
+)
+def test_a_machine_s_name_is_its_host_s_and_its_key_s(host: str, name: str) -> None:
+    """Two keys have two names, on one host too; each is what a certificate may say."""
+    one, other = (machine_name(host, key) for key in (bytes(32), bytes(31) + b"1"))
+    assert one[: len(name)] == other[: len(name)] == name
+    assert (len(one), one != other) == (len(name) + 10, True)
+    check(Identity(Role.GATEWAY, one, bytes(16)))
 
 
 def test_an_empty_folder_will_do_and_a_full_one_is_left_alone(tmp_path: Path, run: Run) -> None:

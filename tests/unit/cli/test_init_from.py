@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from crewgate.cli import main
 from crewgate.cli.init import write_all
+from crewgate.cli.joining import ANY
 from crewgate.config.load import load
 
 URL = "postgresql://crewgate@db.example/budgets"
@@ -69,7 +70,7 @@ def test_it_has_the_same_domain_and_its_own_places(first: Path, tmp_path: Path) 
     assert credential is not None
     assert credential.file == first.parent / "secrets" / "far"
     text = two.path.read_text()
-    assert "Port 9446 is kept for the gateway's peers" in text
+    assert "# UDP and mutual TLS on port 9446." in text
     assert "# The server at port 8454 is everybody's" in text
     assert "# The internal CA. Its folder is for the control process alone" in text
 
@@ -131,20 +132,22 @@ def test_only_the_example_s_tool_server_is_another(first: Path, tmp_path: Path) 
 
 
 def test_what_was_changed_and_what_comes_next_is_told(first: Path, tmp_path: Path) -> None:
-    """Of a server the tables come first, and the first machine is to keep its budgets there."""
+    """Of a server the tables come first; the first machine keeps budgets there and joins back."""
     result = init(tmp_path / "second", first, "--ledger", URL)
     file = tmp_path / "second" / "crewgate.toml"
     assert result.stderr.splitlines() == [
         f"Wrote {file}, made of {first}:",
         "  port 8445 is 9445",
+        "  port 8446 is 9446",
         "  port 8443 is 9443",
         "  port 8444 is 9444",
         "  the tools' server 127.0.0.1:8453 is 9453",
-        "  every other upstream is called where it was; state, certificate and key are its own",
+        "  every other upstream is called where it was; state, certificate and keys are its own",
         f"  crews' keys are copied; the CA, and upstreams' secrets, are read in {first.parent}",
         f"  budgets are kept in {URL}",
         "Next:",
         f"  give {first} the same [ledger] url, and start its gateway again",
+        f'  write peers = ["127.0.0.1:9446"] and {ANY} into [cluster] of {first}',
         f"  crewgate ledger migrate -c {file}      # once, if nobody has made its tables",
         f"  crewgate check -c {file}",
         f"  crewgate serve -c {file}",
@@ -152,9 +155,10 @@ def test_what_was_changed_and_what_comes_next_is_told(first: Path, tmp_path: Pat
 
 
 def test_a_file_of_its_own_needs_no_tables(first: Path, tmp_path: Path) -> None:
-    """Nor anything of the first machine."""
+    """But the first machine is to say too that budgets count on each."""
     result = init(tmp_path / "second", first, "--budgets", "per-machine")
     assert "for this machine alone" in result.stderr
+    assert f"write per_machine = true into [ledger] of {first}, and start its" in result.stderr
     assert "migrate" not in result.stderr
     assert "the same [ledger] url" not in result.stderr
 

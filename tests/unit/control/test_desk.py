@@ -17,7 +17,7 @@ from crewgate.config import Config
 from crewgate.control import desk as desk_
 from crewgate.control.desk import Desk
 from crewgate.core.certificate import read
-from crewgate.core.identity import Identity, Role
+from crewgate.core.identity import MAY_REVOKE, Identity, Role
 from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError
 from crewgate.link.owner_messages import Name
 from crewgate.pki.announcing import Announced
@@ -114,6 +114,18 @@ def test_a_gateway_keeps_its_names(desk: Desk) -> None:
     leaf = x509.load_pem_x509_certificate(answer.certificate.encode())
     found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert found.get_values_for_type(x509.DNSName) == ["edge.example"]
+
+
+def test_a_gateway_keeps_its_signing_key_and_rights(desk: Desk) -> None:
+    """Whatever key its TLS has next: what it has signed, and may sign, stays its own."""
+    edge = msgspec.structs.replace(EDGE, key=bytes(range(32)), rights=(MAY_REVOKE,))
+    answer = desk.certify(own(desk, edge, first(desk, edge)))
+    leaf = x509.load_pem_x509_certificate(answer.certificate.encode())
+    assert read(leaf.public_bytes(Encoding.DER)).speaks_for() == edge
+    other = msgspec.structs.replace(edge, key=bytes(32))
+    by = first(desk, ADA).serial
+    with pytest.raises(AuthorityError, match="another signing key"):
+        desk.certify(Wish(other, csr(), by))
 
 
 def test_an_operator_asks_for_others(desk: Desk) -> None:

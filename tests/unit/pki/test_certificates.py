@@ -2,27 +2,26 @@
 
 import ssl
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
+import forge
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from crewgate.pki.certificates import Issued, make_issuing, make_root, make_server
+from crewgate.pki.certificates import Issued, make_issuing, make_root
 
 Chain = tuple[Issued, Issued, Issued]
 
 
 @pytest.fixture(scope="module")
 def chain() -> Chain:
-    """Root, issuing CA, and a server certificate for the loopback names."""
+    """Root, issuing CA, and a gateway's certificate for the loopback names."""
     now = datetime.now(UTC)
     root = make_root(now)
     issuing = make_issuing(root, now)
-    addresses = [ip_address("127.0.0.1"), ip_address("::1")]
-    return root, issuing, make_server(issuing, ["localhost"], addresses, now)
+    return root, issuing, forge.server(issuing, "localhost", "127.0.0.1", "::1")
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "::1"])
@@ -66,7 +65,7 @@ def test_every_key_is_p256_and_no_authority_can_go_deeper(chain: Chain) -> None:
 
 def test_a_key_does_not_show_in_a_repr(chain: Chain) -> None:
     """What a log might print of a certificate with its key is the subject."""
-    assert repr(chain[2]) == "<Issued CN=Crewgate gateway>"
+    assert repr(chain[2]) == "<Issued CN=gateway/edge-1>"
 
 
 def handshake(chain: Chain, folder: Path, name: str) -> str | None:

@@ -16,16 +16,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from crewgate.config import CA
 from crewgate.core.identity import OID, Role, decode
 from crewgate.pki.authority import Authority, create
-from crewgate.pki.certificates import make_responder, make_server, new_key, pem
+from crewgate.pki.certificates import make_responder, new_key, pem
 
 OPENSSL = shutil.which("openssl")
-KINDS = ["orchestrator", "gateway", "operator", "server", "responder"]
+KINDS = ["orchestrator", "gateway", "operator", "responder"]
 CLIENT, SERVER = "sslclient", "sslserver"
 PURPOSES = {
     "orchestrator": [CLIENT],
     "gateway": [CLIENT, SERVER],
     "operator": [CLIENT],
-    "server": [SERVER],
     "responder": ["ocsphelper"],
 }
 
@@ -51,7 +50,6 @@ def leaves(ca: CA) -> dict[str, x509.Certificate]:
             entry = authority.issue(forge.bd("one", role), public, now, hosts=names)
             found[role.value] = x509.load_pem_x509_certificate(entry.pem.encode())
         issuing = authority.issuing
-    found["server"] = make_server(issuing, ["localhost"], [ip_address("::1")], now).certificate
     found["responder"] = make_responder(issuing, now).certificate
     return found
 
@@ -128,7 +126,6 @@ def test_the_profile_of_a_leaf(ca: CA, leaves: dict[str, x509.Certificate], kind
         ("orchestrator", [ExtendedKeyUsageOID.CLIENT_AUTH]),
         ("operator", [ExtendedKeyUsageOID.CLIENT_AUTH]),
         ("gateway", [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
-        ("server", [ExtendedKeyUsageOID.SERVER_AUTH]),
         ("responder", [ExtendedKeyUsageOID.OCSP_SIGNING]),
     ],
 )

@@ -6,9 +6,9 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
 
+import forge
 import pytest
 from ocsp_world import HTTPResponder, UnixResponder, World, der, serving, write_pair
 from openssl_responder import openssl_answers
@@ -17,7 +17,6 @@ from crewgate import limits
 from crewgate.config import Responder
 from crewgate.core.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
 from crewgate.errors import ConfigurationError, ResponderError
-from crewgate.pki.certificates import make_server
 from crewgate.pki.ocsp_checker import Checker
 from crewgate.pki.ocsp_fetch import Fetcher
 
@@ -125,7 +124,7 @@ def secured(
     folder: Path, world: World, *, asks: bool = False
 ) -> Iterator[tuple[HTTPResponder, str]]:
     """An https responder with a server certificate of the world's CA."""
-    shown = make_server(world.issuing, ["localhost"], [ip_address("127.0.0.1")], world.now)
+    shown = forge.server(world.issuing, "localhost", "127.0.0.1")
     write_pair(folder, "server", shown)
     write_pair(folder, "root", world.root)
     chain = folder / "chain.pem"

@@ -1,0 +1,88 @@
+"""What [cluster] of a further machine says: whom it joins, and when it is fresh.
+
+Changes the section of the first one line by line, so that comments survive.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from crewgate import limits
+from crewgate.config import Cluster, Config, Place
+from crewgate.errors import ConfigurationError
+
+ANY = 'staleness_quorum = "any"'
+_PAIR = (
+    '# Of two machines none is a majority. With "any" each of the two goes on alone when the other',
+    "# cannot be reached, and what was revoked there is not known here until it is back. Take it",
+    "# out on every machine once there are three.",
+)
+_DROPPED = re.compile(r"\s*(?:peers|staleness_quorum)\s*=")
+_ASIDE = re.compile(r""""[^"]*"|'[^']*'|#.*""")  # where a bracket closes nothing
+_ADVERTISE = re.compile(r'(\s*advertise\s*=\s*".*:)([0-9]+)(".*)', re.DOTALL)
+
+
+class Joining:
+    """The lines of the section for a machine whose ports are `offset` above those of `first`.
+
+    ConfigurationError if nobody can join `first`.
+    """
+
+    def __init__(self, first: Config, offset: int) -> None:
+        found = cluster_of(first)
+        here = found.reached_at
+        own = Place(here.host, here.port + offset)
+        others = [each for each in found.peers if each not in {own, here}]
+        self.is_pair = not others
+        self.peers = (here, *others)
+        self._offset = offset
+        self._is_within_peers = False
+
+    def head(self) -> Iterator[str]:
+        """What comes first in the section."""
+        yield f"peers = {json.dumps([str(each) for each in self.peers])}\n"
+        if self.is_pair:
+            yield from (f"{line}\n" for line in (*_PAIR, ANY))
+
+    def line(self, line: str) -> str | None:
+        """One of the first machine's as it is here; None for one that is not."""
+        if self._is_within_peers:
+            self._is_within_peers = "]" not in _ASIDE.sub("", line)
+            return None
+        if _DROPPED.match(line):
+            code = _ASIDE.sub("", line)
+            self._is_within_peers = "[" in code and "]" not in code
+            return None
+        if line.rstrip("\n") in _PAIR:
+            return None
+        moved = _ADVERTISE.fullmatch(line)
+        return f"{moved[1]}{int(moved[2]) + self._offset}{moved[3]}" if moved else line
+
+
+def cluster_of(first: Config) -> Cluster:
+    """The section of a machine that is to be joined; ConfigurationError says what to add."""
+    if first.cluster is None:
+        days = limits.gateway_life_seconds_max // 86_400
+        raise ConfigurationError(
+            f"{first.path}: there is no [cluster], so no machine can join this one. Have a "
+            f"certificate made for it: crewgate ca issue -c {first.path} --role gateway "
+            f"--name NAME --signing-key signing.key --right revoke --life {days}d --out machine; "
+            "then add [cluster] with address, port, certificate, key and signing_key, and start it "
+            "again"
+        )
+    return first.cluster
+
+
+def joining_steps(other: Path, first: Config, second: Config) -> Iterator[str]:
+    """What is to be done on the first machine, of `other`, before a second one serves."""
+    cluster, joined = cluster_of(first), cluster_of(second)
+    if not cluster.peers and second.ledger.per_machine and not first.ledger.per_machine:
+        yield f"write per_machine = true into [ledger] of {other}, and start its gateway again"
+    more = [f"peers = {json.dumps([str(joined.reached_at)])}"] if not cluster.peers else []
+    if joined.staleness_quorum == "any" and cluster.staleness_quorum != "any":
+        more.append(ANY)
+    if more:
+        yield f"write {' and '.join(more)} into [cluster] of {other}"
+    if joined.staleness_quorum != "any" and cluster.staleness_quorum == "any":
+        yield f"take {ANY} out of [cluster] of {other}, and of all others: they are three now"

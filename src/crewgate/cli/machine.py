@@ -1,0 +1,59 @@
+"""What makes a machine one of its trust domain: a TLS key, a signing key, and their certificate.
+
+The certificate is a gateway's of the CA, under a name that no other machine has: members are
+counted by their names, and two of one name would be one.
+"""
+
+import re
+import socket
+from datetime import UTC, datetime
+from hashlib import blake2b
+from ipaddress import ip_address
+from pathlib import Path
+
+from crewgate import limits
+from crewgate.config import CA
+from crewgate.core.identity import MAY_REVOKE, Identity, Role
+
+HOSTS = ("localhost", "127.0.0.1", "::1")
+CERTIFICATE = Path("certs", "gateway.pem")
+KEY = Path("gateway", "gateway.key")
+SIGNING_KEY = Path("gateway", "signing.key")
+_ODD = re.compile(r"[^a-z0-9]+", re.ASCII)
+_HOST_CHARS_MAX = 40  # of a certificate's name, which has 64
+_DIGEST_BYTES = 5  # two of a thousand machines of one host's name share it in one of 2**21 domains
+
+
+def write_machine(folder: Path, ca: CA) -> None:
+    """Make both keys and have the certificate signed, in the folders of `folder`; AuthorityError.
+
+    It lives as long as a server's may: whoever has the CA renews it (`crewgate ca renew`).
+    """
+    from cryptography import x509
+
+    from crewgate.pki.authority import Authority, new_instance
+    from crewgate.pki.certificates import new_key
+    from crewgate.pki.keys import PRIVATE, PUBLIC, key_pem, write_file
+    from crewgate.pki.signing import write_signing_key
+
+    key, public = new_key(), write_signing_key(folder / SIGNING_KEY)
+    name = machine_name(socket.gethostname(), public)
+    identity = Identity(Role.GATEWAY, name, new_instance(), key=public, rights=(MAY_REVOKE,))
+    hosts = [x509.DNSName(HOSTS[0]), *(x509.IPAddress(ip_address(each)) for each in HOSTS[1:])]
+    with Authority(ca) as authority:
+        entry = authority.issue(
+            identity, key.public_key(), datetime.now(UTC),
+            life_seconds=limits.gateway_life_seconds_max, hosts=hosts,
+        )  # fmt: skip
+        write_file(folder / KEY, key_pem(key), PRIVATE)
+        write_file(folder / CERTIFICATE, authority.chain(entry), PUBLIC)
+
+
+def machine_name(host: str, public: bytes) -> str:
+    """Of a certificate: the host's name for people, and what no other signing key has.
+
+    A counter in the register would not do: a machine may be made over a copy of the CA.
+    """
+    words = _ODD.sub("-", host.partition(".")[0].lower()).strip("-")[:_HOST_CHARS_MAX]
+    digest = blake2b(public, digest_size=_DIGEST_BYTES).hexdigest()
+    return f"{words.rstrip('-') or 'gateway'}-{digest}"

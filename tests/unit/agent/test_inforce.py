@@ -1,0 +1,82 @@
+"""What a changed file may change while the machine serves, and what wants another start."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crewgate.agent.inforce import InForce, watched
+from crewgate.cli.init import write_all
+from crewgate.errors import ConfigurationError
+
+Change = Callable[[str], str]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A configuration as `init` writes it."""
+    return write_all(tmp_path / "gate", 8443)
+
+
+def without_cluster(text: str) -> str:
+    begin, end = text.index("[cluster]"), text.index("# Agents come here")
+    return text[:begin] + text[end:]
+
+
+def in_cluster(old: str, new: str) -> Change:
+    def change(text: str) -> str:
+        begin = text.index(old, text.index("[cluster]"))
+        return text[:begin] + new + text[begin + len(old) :]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda text: text.replace('state = "state"', 'state = "other"'), "state"),
+        (lambda text: text + "[table]\nbranches = 64\n", "[table]"),
+        (lambda text: text.replace("ledger.db", "other.db"), "[ledger]"),
+        (without_cluster, "[cluster]"),
+        (in_cluster("port = 8446", "port = 8449"), "port of [cluster]"),
+        (in_cluster('"127.0.0.1"', '"::1"'), "address of [cluster]"),
+        (in_cluster("gateway/signing.key", "other.key"), "signing_key of [cluster]"),
+        (lambda text: text.replace("crewgate.internal", "x.example"), "trust_domain of [ca]"),
+    ],
+)
+def test_what_wants_another_start_is_refused(file: Path, change: Change, says: str) -> None:
+    """With the key; what is in force stays."""
+    one = InForce(file)
+    before, text = one.config, file.read_text()
+    file.write_text(change(text))
+    with pytest.raises(ConfigurationError) as raised:
+        one.look()
+    assert f"{file}: {says}" in str(raised.value)
+    assert "cannot change while serving; end `crewgate serve` and start it again" in str(
+        raised.value
+    )
+    assert one.config is before
+
+
+def test_whom_to_join_may_change(file: Path) -> None:
+    """And when to be fresh; also a trust domain that no peer knows."""
+    text = file.read_text().replace("[ledger]\n", "[ledger]\nper_machine = true\n")
+    file.write_text(text)
+    one = InForce(file)
+    peers = 'staleness_quorum = "any"\nmax_staleness_seconds = 9\npeers = ["gw2.example:8446"]'
+    file.write_text(text.replace("peers = []", peers))
+    found = one.look().config.cluster
+    assert found is not None
+    assert (found.staleness_quorum, found.max_staleness_seconds) == ("any", 9.0)
+    file.write_text(without_cluster(text))
+    alone = InForce(file)
+    file.write_text(without_cluster(text).replace("crewgate.internal", "x.example"))
+    alone.look()
+
+
+def test_a_renewed_certificate_for_peers_is_a_change(file: Path) -> None:
+    """Although no listener shows it."""
+    own = in_cluster("certs/gateway.pem", "certs/machine.pem")(file.read_text())
+    file.write_text(in_cluster("gateway/gateway.key", "gateway/machine.key")(own))
+    files = {path.relative_to(file.parent) for path in watched(InForce(file).config)}
+    assert {Path("certs/machine.pem"), Path("gateway/machine.key")} < files

@@ -1,0 +1,129 @@
+"""`crewgate check` looks at what [cluster] names: would peers have this machine, and obey it?"""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import forge
+import pytest
+from commands import Run
+from machine_certificate import signed_at
+
+from crewgate.config import CA, Cluster, load
+from crewgate.core.identity import Role
+from crewgate.pki.certificates import pem
+from crewgate.pki.keys import key_pem
+from crewgate.pki.signing import write_signing_key
+
+
+def check(run: Run, config: Path) -> tuple[list[str], list[str]]:
+    """Problems, and warnings but the one of one user who owns all keys."""
+    document = json.loads(run("check", "-c", config, "--json").stdout)
+    return document["problems"], [text for text in document["warnings"] if "owns the" not in text]
+
+
+def cluster_of(file: Path) -> Cluster:
+    """The section that must be there."""
+    cluster = load(file).cluster
+    assert cluster is not None
+    return cluster
+
+
+def own_files(fresh: Path) -> None:
+    """The machine shows its peers another certificate than its listeners show agents."""
+    there = fresh.parent
+    (there / "certs" / "machine.pem").write_bytes((there / "certs" / "gateway.pem").read_bytes())
+    key = there / "gateway" / "machine.key"
+    key.write_bytes((there / "gateway" / "gateway.key").read_bytes())
+    key.chmod(0o600)
+    text = fresh.read_text()
+    begin, end = text.index("[cluster]"), text.index("# Agents come here")
+    section = text[begin:end].replace("certs/gateway.pem", "certs/machine.pem")
+    section = section.replace("gateway/gateway.key", "gateway/machine.key")
+    fresh.write_text(text[:begin] + section + text[end:])
+
+
+def _signed_elsewhere(fresh: Path) -> None:
+    other = forge.leaf(forge.other_issuing(), identity=forge.bd("edge-1", Role.GATEWAY))
+    cluster_of(fresh).certificate.write_bytes(pem(other.certificate))
+    cluster_of(fresh).key.write_bytes(key_pem(other.key))
+
+
+def _another_key(fresh: Path) -> None:
+    cluster_of(fresh).signing_key.unlink()
+    write_signing_key(cluster_of(fresh).signing_key)
+
+
+NOW = datetime.now(UTC)
+PROBLEMS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
+    "no certificate": (lambda it: cluster_of(it).certificate.unlink(), ["[cluster]: certificate "]),
+    "no key": (lambda it: cluster_of(it).key.unlink(), ["[cluster]: certificate "]),
+    "another CA": (_signed_elsewhere, ["issuing.pem, so no peer accepts it", "has no signing key"]),
+    "operator": (lambda it: signed_at(it, NOW, role=Role.OPERATOR), [", and peers are gateways"]),
+    "no signing key": (lambda it: signed_at(it, NOW, key=b""), ["has no signing key in it"]),
+    "another signing key": (_another_key, ["signing.key: not the key in "]),
+    "signing key gone": (lambda it: cluster_of(it).signing_key.unlink(), ["cannot be read (No su"]),
+    "signing key open": (lambda it: cluster_of(it).signing_key.chmod(0o640), ["(mode 0640)"]),
+    "ended": (lambda it: signed_at(it, NOW - timedelta(days=400)), ["; peers refuse it: renew it"]),
+}
+
+
+@pytest.mark.parametrize(("harm", "says"), PROBLEMS.values(), ids=PROBLEMS)
+def test_what_peers_would_refuse_is_a_problem(
+    run: Run, fresh: Path, harm: Callable[[Path], object], says: list[str]
+) -> None:
+    """A line each, with the file."""
+    own_files(fresh)
+    assert check(run, fresh) == ([], [])
+    harm(fresh)
+    problems, _ = check(run, fresh)
+    assert len(problems) == len(says)
+    assert all(text in problem for text, problem in zip(says, problems, strict=True))
+    assert all(str(fresh.parent) in problem for problem in problems)
+
+
+def test_what_a_listener_shows_too_is_told_once(run: Run, fresh: Path) -> None:
+    """As the listener's."""
+    cluster_of(fresh).certificate.unlink()
+    (problem,) = check(run, fresh)[0]
+    assert problem.startswith("listener agents: certificate ")
+
+
+def test_a_machine_that_cannot_revoke_is_a_member(run: Run, fresh: Path) -> None:
+    """Somebody may want that: a note, and no problem."""
+    signed_at(fresh, NOW, rights=("other",))
+    problems, (warning,) = check(run, fresh)
+    assert problems == []
+    assert "without the right revoke this machine obeys what others revoke" in warning
+
+
+def test_a_certificate_that_ends_soon_is_a_warning(run: Run, fresh: Path) -> None:
+    """Nobody learns it from a peer."""
+    own_files(fresh)
+    signed_at(fresh, NOW - timedelta(days=390))
+    problems, (warning,) = check(run, fresh)
+    assert problems == []
+    assert "machine.pem: ends in 6 days" in warning
+
+
+def test_secrets_of_the_cluster_that_others_can_read_are_told(run: Run, fresh: Path) -> None:
+    """The TLS key as the signing key, which is refused besides."""
+    own_files(fresh)
+    for path in (cluster_of(fresh).key, cluster_of(fresh).signing_key):
+        path.chmod(0o644)
+        _, warnings = check(run, fresh)
+        assert any(text.startswith(f"{path}: a secret of the gateway") for text in warnings)
+
+
+def test_peers_need_the_list_of_the_revoked_as_listeners_do(run: Run, fresh: Path) -> None:
+    """Without it they refuse one another; a machine without peers has nobody to refuse."""
+    ca = load(fresh).ca
+    assert isinstance(ca, CA)
+    ca.crl.unlink()
+    text = fresh.read_text().replace('client_certificate = "required"', "")
+    fresh.write_text(text)
+    assert check(run, fresh)[0] == []
+    text = text.replace("peers = []", 'peers = ["10.0.0.2:8446"]')
+    fresh.write_text(text.replace("[ledger]", "[ledger]\nper_machine = true"))
+    assert "list of the revoked cannot be read" in check(run, fresh)[0][0]
