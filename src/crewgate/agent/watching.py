@@ -10,9 +10,9 @@ from typing import Final
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
+from crewgate.agent.entries import Clocks
 from crewgate.agent.journal import Journal
 from crewgate.agent.registry import Entry, Registry
-from crewgate.agent.revocations import Clocks
 from crewgate.config import Crew
 from crewgate.core import ids, record
 from crewgate.core.anomaly import Watch

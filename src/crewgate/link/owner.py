@@ -34,6 +34,7 @@ from crewgate.link.owner_messages import (
     Status,
     TreePage,
     TreeRow,
+    Until,
     Watched,
     WatchRow,
     owner_answers,
@@ -69,13 +70,19 @@ class Owner:
         """Hang up."""
         self._connection.close()
 
-    def revoke(self, branch: str, crew: str = "") -> Receipt:
-        """End `branch` (UUID text) and all below it; returns when the open calls are cut."""
-        return self._ask(Revoke(id=self._next_id(), branch=branch, crew=crew), Receipt)
+    def revoke(self, branch: str, crew: str = "", until: Until = "") -> Receipt:
+        """End `branch` (UUID text) and all below it.
 
-    def revoke_names(self, names: Sequence[Name]) -> NamesReceipt:
-        """Revoke certificates and orchestrators in one step; returns when all is cut and closed."""
-        return self._ask(RevokeNames(id=self._next_id(), names=list(names)), NamesReceipt)
+        Returns when the open calls of this machine are cut and so many have it on disk as `until`
+        says, or have had their time; the receipt says which.
+        """
+        ask = Revoke(id=self._next_id(), branch=branch, crew=crew, until=until)
+        return self._ask(ask, Receipt)
+
+    def revoke_names(self, names: Sequence[Name], until: Until = "") -> NamesReceipt:
+        """Revoke certificates and orchestrators in one step; returns as `revoke`."""
+        ask = RevokeNames(id=self._next_id(), names=list(names), until=until)
+        return self._ask(ask, NamesReceipt)
 
     def quarantine(self, crew: str, orchestrator: str, *, lift: bool = False) -> WatchRow:
         """Admit no new grants of an orchestrator (a `client_id`), or let it go; what holds now."""

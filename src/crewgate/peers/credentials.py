@@ -197,6 +197,10 @@ class Directory:
             del self.gone[member]
             self._gone_path(member).unlink(missing_ok=True)
 
+    def check(self, credential: Credential) -> Known:
+        """Who that is; GossipError."""
+        return self._trust.check(credential)
+
     def admit(self, credential: Credential) -> Known:
         """One that is shown, or handed on; GossipError. OSError if it cannot be kept."""
         known = self._trust.check(credential)

@@ -175,6 +175,13 @@ class Gossip:
             self._handing = False
         self.carry_out(effects)
 
+    def renew(self, credential: Credential) -> None:
+        """Show another certificate of this machine from now on; GossipError. OSError."""
+        known = self.company.directory.check(credential)
+        if known.id != self.company.me.id or known.identity.key != self.company.me.identity.key:
+            raise GossipError(f"{known.name} has another name or signing key")
+        self.company.me = self.company.directory.admit(credential)
+
     def synced(self, member: bytes, hello: Hello, asked_at: float) -> None:
         """All that a member had when it said hello is here."""
         self.node.comparing.synced(member, hello.word, asked_at)

@@ -49,7 +49,7 @@ def test_a_revoked_branch_is_dead_everywhere_at_once(site: Site, enter: Enter) -
         guest.settled(site.world.token)
         guest.settled(sibling)
     receipt = site.revoke(PARENT)
-    assert (receipt.crew, receipt.missing, receipt.attachments) == ("article", 0, 2)
+    assert (receipt.crew, receipt.silent, receipt.attachments) == ("article", 0, 2)
     for guest in guests:
         assert reason(guest.call(site.world.token)) is Reason.BRANCH_REVOKED
         guest.settled(sibling)
@@ -72,7 +72,7 @@ def test_the_receipt_tells_when_the_last_call_was_cut(site: Site, enter: Enter) 
     thread.start()
     receipt = site.revoke(BRANCH)
     thread.join()
-    assert (receipt.last_cut_ns, receipt.streams_cut, receipt.missing) == (2**62, 3, 0)
+    assert (receipt.last_cut_ns, receipt.streams_cut, receipt.silent) == (2**62, 3, 0)
     assert receipt.cut_ms == pytest.approx((2**62 - receipt.read_ns) / 1e6)
 
 
@@ -116,7 +116,7 @@ def test_a_stopped_guest_holds_nobody_up(site: Site, enter: Enter) -> None:
     receipts = [
         site.revoke(f"0199c1d2-0000-7000-8000-0000000001{n:02}", "article") for n in range(2)
     ]
-    assert [receipt.missing for receipt in receipts] == [1, 1]
+    assert [receipt.silent for receipt in receipts] == [1, 1]
     guest.settled(other)
     assert site.tree()[BRANCH].reserved == PRICE
     holder.send_signal(signal.SIGCONT)
