@@ -13,7 +13,7 @@ from crewgate.core.gossip.freshness import Freshness
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """As it was last known."""
+    """As it was last known; of the others, for whose disk it is may not be known yet."""
 
     members: list[bytes]
     counted: list[bytes]
@@ -42,7 +42,11 @@ class StandingFile:
 
     def save(self, freshness: Freshness) -> None:
         """Write it if it is another."""
-        standing = Standing(list(freshness.others), list(freshness.counted), freshness.counts)
+        standing = Standing(
+            list(freshness.others),
+            [each for each in freshness.counted if each in freshness.others],
+            freshness.counts,
+        )
         if standing == self._saved:
             return
         beside = self._path.with_name(self._path.name + ".new")
