@@ -40,6 +40,7 @@ join_seconds_max = 30.0  # and when all is well: names are resolved again
 sync_pause_seconds = 0.2  # between two syncs with one member, whatever asks for them
 gossip_receive_bytes = 8 * 2**20  # of datagrams that wait: a third of a second of a storm
 datagrams_step_max = 64  # read in one step: a storm must not keep others waiting
+quarantines_heard_max = 4096  # of orchestrators that no grant was seen of here since
 
 # Spread (core/gossip/spread.py): simulated for 1,000 machines with a fifth of all datagrams lost.
 spread_eager_peers = 5  # at once: 99 % of 1,000 machines have it after five hops
