@@ -135,7 +135,7 @@ class Node:
         effects = Effects()
         if isinstance(message, Carry):
             if not self.archive.knows(message.raw):
-                self._judge(message.raw, effects, now, wall)
+                self._take(self._judged(message.raw), effects, now, wall)
         elif isinstance(message, Have):
             self._ask_for(sender, message.ids, effects, now)
         elif isinstance(message, Want):
@@ -192,23 +192,22 @@ class Node:
     def take(self, raws: Iterable[bytes], now: float, wall: int) -> Effects:
         """Capsules that somebody handed over; they are not told on, for they may be a million.
 
-        GossipError if there is one among them that is none: those before it were taken.
+        GossipError if there is one among them that is none, and none of them was taken: what is
+        remembered and never applied would be taken for known ever after.
         """
         effects = Effects()
-        for raw in raws:
-            if not self.archive.knows(raw):
-                self._judge(raw, effects, now, wall, tells=False)
+        good = [self._judged(raw) for raw in raws if not self.archive.knows(raw)]
+        for capsule in good:
+            self._take(capsule, effects, now, wall, tells=False)
         return effects
 
     # Inside.
 
-    def _judge(
-        self, raw: bytes, effects: Effects, now: float, wall: int, *, tells: bool = True
-    ) -> None:
+    def _judged(self, raw: bytes) -> Capsule:
         capsule = capsules.decode(raw)
         if not self._crypto.verify(capsule):
             raise GossipError("a capsule that no origin signed")
-        self._take(capsule, effects, now, wall, tells=tells)
+        return capsule
 
     def _take(
         self,

@@ -181,3 +181,12 @@ def test_what_was_handed_over_is_kept_and_not_told_on() -> None:
     assert one.archive.differing(other.archive.digests()) == {}
     with pytest.raises(GossipError):
         other.lacking({line(1, 9): ((5, 1),)})
+
+
+def test_what_is_handed_over_with_a_forged_one_is_not_taken_for_known() -> None:
+    """All of it or nothing: what was remembered and not applied would never come again."""
+    one, good, bad = node(), capsule(index=1), seal(capsule(2, index=1), b"x" * 64)
+    with pytest.raises(GossipError):
+        one.take([good.raw, bad.raw], 0.0, WALL)
+    effects = one.receive(YOU, encode(Carry(good.raw)), 0.0, WALL)
+    assert (effects.applied, effects.kept) == (list(good.entries), [good.raw])
