@@ -24,6 +24,10 @@ class Accepted:
         self.head += 1
         self._ids.append(id_)
 
+    def forget(self) -> None:
+        """Have all who have not been told everything sync: ids alone do not say what came."""
+        self._ids.clear()
+
     def after(self, number: int, most: int) -> tuple[bytes, ...] | None:
         """At most so many, from the one after `number`; None if that is forgotten, or to come."""
         behind = self.head - number

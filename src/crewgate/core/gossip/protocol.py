@@ -59,7 +59,8 @@ class Effects:
 
     `kept` are capsules for the disk, `applied` revocations for the table, `sends` messages by
     member, `compare` members to sync with over a stream, `alarms` what a person should hear,
-    `receipts` those of our own that have changed. `counts`: remember for good that we do.
+    `receipts` those of our own that have changed. `counts`: remember for good that we do, once all
+    that was `kept` before is on the disk.
     """
 
     kept: list[bytes] = field(default_factory=list)
@@ -92,7 +93,9 @@ class Node:
         self.life = line[capsules.MEMBER_BYTES :]
         self.archive = Archive()
         self.freshness = freshness
-        self.comparing = Comparing(self.life, freshness, has=self._has, nonce=crypto.nonce)
+        self.comparing = Comparing(
+            self.life, freshness, has=self._has, holds=self._holds, nonce=crypto.nonce
+        )
         self.receipts = Receipts(self.me, freshness, self._has)
         self.members = Members(self.me, address, chance)
         self._line = line
@@ -234,11 +237,16 @@ class Node:
                 effects.sends += self._spread.begin(capsule.raw, peers, now, is_own=is_own)
         elif standing is not Standing.KNOWN:
             self._settle(capsule.id)
+        if standing is Standing.CONFLICT:
+            self.comparing.accepted.forget()
         if standing in {Standing.CONFLICT, Standing.UNKEPT}:
             effects.alarms.append(f"{standing.value}: a capsule of {capsule.id.hex()}")
 
+    def _holds(self, id_: bytes) -> bool:
+        return self.archive.get(id_) is not None
+
     def _has(self, id_: bytes) -> bool:
-        return self.archive.get(id_) is not None or id_ in self._settled
+        return self._holds(id_) or id_ in self._settled
 
     def _settle(self, id_: bytes) -> None:
         if len(self._settled) >= limits.settled_max:

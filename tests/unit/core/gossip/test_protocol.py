@@ -11,16 +11,18 @@ from crewgate.core.gossip.capsules import Capsule, seal, unsigned
 from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.gossip.messages import (
     Ack,
+    Answer,
     Carry,
     Have,
     Ping,
+    Question,
     State,
     Update,
     Want,
     decode,
     encode,
 )
-from crewgate.core.gossip.protocol import Crypto, Node
+from crewgate.core.gossip.protocol import Crypto, Effects, Node
 from crewgate.errors import GossipError
 
 YOU = member_id(1)
@@ -190,3 +192,80 @@ def test_what_is_handed_over_with_a_forged_one_is_not_taken_for_known() -> None:
         one.take([good.raw, bad.raw], 0.0, WALL)
     effects = one.receive(YOU, encode(Carry(good.raw)), 0.0, WALL)
     assert (effects.applied, effects.kept) == (list(good.entries), [good.raw])
+
+
+def ask(one: Node, other: Node, now: float) -> Effects:
+    """One asks the other, and hears what it says."""
+    sends = one.due(now, WALL).sends
+    [question] = [
+        data for to, data in sends if to == other.me and isinstance(decode(data), Question)
+    ]
+    [(_, answer)] = other.receive(one.me, question, now, WALL).sends
+    assert isinstance(decode(answer), Answer)
+    return one.receive(other.me, answer, now, WALL)
+
+
+def two() -> tuple[Node, Node]:
+    """Of a pair."""
+    nodes = node(), node(1)
+    for each in nodes:
+        each.admit([(member_id(index), address_of(index)) for index in range(2)], 0.0)
+    return nodes
+
+
+def test_one_asks_another_fetches_what_it_lacks_and_has_compared() -> None:
+    """As of when it asked, and once all of it is here."""
+    one, other = two()
+    made = other.revoke([entry(number) for number in range(30)], 0.0, WALL).kept
+    effects = ask(one, other, 1.0)
+    [(to, data)] = effects.sends
+    assert (to, decode(data)) == (YOU, Want((made[0][:20], made[1][:20])))
+    one.receive(YOU, encode(Carry(made[0])), 1.0, WALL)
+    assert ask(one, other, 1.1).sends
+    assert one.freshness.until(5.0) < 0
+    one.receive(YOU, encode(Carry(made[1])), 1.2, WALL)
+    assert ask(one, other, 1.3).sends == []
+    assert one.freshness.until(5.0) == 6.3
+
+
+def test_what_expired_where_it_is_asked_for_keeps_nobody_from_comparing() -> None:
+    """One that joins is told of ids that nobody can hand over any more."""
+    one, other = two()
+    other.revoke([entry(1, life=100)], 0.0, WALL)
+    other.revoke([entry(2)], 0.0, WALL)
+    other.archive.expire(WALL + 500)
+    one.receive(YOU, encode(Carry(other.revoke([entry(3)], 0.0, WALL).kept[0])), 0.0, WALL)
+    [(_, data)] = ask(one, other, 1.0).sends
+    wanted = decode(data)
+    assert isinstance(wanted, Want)
+    [(_, carried)] = other.receive(one.me, data, 1.0, WALL).sends
+    one.receive(YOU, carried, 1.0, WALL)
+    ask(one, other, 1.1)
+    assert one.freshness.until(5.0) == 6.1
+
+
+def test_two_capsules_of_one_number_are_compared_over_a_stream() -> None:
+    """Their id is known where one of them is: who asks by ids would miss the other."""
+    one, other = two()
+    third, clone = capsule(index=2, key=5), capsule(index=2, key=6)
+    other.receive(one.me, encode(Carry(third.raw)), 0.0, WALL)
+    one.receive(YOU, encode(Carry(third.raw)), 0.0, WALL)
+    ask(one, other, 1.0)
+    assert one.freshness.until(5.0) == 6.0
+    other.receive(member_id(2), encode(Carry(clone.raw)), 1.5, WALL)
+    assert ask(one, other, 2.0).compare == [YOU]
+    assert one.freshness.until(5.0) == 6.0
+    word = other.comparing.word(WALL)
+    applied = one.take(other.lacking(one.archive.held([clone.line])), 2.5, WALL).applied
+    assert applied == list(clone.entries)
+    one.comparing.synced(YOU, word, 2.5)
+    assert one.freshness.until(5.0) == 7.5
+
+
+def test_other_members_are_a_reason_to_sync() -> None:
+    """For of them one hears over a stream alone."""
+    one, other = two()
+    assert ask(one, other, 1.0).compare == []
+    other.admit([(member_id(2), address_of(2))], 1.0)
+    assert ask(one, other, 2.0).compare == [YOU]
+    assert one.freshness.until(5.0) == 6.0
