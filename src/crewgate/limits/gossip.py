@@ -58,6 +58,7 @@ compare_heads_max = 8  # questions to one member whose answers are not complete 
 settled_max = 4096  # ids of capsules that were judged and not kept: they are not asked for again
 receipts_max = 1024  # revocations that somebody waits to be told of
 checks_max = 4096  # ids that somebody is told of once they are on the disk
+receipt_word_seconds = 1.0  # what a member said counts so long: it is asked five times meanwhile
 check_again_seconds = (0.02, 0.05, 0.1, 0.2)  # a check without an answer; the last, again and again
 
 # Membership (core/gossip/membership.py): SWIM (Das et al. 2002), Lifeguard (Dadgar et al. 2018).

@@ -39,6 +39,7 @@ class Freshness:
         self._me = me
         self._others: dict[bytes, float] = {}
         self._leaving: dict[bytes, float] = {}  # since when
+        self._began = math.inf  # to compare
         self._digest = self._digested()
 
     def __repr__(self) -> str:
@@ -91,8 +92,9 @@ class Freshness:
         if member not in self._others:
             return False
         self._others[member] = max(self._others[member], asked_at)
+        self._began = min(self._began, asked_at)
         self._settle()
-        if self.counts or self._at() == -math.inf:
+        if self.counts or self._at() < self._began + limits.receipt_word_seconds:
             return False
         self.counts = True
         return True

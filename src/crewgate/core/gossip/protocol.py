@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from crewgate import limits
 from crewgate.core.gossip import capsules
+from crewgate.core.gossip.accepted import Settled
 from crewgate.core.gossip.archive import Archive, Held, Standing
 from crewgate.core.gossip.capsules import Capsule, Entry
 from crewgate.core.gossip.chance import Chance, some
@@ -96,7 +97,7 @@ class Node:
         self.comparing = Comparing(
             self.life, freshness, has=self._has, holds=self._holds, nonce=crypto.nonce
         )
-        self.receipts = Receipts(self.me, freshness, self._has)
+        self.receipts = Receipts(freshness, self._holds)
         self.members = Members(self.me, address, chance)
         self._line = line
         self._cluster = cluster
@@ -106,7 +107,7 @@ class Node:
         self._egress = egress
         self._number = 0
         self._wanted: dict[bytes, float] = {}  # until when it is asked of nobody else
-        self._settled: dict[bytes, None] = {}  # judged, and not in the archive
+        self._settled = Settled()
         self._news_at = 0.0
         self._next_sync = 0.0
 
@@ -236,7 +237,7 @@ class Node:
                 peers = self.members.there
                 effects.sends += self._spread.begin(capsule.raw, peers, now, is_own=is_own)
         elif standing is not Standing.KNOWN:
-            self._settle(capsule.id)
+            self._settled.add(capsule.id)
         if standing is Standing.CONFLICT:
             self.comparing.accepted.forget()
         if standing in {Standing.CONFLICT, Standing.UNKEPT}:
@@ -247,11 +248,6 @@ class Node:
 
     def _has(self, id_: bytes) -> bool:
         return self._holds(id_) or id_ in self._settled
-
-    def _settle(self, id_: bytes) -> None:
-        if len(self._settled) >= limits.settled_max:
-            del self._settled[next(iter(self._settled))]
-        self._settled[id_] = None
 
     def _compare(
         self, sender: bytes, answer: Answer, effects: Effects, now: float, wall: int

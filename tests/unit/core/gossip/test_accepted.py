@@ -3,7 +3,7 @@
 import pytest
 
 from crewgate import limits
-from crewgate.core.gossip.accepted import Accepted
+from crewgate.core.gossip.accepted import Accepted, Settled
 
 
 def ids(*numbers: int) -> tuple[bytes, ...]:
@@ -53,3 +53,15 @@ def test_what_ids_do_not_tell_is_not_told_by_them() -> None:
     one.add(ids(4)[0])
     assert one.after(2, 9) is None
     assert one.after(3, 9) == ids(4)
+
+
+def test_what_was_settled_first_is_forgotten_first() -> None:
+    """In bounded room; one that comes again takes none."""
+    one = Settled()
+    for _ in range(2):
+        for id_ in ids(*range(1, limits.settled_max + 1)):
+            one.add(id_)
+    assert ids(1)[0] in one
+    one.add(ids(10**6)[0])
+    assert ids(1)[0] not in one
+    assert ids(2)[0] in one

@@ -13,7 +13,9 @@ from crewgate.core.gossip.messages import (
     Ack,
     Answer,
     Carry,
+    Check,
     Have,
+    Kept,
     Ping,
     Question,
     State,
@@ -269,3 +271,35 @@ def test_other_members_are_a_reason_to_sync() -> None:
     other.admit([(member_id(2), address_of(2))], 1.0)
     assert ask(one, other, 2.0).compare == [YOU]
     assert one.freshness.until(5.0) == 6.0
+
+
+def test_what_is_on_the_disk_is_acknowledged_and_nothing_before() -> None:
+    """A check is answered when it is, and asks for what is not even here."""
+    one, other = two()
+    raw = other.revoke([entry()], 0.0, WALL).kept[0]
+    receipt = other.receipts.begin([raw[:20]], 0.0)
+    [check] = [data for _, data in other.due(0.0, WALL).sends if isinstance(decode(data), Check)]
+    [(_, want)] = one.receive(YOU, check, 0.01, WALL).sends
+    assert decode(want) == Want((raw[:20],))
+    carried = one.receive(YOU, encode(Carry(raw)), 0.02, WALL)
+    assert carried.kept == [raw]
+    assert one.receive(YOU, check, 0.03, WALL).sends == []
+    [(to, data)] = one.kept([raw], 0.04).sends
+    assert isinstance(decode(data), Kept)
+    assert other.receive(one.me, data, 0.05, WALL).receipts == [receipt]
+    assert (receipt.missing, receipt.has_quorum) == ([], False)
+    assert other.kept([raw], 0.06).receipts == [receipt]
+    assert (to, receipt.has_quorum) == (YOU, True)
+
+
+def test_what_there_was_no_room_for_is_in_force_and_never_acknowledged() -> None:
+    """It is gone with a restart, and others are not told of it."""
+    one = node()
+    for epoch in range(1, limits.capsule_epochs_max + 1):
+        one.receive(YOU, encode(Carry(capsule(index=1, epoch=epoch).raw)), 0.0, WALL)
+    head = one.comparing.accepted.head
+    last = capsule(index=1, epoch=limits.capsule_epochs_max + 1)
+    effects = one.receive(YOU, encode(Carry(last.raw)), 0.0, WALL)
+    assert (effects.applied, effects.kept, len(effects.alarms)) == (list(last.entries), [], 1)
+    assert one.receive(YOU, encode(Check(1, (last.id,))), 0.0, WALL).sends == []
+    assert one.comparing.accepted.head == head
