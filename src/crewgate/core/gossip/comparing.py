@@ -158,7 +158,7 @@ class Comparing:
         elif other.number < answer.head:
             self._turn(sender, now)
         else:
-            self._turn(sender, max(now, asked_at + self._pause(limits.compare_seconds)))
+            self._turn(sender, max(now, asked_at + self._rest(answer)))
         return Found(lacking, counts=self._resolve(sender, other))
 
     def synced(self, member: bytes, word: Word, asked_at: float) -> bool:
@@ -186,6 +186,12 @@ class Comparing:
     def _turn(self, member: bytes, at: float) -> None:
         self._next[member] = at
         heapq.heappush(self._turns, (at, member))
+
+    def _rest(self, answer: Answer) -> float:
+        """Until it is asked again; who waits for one of the two to count looks more often."""
+        if answer.counts and self.freshness.counts:
+            return self._pause(limits.compare_seconds)
+        return self._pause(limits.compare_again_seconds)
 
     def _pause(self, least: float) -> float:
         return max(least, len(self._others) / limits.compare_members_each)

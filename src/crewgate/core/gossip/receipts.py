@@ -20,7 +20,7 @@ _HOLDS = limits.receipt_word_seconds
 
 @dataclass(slots=True, eq=False)
 class Receipt:
-    """Of some capsules: which members lack which of them, and when the last one told of any.
+    """Of some capsules: which members lack which of them, and when that last changed.
 
     `has_quorum`: a majority has it, each of whom has all that it ever acknowledged.
     """
@@ -83,7 +83,9 @@ class Receipt:
     def add_up(self, now: float, *, counts: bool) -> None:
         """See whether that makes a majority, with this member if it `counts` and has it."""
         holding = sum(since > now - _HOLDS for since in self.counted.values())
-        self.has_quorum |= holding + (counts and not self.here) >= majority(self.of)
+        if not self.has_quorum and holding + (counts and not self.here) >= majority(self.of):
+            self.has_quorum = True
+            self.told_at = now
 
     def renew(self, others: Iterable[bytes], members: bytes) -> None:
         """The members are others: what was said among those of before counts no more."""
@@ -191,8 +193,9 @@ class Receipts:
         self._renew(changed)
         for receipt in changed:
             if sender in receipt.lacking:
-                receipt.lacking[sender] = receipt.lacking[sender].difference(kept.ids)
-                receipt.told_at = now
+                if not receipt.lacking[sender].isdisjoint(kept.ids):
+                    receipt.lacking[sender] = receipt.lacking[sender].difference(kept.ids)
+                    receipt.told_at = now
                 if is_good:
                     receipt.told(sender, kept.ids, asked_at, now)
         self._add_up(changed, now)

@@ -214,6 +214,16 @@ def test_one_who_does_not_count_or_has_other_members_was_not_compared_with() -> 
     assert one.since == 2.0
 
 
+@pytest.mark.parametrize("who", ["it", "we", "both count"])
+def test_one_that_does_not_count_is_asked_more_often(who: str) -> None:
+    """Nobody is fresh with it, nor it with anybody for long, before it does."""
+    one = One()
+    one.fresh.counts = who != "we"
+    one.answered(one.answer(one.ask(0.0), counts=who != "it"))
+    soon = limits.compare_again_seconds
+    assert bool(one.comparing.due(soon)) == (who != "both count")
+
+
 def test_a_new_life_begins_anew() -> None:
     """What was known of the last one, and was to come of it, is worth nothing."""
     one = One()

@@ -83,6 +83,7 @@ def test_all_others_are_asked_until_they_say_that_they_have_it() -> None:
         assert one.checks(now) == {2: ids(7)}
     one.tell(2, 7, asked=now)
     assert receipt.is_everywhere
+    one.tell(2, 7, asked=now + 1)
     assert receipt.told_at == now
     assert one.checks(99.0) == {}
 
