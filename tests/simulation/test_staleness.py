@@ -190,4 +190,4 @@ def test_under_load_all_have_compared_of_late() -> None:
     for _ in range(15):
         world.run(0.1)
         for machine in world.machines:
-            assert machine.node.freshness.until(2.5) > world.now, machine
+            assert machine.node.freshness.until(1.0) > world.now, machine

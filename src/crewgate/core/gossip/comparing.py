@@ -188,8 +188,11 @@ class Comparing:
         heapq.heappush(self._turns, (at, member))
 
     def _rest(self, answer: Answer) -> float:
-        """Until it is asked again; who waits for one of the two to count looks more often."""
-        if answer.counts and self.freshness.counts:
+        """Until it is asked again: soon while there is more and more, or one does not count yet.
+
+        Of five hundred a second, those of one second are ten answers, of which some are lost.
+        """
+        if answer.counts and self.freshness.counts and not answer.ids:
             return self._pause(limits.compare_seconds)
         return self._pause(limits.compare_again_seconds)
 

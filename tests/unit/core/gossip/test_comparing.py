@@ -159,8 +159,10 @@ def test_what_is_known_is_not_fetched_and_the_next_page_is_asked_for_at_once() -
         told += len(page)
         assert one.since == (NEVER if told < 190 else now)
         now += 0.01
-    assert one.comparing.due(now + 0.9) == []
-    one.ask(now + limits.compare_seconds)
+    soon = now - 0.01 + limits.compare_again_seconds
+    assert one.comparing.due(soon - 0.01) == []
+    one.answered(one.answer(one.ask(soon)), soon)
+    assert one.comparing.due(soon + limits.compare_seconds - 0.01) == []
 
 
 def test_under_load_that_never_ends_it_has_compared_of_late() -> None:
