@@ -11,6 +11,7 @@ import heapq
 import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import msgspec
 
@@ -31,8 +32,8 @@ class Word(msgspec.Struct, frozen=True):
     is whole seconds of its clock.
     """
 
-    life: bytes
-    head: int
+    life: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
+    head: Annotated[int, msgspec.Meta(ge=0)]
     members: bytes
     counts: bool
     wall: int
@@ -159,7 +160,8 @@ class Comparing:
             self._turn(sender, now)
         else:
             self._turn(sender, max(now, asked_at + self._rest(answer)))
-        return Found(lacking, counts=self._resolve(sender, other))
+        are_others = answer.members != self.freshness.digest  # of whom streams tell alone
+        return Found(lacking, needs_sync=are_others, counts=self._resolve(sender, other))
 
     def synced(self, member: bytes, word: Word, asked_at: float) -> bool:
         """A member has handed over all that it had by its word; whether we count from now on."""
@@ -169,8 +171,9 @@ class Comparing:
         if other.life != word.life:
             other.life, other.number, other.heads = word.life, word.head, []
         other.number = max(other.number, word.head)
+        counts = self._resolve(member, other)  # which makes room for one more
         self._note(other, asked_at, word)
-        return self._resolve(member, other)
+        return self._resolve(member, other) or counts
 
     # Inside.
 

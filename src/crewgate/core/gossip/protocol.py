@@ -255,7 +255,7 @@ class Node:
         found = self.comparing.answered(sender, answer, now, wall)
         self._ask_for(sender, found.lacking, effects, now)
         effects.counts = found.counts
-        if found.needs_sync or answer.members != self.freshness.digest:
+        if found.needs_sync:
             effects.compare.append(sender)
 
     def _ask_for(self, sender: bytes, ids: Sequence[bytes], effects: Effects, now: float) -> None:

@@ -183,8 +183,7 @@ class Receipts:
 
     def told(self, sender: bytes, kept: Kept, now: float) -> list[Receipt]:
         """A member says what it has; what receipts that changes."""
-        fresh, asked_at = self._freshness, kept.asked / 1000
-        is_good = kept.counts and kept.members == fresh.digest and asked_at > now - _HOLDS
+        is_good = kept.counts and kept.members == self._freshness.digest
         changed = [
             receipt
             for receipt in self._open
@@ -197,7 +196,7 @@ class Receipts:
                     receipt.lacking[sender] = receipt.lacking[sender].difference(kept.ids)
                     receipt.told_at = now
                 if is_good:
-                    receipt.told(sender, kept.ids, asked_at, now)
+                    receipt.told(sender, kept.ids, kept.asked / 1000, now)
         self._add_up(changed, now)
         return changed
 

@@ -1,5 +1,6 @@
 """Comparisons: what an answer is worth, whatever is lost, late, behind, another life, or a lie."""
 
+import msgspec
 import pytest
 from gossip_world import WALL, member_id
 
@@ -165,14 +166,15 @@ def test_what_is_known_is_not_fetched_and_the_next_page_is_asked_for_at_once() -
     assert one.comparing.due(soon + limits.compare_seconds - 0.01) == []
 
 
-def test_under_load_that_never_ends_it_has_compared_of_late() -> None:
-    """Each answer has more than the last, and capsules are here a twentieth of a second later."""
+@pytest.mark.parametrize(("late", "age"), [(25, 0.5), (400, 2.5)])
+def test_under_load_that_never_ends_it_has_compared_of_late(late: int, age: float) -> None:
+    """Each answer has more than the last, and capsules are here only so many others later."""
     one, other = One(), One(1, life=LIFE)
     trip, asked, answers = 0.02, 0, []
     for step in range(3000):
         now = step / 500
         other.accept(step + 1)
-        one.here.update(ids(max(0, step - 24)))
+        one.here.update(ids(max(0, step + 1 - late)))
         for _, data in one.comparing.due(now):
             question = decode(data)
             assert isinstance(question, Question)
@@ -180,9 +182,9 @@ def test_under_load_that_never_ends_it_has_compared_of_late() -> None:
             asked += 1
         while answers and answers[0][0] <= now:
             one.answered(answers.pop(0)[1], now)
-        assert step < 1000 or one.since > now - 0.5
+        assert step < 1500 or one.since > now - age
         assert len(one.comparing._turns) < 100
-    assert asked < 6 * 35
+    assert asked < 6 * 40
 
 
 @pytest.mark.parametrize("change", ["nonce", "sender", "again", "no question"])
@@ -243,6 +245,17 @@ def test_a_new_life_begins_anew() -> None:
     assert one.since == 1.1
 
 
+def test_what_was_to_come_of_one_life_does_not_come_with_another() -> None:
+    """Though that has as many, and they are here."""
+    one = One()
+    one.here.update(ids(7))
+    one.answered(one.answer(one.ask(0.0), ids(1)), 0.0)
+    one.answered(one.answer(one.ask(1.0), ids(7, 8), life=NEXT, number=0), 1.0)
+    assert one.since == NEVER
+    one.comparing.synced(YOU, Word(LIFE, 7, b"others' ", counts=True, wall=WALL), 1.0)
+    assert one.since == NEVER
+
+
 def test_a_question_about_another_life_is_answered_from_the_beginning() -> None:
     """Whatever number it has."""
     other = One(1, life=LIFE)
@@ -285,6 +298,18 @@ def test_who_lacks_many_syncs_over_a_stream() -> None:
     assert one.answered(answer, 1.0).lacking == list(ids(count + 1))
 
 
+def test_a_sync_counts_as_of_its_beginning_whatever_was_to_come_before() -> None:
+    """However many questions have waited for the same."""
+    one, other = One(), One(1, life=LIFE)
+    other.accept(1)
+    for turn in range(limits.compare_heads_max + 2):
+        now = turn * 0.5
+        one.answered(other.comparing.answer(one.ask(now), WALL), now)
+    one.here.update(ids(1))
+    one.comparing.synced(YOU, other.comparing.word(WALL), 9.0)
+    assert one.since == 9.0
+
+
 def test_an_answer_that_a_sync_has_overtaken_is_no_reason_for_another() -> None:
     """What it tells of is here; what it tells beyond is not."""
     one, other = One(), One(1, life=LIFE)
@@ -318,6 +343,14 @@ def test_a_sync_with_one_who_does_not_count_is_no_comparison(counts: bool, membe
     one.comparing.synced(YOU, word, 0.0)
     one.comparing.synced(member_id(9), word, 0.0)
     assert one.since == NEVER
+
+
+@pytest.mark.parametrize(("life", "head"), [(LIFE, -1), (b"seven  ", 0), (b"nine     ", 0)])
+def test_a_word_that_nobody_says_is_not_read(life: bytes, head: int) -> None:
+    """There is no question to be asked about it."""
+    word = msgspec.msgpack.encode(Word(life, head, bytes(8), counts=True, wall=WALL))
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.msgpack.decode(word, type=Word)
 
 
 def test_what_has_expired_is_counted_and_not_fetched() -> None:

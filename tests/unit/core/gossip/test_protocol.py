@@ -271,6 +271,8 @@ def test_other_members_are_a_reason_to_sync() -> None:
     other.admit([(member_id(2), address_of(2))], 1.0)
     assert ask(one, other, 2.0).compare == [YOU]
     assert one.freshness.until(5.0) == 6.0
+    unasked = other.comparing.answer(Question(bytes(8), other.life, 0), WALL)
+    assert one.receive(YOU, encode(unasked), 2.0, WALL).compare == []
 
 
 def test_what_is_on_the_disk_is_acknowledged_and_nothing_before() -> None:

@@ -207,6 +207,19 @@ def test_other_members_are_asked_anew() -> None:
     assert receipt.has_quorum
 
 
+def test_parts_that_were_told_among_other_members_are_told_again() -> None:
+    """Nothing is added up that was said among others."""
+    one = One(3)
+    receipt = one.begin(1, 2)
+    one.tell(1, 1)
+    one.fresh.join([member_id(3)])
+    one.tell(1, 2, asked=0.1)
+    one.tell(2, 1, 2, asked=0.1)
+    assert (receipt.applied_on, receipt.has_quorum) == (3, False)
+    one.tell(1, 1, asked=0.1)
+    assert receipt.has_quorum
+
+
 def test_what_is_here_and_on_the_disk_is_told_at_once_the_rest_when_it_is() -> None:
     """To whoever asks, with when it was last asked."""
     one = One(3)
