@@ -67,10 +67,12 @@ class Freshness:
 
     def join(self, members: Iterable[bytes]) -> None:
         """These are members, oneself among them or not; nothing was compared with new ones yet."""
+        count = len(self._others)
         for member in members:
             if member != self._me and len(self._others) < limits.gossip_members_max:
                 self._others.setdefault(member, -math.inf)
-        self._digest = self._digested()
+        if len(self._others) > count:  # every sync tells of all of them
+            self._digest = self._digested()
 
     def leave(self, member: bytes, now: float) -> None:
         """One that a person has forgotten: it goes once a majority was compared with since."""

@@ -6,6 +6,7 @@ have what it had. Whom a majority waits for longer is asked again. Decides whom 
 are how much. Times are seconds of a clock that is never set.
 """
 
+import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,6 @@ class Receipt:
     lacking: dict[bytes, frozenset[bytes]]
     here: set[bytes]  # not yet on our own disk
     members: bytes  # `Freshness.digest`, of `lacking` and this one
-    next_at: float
     told_at: float
     has_quorum: bool = False
     tries: int = 0
@@ -108,7 +108,10 @@ class Receipts:
         self._holds = holds
         self._unkept: set[bytes] = set()  # accepted, and not on the disk yet
         self._asked: dict[bytes, dict[bytes, int]] = {}  # who is to be told, and asked when
-        self._open: list[Receipt] = []
+        self._open: dict[Receipt, None] = {}
+        self._waiting: dict[bytes, list[Receipt]] = {}  # for each id
+        self._turns: list[tuple[float, int, Receipt]] = []  # a heap; of each that is open, one
+        self._order = 0
 
     def __repr__(self) -> str:
         return f"<Receipts open={len(self._open)} unkept={len(self._unkept)}>"
@@ -116,7 +119,7 @@ class Receipts:
     @property
     def next_at(self) -> float:
         """When `due` has something to do."""
-        return min((each.next_at for each in self._open), default=math.inf)
+        return self._turns[0][0] if self._turns else math.inf
 
     def begin(self, ids: Iterable[bytes], now: float) -> Receipt:
         """Ask all members for these; `end` it some time. ValueError for one too many, or none."""
@@ -125,23 +128,35 @@ class Receipts:
             raise ValueError("nothing was kept that others could have")
         if len(self._open) >= limits.receipts_max:
             raise ValueError(f"{limits.receipts_max} revocations are being waited for already")
-        receipt = Receipt(ids, {}, set(ids & self._unkept), b"", now, now)
-        self._open.append(receipt)
+        receipt = Receipt(ids, {}, set(ids & self._unkept), b"", now)
+        self._open[receipt] = None
+        for id_ in ids:
+            self._waiting.setdefault(id_, []).append(receipt)
+        self._turn(receipt, now)
         self._add_up([receipt], now)
         return receipt
 
     def end(self, receipt: Receipt) -> None:
         """Nobody waits for it any more."""
-        if receipt in self._open:
-            self._open.remove(receipt)
+        if receipt not in self._open:
+            return
+        del self._open[receipt]
+        for id_ in receipt.ids:
+            self._waiting[id_].remove(receipt)
+            if not self._waiting[id_]:
+                del self._waiting[id_]
 
     def due(self, now: float) -> list[Send]:
         """Checks for those who have not answered."""
         wanted: dict[bytes, set[bytes]] = {}
-        due = [receipt for receipt in self._open if receipt.next_at <= now]
+        due = []
+        while self._turns and self._turns[0][0] <= now:
+            _, _, receipt = heapq.heappop(self._turns)
+            if receipt in self._open:
+                due.append(receipt)
         self._add_up(due, now)
         for receipt in due:
-            receipt.next_at = now + _PAUSES[min(receipt.tries, len(_PAUSES) - 1)]
+            self._turn(receipt, now + _PAUSES[min(receipt.tries, len(_PAUSES) - 1)])
             receipt.tries += 1
             for member, ids in receipt.asked(now):
                 wanted.setdefault(member, set()).update(ids)
@@ -174,7 +189,8 @@ class Receipts:
         for id_ in sorted(ids & self._asked.keys()):
             for asker in self._asked.pop(id_).items():
                 told.setdefault(asker, []).append(id_)
-        changed = [receipt for receipt in self._open if receipt.here & ids]
+        waiting = self._of(sorted(ids & self._waiting.keys()))
+        changed = [receipt for receipt in waiting if receipt.here & ids]
         for receipt in changed:
             receipt.here -= ids
             receipt.told_at = now
@@ -184,11 +200,7 @@ class Receipts:
     def told(self, sender: bytes, kept: Kept, now: float) -> list[Receipt]:
         """A member says what it has; what receipts that changes."""
         is_good = kept.counts and kept.members == self._freshness.digest
-        changed = [
-            receipt
-            for receipt in self._open
-            if sender in receipt.lacking and not receipt.ids.isdisjoint(kept.ids)
-        ]
+        changed = [each for each in self._of(kept.ids) if sender in each.lacking]
         self._renew(changed)
         for receipt in changed:
             if sender in receipt.lacking:
@@ -203,6 +215,14 @@ class Receipts:
     def forget_askers(self) -> None:
         """Whoever still waits asks again."""
         self._asked.clear()
+
+    def _of(self, ids: Iterable[bytes]) -> list[Receipt]:
+        found = (receipt for id_ in ids for receipt in self._waiting.get(id_, ()))
+        return list(dict.fromkeys(found))
+
+    def _turn(self, receipt: Receipt, at: float) -> None:
+        self._order += 1
+        heapq.heappush(self._turns, (at, self._order, receipt))
 
     def _renew(self, receipts: Iterable[Receipt]) -> None:
         fresh = self._freshness

@@ -277,10 +277,23 @@ def test_receipts_are_bounded_and_end() -> None:
         one.begin(10**6)
     one.receipts.end(begun[0])
     one.receipts.end(begun[0])
+    assert one.tell(1, 0) == []
     with pytest.raises(ValueError, match="nothing was kept"):
         one.receipts.begin([], 0.0)
     one.begin(10**6)
-    assert one.tell(1, 0) == []
+    for receipt in list(one.receipts._open):
+        one.receipts.end(receipt)
+    one.receipts.due(99.0)
+    assert (one.receipts._waiting, one.receipts.next_at) == ({}, float("inf"))
+
+
+def test_two_may_wait_for_the_same() -> None:
+    """What is told changes both, and what ends the one keeps the other."""
+    one = One(3)
+    first, second = one.begin(1), one.begin(1, 2)
+    assert one.tell(1, 1) == [first, second]
+    one.receipts.end(first)
+    assert one.tell(2, 1) == [second]
 
 
 @pytest.mark.parametrize("index", [0, 9])
