@@ -39,7 +39,7 @@ class Freshness:
         self.counts = counts
         self._me = me
         self._others: dict[bytes, float] = {}
-        self._counted: set[bytes] = set()  # those of the others who ever did
+        self._counted: set[bytes] = set()  # who ever did, this one too if others say so
         self._leaving: dict[bytes, float] = {}  # since when
         self._began = math.inf  # to compare
         self._digest: tuple[bool, bytes] | None = None  # and whether this one counted then
@@ -54,7 +54,7 @@ class Freshness:
 
     @property
     def counted(self) -> tuple[bytes, ...]:
-        """All members who ever counted, in order, this one too if it does."""
+        """All members who ever counted, in order."""
         return tuple(sorted({*self._counted, *([self._me] if self.counts else ())}))
 
     @property
@@ -73,7 +73,7 @@ class Freshness:
     def needed(self) -> int:
         """How many others must have been compared with."""
         if not self.counts:
-            return 1 if self.any_other else majority(len(self._counted))
+            return 1 if self.any_other else majority(len(self._counted - {self._me}))
         if self.any_other:
             return 1 if len(self._others) > 1 else 0
         return majority(len(self._others) + 1) - 1
@@ -90,7 +90,7 @@ class Freshness:
         """What another thinks of who is a member, and who ever counted; whether that is news."""
         before = self.digest
         self._join(members)
-        self._count(each for each in counted if each in self._others)
+        self._count(each for each in counted if each == self._me or each in self._others)
         return self.digest != before
 
     def leave(self, member: bytes, now: float) -> None:

@@ -106,6 +106,15 @@ def test_the_digest_is_of_the_members_and_who_ever_counted() -> None:
     assert one.digest != other.digest
 
 
+def test_one_that_lost_its_disk_thinks_as_the_others_do() -> None:
+    """That it has counted before: else nobody's answer would ever count for it."""
+    other = one_of(3)
+    one = Freshness(member_id(1))
+    one.hear([member_id(0), *other.others], other.counted)
+    assert one.digest == other.digest
+    assert one.needed == 2
+
+
 def test_new_ones_are_admitted_together_and_then_nobody_until_they_count() -> None:
     """By one that counts itself."""
     one = Freshness(member_id(0))
