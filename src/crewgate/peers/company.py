@@ -77,6 +77,8 @@ class Company:
         self.meet_all(node)
         members = [each for each in hello.members if each not in self.directory.gone]
         node.hear(members, hello.counted, self._host.now())
+        if hello.word.counts:
+            node.let_go(hello.members, self._host.now())
         return known
 
     def introduce(self, node: Node, credentials: Iterable[Credential]) -> None:
