@@ -72,6 +72,7 @@ class Comparing:
         """`has` says of an id whether its capsule was judged here; `nonce` gives 8 random bytes."""
         self.accepted = Accepted()
         self.freshness = freshness
+        self.seconds = limits.compare_seconds  # between two questions to one member
         self._life = life
         self._has = has
         self._nonce = nonce
@@ -172,7 +173,7 @@ class Comparing:
         heapq.heappush(self._turns, (at, member))
 
     def _pause(self) -> float:
-        return max(limits.compare_seconds, len(self._others) / limits.compare_members_each)
+        return max(self.seconds, len(self._others) / limits.compare_members_each)
 
     def _note(self, other: _Other, asked_at: float, said: Answer | Word) -> None:
         """Remember what must be here for a question to count; the oldest are kept."""
