@@ -106,6 +106,10 @@ class Cluster:
         ids = self.gossip.revoke([_told(entry) for entry in entries])
         return self.gossip.node.receipts.begin(ids, self.now())
 
+    def pass_on(self, entries: Sequence[capsules.Entry]) -> None:
+        """See `telling.Others`."""
+        self.gossip.revoke(entries)
+
     async def wait(self, receipt: Receipt, is_enough: Callable[[Receipt], bool]) -> None:
         """See `telling.Others`."""
         await self.service.wait(receipt, is_enough)
@@ -151,6 +155,7 @@ class Cluster:
     def apply(self, entries: Sequence[capsules.Entry]) -> None:
         """Enter, cut and close what others have revoked."""
         machine = self._machine
+        machine.watching.abroad.hear(entries)
         crews = machine.inforce.policy.crews
         keys, has_room = machine.revocations.obey(entries, crews, machine.clock.read())
         if not has_room and not self._overfull:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import trio
 
 from crewgate import limits
-from crewgate.agent import status
+from crewgate.agent import quarantines, status
 from crewgate.agent.conversation import Conversation
 from crewgate.agent.cuts import Pending
 from crewgate.agent.machine import Machine
@@ -136,6 +136,10 @@ async def quarantine(machine: Machine, ask: Quarantine) -> Watched:
         standing = watching.lift(ask.crew, ask.orchestrator)
     else:
         standing = watching.set(ask.crew, ask.orchestrator, machine.clock.read())
+    if machine.telling.others is not None:
+        wall = machine.clock.read().wall
+        word = quarantines.told(ask.crew, ask.orchestrator, wall, lift=ask.lift)
+        machine.telling.others.pass_on(word)
     await trio.to_thread.run_sync(watching.sync)
     return Watched(id=ask.id, row=status.watch_row(standing))
 

@@ -9,6 +9,7 @@ from crewgate.agent.cuts import Cuts, Pending
 from crewgate.agent.entries import Done, Entry
 from crewgate.agent.guests import Guests
 from crewgate.config import Cluster
+from crewgate.core.gossip import capsules
 from crewgate.core.gossip.receipts import Receipt
 from crewgate.link.cluster_messages import InTouch
 from crewgate.link.messages import Revoked
@@ -39,6 +40,9 @@ class Others(Protocol):
 
     def tell(self, entries: Sequence[Entry]) -> Receipt:
         """Have them hear of it; what they answer."""
+
+    def pass_on(self, entries: Sequence[capsules.Entry]) -> None:
+        """Have them hear of what is no revocation, and asks for no answer."""
 
     async def wait(self, receipt: Receipt, is_enough: Callable[[Receipt], bool]) -> None:
         """Until they have answered enough."""

@@ -139,6 +139,8 @@ class Gossip:
     def save(self) -> None:
         """Have the disk know who the members are, and whether we count; before we act on it."""
         try:
+            if self.node.freshness.counts and not self._standing.counts:
+                self.log.sync()  # or we should count, after a crash, for what we have lost
             self._standing.save(self.node.freshness)
         except OSError as error:
             self.host.say(f"{error.filename}: {error.strerror}; a restart may know less of members")

@@ -42,6 +42,8 @@ class Freshness:
         self._others: dict[bytes, float] = {}
         self._counted: set[bytes] = set()  # those of the others who ever did
         self._leaving: dict[bytes, float] = {}  # since when
+        self._began = math.inf  # to compare
+        self._digest: tuple[bool, bytes] | None = None  # and whether this one counted then
 
     def __repr__(self) -> str:
         return f"<Freshness of {len(self._others) + 1}, {self.needed} needed>"
@@ -69,10 +71,9 @@ class Freshness:
     @property
     def digest(self) -> bytes:
         """8 bytes that are the same for all who think the same of the members."""
-        members = b"".join(sorted({self._me, *self._others}))
-        hashed = blake2b(members, digest_size=DIGEST_BYTES, person=b"members")
-        hashed.update(b"".join(self.counted))
-        return hashed.digest()
+        if self._digest is None or self._digest[0] is not self.counts:
+            self._digest = self.counts, self._digested()
+        return self._digest[1]
 
     @property
     def needed(self) -> int:
@@ -95,7 +96,7 @@ class Freshness:
         """What another thinks of who is a member, and who ever counted; whether that is news."""
         before = self.digest
         self._join(members)
-        self._counted.update(each for each in counted if each in self._others)
+        self._count(each for each in counted if each in self._others)
         return self.digest != before
 
     def leave(self, member: bytes, now: float) -> None:
@@ -120,6 +121,7 @@ class Freshness:
         self._others.pop(member, None)
         self._leaving.pop(member, None)
         self._counted.discard(member)
+        self._digest = None
 
     def compared(self, member: bytes, asked_at: float) -> bool:
         """All that a member had is applied here: it was asked for at that time, or later.
@@ -129,9 +131,10 @@ class Freshness:
         if member not in self._others:
             return False
         self._others[member] = max(self._others[member], asked_at)
-        self._counted.add(member)
+        self._count([member])
+        self._began = min(self._began, asked_at)
         self._settle()
-        if self.counts or self._at() == -math.inf:
+        if self.counts or self._at() < self._began + limits.receipt_word_seconds:
             return False
         self.counts = True
         return True
@@ -146,8 +149,16 @@ class Freshness:
 
     def _join(self, members: Iterable[bytes]) -> None:
         for member in members:
-            if member != self._me and len(self._others) < limits.gossip_members_max:
-                self._others.setdefault(member, -math.inf)
+            is_new = member != self._me and member not in self._others
+            if is_new and len(self._others) < limits.gossip_members_max:
+                self._others[member] = -math.inf
+                self._digest = None
+
+    def _count(self, members: Iterable[bytes]) -> None:
+        new = {member for member in members if member not in self._counted}
+        if new:
+            self._counted |= new
+            self._digest = None
 
     def _at(self) -> float:
         needed = self.needed
@@ -164,3 +175,9 @@ class Freshness:
             if self._at() < since:
                 return
             self.drop(member)
+
+    def _digested(self) -> bytes:
+        members = b"".join(sorted({self._me, *self._others}))
+        hashed = blake2b(members, digest_size=DIGEST_BYTES, person=b"members")
+        hashed.update(b"".join(self.counted))
+        return hashed.digest()
