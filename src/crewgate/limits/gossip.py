@@ -70,7 +70,8 @@ sync_quiet_seconds = 1.5  # a mismatch counts once nothing new has come for so l
 # Comparisons and receipts (core/gossip/comparing.py, receipts.py).
 accepted_max = 65_536  # ids of what was accepted last: two minutes of 500 a second
 answer_ids_max = 55  # of one answer, 20 bytes each, beside its head of 46
-compare_seconds = 1.0  # between two questions to one member: five in what staleness may be
+compare_seconds = 1.0  # between two questions to one member, or less:
+compare_times = 5  # in what staleness may be, so that a lost one or two refuse nobody
 compare_members_each = 500  # questions a second, however many members there are
 compare_again_seconds = 0.2  # a question without an answer is followed by another: WANs take 0.1
 compare_questions_max = 16  # to one member that may still be answered: ways of up to three seconds

@@ -78,6 +78,7 @@ class Comparing:
         """
         self.accepted = Accepted()
         self.freshness = freshness
+        self.seconds = limits.compare_seconds  # between two questions to one member
         self._life = life
         self._has = has
         self._holds = holds
@@ -196,7 +197,7 @@ class Comparing:
         Of five hundred a second, those of one second are ten answers, of which some are lost.
         """
         if answer.counts and self.freshness.counts and not answer.ids:
-            return self._pause(limits.compare_seconds)
+            return self._pause(self.seconds)
         return self._pause(limits.compare_again_seconds)
 
     def _pause(self, least: float) -> float:

@@ -9,7 +9,8 @@ The members change by the thought of Raft (Ongaro 2014, section 4), without its 
 admits all new ones that it knows in one step, and nobody else until it knows that these count. One
 that does not count yet, new or with an empty disk, does so once it has compared with a majority of
 those who ever did. One that is sent away goes once a majority with it was compared with since. An
-answer counts only among those who think the same of who is a member, and who has ever counted.
+answer counts only among those who think the same of who is a member, and who has ever counted:
+who waits to let one go goes with one that has.
 """
 
 import math
@@ -63,6 +64,11 @@ class Freshness:
         return tuple(member for member in self._others if member not in self._counted)
 
     @property
+    def leaving(self) -> tuple[bytes, ...]:
+        """Those who were sent away, and are members until a majority was asked."""
+        return tuple(self._leaving)
+
+    @property
     def digest(self) -> bytes:
         """8 bytes that are the same for all who think the same of the members."""
         if self._digest is None or self._digest[0] is not self.counts:
@@ -99,6 +105,17 @@ class Freshness:
             self._leaving.setdefault(member, now)
             self._settle()
 
+    def let_go(self, members: Iterable[bytes]) -> bool:
+        """Members by the word of another that counts; whether somebody went who was sent away.
+
+        Who leaves here, and is none of these, went there: a majority was asked. Whoever waited for
+        answers of their own would wait for ever, as nobody else thinks the same any more.
+        """
+        gone = self._leaving.keys() - set(members)
+        for member in gone:
+            self.drop(member)
+        return bool(gone)
+
     def drop(self, member: bytes) -> None:
         """One that is gone for good, by the word of a person who takes the risk: at once."""
         self._others.pop(member, None)
@@ -125,6 +142,10 @@ class Freshness:
     def until(self, max_staleness: float) -> float:
         """When this machine must admit nothing more; -inf if it has not compared at all."""
         return self._at() + max_staleness
+
+    def compared_at(self, member: bytes) -> float:
+        """As of when all that it had is here; -inf if that never was so."""
+        return self._others.get(member, -math.inf)
 
     def _join(self, members: Iterable[bytes]) -> None:
         for member in members:

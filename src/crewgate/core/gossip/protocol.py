@@ -139,6 +139,11 @@ class Node:
         self.freshness.hear(members, counted)
         self.comparing.ask_all(now)
 
+    def let_go(self, members: Iterable[bytes], now: float) -> None:
+        """Whom another that counts takes for all members."""
+        if self.freshness.let_go(members):
+            self.comparing.ask_all(now)
+
     def dismiss(self, member: bytes, now: float) -> None:
         """One that was sent away: it is told nothing, and counts until a majority was asked."""
         self.freshness.leave(member, now)

@@ -145,6 +145,17 @@ def test_one_that_is_forgotten_goes_once_a_majority_was_asked_since() -> None:
     assert one.others == (member_id(1), member_id(2))
 
 
+def test_who_waits_to_let_one_go_goes_with_one_that_has() -> None:
+    """Nobody else thinks the same any more: answers of one's own would not count."""
+    one = one_of(4)
+    one.leave(member_id(3), 11.0)
+    assert one.leaving == (member_id(3),)
+    assert not one.let_go([member_id(index) for index in range(4)])
+    assert one.let_go([member_id(0), member_id(1)])
+    assert one.others == (member_id(1), member_id(2))
+    assert one.leaving == ()
+
+
 class Member:
     """One of the model: what it knows, what it has forgotten, and until when it admits."""
 
@@ -253,6 +264,8 @@ class Cluster(RuleBasedStateMachine):
         gone = {member_id(index) for index in one.gone}
         one.met |= other.met - gone
         one.fresh.hear((each for each in other.members() if each not in gone), other.fresh.counted)
+        if other.fresh.counts:
+            one.fresh.let_go(other.members())
 
     @rule(contact=WHO)
     def join(self, contact: int) -> None:
