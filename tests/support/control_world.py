@@ -67,7 +67,7 @@ def written(folder: Path) -> Config:
     add_crew(folder / "gw", "keyless")
     file.write_text(text + KEYLESS)
     config = load(file)
-    config.state.mkdir(mode=0o700)
+    config.state.mkdir(mode=0o700, exist_ok=True)
     return config
 
 
