@@ -62,6 +62,7 @@ class Cluster:
         except (GossipError, OSError) as error:
             self._sockets.close()
             raise ConfigurationError(f"{config.path}: [cluster]: {error}") from error
+        self.gossip.node.comparing.keep_pace(settings.max_staleness_seconds)
         files = Files(settings.certificate, settings.key, ca.root)
         self.service = Service(self.gossip, self._sockets, files, settings.peers)
 
@@ -85,6 +86,7 @@ class Cluster:
         self._settings = settings
         self.service.peers = settings.peers
         self.gossip.node.freshness.any_other = settings.staleness_quorum == "any"
+        self.gossip.node.comparing.keep_pace(settings.max_staleness_seconds)
         try:
             self.gossip.renew(_credential(settings))
         except (GossipError, ConfigurationError) as error:

@@ -71,6 +71,7 @@ sync_quiet_seconds = 1.5  # a mismatch counts once nothing new has come for so l
 accepted_max = 65_536  # ids of what was accepted last: two minutes of 500 a second
 answer_ids_max = 55  # of one answer, 20 bytes each, beside its head of 46
 compare_seconds = 1.0  # between two questions to one member: five in what staleness may be
+compare_share = 0.2  # of what staleness may be, where that is less: as five seconds are to one
 compare_members_each = 500  # questions a second, however many members there are
 compare_again_seconds = 0.2  # a question without an answer is asked again: WANs take 0.1
 compare_pages_max = 20  # of ids in answers; who lacks more syncs over a stream

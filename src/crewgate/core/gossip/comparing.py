@@ -78,6 +78,7 @@ class Comparing:
         self._others: dict[bytes, _Other] = {}
         self._turns: list[tuple[float, bytes]] = []  # a heap; the last one of a member is its turn
         self._next: dict[bytes, float] = {}
+        self._seconds = limits.compare_seconds
 
     def __repr__(self) -> str:
         return f"<Comparing {self.accepted!r} {self.freshness!r}>"
@@ -92,6 +93,10 @@ class Comparing:
         """Seconds that the median of all wall clocks, ours among them, is ahead of ours."""
         known = (each.ahead for each in self._others.values() if each.life != NO_LIFE)
         return statistics.median((0, *known))
+
+    def keep_pace(self, max_staleness: float) -> None:
+        """From now on ask so often that what was compared is never nearly as old as that."""
+        self._seconds = min(limits.compare_seconds, limits.compare_share * max_staleness)
 
     def ask_all(self, now: float) -> None:
         """Members may have come or gone: ask who is new at once."""
@@ -172,7 +177,7 @@ class Comparing:
         heapq.heappush(self._turns, (at, member))
 
     def _pause(self) -> float:
-        return max(limits.compare_seconds, len(self._others) / limits.compare_members_each)
+        return max(self._seconds, len(self._others) / limits.compare_members_each)
 
     def _note(self, other: _Other, asked_at: float, said: Answer | Word) -> None:
         """Remember what must be here for a question to count; the oldest are kept."""
