@@ -8,6 +8,7 @@ from agents import PRICE, Enter, Site, reason
 from world import BRANCH, PARENT, ROOT
 
 from crewgate.core.verdict import Reason
+from crewgate.issuer.gateway import LocalGateway, Standing
 from crewgate.link.messages import Revoked
 
 
@@ -55,6 +56,16 @@ def test_a_revoked_branch_is_dead_everywhere_at_once(site: Site, enter: Enter) -
         guest.settled(sibling)
     tree = site.tree()
     assert [tree[each].state for each in (ROOT, PARENT, BRANCH)] == ["live", "revoked", "revoked"]
+
+
+def test_a_branch_that_was_revoked_unused_is_dead_for_its_issuer(site: Site) -> None:
+    """No tree shows it, and nothing must be minted for it: the table has it."""
+    site.agent()
+    site.revoke(BRANCH, "article")
+    assert site.tree() == {}
+    found = LocalGateway(site.state, "article").standing({BRANCH, PARENT})
+    assert found == {BRANCH: Standing(0, dead=True)}
+    assert LocalGateway(site.state, "other").standing({BRANCH}) == {}
 
 
 def test_the_receipt_tells_when_the_last_call_was_cut(site: Site, enter: Enter) -> None:
