@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -36,8 +37,8 @@ _ANY = re.compile(r'^staleness_quorum = "any"\n', re.MULTILINE)
 class View:
     """A machine's table as its processes have it; it outlives the agent."""
 
-    def __init__(self, state: Path) -> None:
-        self._table = mapped(state)
+    def __init__(self, machine: Premises) -> None:
+        self._table = mapped(machine.folder / "state")
 
     def has(self, branch: str, crew: str = "article") -> bool:
         """Whether a branch is revoked here."""
@@ -56,10 +57,9 @@ class View:
 class Agent(Premises):
     """An agent alone, for embedders."""
 
-    process: "subprocess.Popen[bytes] | None" = None
-
     def __init__(self, folder: Path, *more: str, within: Sequence[str] = ()) -> None:
         super().__init__(folder, *more, within=within)
+        self.process: subprocess.Popen[bytes] | None = None
         if not more:  # who is made from this one has it from there
             self.edit("workers = 2", "workers = 0")
 
@@ -83,6 +83,18 @@ class Agent(Premises):
         super().end()
         if self.process is not None and self.process.poll() is None:
             self.kill()
+
+
+@contextmanager
+def views(machines: Sequence[Premises]) -> Iterator[list[View]]:
+    """Of all of these."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(closing(View(machine))) for machine in machines]
+
+
+def new_branch() -> str:
+    """One that nobody has minted for."""
+    return str(uuid.uuid4())
 
 
 def owner_of(machine: Premises) -> Owner:
@@ -166,11 +178,16 @@ def gateways(
 
 
 @contextmanager
-def agents(folder: Path, size: int, *, places: Sequence[Place] = ()) -> Iterator[list[Agent]]:
-    """Agents alone, of crew article."""
+def agents(
+    folder: Path, size: int, *, places: Sequence[Place] = (), more: str = ""
+) -> Iterator[list[Agent]]:
+    """Agents alone, of crew article; `more` is added to [cluster]."""
 
     def make(place: Path, *origin: str, within: Sequence[str]) -> Agent:
-        return Agent(place, *origin, within=within)
+        machine = Agent(place, *origin, within=within)
+        if not origin:
+            machine.edit("[cluster]\n", f"[cluster]\n{more}\n")
+        return machine
 
     with _joined(folder, size, make, places) as machines:
         yield machines
