@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from crewgate import limits
+from crewgate.agent import members
 from crewgate.agent.entries import Entry
 from crewgate.agent.machine import Machine
 from crewgate.config import CA, Config
@@ -19,6 +20,7 @@ from crewgate.core.gossip.receipts import Receipt
 from crewgate.core.ids import Kind, cluster_id, crew_key
 from crewgate.core.ledger import Close
 from crewgate.errors import ConfigurationError, GossipError
+from crewgate.link.cluster_messages import ClusterStatus, InTouch
 from crewgate.peers.credentials import Credential
 from crewgate.peers.gossip import Gossip, Me
 from crewgate.peers.service import Files, Service
@@ -62,7 +64,7 @@ class Cluster:
         except (GossipError, OSError) as error:
             self._sockets.close()
             raise ConfigurationError(f"{config.path}: [cluster]: {error}") from error
-        self.gossip.node.comparing.keep_pace(settings.max_staleness_seconds)
+        self._hurry()
         files = Files(settings.certificate, settings.key, ca.root)
         self.service = Service(self.gossip, self._sockets, files, settings.peers)
 
@@ -86,11 +88,16 @@ class Cluster:
         self._settings = settings
         self.service.peers = settings.peers
         self.gossip.node.freshness.any_other = settings.staleness_quorum == "any"
-        self.gossip.node.comparing.keep_pace(settings.max_staleness_seconds)
+        self._hurry()
         try:
             self.gossip.renew(_credential(settings))
         except (GossipError, ConfigurationError) as error:
             self.say(f"the certificate before stays among peers: {error}")
+
+    def _hurry(self) -> None:
+        """Compare often enough for how stale this machine may be."""
+        seconds = min(limits.compare_seconds, self.staleness / limits.compare_times)
+        self.gossip.node.comparing.seconds = seconds
 
     # What the agent asks of the others.
 
@@ -115,15 +122,33 @@ class Cluster:
         """See `telling.Others`."""
         return self.gossip.company.directory.name(member)
 
+    @property
+    def staleness(self) -> float:
+        """Seconds that a comparison counts for."""
+        return self._settings.max_staleness_seconds
+
     def synced_until_ns(self) -> int:
         """Never while our clock is far from the others', or there is no room for what they say."""
         node = self.gossip.node
         if self._overfull or abs(node.comparing.ahead) > limits.skew_max:
             return 0
-        until = node.freshness.until(self._settings.max_staleness_seconds)
+        until = node.freshness.until(self.staleness)
         if math.isinf(until):
             return limits.always_ns if until > 0 else 0
         return max(0, round(until * 1e9))
+
+    def in_touch(self) -> InTouch:
+        """See `telling.Others`."""
+        return members.in_touch(self.gossip, self.staleness, self.synced_until_ns())
+
+    def waiting_for(self) -> str:
+        """See `telling.Others`."""
+        return members.waiting_for(self.gossip, self.in_touch(), has_room=not self._overfull)
+
+    def status(self, number: int) -> ClusterStatus:
+        """The answer to question `number` of the owner."""
+        touch, lacks = self.in_touch(), self.waiting_for()
+        return members.cluster_status(self.gossip, number, touch, lacks, self.staleness)
 
     # What gossip asks of the machine.
 
@@ -167,8 +192,8 @@ class Cluster:
         return self._machine.clock.boot_ns() / 1e9
 
     def wall(self) -> int:
-        """Whole seconds."""
-        return self._machine.clock.wall_ns() // 10**9
+        """Whole seconds, of a clock that does not jump: nothing expires because somebody set it."""
+        return (self._machine.clock.boot_ns() + self._machine.offset_ns) // 10**9
 
 
 def _told(entry: Entry) -> capsules.Entry:

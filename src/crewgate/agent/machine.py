@@ -97,6 +97,7 @@ class Machine:
         self.guests = Guests(table)
         self.telling = Telling(self.guests)
         self.steady = True
+        self.offset_ns = clock.wall_ns() - clock.boot_ns()  # as far as the wall clock is believed
         self.ending = False
 
     def __repr__(self) -> str:

@@ -1,6 +1,7 @@
 """The owner's door: revoke, quarantine, tree, status, reload, each answered in turn.
 
-Decides nothing: asks the machine and puts its answers into messages.
+Decides nothing: asks the machine and puts its answers into messages. Of the other machines see
+`cluster_owner`.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from crewgate.core import crossing, record
 from crewgate.core.credits import format_credits
 from crewgate.core.ids import branch_key, uuid_bytes
 from crewgate.errors import ConfigurationError, LedgerUnavailableError, LinkError, RefusedError
+from crewgate.link.cluster_messages import ClusterAsks
 from crewgate.link.messages import Failed
 from crewgate.link.owner_messages import (
     AskMint,
@@ -48,7 +50,10 @@ async def converse(machine: Machine, stream: trio.SocketStream) -> None:
     talk = Conversation(stream, owner_asks)
     while (ask := await talk.next()) is not None:
         try:
-            await _answer(machine, talk, ask)
+            if isinstance(ask, ClusterAsks):
+                await _answer_of_others(machine, talk, ask)
+            else:
+                await _answer(machine, talk, ask)
         except (RefusedError, ConfigurationError) as error:
             await talk.say(Failed(id=ask.id, message=str(error)[: limits.link_note_chars_max]))
 
@@ -77,6 +82,20 @@ async def _answer(machine: Machine, talk: Conversation[OwnerAsks], ask: OwnerAsk
             await talk.say(page)
     else:
         raise LinkError("not a question of this door")
+
+
+async def _answer_of_others(
+    machine: Machine, talk: Conversation[OwnerAsks], ask: ClusterAsks
+) -> None:
+    if machine.telling.others is None:
+        raise RefusedError(
+            "this machine has no [cluster], so there are no others; add the section, as `crewgate "
+            "init` writes it, and start again"
+        )
+    # As in `main._join`: a machine without peers need not load what this needs.
+    from crewgate.agent import cluster_owner  # noqa: PLC0415
+
+    await cluster_owner.answer(machine, talk, ask)
 
 
 async def revoke(machine: Machine, ask: Revoke, read_ns: int) -> Receipt:

@@ -11,6 +11,7 @@ from crewgate.agent.guests import Guests
 from crewgate.config import Cluster
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.receipts import Receipt
+from crewgate.link.cluster_messages import InTouch
 from crewgate.link.messages import Revoked
 
 
@@ -57,6 +58,12 @@ class Others(Protocol):
 
     def synced_until_ns(self) -> int:
         """Until when (CLOCK_BOOTTIME) this machine knows what a majority does."""
+
+    def in_touch(self) -> InTouch:
+        """With how many of them it has compared what both know."""
+
+    def waiting_for(self) -> str:
+        """What keeps it from knowing; empty if nothing does."""
 
 
 class Telling:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from crewgate.link.owner_messages import Reach, Receipt
+    from crewgate.link.owner_messages import NamesReceipt, Reach, Receipt
 
 _NEVER = ("type", "id")  # the link's own
 _TOO_FEW = 3  # the exit status
@@ -16,6 +16,21 @@ _NAMED_MAX = 8  # machines in a line
 
 def show(receipt: "Receipt", *, as_json: bool, without: Container[str] = ()) -> None:
     """Print it for a person, or its members but those `without` as one JSON document."""
+    _print(receipt, _explained(receipt), as_json=as_json, without=without)
+
+
+def show_names(receipt: "NamesReceipt", lines: list[str], *, as_json: bool) -> None:
+    """The same of what is no branch; `lines` say what it was."""
+    _print(receipt, [*lines, *reached(receipt.reach)], as_json=as_json)
+
+
+def _print(
+    receipt: "Receipt | NamesReceipt",
+    lines: list[str],
+    *,
+    as_json: bool,
+    without: Container[str] = (),
+) -> None:
     import msgspec
 
     if as_json:
@@ -24,7 +39,7 @@ def show(receipt: "Receipt", *, as_json: bool, without: Container[str] = ()) -> 
         shown = {k: v for k, v in members.items() if k not in _NEVER and k not in without}
         click.echo(json.dumps(shown))
     else:
-        click.echo("\n".join(_explained(receipt)))
+        click.echo("\n".join(lines))
     if not receipt.reach.enough:
         click.get_current_context().exit(_TOO_FEW)
 

@@ -1,4 +1,7 @@
-"""What is said at the owner's door: revoke, watch, tree, status, reload. As `link/messages`."""
+"""What is said at the owner's door: revoke, watch, tree, status, reload. As `link/messages`.
+
+Of the other machines see `cluster_messages`.
+"""
 
 from typing import Annotated, Literal
 
@@ -7,6 +10,7 @@ from msgspec import Meta
 
 from crewgate import limits
 from crewgate.core.claims import Claims
+from crewgate.link.cluster_messages import ClusterAnswers, ClusterAsks, InTouch
 from crewgate.link.messages import Count, Failed, Id, Nanoseconds
 
 
@@ -234,7 +238,7 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
 
     `ledger` is where budgets are kept; of `lent_max` micro-credits that the machine may lend itself
     while that is away, `lent` are. `watched` are orchestrators above `observe`, and `watched_more`
-    how many are not told.
+    how many are not told. `in_touch` is None where there are no other machines.
     """
 
     id: Id
@@ -254,6 +258,7 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     lent_max: Count = 0
     watched: list[WatchRow] = []
     watched_more: Count = 0
+    in_touch: InTouch | None = None
 
 
 class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
@@ -264,10 +269,14 @@ class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
     changed: bool
 
 
-OwnerAsks = Revoke | RevokeNames | Quarantine | Forgive | AskMint | AskTree | AskStatus | AskReload
+OwnerAsks = (
+    Revoke | RevokeNames | Quarantine | Forgive | AskMint | AskTree | AskStatus | AskReload
+    | ClusterAsks
+)  # fmt: skip
 OwnerAnswers = (
     Receipt | NamesReceipt | Watched | Forgiven | Minted | TreePage | Status | Reloaded | Failed
-)
+    | ClusterAnswers
+)  # fmt: skip
 
 owner_asks = msgspec.msgpack.Decoder(OwnerAsks)
 owner_answers = msgspec.msgpack.Decoder(OwnerAnswers)

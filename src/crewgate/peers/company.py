@@ -77,6 +77,8 @@ class Company:
         self.meet_all(node)
         members = [each for each in hello.members if each not in self.directory.gone]
         node.hear(members, hello.counted, self._host.now())
+        if hello.word.counts:
+            node.let_go(hello.members, self._host.now())
         return known
 
     def introduce(self, node: Node, credentials: Iterable[Credential]) -> None:
@@ -115,10 +117,16 @@ class Company:
         """Whether it is time for another key, and this member's turn to make it."""
         self.meet_all(node)  # one who could not be admitted before may be now
         wall = self._host.wall()
-        ids = sorted([self.me.id, *node.freshness.others])
         self.ring.choose(wall)
-        if self.ring.is_due(wall, ids.index(self.me.id)):
+        if self.ring.is_due(wall, self._rank(node)):
             self.rotate(node)
+
+    def next_key_at(self, node: Node) -> int:
+        """When this member makes another key if nobody does before; there is one."""
+        return self.ring.due_at(self._rank(node))
+
+    def _rank(self, node: Node) -> int:
+        return sorted([self.me.id, *node.freshness.others]).index(self.me.id)
 
     def rotate(self, node: Node, *, voids: bool = False) -> None:
         """Make another key, and tell all; one that `voids` ends those before it at once."""

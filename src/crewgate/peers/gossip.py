@@ -29,6 +29,7 @@ from crewgate.peers.log import CapsuleLog
 from crewgate.peers.sealing import Sealer, UnknownKeyError
 from crewgate.peers.standing import StandingFile
 from crewgate.peers.stream import Hello
+from crewgate.peers.traffic import Traffic
 
 Send = Callable[[Address, bytes], None]
 
@@ -63,6 +64,7 @@ class Gossip:
         known = directory.admit(me.credential)
         self.company = Company(known, directory, host, me.cluster, self.sync_soon)
         self._standing = StandingFile(me.folder / "standing")
+        self.traffic = Traffic()
         self._send = send
         self._handing = False  # a member hands over what it has accepted
         self._restoring = False
@@ -98,6 +100,7 @@ class Gossip:
             self._replay(batch)
         finally:
             self._restoring = False
+        self.save()  # a word that we count is given once
 
     def _replay(self, raws: list[bytes]) -> None:
         effects = self.node.take(raws, self.host.now(), self.host.wall())
@@ -109,16 +112,18 @@ class Gossip:
     def receive(self, datagram: bytes) -> None:
         """One that has come; whatever is wrong with it changes nothing."""
         now = self.host.now()
+        self.traffic.received += 1
         try:
             sender, message = self.company.opener.open(datagram, now)
-        except UnknownKeyError:
-            self.sync_soon(self._anybody())
-            return
-        except GossipError:
+        except GossipError as error:
+            self.traffic.refuse(error)
+            if isinstance(error, UnknownKeyError):
+                self.sync_soon(self._anybody())
             return
         try:
             self.carry_out(self.node.receive(sender, message, now, self.host.wall()))
-        except GossipError:  # of an origin whose certificate has not come yet, perhaps
+        except GossipError:  # perhaps of an origin whose certificate has not come yet
+            self.traffic.ignore()
             self.sync_soon([sender])
 
     def due(self) -> float:
@@ -134,6 +139,8 @@ class Gossip:
     def save(self) -> None:
         """Have the disk know who the members are, and whether we count; before we act on it."""
         try:
+            if self.node.freshness.counts and not self._standing.counts:
+                self.log.sync()  # or we should count, after a crash, for what we have lost
             self._standing.save(self.node.freshness)
         except OSError as error:
             self.host.say(f"{error.filename}: {error.strerror}; a restart may know less of members")
@@ -221,6 +228,7 @@ class Gossip:
         for member, message in messages:
             known = self.node.members.get(member)
             if known is not None and self.company.keys.number:
+                self.traffic.sent += 1
                 self._send(known.address, self._sealer.seal(member, message))
 
     def _anybody(self) -> list[bytes]:

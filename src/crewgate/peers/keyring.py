@@ -74,10 +74,12 @@ class Ring:
 
     def is_due(self, wall: int, rank: int) -> bool:
         """Whether it is for the member that is `rank`th of all to make the next one."""
-        if not self._ring:
-            return False
+        return bool(self._ring) and self.due_at(rank) <= wall
+
+    def due_at(self, rank: int) -> int:
+        """When it is, if nobody does before; there is a key."""
         turn = rank * limits.group_key_turn_seconds
-        return self._ring[-1].created + limits.group_key_seconds + turn <= wall
+        return self._ring[-1].created + limits.group_key_seconds + turn
 
     def choose(self, wall: int) -> None:
         """Seal with the newest that is settled, and end what one that voids has ended."""

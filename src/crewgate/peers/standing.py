@@ -30,6 +30,11 @@ class StandingFile:
     def __repr__(self) -> str:
         return f"<StandingFile {self._path.name}>"
 
+    @property
+    def counts(self) -> bool:
+        """Whether the disk says that this machine does."""
+        return self._saved is not None and self._saved.counts
+
     def restore(self, freshness: Freshness) -> None:
         """Take it up; nothing where there is none, or a torn one: this machine begins anew."""
         try:
