@@ -24,7 +24,7 @@ from network import Place
 from crewgate.core.ids import branch_key
 from crewgate.errors import LinkError
 from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import Receipt, Status, Until
+from crewgate.link.owner_messages import Reach, Receipt, Status, Until
 from crewgate.verifier.mapped import mapped
 
 SECONDS = 60.0  # of patience: only what hangs takes so long
@@ -110,6 +110,14 @@ def revoke(
         return owner.revoke(branch, crew, until)
 
 
+def acknowledged(machine: Premises, branch: str, until: Until = "quorum") -> Reach:
+    """Ask until so many have it on disk, which takes as long as disks and networks do."""
+    deadline = time.monotonic() + SECONDS
+    while not (reach := revoke(machine, branch, until).reach).enough:
+        assert time.monotonic() < deadline
+    return reach
+
+
 def status(machine: Premises) -> Status | None:
     """What the agent says; None where there is none that answers."""
     try:
@@ -123,6 +131,12 @@ def is_ready(machine: Premises) -> bool:
     """The agent says so."""
     found = status(machine)
     return found is not None and found.ready
+
+
+def has_settled(machine: Premises) -> bool:
+    """It is ready, and counts: until then it needs all who do, and others do not count on it."""
+    found = status(machine)
+    return found is not None and found.ready and bool(found.in_touch and found.in_touch.counts)
 
 
 def agent_of(machine: Premises) -> int:
@@ -220,6 +234,8 @@ def _joined(
         for machine in machines:
             machine.start()
         for machine in machines:
+            wait_until(partial(has_settled, machine), SECONDS)
+        for machine in machines:  # whoever was there first waits for those who have just settled
             wait_until(partial(is_ready, machine), SECONDS)
         yield machines
 

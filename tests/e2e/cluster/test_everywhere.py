@@ -13,7 +13,7 @@ from authority import Files
 from callers import OK, REVOKED, Caller, becomes
 from control_site import CHILD, NEW
 from installation import COMMAND, Installation, wait_until
-from members import SECONDS, gateways, owner_of, revoke
+from members import SECONDS, acknowledged, gateways, owner_of, revoke
 
 from crewgate import Denial, Permit, Reason, Verifier
 from crewgate.issuer import Orchestrator, SubAgent
@@ -163,7 +163,7 @@ def test_another_machine_mints_nothing_for_a_dead_branch(
         token = api.post("/v1/tokens", data=NEW).json()["access_token"]
         again = {"grant_type": "refresh_token", "refresh_token": token}
         token = api.post("/v1/tokens", data=again).json()["access_token"]
-        revoke(first, read_claims(token).execution_branch_id, "all")
+        acknowledged(first, read_claims(token).execution_branch_id, "all")
         becomes(caller, token, REVOKED, OK)
         child = {
             "grant_type": CHILD, "subject_token": token, "scope": "search.web",
@@ -177,7 +177,7 @@ def test_another_machine_mints_nothing_for_a_dead_branch(
             run = a_run(article)
             if was_seen:
                 assert caller.call(run.token()) == OK
-            revoke(first, run.branch, "all")
+            acknowledged(first, run.branch, "all")
             below = ("--crew", "article", "--role", "r", "--tools", "search.web", "--credits", "1")
             for ask in (("refresh", run.token()), ("mint", *below, "--parent", run.token())):
                 done = subprocess.run(

@@ -13,10 +13,21 @@ from typing import NamedTuple
 
 import pytest
 from installation import COMMAND, wait_until
-from members import SECONDS, Agent, View, agents, is_ready, new_branch, revoke, views
+from members import (
+    SECONDS,
+    Agent,
+    View,
+    acknowledged,
+    agents,
+    has_settled,
+    is_ready,
+    new_branch,
+    revoke,
+    views,
+)
 from network import Place, missing, network
 
-from crewgate.link.owner_messages import Reach, Receipt
+from crewgate.link.owner_messages import Receipt
 
 RUNS = int(os.environ.get("CREWGATE_RUNS", "30"))  # 1,000 where some minutes are to be had
 STALENESS = "max_staleness_seconds = 1"
@@ -38,7 +49,7 @@ class Site(NamedTuple):
         """All is well again."""
         for place in self.places:
             place.mend()
-        wait_until(lambda: all(map(is_ready, self.machines)), SECONDS)
+        wait_until(lambda: all(map(has_settled, self.machines)), SECONDS)
 
 
 @contextmanager
@@ -94,14 +105,6 @@ def everywhere(machine: Agent, branch: str) -> tuple[Receipt, int]:
         more += 1
     assert (receipt.reach.applied_on, receipt.reach.missing) == (receipt.reach.of, [])
     return first, more
-
-
-def acknowledged(machine: Agent, branch: str) -> Reach:
-    """Ask until a majority has it, which takes as long as disks and networks do."""
-    until = time.monotonic() + SECONDS
-    while not (reach := revoke(machine, branch, "quorum").reach).enough:
-        assert time.monotonic() < until
-    return reach
 
 
 def lossy(site: Site) -> None:
@@ -218,5 +221,23 @@ def test_killed_while_a_fifth_is_lost(three: Site) -> None:
 
         wait_until(is_back, SECONDS)
         wait_until(lambda: all(all(three.have(branch)) for branch in branches), SECONDS)
+    finally:
+        three.heal()
+
+
+def test_revoked_alone_and_killed(three: Site) -> None:
+    """Nobody else has heard of it when its machine is killed: they do when that is back."""
+    first, alone = three.machines[0], three.places[0]
+    branch = new_branch()
+    try:
+        for place in three.places[1:]:
+            place.deafen(alone)
+        acknowledged(first, branch, "local")
+        first.kill()
+        assert three.have(branch) == [True, False, False]
+        for place in three.places:
+            place.mend()
+        first.start()
+        wait_until(lambda: all(three.have(branch)), SECONDS)
     finally:
         three.heal()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 from callers import OK, REVOKED, STALE, UNPAID, Caller, becomes, loopback
 from installation import Installation, wait_until
-from members import SECONDS, agent_of, gateways, is_ready, revoke, status, stopped
+from members import SECONDS, acknowledged, agent_of, gateways, is_ready, revoke, status, stopped
 from network import Place, missing, network
 
 from crewgate.issuer import Orchestrator, SubAgent
@@ -76,8 +76,7 @@ def test_cut_off_it_refuses_what_is_closed_and_comes_back_knowing(three: Site) -
         becomes(third, lives.token(), STALE, OK)
         for run in (dead, lives):
             assert third.call(run.token(), OPEN) == OK
-        until = "quorum"
-        wait_until(lambda: revoke(three.machines[0], dead.branch, until).reach.enough, SECONDS)
+        acknowledged(three.machines[0], dead.branch)
         assert first.call(dead.token()) == REVOKED
         admits(first, lives)
         assert third.call(dead.token()) == STALE
