@@ -14,8 +14,8 @@ def test_whoever_is_in_touch_is_fresh_all_the_time(staleness: float, loss: float
     """What the table says is as old as the last look of the agent; it has not run out by then."""
     world = World(3, 7, Network(loss=loss))
     for machine in world.machines:
-        seconds = min(limits.compare_seconds, staleness / limits.compare_times)
-        machine.node.comparing.seconds = seconds
+        often = min(limits.compare_seconds, staleness / limits.compare_times)
+        machine.node.comparing.seconds = often
     world.run(2)
     for _ in range(3000):
         world.run(0.01)

@@ -151,7 +151,7 @@ class Comparing:
             other.life, other.number, other.heads = answer.life, 0, []
         known = other.number - answer.number  # more than was known when the question left, or less
         if known < 0:
-            self._turn(sender, now + limits.compare_seconds)
+            self._turn(sender, now + self.seconds)
             return Found(needs_sync=True)
         self._note(other, asked_at, answer)
         lacking = self._advance(other, answer.ids[known:])
