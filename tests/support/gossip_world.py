@@ -83,9 +83,21 @@ class Machine:
 
 
 class World:
-    """So many members, all of whom know one another."""
+    """So many members, all of whom know one another.
 
-    def __init__(self, count: int, seed: int, network: Network | None = None, **node: int) -> None:
+    Without `compares` nobody asks what others have accepted: of a thousand members that is a
+    million datagrams a second, of which each has no more than two milliseconds.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        seed: int,
+        network: Network | None = None,
+        *,
+        compares: bool = True,
+        **node: int,
+    ) -> None:
         self.seed = seed
         self.random = random.Random(seed)
         self.network = network or Network()
@@ -95,6 +107,7 @@ class World:
         self.on_apply: Callable[[int, Entry], None] = lambda _index, _entry: None
         self.on_receipt: Callable[[Receipt], None] = lambda _receipt: None
         self._node = node
+        self._compares = compares
         self._events: list[tuple[float, int, Event]] = []
         self._order = 0
         self.disk_seconds = 0.002  # until what was written is there
@@ -177,7 +190,7 @@ class World:
 
     def _know_everybody(self, machine: Machine) -> None:
         machine.node.members.restore(self.everybody(), self.now)
-        members = [each.member for each in self.everybody()]
+        members = [each.member for each in self.everybody()] if self._compares else []
         machine.node.hear(members, members, self.now)
 
     def _node_of(self, index: int, life: int = 0) -> Node:
