@@ -51,8 +51,10 @@ class Authority:
         *,
         rights: tuple[str, ...] = (MAY_REVOKE,),
         role: Role = Role.GATEWAY,
+        born: float = 0.0,
+        life: timedelta = timedelta(hours=4),
     ) -> Files:
-        """Write a certificate and its key."""
+        """Write a certificate and its key; issued so many seconds from now."""
         folder.mkdir(exist_ok=True)
         key = new_key()
         raw = signing.public_key().public_bytes_raw()
@@ -61,7 +63,7 @@ class Authority:
             role, name, bytes(16), crew, b"" if crew else raw, () if crew else rights
         )
         until = self.issuing.certificate.not_valid_after_utc
-        validity = Validity.of(datetime.now(UTC), timedelta(hours=4), until=until)
+        validity = Validity.of(datetime.now(UTC) + timedelta(seconds=born), life, until=until)
         leaf = make_leaf(self.issuing, key.public_key(), identity, DOMAIN, validity)
         files = Files(folder / "leaf.pem", folder / "leaf.key", self.file)
         files.certificate.write_bytes(pem(leaf) + pem(self.issuing.certificate))

@@ -37,6 +37,7 @@ gossip_sync_seconds = 120.0  # one sync, all of it: a million capsules take a mi
 gossip_syncs_max = 4  # that we begin, at once
 join_seconds = 1.0  # between two tries to reach configured peers, when none has answered,
 join_seconds_max = 30.0  # and when all is well: names are resolved again
+strange_seconds = 1.0  # between two syncs because of datagrams that nobody here can open
 sync_pause_seconds = 0.2  # between two syncs with one member, whatever asks for them
 gossip_receive_bytes = 8 * 2**20  # of datagrams that wait: a third of a second of a storm
 datagrams_step_max = 64  # read in one step: a storm must not keep others waiting

@@ -4,6 +4,7 @@ Every method is one plain step that returns at once: it changes state, has datag
 what is left to be done for the tasks of `service`. `now` is seconds of CLOCK_BOOTTIME.
 """
 
+import math
 import os
 import random
 import secrets
@@ -23,10 +24,11 @@ from crewgate.core.gossip.protocol import Node
 from crewgate.core.gossip.receipts import Receipt
 from crewgate.errors import GossipError
 from crewgate.peers.company import Company
-from crewgate.peers.credentials import Credential, Directory, Trust
+from crewgate.peers.credentials import Credential, Trust
+from crewgate.peers.directory import Directory
 from crewgate.peers.host import Host
 from crewgate.peers.log import CapsuleLog
-from crewgate.peers.sealing import Sealer, UnknownKeyError
+from crewgate.peers.sealing import Sealer, UnknownKeyError, sealed_by
 from crewgate.peers.standing import StandingFile
 from crewgate.peers.stream import Hello
 
@@ -60,12 +62,14 @@ class Gossip:
         self.on_work: Callable[[], None] = lambda: None
         self.on_receipt: Callable[[Receipt], None] = lambda _receipt: None
         directory = Directory(me.folder, Trust(me.root), me.cluster)
-        known = directory.admit(me.credential)
+        self._sign = me.signing.sign
+        known = directory.admit(me.credential.signed_by(self._sign, host.wall()))
         self.company = Company(known, directory, host, me.cluster, self.sync_soon)
         self._standing = StandingFile(me.folder / "standing")
         self._send = send
         self._handing = False  # a member hands over what it has accepted
         self._restoring = False
+        self._strange_at = -math.inf  # from when what is strange counts again
         self._sealer = Sealer(known.id, os.urandom(8), self.company.keys)
         self.node = Node(
             known.id + os.urandom(8),
@@ -109,10 +113,13 @@ class Gossip:
     def receive(self, datagram: bytes) -> None:
         """One that has come; whatever is wrong with it changes nothing."""
         now = self.host.now()
+        if sealed_by(datagram) not in self.company.directory:
+            self._wonder(now)
+            return
         try:
             sender, message = self.company.opener.open(datagram, now)
         except UnknownKeyError:
-            self.sync_soon(self._anybody())
+            self._wonder(now)
             return
         except GossipError:
             return
@@ -175,6 +182,14 @@ class Gossip:
             self._handing = False
         self.carry_out(effects)
 
+    def renew(self, credential: Credential) -> None:
+        """Show another certificate of this machine from now on; GossipError. OSError."""
+        shown = credential.signed_by(self._sign, self.host.wall())
+        known = self.company.directory.check(shown)
+        if known.id != self.company.me.id or known.identity.key != self.company.me.identity.key:
+            raise GossipError(f"{known.name} has another name or signing key")
+        self.company.me = self.company.directory.admit(shown)
+
     def synced(self, member: bytes, hello: Hello, asked_at: float) -> None:
         """All that a member had when it said hello is here."""
         self.node.comparing.synced(member, hello.word, asked_at)
@@ -216,6 +231,9 @@ class Gossip:
             if known is not None and self.company.keys.number:
                 self._send(known.address, self._sealer.seal(member, message))
 
-    def _anybody(self) -> list[bytes]:
+    def _wonder(self, now: float) -> None:
+        """There may be keys or members to learn of: but anybody can send what nobody can open."""
         there = self.node.members.there
-        return [random.choice(there)] if there else []  # noqa: S311 -- no secret
+        if there and now >= self._strange_at:
+            self._strange_at = now + limits.strange_seconds
+            self.sync_soon([random.choice(there)])  # noqa: S311 -- no secret

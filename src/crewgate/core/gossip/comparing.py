@@ -11,6 +11,7 @@ import heapq
 import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import msgspec
 
@@ -20,6 +21,8 @@ from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.gossip.messages import Answer, Question, Send, encode
 
 NO_LIFE = bytes(8)
+_Eight = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]  # what a question has room for
 
 
 class Word(msgspec.Struct, frozen=True):
@@ -29,9 +32,9 @@ class Word(msgspec.Struct, frozen=True):
     is whole seconds of its clock.
     """
 
-    life: bytes
-    head: int
-    members: bytes
+    life: _Eight
+    head: _Count
+    members: _Eight
     counts: bool
     wall: int
 
