@@ -18,6 +18,8 @@ capsule_files_max = 1024  # open at once: 42 days; no entry but a certificate's 
 
 # Seals (peers/sealing.py).
 group_keys_max = 4  # the last, the next, and two that are on their way out
+group_keys_coming_max = 2  # of them, not in use yet: made-up ones must not drive out those that are
+group_keys_spoilt_max = 64  # numbers that somebody gave to two keys
 replay_window = 4096  # datagrams of a sender that one may be late by: 0.2 s of 20,000 a second
 replay_boots_max = 64  # lives of a sender, within the two hours that a key opens
 group_key_seconds = 3600  # then the next one is made: what one that leaked is good for

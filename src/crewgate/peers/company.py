@@ -92,7 +92,7 @@ class Company:
         if known.issued <= self.directory.gone.get(known.id, -1):  # its newest may be another's
             raise GossipError(f"gateway {known.name} was sent away")
         try:
-            self.ring.merge(hello.keys, self._host.wall())
+            self.ring.merge(hello.keys, self._host.wall(), may_void=known.may_revoke)
         except ValueError as error:
             raise GossipError(str(error)) from error
         if not self.keys.number and self.me.id < known.id:
@@ -126,25 +126,29 @@ class Company:
         self._labels = {orchestrator_key("", each.identity.label): each.id for each in members}
         node.meet([(each.id, each.address) for each in members], self._host.now())
 
-    def watch(self, node: Node, entries: Sequence[Entry]) -> None:
-        """Revocations that may be of members."""
+    def watch(self, node: Node, entries: Sequence[Entry]) -> bool:
+        """Revocations that may be of members; whether one is a member no more."""
+        sent_away = False
         for entry in entries:
             member = self._labels.get(entry.key) if entry.kind == Kind.ORCHESTRATOR else None
             if member is not None:
-                self.send_away(node, member, entry.before - limits.leeway_seconds)
+                before = entry.before - limits.leeway_seconds
+                sent_away = self.send_away(node, member, before) or sent_away
+        return sent_away
 
-    def send_away(self, node: Node, member: bytes, before: int) -> None:
-        """No certificate issued until then is a member's."""
+    def send_away(self, node: Node, member: bytes, before: int) -> bool:
+        """No certificate issued until then is a member's; whether it was one."""
         try:
             is_news = self.directory.send_away(member, before)
         except OSError as error:
             self._host.say(f"{error.filename}: {error.strerror}; a restart may not know of it")
             is_news = True
         if not is_news or member in self.directory:
-            return
+            return False
         self._host.say(f"gateway {self.directory.name(member)} is no member any more")
         node.dismiss(member, self._host.now())
         self.opener.forget(member)
+        return True
 
     def upkeep(self, node: Node) -> None:
         """Whether it is time for another key, and this member's turn to make it."""

@@ -161,14 +161,16 @@ class Gossip:
         """Tell all others; the ids of the capsules. They are in force here already."""
         effects = self.node.revoke(entries, self.host.now(), self.host.wall())
         effects.applied.clear()
-        self.company.watch(self.node, entries)
+        if self.company.watch(self.node, entries):
+            self.company.rotate(self.node, voids=True)  # one who is out must not read on
         self.carry_out(effects)
         return [raw[: capsules.ID_BYTES] for raw in effects.kept]
 
     def drop(self, member: bytes) -> None:
         """It is gone for good by the word of a person: nobody is asked."""
         self.node.freshness.drop(member)
-        self.company.send_away(self.node, member, self.host.wall())
+        if self.company.send_away(self.node, member, self.host.wall()):
+            self.company.rotate(self.node, voids=True)
         self.save()
 
     # Streams.

@@ -17,6 +17,7 @@ from crewgate.core.identity import Role
 from crewgate.core.ids import Kind, orchestrator_key
 from crewgate.errors import GossipError
 from crewgate.peers.company import OneselfError
+from crewgate.peers.sealing import UnknownKeyError
 from crewgate.peers.stream import Hello
 
 
@@ -219,3 +220,33 @@ def test_what_is_no_key_ends_the_conversation(pair: Pair) -> None:
 def test_a_member_is_known_by_its_name() -> None:
     """The id is the name's, through all certificates."""
     assert id_of("m1") != id_of("m2")
+
+
+def test_who_is_sent_away_reads_nothing_after(authority: Authority, tmp_path: Path) -> None:
+    """The one who sends it away makes a key that ends the others, by command as by revocation."""
+    one, two, out = company_of(authority, tmp_path, 3)
+    one.gossip.revoke([one.entry(of_gateway("m2"), kind=Kind.ORCHESTRATOR)])
+    assert one.company.keys.number not in {key.number for key in out.company.ring}
+    two.hears(one)
+    assert two.company.keys.number == one.company.keys.number
+    one.outbox()
+    one.gossip.revoke([one.entry(bytes(16))])
+    for datagram in one.outbox():
+        with pytest.raises(UnknownKeyError):
+            out.company.opener.open(datagram, 0.0)
+    number = one.company.keys.number
+    one.gossip.drop(two.id)
+    assert one.company.keys.number != number
+
+
+def test_who_may_not_revoke_hands_out_no_key_that_voids(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """It would end everybody's."""
+    one = StillMember(authority, tmp_path / "m0", "m0", bootstrap=True)
+    liar = StillMember(authority, tmp_path / "m1", "m1", rights=())
+    acquaint(one, liar)
+    number = one.company.keys.number
+    liar.company.ring.make(liar.host.wall(), voids=True)
+    one.hears(liar)
+    assert one.company.keys.number == number
