@@ -38,6 +38,7 @@ class Freshness:
         self.any_other = any_other
         self.counts = counts
         self._me = me
+        self._ever = False  # it did once, as others know, and has lost what it had
         self._others: dict[bytes, float] = {}
         self._counted: set[bytes] = set()  # those of the others who ever did
         self._leaving: dict[bytes, float] = {}  # since when
@@ -52,8 +53,9 @@ class Freshness:
 
     @property
     def counted(self) -> tuple[bytes, ...]:
-        """All members who ever counted, in order, this one too if it does."""
-        return tuple(sorted({*self._counted, *([self._me] if self.counts else ())}))
+        """All members who ever counted, in order, this one among them."""
+        ever = self.counts or self._ever
+        return tuple(sorted({*self._counted, *([self._me] if ever else ())}))
 
     @property
     def waiting(self) -> tuple[bytes, ...]:
@@ -87,8 +89,9 @@ class Freshness:
 
     def hear(self, members: Iterable[bytes], counted: Iterable[bytes]) -> bool:
         """What another thinks of who is a member, and who ever counted; whether that is news."""
-        before = self.digest
+        before, counted = self.digest, set(counted)
         self._join(members)
+        self._ever = self._ever or self._me in counted
         self._counted.update(each for each in counted if each in self._others)
         return self.digest != before
 
