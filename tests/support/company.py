@@ -104,10 +104,11 @@ class Member:
     def __init__(
         self, authority: Authority, folder: Path, name: str, peers: Sequence[Where] = (), *,
         port: int = 0, bootstrap: bool = False, rights: tuple[str, ...] = (MAY_REVOKE,),
+        born: float = 0.0,
     ) -> None:  # fmt: skip
         self.host = Obeying()
-        self.signing = Ed25519PrivateKey.generate()
-        self.files = authority.certify(folder, name, self.signing, rights=rights)
+        self.signing = signing_of(folder)
+        self.files = authority.certify(folder, name, self.signing, rights=rights, born=born)
         self.sockets = Sockets(HOST, port) if port else free_sockets()
         self.where: Where = (HOST, self.sockets.datagrams.getsockname()[1])
         address = to_address(*self.where)
@@ -138,6 +139,15 @@ class Member:
                 yield self
             finally:
                 nursery.cancel_scope.cancel()
+
+
+def signing_of(folder: Path) -> Ed25519PrivateKey:
+    """A member's key for what it says, which stays through all its lives."""
+    path = folder / "signing.key"
+    folder.mkdir(exist_ok=True)
+    if not path.exists():
+        path.write_bytes(Ed25519PrivateKey.generate().private_bytes_raw())
+    return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
 
 
 def chain_of(certificate: Path) -> tuple[bytes, ...]:

@@ -130,7 +130,7 @@ class Directory:
                 return False
             self._forget(before)
         gateway.append(known)
-        gateway.sort(key=lambda each: (each.not_before, each.fingerprint))
+        gateway.sort(key=lambda each: (each.not_before, each.credential.told, each.fingerprint))
         self._by_leaf[leaf] = known
         for old in gateway[: -limits.member_certificates_max]:
             self._forget(old)

@@ -9,6 +9,7 @@ import os
 import random
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,8 +105,12 @@ class Gossip:
             self._restoring = False
 
     def _replay(self, raws: list[bytes]) -> None:
-        effects = self.node.take(raws, self.host.now(), self.host.wall())
-        self.node.kept(raws, self.host.now())
+        now, wall = self.host.now(), self.host.wall()
+        effects = Effects()
+        for raw in raws:
+            with suppress(GossipError):  # a later version's
+                effects.applied += self.node.take([raw], now, wall).applied
+        self.node.kept(raws, now)
         self.host.apply(effects.applied)
 
     # Datagrams, timers, the disk.
@@ -207,8 +212,8 @@ class Gossip:
     def carry_out(self, effects: Effects) -> None:
         """Do what the protocol asks for, in its order."""
         for raw in effects.kept:
-            self.log.append(raw, capsules.decode(raw).expires)
-        self.unsynced += effects.kept
+            if self.log.append(raw, capsules.decode(raw).expires):
+                self.unsynced.append(raw)  # else nobody is told that it is on the disk
         if effects.applied:
             self.company.watch(self.node, effects.applied)
             self.host.apply(effects.applied)
