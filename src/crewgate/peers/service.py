@@ -155,8 +155,8 @@ class Service:
 
     async def _sync_with(self, member: bytes) -> None:
         try:
-            known = self.gossip.node.members.get(member)
-            if known is not None:
+            known = self.gossip.company.directory.get(member)
+            if known is not None and member in self.gossip.company.directory:
                 await self._reach(to_where(known.address))
             await trio.sleep(limits.sync_pause_seconds)
         except (GossipError, OSError):

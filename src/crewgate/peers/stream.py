@@ -133,7 +133,7 @@ class Line:
             raise GossipError("a frame of no such length")
         try:
             words = _DECODER.decode(await self._take(length))
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise GossipError(f"a frame that says nothing: {error}") from error
         if not isinstance(words, kind):
             raise GossipError("a message out of turn")

@@ -105,6 +105,7 @@ def test_a_number_of_two_keys_is_none_s() -> None:
     for each, heard in ((one, list(other)), (other, list(one))):
         each.merge(heard, WALL)
         each.merge([key(7, fill=1), key(7, fill=2)], WALL)
+        each.merge([key(7, fill=1)], WALL)
         each.choose(WALL + SETTLE)
         assert (numbers(each), each._keys.number) == ([1], 1)
 

@@ -64,7 +64,7 @@ async def test_one_that_comes_back_has_all_that_it_missed(
             await until(lambda: one.is_fresh and all(each.others == 3 for each in members))
             await revoke(members[0], first)
         members[0].gossip.revoke([second])
-        again = Member(authority, tmp_path / "m9", "m9", [members[0].where])
+        again = Member(authority, tmp_path / "m9", "m9", [members[0].where], born=1)
         assert first.key in again.host.applied
         assert again.gossip.node.freshness.counts
         assert not again.is_fresh

@@ -58,6 +58,9 @@ def test_a_torn_one_is_none(tmp_path: Path, data: st.DataObject) -> None:
     assert not restored(path).counts
     path.write_bytes(data.draw(st.binary(max_size=40)))
     restored(path)
+    at = data.draw(st.integers(0, len(whole) - 1))
+    path.write_bytes(whole[:at] + bytes((whole[at] ^ 129,)) + whole[at + 1 :])
+    restored(path)
     path.unlink()
     assert not restored(path).counts
 
