@@ -18,6 +18,7 @@ from crewgate.api.words import (
 )
 from crewgate.core.identity import Identity, Role
 from crewgate.errors import CrewgateError
+from crewgate.link.owner_messages import Until
 from crewgate.server.request import Peer
 
 BD_RUN = "0199c1d2-0000-7000-8000-0000000000b1"
@@ -74,7 +75,9 @@ class FakeOffice:
         if self.refusal is not None:
             raise self.refusal
 
-    async def revoke_branch(self, branch: str, crew: str) -> RevocationAnswer:
+    async def revoke_branch(
+        self, branch: str, crew: str, until: Until
+    ) -> RevocationAnswer:
         self.note("revoke_branch", branch, crew)
         return RevocationAnswer(target="branch", id=branch, crew=crew)
 

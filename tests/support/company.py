@@ -123,6 +123,11 @@ class Member:
         return self.gossip.node.freshness.until(5.0) > self.host.now()
 
     @property
+    def counts(self) -> bool:
+        """Whether it is one of those who make up a majority."""
+        return self.gossip.node.freshness.counts
+
+    @property
     def others(self) -> int:
         """How many members it knows besides itself."""
         return len(self.gossip.node.freshness.others)

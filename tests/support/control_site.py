@@ -118,12 +118,6 @@ class ControlSite(Installation):
         """What `serve` and its children said."""
         return (self.folder / "serve.log").read_text()
 
-    def edit(self, old: str, new: str) -> None:
-        """Change the configuration."""
-        text = self.file.read_text()
-        assert old in text
-        self.file.write_text(text.replace(old, new))
-
 
 @contextmanager
 def control_site(folder: Path, **options: Any) -> Iterator[ControlSite]:

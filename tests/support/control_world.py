@@ -67,7 +67,7 @@ def written(folder: Path) -> Config:
     add_crew(folder / "gw", "keyless")
     file.write_text(text + KEYLESS)
     config = load(file)
-    config.state.mkdir(mode=0o700)
+    config.state.mkdir(mode=0o700, exist_ok=True)
     return config
 
 
@@ -90,7 +90,7 @@ class Machine:
         self.counted: list[str] = []  # branches of grants that the minting watch has seen
         self.holds_back = False
         self.graph.may_mint = self._may_mint
-        monkeypatch.setattr(sight, "_mapped", self._mapped)
+        monkeypatch.setattr(sight, "mapped", self._mapped)
         monkeypatch.setattr(limits, "tree_seconds", 0.0)
 
     def _mapped(self, folder: Path) -> Table:

@@ -93,6 +93,7 @@ class World:
         self.sent = 0
         self.bytes = 0
         self.on_apply: Callable[[int, Entry], None] = lambda _index, _entry: None
+        self.on_receipt: Callable[[Receipt], None] = lambda _receipt: None
         self._node = node
         self._events: list[tuple[float, int, Event]] = []
         self._order = 0
@@ -160,9 +161,9 @@ class World:
         machine = self.machines[index]
         machine.life += 1
         machine.up = True
+        machine.table.clear()
         if not keeps_disk:
             machine.disk.clear()
-            machine.table.clear()
             machine.counts = False
         machine.node = self._node_of(index, machine.life)
         machine.node.freshness.counts = machine.counts
@@ -204,7 +205,8 @@ class World:
     def _carry_out(self, machine: Machine, effects: Effects, *, keeps: bool = True) -> None:
         if keeps and effects.kept:
             self.at(self.disk_seconds, partial(self._write, machine, machine.life, effects.kept))
-        machine.counts |= effects.counts
+        if effects.counts:
+            self._remember_counting(machine)
         machine.alarms += effects.alarms
         for entry in effects.applied:
             if (entry.kind, entry.key) not in machine.table:
@@ -215,6 +217,10 @@ class World:
             start += self.network.send_cost
             self.send(machine, self._origins[peer], data, start - self.now)
         machine.free_at = start
+        for receipt in effects.receipts:
+            self.on_receipt(receipt)
+            if receipt.is_everywhere and receipt.has_quorum:
+                machine.node.receipts.end(receipt)
         for peer in effects.compare:
             self._compare(machine, self.machines[self._origins[peer]])
         self._set_timer(machine)
@@ -265,6 +271,15 @@ class World:
             return
         self._carry_out(machine, effects)
 
+    def _remember_counting(self, machine: Machine) -> None:
+        """On the disk, after all that it had to know for that."""
+        life = machine.life
+
+        def remember() -> None:
+            machine.counts |= machine.up and machine.life == life
+
+        self.at(self.disk_seconds, remember)
+
     def _write(self, machine: Machine, life: int, raws: list[bytes]) -> None:
         """The disk has it, unless the machine was gone before."""
         if machine.up and machine.life == life:
@@ -285,7 +300,8 @@ class World:
                 wall = self.wall(taker)
                 self._carry_out(taker, taker.node.take(raws, self.now, wall))
         for taker, giver, word in zip((one, other), (other, one), words, strict=True):
-            taker.counts |= taker.node.comparing.synced(giver.node.me, word, self.now)
+            if taker.node.comparing.synced(giver.node.me, word, self.now):
+                self._remember_counting(taker)
 
     def _set_timer(self, machine: Machine) -> None:
         at = max(machine.node.next_at, self.now)

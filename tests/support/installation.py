@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,28 +26,37 @@ path = "/stream"
 upstream = "tools"
 price = "{price}"
 """
+_handed_out: list[int] = []
 
 
 def free_port() -> int:
     """The first of a few neighbouring ports that are free now: all that `init` hands out.
 
-    Below those that the kernel takes for connections of its own choice, which would be in the way.
+    Below those that the kernel takes for connections of its own choice, which would be in the way;
+    and none that was handed out before, to a machine that is not yet there.
     """
     while True:
         port = random.randrange(10_000, 32_000)
+        if any(abs(port - other) <= 10 for other in _handed_out):
+            continue
         with ExitStack() as stack:
             try:
                 for offset in (*range(6), 10):
                     stack.enter_context(socket.socket()).bind(("127.0.0.1", port + offset))
             except OSError:
                 continue
+            _handed_out.append(port)
             return port
 
 
 class Premises:
-    """A folder made by `init`, and the gateway that a test serves from it."""
+    """A folder made by `init`, and the gateway that a test serves from it.
 
-    def __init__(self, folder: Path, *more: str) -> None:
+    `within` is put before its commands that serve, such as `nsenter` of another network.
+    """
+
+    def __init__(self, folder: Path, *more: str, within: Sequence[str] = ()) -> None:
+        self.within = tuple(within)
         self.folder = folder / "gateway"
         self.file = self.folder / "crewgate.toml"
         self.port = free_port()
@@ -78,14 +87,24 @@ class Premises:
 
     def serve(self, environment: dict[str, str] | None = None) -> None:
         """Start it and wait until it is ready; `environment` is added to ours."""
+        self.start(environment)
+        self.run("status", "--wait", "30")
+
+    def start(self, environment: dict[str, str] | None = None) -> None:
+        """Start it, and no more: who has peers is not ready before them."""
         with (self.folder / "serve.log").open("ab") as log:
             self.serving = subprocess.Popen(
-                [*COMMAND, "serve", "-c", str(self.file)],
+                [*self.within, *COMMAND, "serve", "-c", str(self.file)],
                 stderr=log,
                 stdout=log,
                 env=os.environ | (environment or {}),
             )
-        self.run("status", "--wait", "30")
+
+    def edit(self, old: str, new: str) -> None:
+        """Change the configuration."""
+        text = self.file.read_text()
+        assert old in text
+        self.file.write_text(text.replace(old, new))
 
     def orchestrator(self, crew: str = "article") -> Orchestrator:
         """The crew's, closed with the installation."""
@@ -153,9 +172,15 @@ class Installation(Premises):
     """Premises with one tool server, whose tools all have the same price."""
 
     def __init__(
-        self, folder: Path, *more: str, price: str = "1", workers: int = 2, delay: float = 0.0
+        self,
+        folder: Path,
+        *more: str,
+        price: str = "1",
+        workers: int = 2,
+        delay: float = 0.0,
+        within: Sequence[str] = (),
     ) -> None:
-        super().__init__(folder, *more)
+        super().__init__(folder, *more, within=within)
         text = self.file.read_text().replace('price = "0.01"', f'price = "{price}"')
         text = text.replace("workers = 2", f"workers = {workers}")
         if "search.stream" not in text:
@@ -163,6 +188,7 @@ class Installation(Premises):
         self.file.write_text(text)
         self.tools = subprocess.Popen(
             [
+                *within,
                 sys.executable,
                 str(Path(__file__).with_name("tool_server.py")),
                 str(self.port + 10),

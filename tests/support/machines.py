@@ -5,7 +5,8 @@ from collections.abc import Callable
 from lessees import NOW
 
 from crewgate._native.records import Geometry
-from crewgate.agent.machine import Clock, Machine
+from crewgate.agent.clocks import Clock
+from crewgate.agent.machine import Machine
 from crewgate.core.ledger import Answer, Close, GiveBack, Operation, Settle
 from crewgate.errors import LedgerError
 from crewgate.ledger.clerk import Clerk, Then

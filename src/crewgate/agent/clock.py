@@ -29,6 +29,11 @@ class ClockWatch:
         return f"<ClockWatch {state}>"
 
     @property
+    def offset_ns(self) -> int:
+        """What is to be added to CLOCK_BOOTTIME for a time of day that no jump has touched."""
+        return self._offset
+
+    @property
     def step_seconds(self) -> float:
         """How far the wall clock is from where it should be; 0 while it is steady."""
         return 0.0 if self._stepped is None else (self._stepped - self._offset) / 1e9

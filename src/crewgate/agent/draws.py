@@ -15,10 +15,10 @@ import trio
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
+from crewgate.agent.entries import Clocks
 from crewgate.agent.grants import check, level_name
 from crewgate.agent.guests import Guest
 from crewgate.agent.registry import Registry
-from crewgate.agent.revocations import Clocks
 from crewgate.agent.watching import Watching
 from crewgate.core.ledger import Answer, Opened, Operation
 from crewgate.errors import LedgerError, LinkError

@@ -104,7 +104,7 @@ def _hear(machine: Machine, guest: Guest, ask: GroupAsks) -> None:
             raise LinkError("only a gateway's worker hears what answers state")
         guest.tell(overran(machine, ask))
     elif isinstance(ask, Cut):
-        machine.cuts.answer(guest, ask)
+        machine.telling.cuts.answer(guest, ask)
     elif isinstance(ask, Accepting):
         guest.accepting = ask.accepting
         guest.policy_generation = ask.policy_generation

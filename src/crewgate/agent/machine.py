@@ -1,29 +1,28 @@
 """All that one machine's agent holds, wired together, and what may be done to it.
 
 Every method is one plain step: it changes state and returns or queues what is to be said, so no
-change ever straddles an await. Reads the clocks for everyone else here; knows no sockets.
+change ever straddles an await. Knows no sockets.
 """
 
-import time
 from collections.abc import Callable, Iterable, Sequence
-
-import msgspec
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Burned
+from crewgate.agent import entries
 from crewgate.agent import registry as registry_
-from crewgate.agent import revocations as revocations_
 from crewgate.agent.burned import Attribution, Cause
-from crewgate.agent.cuts import Cuts, Pending
+from crewgate.agent.clocks import Clock
 from crewgate.agent.draws import Draws
+from crewgate.agent.entries import Clocks, Done
 from crewgate.agent.guests import Guest, Guests
 from crewgate.agent.inforce import InForce, Loaded
 from crewgate.agent.journal import Journal
 from crewgate.agent.notes import Note, Notes
 from crewgate.agent.opening import holder_name
 from crewgate.agent.registry import Registry
-from crewgate.agent.revocations import Clocks, Done, Revocations
+from crewgate.agent.revocations import Revocations
+from crewgate.agent.telling import Telling, Told, ToldNames
 from crewgate.agent.watching import Watching
 from crewgate.core.ids import Kind, table_key
 from crewgate.core.ledger import Close
@@ -31,51 +30,12 @@ from crewgate.core.record import Record
 from crewgate.core.steps import Saved
 from crewgate.errors import LedgerError, TableError
 from crewgate.ledger.clerk import Clerk
-from crewgate.link.messages import Attach, Attached, Draw, Reload, Revoked
+from crewgate.link.messages import Attach, Attached, Draw, Reload
 from crewgate.link.owner_messages import Name
 from crewgate.verifier.leasing import Lessor
 
 Say = Callable[[str], None]
 Sink = Callable[[Iterable[Record]], None]
-_ALWAYS_NS = 2**64 - 1
-
-
-class Clock:
-    """The two real clocks; a virtual one in tests."""
-
-    def wall_ns(self) -> int:
-        """Nanoseconds since the epoch."""
-        return time.time_ns()
-
-    def boot_ns(self) -> int:
-        """CLOCK_BOOTTIME: counts on while the machine sleeps, and nobody sets it."""
-        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-    def monotonic_ns(self) -> int:
-        """CLOCK_MONOTONIC: what cuts are timed by."""
-        return time.monotonic_ns()
-
-    def read(self) -> Clocks:
-        """Both, as they are passed on."""
-        return Clocks(wall=self.wall_ns() // 10**9, boot_ns=self.boot_ns())
-
-
-class Told(msgspec.Struct, frozen=True):
-    """A revocation that is entered and on its way to `attachments` guests."""
-
-    done: Done
-    number: int
-    pending: Pending
-    attachments: int
-
-
-class ToldNames(msgspec.Struct, frozen=True):
-    """The same of names that are no branches; `unlisted` found no room in the table."""
-
-    unlisted: int
-    number: int
-    pending: Pending
-    attachments: int
 
 
 class Machine:
@@ -103,7 +63,7 @@ class Machine:
             config.state / f"registry-{table.life.hex()[:16]}", registry_.Entry, say
         )
         self.registry = Registry(self.registry_journal, table.geometry.branches)
-        self.revocations_journal = Journal(config.state / "revocations", revocations_.Entry, say)
+        self.revocations_journal = Journal(config.state / "revocations", entries.Entry, say)
         self.revocations = Revocations(table, self.revocations_journal, self.registry)
         self.notes_journal = Journal(config.state / "overruns", Note, say)
         self.notes = Notes(self.notes_journal, table.life)
@@ -135,8 +95,9 @@ class Machine:
             say=say,
         )
         self.guests = Guests(table)
-        self.cuts = Cuts()
+        self.telling = Telling(self.guests)
         self.steady = True
+        self.offset_ns = clock.wall_ns() - clock.boot_ns()  # as far as the wall clock is believed
         self.ending = False
 
     def __repr__(self) -> str:
@@ -205,7 +166,7 @@ class Machine:
         """
         if self.ending:
             return
-        self.cuts.left(guest)
+        self.telling.cuts.left(guest)
         self.burn(self.guests.leave(guest), "owner-died")
 
     def draw(self, guest: Guest, ask: Draw) -> None:
@@ -225,20 +186,17 @@ class Machine:
         clocks = self.clock.read()
         crews = self.inforce.policy.crews
         done = self.revocations.revoke(branch, crew, crews, clocks, coarsens=coarsens)
-        number, pending = self._tell([done.key])
-        return Told(done=done, number=number, pending=pending, attachments=len(self.guests))
+        return Told(done, *self.telling.tell([done.entry]), len(self.guests))
 
     def revoke_names(self, names: Sequence[Name]) -> ToldNames:
         """Revoke certificates and orchestrators in one step; RefusedError as `Revocations`."""
         clocks = self.clock.read()
-        keys, unlisted = self.revocations.revoke_names(names, self.inforce.policy.crews, clocks)
+        crews = self.inforce.policy.crews
+        entered, unlisted = self.revocations.revoke_names(names, crews, clocks)
         for name in names:
             if name.kind == "key":  # what it signs is dead for longer than the table remembers
                 self.clerk.tell(Close(table_key(Kind.KEY, name.crew, name.name.encode())))
-        number, pending = self._tell(keys)
-        return ToldNames(
-            unlisted=unlisted, number=number, pending=pending, attachments=len(self.guests)
-        )
+        return ToldNames(unlisted, *self.telling.tell(entered), len(self.guests))
 
     def close(self, done: Done) -> None:
         """Close the revoked branch in the ledger too, which outlives the table's entry.
@@ -255,6 +213,8 @@ class Machine:
         self.lessor.load(policy)
         self.watching.load(loaded.config.crews, policy.tools)
         self.attribution.load(policy, self.clock.wall_ns())
+        if self.telling.others is not None and loaded.config.cluster is not None:
+            self.telling.others.load(loaded.config.cluster)
         self.table.set_policy_generation(policy.generation)
         for guest in self.guests:
             guest.tell(Reload(generation=policy.generation))
@@ -273,16 +233,8 @@ class Machine:
 
     def synced_until_ns(self) -> int:
         """Until when (CLOCK_BOOTTIME) it has; for ever, where there are no other members."""
-        return _ALWAYS_NS
-
-    def _tell(self, keys: Sequence[bytes]) -> tuple[int, Pending]:
-        """Have everybody cut what these keys name; an id, and what to wait for."""
-        waited_for = {guest.number for guest in self.guests if guest.answers_cuts}
-        number, pending = self.cuts.begin(waited_for)
-        told = Revoked(id=number, keys=list(keys))
-        for guest in self.guests:
-            guest.tell(told)
-        return number, pending
+        others = self.telling.others
+        return others.synced_until_ns() if others else limits.always_ns
 
     def _drop_old_registries(self) -> None:
         """Registries of tables that are gone name nobody any more."""

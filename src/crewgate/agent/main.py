@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -18,9 +19,10 @@ from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate.agent import ticks
 from crewgate.agent.clock import ClockWatch
+from crewgate.agent.clocks import Clock
 from crewgate.agent.doors import Doorkeeper
 from crewgate.agent.inforce import InForce
-from crewgate.agent.machine import Clock, Machine
+from crewgate.agent.machine import Machine
 from crewgate.agent.opening import holder_name, open_table, state_folder
 from crewgate.agent.reloading import reload_now
 from crewgate.audit.writer import Rotation, Writer
@@ -29,6 +31,9 @@ from crewgate.errors import ConfigurationError, CrewgateError
 from crewgate.ledger.clerk import Clerk
 from crewgate.ledger.opening import open_ledger
 from crewgate.link.doors import Door
+
+if TYPE_CHECKING:
+    from crewgate.agent.cluster import Cluster
 
 
 class Voice:
@@ -59,6 +64,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m crewgate.agent", description=__doc__)
     parser.add_argument("-c", dest="file", type=Path, required=True, help="crewgate.toml")
     parser.add_argument(
+        "--bootstrap",
+        action="store_true",
+        help="there is nothing to learn from peers: this is the first machine of all",
+    )
+    parser.add_argument(
         "--ready",
         type=int,
         default=-1,
@@ -66,14 +76,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     asked = parser.parse_args(arguments)
     try:
-        run(asked.file, asked.ready)
+        run(asked.file, asked.ready, bootstrap=asked.bootstrap)
     except (CrewgateError, OSError) as error:
         sys.stderr.write(f"crewgate agent: {error}\n")
         return 2
     return 0
 
 
-def run(file: Path, ready: int) -> None:
+def run(file: Path, ready: int, *, bootstrap: bool = False) -> None:
     """Open table, audit and doors, and serve; ConfigurationError, TableError, LinkError."""
     _raise_descriptor_limit()
     clock = Clock()
@@ -89,14 +99,29 @@ def run(file: Path, ready: int) -> None:
         clerk = Clerk(ledger, lambda: clock.wall_ns() / 1e9, voice)
         machine = Machine(inforce, table, clerk, say=voice, sink=voice.write, clock=clock)
         machine.restore()
+        cluster = _join(machine, bootstrap=bootstrap)
         voice(f"serving {'a new table' if new else 'the table that stood there'}: {_told(table)}")
-        trio.run(_serve, machine, voice.audit, ready)
+        trio.run(_serve, machine, cluster, voice.audit, ready)
         voice("ended; the table stays for the next one")
     finally:
         if voice.audit is not None:
             voice.audit.close()
         table.close()
         ledger.close_session()
+
+
+def _join(machine: Machine, *, bootstrap: bool) -> "Cluster | None":
+    """This machine as a member, where it is to be one; ConfigurationError, AuthorityError."""
+    config = machine.inforce.config
+    if config.cluster is None or config.ca is None:
+        return None
+    # Its certificates need a library that a machine without peers need not load.
+    from crewgate.agent.cluster import Cluster  # noqa: PLC0415
+
+    cluster = Cluster(machine, config.cluster, config.ca, bootstrap=bootstrap)
+    cluster.restore()
+    machine.telling.others = cluster
+    return cluster
 
 
 def _told(table: OwnedTable) -> str:
@@ -116,13 +141,17 @@ def _raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-async def _serve(machine: Machine, audit: Writer, ready: int) -> None:
+async def _serve(
+    machine: Machine, cluster: "Cluster | None", audit: Writer, ready: int
+) -> None:
     keepers = [Doorkeeper(machine, door) for door in Door]
     watch = ClockWatch(machine.clock.wall_ns(), machine.clock.boot_ns())
     ticks.vouch(machine, watch)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ticks.vouch_for_ever, machine, watch)
         nursery.start_soon(machine.clerk.run)
+        if cluster is not None:
+            nursery.start_soon(cluster.service.run)
         if machine.inforce.config.ledger.engine == "postgresql":
             # Its driver is an extra, which a machine with a ledger in a file need not have.
             from crewgate.agent.sharing import share  # noqa: PLC0415

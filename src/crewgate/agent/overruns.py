@@ -7,7 +7,8 @@ is noted last: whoever is killed meanwhile, it is told again and ends no less.
 """
 
 from crewgate.agent.grants import check
-from crewgate.agent.machine import Machine, Told
+from crewgate.agent.machine import Machine
+from crewgate.agent.telling import Told
 from crewgate.core import calls, record
 from crewgate.core.credits import format_credits
 from crewgate.errors import RefusedError
@@ -37,7 +38,7 @@ def _end(machine: Machine, told: Overran) -> None:
         machine.lessor.close(grant.branch_key)
         machine.record([_closed(machine, told)])
     else:
-        machine.cuts.end(revoked.number)  # nobody waits for a receipt
+        machine.telling.end(revoked)  # nobody waits for a receipt
         machine.close(revoked.done)
         machine.record([_revoked(machine, told, revoked)])
     machine.say(

@@ -1,6 +1,7 @@
 """The owner's door: revoke, quarantine, tree, status, reload, each answered in turn.
 
-Decides nothing: asks the machine and puts its answers into messages.
+Decides nothing: asks the machine and puts its answers into messages. Of the other machines see
+`cluster_owner`.
 """
 
 from collections.abc import Callable
@@ -8,16 +9,19 @@ from collections.abc import Callable
 import trio
 
 from crewgate import limits
-from crewgate.agent import status
+from crewgate.agent import quarantines, status
 from crewgate.agent.conversation import Conversation
 from crewgate.agent.cuts import Pending
-from crewgate.agent.machine import Machine, Told, ToldNames
+from crewgate.agent.machine import Machine
+from crewgate.agent.reaching import Reaching
 from crewgate.agent.reloading import reload_now
+from crewgate.agent.telling import Told, ToldNames
 from crewgate.agent.watching import grant_of
 from crewgate.core import crossing, record
 from crewgate.core.credits import format_credits
 from crewgate.core.ids import branch_key, uuid_bytes
 from crewgate.errors import ConfigurationError, LedgerUnavailableError, LinkError, RefusedError
+from crewgate.link.cluster_messages import ClusterAsks
 from crewgate.link.messages import Failed
 from crewgate.link.owner_messages import (
     AskMint,
@@ -31,6 +35,7 @@ from crewgate.link.owner_messages import (
     NamesReceipt,
     OwnerAsks,
     Quarantine,
+    Reach,
     Receipt,
     Reloaded,
     Revoke,
@@ -45,7 +50,10 @@ async def converse(machine: Machine, stream: trio.SocketStream) -> None:
     talk = Conversation(stream, owner_asks)
     while (ask := await talk.next()) is not None:
         try:
-            await _answer(machine, talk, ask)
+            if isinstance(ask, ClusterAsks):
+                await _answer_of_others(machine, talk, ask)
+            else:
+                await _answer(machine, talk, ask)
         except (RefusedError, ConfigurationError) as error:
             await talk.say(Failed(id=ask.id, message=str(error)[: limits.link_note_chars_max]))
 
@@ -76,11 +84,26 @@ async def _answer(machine: Machine, talk: Conversation[OwnerAsks], ask: OwnerAsk
         raise LinkError("not a question of this door")
 
 
+async def _answer_of_others(
+    machine: Machine, talk: Conversation[OwnerAsks], ask: ClusterAsks
+) -> None:
+    if machine.telling.others is None:
+        raise RefusedError(
+            "this machine has no [cluster], so there are no others; add the section, as `crewgate "
+            "init` writes it, and start again"
+        )
+    # As in `main._join`: a machine without peers need not load what this needs.
+    from crewgate.agent import cluster_owner  # noqa: PLC0415
+
+    await cluster_owner.answer(machine, talk, ask)
+
+
 async def revoke(machine: Machine, ask: Revoke, read_ns: int) -> Receipt:
     """Enter the revocation, hear for a bounded time who has cut what, and write it all down."""
     told = machine.revoke(ask.branch, ask.crew)
-    await _cut(machine, told, lambda: machine.close(told.done))
-    receipt = _receipt(ask, told, read_ns)
+    reach = Reaching(machine, told.abroad, ask.until, read_ns)
+    await _cut(machine, told, reach, lambda: machine.close(told.done))
+    receipt = _receipt(ask, told, read_ns, reach.said())
     machine.record([_record(machine, receipt, told)])
     return receipt
 
@@ -88,7 +111,8 @@ async def revoke(machine: Machine, ask: Revoke, read_ns: int) -> Receipt:
 async def revoke_names(machine: Machine, ask: RevokeNames, read_ns: int) -> NamesReceipt:
     """The same for certificates and orchestrators as such."""
     told = machine.revoke_names(ask.names)
-    await _cut(machine, told)
+    reach = Reaching(machine, told.abroad, ask.until, read_ns)
+    await _cut(machine, told, reach)
     pending = told.pending
     receipt = NamesReceipt(
         id=ask.id,
@@ -97,8 +121,9 @@ async def revoke_names(machine: Machine, ask: RevokeNames, read_ns: int) -> Name
         calls_cut=pending.count,
         connections_closed=pending.connections,
         attachments=told.attachments,
-        missing=len(pending.waiting),
+        silent=len(pending.waiting),
         unlisted=told.unlisted,
+        reach=reach.said(),
     )
     machine.record([_named(machine, name, receipt) for name in ask.names])
     return receipt
@@ -111,6 +136,10 @@ async def quarantine(machine: Machine, ask: Quarantine) -> Watched:
         standing = watching.lift(ask.crew, ask.orchestrator)
     else:
         standing = watching.set(ask.crew, ask.orchestrator, machine.clock.read())
+    if machine.telling.others is not None:
+        wall = machine.clock.read().wall
+        word = quarantines.told(ask.crew, ask.orchestrator, wall, lift=ask.lift)
+        machine.telling.others.pass_on(word)
     await trio.to_thread.run_sync(watching.sync)
     return Watched(id=ask.id, row=status.watch_row(standing))
 
@@ -144,7 +173,10 @@ def may_mint(machine: Machine, ask: AskMint) -> Minted:
 
 
 async def _cut(
-    machine: Machine, told: Told | ToldNames, then: Callable[[], object] = lambda: None
+    machine: Machine,
+    told: Told | ToldNames,
+    reach: Reaching,
+    then: Callable[[], object] = lambda: None,
 ) -> None:
     """Hear for a bounded time who has cut what; `then` is done once everybody is being told."""
     try:
@@ -152,12 +184,12 @@ async def _cut(
         await trio.lowlevel.cancel_shielded_checkpoint()
         then()
         async with trio.open_nursery() as nursery:
-            # The disk may take longer than the last cut; both are waited for at once.
-            nursery.start_soon(trio.to_thread.run_sync, machine.revocations.sync)
+            # Disk and other machines may take longer than the last cut: all are waited for at once.
+            nursery.start_soon(reach.wait)
             with trio.move_on_after(limits.revocation_answer_seconds_max):
                 await told.pending.wait()
     finally:
-        machine.cuts.end(told.number)
+        machine.telling.end(told)
 
 
 def _cut_ms(pending: Pending, read_ns: int) -> float:
@@ -175,13 +207,13 @@ def _named(machine: Machine, name: Name, receipt: NamesReceipt) -> record.Revoca
         target=name.kind,
         id=name.name,
         by="owner",
-        cut_us=None if receipt.missing else round(receipt.cut_ms * 1000),
+        cut_us=None if receipt.silent else round(receipt.cut_ms * 1000),
         cuts=receipt.calls_cut + receipt.connections_closed,
-        workers=receipt.attachments - receipt.missing,
+        workers=receipt.attachments - receipt.silent,
     )
 
 
-def _receipt(ask: Revoke, told: Told, read_ns: int) -> Receipt:
+def _receipt(ask: Revoke, told: Told, read_ns: int, reach: Reach) -> Receipt:
     pending, done = told.pending, told.done
     return Receipt(
         id=ask.id,
@@ -192,8 +224,9 @@ def _receipt(ask: Revoke, told: Told, read_ns: int) -> Receipt:
         cut_ms=_cut_ms(pending, read_ns),
         streams_cut=pending.count,
         attachments=told.attachments,
-        missing=len(pending.waiting),
+        silent=len(pending.waiting),
         coarsened=done.coarsened,
+        reach=reach,
     )
 
 
@@ -215,5 +248,5 @@ def _record(machine: Machine, receipt: Receipt, told: Told) -> record.Revocation
         by="owner",
         cut_us=round(receipt.cut_ms * 1000) if answered else None,
         cuts=receipt.streams_cut,
-        workers=receipt.attachments - receipt.missing,
+        workers=receipt.attachments - receipt.silent,
     )

@@ -5,7 +5,6 @@ new table (another kernel boot) gets them again. Tells nobody: who must cut open
 doors' business. There is no way back: a revocation only ever expires.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
@@ -13,82 +12,19 @@ import msgspec
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
+from crewgate.agent.entries import Clocks, Done, Entry, entry_of
 from crewgate.agent.journal import Journal
 from crewgate.agent.registry import Registry
 from crewgate.core.crossing import caller
-from crewgate.core.ids import (
-    Kind,
-    branch_key,
-    certificate_key,
-    crew_key,
-    table_key,
-    uuid_bytes,
-)
+from crewgate.core.gossip import capsules
+from crewgate.core.ids import Kind, branch_key, crew_key, uuid_bytes
 from crewgate.core.policy import Crew
 from crewgate.errors import RefusedError, TableFullError
 from crewgate.link.owner_messages import Name
 
-_CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 _Wish = Literal["branch", "certificate", "overrun"]
-_SERIAL = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
-
-
-class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One revocation: tokens with `key` issued up to `before` are dead until `expires`."""
-
-    crew: str
-    branch: str
-    key: str  # hexadecimal
-    before: int
-    expires: int
-
-
-class Done(msgspec.Struct, frozen=True):
-    """What was entered. `coarsened`: `key` is the crew's, because its share is used up."""
-
-    branch: str
-    crew: str
-    branch_key: bytes
-    key: bytes
-    coarsened: bool
-
-    @property
-    def target(self) -> str:
-        """The kind of what `key` names, as the audit says it."""
-        return "crew" if self.coarsened else "branch"
-
-    @property
-    def id(self) -> str:
-        """Its name."""
-        return self.crew if self.coarsened else self.branch
-
-
-def _entry(name: Name, wall: int) -> Entry:
-    """What is entered for a name; RefusedError if it is none."""
-    if name.crew and not _CREW.fullmatch(name.crew):
-        raise RefusedError(f"{name.crew!r} cannot be the name of a crew")
-    if name.kind == "orchestrator":
-        key = table_key(Kind.ORCHESTRATOR, name.crew, name.name.encode())
-        # A token may be dated up to the leeway ahead, so it counts as issued before then.
-        issued = min(name.before or wall, wall)
-        before, life = issued + limits.leeway_seconds, limits.revocation_seconds
-    elif name.kind == "key":
-        key = table_key(Kind.KEY, name.crew, name.name.encode())
-        before, life = limits.time_seconds_max, limits.revocation_seconds
-    else:
-        if not _SERIAL.fullmatch(name.name):
-            raise RefusedError(f"{name.name!r} is no serial number in hexadecimal")
-        key = certificate_key(name.crew, int(name.name, 16))
-        # Beyond its end, by as much as a clock may be wrong.
-        before, life = limits.time_seconds_max, name.seconds + limits.clock_distrust_seconds
-    return Entry(crew=name.crew, branch="", key=key.hex(), before=before, expires=wall + life)
-
-
-class Clocks(msgspec.Struct, frozen=True, gc=False):
-    """One reading of the wall clock (seconds) and of CLOCK_BOOTTIME (nanoseconds)."""
-
-    wall: int
-    boot_ns: int
+_KINDS = frozenset(map(int, Kind))
+_SHARED = {Kind.BRANCH, Kind.GRANT, Kind.PROCESS}  # of these a crew has no more than its share
 
 
 class Revocations:
@@ -182,6 +118,7 @@ class Revocations:
             # A token may be dated up to the leeway ahead, so it counts as issued before now.
             before=clocks.wall + limits.leeway_seconds if coarsened else limits.time_seconds_max,
             expires=clocks.wall + limits.revocation_seconds,
+            kind=Kind.CREW if coarsened else Kind.BRANCH,
         )
         try:
             self._enter(entry, limits.revocation_seconds, clocks)
@@ -197,12 +134,13 @@ class Revocations:
             branch_key=key,
             key=bytes.fromhex(entry.key),
             coarsened=coarsened,
+            entry=entry,
         )
 
     def revoke_names(
         self, names: Sequence[Name], crews: Sequence[Crew], clocks: Clocks
-    ) -> tuple[list[bytes], int]:
-        """Revoke certificates, keys, and orchestrators' tokens: keys, and how many had no room.
+    ) -> tuple[list[Entry], int]:
+        """Revoke certificates, keys, and orchestrators' tokens, and how many had no room.
 
         RefusedError for a name that is none, and then nothing is revoked; or where the table has no
         room for an orchestrator, of whom nothing else would know: they come first, so that a single
@@ -210,7 +148,7 @@ class Revocations:
         by CRL and OCSP all the same, and a key leaves its crew's JWKS: no crew is made to suffer.
         """
         names = sorted(names, key=lambda name: name.kind != "orchestrator")
-        entries = [(_entry(name, clocks.wall), name) for name in names]
+        entries = [(entry_of(name, clocks.wall), name) for name in names]
         known, unlisted = {crew.name for crew in crews}, 0
         for entry, name in entries:
             if name.kind == "orchestrator":
@@ -221,7 +159,7 @@ class Revocations:
                     unlisted += 1
                     continue
             self._journal.append(entry)
-        return [bytes.fromhex(entry.key) for entry, _ in entries], unlisted
+        return [entry for entry, _ in entries], unlisted
 
     def _enter_orchestrator(self, entry: Entry, name: Name, clocks: Clocks) -> None:
         try:
@@ -239,6 +177,41 @@ class Revocations:
             return False
         try:
             self._enter(entry, entry.expires - clocks.wall, clocks)
+        except TableFullError:
+            return False
+        return True
+
+    def obey(
+        self, entries: Iterable[capsules.Entry], crews: Sequence[Crew], clocks: Clocks
+    ) -> tuple[list[bytes], bool]:
+        """Enter what other machines have revoked; the keys, and False where one had no place.
+
+        Over a crew's share here, all its tokens issued before now are dead instead. What is of a
+        kind that a later version knows is not for this one. Their disks and ours have it.
+        """
+        named = {crew_key(crew.name): crew for crew in crews}
+        keys, has_room = [], True
+        for entry in entries:
+            if entry.kind not in _KINDS:
+                continue
+            crew = named.get(entry.crew) if entry.kind in _SHARED else None
+            has_place = crew is None or self._table.revoked_before(entry.key) is not None
+            if crew is not None and not has_place:
+                has_place = self._has_room(entry.key, crew.name, crews)
+            if has_place and self._obey(entry.key, entry, clocks):
+                keys.append(entry.key)
+                continue
+            coarse = entry._replace(before=clocks.wall + limits.leeway_seconds)
+            if self._obey(entry.crew, coarse, clocks):
+                keys.append(entry.crew)
+            else:
+                has_room = False
+        return keys, has_room
+
+    def _obey(self, key: bytes, entry: capsules.Entry, clocks: Clocks) -> bool:
+        life = entry.expires - clocks.wall
+        try:
+            self._table.revoke(key, entry.crew, entry.before, life, clocks.wall, clocks.boot_ns)
         except TableFullError:
             return False
         return True

@@ -22,12 +22,14 @@ def status(machine: Machine, number: int) -> Status:
     policy = machine.inforce.policy.generation
     workers = [_worker(machine, index) for index in range(machine.inforce.config.workers)]
     fresh = machine.is_fresh()
+    others = machine.telling.others
     watched = [watch_row(each) for each in machine.watching.standings()]
     waiting_for = [why for each in workers if (why := _waiting(each, policy))]
     if not fresh:
         waiting_for.insert(0, "a steady clock" if not machine.steady else "a fresh table")
     elif not machine.is_synced():
-        waiting_for.insert(0, "revocations of a majority of the members")
+        said = others.waiting_for() if others is not None else ""
+        waiting_for.insert(0, said or "what a majority of the members knows")
     if machine.clerk.trouble:
         waiting_for.append(f"the ledger: {machine.clerk.trouble}")
     return Status(
@@ -48,6 +50,7 @@ def status(machine: Machine, number: int) -> Status:
         configuration_error=machine.inforce.error[: limits.link_note_chars_max],
         watched=watched[: limits.watch_rows_max],
         watched_more=max(0, len(watched) - limits.watch_rows_max),
+        in_touch=others.in_touch() if others is not None else None,
     )
 
 

@@ -31,6 +31,7 @@ def vouch(machine: Machine, watch: ClockWatch) -> None:
             f"back, or steady for {limits.clock_settle_seconds:.0f} s"
         )
     machine.steady = steady
+    machine.offset_ns = watch.offset_ns
     machine.table.vouch(boot + _AHEAD_NS if steady else 0, machine.synced_until_ns())
 
 

@@ -6,13 +6,15 @@ nothing by itself: whoever asks is told whether a grant may be used.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
+from crewgate.agent.entries import Clocks
 from crewgate.agent.journal import Journal
+from crewgate.agent.quarantines import Quarantines
 from crewgate.agent.registry import Entry, Registry
-from crewgate.agent.revocations import Clocks
 from crewgate.config import Crew
 from crewgate.core import ids, record
 from crewgate.core.anomaly import Watch
@@ -58,6 +60,7 @@ class Watching:
         self._sink = sink
         self._wall_ns = wall_ns
         self._watch = Watch()
+        self.abroad = Quarantines()
         self._most: dict[str, int] = {}  # micro-credits of a branch, by crew
         self._tools: list[str] = []
         self._began = Clocks(0, 0)  # of a new table
@@ -96,6 +99,7 @@ class Watching:
         """
         if is_account(grant.crew):
             return True
+        self._heed(grant.crew, grant.orchestrator, clocks)
         entry = self._registry.get(grant.branch_key)
         if entry is not None and not _is_news(grant, entry, clocks.wall):
             return True
@@ -103,6 +107,17 @@ class Watching:
         for step in answer.steps:
             self._tell(step, grant.branch)
         return answer.admitted
+
+    def _heed(self, crew: str, orchestrator: str, clocks: Clocks) -> None:
+        """Do what a person on another machine has said of an orchestrator."""
+        is_held = self.abroad.take(crew, orchestrator)
+        if is_held is None:
+            return
+        with suppress(IllegalStepError):  # it is so already
+            if is_held:
+                self._tell(self._watch.quarantine(crew, orchestrator, _seconds(clocks)))
+            else:
+                self._tell(self._watch.lift(crew, orchestrator))
 
     def look(self, clocks: Clocks) -> None:
         """Once a second: let go who has calmed down, keep what was learnt."""

@@ -61,7 +61,7 @@ async def revoke(office: Office, caller: Identity, call: Call) -> RevocationAnsw
         if crew and not ask.crew and not (await office.tree()).find(ask.branch, crew):
             # Else a mistyped id, or one of another crew, would be confirmed as revoked.
             access.unseen(f"no branch {ask.branch} was seen; to revoke it unseen, name the crew")
-        return await office.revoke_branch(ask.branch, crew)
+        return await office.revoke_branch(ask.branch, crew, ask.until)
     if ask.certificate:
         holder = await office.holder(ask.certificate)
         if holder is None or not access.sees(caller, holder.crew):
@@ -110,7 +110,7 @@ async def branch(office: Office, caller: Identity, call: Call) -> BranchAnswer:
 async def end_branch(office: Office, caller: Identity, call: Call) -> RevocationAnswer:
     """End a branch that is known here, and all below it."""
     row = await _find(office, caller, call)
-    return await office.revoke_branch(row.branch, row.crew)
+    return await office.revoke_branch(row.branch, row.crew, "")
 
 
 async def tree(office: Office, caller: Identity, call: Call) -> bytes:

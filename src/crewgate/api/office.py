@@ -18,6 +18,7 @@ from crewgate.api.words import (
     TokenAnswer,
 )
 from crewgate.core.identity import Identity
+from crewgate.link.owner_messages import Until
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -56,7 +57,7 @@ class Office(Protocol):
     async def check(self, serial: str) -> None:
         """ControlError 401 unless the certificate that a connection has shown is good now."""
 
-    async def revoke_branch(self, branch: str, crew: str) -> RevocationAnswer:
+    async def revoke_branch(self, branch: str, crew: str, until: Until) -> RevocationAnswer:
         """End a branch and all below it; an empty `crew` is found out where that is plain."""
 
     async def revoke_certificate(self, serial: str, reason: str) -> RevocationAnswer:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from crewgate import limits
+from crewgate.link.owner_messages import Until
 
 Text = Annotated[str, Meta(max_length=limits.claim_chars_max)]
 PEM = Annotated[str, Meta(max_length=limits.request_pem_bytes_max)]
@@ -29,7 +30,9 @@ class RevocationAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Whom to end: exactly one of a branch (UUID), a certificate (serial), an orchestrator.
 
     `crew` says whose branch it is, where that is not plain; `orchestrator` is `<crew>/<name>`, all
-    of whose tokens until now and all of whose certificates die.
+    of whose tokens until now and all of whose certificates die. `until` says how many machines
+    must have it on their disks before the answer: of a branch, this one ("local"), a majority
+    ("quorum", the default where there are others), or "all".
     """
 
     branch: Text = ""
@@ -37,6 +40,7 @@ class RevocationAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     certificate: Text = ""
     orchestrator: Text = ""
     reason: Reason = "unspecified"
+    until: Until = ""
 
 
 class RevocationAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,8 +57,10 @@ class RevocationAnswer(msgspec.Struct, frozen=True, kw_only=True):
     crew: str
     applied_on: int = 1
     of: int = 1
-    ms: float = 0.0  # until the last call was cut, or connection closed
+    ms: float = 0.0  # until the last of those machines had it, and calls here were cut
     missing: list[str] = []
+    enough: bool = True  # as many as the request's `until` asked for
+    cut_ms: float = 0.0  # until the last call of this machine was cut, or connection closed
     calls_cut: int = 0
     connections_closed: int = 0
     processes: int = 0

@@ -32,6 +32,7 @@ COMMANDS = {
     "ca": "Make certificates, revoke them, and say what there is.",
     "run": "Run an orchestrator with a certificate that it uses and never holds.",
     "decommission": "End an orchestrator: certificates, tokens, key and process.",
+    "cluster": "Say which machines there are, send one away for good, change their keys.",
     "audit": "Ask who called what, under which grant, at what cost.",
     "ledger": "Say what every crew, run and branch has spent, and keep the tables in order.",
     "demo": "Replay the incident on a real gateway.",

@@ -13,7 +13,7 @@ import click
 
 from crewgate.cli.crew import write_crew
 from crewgate.cli.fresh import CREW, DOMAIN, PORT_MAX, fresh_config
-from crewgate.cli.machine import write_machine
+from crewgate.cli.machine import begin, write_machine
 from crewgate.cli.options import json_option
 from crewgate.config import CA
 from crewgate.errors import ConfigurationError
@@ -81,6 +81,7 @@ def write_all(folder: Path, port: int) -> Path:
         _open(folder)
         _write_certificates(folder)
         write_crew(folder / "crews", CREW)
+        begin(folder / "state")
         config = folder / "crewgate.toml"
         _write(config, fresh_config(port).encode(), 0o644)
     except OSError as error:

@@ -49,6 +49,20 @@ def write_machine(folder: Path, ca: CA) -> None:
         write_file(folder / CERTIFICATE, authority.chain(entry), PUBLIC)
 
 
+def begin(state: Path) -> None:
+    """Say on the disk of the first machine of a trust domain that there is nothing to catch up.
+
+    Those that join it learn from it; an empty disk would have it wait for others. OSError.
+    """
+    from crewgate.core.gossip.freshness import Freshness
+    from crewgate.peers.standing import StandingFile
+
+    state.mkdir(mode=0o710)
+    folder = state / "gossip"
+    folder.mkdir(mode=0o700)
+    StandingFile(folder / "standing").save(Freshness(b"", counts=True))
+
+
 def machine_name(host: str, public: bytes) -> str:
     """Of a certificate: the host's name for people, and what no other signing key has.
 

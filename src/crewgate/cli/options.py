@@ -50,6 +50,17 @@ class Duration(click.ParamType[int]):
         return int(match[1]) * _SECONDS[match[2] or "s"]
 
 
+def until_option(function: Function) -> Function:
+    """--until: how many machines must have a revocation on disk before it is answered."""
+    return click.option(
+        "--until",
+        type=click.Choice(["local", "quorum", "all"]),
+        callback=lambda _context, _option, value: value or "",
+        show_default="quorum, where there are other machines",
+        help="Wait until it is on the disk of this machine, of a majority, or of all.",
+    )(function)
+
+
 def config_option(function: Function) -> Function:
     """-c FILE: the configuration, given to the command as `config_path`."""
     return click.option(

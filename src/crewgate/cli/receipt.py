@@ -7,21 +7,54 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from crewgate.link.owner_messages import Receipt
+    from crewgate.link.owner_messages import NamesReceipt, Reach, Receipt
 
 _NEVER = ("type", "id")  # the link's own
+_TOO_FEW = 3  # the exit status
+_NAMED_MAX = 8  # machines in a line
 
 
 def show(receipt: "Receipt", *, as_json: bool, without: Container[str] = ()) -> None:
     """Print it for a person, or its members but those `without` as one JSON document."""
+    _print(receipt, _explained(receipt), as_json=as_json, without=without)
+
+
+def show_names(receipt: "NamesReceipt", lines: list[str], *, as_json: bool) -> None:
+    """The same of what is no branch; `lines` say what it was."""
+    _print(receipt, [*lines, *reached(receipt.reach)], as_json=as_json)
+
+
+def _print(
+    receipt: "Receipt | NamesReceipt",
+    lines: list[str],
+    *,
+    as_json: bool,
+    without: Container[str] = (),
+) -> None:
     import msgspec
 
-    if not as_json:
-        click.echo("\n".join(_explained(receipt)))
-        return
-    members = msgspec.to_builtins(receipt)
-    shown = {k: v for k, v in members.items() if k not in _NEVER and k not in without}
-    click.echo(json.dumps(shown))
+    if as_json:
+        members = msgspec.to_builtins(receipt)
+        members |= members.pop("reach")
+        shown = {k: v for k, v in members.items() if k not in _NEVER and k not in without}
+        click.echo(json.dumps(shown))
+    else:
+        click.echo("\n".join(lines))
+    if not receipt.reach.enough:
+        click.get_current_context().exit(_TOO_FEW)
+
+
+def reached(reach: "Reach") -> list[str]:
+    """On how many machines it is, for a person; nothing where there is one alone."""
+    if reach.of == 1:
+        return []
+    lines = [f"on the disks of {reach.applied_on} of {reach.of} machines after {reach.ms:.1f} ms"]
+    if not reach.enough:
+        named = ", ".join(reach.missing[:_NAMED_MAX])
+        more = "" if len(reach.missing) <= _NAMED_MAX else ", …"
+        lines.append(f"nothing was heard yet from: {named}{more}")
+        lines.append(f"that is fewer than --until {reach.until} asks for; it goes on being told")
+    return lines
 
 
 def _explained(receipt: "Receipt") -> list[str]:
@@ -36,9 +69,9 @@ def _explained(receipt: "Receipt") -> list[str]:
             f"crew {receipt.crew} has used up its share of revocations, so all its tokens issued "
             "until now are revoked"
         )
-    if receipt.missing:
+    if receipt.silent:
         lines.append(
-            f"{receipt.missing} of {receipt.attachments} attached processes did not answer in "
+            f"{receipt.silent} of {receipt.attachments} attached processes did not answer in "
             "time; they admit nothing of the branch, and cut its open calls when they run again"
         )
-    return lines
+    return lines + reached(receipt.reach)

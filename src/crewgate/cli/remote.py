@@ -29,27 +29,31 @@ from crewgate.core.credits import format_credits
 from crewgate.core.identity import Role
 from crewgate.errors import LinkError
 from crewgate.issuer.inspection import read_claims
-from crewgate.link.owner_messages import Receipt, TreeRow
+from crewgate.link.owner_messages import Reach, Receipt, TreeRow, Until
 
 __all__ = ["ca_issue", "ca_revoke", "mint", "refresh", "revoke", "status", "tree"]
 _LOOK_SECONDS = 0.25
 _OF_ITS_MACHINE = ("read_ns", "last_cut_ns")  # a clock there, a connection there
 
 
-def revoke(client: ControlClient, *, branch: str, crew: str, as_json: bool) -> None:
+def revoke(
+    client: ControlClient, *, branch: str, crew: str, until: Until, as_json: bool
+) -> None:
     """`crewgate revoke`."""
-    done = client.post("/v1/revocations", RevocationAsk(branch=branch, crew=crew), RevocationAnswer)
+    ask = RevocationAsk(branch=branch, crew=crew, until=until)
+    done = client.post("/v1/revocations", ask, RevocationAnswer)
     receipt = Receipt(
         id=0,
         branch=done.id,
         crew=done.crew,
         read_ns=0,
         last_cut_ns=0,
-        cut_ms=done.ms,
+        cut_ms=done.cut_ms,
         streams_cut=done.calls_cut,
         attachments=done.processes,
-        missing=done.silent,
+        silent=done.silent,
         coarsened=done.coarsened,
+        reach=Reach(until, done.applied_on, done.of, done.ms, done.missing, done.enough),
     )
     receipt_.show(receipt, as_json=as_json, without=_OF_ITS_MACHINE)
 

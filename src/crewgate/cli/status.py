@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from crewgate import limits
+from crewgate.cli.cluster_shown import touch_line
 from crewgate.cli.control_seen import control_of, told
 from crewgate.cli.controlled import controlled
 from crewgate.cli.options import json_option, state_of
@@ -84,6 +85,7 @@ def _explained(found: dict[str, Any]) -> str:
         f"configuration  generation {found['policy_generation']}",
         f"ledger         {found['ledger']}",
         *_lent(found),
+        *_cluster(found),
         f"table          {counts['branches']} branches, {counts['revocations']} revocations",
         f"calls          {counts['reservations']} in flight",
     ]
@@ -103,6 +105,15 @@ def _lent(found: dict[str, Any]) -> list[str]:
     bound = "without a bound" if most >= limits.quota_micro_max else f"of {format_credits(most)}"
     amount = format_credits(found["lent"])
     return [f"lent           {amount} credits {bound}, charged when the ledger is back"]
+
+
+def _cluster(found: dict[str, Any]) -> list[str]:
+    """The other machines, if there may be any."""
+    from crewgate.link.cluster_messages import InTouch
+
+    if found["in_touch"] is None:
+        return []
+    return [f"cluster        {touch_line(InTouch(**found['in_touch']))}"]
 
 
 def _watched(row: dict[str, str]) -> str:

@@ -31,7 +31,7 @@ from crewgate.control.reader import Reader
 from crewgate.control.sight import Sight
 from crewgate.errors import AuthorityError, LinkError
 from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import Receipt
+from crewgate.link.owner_messages import Receipt, Until
 from crewgate.pki.ocsp import Responder
 from crewgate.pki.register import Entry, Register
 
@@ -74,22 +74,27 @@ class ControlOffice:
 
     # Revocations.
 
-    async def revoke_branch(self, branch: str, crew: str) -> RevocationAnswer:
+    async def revoke_branch(self, branch: str, crew: str, until: Until) -> RevocationAnswer:
         """See `Office`."""
 
         def revoke() -> Receipt:
             with Owner(self._state) as owner:
-                return owner.revoke(branch, crew)
+                return owner.revoke(branch, crew, until)
 
         receipt = await trio.to_thread.run_sync(revoke, limiter=self._revoking)
         return RevocationAnswer(
             target="branch",
             id=receipt.branch,
             crew=receipt.crew,
-            ms=receipt.cut_ms,
+            applied_on=receipt.reach.applied_on,
+            of=receipt.reach.of,
+            ms=max(receipt.reach.ms, receipt.cut_ms),
+            missing=receipt.reach.missing,
+            enough=receipt.reach.enough,
+            cut_ms=receipt.cut_ms,
             calls_cut=receipt.streams_cut,
             processes=receipt.attachments,
-            silent=receipt.missing,
+            silent=receipt.silent,
             coarsened=receipt.coarsened,
         )
 

@@ -5,7 +5,6 @@ else. While nobody vouches for it, or other machines may know more than is enter
 say that something is not revoked.
 """
 
-import os
 import threading
 import time
 from pathlib import Path
@@ -14,8 +13,8 @@ from crewgate import limits
 from crewgate._native.table import Table
 from crewgate.core.claims import Claims
 from crewgate.core.ids import Kind, branch_key, crew_key, table_key
-from crewgate.errors import LinkError, TableError
-from crewgate.link.session import attach
+from crewgate.errors import LinkError
+from crewgate.verifier.mapped import mapped
 
 
 def keys_of(claims: Claims, kid: str) -> list[bytes]:
@@ -64,7 +63,7 @@ class Sight:
         now = time.monotonic()
         if self._table is None or now - self._since >= limits.tree_seconds or self._table.retired:
             self._forget()
-            self._table, self._since = _mapped(self._folder), now
+            self._table, self._since = mapped(self._folder), now
         boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         if boot_ns >= self._table.fresh_until:
             raise LinkError(f"{self._folder}: nobody vouches for the table")
@@ -78,14 +77,3 @@ class Sight:
         if self._table is not None:
             self._table.close()
             self._table = None
-
-
-def _mapped(folder: Path) -> Table:
-    session = attach(folder)
-    try:
-        return Table.attach(session.table)
-    except TableError as error:
-        raise LinkError(f"{folder}: the table cannot be read: {error}") from error
-    finally:
-        os.close(session.table)
-        session.connection.close()

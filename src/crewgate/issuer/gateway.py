@@ -7,15 +7,18 @@ nothing more is known of what was spent or revoked, and that is said in the log.
 import logging
 import os
 from collections.abc import Collection, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from crewgate.config import Config, load
+from crewgate.core.ids import branch_key
 from crewgate.errors import ConfigurationError, LinkError
 from crewgate.issuer.mint import Minter
 from crewgate.issuer.signing import SigningKey
 from crewgate.link.owner import Owner
 from crewgate.link.owner_messages import Receipt
+from crewgate.verifier.mapped import mapped
 from crewgate.verifier.policy import ceilings, crew_keys
 
 _log = logging.getLogger(__name__)
@@ -62,7 +65,10 @@ class Gateway(Protocol):
     """What an orchestrator asks of the gateways that its tokens are for."""
 
     def standing(self, branches: Collection[str]) -> Mapping[str, Standing]:
-        """What is known of these branches (UUID text); those not seen yet are left out."""
+        """What is known of these branches (UUID text).
+
+        Those that no call has used yet are left out, unless they are dead.
+        """
 
     def revoke(self, branch: str) -> object:
         """End a branch and all below it, everywhere; the receipt, or an error if that failed."""
@@ -88,13 +94,26 @@ class LocalGateway:
                 "what was spent or revoked is not known, only grants are compared: %s", error
             )
             return {}
-        return {
+        seen = {
             row.branch: Standing(
                 row.spent + row.reserved + row.burned, row.state in {"revoked", "closed"}
             )
             for row in rows
             if row.crew == self._crew and row.branch in branches
         }
+        dead = Standing(0, dead=True)
+        return seen | dict.fromkeys(self._revoked(set(branches) - seen.keys()), dead)
+
+    def _revoked(self, branches: Collection[str]) -> list[str]:
+        """Those that are so in the table: the tree shows only what was used on this machine."""
+        if not branches:
+            return []
+        try:
+            with closing(mapped(self._state)) as table:
+                return [each for each in branches if table.is_revoked(branch_key(self._crew, each))]
+        except LinkError as error:
+            _log.warning("what was revoked unused is not known: %s", error)
+            return []
 
     def revoke(self, branch: str) -> Receipt:
         """End a branch on this machine; LinkError if the agent cannot be reached."""

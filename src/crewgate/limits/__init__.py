@@ -40,6 +40,7 @@ lease_granted_micro_max = lease_micro_max // 2  # two calls at the highest price
 price_micro_max = lease_granted_micro_max  # a call must fit the lease that is granted for it
 branch_memory_seconds = 86_400  # a branch's spend is remembered a day after its last grant ends
 fresh_seconds = 5.0  # a table that no agent has vouched for so long admits nothing
+always_ns = 2**64 - 1  # a moment of CLOCK_BOOTTIME that does not come
 fresh_interval_seconds = 0.25  # the agent vouches four times a second
 
 # The verified-token cache of one process.

@@ -45,6 +45,7 @@ strange_seconds = 1.0  # between two syncs because of datagrams that nobody here
 sync_pause_seconds = 0.2  # between two syncs with one member, whatever asks for them
 gossip_receive_bytes = 8 * 2**20  # of datagrams that wait: a third of a second of a storm
 datagrams_step_max = 64  # read in one step: a storm must not keep others waiting
+quarantines_heard_max = 4096  # of orchestrators that no grant was seen of here since
 
 # Spread (core/gossip/spread.py): simulated for 1,000 machines with a fifth of all datagrams lost.
 spread_eager_peers = 5  # at once: 99 % of 1,000 machines have it after five hops
@@ -74,14 +75,17 @@ sync_quiet_seconds = 1.5  # a mismatch counts once nothing new has come for so l
 # Comparisons and receipts (core/gossip/comparing.py, receipts.py).
 accepted_max = 65_536  # ids of what was accepted last: two minutes of 500 a second
 answer_ids_max = 55  # of one answer, 20 bytes each, beside its head of 46
-compare_seconds = 1.0  # between two questions to one member: five in what staleness may be
+compare_seconds = 1.0  # between two questions to one member, or less:
+compare_times = 5  # in what staleness may be, so that a lost one or two refuse nobody
 compare_members_each = 500  # questions a second, however many members there are
-compare_again_seconds = 0.2  # a question without an answer is asked again: WANs take 0.1
+compare_again_seconds = 0.2  # a question without an answer is followed by another: WANs take 0.1
+compare_questions_max = 16  # to one member that may still be answered: ways of up to three seconds
 compare_pages_max = 20  # of ids in answers; who lacks more syncs over a stream
 compare_heads_max = 8  # questions to one member whose answers are not complete yet
 settled_max = 4096  # ids of capsules that were judged and not kept: they are not asked for again
 receipts_max = 1024  # revocations that somebody waits to be told of
 checks_max = 4096  # ids that somebody is told of once they are on the disk
+receipt_word_seconds = 1.0  # what a member said counts so long: it is asked five times meanwhile
 check_again_seconds = (0.02, 0.05, 0.1, 0.2)  # a check without an answer; the last, again and again
 
 # Membership (core/gossip/membership.py): SWIM (Das et al. 2002), Lifeguard (Dadgar et al. 2018).

@@ -11,6 +11,17 @@ from typing import Self, TypeVar
 from crewgate import limits
 from crewgate.core.claims import Claims
 from crewgate.errors import LinkError, RefusedError
+from crewgate.link.cluster_messages import (
+    AskCluster,
+    AskMembers,
+    ClusterStatus,
+    Forget,
+    ForgetUntil,
+    KeysRotated,
+    MemberRow,
+    MembersPage,
+    RotateKeys,
+)
 from crewgate.link.doors import Door, connect
 from crewgate.link.frames import FrameDecoder
 from crewgate.link.messages import Failed, pack, unpack
@@ -34,13 +45,17 @@ from crewgate.link.owner_messages import (
     Status,
     TreePage,
     TreeRow,
+    Until,
     Watched,
     WatchRow,
     owner_answers,
 )
 
 _CHUNK = 64 * 2**10
-A = TypeVar("A", Receipt, NamesReceipt, Watched, Forgiven, Minted, TreePage, Status, Reloaded)
+A = TypeVar(
+    "A", Receipt, NamesReceipt, Watched, Forgiven, Minted, TreePage, Status, Reloaded,
+    MembersPage, ClusterStatus, KeysRotated,
+)  # fmt: skip
 
 
 class Owner:
@@ -69,13 +84,19 @@ class Owner:
         """Hang up."""
         self._connection.close()
 
-    def revoke(self, branch: str, crew: str = "") -> Receipt:
-        """End `branch` (UUID text) and all below it; returns when the open calls are cut."""
-        return self._ask(Revoke(id=self._next_id(), branch=branch, crew=crew), Receipt)
+    def revoke(self, branch: str, crew: str = "", until: Until = "") -> Receipt:
+        """End `branch` (UUID text) and all below it.
 
-    def revoke_names(self, names: Sequence[Name]) -> NamesReceipt:
-        """Revoke certificates and orchestrators in one step; returns when all is cut and closed."""
-        return self._ask(RevokeNames(id=self._next_id(), names=list(names)), NamesReceipt)
+        Returns when the open calls of this machine are cut and so many have it on disk as `until`
+        says, or have had their time; the receipt says which.
+        """
+        ask = Revoke(id=self._next_id(), branch=branch, crew=crew, until=until)
+        return self._ask(ask, Receipt)
+
+    def revoke_names(self, names: Sequence[Name], until: Until = "") -> NamesReceipt:
+        """Revoke certificates and orchestrators in one step; returns as `revoke`."""
+        ask = RevokeNames(id=self._next_id(), names=list(names), until=until)
+        return self._ask(ask, NamesReceipt)
 
     def quarantine(self, crew: str, orchestrator: str, *, lift: bool = False) -> WatchRow:
         """Admit no new grants of an orchestrator (a `client_id`), or let it go; what holds now."""
@@ -107,6 +128,28 @@ class Owner:
             page = self._answer(page.id, TreePage)
             rows += page.rows
         return rows
+
+    def members(self) -> list[MemberRow]:
+        """The machines of this trust domain, this one first."""
+        page = self._ask(AskMembers(id=self._next_id()), MembersPage)
+        rows = page.rows
+        while not page.last:
+            page = self._answer(page.id, MembersPage)
+            rows += page.rows
+        return rows
+
+    def cluster(self) -> ClusterStatus:
+        """How this machine stands among them."""
+        return self._ask(AskCluster(id=self._next_id()), ClusterStatus)
+
+    def forget(self, name: str, until: ForgetUntil = "", *, force: bool = False) -> NamesReceipt:
+        """Send a member away for good; returns as `revoke`."""
+        ask = Forget(id=self._next_id(), name=name, until=until, force=force)
+        return self._ask(ask, NamesReceipt)
+
+    def rotate_keys(self, *, voids: bool = False) -> KeysRotated:
+        """Make another key for the datagrams of all members; `voids` ends those before it."""
+        return self._ask(RotateKeys(id=self._next_id(), voids=voids), KeysRotated)
 
     def _next_id(self) -> int:
         self._last_id += 1

@@ -1,4 +1,7 @@
-"""What is said at the owner's door: revoke, watch, tree, status, reload. As `link/messages`."""
+"""What is said at the owner's door: revoke, watch, tree, status, reload. As `link/messages`.
+
+Of the other machines see `cluster_messages`.
+"""
 
 from typing import Annotated, Literal
 
@@ -7,6 +10,7 @@ from msgspec import Meta
 
 from crewgate import limits
 from crewgate.core.claims import Claims
+from crewgate.link.cluster_messages import ClusterAnswers, ClusterAsks, InTouch
 from crewgate.link.messages import Count, Failed, Id, Nanoseconds
 
 
@@ -26,12 +30,17 @@ class Name(msgspec.Struct, frozen=True):
     before: Annotated[int, Meta(ge=0, le=limits.time_seconds_max)] = 0
 
 
+# By whom a revocation is to be on disk before it is answered; "" is a majority, where there is one.
+Until = Literal["", "local", "quorum", "all"]
+
+
 class Revoke(msgspec.Struct, frozen=True, tag="revoke"):
     """End `branch` and all below it; `crew` is needed where it is not plain whose branch it is."""
 
     id: Id
     branch: Annotated[str, Meta(max_length=limits.claim_chars_max)]
     crew: Annotated[str, Meta(max_length=limits.claim_chars_max)] = ""
+    until: Until = ""
 
 
 class RevokeNames(msgspec.Struct, frozen=True, tag="revoke-names"):
@@ -39,6 +48,7 @@ class RevokeNames(msgspec.Struct, frozen=True, tag="revoke-names"):
 
     id: Id
     names: Annotated[list[Name], Meta(min_length=1, max_length=limits.link_names_max)]
+    until: Until = ""
 
 
 class Quarantine(msgspec.Struct, frozen=True, tag="quarantine"):
@@ -97,13 +107,27 @@ class AskReload(msgspec.Struct, frozen=True, tag="ask-reload"):
     id: Id
 
 
+class Reach(msgspec.Struct, frozen=True):
+    """How many machines of all have a revocation in force and on disk, and who has not said so.
+
+    `ms` is from reading the request to the last of them; `enough` whether `until` was reached.
+    """
+
+    until: Until = "local"
+    applied_on: Count = 1
+    of: Count = 1
+    ms: float = 0.0
+    missing: list[str] = []
+    enough: bool = True
+
+
 class Receipt(msgspec.Struct, frozen=True, tag="receipt"):
     """What a revocation did.
 
-    `read_ns` is when the agent had read the request, `last_cut_ns` when the last call was cut (0:
-    none was), `cut_ms` the time between; `attachments` were told, `missing` of them gave no answer
-    within the wait: the table binds them all the same. `coarsened`: the crew's share of
-    revocations was used up, so all its tokens issued before now are revoked.
+    `read_ns` is when the agent had read the request, `last_cut_ns` when the last call of this
+    machine was cut (0: none was), `cut_ms` the time between; `attachments` were told, `silent` of
+    them gave no answer within the wait: the table binds them all the same. `coarsened`: the crew's
+    share of revocations was used up, so all its tokens issued before now are revoked.
     """
 
     id: Id
@@ -114,8 +138,9 @@ class Receipt(msgspec.Struct, frozen=True, tag="receipt"):
     cut_ms: float
     streams_cut: Count
     attachments: Count
-    missing: Count
+    silent: Count
     coarsened: bool = False
+    reach: Reach = Reach()
 
 
 class NamesReceipt(msgspec.Struct, frozen=True, tag="names-receipt"):
@@ -131,8 +156,9 @@ class NamesReceipt(msgspec.Struct, frozen=True, tag="names-receipt"):
     calls_cut: Count
     connections_closed: Count
     attachments: Count
-    missing: Count
+    silent: Count
     unlisted: Count = 0
+    reach: Reach = Reach()
 
 
 BranchState = Literal["live", "exhausted", "expired", "revoked", "closed"]
@@ -212,7 +238,7 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
 
     `ledger` is where budgets are kept; of `lent_max` micro-credits that the machine may lend itself
     while that is away, `lent` are. `watched` are orchestrators above `observe`, and `watched_more`
-    how many are not told.
+    how many are not told. `in_touch` is None where there are no other machines.
     """
 
     id: Id
@@ -232,6 +258,7 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     lent_max: Count = 0
     watched: list[WatchRow] = []
     watched_more: Count = 0
+    in_touch: InTouch | None = None
 
 
 class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
@@ -242,10 +269,14 @@ class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
     changed: bool
 
 
-OwnerAsks = Revoke | RevokeNames | Quarantine | Forgive | AskMint | AskTree | AskStatus | AskReload
+OwnerAsks = (
+    Revoke | RevokeNames | Quarantine | Forgive | AskMint | AskTree | AskStatus | AskReload
+    | ClusterAsks
+)  # fmt: skip
 OwnerAnswers = (
     Receipt | NamesReceipt | Watched | Forgiven | Minted | TreePage | Status | Reloaded | Failed
-)
+    | ClusterAnswers
+)  # fmt: skip
 
 owner_asks = msgspec.msgpack.Decoder(OwnerAsks)
 owner_answers = msgspec.msgpack.Decoder(OwnerAnswers)

@@ -119,6 +119,8 @@ class Company:
         node.members.join(known.id, known.address, self._host.now())
         members = [each for each in hello.members if each in self.directory]
         node.hear(members, hello.counted, self._host.now())
+        if hello.word.counts:
+            node.let_go(hello.members, self._host.now())
 
     def meet_all(self, node: Node) -> None:
         """Have the protocol know all members."""
@@ -154,10 +156,16 @@ class Company:
         """Whether it is time for another key, and this member's turn to make it."""
         self.meet_all(node)  # one who could not be admitted before may be now
         wall = self._host.wall()
-        ids = sorted([self.me.id, *node.freshness.others])
         self.ring.choose(wall)
-        if self.ring.is_due(wall, ids.index(self.me.id)):
+        if self.ring.is_due(wall, self._rank(node)):
             self.rotate(node)
+
+    def next_key_at(self, node: Node) -> int:
+        """When this member makes another key if nobody does before; there is one."""
+        return self.ring.due_at(self._rank(node))
+
+    def _rank(self, node: Node) -> int:
+        return sorted([self.me.id, *node.freshness.others]).index(self.me.id)
 
     def rotate(self, node: Node, *, voids: bool = False) -> None:
         """Make another key, and tell all; one that `voids` ends those before it at once."""

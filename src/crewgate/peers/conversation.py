@@ -65,7 +65,8 @@ async def _introduce(gossip: Gossip, line: Line, known: Known, hello: Hello) -> 
     """Give the certificates that the other has not got, and take those that we have not."""
 
     async def take() -> None:
-        is_last, left = False, limits.gossip_members_max
+        is_last = False
+        left = limits.gossip_members_max * limits.member_certificates_max
         while not is_last:
             page = await line.hear(Credentials)
             left -= len(page.credentials)

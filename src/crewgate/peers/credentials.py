@@ -127,6 +127,14 @@ class Trust:
 
     def check(self, credential: Credential) -> Known:
         """Who that is; GossipError. Whether it is valid now is asked where that counts."""
+        known = self.read(credential)
+        signature, key = credential.signature, known.identity.key
+        if len(signature) != SIGNATURE_BYTES or not verify(key, credential.word(), signature):
+            raise GossipError(f"{known.identity.label}: an address that it has not signed")
+        return known
+
+    def read(self, credential: Credential) -> Known:
+        """The same, whoever says where it is reached: for what is not yet signed."""
         chain = credential.chain
         if not 0 < len(chain) <= limits.chain_certificates_max:
             raise GossipError("a chain of no such length")
@@ -142,9 +150,6 @@ class Trust:
             raise GossipError(f"a certificate that is not of this CA: {error}") from error
         if identity.role is not Role.GATEWAY or not identity.key or leaf.is_authority:
             raise GossipError(f"{identity.label}: not the certificate of a gateway that gossips")
-        is_word = len(credential.signature) == SIGNATURE_BYTES
-        if not is_word or not verify(identity.key, credential.word(), credential.signature):
-            raise GossipError(f"{identity.label}: an address that it has not signed")
         return Known(
             credential, identity, leaf.serial, leaf.issued, leaf.not_before, leaf.not_after
         )

@@ -79,8 +79,8 @@ class Directory:
             self._gone_path(member).unlink(missing_ok=True)
 
     def check(self, credential: Credential) -> Known:
-        """Who that is; GossipError."""
-        return self._trust.check(credential)
+        """Who that is, though its address is not signed yet; GossipError."""
+        return self._trust.read(credential)
 
     def admit(self, credential: Credential) -> Known:
         """One that is shown, or handed on; GossipError. OSError if it cannot be kept."""
@@ -104,13 +104,12 @@ class Directory:
 
     def roll(self) -> list[bytes]:
         """Fingerprints of what is here, to be compared."""
-        return [known[-1].fingerprint for known in self._known.values()]
+        return [known.fingerprint for known in self._all()]
 
     def beyond(self, roll: Iterable[bytes]) -> list[Credential]:
         """What somebody has not got who has these."""
         theirs = set(roll)
-        newest = (known[-1] for known in self._known.values())
-        return [known.credential for known in newest if known.fingerprint not in theirs]
+        return [known.credential for known in self._all() if known.fingerprint not in theirs]
 
     def signer(self, capsule: Capsule) -> Known | None:
         """Who has signed a capsule, by a certificate of its time."""
@@ -118,6 +117,11 @@ class Directory:
             if known.has_signed(capsule, self._cluster):
                 return known
         return None
+
+    def _all(self) -> Iterator[Known]:
+        """Each gateway by all its certificates: what it signed under an older one is good."""
+        for known in self._known.values():
+            yield from known
 
     def _add(self, known: Known) -> bool:
         """False if it was there, and where it is reached was no news."""

@@ -29,9 +29,10 @@ from crewgate.peers.credentials import Credential, Trust
 from crewgate.peers.directory import Directory
 from crewgate.peers.host import Host
 from crewgate.peers.log import CapsuleLog
-from crewgate.peers.sealing import Sealer, UnknownKeyError, sealed_by
+from crewgate.peers.sealing import Sealer, StrangerError, UnknownKeyError, sealed_by
 from crewgate.peers.standing import StandingFile
 from crewgate.peers.stream import Hello
+from crewgate.peers.traffic import Traffic
 
 Send = Callable[[Address, bytes], None]
 
@@ -67,6 +68,7 @@ class Gossip:
         known = directory.admit(me.credential.signed_by(self._sign, host.wall()))
         self.company = Company(known, directory, host, me.cluster, self.sync_soon)
         self._standing = StandingFile(me.folder / "standing")
+        self.traffic = Traffic()
         self._send = send
         self._handing = False  # a member hands over what it has accepted
         self._restoring = False
@@ -103,6 +105,7 @@ class Gossip:
             self._replay(batch)
         finally:
             self._restoring = False
+        self.save()  # a word that we count is given once
 
     def _replay(self, raws: list[bytes]) -> None:
         now, wall = self.host.now(), self.host.wall()
@@ -118,19 +121,20 @@ class Gossip:
     def receive(self, datagram: bytes) -> None:
         """One that has come; whatever is wrong with it changes nothing."""
         now = self.host.now()
-        if sealed_by(datagram) not in self.company.directory:
-            self._wonder(now)
-            return
+        self.traffic.received += 1
         try:
+            if (name := sealed_by(datagram)) and name not in self.company.directory:
+                raise StrangerError("a datagram of nobody whose certificate has come")
             sender, message = self.company.opener.open(datagram, now)
-        except UnknownKeyError:
-            self._wonder(now)
-            return
-        except GossipError:
+        except GossipError as error:
+            self.traffic.refuse(error)
+            if isinstance(error, UnknownKeyError | StrangerError):
+                self._wonder(now)
             return
         try:
             self.carry_out(self.node.receive(sender, message, now, self.host.wall()))
-        except GossipError:  # of an origin whose certificate has not come yet, perhaps
+        except GossipError:  # perhaps of an origin whose certificate has not come yet
+            self.traffic.ignore()
             self.sync_soon([sender])
 
     def due(self) -> float:
@@ -146,6 +150,8 @@ class Gossip:
     def save(self) -> None:
         """Have the disk know who the members are, and whether we count; before we act on it."""
         try:
+            if self.node.freshness.counts and not self._standing.counts:
+                self.log.sync()  # or we should count, after a crash, for what we have lost
             self._standing.save(self.node.freshness)
         except OSError as error:
             self.host.say(f"{error.filename}: {error.strerror}; a restart may know less of members")
@@ -191,10 +197,10 @@ class Gossip:
 
     def renew(self, credential: Credential) -> None:
         """Show another certificate of this machine from now on; GossipError. OSError."""
-        shown = credential.signed_by(self._sign, self.host.wall())
-        known = self.company.directory.check(shown)
+        known = self.company.directory.check(credential)
         if known.id != self.company.me.id or known.identity.key != self.company.me.identity.key:
             raise GossipError(f"{known.name} has another name or signing key")
+        shown = credential.signed_by(self._sign, self.host.wall())
         self.company.me = self.company.directory.admit(shown)
 
     def synced(self, member: bytes, hello: Hello, asked_at: float) -> None:
@@ -236,6 +242,7 @@ class Gossip:
         for member, message in messages:
             known = self.node.members.get(member)
             if known is not None and self.company.keys.number:
+                self.traffic.sent += 1
                 self._send(known.address, self._sealer.seal(member, message))
 
     def _wonder(self, now: float) -> None:

@@ -79,10 +79,12 @@ class Ring:
 
     def is_due(self, wall: int, rank: int) -> bool:
         """Whether it is for the member that is `rank`th of all to make the next one."""
-        if not self._ring:
-            return False
+        return bool(self._ring) and self.due_at(rank) <= wall
+
+    def due_at(self, rank: int) -> int:
+        """When it is, if nobody does before; there is a key."""
         turn = rank * limits.group_key_turn_seconds
-        return self._ring[-1].created + limits.group_key_seconds + turn <= wall
+        return self._ring[-1].created + limits.group_key_seconds + turn
 
     def choose(self, wall: int) -> None:
         """Seal with the newest that is settled, and end what one that voids has ended."""
@@ -96,7 +98,7 @@ class Ring:
         self._ring = sorted(used + coming, key=_age)
         self._heard = {key.number: self._heard[key.number] for key in self._ring}
         if self._ring:
-            settled = [key for key in self._ring if self._is_settled(key, wall)]
+            settled = [key for key in self._ring if self.is_settled(key, wall)]
             current = settled[-1] if settled else self._ring[0]
             self._keys.use({key.number: key.key for key in self._ring}, current.number)
 
@@ -120,11 +122,15 @@ class Ring:
 
     def _stays(self, key: GroupKey, wall: int) -> bool:
         """It is in use, or was."""
-        return key.number == self._keys.number or self._is_settled(key, wall)
+        return key.number == self._keys.number or self.is_settled(key, wall)
 
-    def _is_settled(self, key: GroupKey, wall: int) -> bool:
+    def is_settled(self, key: GroupKey, wall: int) -> bool:
         """All had time to hear of it, or must not wait for those who have not."""
-        return key.voids or self._heard[key.number] + _SETTLE <= wall
+        return key.voids or self.settles_at(key) <= wall
+
+    def settles_at(self, key: GroupKey) -> int:
+        """When all will have had time; a key of the ring."""
+        return self._heard[key.number] + _SETTLE
 
     def _is_over(self, wall: int) -> bool:
         """Whether nobody can be expected to open with any of ours: others know better than we."""

@@ -32,6 +32,18 @@ class UnknownKeyError(GossipError):
     """Sealed with a key that this member has not got, or by nobody at all."""
 
 
+class RepeatedError(GossipError):
+    """It has come before, or is too old to tell."""
+
+
+class UnsealedError(GossipError):
+    """Its seal is broken, or was made for another member."""
+
+
+class StrangerError(GossipError):
+    """It has the name of nobody who is known."""
+
+
 class Opened(NamedTuple):
     """Who sent a message, by its own word and with the group's key, and the message."""
 
@@ -69,7 +81,10 @@ class Keys:
 
 
 def sealed_by(datagram: bytes) -> bytes:
-    """Whose name it has: nobody has proved it yet."""
+    """Whose name it has, which nobody has proved yet; empty for what is none."""
+    is_one = _LEAST_BYTES <= len(datagram) <= limits.gossip_datagram_bytes_max
+    if not is_one or datagram[0] != _VERSION:
+        return b""
     return datagram[_HEAD_BYTES : _HEAD_BYTES + MEMBER_BYTES]
 
 
@@ -156,13 +171,13 @@ class Opener:
         counter = int.from_bytes(nonce[MEMBER_BYTES + BOOT_BYTES :])
         window = self._windows.get(sender, {}).get(boot)
         if sender == self._me or (window is not None and not window.takes(counter)):
-            raise GossipError("a datagram that has come before")
+            raise RepeatedError("a datagram that has come before")
         try:
             message = bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(
                 sealed, head + self._me, nonce, key
             )
         except CryptoError as error:
-            raise GossipError("a datagram that no member has sealed for this one") from error
+            raise UnsealedError("a datagram that no member has sealed for this one") from error
         window = window or self._begin(sender, boot)
         window.add(counter)
         window.used_at = now

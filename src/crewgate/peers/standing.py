@@ -13,7 +13,7 @@ from crewgate.core.gossip.freshness import Freshness
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """As it was last known."""
+    """As it was last known; of the others, for whose disk it is may not be known yet."""
 
     members: list[bytes]
     counted: list[bytes]
@@ -30,6 +30,11 @@ class StandingFile:
     def __repr__(self) -> str:
         return f"<StandingFile {self._path.name}>"
 
+    @property
+    def counts(self) -> bool:
+        """Whether the disk says that this machine does."""
+        return self._saved is not None and self._saved.counts
+
     def restore(self, freshness: Freshness) -> None:
         """Take it up; nothing where there is none, or a torn one: this machine begins anew."""
         try:
@@ -42,7 +47,11 @@ class StandingFile:
 
     def save(self, freshness: Freshness) -> None:
         """Write it if it is another."""
-        standing = Standing(list(freshness.others), list(freshness.counted), freshness.counts)
+        standing = Standing(
+            list(freshness.others),
+            [each for each in freshness.counted if each in freshness.others],
+            freshness.counts,
+        )
         if standing == self._saved:
             return
         beside = self._path.with_name(self._path.name + ".new")

@@ -28,6 +28,7 @@ _CREDENTIALS_MAX = limits.gossip_page_bytes // (limits.certificate_bytes_max * 2
 _Id = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
 _Line = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 _Time = Annotated[int, msgspec.Meta(ge=0, le=limits.time_seconds_max)]
+_CERTIFICATES = limits.gossip_members_max * limits.member_certificates_max
 _Members = msgspec.Meta(max_length=limits.gossip_members_max + 1)
 
 
@@ -41,7 +42,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     cluster: bytes
     credential: Credential
     word: Word
-    roll: Annotated[list[_Id], _Members]
+    roll: Annotated[list[_Id], msgspec.Meta(max_length=_CERTIFICATES)]
     gone: Annotated[dict[_Id, _Time], _Members]
     members: Annotated[list[_Id], _Members]
     counted: Annotated[list[_Id], _Members]

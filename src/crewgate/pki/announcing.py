@@ -12,7 +12,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import Name, NamesReceipt
+from crewgate.link.owner_messages import Name, NamesReceipt, Reach
 from crewgate.pki.register import Entry, Register
 
 
@@ -24,8 +24,9 @@ class Announced(msgspec.Struct, frozen=True):
     connections_closed: int = 0
     cut_ms: float = 0.0
     attachments: int = 0  # processes that were told
-    missing: int = 0  # of them, those that gave no answer in time
+    silent: int = 0  # of them, those that gave no answer in time
     unlisted: int = 0  # certificates that the table had no room for
+    reach: Reach = Reach()  # of the step that came least far
 
     def plus(self, receipt: NamesReceipt) -> "Announced":
         """Add a step."""
@@ -35,9 +36,14 @@ class Announced(msgspec.Struct, frozen=True):
             self.connections_closed + receipt.connections_closed,
             max(self.cut_ms, receipt.cut_ms),
             max(self.attachments, receipt.attachments),
-            max(self.missing, receipt.missing),
+            max(self.silent, receipt.silent),
             self.unlisted + receipt.unlisted,
+            max(self.reach, receipt.reach, key=_left) if self.read_ns else receipt.reach,
         )
+
+
+def _left(reach: Reach) -> tuple[int, float]:
+    return reach.of - reach.applied_on, reach.ms
 
 
 def announce(

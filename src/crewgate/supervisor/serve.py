@@ -24,9 +24,12 @@ from crewgate.verifier.watch import Watch
 _END = {signal.SIGTERM, signal.SIGINT}
 
 
-def serve(path: Path) -> int:
-    """Run until SIGTERM or SIGINT; the exit status. ConfigurationError if `path` is no good."""
-    return Supervisor(path).run()
+def serve(path: Path, *, bootstrap: bool = False) -> int:
+    """Run until SIGTERM or SIGINT; the exit status. ConfigurationError if `path` is no good.
+
+    `bootstrap` is a person's word that there is nothing to learn from other machines.
+    """
+    return Supervisor(path, bootstrap=bootstrap).run()
 
 
 def _say(text: str) -> None:
@@ -49,11 +52,17 @@ class Supervisor:
         agent: str = "crewgate.agent",
         worker: str = "crewgate.gateway",
         control: str = "crewgate.control",
+        bootstrap: bool = False,
     ) -> None:
         """Validate everything first; ConfigurationError."""
+        self._bootstrap = ("--bootstrap",) if bootstrap else ()
         self._watch = Watch((path,))
         self._look_again = math.inf  # when content that was bad is due for another look
         self._config = _validated(path)
+        if bootstrap and self._config.cluster is None:
+            raise ConfigurationError(
+                f"{path}: there is no [cluster] to be the first machine of; leave --bootstrap out"
+            )
         self._agent = Child("agent", _python(agent, self._config.path))
         self._control = Child("control", _python(control, self._config.path))
         self._worker = worker
@@ -84,12 +93,15 @@ class Supervisor:
     def _start_agent(self, signals: Signals) -> int | None:
         """Wait until its doors are open; an exit status if it ended, or we were told to end.
 
-        The agent says itself why it cannot start.
+        The agent says itself why it cannot start. That there is nothing to learn from others is
+        true of this start alone: by the next one they may know of revocations that a disk which was
+        lost meanwhile does not, and what is on the disk says the rest.
         """
         ours, theirs = os.pipe()
         try:
             try:
-                self._agent.start(time.monotonic(), "--ready", str(theirs), keep=(theirs,))
+                more = ("--ready", str(theirs), *self._bootstrap)
+                self._agent.start(time.monotonic(), *more, keep=(theirs,))
             finally:
                 os.close(theirs)
             while True:

@@ -8,6 +8,7 @@ from agents import PRICE, Enter, Site, reason
 from world import BRANCH, PARENT, ROOT
 
 from crewgate.core.verdict import Reason
+from crewgate.issuer.gateway import LocalGateway, Standing
 from crewgate.link.messages import Revoked
 
 
@@ -49,12 +50,22 @@ def test_a_revoked_branch_is_dead_everywhere_at_once(site: Site, enter: Enter) -
         guest.settled(site.world.token)
         guest.settled(sibling)
     receipt = site.revoke(PARENT)
-    assert (receipt.crew, receipt.missing, receipt.attachments) == ("article", 0, 2)
+    assert (receipt.crew, receipt.silent, receipt.attachments) == ("article", 0, 2)
     for guest in guests:
         assert reason(guest.call(site.world.token)) is Reason.BRANCH_REVOKED
         guest.settled(sibling)
     tree = site.tree()
     assert [tree[each].state for each in (ROOT, PARENT, BRANCH)] == ["live", "revoked", "revoked"]
+
+
+def test_a_branch_that_was_revoked_unused_is_dead_for_its_issuer(site: Site) -> None:
+    """No tree shows it, and nothing must be minted for it: the table has it."""
+    site.agent()
+    site.revoke(BRANCH, "article")
+    assert site.tree() == {}
+    found = LocalGateway(site.state, "article").standing({BRANCH, PARENT})
+    assert found == {BRANCH: Standing(0, dead=True)}
+    assert LocalGateway(site.state, "other").standing({BRANCH}) == {}
 
 
 def test_the_receipt_tells_when_the_last_call_was_cut(site: Site, enter: Enter) -> None:
@@ -72,7 +83,7 @@ def test_the_receipt_tells_when_the_last_call_was_cut(site: Site, enter: Enter) 
     thread.start()
     receipt = site.revoke(BRANCH)
     thread.join()
-    assert (receipt.last_cut_ns, receipt.streams_cut, receipt.missing) == (2**62, 3, 0)
+    assert (receipt.last_cut_ns, receipt.streams_cut, receipt.silent) == (2**62, 3, 0)
     assert receipt.cut_ms == pytest.approx((2**62 - receipt.read_ns) / 1e6)
 
 
@@ -116,7 +127,7 @@ def test_a_stopped_guest_holds_nobody_up(site: Site, enter: Enter) -> None:
     receipts = [
         site.revoke(f"0199c1d2-0000-7000-8000-0000000001{n:02}", "article") for n in range(2)
     ]
-    assert [receipt.missing for receipt in receipts] == [1, 1]
+    assert [receipt.silent for receipt in receipts] == [1, 1]
     guest.settled(other)
     assert site.tree()[BRANCH].reserved == PRICE
     holder.send_signal(signal.SIGCONT)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from clustered import Clustered
 from lessees import NOW
 from machines import GEOMETRY, TOML, Hands, PromptClerk, S, Start, X
 
@@ -16,6 +17,7 @@ from crewgate.agent.journal import Journal
 from crewgate.agent.machine import Machine
 from crewgate.agent.registry import Registry
 from crewgate.agent.watching import Watching
+from crewgate.core.identity import MAY_REVOKE
 from crewgate.core.record import Record
 from crewgate.core.steps import Saved
 from crewgate.ledger.opening import open_ledger
@@ -110,3 +112,10 @@ def start(file: Path, hands: Hands, said: list[str], written: list[Record]) -> I
         table.close()
     for ledger in ledgers:
         ledger.close_session()
+
+
+@pytest.fixture
+def clustered(start: Start, hands: Hands, tmp_path: Path) -> Iterator[Clustered]:
+    """The first machine of a trust domain, which counts."""
+    with Clustered(start(), hands, tmp_path / "ca", (MAY_REVOKE,)).begun(bootstrap=True) as found:
+        yield found

@@ -35,6 +35,17 @@ def test_a_step_that_stays_is_trusted_after_a_while() -> None:
     assert seen == [False] * settle + [True] * 3
 
 
+def test_a_time_of_day_that_no_jump_has_touched() -> None:
+    """It stays where it was believed last, and is the new one once that is trusted."""
+    watch = _watch()
+    settle = round(limits.clock_settle_seconds)
+    for second in range(settle):
+        watch.is_steady(WALL + (second + 100) * S, BOOT + second * S)
+        assert watch.offset_ns == WALL - BOOT
+    watch.is_steady(WALL + (settle + 100) * S, BOOT + settle * S)
+    assert watch.offset_ns == WALL + 100 * S - BOOT
+
+
 def test_a_second_step_starts_the_wait_anew() -> None:
     """A clock that goes on jumping is never trusted."""
     watch = _watch()

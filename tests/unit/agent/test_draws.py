@@ -10,10 +10,10 @@ from lessees import BOOT_NS, NOW, POLICY, branch_id, grant, key
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate.agent.draws import Draws
+from crewgate.agent.entries import Clocks
 from crewgate.agent.grants import level_name
 from crewgate.agent.guests import Guest, Guests
 from crewgate.agent.registry import Registry
-from crewgate.agent.revocations import Clocks
 from crewgate.agent.watching import Watching
 from crewgate.core.accounts import MemoryLedger
 from crewgate.core.grant import Grant

@@ -139,7 +139,7 @@ def test_a_fresh_machine_waits_for_what_a_majority_knows(
     assert machine.is_fresh()
     told = status(machine, 1)
     assert (told.ready, told.fresh) == (False, True)
-    assert told.waiting_for == ["revocations of a majority of the members"]
+    assert told.waiting_for == ["what a majority of the members knows"]
     hands.go(limits.fresh_seconds)
     assert status(machine, 1).waiting_for == ["a fresh table"]
 

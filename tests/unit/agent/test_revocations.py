@@ -10,10 +10,11 @@ from lessees import branch_id, grant, key
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
-from crewgate.agent import revocations as revocations_
+from crewgate.agent import entries
+from crewgate.agent.entries import Clocks
 from crewgate.agent.journal import Journal
 from crewgate.agent.registry import Registry
-from crewgate.agent.revocations import Clocks, Revocations
+from crewgate.agent.revocations import Revocations
 from crewgate.core.crossing import ISSUER
 from crewgate.core.ids import Kind, certificate_key, crew_key, table_key
 from crewgate.core.policy import Crew
@@ -27,9 +28,9 @@ CREWS = (ARTICLE, FINANCE)
 
 
 @pytest.fixture
-def journal(tmp_path: Path, said: list[str]) -> Iterator[Journal[revocations_.Entry]]:
+def journal(tmp_path: Path, said: list[str]) -> Iterator[Journal[entries.Entry]]:
     """The journal, empty."""
-    journal = Journal(tmp_path / "revocations", revocations_.Entry, said.append)
+    journal = Journal(tmp_path / "revocations", entries.Entry, said.append)
     journal.rewrite([])
     yield journal
     journal.close()
@@ -37,7 +38,7 @@ def journal(tmp_path: Path, said: list[str]) -> Iterator[Journal[revocations_.En
 
 @pytest.fixture
 def revocations(
-    table: OwnedTable, journal: Journal[revocations_.Entry], registry: Registry
+    table: OwnedTable, journal: Journal[entries.Entry], registry: Registry
 ) -> Revocations:
     """Nothing revoked yet."""
     return Revocations(table, journal, registry)
@@ -164,7 +165,7 @@ def test_no_crew_has_more_than_half_and_each_keeps_a_place(
 
 def test_a_new_table_gets_them_again(
     revocations: Revocations,
-    journal: Journal[revocations_.Entry],
+    journal: Journal[entries.Entry],
     registry: Registry,
     tmp_path: Path,
 ) -> None:
@@ -190,7 +191,7 @@ def test_forgetting_distrusts_the_wall_clock(
 
 
 def test_a_table_without_room_is_said_not_hidden(
-    revocations: Revocations, journal: Journal[revocations_.Entry], registry: Registry
+    revocations: Revocations, journal: Journal[entries.Entry], registry: Registry
 ) -> None:
     """A smaller new table: the number of revocations that found no place is returned."""
     for number in range(20):
@@ -210,7 +211,8 @@ def test_an_orchestrator_is_dead_up_to_a_moment(
     dead = table_key(Kind.ORCHESTRATOR, "article", b"article/bd-1")
     then = NOW.wall - 1000
     name = Name(kind="orchestrator", crew="article", name="article/bd-1", before=then)
-    assert revocations.revoke_names([name], CREWS, NOW) == ([dead], 0)
+    (entry,), unlisted = revocations.revoke_names([name], CREWS, NOW)
+    assert (bytes.fromhex(entry.key), unlisted) == (dead, 0)
     assert table.is_revoked(dead, then + limits.leeway_seconds)
     assert not table.is_revoked(dead, then + limits.leeway_seconds + 1)
     later = msgspec.structs.replace(name, before=NOW.wall + 1000)
@@ -225,13 +227,14 @@ def test_a_key_is_dead_whenever_it_signed(revocations: Revocations, table: Owned
     """Its holder may date a token as it likes; another crew's key of that name lives."""
     dead = table_key(Kind.KEY, "article", b"key-1")
     name = Name(kind="key", crew="article", name="key-1")
-    assert revocations.revoke_names([name], CREWS, NOW) == ([dead], 0)
+    (entry,), unlisted = revocations.revoke_names([name], CREWS, NOW)
+    assert (bytes.fromhex(entry.key), unlisted) == (dead, 0)
     assert table.is_revoked(dead, limits.time_seconds_max - 1)
     assert not table.is_revoked(table_key(Kind.KEY, "finance", b"key-1"), 0)
 
 
 def test_crossings_are_no_second_share(
-    table: OwnedTable, journal: Journal[revocations_.Entry], registry: Registry
+    table: OwnedTable, journal: Journal[entries.Entry], registry: Registry
 ) -> None:
     """Branches of a crew and of all its accounts have half of the table between them."""
     small = OwnedTable.private(Geometry(64, 64, 64, 8))
@@ -263,7 +266,7 @@ def test_made_up_branches_leave_a_place_for_certificates(
 
 
 def test_a_later_word_about_an_earlier_moment_takes_nothing_back(
-    revocations: Revocations, table: OwnedTable, journal: Journal[revocations_.Entry],
+    revocations: Revocations, table: OwnedTable, journal: Journal[entries.Entry],
     registry: Registry,
 ) -> None:  # fmt: skip
     """Also in a table that is made anew from what was kept."""

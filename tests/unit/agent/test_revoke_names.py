@@ -9,11 +9,12 @@ from machines import Hands, Start
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
-from crewgate.agent import revocations as revocations_
+from crewgate.agent import entries
+from crewgate.agent.entries import Clocks
 from crewgate.agent.journal import Journal
 from crewgate.agent.owner import revoke_names
 from crewgate.agent.registry import Registry
-from crewgate.agent.revocations import Clocks, Revocations
+from crewgate.agent.revocations import Revocations
 from crewgate.core.ids import Kind, certificate_key, crew_key, table_key
 from crewgate.core.policy import Crew
 from crewgate.core.record import Record
@@ -39,7 +40,7 @@ def orchestrator_key(name: str = "bd/bd-1", crew: str = "bd") -> bytes:
 @pytest.fixture
 def revocations(table: OwnedTable, tmp_path: Path, registry: Registry) -> Revocations:
     """Nothing revoked yet; 64 places."""
-    journal = Journal(tmp_path / "revocations", revocations_.Entry, print)
+    journal = Journal(tmp_path / "revocations", entries.Entry, print)
     journal.rewrite([])
     return Revocations(table, journal, registry)
 
@@ -49,9 +50,10 @@ def test_an_orchestrator_and_its_certificates_in_one_step(
 ) -> None:
     """A certificate for good, an orchestrator for what it signed until now and the leeway."""
     names = [certificate(1), certificate(2), ORCHESTRATOR]
-    keys, unlisted = revocations.revoke_names(names, CREWS, NOW)
+    entered, unlisted = revocations.revoke_names(names, CREWS, NOW)
     assert unlisted == 0
-    assert set(keys) == {certificate_key("bd", 1), certificate_key("bd", 2), orchestrator_key()}
+    keys = {bytes.fromhex(entry.key) for entry in entered}
+    assert keys == {certificate_key("bd", 1), certificate_key("bd", 2), orchestrator_key()}
     assert all(
         table.is_revoked(certificate_key("bd", serial), limits.time_seconds_max)
         for serial in (1, 2)
@@ -123,7 +125,7 @@ def test_a_new_table_gets_them_again(
 ) -> None:
     """After a reboot a certificate stays revoked until it has ended, and a little longer."""
     revocations.revoke_names([certificate(1, seconds=3600), ORCHESTRATOR], CREWS, NOW)
-    journal = Journal(tmp_path / "revocations", revocations_.Entry, print)
+    journal = Journal(tmp_path / "revocations", entries.Entry, print)
     for hours, kept in ((1, True), (4, True), (6, False)):
         fresh = OwnedTable.private(Geometry(256, 64, 128, 8))
         later = Clocks(wall=NOW.wall + hours * 3600, boot_ns=1)
@@ -142,7 +144,7 @@ async def test_everybody_is_told_and_it_is_written_down(
     guest, _ = machine.enter(Attach(version=VERSION, answers_cuts=True))
 
     def answer(push: Push) -> None:
-        machine.cuts.answer(
+        machine.telling.cuts.answer(
             guest,
             Cut(id=push.id, last_cut_ns=hands.monotonic_ns() + 10**12, count=2, connections=5),
         )
@@ -151,7 +153,7 @@ async def test_everybody_is_told_and_it_is_written_down(
     push = guest.outbox.receive_nowait()
     assert isinstance(push, Push)
     assert push.keys == [certificate_key("article", 1)]
-    machine.cuts.end(told.number)
+    machine.telling.end(told)
 
     original = guest.tell
 
@@ -163,7 +165,7 @@ async def test_everybody_is_told_and_it_is_written_down(
     guest.tell = tell  # type: ignore[method-assign]
     ask = RevokeNames(id=7, names=[certificate(2, "article"), ORCHESTRATOR])
     receipt = await revoke_names(machine, ask, hands.monotonic_ns())
-    assert (receipt.id, receipt.missing, receipt.unlisted) == (7, 0, 0)
+    assert (receipt.id, receipt.silent, receipt.unlisted) == (7, 0, 0)
     assert (receipt.calls_cut, receipt.connections_closed, receipt.attachments) == (2, 5, 1)
     records = [each for each in written if isinstance(each, Revoked)]
     assert [(each.target, each.crew, each.id, each.orchestrator) for each in records] == [

@@ -12,6 +12,7 @@ from crewgate.agent import ticks
 from crewgate.agent.guests import Guest
 from crewgate.agent.machine import Machine
 from crewgate.agent.owner import may_mint, quarantine
+from crewgate.agent.quarantines import told
 from crewgate.agent.status import status
 from crewgate.core import record
 from crewgate.core.claims import PathElement
@@ -181,6 +182,21 @@ async def test_a_quarantine_refuses_what_is_new_and_leaves_what_lives(
     assert asking.draw(refreshed(1, after=3600)) == "share"
     assert (await hold(machine, lift=True)).rung == "observe"
     assert asking.draw(refreshed(1, after=3600)) == "granted"
+
+
+def test_what_a_person_says_on_another_machine_holds_here(start: Start) -> None:
+    """From the next new grant on, though nobody here had seen the orchestrator; and lifts too."""
+    machine = start()
+    asking, wall = Asking(machine), machine.clock.read().wall
+    assert asking.draw(grant(1, QUOTA)) == "granted"
+    machine.watching.abroad.hear(told("article", ONE, wall, lift=False))
+    assert asking.draw(grant(1, QUOTA)) == "granted"
+    assert asking.draw(grant(2, QUOTA)) == "share"
+    (standing,) = machine.watching.standings()
+    assert (standing.orchestrator, standing.by) == (ONE, "owner")
+    machine.watching.abroad.hear(told("article", ONE, wall + 1, lift=True))
+    assert asking.draw(grant(2, QUOTA)) == "granted"
+    assert machine.watching.standings() == []
 
 
 async def test_a_child_cannot_raise_its_run_past_a_quarantine(start: Start) -> None:

@@ -65,7 +65,7 @@ def test_what_anyone_may_replace_is_told(run: Run, fresh: Path) -> None:
 def test_a_state_folder_that_anyone_may_write_is_told(run: Run, fresh: Path) -> None:
     """Whoever can replace the agent's socket or the audit can pass for the gateway."""
     state = load(fresh).state
-    state.mkdir(mode=0o710)
+    state.mkdir(mode=0o710, exist_ok=True)
     assert not any(str(state) in text for text in check(run, fresh)[1])
     state.chmod(0o777)
     assert f"{state}: anyone may put files there; chmod o-w" in check(run, fresh)[1]

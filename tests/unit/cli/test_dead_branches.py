@@ -21,7 +21,7 @@ from crewgate.link.owner_messages import BranchState, TreePage, TreeRow, owner_a
 def agent_that_knows(config: Path, branch: str, state: BranchState) -> Iterator[None]:
     """An owner's door behind which one branch of crew article stands in one state."""
     folder = load(config).state
-    folder.mkdir(mode=0o700)
+    folder.mkdir(mode=0o700, exist_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with address(folder, Door.OWNER) as where:
         listener.bind(where)

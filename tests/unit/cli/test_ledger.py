@@ -26,7 +26,7 @@ RUN, CHILD = "0199c1d2-0000-7000-8000-000000000001", "0199c1d2-0000-7000-8000-00
 def config(tmp_path: Path) -> Path:
     """A configuration whose ledger has one run with one child."""
     file = write_all(tmp_path / "gate", 8443)
-    load(file).state.mkdir()
+    load(file).state.mkdir(exist_ok=True)
     ledger = open_ledger(load(file).ledger)
     root, child = (branch_key("article", each) for each in (RUN, CHILD))
     levels = Level(root, 10_000_000, 1, RUN), Level(child, 2_500_000, 1, CHILD)

@@ -2,11 +2,13 @@
 
 import json
 
+import click
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from crewgate.cli.receipt import show
-from crewgate.link.owner_messages import Receipt
+from crewgate.link.owner_messages import Reach, Receipt
 
 RECEIPT = Receipt(
     id=1,
@@ -17,7 +19,7 @@ RECEIPT = Receipt(
     cut_ms=3.0,
     streams_cut=1,
     attachments=3,
-    missing=0,
+    silent=0,
 )
 
 
@@ -27,7 +29,7 @@ def test_a_receipt_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"revoked {RECEIPT.branch} of crew article and all below it: ")
     assert line.endswith(": 1 open call cut within 3.0 ms")
-    worse = msgspec.structs.replace(RECEIPT, streams_cut=0, missing=1, coarsened=True)
+    worse = msgspec.structs.replace(RECEIPT, streams_cut=0, silent=1, coarsened=True)
     show(worse, as_json=False)
     first, coarse, missing = capsys.readouterr().out.splitlines()
     assert first.endswith("no call was open at the gateway")
@@ -35,11 +37,30 @@ def test_a_receipt_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert missing.startswith("1 of 3 attached processes did not answer")
 
 
+def test_how_many_machines_have_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """And who has not said so; fewer than were asked for is an exit status of its own."""
+    reach = Reach("quorum", applied_on=2, of=3, ms=7.41, missing=["gw-2"])
+    show(msgspec.structs.replace(RECEIPT, reach=reach), as_json=False)
+    _, disks = capsys.readouterr().out.splitlines()
+    assert disks == "on the disks of 2 of 3 machines after 7.4 ms"
+    few = msgspec.structs.replace(reach, until="all", enough=False)
+
+    @click.command()
+    def command() -> None:
+        show(msgspec.structs.replace(RECEIPT, reach=few), as_json=False)
+
+    result = CliRunner().invoke(command)
+    assert result.exit_code == 3
+    assert "nothing was heard yet from: gw-2\n" in result.output
+    assert result.output.endswith("fewer than --until all asks for; it goes on being told\n")
+
+
 def test_a_receipt_for_a_script(capsys: pytest.CaptureFixture[str]) -> None:
     """Every member but the link's own, and but those that mean nothing where it is read."""
     members = msgspec.to_builtins(RECEIPT)
     show(RECEIPT, as_json=True)
     here = json.loads(capsys.readouterr().out)
+    members |= members.pop("reach")
     assert here == {k: v for k, v in members.items() if k not in {"type", "id"}}
     show(RECEIPT, as_json=True, without=("read_ns", "last_cut_ns"))
     there = json.loads(capsys.readouterr().out)

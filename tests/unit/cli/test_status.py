@@ -3,6 +3,7 @@
 import msgspec
 
 from crewgate.cli.status import _explained
+from crewgate.link.cluster_messages import InTouch
 from crewgate.link.owner_messages import Status, WatchRow, WorkerStatus
 
 CONTROL = {"control": {"configured": True, "running": True, "api": "https://127.0.0.1:8445"}}
@@ -51,6 +52,16 @@ def test_what_is_lent_is_told_with_its_bound() -> None:
         lines = _explained(msgspec.to_builtins(status) | CONTROL).splitlines()
         assert f"lent           0.03 credits {told}, charged when the ledger is back" in lines
     assert "lent" not in _explained(msgspec.to_builtins(READY) | CONTROL)
+
+
+def test_the_other_machines_are_one_line() -> None:
+    """Where there may be any."""
+    touch = InTouch(3, 2, 1, "majority", True, 0.4, 4.6)
+    status = msgspec.structs.replace(READY, in_touch=touch)
+    lines = _explained(msgspec.to_builtins(status) | CONTROL).splitlines()
+    expected = "3 machines; compared with 2 of 2 others, 0.4 s ago; 1 is needed"
+    assert f"cluster        {expected}" in lines
+    assert "cluster" not in _explained(msgspec.to_builtins(READY) | CONTROL)
 
 
 def test_who_is_not_left_alone_is_named() -> None:

@@ -1,6 +1,7 @@
 """A ledger that `serve` could not keep is told by `check`."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,9 @@ def test_what_this_user_may_not_write_is_a_problem(
     fresh: Path, monkeypatch: pytest.MonkeyPatch, closed: str
 ) -> None:
     """The folder, the file, or where the folder is to be made."""
-    if closed != ".":
-        (fresh.parent / "state").mkdir()
+    if closed == ".":
+        shutil.rmtree(fresh.parent / "state")
+    else:
         (fresh.parent / "state" / "ledger.db").touch()
     place = (fresh.parent / closed).resolve()
     # The tests may run as root, who may write anywhere.

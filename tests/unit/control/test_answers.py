@@ -44,7 +44,7 @@ def test_an_agent_that_was_away_is_missing() -> None:
     away = revoked("certificate", "0B", "bd", None, [])
     assert (away.applied_on, away.of, away.missing) == (0, 1, ["this machine"])
     told = Announced(
-        calls_cut=1, connections_closed=2, cut_ms=3.5, attachments=4, missing=1, unlisted=2
+        calls_cut=1, connections_closed=2, cut_ms=3.5, attachments=4, silent=1, unlisted=2
     )
     done = revoked("certificate", "0B", "bd", told, [])
     assert (done.applied_on, done.missing) == (1, [])

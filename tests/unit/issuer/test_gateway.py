@@ -199,7 +199,7 @@ def test_a_revocation_returns_the_receipt(config: Path) -> None:
                 cut_ms=0.5,
                 streams_cut=1,
                 attachments=2,
-                missing=0,
+                silent=0,
             )
         )
 

@@ -38,7 +38,7 @@ RECEIPT = Receipt(
     cut_ms=0.0,
     streams_cut=0,
     attachments=1,
-    missing=0,
+    silent=0,
 )
 
 

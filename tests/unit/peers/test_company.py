@@ -152,7 +152,7 @@ def test_who_was_sent_away_comes_again_with_a_new_certificate_alone(
     one.company.send_away(one.node, old.id, one.host.wall())
     with pytest.raises(GossipError, match="sent away"):
         one.hears(old)
-    new = StillMember(authority, tmp_path / "again", "m1", born=2, signing=old.signing)
+    new = StillMember(authority, tmp_path / "again", "m1", born=30, signing=old.signing)
     one.hears(new)
     assert old.id in one.company.directory
     for step in (

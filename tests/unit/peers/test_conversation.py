@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from liar import line_to, listening
 from still_member import StillMember, acquaint
 
+from crewgate import limits
 from crewgate.core.identity import Role
 from crewgate.core.ids import Kind, orchestrator_key
 from crewgate.errors import GossipError
@@ -104,15 +105,18 @@ async def test_a_word_that_nobody_can_ask_about_is_none(
         assert member.others == 0
 
 
-async def test_certificates_come_in_bounded_number(member: Member, liar: StillMember) -> None:
+async def test_certificates_come_in_bounded_number(
+    member: Member, liar: StillMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """For ever the same page, and no end of it."""
+    monkeypatch.setattr(limits, "gossip_members_max", 4)
     page = Credentials([liar.company.me.credential] * 8, last=False)
     async with member.serving(), line_to(member.where, liar.files) as line:
         await line.say(hello_of(liar))
         await line.hear(Hello)
         await line.hear(Credentials)
         with pytest.raises(GossipError, match="has ended"):
-            await say_and_hear(line, *[page] * 520)
+            await say_and_hear(line, *[page] * 9)
 
 
 async def say_and_hear(line: Line, *pages: Credentials) -> None:

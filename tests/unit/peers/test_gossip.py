@@ -129,13 +129,13 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(Carry, st.binary(min_size=1, max_size=1100)),
     st.builds(Have, IDS),
     st.builds(Want, IDS),
-    st.builds(Check, IDS),
+    st.builds(Check, st.integers(0, 2**40 - 1), IDS),
     st.builds(Ping, NUMBER, EIGHT, UPDATES),
     st.builds(Ack, NUMBER, EIGHT, UPDATES),
     st.builds(Ask, NUMBER, EIGHT, UPDATES),
     st.builds(Question, EIGHT, EIGHT, NUMBER),
     st.builds(Answer, EIGHT, EIGHT, st.just(0), NUMBER, EIGHT, st.just(2**39), st.booleans()),
-    st.builds(Kept, EIGHT, st.booleans(), IDS),
+    st.builds(Kept, st.integers(0, 2**40 - 1), EIGHT, st.booleans(), IDS),
 )
 
 

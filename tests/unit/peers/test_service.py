@@ -5,9 +5,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from company import Authority, Member, until
+from company import Authority, Member, chain_of, until
 
 from crewgate.core.gossip.capsules import Entry
+from crewgate.peers.credentials import Credential
 
 
 @pytest.fixture
@@ -61,12 +62,12 @@ async def test_one_that_comes_back_has_all_that_it_missed(
         first, second = (members[0].entry(os.urandom(16)) for _ in range(2))
         one = Member(authority, tmp_path / "m9", "m9", [members[0].where])
         async with one.serving():
-            await until(lambda: one.is_fresh and all(each.others == 3 for each in members))
+            await until(lambda: one.counts and all(each.others == 3 for each in members))
             await revoke(members[0], first)
         members[0].gossip.revoke([second])
         again = Member(authority, tmp_path / "m9", "m9", [members[0].where], born=1)
         assert first.key in again.host.applied
-        assert again.gossip.node.freshness.counts
+        assert again.counts
         assert not again.is_fresh
         async with again.serving():
             await until(lambda: again.is_fresh)
@@ -86,3 +87,26 @@ async def test_another_ca_is_a_stranger(authority: Authority, tmp_path: Path) ->
         assert stranger.others == 0
         assert not stranger.gossip.company.keys.number
         assert [each.others for each in members] == [1, 1]
+
+
+async def test_a_renewed_certificate_is_shown_without_a_restart(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """Of the same name and signing key: the next stream shows it, and others hand it on."""
+    async with AsyncExitStack() as stack:
+        first, second, third = await together(stack, authority, tmp_path, 3)
+        me = first.gossip.company.me
+        await until(lambda: first.host.wall() > me.issued)  # or nobody could tell which is newer
+        authority.certify(tmp_path / "m0", "m0", first.signing)
+        chain = chain_of(first.files.certificate)
+        first.gossip.renew(Credential(chain, me.credential.host, me.credential.port))
+        first.gossip.sync_soon([second.gossip.company.me.id])
+
+        def shown(member: Member) -> tuple[bytes, ...]:
+            known = member.gossip.company.directory.get(me.id)
+            return known.credential.chain if known else ()
+
+        await until(lambda: shown(second) == chain)
+        second.gossip.sync_soon([third.gossip.company.me.id])
+        await until(lambda: shown(third) == chain)
+        assert all(each.is_fresh and each.others == 2 for each in (first, second, third))

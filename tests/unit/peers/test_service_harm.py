@@ -283,23 +283,25 @@ async def test_a_kill_loses_nothing_and_an_empty_folder_begins_anew(
     authority: Authority, tmp_path: Path, lone: Member
 ) -> None:
     """With its folder it counts at once; without, once it has asked; it has all in either case."""
-    entry = lone.entry(bytes(16))
+    entry, folder = lone.entry(bytes(16)), tmp_path / "m1"
+
+    async def live(one: Member) -> None:
+        async with one.serving():
+            await until(lambda: one.is_fresh and entry.key in one.host.applied)
+            await until(lambda: one.gossip.node.freshness.counts)
+
     async with lone.serving():
         lone.gossip.revoke([entry])
-        for life in range(2):
-            one = Member(authority, tmp_path / "m1", "m1", [lone.where], born=life)
-            async with one.serving():
-                await until(lambda: one.is_fresh and entry.key in one.host.applied)  # noqa: B023
-        again = Member(authority, tmp_path / "m1", "m1", [lone.where], born=3)
+        await live(Member(authority, folder, "m1", [lone.where]))
+        again = Member(authority, folder, "m1", [lone.where], born=1)
         assert again.gossip.node.freshness.counts
-        again.sockets.close()
-        for path in (tmp_path / "m1" / "gossip").iterdir():
+        assert entry.key in again.host.applied
+        await live(again)
+        for path in (folder / "gossip").iterdir():
             path.unlink()
-        empty = Member(authority, tmp_path / "m1", "m1", [lone.where], born=4)
+        empty = Member(authority, folder, "m1", [lone.where], born=2)
         assert not empty.gossip.node.freshness.counts
-        async with empty.serving():
-            await until(lambda: empty.is_fresh and entry.key in empty.host.applied)
-            assert empty.gossip.node.freshness.counts
+        await live(empty)
 
 
 async def test_who_was_sent_away_is_out_until_it_has_another_certificate(

@@ -108,7 +108,7 @@ def test_every_bit_of_a_hello_is_heard_or_refused(authority: Authority, tmp_path
 
 EIGHT = bytes(8)
 BEYOND: dict[str, dict[str, Any]] = {
-    "roll": {"roll": [EIGHT] * 5000},
+    "roll": {"roll": [EIGHT] * 70_000},
     "id": {"roll": [bytes(9)]},
     "members": {"members": [EIGHT] * 5000},
     "member": {"members": [b""]},

@@ -54,7 +54,7 @@ def _answer(ask: RevokeNames, *, refuses: bool) -> NamesReceipt | Failed:
     count = len(ask.names)
     return NamesReceipt(
         id=ask.id, read_ns=count, cut_ms=float(count), calls_cut=2 * count,
-        connections_closed=count, attachments=2, missing=count % 2,
+        connections_closed=count, attachments=2, silent=count % 2,
     )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def test_many_are_told_in_steps_and_added_up(authority: Authority, tmp_path: Pat
     told = [name.name for names in asked for name in names][1:]
     assert told == [entry.serial for entry in entries]
     most = limits.link_names_max
-    assert done == Announced(most, 602, 301, float(most), attachments=2, missing=1)
+    assert done == Announced(most, 602, 301, float(most), attachments=2, silent=1)
     assert authority.register.pending() == []
 
 

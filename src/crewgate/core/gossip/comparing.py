@@ -17,12 +17,14 @@ import msgspec
 
 from crewgate import limits
 from crewgate.core.gossip.accepted import Accepted
+from crewgate.core.gossip.capsules import ID_BYTES
 from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.gossip.messages import Answer, Question, Send, encode
 
 NO_LIFE = bytes(8)
 _Eight = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]  # what a question has room for
+OVER = bytes(ID_BYTES)  # in the place of an id whose capsule has expired: nobody can hand it over
 
 
 class Word(msgspec.Struct, frozen=True):
@@ -45,8 +47,7 @@ class _Other:
 
     life: bytes = NO_LIFE
     number: int = 0
-    nonce: bytes = b""
-    asked_at: float = 0.0
+    asked: dict[bytes, float] = field(default_factory=dict)  # when, by nonces without an answer
     ahead: int = 0  # seconds that its wall clock is ahead of ours
     # Of questions that were answered: when each left, and what must be here for it to count.
     heads: list[tuple[float, int]] = field(default_factory=list)
@@ -70,17 +71,24 @@ class Comparing:
         freshness: Freshness,
         *,
         has: Callable[[bytes], bool],
+        holds: Callable[[bytes], bool],
         nonce: Callable[[], bytes],
     ) -> None:
-        """`has` says of an id whether its capsule was judged here; `nonce` gives 8 random bytes."""
+        """`has` says of an id whether its capsule was judged here, `holds` whether it still is.
+
+        `nonce` gives 8 random bytes.
+        """
         self.accepted = Accepted()
         self.freshness = freshness
+        self.seconds = limits.compare_seconds  # between two questions to one member
         self._life = life
         self._has = has
+        self._holds = holds
         self._nonce = nonce
         self._others: dict[bytes, _Other] = {}
         self._turns: list[tuple[float, bytes]] = []  # a heap; the last one of a member is its turn
         self._next: dict[bytes, float] = {}
+        self._members = freshness.digest  # as of when `ask_all` last looked
 
     def __repr__(self) -> str:
         return f"<Comparing {self.accepted!r} {self.freshness!r}>"
@@ -97,17 +105,20 @@ class Comparing:
         return statistics.median((0, *known))
 
     def ask_all(self, now: float) -> None:
-        """Members may have come or gone: ask who is new at once."""
+        """Members may have come or gone: ask who is new at once, and many one after the other."""
+        self._members = self.freshness.digest
         members = set(self.freshness.others)
-        for member in members - self._next.keys():
+        for index, member in enumerate(sorted(members - self._next.keys())):
             self._others[member] = _Other()
-            self._turn(member, now)
+            self._turn(member, now + index / limits.compare_members_each)
         for member in self._next.keys() - members:
             del self._next[member], self._others[member]
 
     def due(self, now: float) -> list[Send]:
         """The questions whose time has come."""
         sends: list[Send] = []
+        if self.freshness.digest != self._members:
+            self.ask_all(now)
         while self._turns and self._turns[0][0] <= now:
             at, member = heapq.heappop(self._turns)
             if self._next.get(member) == at:
@@ -126,30 +137,34 @@ class Comparing:
         ids = self.accepted.after(number, limits.answer_ids_max)
         if ids is None or word.head - number > limits.compare_pages_max * limits.answer_ids_max:
             number, ids = word.head, ()
+        ids = tuple(id_ if self._holds(id_) else OVER for id_ in ids)
         head = (word.head, word.members, word.wall, word.counts)
         return Answer(question.nonce, word.life, number, *head, ids)
 
     def answered(self, sender: bytes, answer: Answer, now: float, wall: int) -> Found:
         """What a member has said. An answer to no question, or to an old one, changes nothing."""
         other = self._others.get(sender)
-        if other is None or not other.nonce or answer.nonce != other.nonce:
+        asked_at = None if other is None else other.asked.get(answer.nonce)
+        if other is None or asked_at is None:
             return Found()
-        other.nonce = b""
+        other.asked.clear()
         other.ahead = answer.wall - wall
         if answer.life != other.life:
             other.life, other.number, other.heads = answer.life, 0, []
-        if answer.number != other.number:
-            self._turn(sender, now + limits.compare_seconds)
+        known = other.number - answer.number  # more than was known when the question left, or less
+        if known < 0:
+            self._turn(sender, now + self.seconds)
             return Found(needs_sync=True)
-        self._note(other, other.asked_at, answer)
-        lacking = self._advance(other, answer.ids)
+        self._note(other, asked_at, answer)
+        lacking = self._advance(other, answer.ids[known:])
         if lacking:
             self._turn(sender, now + limits.want_again_seconds)
         elif other.number < answer.head:
             self._turn(sender, now)
         else:
-            self._turn(sender, max(now, other.asked_at + self._pause()))
-        return Found(lacking, counts=self._resolve(sender, other))
+            self._turn(sender, max(now, asked_at + self._rest(answer)))
+        are_others = answer.members != self.freshness.digest  # of whom streams tell alone
+        return Found(lacking, needs_sync=are_others, counts=self._resolve(sender, other))
 
     def synced(self, member: bytes, word: Word, asked_at: float) -> bool:
         """A member has handed over all that it had by its word; whether we count from now on."""
@@ -159,23 +174,36 @@ class Comparing:
         if other.life != word.life:
             other.life, other.number, other.heads = word.life, word.head, []
         other.number = max(other.number, word.head)
+        counts = self._resolve(member, other)  # which makes room for one more
         self._note(other, asked_at, word)
-        return self._resolve(member, other)
+        return self._resolve(member, other) or counts
 
     # Inside.
 
     def _ask(self, member: bytes, now: float) -> Send:
         other = self._others[member]
-        other.nonce, other.asked_at = self._nonce(), now
-        self._turn(member, now + limits.compare_again_seconds)
-        return member, encode(Question(other.nonce, other.life, other.number))
+        if len(other.asked) >= limits.compare_questions_max:
+            del other.asked[next(iter(other.asked))]
+        nonce = self._nonce()
+        other.asked[nonce] = now
+        self._turn(member, now + self._pause(limits.compare_again_seconds))
+        return member, encode(Question(nonce, other.life, other.number))
 
     def _turn(self, member: bytes, at: float) -> None:
         self._next[member] = at
         heapq.heappush(self._turns, (at, member))
 
-    def _pause(self) -> float:
-        return max(limits.compare_seconds, len(self._others) / limits.compare_members_each)
+    def _rest(self, answer: Answer) -> float:
+        """Until it is asked again: soon while there is more and more, or one does not count yet.
+
+        Of five hundred a second, those of one second are ten answers, of which some are lost.
+        """
+        if answer.counts and self.freshness.counts and not answer.ids:
+            return self._pause(self.seconds)
+        return self._pause(limits.compare_again_seconds)
+
+    def _pause(self, least: float) -> float:
+        return max(least, len(self._others) / limits.compare_members_each)
 
     def _note(self, other: _Other, asked_at: float, said: Answer | Word) -> None:
         """Remember what must be here for a question to count; the oldest are kept."""
@@ -187,7 +215,7 @@ class Comparing:
         """Go on to the first that is lacking; all that are."""
         lacking = []
         for id_ in ids:
-            if not self._has(id_):
+            if id_ != OVER and not self._has(id_):
                 lacking.append(id_)
             elif not lacking:
                 other.number += 1

@@ -27,7 +27,8 @@ class Effects:
 
     `kept` are capsules for the disk, `applied` revocations for the table, `sends` messages by
     member, `compare` members to sync with over a stream, `alarms` what a person should hear,
-    `receipts` those of our own that have changed. `counts`: remember for good that we do.
+    `receipts` those of our own that have changed. `counts`: remember for good that we do, once all
+    that was `kept` before is on the disk.
     """
 
     kept: list[bytes] = field(default_factory=list)

@@ -9,7 +9,8 @@ The members change by the thought of Raft (Ongaro 2014, section 4), without its 
 admits all new ones that it knows in one step, and nobody else until it knows that these count. One
 that does not count yet, new or with an empty disk, does so once it has compared with a majority of
 those who ever did. One that is sent away goes once a majority with it was compared with since. An
-answer counts only among those who think the same of who is a member, and who has ever counted.
+answer counts only among those who think the same of who is a member, and who has ever counted:
+who waits to let one go goes with one that has.
 """
 
 import math
@@ -38,10 +39,11 @@ class Freshness:
         self.any_other = any_other
         self.counts = counts
         self._me = me
-        self._ever = False  # it did once, as others know, and has lost what it had
         self._others: dict[bytes, float] = {}
-        self._counted: set[bytes] = set()  # those of the others who ever did
+        self._counted: set[bytes] = set()  # who ever did, this one too if others say so
         self._leaving: dict[bytes, float] = {}  # since when
+        self._began = math.inf  # to compare
+        self._digest: tuple[bool, bytes] | None = None  # and whether this one counted then
 
     def __repr__(self) -> str:
         return f"<Freshness of {len(self._others) + 1}, {self.needed} needed>"
@@ -53,9 +55,8 @@ class Freshness:
 
     @property
     def counted(self) -> tuple[bytes, ...]:
-        """All members who ever counted, in order, this one among them."""
-        ever = self.counts or self._ever
-        return tuple(sorted({*self._counted, *([self._me] if ever else ())}))
+        """All members who ever counted, in order."""
+        return tuple(sorted({*self._counted, *([self._me] if self.counts else ())}))
 
     @property
     def waiting(self) -> tuple[bytes, ...]:
@@ -63,18 +64,22 @@ class Freshness:
         return tuple(member for member in self._others if member not in self._counted)
 
     @property
+    def leaving(self) -> tuple[bytes, ...]:
+        """Those who were sent away, and are members until a majority was asked."""
+        return tuple(self._leaving)
+
+    @property
     def digest(self) -> bytes:
         """8 bytes that are the same for all who think the same of the members."""
-        members = b"".join(sorted({self._me, *self._others}))
-        hashed = blake2b(members, digest_size=DIGEST_BYTES, person=b"members")
-        hashed.update(b"".join(self.counted))
-        return hashed.digest()
+        if self._digest is None or self._digest[0] is not self.counts:
+            self._digest = self.counts, self._digested()
+        return self._digest[1]
 
     @property
     def needed(self) -> int:
         """How many others must have been compared with."""
         if not self.counts:
-            return 1 if self.any_other else majority(len(self._counted))
+            return 1 if self.any_other else majority(len(self._counted - {self._me}))
         if self.any_other:
             return 1 if len(self._others) > 1 else 0
         return majority(len(self._others) + 1) - 1
@@ -89,10 +94,9 @@ class Freshness:
 
     def hear(self, members: Iterable[bytes], counted: Iterable[bytes]) -> bool:
         """What another thinks of who is a member, and who ever counted; whether that is news."""
-        before, counted = self.digest, set(counted)
+        before = self.digest
         self._join(members)
-        self._ever = self._ever or self._me in counted
-        self._counted.update(each for each in counted if each in self._others)
+        self._count(each for each in counted if each == self._me or each in self._others)
         return self.digest != before
 
     def leave(self, member: bytes, now: float) -> None:
@@ -101,11 +105,23 @@ class Freshness:
             self._leaving.setdefault(member, now)
             self._settle()
 
+    def let_go(self, members: Iterable[bytes]) -> bool:
+        """Members by the word of another that counts; whether somebody went who was sent away.
+
+        Who leaves here, and is none of these, went there: a majority was asked. Whoever waited for
+        answers of their own would wait for ever, as nobody else thinks the same any more.
+        """
+        gone = self._leaving.keys() - set(members)
+        for member in gone:
+            self.drop(member)
+        return bool(gone)
+
     def drop(self, member: bytes) -> None:
         """One that is gone for good, by the word of a person who takes the risk: at once."""
         self._others.pop(member, None)
         self._leaving.pop(member, None)
         self._counted.discard(member)
+        self._digest = None
 
     def compared(self, member: bytes, asked_at: float) -> bool:
         """All that a member had is applied here: it was asked for at that time, or later.
@@ -115,9 +131,10 @@ class Freshness:
         if member not in self._others:
             return False
         self._others[member] = max(self._others[member], asked_at)
-        self._counted.add(member)
+        self._count([member])
+        self._began = min(self._began, asked_at)
         self._settle()
-        if self.counts or self._at() == -math.inf:
+        if self.counts or self._at() < self._began + limits.receipt_word_seconds:
             return False
         self.counts = True
         return True
@@ -126,10 +143,22 @@ class Freshness:
         """When this machine must admit nothing more; -inf if it has not compared at all."""
         return self._at() + max_staleness
 
+    def compared_at(self, member: bytes) -> float:
+        """As of when all that it had is here; -inf if that never was so."""
+        return self._others.get(member, -math.inf)
+
     def _join(self, members: Iterable[bytes]) -> None:
         for member in members:
-            if member != self._me and len(self._others) < limits.gossip_members_max:
-                self._others.setdefault(member, -math.inf)
+            is_new = member != self._me and member not in self._others
+            if is_new and len(self._others) < limits.gossip_members_max:
+                self._others[member] = -math.inf
+                self._digest = None
+
+    def _count(self, members: Iterable[bytes]) -> None:
+        new = {member for member in members if member not in self._counted}
+        if new:
+            self._counted |= new
+            self._digest = None
 
     def _at(self) -> float:
         needed = self.needed
@@ -146,3 +175,9 @@ class Freshness:
             if self._at() < since:
                 return
             self.drop(member)
+
+    def _digested(self) -> bytes:
+        members = b"".join(sorted({self._me, *self._others}))
+        hashed = blake2b(members, digest_size=DIGEST_BYTES, person=b"members")
+        hashed.update(b"".join(self.counted))
+        return hashed.digest()

@@ -3,11 +3,12 @@
 Each message has one form; any other bytes are a GossipError. Who sent it, and that nobody changed
 it on its way, is known from the seal (`peers/`).
 
-    1 capsule | 2 have, 3 want, 9 check: ids, 20 bytes each
+    1 capsule | 2 have, 3 want: ids, 20 bytes each
     4 ping, 5 ack: probe 8, digest 8, updates | 6 ask: probe 8, target 8, updates
     7 question: nonce 8, life 8, number 8
     8 answer: nonce 8, life 8, number 8, head 8, members 8, wall 5, counts 1, ids
-    10 kept: members 8, counts 1, ids
+    9 check: asked 5, ids
+    10 kept: asked 5, members 8, counts 1, ids
 
 An update is member 8, state 1, incarnation 8, address 16 (IPv4 mapped, RFC 4291 §2.5.5.2), port 2.
 """
@@ -27,7 +28,7 @@ _PROBE = struct.Struct(">Q8s")
 _UPDATE = struct.Struct(">8sBQ16sH")
 _QUESTION = struct.Struct(">8s8sQ")
 _ANSWER = struct.Struct(">8s8sQQ8s5s?")
-_KEPT = struct.Struct(">8s?")
+_KEPT = struct.Struct(">5s8s?")
 
 
 class State(enum.IntEnum):
@@ -122,14 +123,19 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 class Check(msgspec.Struct, frozen=True, gc=False):
-    """Say when these are in force with you, and on your disk."""
+    """Say when these are in force with you, and on your disk.
 
+    `asked` is milliseconds of the sender's clock, which nobody else reads anything out of.
+    """
+
+    asked: int
     ids: tuple[bytes, ...]
 
 
 class Kept(msgspec.Struct, frozen=True, gc=False):
-    """They are: the answer to a check, or a part of it."""
+    """They are: the answer to a check that was `asked` then, or a part of it."""
 
+    asked: int
     members: bytes
     counts: bool
     ids: tuple[bytes, ...]
@@ -137,12 +143,13 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
 
 Message = Carry | Have | Want | Ping | Ack | Ask | Question | Answer | Check | Kept
 Send = tuple[bytes, bytes]  # to whom, and the message's bytes
-_IDS: dict[int, type[Have | Want | Check]] = {2: Have, 3: Want, 9: Check}
+_IDS: dict[int, type[Have | Want]] = {2: Have, 3: Want}
 _PROBES: dict[int, type[Ping | Ack | Ask]] = {4: Ping, 5: Ack, 6: Ask}
 _CODES: dict[type[Message], int] = {
     Carry: 1,
     Question: 7,
     Answer: 8,
+    Check: 9,
     Kept: 10,
     **{kind: code for code, kind in (*_IDS.items(), *_PROBES.items())},
 }
@@ -173,9 +180,11 @@ def decode(data: bytes) -> Message:
         return Question(*_QUESTION.unpack(body))
     if code == _CODES[Answer]:
         return _answer(body)
+    if code == _CODES[Check]:
+        return Check(int.from_bytes(body[:TIME_BYTES]), _ids(body[TIME_BYTES:]))
     if code == _CODES[Kept]:
-        members, counts = _head(_KEPT, body)
-        return Kept(members, counts, _ids(body[_KEPT.size :]))
+        asked, members, counts = _head(_KEPT, body)
+        return Kept(int.from_bytes(asked), members, counts, _ids(body[_KEPT.size :]))
     raise GossipError("a message of no such kind")
 
 
@@ -183,8 +192,10 @@ def _body(message: Message) -> bytes:
     match message:
         case Carry():
             return message.raw
-        case Have() | Want() | Check():
+        case Have() | Want():
             return b"".join(message.ids)
+        case Check():
+            return message.asked.to_bytes(TIME_BYTES) + b"".join(message.ids)
         case Ping() | Ack():
             return _PROBE.pack(message.probe, message.digest) + _pack(message.updates)
         case Ask():
@@ -197,7 +208,8 @@ def _body(message: Message) -> bytes:
             head = (nonce, life, message.number, message.head, members, wall, counts)
             return _ANSWER.pack(*head) + b"".join(message.ids)
         case Kept():
-            return _KEPT.pack(message.members, message.counts) + b"".join(message.ids)
+            asked = message.asked.to_bytes(TIME_BYTES)
+            return _KEPT.pack(asked, message.members, message.counts) + b"".join(message.ids)
 
 
 def _probe(kind: type[Ping | Ack | Ask], body: bytes) -> Ping | Ack | Ask:
@@ -211,8 +223,8 @@ def _answer(body: bytes) -> Answer:
     nonce, life, number, head, members, wall, counts = _head(_ANSWER, body)
     rest = body[_ANSWER.size :]
     ids = _ids(rest) if rest else ()
-    if number + len(ids) > head:
-        raise GossipError("an answer with more than there is")
+    if not len(ids) <= head - number or (number < head and not ids):
+        raise GossipError("an answer with more than there is, or with nothing of it")
     return Answer(nonce, life, number, head, members, int.from_bytes(wall), counts, ids)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from crewgate import limits
 from crewgate.core.gossip import capsules
+from crewgate.core.gossip.accepted import Settled
 from crewgate.core.gossip.archive import Archive, Held, Standing
 from crewgate.core.gossip.capsules import Capsule, Entry
 from crewgate.core.gossip.chance import Chance, some
@@ -60,8 +61,10 @@ class Node:
         self.life = line[capsules.MEMBER_BYTES :]
         self.archive = Archive()
         self.freshness = freshness
-        self.comparing = Comparing(self.life, freshness, has=self._has, nonce=crypto.nonce)
-        self.receipts = Receipts(self.me, freshness, self._has)
+        self.comparing = Comparing(
+            self.life, freshness, has=self._has, holds=self._holds, nonce=crypto.nonce
+        )
+        self.receipts = Receipts(freshness, self._holds)
         self.members = Members(self.me, address, chance)
         self._line = line
         self._cluster = cluster
@@ -71,7 +74,7 @@ class Node:
         self._egress = egress
         self._number = 0
         self._wanted: dict[bytes, float] = {}  # until when it is asked of nobody else
-        self._settled: dict[bytes, None] = {}  # judged, and not in the archive
+        self._settled = Settled()
         self._news_at = 0.0
         self._next_sync = 0.0
 
@@ -103,7 +106,7 @@ class Node:
         effects = Effects()
         if isinstance(message, Carry):
             if not self.archive.knows(message.raw):
-                self._judge(message.raw, effects, now, wall)
+                self._take(self._judged(message.raw), effects, now, wall)
         elif isinstance(message, Have):
             self._ask_for(sender, message.ids, effects, now)
         elif isinstance(message, Want):
@@ -135,6 +138,11 @@ class Node:
         """Whom another takes for members, and who of them has ever counted."""
         self.freshness.hear(members, counted)
         self.comparing.ask_all(now)
+
+    def let_go(self, members: Iterable[bytes], now: float) -> None:
+        """Whom another that counts takes for all members."""
+        if self.freshness.let_go(members):
+            self.comparing.ask_all(now)
 
     def dismiss(self, member: bytes, now: float) -> None:
         """One that was sent away: it is told nothing, and counts until a majority was asked."""
@@ -173,23 +181,22 @@ class Node:
     def take(self, raws: Iterable[bytes], now: float, wall: int) -> Effects:
         """Capsules that somebody handed over; they are not told on, for they may be a million.
 
-        GossipError if there is one among them that is none: those before it were taken.
+        GossipError if there is one among them that is none, and none of them was taken: what is
+        remembered and never applied would be taken for known ever after.
         """
         effects = Effects()
-        for raw in raws:
-            if not self.archive.knows(raw):
-                self._judge(raw, effects, now, wall, tells=False)
+        good = [self._judged(raw) for raw in raws if not self.archive.knows(raw)]
+        for capsule in good:
+            self._take(capsule, effects, now, wall, tells=False)
         return effects
 
     # Inside.
 
-    def _judge(
-        self, raw: bytes, effects: Effects, now: float, wall: int, *, tells: bool = True
-    ) -> None:
+    def _judged(self, raw: bytes) -> Capsule:
         capsule = capsules.decode(raw)
         if not self._crypto.verify(capsule):
             raise GossipError("a capsule that no origin signed")
-        self._take(capsule, effects, now, wall, tells=tells)
+        return capsule
 
     def _take(
         self,
@@ -215,17 +222,17 @@ class Node:
                 peers = self.members.there
                 effects.sends += self._spread.begin(capsule.raw, peers, now, is_own=is_own)
         elif standing is not Standing.KNOWN:
-            self._settle(capsule.id)
+            self._settled.add(capsule.id)
+        if standing is Standing.CONFLICT:
+            self.comparing.accepted.forget()
         if standing in {Standing.CONFLICT, Standing.UNKEPT}:
             effects.alarms.append(f"{standing.value}: a capsule of {capsule.id.hex()}")
 
-    def _has(self, id_: bytes) -> bool:
-        return self.archive.get(id_) is not None or id_ in self._settled
+    def _holds(self, id_: bytes) -> bool:
+        return self.archive.get(id_) is not None
 
-    def _settle(self, id_: bytes) -> None:
-        if len(self._settled) >= limits.settled_max:
-            del self._settled[next(iter(self._settled))]
-        self._settled[id_] = None
+    def _has(self, id_: bytes) -> bool:
+        return self._holds(id_) or id_ in self._settled
 
     def _compare(
         self, sender: bytes, answer: Answer, effects: Effects, now: float, wall: int
@@ -233,7 +240,7 @@ class Node:
         found = self.comparing.answered(sender, answer, now, wall)
         self._ask_for(sender, found.lacking, effects, now)
         effects.counts = found.counts
-        if found.needs_sync or answer.members != self.freshness.digest:
+        if found.needs_sync:
             effects.compare.append(sender)
 
     def _ask_for(self, sender: bytes, ids: Sequence[bytes], effects: Effects, now: float) -> None:

@@ -7,6 +7,7 @@ from gossip_world import member_id
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from crewgate import limits
 from crewgate.core.gossip.freshness import Freshness, majority
 
 STALENESS = 5.0
@@ -67,10 +68,26 @@ def test_who_has_never_had_all_counts_once_a_majority_of_the_others_was_asked(
     one.hear(members, members[:4])
     needed = 1 if any_other else 2
     for index in range(1, needed + 1):
+        assert not one.compared(member_id(index), 10.0)
+    later = 10.0 + limits.receipt_word_seconds
+    for index in range(1, needed + 1):
         assert not one.counts
-        assert one.compared(member_id(index), 10.0) == (index == needed)
+        assert one.compared(member_id(index), later) == (index == needed)
     assert one.counts
-    assert one.until(STALENESS) == 15.0
+    assert one.until(STALENESS) == later + STALENESS
+
+
+def test_what_one_said_before_it_lost_its_disk_counts_no_more_once_it_counts_again() -> None:
+    """Though it compares with a majority at once: whom it told may still add that up."""
+    one = Freshness(member_id(0))
+    members = [member_id(index) for index in range(3)]
+    one.hear(members, members[1:])
+    for tick in range(11):
+        now = 20.0 + tick * limits.receipt_word_seconds / 10
+        for index in (1, 2):
+            one.compared(member_id(index), now)
+        assert one.counts == (tick == 10)
+        assert one.until(STALENESS) == now + STALENESS
 
 
 def test_one_that_lost_its_disk_agrees_with_the_others_that_it_counted_once() -> None:
@@ -97,6 +114,15 @@ def test_the_digest_is_of_the_members_and_who_ever_counted() -> None:
     assert one.digest == other.digest
     one.drop(member_id(2))
     assert one.digest != other.digest
+
+
+def test_one_that_lost_its_disk_thinks_as_the_others_do() -> None:
+    """That it has counted before: else nobody's answer would ever count for it."""
+    other = one_of(3)
+    one = Freshness(member_id(1))
+    one.hear([member_id(0), *other.others], other.counted)
+    assert one.digest == other.digest
+    assert one.needed == 2
 
 
 def test_new_ones_are_admitted_together_and_then_nobody_until_they_count() -> None:
@@ -129,6 +155,17 @@ def test_one_that_is_forgotten_goes_once_a_majority_was_asked_since() -> None:
     assert one.others == (member_id(1), member_id(2))
 
 
+def test_who_waits_to_let_one_go_goes_with_one_that_has() -> None:
+    """Nobody else thinks the same any more: answers of one's own would not count."""
+    one = one_of(4)
+    one.leave(member_id(3), 11.0)
+    assert one.leaving == (member_id(3),)
+    assert not one.let_go([member_id(index) for index in range(4)])
+    assert one.let_go([member_id(0), member_id(1)])
+    assert one.others == (member_id(1), member_id(2))
+    assert one.leaving == ()
+
+
 class Member:
     """One of the model: what it knows, what it has forgotten, and until when it admits."""
 
@@ -156,7 +193,7 @@ class Cluster(RuleBasedStateMachine):
             members = [member_id(index) for index in range(count)]
             each.fresh.hear(members, members)
         self.origins: list[int] = []
-        self.acks: list[set[int]] = []
+        self.acks: list[dict[int, float]] = []
         self.acknowledged: dict[int, float] = {}
         self.asked: list[tuple[Member, Member, float]] = []
 
@@ -167,20 +204,25 @@ class Cluster(RuleBasedStateMachine):
     def revoke(self, who: int) -> None:
         """One of them revokes; it knows that itself."""
         self.origins.append(self.one(who).index)
-        self.acks.append(set())
+        self.acks.append({})
         self.tell(who, len(self.origins) - 1)
 
     @rule(who=WHO, which=st.integers(0, 20))
     def tell(self, who: int, which: int) -> None:
-        """A revocation reaches one of them, which says so; enough of that acknowledges it."""
+        """A revocation reaches one of them, which says so; enough of that acknowledges it.
+
+        What one has said counts for a while (`Receipts`).
+        """
         if not self.origins:
             return
         number, one = which % len(self.origins), self.one(who)
         one.known.add(number)
         origin = self.all[self.origins[number]]
         if one.fresh.counts and one.fresh.digest == origin.fresh.digest:
-            self.acks[number].add(one.index)
-        if number in origin.known and len(self.acks[number]) >= majority(len(origin.members())):
+            self.acks[number][one.index] = self.now
+        since = self.now - limits.receipt_word_seconds
+        acks = sum(at > since for at in self.acks[number].values())
+        if number in origin.known and acks >= majority(len(origin.members())):
             self.acknowledged.setdefault(number, self.now)
 
     @rule(first=WHO)
@@ -232,6 +274,8 @@ class Cluster(RuleBasedStateMachine):
         gone = {member_id(index) for index in one.gone}
         one.met |= other.met - gone
         one.fresh.hear((each for each in other.members() if each not in gone), other.fresh.counted)
+        if other.fresh.counts:
+            one.fresh.let_go(other.members())
 
     @rule(contact=WHO)
     def join(self, contact: int) -> None:

@@ -8,11 +8,15 @@ from crewgate import limits
 from crewgate.core.gossip.messages import (
     Ack,
     Address,
+    Answer,
     Ask,
     Carry,
+    Check,
     Have,
+    Kept,
     Message,
     Ping,
+    Question,
     State,
     Update,
     Want,
@@ -29,6 +33,20 @@ UPDATES = st.lists(
     st.builds(Update, EIGHT, st.sampled_from(State), NUMBERS, ADDRESSES),
     max_size=limits.gossip_updates_max,
 ).map(tuple)
+TIMES = st.integers(0, 2**40 - 1)
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> Answer:
+    """With some of what there is, if there is any."""
+    told = st.lists(st.binary(min_size=20, max_size=20), max_size=limits.answer_ids_max)
+    ids = tuple(draw(told))
+    number = draw(st.integers(0, 2**64 - 1 - len(ids)))
+    head = draw(st.integers(number + len(ids), 2**64 - 1)) if ids else number
+    life, nonce, members = draw(EIGHT), draw(EIGHT), draw(EIGHT)
+    return Answer(nonce, life, number, head, members, draw(TIMES), draw(st.booleans()), ids)
+
+
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(Carry, st.binary(max_size=limits.gossip_message_bytes_max - 1)),
     st.builds(Have, IDS.map(tuple)),
@@ -36,6 +54,10 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(Ping, NUMBERS, EIGHT, UPDATES),
     st.builds(Ack, NUMBERS, EIGHT, UPDATES),
     st.builds(Ask, NUMBERS, EIGHT, UPDATES),
+    st.builds(Question, EIGHT, EIGHT, NUMBERS),
+    answers(),
+    st.builds(Check, TIMES, IDS.map(tuple)),
+    st.builds(Kept, TIMES, EIGHT, st.booleans(), IDS.map(tuple)),
 )
 SOME: list[Message] = [
     Carry(b"raw"),
@@ -44,6 +66,11 @@ SOME: list[Message] = [
     Ping(1, bytes(8), (Update(bytes(8), State.DEAD, 7, Address(bytes(16), 9)),)),
     Ack(2, bytes(8)),
     Ask(3, bytes(8)),
+    Question(b"nonce 8.", b"life 8..", 9),
+    Answer(b"nonce 8.", b"life 8..", 9, 11, bytes(8), 12, counts=True, ids=(bytes(range(20)),)),
+    Answer(bytes(8), bytes(8), 7, 7, bytes(8), 2**40 - 1, counts=False),
+    Check(4, (bytes(20), bytes(range(20)))),
+    Kept(2**40 - 1, b"members.", counts=True, ids=(bytes(range(20)),)),
 ]
 
 
@@ -80,13 +107,28 @@ def test_every_cut_and_every_bit_is_refused_or_another_message(message: Message)
 
 
 @pytest.mark.parametrize(
+    ("number", "head", "count"), [(5, 6, 2), (5, 4, 0), (5, 6, 0), (2**64 - 1, 2**64 - 1, 1)]
+)
+def test_an_answer_tells_some_of_what_there_is(number: int, head: int, count: int) -> None:
+    """Not more of it, and not nothing: whoever believed that would ask for ever."""
+    bad = Answer(
+        *(bytes(8), bytes(8), number, head, bytes(8), 1), counts=True, ids=(bytes(20),) * count
+    )
+    with pytest.raises(GossipError):
+        decode(encode(bad))
+
+
+@pytest.mark.parametrize(
     "message",
     [
         Carry(bytes(limits.gossip_message_bytes_max)),
         Have((bytes(20),) * (limits.gossip_ids_max + 1)),
+        Check(1, (bytes(20),) * (limits.gossip_ids_max + 1)),
+        Kept(1, bytes(8), counts=True, ids=(bytes(20),) * (limits.gossip_ids_max + 1)),
+        Answer(*(bytes(8), bytes(8), 0, 99, bytes(8), 1), True, (bytes(20),) * 56),
         Ping(1, bytes(8), SOME[3].updates * (limits.gossip_updates_max + 1)),  # type: ignore[union-attr]
     ],
-    ids=["carry", "have", "ping"],
+    ids=["carry", "have", "check", "kept", "answer", "ping"],
 )
 def test_what_fits_in_no_datagram_is_not_written(message: Message) -> None:
     """Cut into several messages by whoever says it, or not said."""

@@ -8,13 +8,17 @@ from gossip_world import CLUSTER, WALL, address_of, member_id, sign
 
 from crewgate import limits
 from crewgate.core.gossip.capsules import Capsule, seal, unsigned
-from crewgate.core.gossip.effects import Crypto
+from crewgate.core.gossip.effects import Crypto, Effects
 from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.gossip.messages import (
     Ack,
+    Answer,
     Carry,
+    Check,
     Have,
+    Kept,
     Ping,
+    Question,
     State,
     Update,
     Want,
@@ -25,6 +29,7 @@ from crewgate.core.gossip.protocol import Node
 from crewgate.errors import GossipError
 
 YOU = member_id(1)
+PAIR = [member_id(0), member_id(1)]
 
 
 def verify(made: Capsule) -> bool:
@@ -182,3 +187,123 @@ def test_what_was_handed_over_is_kept_and_not_told_on() -> None:
     assert one.archive.differing(other.archive.digests()) == {}
     with pytest.raises(GossipError):
         other.lacking({line(1, 9): ((5, 1),)})
+
+
+def test_what_is_handed_over_with_a_forged_one_is_not_taken_for_known() -> None:
+    """All of it or nothing: what was remembered and not applied would never come again."""
+    one, good, bad = node(), capsule(index=1), seal(capsule(2, index=1), b"x" * 64)
+    with pytest.raises(GossipError):
+        one.take([good.raw, bad.raw], 0.0, WALL)
+    effects = one.receive(YOU, encode(Carry(good.raw)), 0.0, WALL)
+    assert (effects.applied, effects.kept) == (list(good.entries), [good.raw])
+
+
+def ask(one: Node, other: Node, now: float) -> Effects:
+    """One asks the other, and hears what it says."""
+    sends = one.due(now, WALL).sends
+    [question] = [
+        data for to, data in sends if to == other.me and isinstance(decode(data), Question)
+    ]
+    [(_, answer)] = other.receive(one.me, question, now, WALL).sends
+    assert isinstance(decode(answer), Answer)
+    return one.receive(other.me, answer, now, WALL)
+
+
+def two() -> tuple[Node, Node]:
+    """Of a pair."""
+    nodes = node(), node(1)
+    for each in nodes:
+        each.hear(PAIR, PAIR, 0.0)
+    return nodes
+
+
+def test_one_asks_another_fetches_what_it_lacks_and_has_compared() -> None:
+    """As of when it asked, and once all of it is here."""
+    one, other = two()
+    made = other.revoke([entry(number) for number in range(30)], 0.0, WALL).kept
+    effects = ask(one, other, 1.0)
+    [(to, data)] = effects.sends
+    assert (to, decode(data)) == (YOU, Want((made[0][:20], made[1][:20])))
+    one.receive(YOU, encode(Carry(made[0])), 1.0, WALL)
+    assert ask(one, other, 1.1).sends
+    assert one.freshness.until(5.0) < 0
+    one.receive(YOU, encode(Carry(made[1])), 1.2, WALL)
+    assert ask(one, other, 1.3).sends == []
+    assert one.freshness.until(5.0) == 6.3
+
+
+def test_what_expired_where_it_is_asked_for_keeps_nobody_from_comparing() -> None:
+    """One that joins is told of ids that nobody can hand over any more."""
+    one, other = two()
+    other.revoke([entry(1, life=100)], 0.0, WALL)
+    other.revoke([entry(2)], 0.0, WALL)
+    other.archive.expire(WALL + 500)
+    one.receive(YOU, encode(Carry(other.revoke([entry(3)], 0.0, WALL).kept[0])), 0.0, WALL)
+    [(_, data)] = ask(one, other, 1.0).sends
+    wanted = decode(data)
+    assert isinstance(wanted, Want)
+    [(_, carried)] = other.receive(one.me, data, 1.0, WALL).sends
+    one.receive(YOU, carried, 1.0, WALL)
+    ask(one, other, 1.1)
+    assert one.freshness.until(5.0) == 6.1
+
+
+def test_two_capsules_of_one_number_are_compared_over_a_stream() -> None:
+    """Their id is known where one of them is: who asks by ids would miss the other."""
+    one, other = two()
+    third, clone = capsule(index=2, key=5), capsule(index=2, key=6)
+    other.receive(one.me, encode(Carry(third.raw)), 0.0, WALL)
+    one.receive(YOU, encode(Carry(third.raw)), 0.0, WALL)
+    ask(one, other, 1.0)
+    assert one.freshness.until(5.0) == 6.0
+    other.receive(member_id(2), encode(Carry(clone.raw)), 1.5, WALL)
+    assert ask(one, other, 2.0).compare == [YOU]
+    assert one.freshness.until(5.0) == 6.0
+    word = other.comparing.word(WALL)
+    applied = one.take(other.lacking(one.archive.held([clone.line])), 2.5, WALL).applied
+    assert applied == list(clone.entries)
+    one.comparing.synced(YOU, word, 2.5)
+    assert one.freshness.until(5.0) == 7.5
+
+
+def test_other_members_are_a_reason_to_sync() -> None:
+    """For of them one hears over a stream alone."""
+    one, other = two()
+    assert ask(one, other, 1.0).compare == []
+    other.hear([member_id(2)], [], 1.0)
+    assert ask(one, other, 2.0).compare == [YOU]
+    assert one.freshness.until(5.0) == 6.0
+    unasked = other.comparing.answer(Question(bytes(8), other.life, 0), WALL)
+    assert one.receive(YOU, encode(unasked), 2.0, WALL).compare == []
+
+
+def test_what_is_on_the_disk_is_acknowledged_and_nothing_before() -> None:
+    """A check is answered when it is, and asks for what is not even here."""
+    one, other = two()
+    raw = other.revoke([entry()], 0.0, WALL).kept[0]
+    receipt = other.receipts.begin([raw[:20]], 0.0)
+    [check] = [data for _, data in other.due(0.0, WALL).sends if isinstance(decode(data), Check)]
+    [(_, want)] = one.receive(YOU, check, 0.01, WALL).sends
+    assert decode(want) == Want((raw[:20],))
+    carried = one.receive(YOU, encode(Carry(raw)), 0.02, WALL)
+    assert carried.kept == [raw]
+    assert one.receive(YOU, check, 0.03, WALL).sends == []
+    [(to, data)] = one.kept([raw], 0.04).sends
+    assert isinstance(decode(data), Kept)
+    assert other.receive(one.me, data, 0.05, WALL).receipts == [receipt]
+    assert (receipt.missing, receipt.has_quorum) == ([], False)
+    assert other.kept([raw], 0.06).receipts == [receipt]
+    assert (to, receipt.has_quorum) == (YOU, True)
+
+
+def test_what_there_was_no_room_for_is_in_force_and_never_acknowledged() -> None:
+    """It is gone with a restart, and others are not told of it."""
+    one = node()
+    for epoch in range(1, limits.capsule_epochs_max + 1):
+        one.receive(YOU, encode(Carry(capsule(index=1, epoch=epoch).raw)), 0.0, WALL)
+    head = one.comparing.accepted.head
+    last = capsule(index=1, epoch=limits.capsule_epochs_max + 1)
+    effects = one.receive(YOU, encode(Carry(last.raw)), 0.0, WALL)
+    assert (effects.applied, effects.kept, len(effects.alarms)) == (list(last.entries), [], 1)
+    assert one.receive(YOU, encode(Check(1, (last.id,))), 0.0, WALL).sends == []
+    assert one.comparing.accepted.head == head

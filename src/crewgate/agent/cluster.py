@@ -1,0 +1,227 @@
+"""This machine among the others: what is revoked here they hear of, and what they revoke is obeyed.
+
+Is the host that gossip asks, and the others whom the agent tells. Wires; decides who is told what,
+and until when this machine may believe that it knows enough.
+"""
+
+import math
+import ssl
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from crewgate import limits
+from crewgate.agent import members
+from crewgate.agent.entries import Entry
+from crewgate.agent.machine import Machine
+from crewgate.config import CA, Config
+from crewgate.config import Cluster as Settings
+from crewgate.core.gossip import capsules
+from crewgate.core.gossip.receipts import Receipt
+from crewgate.core.ids import Kind, cluster_id, crew_key
+from crewgate.core.ledger import Close
+from crewgate.errors import ConfigurationError, GossipError
+from crewgate.link.cluster_messages import ClusterStatus, InTouch
+from crewgate.peers.credentials import Credential
+from crewgate.peers.gossip import Gossip, Me
+from crewgate.peers.service import Files, Service
+from crewgate.peers.sockets import Sockets, to_address
+from crewgate.pki.signing import read_signing_key
+
+_END = "-----END CERTIFICATE-----"
+
+
+class Cluster:
+    """The gossip of one machine. ConfigurationError for what of [cluster] cannot be used.
+
+    `bootstrap` is an operator's word that there is nothing to catch up; a machine that never had a
+    peer needs none.
+    """
+
+    def __init__(self, machine: Machine, settings: Settings, ca: CA, *, bootstrap: bool) -> None:
+        config = machine.inforce.config
+        folder = config.state / "gossip"
+        is_alone = not settings.peers and not (folder / "standing").exists()
+        self._machine = machine
+        self._settings = settings
+        self._overfull = False
+        self._restored: set[bytes] | None = set()  # what is revoked, while it is read in
+        me = Me(
+            _credential(settings),
+            read_signing_key(settings.signing_key),
+            ca.root,
+            cluster_id(ca.trust_domain),
+            folder,
+        )
+        self._sockets = _sockets(config, settings)
+        try:
+            self.gossip = Gossip(
+                me,
+                self,
+                self._sockets.send,
+                any_other=settings.staleness_quorum == "any",
+                bootstrap=bootstrap or is_alone,
+            )
+        except (GossipError, OSError) as error:
+            self._sockets.close()
+            raise ConfigurationError(f"{config.path}: [cluster]: {error}") from error
+        self._hurry()
+        files = Files(settings.certificate, settings.key, ca.root)
+        self.service = Service(self.gossip, self._sockets, files, settings.peers)
+
+    def __repr__(self) -> str:
+        return f"<Cluster {self.gossip!r}>"
+
+    def restore(self) -> None:
+        """Take up what others revoked, and tell them of what this machine alone knows. OSError."""
+        self.gossip.restore()
+        known, self._restored = self._restored or set(), None
+        entries = [
+            entry
+            for entry in self._machine.revocations
+            if entry.kind and bytes.fromhex(entry.key) not in known
+        ]
+        if entries:
+            self.gossip.revoke([_told(entry) for entry in entries])
+
+    def load(self, settings: Settings) -> None:
+        """A configuration that was changed while we serve."""
+        self._settings = settings
+        self.service.peers = settings.peers
+        self.gossip.node.freshness.any_other = settings.staleness_quorum == "any"
+        self._hurry()
+        try:
+            self.gossip.renew(_credential(settings))
+        except (GossipError, ConfigurationError) as error:
+            self.say(f"the certificate before stays among peers: {error}")
+
+    def _hurry(self) -> None:
+        """Compare often enough for how stale this machine may be."""
+        seconds = min(limits.compare_seconds, self.staleness / limits.compare_times)
+        self.gossip.node.comparing.seconds = seconds
+
+    # What the agent asks of the others.
+
+    def tell(self, entries: Sequence[Entry]) -> Receipt:
+        """See `telling.Others`."""
+        ids = self.gossip.revoke([_told(entry) for entry in entries])
+        return self.gossip.node.receipts.begin(ids, self.now())
+
+    def pass_on(self, entries: Sequence[capsules.Entry]) -> None:
+        """See `telling.Others`."""
+        self.gossip.revoke(entries)
+
+    async def wait(self, receipt: Receipt, is_enough: Callable[[Receipt], bool]) -> None:
+        """See `telling.Others`."""
+        await self.service.wait(receipt, is_enough)
+
+    def end(self, receipt: Receipt) -> None:
+        """See `telling.Others`."""
+        self.gossip.node.receipts.end(receipt)
+
+    def name(self, member: bytes) -> str:
+        """See `telling.Others`."""
+        return self.gossip.company.directory.name(member)
+
+    @property
+    def staleness(self) -> float:
+        """Seconds that a comparison counts for."""
+        return self._settings.max_staleness_seconds
+
+    def synced_until_ns(self) -> int:
+        """Never while our clock is far from the others', or there is no room for what they say."""
+        node = self.gossip.node
+        if self._overfull or abs(node.comparing.ahead) > limits.skew_max:
+            return 0
+        until = node.freshness.until(self.staleness)
+        if math.isinf(until):
+            return limits.always_ns if until > 0 else 0
+        return max(0, round(until * 1e9))
+
+    def in_touch(self) -> InTouch:
+        """See `telling.Others`."""
+        return members.in_touch(self.gossip, self.staleness, self.synced_until_ns())
+
+    def waiting_for(self) -> str:
+        """See `telling.Others`."""
+        return members.waiting_for(self.gossip, self.in_touch(), has_room=not self._overfull)
+
+    def status(self, number: int) -> ClusterStatus:
+        """The answer to question `number` of the owner."""
+        touch, lacks = self.in_touch(), self.waiting_for()
+        return members.cluster_status(self.gossip, number, touch, lacks, self.staleness)
+
+    # What gossip asks of the machine.
+
+    def apply(self, entries: Sequence[capsules.Entry]) -> None:
+        """Enter, cut and close what others have revoked."""
+        machine = self._machine
+        machine.watching.abroad.hear(entries)
+        crews = machine.inforce.policy.crews
+        keys, has_room = machine.revocations.obey(entries, crews, machine.clock.read())
+        if not has_room and not self._overfull:
+            self._overfull = True
+            self.say(
+                "revocations of other machines find no room: admitting nothing; raise [table] "
+                "revocations and start again"
+            )
+        if self._restored is not None:
+            self._restored.update(entry.key for entry in entries)
+            return
+        number, _ = machine.telling.cut(keys)
+        machine.telling.cuts.end(number)  # nobody waits for a receipt
+        self._close(entries)
+
+    def _close(self, entries: Iterable[capsules.Entry]) -> None:
+        """In the ledger, which remembers for longer; leases of what is below come back."""
+        for entry in entries:
+            if entry.kind == Kind.BRANCH:
+                self._machine.lessor.close(entry.key)
+            elif entry.kind == Kind.KEY:
+                self._machine.clerk.tell(Close(entry.key))
+
+    def is_dead(self, keys: Sequence[tuple[bytes, int]]) -> bool:
+        """By the table, which has what others revoked too."""
+        return any(self._machine.table.is_revoked(key, at) for key, at in keys)
+
+    def say(self, text: str) -> None:
+        """One sentence for a person."""
+        self._machine.say(text)
+
+    def now(self) -> float:
+        """Seconds of CLOCK_BOOTTIME."""
+        return self._machine.clock.boot_ns() / 1e9
+
+    def wall(self) -> int:
+        """Whole seconds, of a clock that does not jump: nothing expires because somebody set it."""
+        return (self._machine.clock.boot_ns() + self._machine.offset_ns) // 10**9
+
+
+def _told(entry: Entry) -> capsules.Entry:
+    """As others are told of it: names stay here."""
+    key, crew = bytes.fromhex(entry.key), crew_key(entry.crew)
+    return capsules.Entry(entry.kind, key, crew, entry.before, entry.expires)
+
+
+def _credential(settings: Settings) -> Credential:
+    place = settings.reached_at
+    address = to_address(place.host, place.port)
+    return Credential(_chain(settings.certificate), address.host, address.port)
+
+
+def _chain(path: Path) -> tuple[bytes, ...]:
+    """The certificates of a PEM file, in DER; ConfigurationError."""
+    try:
+        texts = path.read_text(encoding="ascii").split(_END)[:-1]
+        return tuple(ssl.PEM_cert_to_DER_cert(text.strip() + "\n" + _END) for text in texts)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path}: not a PEM chain: {error}") from error
+
+
+def _sockets(config: Config, settings: Settings) -> Sockets:
+    try:
+        return Sockets(settings.address, settings.port)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{config.path}: [cluster]: cannot listen at {settings.address}:{settings.port}: "
+            f"{error.strerror}; another process may have the port"
+        ) from error

@@ -1,0 +1,138 @@
+"""How this machine stands among the others, in words and rows. Asks the gossip; changes nothing."""
+
+from collections.abc import Iterator, Sequence
+
+from crewgate import limits
+from crewgate.core.gossip.messages import State
+from crewgate.link.cluster_messages import ClusterStatus, InTouch, MemberRow, MembersPage
+from crewgate.peers.credentials import Known
+from crewgate.peers.gossip import Gossip
+from crewgate.peers.sockets import to_where
+
+BOOTSTRAP = "the first machine of all is started once with `crewgate serve --bootstrap`"
+
+
+def in_touch(gossip: Gossip, max_staleness: float, synced_until_ns: int) -> InTouch:
+    """With how many it has compared within `max_staleness` seconds, of how many."""
+    fresh, now = gossip.node.freshness, gossip.host.now()
+    ages = sorted(now - fresh.compared_at(member) for member in fresh.others)
+    compared = [age for age in ages if age < max_staleness]
+    needed = fresh.needed
+    is_endless = synced_until_ns == limits.always_ns
+    return InTouch(
+        members=len(fresh.others) + 1,
+        compared=len(compared),
+        needed=needed,
+        quorum="any" if fresh.any_other else "majority",
+        counts=fresh.counts,
+        ago_seconds=_round(compared[needed - 1]) if 0 < needed <= len(compared) else None,
+        synced_seconds=None if is_endless else _round(synced_until_ns / 1e9 - now),
+    )
+
+
+def waiting_for(gossip: Gossip, touch: InTouch, *, has_room: bool) -> str:
+    """What keeps this machine from admitting; empty if nothing does."""
+    if not has_room:
+        return "room for what others revoke: raise [table] revocations and start again"
+    node = gossip.node
+    ahead = node.comparing.ahead
+    if abs(ahead) > limits.skew_max:
+        return (
+            f"a clock within {limits.skew_max} s of the others': it is {abs(ahead):.0f} s "
+            f"{'behind' if ahead > 0 else 'ahead of'} their median"
+        )
+    if touch.synced_seconds is None or touch.synced_seconds > 0:
+        return ""
+    if not node.freshness.counted:  # nobody that it has ever heard of has all there is to know
+        there = sum(_state(gossip, each) in {"alive", "suspect"} for each in node.freshness.others)
+        who = "no peer answers"
+        if there:
+            who = f"{there} {'peer answers' if there == 1 else 'peers answer'}, none of which knows"
+        return f"what a majority of the members knows: {who}; {BOOTSTRAP}"
+    answered = "1 other" if touch.compared == 1 else f"{touch.compared} others"
+    are = "is" if touch.needed == 1 else "are"
+    return (
+        f"what a majority of the members knows: {answered} answered in time, and {touch.needed} "
+        f"{are} needed"
+    )
+
+
+def rows(gossip: Gossip) -> list[MemberRow]:
+    """All members, those who wait to be, and those who were sent away and are still counted."""
+    company, fresh = gossip.company, gossip.node.freshness
+    others = {*fresh.others, *(each.id for each in company.directory)} - {company.me.id}
+    mine = _row(gossip, company.me.id, company.me)
+    found = (_row(gossip, each, company.directory.get(each)) for each in others)
+    return [mine, *sorted(found, key=lambda row: row.name)]
+
+
+def pages(found: Sequence[MemberRow], number: int) -> Iterator[MembersPage]:
+    """The answer to question `number`."""
+    size = limits.link_tree_rows_max
+    for first in range(0, len(found), size):
+        is_last = first + size >= len(found)
+        yield MembersPage(id=number, rows=list(found[first : first + size]), last=is_last)
+
+
+def cluster_status(
+    gossip: Gossip, number: int, touch: InTouch, lacks: str, max_staleness: float
+) -> ClusterStatus:
+    """The answer to question `number`."""
+    wall, keys, traffic = gossip.host.wall(), list(gossip.company.ring), gossip.traffic
+    return ClusterStatus(
+        id=number,
+        name=gossip.company.me.name,
+        in_touch=touch,
+        waiting_for=lacks,
+        max_staleness_seconds=max_staleness,
+        capsules=len(gossip.node.archive),
+        keys=len(keys),
+        newest_key_seconds=wall - keys[-1].created if keys else None,
+        next_key_seconds=gossip.company.next_key_at(gossip.node) - wall if keys else None,
+        clock_ahead_seconds=gossip.node.comparing.ahead,
+        log_complete=not gossip.log.incomplete,
+        sent=traffic.sent,
+        received=traffic.received,
+        refused=dict(traffic.refused),
+    )
+
+
+def _round(seconds: float) -> float:
+    """To the millisecond, as nobody wants it exacter; and no time is below zero."""
+    return round(max(0.0, seconds), 3)
+
+
+def _row(gossip: Gossip, member: bytes, known: Known | None) -> MemberRow:
+    at = gossip.node.freshness.compared_at(member)
+    return MemberRow(
+        name=gossip.company.directory.name(member),
+        address=_place(known) if known else "",
+        state=_state(gossip, member),
+        standing=_standing(gossip, member),
+        compared_seconds=_round(gossip.host.now() - at) if at > 0 else None,
+        ends=known.not_after if known else 0,
+        may_revoke=known is not None and known.may_revoke,
+    )
+
+
+def _state(gossip: Gossip, member: bytes) -> str:
+    if member == gossip.company.me.id:
+        return "here"
+    found = gossip.node.members.get(member)
+    return (found.state if found is not None else State.DEAD).name.lower()
+
+
+def _standing(gossip: Gossip, member: bytes) -> str:
+    fresh, me = gossip.node.freshness, gossip.company.me.id
+    if member == me:
+        return "counts" if fresh.counts else "joining"
+    if member not in fresh.others:
+        return "waiting"
+    if member in fresh.leaving:
+        return "leaving"
+    return "counts" if member in fresh.counted else "joining"
+
+
+def _place(known: Known) -> str:
+    host, port = to_where(known.address)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,62 @@
+"""How far a revocation has come: on this disk, with a majority of the members, or with all."""
+
+import trio
+
+from crewgate import limits
+from crewgate.agent.machine import Machine
+from crewgate.core.gossip.receipts import Receipt
+from crewgate.link.owner_messages import Reach, Until
+
+_ENOUGH = {
+    "local": lambda receipt: receipt.is_kept_here,
+    "quorum": lambda receipt: receipt.has_quorum,
+    "all": lambda receipt: receipt.is_everywhere,
+}
+
+
+class Reaching:
+    """One revocation on its way; `abroad` is what the other machines say, None without any.
+
+    `until` is whom to wait for: "" is a majority of the members.
+    """
+
+    def __init__(
+        self, machine: Machine, abroad: Receipt | None, until: Until, read_ns: int
+    ) -> None:
+        self._machine = machine
+        self._abroad = abroad
+        self._until: Until = until or ("quorum" if abroad is not None else "local")
+        self._read_ns = read_ns
+        self._ms = 0.0
+
+    async def wait(self) -> None:
+        """Until it is on disk here, and so many say so, or have had their time."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._wait_for_others)
+            # Not cancelled: a write that is under way ends by itself.
+            await trio.to_thread.run_sync(self._machine.revocations.sync)
+            self._ms = max(self._ms, self._since_read())
+
+    async def _wait_for_others(self) -> None:
+        others = self._machine.telling.others
+        if others is not None and self._abroad is not None:
+            with trio.move_on_after(limits.revocation_answer_seconds_max):
+                await others.wait(self._abroad, _ENOUGH[self._until])
+            self._ms = max(self._ms, self._since_read())
+
+    def said(self) -> Reach:
+        """How far it is by now."""
+        others, abroad = self._machine.telling.others, self._abroad
+        if others is None or abroad is None:
+            return Reach(until=self._until, ms=self._ms)
+        return Reach(
+            until=self._until,
+            applied_on=abroad.applied_on,
+            of=abroad.of,
+            ms=self._ms,
+            missing=[others.name(member) for member in abroad.missing],
+            enough=_ENOUGH[self._until](abroad),
+        )
+
+    def _since_read(self) -> float:
+        return max(0, self._machine.clock.monotonic_ns() - self._read_ns) / 1e6

@@ -1,0 +1,83 @@
+"""An agent that is a member, on clocks that a test moves, and others who exist on paper alone."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from company import DOMAIN, HOST, Authority, chain_of, free_sockets
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from machines import Hands, S
+
+from crewgate.agent.cluster import Cluster
+from crewgate.agent.machine import Machine
+from crewgate.config import CA
+from crewgate.config import Cluster as Settings
+from crewgate.core.identity import MAY_REVOKE
+from crewgate.peers.credentials import Credential, Known
+from crewgate.peers.sockets import to_address
+from crewgate.pki.signing import read_signing_key, write_signing_key
+
+ME = "here-1"
+
+
+class Clustered:
+    """The machine, its cluster, and a CA that makes further members."""
+
+    def __init__(
+        self, machine: Machine, hands: Hands, folder: Path, rights: tuple[str, ...]
+    ) -> None:
+        self.machine = machine
+        self.hands = hands
+        hands.wall, hands.boot = time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        folder.mkdir()
+        self._folder = folder
+        self._authority = Authority(folder)
+        write_signing_key(folder / "signing.key")
+        self.signing = read_signing_key(folder / "signing.key")
+        files = self._authority.certify(folder / ME, ME, self.signing, rights=rights)
+        sockets = free_sockets()
+        port = sockets.streams.getsockname()[1]
+        sockets.close()
+        self.settings = Settings(
+            HOST, port, files.certificate, files.key, folder / "signing.key",
+            peers=(), max_staleness_seconds=5.0,
+        )  # fmt: skip
+        self._ca = CA(folder, self._authority.file, folder / "crl.pem", DOMAIN)
+        self.cluster: Cluster
+
+    @contextmanager
+    def begun(self, *, bootstrap: bool) -> Iterator["Clustered"]:
+        self.cluster = Cluster(self.machine, self.settings, self._ca, bootstrap=bootstrap)
+        self.cluster.restore()
+        self.machine.telling.others = self.cluster
+        try:
+            yield self
+        finally:
+            self.cluster._sockets.close()
+            self.cluster.gossip.log.close()
+
+    def renewed(self, name: str = ME, signing: Ed25519PrivateKey | None = None) -> None:
+        """Another certificate in the place of ours."""
+        self._authority.certify(self._folder / ME, name, signing or self.signing)
+
+    def other(
+        self, name: str, *, counts: bool = True, rights: tuple[str, ...] = (MAY_REVOKE,)
+    ) -> Known:
+        """A member who has shown its certificate, and with `counts` was compared with just now."""
+        signing = Ed25519PrivateKey.generate()
+        files = self._authority.certify(self._folder / name, name, signing, rights=rights)
+        port = 7000 + len(list(self._folder.iterdir()))
+        address = to_address(HOST, port)
+        company, node = self.cluster.gossip.company, self.cluster.gossip.node
+        shown = Credential(chain_of(files.certificate), address.host, address.port)
+        known = company.directory.admit(shown.signed_by(signing.sign, self.cluster.wall()))
+        company.meet_all(node)
+        if counts:
+            self.compare(known)
+        return known
+
+    def compare(self, *members: Known) -> None:
+        """All that they know is here, as of now."""
+        for each in members:
+            self.cluster.gossip.node.freshness.compared(each.id, self.hands.boot / S)

@@ -1,0 +1,53 @@
+"""The gossip of an agent: what a changed configuration changes, and what stays."""
+
+import pytest
+from clustered import ME, Clustered
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec.structs import replace
+
+from crewgate import limits
+
+
+def test_a_reload_changes_whom_to_join_and_how_fresh_to_be(clustered: Clustered) -> None:
+    """While it serves; who may be a second behind asks as often as that needs."""
+    cluster, node = clustered.cluster, clustered.cluster.gossip.node
+    clustered.other("b")
+    assert node.comparing.seconds == limits.compare_seconds
+    cluster.load(
+        replace(
+            clustered.settings,
+            peers=(("10.0.0.2", 8446),),
+            staleness_quorum="any",
+            max_staleness_seconds=1.0,
+        )
+    )
+    assert cluster.service.peers == (("10.0.0.2", 8446),)
+    assert (cluster.in_touch().quorum, cluster.staleness) == ("any", 1.0)
+    assert node.comparing.seconds == 0.2
+    cluster.load(clustered.settings)
+    assert cluster.in_touch().quorum == "majority"
+    clustered.hands.go(4)
+    assert cluster.in_touch().synced_seconds == 1.0
+
+
+def test_a_renewed_certificate_is_the_one_that_peers_are_shown(clustered: Clustered) -> None:
+    """The same name and signing key: a reload is enough."""
+    gossip = clustered.cluster.gossip
+    before = gossip.company.me
+    clustered.renewed()
+    clustered.cluster.load(clustered.settings)
+    shown = gossip.company.hello(gossip.node).credential
+    assert shown.chain != before.credential.chain
+    assert (gossip.company.me.name, gossip.company.me.serial == before.serial) == (ME, False)
+
+
+@pytest.mark.parametrize("name", [ME, "somebody-else"])
+def test_another_machines_certificate_changes_nothing(
+    clustered: Clustered, said: list[str], name: str
+) -> None:
+    """One of another name, or of another key: what was shown before stays, and that is said."""
+    before = clustered.cluster.gossip.company.me
+    clustered.renewed(name, Ed25519PrivateKey.generate())
+    clustered.cluster.load(clustered.settings)
+    assert clustered.cluster.gossip.company.me == before
+    assert any("has another name or signing key" in each for each in said)
