@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from authority import Files
-from installation import Premises
+from installation import Premises, wait_until
 
 _SECONDS = 60
 Connect = Callable[[int], socket.socket]  # to a port of the machine's loopback address
@@ -30,6 +30,7 @@ class Said(NamedTuple):
 OK = Said(200)
 REVOKED = Said(401, "branch-revoked")
 STALE = Said(503, "revocation-unavailable")
+UNPAID = Said(503, "budget-unavailable")
 
 
 def loopback(port: int) -> socket.socket:
@@ -89,6 +90,19 @@ class Caller:
         plain = self._connect(self._port)
         plain.settimeout(_SECONDS)
         return self._context.wrap_socket(plain, server_hostname="localhost")
+
+
+def becomes(caller: Caller, token: str, end: Said, *before: Said, path: str = "/search") -> None:
+    """Its calls are answered as `before` a while, then so; what is revoked stays so."""
+
+    def has_come() -> bool:
+        said = caller.call(token, path)
+        assert said in {end, *before}
+        return said == end
+
+    wait_until(has_come, _SECONDS)
+    if end == REVOKED:
+        assert caller.call(token, path) == end
 
 
 class Stream:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from company import DOMAIN, HOST, Authority, chain_of, free_sockets
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from machines import Hands, S
+from machines import Hands, S, Start
 
 from crewgate.agent.cluster import Cluster
-from crewgate.agent.machine import Machine
 from crewgate.config import CA
 from crewgate.config import Cluster as Settings
 from crewgate.core.identity import MAY_REVOKE
@@ -24,12 +23,11 @@ ME = "here-1"
 class Clustered:
     """The machine, its cluster, and a CA that makes further members."""
 
-    def __init__(
-        self, machine: Machine, hands: Hands, folder: Path, rights: tuple[str, ...]
-    ) -> None:
-        self.machine = machine
-        self.hands = hands
+    def __init__(self, start: Start, hands: Hands, folder: Path, rights: tuple[str, ...]) -> None:
+        # Certificates are of now, and the machine believes the time at which it starts.
         hands.wall, hands.boot = time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self.hands = hands
+        self.machine = start()
         folder.mkdir()
         self._folder = folder
         self._authority = Authority(folder)

@@ -10,6 +10,10 @@ from pathlib import Path
 import trio
 from installation import COMMAND, Installation, wait_until
 
+from crewgate.errors import LinkError
+from crewgate.link.cluster_messages import ClusterStatus
+from crewgate.link.owner import Owner
+
 STALENESS = 1
 
 
@@ -28,7 +32,6 @@ def gateways(folder: Path, count: int) -> Iterator[list[Installation]]:
         for machine in machines:
             _configure(machine, [each for each in machines if each is not machine])
             machine.serve()
-        wait_until(lambda: all(each.ask("status")["ready"] for each in machines))
         for machine in machines:
             wait_until(lambda each=machine: counted(each) == count)
         yield machines
@@ -51,19 +54,32 @@ def begin(machine: Installation, *more: str) -> None:
     with (machine.folder / "serve.log").open("ab") as log:
         command = [*COMMAND, "serve", "-c", str(machine.file), *more]
         machine.serving = subprocess.Popen(command, stderr=log, stdout=log)
-    wait_until(lambda: "1 of 1 accept" in said(machine, "status").stdout)
+    wait_until(lambda: _accepts(machine))
 
 
 def counted(machine: Installation) -> int:
     """How many machines count, as one of them sees it."""
-    rows = machine.ask("cluster", "members")["members"]
-    return sum(row["standing"] == "counts" for row in rows)
+    with Owner(machine.folder / "state") as owner:
+        return sum(row.standing == "counts" for row in owner.members())
 
 
 def name_of(machine: Installation) -> str:
     """What the others call it."""
-    name: str = machine.ask("cluster", "status")["name"]
-    return name
+    return stands(machine).name
+
+
+def stands(machine: Installation) -> ClusterStatus:
+    """How it stands among the others, in touch or not."""
+    with Owner(machine.folder / "state") as owner:
+        return owner.cluster()
+
+
+def _accepts(machine: Installation) -> bool:
+    try:
+        with Owner(machine.folder / "state") as owner:
+            return all(worker.accepting for worker in owner.status().workers)
+    except LinkError:
+        return False
 
 
 def said(machine: Installation, *arguments: str) -> "subprocess.CompletedProcess[str]":

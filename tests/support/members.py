@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +24,7 @@ from network import Place
 from crewgate.core.ids import branch_key
 from crewgate.errors import LinkError
 from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import Receipt, Status, Until
+from crewgate.link.owner_messages import Reach, Receipt, Status, Until
 from crewgate.verifier.mapped import mapped
 
 SECONDS = 60.0  # of patience: only what hangs takes so long
@@ -36,8 +37,8 @@ _ANY = re.compile(r'^staleness_quorum = "any"\n', re.MULTILINE)
 class View:
     """A machine's table as its processes have it; it outlives the agent."""
 
-    def __init__(self, state: Path) -> None:
-        self._table = mapped(state)
+    def __init__(self, machine: Premises) -> None:
+        self._table = mapped(machine.folder / "state")
 
     def has(self, branch: str, crew: str = "article") -> bool:
         """Whether a branch is revoked here."""
@@ -56,10 +57,9 @@ class View:
 class Agent(Premises):
     """An agent alone, for embedders."""
 
-    process: "subprocess.Popen[bytes] | None" = None
-
     def __init__(self, folder: Path, *more: str, within: Sequence[str] = ()) -> None:
         super().__init__(folder, *more, within=within)
+        self.process: subprocess.Popen[bytes] | None = None
         if not more:  # who is made from this one has it from there
             self.edit("workers = 2", "workers = 0")
 
@@ -85,6 +85,18 @@ class Agent(Premises):
             self.kill()
 
 
+@contextmanager
+def views(machines: Sequence[Premises]) -> Iterator[list[View]]:
+    """Of all of these."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(closing(View(machine))) for machine in machines]
+
+
+def new_branch() -> str:
+    """One that nobody has minted for."""
+    return str(uuid.uuid4())
+
+
 def owner_of(machine: Premises) -> Owner:
     """At the agent's door; use it in a `with`."""
     return Owner(machine.folder / "state")
@@ -96,6 +108,14 @@ def revoke(
     """End a branch, seen or not."""
     with owner_of(machine) as owner:
         return owner.revoke(branch, crew, until)
+
+
+def acknowledged(machine: Premises, branch: str, until: Until = "quorum") -> Reach:
+    """Ask until so many have it on disk, which takes as long as disks and networks do."""
+    deadline = time.monotonic() + SECONDS
+    while not (reach := revoke(machine, branch, until).reach).enough:
+        assert time.monotonic() < deadline
+    return reach
 
 
 def status(machine: Premises) -> Status | None:
@@ -111,6 +131,12 @@ def is_ready(machine: Premises) -> bool:
     """The agent says so."""
     found = status(machine)
     return found is not None and found.ready
+
+
+def has_settled(machine: Premises) -> bool:
+    """It is ready, and counts: until then it needs all who do, and others do not count on it."""
+    found = status(machine)
+    return found is not None and found.ready and bool(found.in_touch and found.in_touch.counts)
 
 
 def agent_of(machine: Premises) -> int:
@@ -166,11 +192,16 @@ def gateways(
 
 
 @contextmanager
-def agents(folder: Path, size: int, *, places: Sequence[Place] = ()) -> Iterator[list[Agent]]:
-    """Agents alone, of crew article."""
+def agents(
+    folder: Path, size: int, *, places: Sequence[Place] = (), more: str = ""
+) -> Iterator[list[Agent]]:
+    """Agents alone, of crew article; `more` is added to [cluster]."""
 
     def make(place: Path, *origin: str, within: Sequence[str]) -> Agent:
-        return Agent(place, *origin, within=within)
+        machine = Agent(place, *origin, within=within)
+        if not origin:
+            machine.edit("[cluster]\n", f"[cluster]\n{more}\n")
+        return machine
 
     with _joined(folder, size, make, places) as machines:
         yield machines
@@ -203,6 +234,8 @@ def _joined(
         for machine in machines:
             machine.start()
         for machine in machines:
+            wait_until(partial(has_settled, machine), SECONDS)
+        for machine in machines:  # whoever was there first waits for those who have just settled
             wait_until(partial(is_ready, machine), SECONDS)
         yield machines
 

@@ -43,8 +43,13 @@ def members(*, config_path: Path, as_json: bool) -> None:
 @command.command("status")
 @config_option
 @json_option
-def status(*, config_path: Path, as_json: bool) -> None:
-    """Say whether this machine is in touch, and may admit."""
+@click.pass_context
+def status(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
+    """Say whether this machine is in touch, and may admit.
+
+    It is once it has compared what it knows with a majority of the members, within the time that
+    [cluster] gives. Exit status 0 if so, 1 if not.
+    """
     import msgspec
 
     from crewgate.link.owner import Owner
@@ -56,6 +61,7 @@ def status(*, config_path: Path, as_json: bool) -> None:
         click.echo(json.dumps({k: v for k, v in document.items() if k not in _NEVER}))
     else:
         click.echo("\n".join(status_lines(told)))
+    ctx.exit(1 if told.waiting_for else 0)
 
 
 @command.command("forget")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateways import answer, begin, counted, gateways, name_of, said, token_of
+from gateways import answer, begin, counted, gateways, name_of, said, stands, token_of
 from installation import Installation, wait_until
 
 OUT_OF_TOUCH = "what a majority of the members knows: 0 others answered in time, and 1 is needed"
@@ -32,7 +32,7 @@ def test_each_says_who_there_is_and_how_it_stands(three: list[Installation]) -> 
     for machine, name in zip(three, names, strict=True):
         assert states(machine) == {each: "here" if each == name else "alive" for each in names}
         told = machine.ask("cluster", "status")
-        assert (told["waiting_for"], told["log_complete"], told["keys"]) == ("", True, 1)
+        assert (told["waiting_for"], told["log_complete"], told["keys"] > 0) == ("", True, True)
         assert (told["in_touch"]["members"], told["in_touch"]["needed"]) == (3, 1)
         assert told["received"] > 0 < told["sent"]
     assert three[0].ask("status")["in_touch"]["members"] == 3
@@ -45,8 +45,9 @@ def test_another_key_is_taken_up_by_all(three: list[Installation]) -> None:
     early = said(first, "cluster", "keys", "rotate")
     assert early.returncode == 2
     assert "the last key is not in use yet" in early.stderr
+    before = max(stands(each).keys for each in three)
     assert first.run("cluster", "keys", "rotate", "--void").startswith("a new key is in use")
-    wait_until(lambda: all(each.ask("cluster", "status")["keys"] >= 2 for each in three))
+    wait_until(lambda: all(stands(each).keys > before for each in three))
     branch = "018f0000-0000-7000-8000-000000000001"
     receipt = first.ask("revoke", branch, "--crew", "article", "--until", "all")
     assert (receipt["applied_on"], receipt["of"]) == (3, 3)
@@ -66,7 +67,7 @@ def test_one_that_is_forgotten_refuses_calls_and_does_not_come_back(
     assert "revocation-unavailable" in answer(third, token)[1]
     assert third.stop() == 0
     begin(third)
-    wait_until(lambda: third.ask("cluster", "status")["waiting_for"] == OUT_OF_TOUCH)
+    wait_until(lambda: stands(third).waiting_for == OUT_OF_TOUCH)
     assert [answer(each, token)[0] for each in three] == [200, 200, 503]
     assert name not in states(first)
     again = said(second, "cluster", "forget", name)
@@ -80,7 +81,7 @@ def test_where_no_majority_is_left_a_person_has_the_word(three: list[Installatio
     name, token = name_of(second), token_of(first)
     assert second.stop() == 0
     wait_until(lambda: states(first)[name] != "alive")
-    wait_until(lambda: first.ask("cluster", "status")["waiting_for"] == OUT_OF_TOUCH)
+    wait_until(lambda: stands(first).waiting_for == OUT_OF_TOUCH)
     refused = said(first, "cluster", "forget", name)
     assert refused.returncode == 2
     assert "use --force on each machine that remains" in refused.stderr

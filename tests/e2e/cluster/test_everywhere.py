@@ -10,10 +10,10 @@ from contextlib import ExitStack, closing
 import httpx
 import pytest
 from authority import Files
-from callers import OK, REVOKED, Caller, Said
+from callers import OK, REVOKED, Caller, becomes
 from control_site import CHILD, NEW
 from installation import COMMAND, Installation, wait_until
-from members import SECONDS, gateways, owner_of, revoke
+from members import SECONDS, acknowledged, gateways, owner_of, revoke
 
 from crewgate import Denial, Permit, Reason, Verifier
 from crewgate.issuer import Orchestrator, SubAgent
@@ -21,15 +21,12 @@ from crewgate.issuer.inspection import read_claims
 from crewgate.link.owner_messages import Name
 
 RUNS = int(os.environ.get("CREWGATE_RUNS", "30"))  # 1,000 where two minutes are to be had
-OPEN = "/v1/embeddings"
-TOOLS = ["search.*", "embeddings.*"]
 
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Installation]]:
-    """Each joins the others; `embeddings.create` goes on where revocations may be missing."""
-    folder = tmp_path_factory.mktemp("three")
-    with gateways(folder, 3, tool='when_stale = "open"') as found:
+    """Each joins the others."""
+    with gateways(tmp_path_factory.mktemp("three"), 3) as found:
         yield found
 
 
@@ -41,19 +38,7 @@ def article(three: list[Installation]) -> Iterator[Orchestrator]:
 
 
 def a_run(article: Orchestrator) -> SubAgent:
-    return article.start_run(credits="10", tools=TOOLS)
-
-
-def becomes(caller: Caller, token: str, end: Said, *before: Said) -> None:
-    """Its calls are answered as `before` a while, and then so for good."""
-
-    def has_come() -> bool:
-        said = caller.call(token)
-        assert said in {end, *before}
-        return said == end
-
-    wait_until(has_come, SECONDS)
-    assert caller.call(token) == end
+    return article.start_run(credits="10", tools=["search.*"])
 
 
 def test_an_open_stream_elsewhere_is_cut(three: list[Installation], article: Orchestrator) -> None:
@@ -100,7 +85,7 @@ def test_an_orchestrators_past_and_a_key_end_everywhere(
             stack.enter_context(Orchestrator.from_config(three[0].file, crew=crew))
             for crew in ("bd", "finance")
         )
-        ended, lives = (each.start_run(credits="10", tools=TOOLS[:1]) for each in (bd, finance))
+        ended, lives = (each.start_run(credits="10", tools=["search.*"]) for each in (bd, finance))
         for run in (ended, lives):
             assert all(caller.call(run.token()) == OK for caller in callers)
             assert isinstance(embedded.admit_blocking(run.token(), "search.web"), Permit)
@@ -178,7 +163,7 @@ def test_another_machine_mints_nothing_for_a_dead_branch(
         token = api.post("/v1/tokens", data=NEW).json()["access_token"]
         again = {"grant_type": "refresh_token", "refresh_token": token}
         token = api.post("/v1/tokens", data=again).json()["access_token"]
-        revoke(first, read_claims(token).execution_branch_id, "all")
+        acknowledged(first, read_claims(token).execution_branch_id, "all")
         becomes(caller, token, REVOKED, OK)
         child = {
             "grant_type": CHILD, "subject_token": token, "scope": "search.web",
@@ -192,7 +177,7 @@ def test_another_machine_mints_nothing_for_a_dead_branch(
             run = a_run(article)
             if was_seen:
                 assert caller.call(run.token()) == OK
-            revoke(first, run.branch, "all")
+            acknowledged(first, run.branch, "all")
             below = ("--crew", "article", "--role", "r", "--tools", "search.web", "--credits", "1")
             for ask in (("refresh", run.token()), ("mint", *below, "--parent", run.token())):
                 done = subprocess.run(

@@ -117,5 +117,5 @@ def start(file: Path, hands: Hands, said: list[str], written: list[Record]) -> I
 @pytest.fixture
 def clustered(start: Start, hands: Hands, tmp_path: Path) -> Iterator[Clustered]:
     """The first machine of a trust domain, which counts."""
-    with Clustered(start(), hands, tmp_path / "ca", (MAY_REVOKE,)).begun(bootstrap=True) as found:
+    with Clustered(start, hands, tmp_path / "ca", (MAY_REVOKE,)).begun(bootstrap=True) as found:
         yield found

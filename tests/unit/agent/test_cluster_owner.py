@@ -90,7 +90,7 @@ async def test_whose_revocations_nobody_obeys_sends_nobody_away(
     start: Start, hands: Hands, tmp_path: Path
 ) -> None:
     """Without the right in its certificate."""
-    with Clustered(start(), hands, tmp_path / "ca", ()).begun(bootstrap=True) as one:
+    with Clustered(start, hands, tmp_path / "ca", ()).begun(bootstrap=True) as one:
         one.other("b")
         one.other("c")
         with pytest.raises(RefusedError, match="without the right revoke"):

@@ -78,7 +78,7 @@ def test_whoever_has_never_counted_is_told_of_the_first_machine_of_all(
     start: Start, hands: Hands, tmp_path: Path
 ) -> None:
     """Whether no peer answers, or those who do have never counted either."""
-    one = Clustered(start(), hands, tmp_path / "ca", (MAY_REVOKE,))
+    one = Clustered(start, hands, tmp_path / "ca", (MAY_REVOKE,))
     (one.machine.inforce.config.state / "gossip").mkdir()
     (one.machine.inforce.config.state / "gossip" / "standing").touch()
     with one.begun(bootstrap=False):

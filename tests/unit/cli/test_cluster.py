@@ -47,6 +47,7 @@ class Agent:
     def __init__(self) -> None:
         self.asked: list[object] = []
         self.receipt = RECEIPT
+        self.status = STATUS
 
     def __call__(self, folder: Path) -> "Agent":
         return self
@@ -61,7 +62,7 @@ class Agent:
         return ROWS
 
     def cluster(self) -> ClusterStatus:
-        return STATUS
+        return self.status
 
     def forget(self, name: str, until: str, *, force: bool) -> NamesReceipt:
         self.asked.append((name, until, force))
@@ -122,9 +123,10 @@ def test_rows_for_a_program(ask: Any) -> None:
     assert document["members"][3]["not_after"] == ""
 
 
-def test_how_this_machine_stands(ask: Any) -> None:
-    """Line by line."""
-    lines, _ = ask("status")
+def test_how_this_machine_stands(ask: Any, agent: Agent) -> None:
+    """Line by line; and for a script, whether it may admit."""
+    lines, status = ask("status")
+    assert status == 0
     assert lines == [
         "admits         for 4.6 s more, unless it compares again",
         "machine        edge-1",
@@ -138,6 +140,8 @@ def test_how_this_machine_stands(ask: Any) -> None:
     document, _ = ask("status", "--json")
     assert document["in_touch"]["needed"] == 1
     assert "id" not in document
+    agent.status = replace(STATUS, waiting_for="a majority")
+    assert ask("status")[1] == 1
 
 
 def test_what_is_wrong_is_said() -> None:
@@ -206,3 +210,13 @@ def test_another_key(ask: Any, agent: Agent) -> None:
     assert ask("keys", "rotate", "--void") == (["a new key is in use; those before it end"], 0)
     assert ask("keys", "rotate", "--json")[0] == {"keys": 2, "used_after_seconds": 120}
     assert agent.asked == [False, True, False]
+
+
+def test_whoever_has_no_cluster_begins_none(run: Run, fresh: Path) -> None:
+    """`serve --bootstrap` says that there is nothing to be the first machine of."""
+    text = fresh.read_text()
+    start, end = text.index("[cluster]"), text.index("[[listener]]")
+    fresh.write_text(text[:start] + text[end:])
+    done = run("serve", "-c", fresh, "--bootstrap")
+    assert done.exit_code == 2
+    assert "there is no [cluster] to be the first machine of; leave --bootstrap out" in done.stderr

@@ -10,6 +10,7 @@ import pytest
 from lessees import grant
 
 from crewgate.errors import LinkError, RefusedError
+from crewgate.link.cluster_messages import Forget, MemberRow, MembersPage
 from crewgate.link.doors import Door, address
 from crewgate.link.frames import FrameDecoder
 from crewgate.link.messages import Failed, pack, unpack
@@ -120,3 +121,26 @@ def test_another_answer_is_a_link_error(tmp_path: Path, answer: bytes) -> None:
     """A closed connection, garbage or an answer to something else is never taken for ours."""
     with _asking(tmp_path, lambda ask: answer) as owner, pytest.raises(LinkError):
         owner.reload()
+
+
+def test_the_members_come_in_pages(tmp_path: Path) -> None:
+    """All of them, until one page says that it is the last."""
+    row = MemberRow("edge-1", "10.0.0.1:8446", "alive", "counts", 0.5, 2_000_000_000, True)
+
+    def answer(ask: OwnerAsks) -> bytes:
+        pages = [MembersPage(id=1, rows=[row], last=last) for last in (False, True)]
+        return b"".join(map(pack, pages))
+
+    with _asking(tmp_path, answer) as owner:
+        assert owner.members() == [row, row]
+
+
+def test_one_that_cannot_be_sent_away_is_a_refusal(tmp_path: Path) -> None:
+    """With the agent's words."""
+
+    def answer(ask: OwnerAsks) -> bytes:
+        assert ask == Forget(id=1, name="edge-1", until="quorum", force=True)
+        return pack(Failed(id=1, message="edge-1 is this machine"))
+
+    with _asking(tmp_path, answer) as owner, pytest.raises(RefusedError, match="this machine"):
+        owner.forget("edge-1", "quorum", force=True)
