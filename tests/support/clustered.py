@@ -68,9 +68,8 @@ class Clustered:
         port = 7000 + len(list(self._folder.iterdir()))
         address = to_address(HOST, port)
         company, node = self.cluster.gossip.company, self.cluster.gossip.node
-        known = company.directory.admit(
-            Credential(chain_of(files.certificate), address.host, address.port)
-        )
+        shown = Credential(chain_of(files.certificate), address.host, address.port)
+        known = company.directory.admit(shown.signed_by(signing.sign, self.cluster.wall()))
         company.meet_all(node)
         if counts:
             self.compare(known)

@@ -51,8 +51,10 @@ class Authority:
         *,
         rights: tuple[str, ...] = (MAY_REVOKE,),
         role: Role = Role.GATEWAY,
+        born: float = 0.0,
+        life: timedelta = timedelta(hours=4),
     ) -> Files:
-        """Write a certificate and its key."""
+        """Write a certificate and its key; issued so many seconds from now."""
         folder.mkdir(exist_ok=True)
         key = new_key()
         raw = signing.public_key().public_bytes_raw()
@@ -61,7 +63,7 @@ class Authority:
             role, name, bytes(16), crew, b"" if crew else raw, () if crew else rights
         )
         until = self.issuing.certificate.not_valid_after_utc
-        validity = Validity.of(datetime.now(UTC), timedelta(hours=4), until=until)
+        validity = Validity.of(datetime.now(UTC) + timedelta(seconds=born), life, until=until)
         leaf = make_leaf(self.issuing, key.public_key(), identity, DOMAIN, validity)
         files = Files(folder / "leaf.pem", folder / "leaf.key", self.file)
         files.certificate.write_bytes(pem(leaf) + pem(self.issuing.certificate))
@@ -102,10 +104,11 @@ class Member:
     def __init__(
         self, authority: Authority, folder: Path, name: str, peers: Sequence[Where] = (), *,
         port: int = 0, bootstrap: bool = False, rights: tuple[str, ...] = (MAY_REVOKE,),
+        born: float = 0.0,
     ) -> None:  # fmt: skip
         self.host = Obeying()
-        self.signing = Ed25519PrivateKey.generate()
-        self.files = authority.certify(folder, name, self.signing, rights=rights)
+        self.signing = signing_of(folder)
+        self.files = authority.certify(folder, name, self.signing, rights=rights, born=born)
         self.sockets = Sockets(HOST, port) if port else free_sockets()
         self.where: Where = (HOST, self.sockets.datagrams.getsockname()[1])
         address = to_address(*self.where)
@@ -141,6 +144,15 @@ class Member:
                 yield self
             finally:
                 nursery.cancel_scope.cancel()
+
+
+def signing_of(folder: Path) -> Ed25519PrivateKey:
+    """A member's key for what it says, which stays through all its lives."""
+    path = folder / "signing.key"
+    folder.mkdir(exist_ok=True)
+    if not path.exists():
+        path.write_bytes(Ed25519PrivateKey.generate().private_bytes_raw())
+    return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
 
 
 def chain_of(certificate: Path) -> tuple[bytes, ...]:

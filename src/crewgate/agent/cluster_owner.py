@@ -68,8 +68,8 @@ def rotate(cluster: Cluster, ask: RotateKeys) -> KeysRotated:
     """Make another key; RefusedError while the last one is not in use yet."""
     company, wall = cluster.gossip.company, cluster.wall()
     latest = list(company.ring)[-1:]
-    if latest and not ask.voids and not latest[0].is_settled(wall):
-        left = latest[0].created + limits.group_key_settle_seconds - wall
+    if latest and not ask.voids and not company.ring.is_settled(latest[0], wall):
+        left = company.ring.settles_at(latest[0]) - wall
         raise RefusedError(f"the last key is not in use yet, but in {left} s; ask again then")
     company.rotate(cluster.gossip.node, voids=ask.voids)
     settle = 0 if ask.voids else limits.group_key_settle_seconds

@@ -18,6 +18,8 @@ capsule_files_max = 1024  # open at once: 42 days; no entry but a certificate's 
 
 # Seals (peers/sealing.py).
 group_keys_max = 4  # the last, the next, and two that are on their way out
+group_keys_coming_max = 2  # of them, not in use yet: made-up ones must not drive out those that are
+group_keys_spoilt_max = 64  # numbers that somebody gave to two keys
 replay_window = 4096  # datagrams of a sender that one may be late by: 0.2 s of 20,000 a second
 replay_boots_max = 64  # lives of a sender, within the two hours that a key opens
 group_key_seconds = 3600  # then the next one is made: what one that leaked is good for
@@ -31,12 +33,15 @@ member_certificates_max = 16  # of one: renewed every two hours, kept as long as
 gossip_frame_bytes_max = 4 * 2**20  # a page of ranges: 64 epochs of 1,000 origins, with many gaps
 gossip_page_bytes = 262_144  # of capsules, or certificates, in one frame
 gossip_step_capsules = 64  # taken in one step: a signature takes 60 µs, and others wait
-gossip_streams_max = 64  # at once, from others
+gossip_streams_max = 64  # at once, from others; and as many whose handshake is not over
+gossip_streams_each_max = 2  # of one certificate: it syncs with us, and finds us as its peer
+gossip_handshakes_each_max = 16  # of one address: a quarter, though some members may share one
 gossip_hello_seconds = 5.0  # from the connection to its first words, handshake included
 gossip_sync_seconds = 120.0  # one sync, all of it: a million capsules take a minute
 gossip_syncs_max = 4  # that we begin, at once
 join_seconds = 1.0  # between two tries to reach configured peers, when none has answered,
 join_seconds_max = 30.0  # and when all is well: names are resolved again
+strange_seconds = 1.0  # between two syncs because of datagrams that nobody here can open
 sync_pause_seconds = 0.2  # between two syncs with one member, whatever asks for them
 gossip_receive_bytes = 8 * 2**20  # of datagrams that wait: a third of a second of a storm
 datagrams_step_max = 64  # read in one step: a storm must not keep others waiting

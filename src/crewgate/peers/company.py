@@ -7,15 +7,22 @@ method is one plain step.
 from collections.abc import Callable, Iterable, Sequence
 
 from crewgate import limits
+from crewgate.core import certificate as certificate_
 from crewgate.core.gossip.capsules import Capsule, Entry
 from crewgate.core.gossip.protocol import Node
+from crewgate.core.identity import Role, member_id
 from crewgate.core.ids import Kind, orchestrator_key
 from crewgate.errors import GossipError
-from crewgate.peers.credentials import Credential, Directory, Known
+from crewgate.peers.credentials import Credential, Known
+from crewgate.peers.directory import Directory
 from crewgate.peers.host import Host
 from crewgate.peers.keyring import Ring
 from crewgate.peers.sealing import Keys, Opener
 from crewgate.peers.stream import VERSION, Hello
+
+
+class OneselfError(GossipError):
+    """The other side of a stream is this machine."""
 
 
 class Company:
@@ -56,36 +63,64 @@ class Company:
             list(self.ring),
         )
 
-    def meet(self, node: Node, leaf: bytes, hello: Hello) -> Known:
+    def recognise(self, leaf: bytes) -> None:
+        """Whether there is a member behind a leaf that a handshake has proved; GossipError.
+
+        The CA has others' certificates too, and that of one who was sent away still serves.
+        """
+        try:
+            found = certificate_.read(leaf)
+            identity = found.speaks_for()
+        except ValueError as error:
+            raise GossipError(f"a certificate of no gateway: {error}") from error
+        if leaf == self.me.credential.chain[0]:
+            raise OneselfError("this machine")
+        if identity.role is not Role.GATEWAY:
+            raise GossipError(f"{identity.label} is no gateway")
+        if found.issued <= self.directory.gone.get(member_id(identity.name), -1):
+            raise GossipError(f"gateway {identity.name} was sent away")
+        keys = certificate_.revocable_by(identity, found.serial, found.issued)
+        if self._host.is_dead(keys):
+            raise GossipError(f"gateway {identity.name}: its certificate is revoked")
+
+    def meet(self, leaf: bytes, hello: Hello) -> Known:
         """Who has said hello, by the certificate of its handshake; GossipError. OSError.
 
         Of two who meet without any key, one makes it.
         """
         known = self._known(leaf, hello)
-        if known.may_revoke:
-            for member, before in hello.gone.items():
-                self.send_away(node, member, before)
-        if known.id not in self.directory:
+        if known.issued <= self.directory.gone.get(known.id, -1):  # its newest may be another's
             raise GossipError(f"gateway {known.name} was sent away")
         try:
-            self.ring.merge(hello.keys, self._host.wall())
+            self.ring.merge(hello.keys, self._host.wall(), may_void=known.may_revoke)
         except ValueError as error:
             raise GossipError(str(error)) from error
         if not self.keys.number and self.me.id < known.id:
             self.ring.make(self._host.wall())
             self._sync_soon([known.id])
-        self.meet_all(node)
-        members = [each for each in hello.members if each not in self.directory.gone]
-        node.hear(members, hello.counted, self._host.now())
-        if hello.word.counts:
-            node.let_go(hello.members, self._host.now())
         return known
 
-    def introduce(self, node: Node, credentials: Iterable[Credential]) -> None:
+    def introduce(self, credentials: Iterable[Credential]) -> None:
         """Gateways that a member knows; GossipError, and those before were taken. OSError."""
         for credential in credentials:
             self.directory.admit(credential)
+
+    def hear(self, node: Node, known: Known, hello: Hello) -> None:
+        """What another thinks of who is a member, of all whose certificates have been seen here.
+
+        A made-up one would count among those whose majority nobody can ask.
+        """
+        for member, before in hello.gone.items() if known.may_revoke else ():
+            if self.directory.get(member) is not None:
+                self.send_away(node, member, before)
+        if known.id not in self.directory:
+            raise GossipError(f"gateway {known.name} was sent away")
         self.meet_all(node)
+        node.members.join(known.id, known.address, self._host.now())
+        members = [each for each in hello.members if each in self.directory]
+        node.hear(members, hello.counted, self._host.now())
+        if hello.word.counts:
+            node.let_go(hello.members, self._host.now())
 
     def meet_all(self, node: Node) -> None:
         """Have the protocol know all members."""
@@ -93,25 +128,29 @@ class Company:
         self._labels = {orchestrator_key("", each.identity.label): each.id for each in members}
         node.meet([(each.id, each.address) for each in members], self._host.now())
 
-    def watch(self, node: Node, entries: Sequence[Entry]) -> None:
-        """Revocations that may be of members."""
+    def watch(self, node: Node, entries: Sequence[Entry]) -> bool:
+        """Revocations that may be of members; whether one is a member no more."""
+        sent_away = False
         for entry in entries:
             member = self._labels.get(entry.key) if entry.kind == Kind.ORCHESTRATOR else None
             if member is not None:
-                self.send_away(node, member, entry.before - limits.leeway_seconds)
+                before = entry.before - limits.leeway_seconds
+                sent_away = self.send_away(node, member, before) or sent_away
+        return sent_away
 
-    def send_away(self, node: Node, member: bytes, before: int) -> None:
-        """No certificate issued until then is a member's."""
+    def send_away(self, node: Node, member: bytes, before: int) -> bool:
+        """No certificate issued until then is a member's; whether it was one."""
         try:
             is_news = self.directory.send_away(member, before)
         except OSError as error:
             self._host.say(f"{error.filename}: {error.strerror}; a restart may not know of it")
             is_news = True
         if not is_news or member in self.directory:
-            return
+            return False
         self._host.say(f"gateway {self.directory.name(member)} is no member any more")
         node.dismiss(member, self._host.now())
         self.opener.forget(member)
+        return True
 
     def upkeep(self, node: Node) -> None:
         """Whether it is time for another key, and this member's turn to make it."""
@@ -150,5 +189,5 @@ class Company:
         if self._host.is_dead(known.revocable_by()):
             raise GossipError(f"gateway {known.name}: its certificate is revoked")
         if known.id == self.me.id:
-            raise GossipError(f"this machine, or another that is called {known.name} too")
+            raise GossipError(f"another machine is called {known.name} too")
         return known

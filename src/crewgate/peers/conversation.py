@@ -31,11 +31,12 @@ from crewgate.peers.stream import (
 
 async def begin(gossip: Gossip, line: Line) -> Known:
     """Speak first; who that was. GossipError, OSError."""
+    gossip.company.recognise(line.leaf)  # before a word: what we say first are the group's keys
     asked_at = gossip.host.now()
     await line.say(gossip.company.hello(gossip.node))
     hello = await line.hear(Hello)
-    known = gossip.company.meet(gossip.node, line.leaf, hello)
-    await _introduce(gossip, line, hello)
+    known = gossip.company.meet(line.leaf, hello)
+    await _introduce(gossip, line, known, hello)
     archive = gossip.node.archive
     await line.say(Digests(archive.digests()))
     theirs = (await line.hear(Held)).held
@@ -47,11 +48,12 @@ async def begin(gossip: Gossip, line: Line) -> Known:
 
 async def answer(gossip: Gossip, line: Line) -> None:
     """Speak second; GossipError, OSError."""
+    gossip.company.recognise(line.leaf)
     asked_at = gossip.host.now()
     hello = await line.hear(Hello)
-    known = gossip.company.meet(gossip.node, line.leaf, hello)
+    known = gossip.company.meet(line.leaf, hello)
     await line.say(gossip.company.hello(gossip.node))
-    await _introduce(gossip, line, hello)
+    await _introduce(gossip, line, known, hello)
     digests = (await line.hear(Digests)).digests
     await line.say(Held(gossip.node.archive.differing(digests)))
     theirs: dict[bytes, tuple[Range, ...]] = (await line.hear(Held)).held
@@ -59,27 +61,36 @@ async def answer(gossip: Gossip, line: Line) -> None:
     gossip.synced(known.id, hello, asked_at)
 
 
-async def _introduce(gossip: Gossip, line: Line, hello: Hello) -> None:
+async def _introduce(gossip: Gossip, line: Line, known: Known, hello: Hello) -> None:
     """Give the certificates that the other has not got, and take those that we have not."""
 
     async def take() -> None:
         is_last = False
+        left = limits.gossip_members_max * limits.member_certificates_max
         while not is_last:
             page = await line.hear(Credentials)
-            gossip.company.introduce(gossip.node, page.credentials)
+            left -= len(page.credentials)
+            if left < 0:
+                raise GossipError("more certificates than there are members")
+            gossip.company.introduce(page.credentials)
+            await trio.lowlevel.checkpoint()
             is_last = page.last
 
     lacking = gossip.company.directory.beyond(hello.roll)
     await _both(line, credential_pages(lacking), take)
+    gossip.company.hear(gossip.node, known, hello)
 
 
 async def _exchange(gossip: Gossip, line: Line, lacking: Sequence[bytes]) -> None:
     """The same with capsules, which may be a million: in steps, so that all else goes on."""
 
     async def take() -> None:
-        is_last = False
+        is_last, left = False, limits.capsules_max
         while not is_last:
             page = await line.hear(Capsules)
+            left -= len(page.raws)
+            if left < 0:
+                raise GossipError("more capsules than there are")
             for at in range(0, len(page.raws), limits.gossip_step_capsules):
                 gossip.take(page.raws[at : at + limits.gossip_step_capsules])
                 await trio.lowlevel.checkpoint()

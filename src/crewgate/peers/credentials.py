@@ -1,37 +1,64 @@
-"""Who the members are: their certificates, checked against the CA, and kept as long as their words.
+"""What a member shows: certificates, checked against the CA, and where it says that it is reached.
 
-A member is a gateway by the name in its certificates. A capsule is judged by the certificate that
-its origin had when it signed: the origin's key stays over renewals. What is revoked is for the
-caller to say. Times are whole seconds of the wall clock.
+Whether a certificate is valid now, and what is revoked, is for the caller to say. Times are whole
+seconds of the wall clock.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from ipaddress import IPv6Address
 from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from crewgate import limits
 from crewgate._native.signature import verify
 from crewgate.core import certificate as certificate_
-from crewgate.core.gossip.capsules import Capsule
+from crewgate.core.gossip.capsules import SIGNATURE_BYTES, Capsule
 from crewgate.core.gossip.messages import Address
 from crewgate.core.identity import MAY_REVOKE, Identity, Role, member_id
 from crewgate.errors import GossipError
 
 FINGERPRINT_BYTES = 8
 HOST_BYTES = 16
+_ADDRESS = b"crewgate address 1\0"
+# What `cryptography` raises for certificates that somebody has made up; four are no ValueError.
+_NO_CERTIFICATE = (
+    ValueError,
+    TypeError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 class Credential(msgspec.Struct, frozen=True, array_like=True):
-    """As it is handed on: certificates in DER, the leaf first, and where the member is reached."""
+    """As it is handed on: certificates in DER, the leaf first, and where the member is reached.
+
+    Where that is, and when it said so (whole seconds), the gateway has signed: `signed_by`.
+    """
 
     chain: tuple[bytes, ...]
     host: bytes
     port: int
+    told: int = 0
+    signature: bytes = b""
+
+    def signed_by(self, sign: Callable[[bytes], bytes], now: int) -> "Credential":
+        """The same by the word of its gateway; else whoever hands it on could move it."""
+        told = msgspec.structs.replace(self, told=now, signature=b"")
+        return msgspec.structs.replace(told, signature=sign(told.word()))
+
+    def word(self) -> bytes:
+        """What its gateway signs; OverflowError for what it cannot have."""
+        leaf = blake2b(self.chain[0], digest_size=32).digest()
+        return _ADDRESS + leaf + self.host + self.port.to_bytes(2) + self.told.to_bytes(5)
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -61,10 +88,10 @@ class Known(msgspec.Struct, frozen=True):
 
     @property
     def fingerprint(self) -> bytes:
-        """8 bytes that no other credential has."""
-        return blake2b(
-            msgspec.msgpack.encode(self.credential), digest_size=FINGERPRINT_BYTES
-        ).digest()
+        """8 bytes that no other certificate or address has."""
+        shown = self.credential
+        data = msgspec.msgpack.encode((shown.chain, shown.host, shown.port))
+        return blake2b(data, digest_size=FINGERPRINT_BYTES).digest()
 
     @property
     def may_revoke(self) -> bool:
@@ -100,17 +127,26 @@ class Trust:
 
     def check(self, credential: Credential) -> Known:
         """Who that is; GossipError. Whether it is valid now is asked where that counts."""
+        known = self.read(credential)
+        signature, key = credential.signature, known.identity.key
+        if len(signature) != SIGNATURE_BYTES or not verify(key, credential.word(), signature):
+            raise GossipError(f"{known.identity.label}: an address that it has not signed")
+        return known
+
+    def read(self, credential: Credential) -> Known:
+        """The same, whoever says where it is reached: for what is not yet signed."""
         chain = credential.chain
         if not 0 < len(chain) <= limits.chain_certificates_max:
             raise GossipError("a chain of no such length")
-        if len(credential.host) != HOST_BYTES or not 0 < credential.port < 2**16:
-            raise GossipError("an address that is none")
+        if max(map(len, chain)) > limits.certificate_bytes_max:
+            raise GossipError("a certificate over its bound")
+        _check_address(credential)
         try:
             leaf = certificate_.read(chain[0])
             identity = leaf.speaks_for()
             parsed = [x509.load_der_x509_certificate(each) for each in chain]
             self._check_chain(parsed)
-        except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as error:
+        except _NO_CERTIFICATE as error:
             raise GossipError(f"a certificate that is not of this CA: {error}") from error
         if identity.role is not Role.GATEWAY or not identity.key or leaf.is_authority:
             raise GossipError(f"{identity.label}: not the certificate of a gateway that gossips")
@@ -119,147 +155,33 @@ class Trust:
         )
 
     def _check_chain(self, chain: Sequence[x509.Certificate]) -> None:
-        """Each is signed by the next, which may sign, and the last by a root."""
-        for lower, upper in pairwise(chain):
+        """The last is signed by a root, and each by the next, which may sign.
+
+        From the top: only what the CA has made is worth the work that its keys may be.
+        """
+        last = chain[-1]
+        if not any(last == root or self._is_issued(last, root) for root in self._roots):
+            raise ValueError("no root has signed it")
+        for lower, upper in reversed([*pairwise(chain)]):
             constraints = upper.extensions.get_extension_for_class(x509.BasicConstraints).value
             if not constraints.ca:
                 raise ValueError("signed by a certificate that may not sign")
             lower.verify_directly_issued_by(upper)
-        for root in self._roots:
-            if chain[-1] == root or self._is_issued(chain[-1], root):
-                return
-        raise ValueError("no root has signed it")
 
     def _is_issued(self, lower: x509.Certificate, root: x509.Certificate) -> bool:
         try:
             lower.verify_directly_issued_by(root)
-        except (ValueError, TypeError, InvalidSignature):
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
             return False
         return True
 
 
-class Directory:
-    """All gateways that were ever seen here, by their certificates; each also a file of `folder`.
-
-    Members are those that nobody has sent away since their newest certificate was issued; the
-    certificates of the others are kept for what they have signed.
-    """
-
-    def __init__(self, folder: Path, trust: Trust, cluster: bytes) -> None:
-        """Make the folder, if it is not there; OSError."""
-        folder.mkdir(mode=0o700, exist_ok=True)
-        self.gone: dict[bytes, int] = {}  # members, and until when issued certificates are none's
-        self._folder = folder
-        self._trust = trust
-        self._cluster = cluster
-        self._known: dict[bytes, list[Known]] = {}  # the newest last
-
-    def __repr__(self) -> str:
-        return f"<Directory gateways={len(self._known)} gone={len(self.gone)}>"
-
-    def __iter__(self) -> Iterator[Known]:
-        """Each member by its newest certificate."""
-        return (known[-1] for member, known in self._known.items() if member in self)
-
-    def __contains__(self, member: object) -> bool:
-        known = self._known.get(member) if isinstance(member, bytes) else None
-        return known is not None and known[-1].issued > self.gone.get(known[-1].id, -1)
-
-    def get(self, member: bytes) -> Known | None:
-        """A gateway by its newest certificate, member or not."""
-        known = self._known.get(member)
-        return known[-1] if known else None
-
-    def name(self, member: bytes) -> str:
-        """For people; its id where that is all that is known."""
-        known = self.get(member)
-        return known.name if known else member.hex()
-
-    def restore(self, now: int) -> None:
-        """Read what the folder has; what has long expired goes."""
-        for path in sorted(self._folder.glob("*.gone")):
-            try:
-                self.gone[bytes.fromhex(path.stem)] = int(path.read_text())
-            except (OSError, ValueError):
-                continue
-        for path in sorted(self._folder.glob("*.member")):
-            try:
-                credential = msgspec.msgpack.decode(path.read_bytes(), type=Credential)
-                known = self._trust.check(credential)
-            except (OSError, msgspec.DecodeError, GossipError):
-                continue  # another CA's, or torn: whoever it is shows it again
-            is_old = known.not_after + limits.clock_distrust_seconds < now
-            if is_old and known.id in self.gone:
-                path.unlink(missing_ok=True)
-            else:
-                self._add(known)
-        for member in self.gone.keys() - self._known.keys():
-            del self.gone[member]
-            self._gone_path(member).unlink(missing_ok=True)
-
-    def check(self, credential: Credential) -> Known:
-        """Who that is; GossipError."""
-        return self._trust.check(credential)
-
-    def admit(self, credential: Credential) -> Known:
-        """One that is shown, or handed on; GossipError. OSError if it cannot be kept."""
-        known = self._trust.check(credential)
-        if known.id not in self._known and len(self._known) >= limits.gossip_members_max:
-            raise GossipError(f"{known.name} is one gateway too many")
-        if self._add(known):
-            _write(self._path(known), msgspec.msgpack.encode(credential))
-        return known
-
-    def send_away(self, member: bytes, before: int) -> bool:
-        """No certificate issued until then is a member's; whether that was news. OSError."""
-        if before <= self.gone.get(member, -1) or len(self.gone) >= limits.gossip_members_max:
-            return False
-        self.gone[member] = before
-        _write(self._gone_path(member), str(before).encode())
-        return True
-
-    def roll(self) -> list[bytes]:
-        """Fingerprints of what is here, to be compared."""
-        return [known.fingerprint for known in self._all()]
-
-    def beyond(self, roll: Iterable[bytes]) -> list[Credential]:
-        """What somebody has not got who has these."""
-        theirs = set(roll)
-        return [known.credential for known in self._all() if known.fingerprint not in theirs]
-
-    def signer(self, capsule: Capsule) -> Known | None:
-        """Who has signed a capsule, by a certificate of its time."""
-        for known in reversed(self._known.get(capsule.origin, ())):
-            if known.has_signed(capsule, self._cluster):
-                return known
-        return None
-
-    def _all(self) -> Iterator[Known]:
-        """Each gateway by all its certificates: what it signed under an older one is good."""
-        for known in self._known.values():
-            yield from known
-
-    def _add(self, known: Known) -> bool:
-        """False if it was there."""
-        gateway = self._known.setdefault(known.id, [])
-        if any(each.credential == known.credential for each in gateway):
-            return False
-        gateway.append(known)
-        gateway.sort(key=lambda each: (each.not_before, each.fingerprint))
-        for old in gateway[: -limits.member_certificates_max]:
-            self._path(old).unlink(missing_ok=True)
-        del gateway[: -limits.member_certificates_max]
-        return True
-
-    def _path(self, known: Known) -> Path:
-        return self._folder / f"{known.id.hex()}-{known.fingerprint.hex()}.member"
-
-    def _gone_path(self, member: bytes) -> Path:
-        return self._folder / f"{member.hex()}.gone"
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole, or as it was before."""
-    beside = path.with_name(path.name + ".new")
-    beside.write_bytes(data)
-    beside.replace(path)
+def _check_address(credential: Credential) -> None:
+    """That of one machine, told at a time that there is."""
+    host, is_time = credential.host, 0 <= credential.told <= limits.time_seconds_max
+    if len(host) != HOST_BYTES or not 0 < credential.port < 2**16 or not is_time:
+        raise GossipError("an address that is none")
+    address = IPv6Address(host)
+    where = address.ipv4_mapped or address
+    if where.is_multicast or where.is_unspecified:
+        raise GossipError("an address of nobody, or of many")

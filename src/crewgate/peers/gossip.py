@@ -4,10 +4,12 @@ Every method is one plain step that returns at once: it changes state, has datag
 what is left to be done for the tasks of `service`. `now` is seconds of CLOCK_BOOTTIME.
 """
 
+import math
 import os
 import random
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,10 +25,11 @@ from crewgate.core.gossip.protocol import Node
 from crewgate.core.gossip.receipts import Receipt
 from crewgate.errors import GossipError
 from crewgate.peers.company import Company
-from crewgate.peers.credentials import Credential, Directory, Trust
+from crewgate.peers.credentials import Credential, Trust
+from crewgate.peers.directory import Directory
 from crewgate.peers.host import Host
 from crewgate.peers.log import CapsuleLog
-from crewgate.peers.sealing import Sealer, UnknownKeyError
+from crewgate.peers.sealing import Sealer, StrangerError, UnknownKeyError, sealed_by
 from crewgate.peers.standing import StandingFile
 from crewgate.peers.stream import Hello
 from crewgate.peers.traffic import Traffic
@@ -61,13 +64,15 @@ class Gossip:
         self.on_work: Callable[[], None] = lambda: None
         self.on_receipt: Callable[[Receipt], None] = lambda _receipt: None
         directory = Directory(me.folder, Trust(me.root), me.cluster)
-        known = directory.admit(me.credential)
+        self._sign = me.signing.sign
+        known = directory.admit(me.credential.signed_by(self._sign, host.wall()))
         self.company = Company(known, directory, host, me.cluster, self.sync_soon)
         self._standing = StandingFile(me.folder / "standing")
         self.traffic = Traffic()
         self._send = send
         self._handing = False  # a member hands over what it has accepted
         self._restoring = False
+        self._strange_at = -math.inf  # from when what is strange counts again
         self._sealer = Sealer(known.id, os.urandom(8), self.company.keys)
         self.node = Node(
             known.id + os.urandom(8),
@@ -103,8 +108,12 @@ class Gossip:
         self.save()  # a word that we count is given once
 
     def _replay(self, raws: list[bytes]) -> None:
-        effects = self.node.take(raws, self.host.now(), self.host.wall())
-        self.node.kept(raws, self.host.now())
+        now, wall = self.host.now(), self.host.wall()
+        effects = Effects()
+        for raw in raws:
+            with suppress(GossipError):  # a later version's
+                effects.applied += self.node.take([raw], now, wall).applied
+        self.node.kept(raws, now)
         self.host.apply(effects.applied)
 
     # Datagrams, timers, the disk.
@@ -114,11 +123,13 @@ class Gossip:
         now = self.host.now()
         self.traffic.received += 1
         try:
+            if (name := sealed_by(datagram)) and name not in self.company.directory:
+                raise StrangerError("a datagram of nobody whose certificate has come")
             sender, message = self.company.opener.open(datagram, now)
         except GossipError as error:
             self.traffic.refuse(error)
-            if isinstance(error, UnknownKeyError):
-                self.sync_soon(self._anybody())
+            if isinstance(error, UnknownKeyError | StrangerError):
+                self._wonder(now)
             return
         try:
             self.carry_out(self.node.receive(sender, message, now, self.host.wall()))
@@ -161,14 +172,16 @@ class Gossip:
         """Tell all others; the ids of the capsules. They are in force here already."""
         effects = self.node.revoke(entries, self.host.now(), self.host.wall())
         effects.applied.clear()
-        self.company.watch(self.node, entries)
+        if self.company.watch(self.node, entries):
+            self.company.rotate(self.node, voids=True)  # one who is out must not read on
         self.carry_out(effects)
         return [raw[: capsules.ID_BYTES] for raw in effects.kept]
 
     def drop(self, member: bytes) -> None:
         """It is gone for good by the word of a person: nobody is asked."""
         self.node.freshness.drop(member)
-        self.company.send_away(self.node, member, self.host.wall())
+        if self.company.send_away(self.node, member, self.host.wall()):
+            self.company.rotate(self.node, voids=True)
         self.save()
 
     # Streams.
@@ -187,7 +200,8 @@ class Gossip:
         known = self.company.directory.check(credential)
         if known.id != self.company.me.id or known.identity.key != self.company.me.identity.key:
             raise GossipError(f"{known.name} has another name or signing key")
-        self.company.me = self.company.directory.admit(credential)
+        shown = credential.signed_by(self._sign, self.host.wall())
+        self.company.me = self.company.directory.admit(shown)
 
     def synced(self, member: bytes, hello: Hello, asked_at: float) -> None:
         """All that a member had when it said hello is here."""
@@ -204,8 +218,8 @@ class Gossip:
     def carry_out(self, effects: Effects) -> None:
         """Do what the protocol asks for, in its order."""
         for raw in effects.kept:
-            self.log.append(raw, capsules.decode(raw).expires)
-        self.unsynced += effects.kept
+            if self.log.append(raw, capsules.decode(raw).expires):
+                self.unsynced.append(raw)  # else nobody is told that it is on the disk
         if effects.applied:
             self.company.watch(self.node, effects.applied)
             self.host.apply(effects.applied)
@@ -231,6 +245,9 @@ class Gossip:
                 self.traffic.sent += 1
                 self._send(known.address, self._sealer.seal(member, message))
 
-    def _anybody(self) -> list[bytes]:
+    def _wonder(self, now: float) -> None:
+        """There may be keys or members to learn of: but anybody can send what nobody can open."""
         there = self.node.members.there
-        return [random.choice(there)] if there else []  # noqa: S311 -- no secret
+        if there and now >= self._strange_at:
+            self._strange_at = now + limits.strange_seconds
+            self.sync_soon([random.choice(there)])  # noqa: S311 -- no secret

@@ -44,8 +44,8 @@ class CapsuleLog:
     def __repr__(self) -> str:
         return f"<CapsuleLog {self._folder.name} files={len(self._open)}>"
 
-    def append(self, raw: bytes, expires: int) -> None:
-        """Add one capsule."""
+    def append(self, raw: bytes, expires: int) -> bool:
+        """Add one capsule; whether there was room."""
         span = expires // limits.capsule_file_seconds
         record = _HEAD.pack(_MARK, len(raw), zlib.crc32(raw)) + raw
         try:
@@ -53,13 +53,18 @@ class CapsuleLog:
             written = os.write(descriptor, record)
         except OSError as error:
             self._complain(error.strerror or type(error).__name__)
-            return
+            return False
         self._unsynced.add(span)
         if written != len(record):
             self._complain("the disk is full")
+            return False
+        return True
 
     def sync(self) -> None:
-        """Wait until the disk has all that was appended; to be called in a thread. OSError."""
+        """Wait until the disk has all that was appended; to be called in a thread. OSError.
+
+        What could not be written then may be gone, though the next call says that all is well.
+        """
         for span in sorted(self._unsynced):
             self._unsynced.discard(span)  # before: what is appended meanwhile is for the next
             try:

@@ -40,6 +40,10 @@ class UnsealedError(GossipError):
     """Its seal is broken, or was made for another member."""
 
 
+class StrangerError(GossipError):
+    """It has the name of nobody who is known."""
+
+
 class Opened(NamedTuple):
     """Who sent a message, by its own word and with the group's key, and the message."""
 
@@ -74,6 +78,14 @@ class Keys:
             raise ValueError(f"a group key has {KEY_BYTES} bytes, and a number of 1 to 2**24 - 1")
         self._keys = dict(keys)
         self._number = number
+
+
+def sealed_by(datagram: bytes) -> bytes:
+    """Whose name it has, which nobody has proved yet; empty for what is none."""
+    is_one = _LEAST_BYTES <= len(datagram) <= limits.gossip_datagram_bytes_max
+    if not is_one or datagram[0] != _VERSION:
+        return b""
+    return datagram[_HEAD_BYTES : _HEAD_BYTES + MEMBER_BYTES]
 
 
 class Sealer:

@@ -5,7 +5,7 @@ Owns the sockets. What is done in each step is `Gossip`'s; here is only when, an
 
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +15,15 @@ from crewgate import limits, openssl
 from crewgate.core.gossip.receipts import Receipt
 from crewgate.errors import GossipError
 from crewgate.peers import conversation
+from crewgate.peers.callers import Callers
+from crewgate.peers.company import OneselfError
 from crewgate.peers.gossip import Gossip
 from crewgate.peers.sockets import Sockets, Where, resolve, to_where
 from crewgate.peers.stream import Line, context
 
 
 class Files(NamedTuple):
-    """What streams are secured with: PEM files, read anew for each context."""
+    """What streams are secured with: PEM files, read anew when the certificate is renewed."""
 
     certificate: Path
     key: Path
@@ -41,11 +43,14 @@ class Service:
         self._work = trio.Event()
         self._write = trio.Event()
         self._turn = trio.Event()
-        self._streams = trio.CapacityLimiter(limits.gossip_streams_max)
+        self._callers = Callers()
+        self._contexts: dict[bool, ssl.SSLContext] = {}
+        self._shown = b""  # the leaf that they show
         self._syncs = trio.CapacityLimiter(limits.gossip_syncs_max)
         self._busy: set[bytes] = set()
         self._receipts: dict[int, trio.Event] = {}
-        self._complaint = ""
+        self._complaints: dict[Where, str] = {}
+        self._has_failed = False  # the disk, and a person has heard of it
         gossip.on_work = self._wake
         gossip.on_receipt = self._receipt_changed
 
@@ -54,6 +59,8 @@ class Service:
 
     async def run(self) -> None:
         """Serve; says goodbye when it is cancelled."""
+        with suppress(GossipError):  # before the files are renewed; what is wrong is said later
+            self._context(is_server=True)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._receive)
@@ -108,7 +115,11 @@ class Service:
             await trio.lowlevel.checkpoint()
 
     async def _keep(self) -> None:
-        """Have the disk take what was appended, as much as there is at once."""
+        """Have the disk take what was appended, as much as there is at once.
+
+        What it has refused once is never said to be there: a second try would find nothing to
+        write (Rebello et al. 2020, "Can Applications Recover from fsync Failures?").
+        """
         while True:
             await self._write.wait()
             self._write = trio.Event()
@@ -116,10 +127,9 @@ class Service:
             try:
                 await trio.to_thread.run_sync(self.gossip.log.sync)
             except OSError as error:
-                self.gossip.host.say(f"revocations are not on the disk: {error.strerror}")
-                self.gossip.unsynced = raws + self.gossip.unsynced
-                await trio.sleep(limits.announce_again_seconds)
-                self._write.set()
+                if not self._has_failed:
+                    self.gossip.host.say(f"revocations are not on the disk: {error.strerror}")
+                self._has_failed = True
             else:
                 self.gossip.kept(raws)
 
@@ -137,29 +147,29 @@ class Service:
         while True:
             await self._work.wait()
             self._work = trio.Event()
-            while self.gossip.to_sync:
-                member = next(iter(self.gossip.to_sync))
-                del self.gossip.to_sync[member]
-                known = self.gossip.node.members.get(member)
-                if known is not None and member not in self._busy:
-                    await self._syncs.acquire_on_behalf_of(member)
-                    self._busy.add(member)
-                    nursery.start_soon(self._sync_with, member, to_where(known.address))
+            for member in [each for each in self.gossip.to_sync if each not in self._busy]:
+                await self._syncs.acquire_on_behalf_of(member)
+                self.gossip.to_sync.pop(member, None)
+                self._busy.add(member)
+                nursery.start_soon(self._sync_with, member)
 
-    async def _sync_with(self, member: bytes, where: Where) -> None:
+    async def _sync_with(self, member: bytes) -> None:
         try:
-            await self._reach(where)
+            known = self.gossip.company.directory.get(member)
+            if known is not None and member in self.gossip.company.directory:
+                await self._reach(to_where(known.address))
             await trio.sleep(limits.sync_pause_seconds)
         except (GossipError, OSError):
             await trio.sleep(limits.compare_seconds)  # SWIM finds out whether it is there
         finally:
             self._busy.discard(member)
             self._syncs.release_on_behalf_of(member)
+            self._work.set()  # somebody may have asked for another meanwhile
 
     async def _reach(self, where: Where) -> None:
         """Sync with whoever is there; GossipError, OSError."""
-        made = context(*self._files, is_server=False)
-        with _patience(limits.gossip_sync_seconds):
+        made = self._context(is_server=False)
+        with self._guarded(), _patience(limits.gossip_sync_seconds):
             with _patience(limits.gossip_hello_seconds):
                 plain = await trio.open_tcp_stream(*where, happy_eyeballs_delay=None)
             stream = trio.SSLStream(plain, made, https_compatible=True)
@@ -174,26 +184,39 @@ class Service:
 
     async def _answer(self, plain: trio.SocketStream) -> None:
         """Serve one who has come; nothing that is wrong with it is more than its own end."""
+        with suppress(GossipError, OSError):
+            try:
+                made = self._context(is_server=True)
+                stream = trio.SSLStream(plain, made, server_side=True, https_compatible=True)
+                address = str(plain.socket.getpeername()[0])
+                with self._guarded(), _patience(limits.gossip_sync_seconds):
+                    with self._callers.shaking(address), _patience(limits.gossip_hello_seconds):
+                        await _shake(stream)
+                    line = Line(stream)
+                    with self._callers.talking(line.leaf):
+                        async with _closing(stream):
+                            await conversation.answer(self.gossip, line)
+            finally:
+                plain.socket.close()
+
+    def _context(self, *, is_server: bool) -> ssl.SSLContext:
+        """For the certificate that we say is ours: files may be renewed before we are told."""
+        leaf = self.gossip.company.me.credential.chain[0]
+        if leaf != self._shown:
+            self._contexts = {side: context(*self._files, is_server=side) for side in (False, True)}
+            self._shown = leaf
+        return self._contexts[is_server]
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """One stream must not end the agent: GossipError for what nobody has foreseen."""
         try:
-            self._streams.acquire_on_behalf_of_nowait(plain)
-        except trio.WouldBlock:
-            plain.socket.close()
-            return
-        try:
-            made = context(*self._files, is_server=True)
-            stream = trio.SSLStream(plain, made, server_side=True, https_compatible=True)
-            with _patience(limits.gossip_sync_seconds):
-                with _patience(limits.gossip_hello_seconds):
-                    await _shake(stream)
-                async with _closing(stream):
-                    await conversation.answer(self.gossip, Line(stream))
+            yield
         except (GossipError, OSError):
-            return
-        except Exception as error:  # noqa: BLE001 -- one stream must not end the agent
+            raise
+        except Exception as error:
             self.gossip.host.say(f"a fault of ours with a peer: {error!r}")
-        finally:
-            plain.socket.close()
-            self._streams.release_on_behalf_of(plain)
+            raise GossipError("a fault of ours") from error
 
     async def _join(self) -> None:
         """Reach the configured peers: soon while nobody has answered, then now and then."""
@@ -204,22 +227,27 @@ class Service:
 
     async def _try_peers(self) -> None:
         known = {to_where(each.address) for each in self.gossip.company.directory}
-        for host, port in self.peers:
-            for where in await resolve(host, port):
-                if where in known:
-                    continue
-                try:
-                    await self._reach(where)
-                except (GossipError, OSError) as error:
-                    self._complain(f"peer {host}:{port}: {error}")
-                else:
-                    self._complain("")
+        for peer in self.peers:
+            found = await resolve(*peer)
+            failures = [await self._why_not(where) for where in found if where not in known]
+            is_found = len(failures) < len(found) or not all(failures)
+            self._complain(peer, "" if is_found else [*failures, "its name has no address"][0])
 
-    def _complain(self, why: str) -> None:
+    async def _why_not(self, where: Where) -> str:
+        """Reach one, who may be this machine: all may have the same configuration."""
+        try:
+            await self._reach(where)
+        except OneselfError:
+            return ""
+        except (GossipError, OSError) as error:
+            return str(error)
+        return ""
+
+    def _complain(self, peer: Where, why: str) -> None:
         """Once, until it is something else."""
-        if why and why != self._complaint:
-            self.gossip.host.say(why)
-        self._complaint = why
+        if why and why != self._complaints.get(peer):
+            self.gossip.host.say(f"peer {peer[0]}:{peer[1]}: {why}")
+        self._complaints[peer] = why
 
 
 async def _shake(stream: "trio.SSLStream[trio.SocketStream]") -> None:

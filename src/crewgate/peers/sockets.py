@@ -31,6 +31,7 @@ class Sockets:
 
     def __init__(self, host: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._is_v6 = family == socket.AF_INET6
         self.datagrams = socket.socket(family, socket.SOCK_DGRAM)
         self.streams = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -53,8 +54,11 @@ class Sockets:
 
     def send(self, to: Address, data: bytes) -> None:
         """One datagram; what cannot leave now is lost, as datagrams are."""
+        host, port = to_where(to)
+        if self._is_v6 and ":" not in host:
+            host = f"::ffff:{host}"  # which is what a socket for both calls it
         with suppress(OSError):
-            self.datagrams.sendto(data, to_where(to))
+            self.datagrams.sendto(data, (host, port))
 
     def received(self) -> Iterable[bytes]:
         """The datagrams that have come, so many at a time."""
@@ -65,7 +69,8 @@ class Sockets:
 
 async def resolve(host: str, port: int) -> list[Where]:
     """All addresses of a name; none where there is no answer."""
-    with trio.move_on_after(limits.gossip_hello_seconds), suppress(OSError):
+    # A name that cannot be written for DNS is a UnicodeError, though `[cluster]` may have it.
+    with trio.move_on_after(limits.gossip_hello_seconds), suppress(OSError, UnicodeError):
         found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return list({(str(where[0]), port) for *_, where in found})
     return []

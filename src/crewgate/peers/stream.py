@@ -8,7 +8,7 @@ first message must repeat. Deadlines and what becomes of it all are the caller's
 import ssl
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 import trio
@@ -23,6 +23,13 @@ from crewgate.peers.keyring import GroupKey
 VERSION = 1
 _PREFIX_BYTES = 4
 _CHUNK = 65_536
+_CREDENTIALS_MAX = limits.gossip_page_bytes // (limits.certificate_bytes_max * 2)
+# What a frame holds is bounded before it is made: four megabytes may say a million things.
+_Id = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
+_Line = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+_Time = Annotated[int, msgspec.Meta(ge=0, le=limits.time_seconds_max)]
+_CERTIFICATES = limits.gossip_members_max * limits.member_certificates_max
+_Members = msgspec.Meta(max_length=limits.gossip_members_max + 1)
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -35,30 +42,30 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     cluster: bytes
     credential: Credential
     word: Word
-    roll: list[bytes]
-    gone: dict[bytes, int]
-    members: list[bytes]
-    counted: list[bytes]
-    keys: list[GroupKey]
+    roll: Annotated[list[_Id], msgspec.Meta(max_length=_CERTIFICATES)]
+    gone: Annotated[dict[_Id, _Time], _Members]
+    members: Annotated[list[_Id], _Members]
+    counted: Annotated[list[_Id], _Members]
+    keys: Annotated[list[GroupKey], msgspec.Meta(max_length=limits.group_keys_max)]
 
 
 class Credentials(msgspec.Struct, frozen=True, tag="credentials"):
     """Certificates that the other has not got; the last page says so."""
 
-    credentials: list[Credential]
+    credentials: Annotated[list[Credential], msgspec.Meta(max_length=_CREDENTIALS_MAX)]
     last: bool
 
 
 class Digests(msgspec.Struct, frozen=True, tag="digests"):
     """What is held of each line, from whoever began the conversation."""
 
-    digests: dict[bytes, bytes]
+    digests: dict[_Line, _Id]
 
 
 class Held(msgspec.Struct, frozen=True, tag="held"):
     """The numbers that are held of lines that differ."""
 
-    held: dict[bytes, tuple[Range, ...]]
+    held: dict[_Line, tuple[Range, ...]]
 
 
 class Capsules(msgspec.Struct, frozen=True, tag="capsules"):
@@ -88,7 +95,7 @@ def pages(raws: Sequence[bytes]) -> Iterator[Capsules]:
 
 def credential_pages(credentials: Sequence[Credential]) -> Iterator[Credentials]:
     """So many frames, at least one."""
-    each = limits.gossip_page_bytes // (limits.certificate_bytes_max * 2)
+    each = _CREDENTIALS_MAX
     for at in range(0, len(credentials) - each, each):
         yield Credentials(list(credentials[at : at + each]), last=False)
     yield Credentials(list(credentials[(len(credentials) - 1) // each * each :]), last=True)
@@ -127,7 +134,7 @@ class Line:
             raise GossipError("a frame of no such length")
         try:
             words = _DECODER.decode(await self._take(length))
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise GossipError(f"a frame that says nothing: {error}") from error
         if not isinstance(words, kind):
             raise GossipError("a message out of turn")

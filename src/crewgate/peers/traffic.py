@@ -3,9 +3,10 @@
 from collections import Counter
 
 from crewgate.errors import GossipError
-from crewgate.peers.sealing import RepeatedError, UnknownKeyError, UnsealedError
+from crewgate.peers.sealing import RepeatedError, StrangerError, UnknownKeyError, UnsealedError
 
 _WHY = {
+    StrangerError: "of no member",
     UnknownKeyError: "unknown key",
     RepeatedError: "came before",
     UnsealedError: "not sealed for us",

@@ -65,7 +65,7 @@ async def test_one_that_comes_back_has_all_that_it_missed(
             await until(lambda: one.counts and all(each.others == 3 for each in members))
             await revoke(members[0], first)
         members[0].gossip.revoke([second])
-        again = Member(authority, tmp_path / "m9", "m9", [members[0].where])
+        again = Member(authority, tmp_path / "m9", "m9", [members[0].where], born=1)
         assert first.key in again.host.applied
         assert again.counts
         assert not again.is_fresh

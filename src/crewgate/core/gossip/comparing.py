@@ -22,6 +22,8 @@ from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.gossip.messages import Answer, Question, Send, encode
 
 NO_LIFE = bytes(8)
+_Eight = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]  # what a question has room for
 OVER = bytes(ID_BYTES)  # in the place of an id whose capsule has expired: nobody can hand it over
 
 
@@ -32,9 +34,9 @@ class Word(msgspec.Struct, frozen=True):
     is whole seconds of its clock.
     """
 
-    life: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
-    head: Annotated[int, msgspec.Meta(ge=0)]
-    members: bytes
+    life: _Eight
+    head: _Count
+    members: _Eight
     counts: bool
     wall: int
 

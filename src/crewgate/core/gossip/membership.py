@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from crewgate import limits
 from crewgate.core.gossip.chance import Chance, some
 from crewgate.core.gossip.messages import Ack, Address, Ask, Ping, Send, State, Update, encode
@@ -98,6 +100,14 @@ class Members:
             incarnation = known.incarnation + 1 if known else 0
             self._put(Update(member, State.ALIVE, incarnation, address), now)
 
+    def introduce(self, member: bytes, address: Address, now: float) -> None:
+        """One whose certificate was seen, some time: if it is there at all, it is there."""
+        known = self._members.get(member)
+        if known is None:
+            self._put(Update(member, State.ALIVE, 0, address), now)
+        else:
+            known.address = address
+
     def forget(self, member: bytes) -> None:
         """One who is no member any more."""
         self._members.pop(member, None)
@@ -111,7 +121,7 @@ class Members:
         return [(peer, ping) for peer in some(self._chance, self.there, limits.gossip_updates_max)]
 
     def hear(self, updates: Iterable[Update], now: float) -> None:
-        """What others think; whatever is older than what is known changes nothing."""
+        """What others think of members; the newer word counts. Nobody is invented or moved so."""
         for update in updates:
             if update.incarnation > limits.incarnation_max:
                 continue
@@ -119,12 +129,9 @@ class Members:
                 self._refute(update)
                 continue
             known = self._members.get(update.member)
-            if known is not None:
-                newer = (update.incarnation, update.state) > (known.incarnation, known.state)
-            else:
-                newer = update.state in _THERE and len(self._members) < limits.gossip_members_max
-            if newer:
-                self._put(update, now)
+            newer = (update.incarnation, update.state)
+            if known is not None and newer > (known.incarnation, known.state):
+                self._put(msgspec.structs.replace(update, address=known.address), now)
 
     def pinged(self, sender: bytes, ping: Ping, digest: bytes, now: float) -> list[Send]:
         """Answer; one who is thought dead is told so, that it may object."""
@@ -197,8 +204,7 @@ class Members:
 
     def _set(self, update: Update, now: float) -> None:
         known = self._members.get(update.member)
-        address = update.address if known is None or update.state in _THERE else known.address
-        member = Member(update.member, address, update.state, update.incarnation, now)
+        member = Member(update.member, update.address, update.state, update.incarnation, now)
         self._members[update.member] = member
         if known is None or (known.state in _THERE) != (member.state in _THERE):
             self._there = None

@@ -125,11 +125,11 @@ class Node:
         return effects
 
     def meet(self, members: Iterable[tuple[bytes, Address]], now: float) -> None:
-        """These have shown certificates of this cluster, to us or to somebody who has."""
+        """These have shown certificates of this cluster some time, to us or to somebody else."""
         met = []
         for member, address in members:
             if member != self.me:
-                self.members.join(member, address, now)
+                self.members.introduce(member, address, now)
                 met.append(member)
         self.freshness.admit(met)
         self.comparing.ask_all(now)

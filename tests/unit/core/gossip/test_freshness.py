@@ -90,6 +90,16 @@ def test_what_one_said_before_it_lost_its_disk_counts_no_more_once_it_counts_aga
         assert one.until(STALENESS) == now + STALENESS
 
 
+def test_one_that_lost_its_disk_agrees_with_the_others_that_it_counted_once() -> None:
+    """Else no answer would count for it again, since answers count among those who agree."""
+    one, other = Freshness(member_id(0)), Freshness(member_id(1), counts=True)
+    both = [member_id(0), member_id(1)]
+    other.hear(both, both)
+    one.hear(both, other.counted)
+    assert not one.counts
+    assert (one.digest, one.counted) == (other.digest, other.counted)
+
+
 def test_the_digest_is_of_the_members_and_who_ever_counted() -> None:
     """Whoever says it, and in whatever order they came."""
     one, other = Freshness(member_id(0)), Freshness(member_id(1))

@@ -142,14 +142,35 @@ def test_who_is_met_is_there_whatever_was_heard() -> None:
     assert one.there == [THIRD]
 
 
-def test_strangers_are_believed_in_only_so_many() -> None:
-    """A liar fills no memory, and invents no dead."""
+def test_nobody_is_invented() -> None:
+    """Else a liar's members would be told, in the place of those who are there."""
     one = members()
-    one.hear([update(9, State.DEAD)], 0.0)
-    assert state(one, 9) is None
-    many = [update(index) for index in range(limits.gossip_members_max + 50)]
-    one.hear(many, 0.0)
-    assert len(one.all()) == limits.gossip_members_max + 1
+    one.hear([update(9), update(8, State.DEAD)], 0.0)
+    assert (state(one, 9), state(one, 8)) == (None, None)
+    assert len(one.all()) == 3
+
+
+def test_nobody_is_moved_by_what_others_say() -> None:
+    """Else a liar would have all that is said to others, and could answer for them."""
+    one = members()
+    lie = Update(YOU, State.ALIVE, 7, Address(bytes(16), 1))
+    one.hear([lie], 0.0)
+    found = one.get(YOU)
+    assert found is not None
+    assert (found.incarnation, found.address) == (7, address_of(1))
+    assert update(1, incarnation=7) in one.all()
+
+
+def test_one_whose_certificate_is_seen_again_stays_dead() -> None:
+    """That it has one is no sign of life; where it is reached may be news."""
+    one = members()
+    one.hear([update(1, State.DEAD, 5)], 0.0)
+    one.introduce(YOU, Address(bytes(16), 1), 1.0)
+    found = one.get(YOU)
+    assert found is not None
+    assert (found.state, found.incarnation, found.address.port) == (State.DEAD, 5, 1)
+    one.introduce(member_id(9), address_of(9), 1.0)
+    assert state(one, 9) is State.ALIVE
 
 
 def test_a_farewell_is_no_failure() -> None:

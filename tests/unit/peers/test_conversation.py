@@ -1,0 +1,216 @@
+"""Two over a stream: what each tells the other, and what becomes of one who does not keep to it."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+from company import Authority, Member, until
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from liar import line_to, listening
+from still_member import StillMember, acquaint
+
+from crewgate import limits
+from crewgate.core.identity import Role
+from crewgate.core.ids import Kind, orchestrator_key
+from crewgate.errors import GossipError
+from crewgate.peers.service import Files
+from crewgate.peers.stream import Capsules, Credentials, Digests, Held, Hello, Line
+
+Talk = Callable[[Line], Awaitable[None]]
+
+
+@pytest.fixture
+def liar(authority: Authority, tmp_path: Path) -> StillMember:
+    """One with a gateway's certificate of this CA, which may not revoke."""
+    return StillMember(authority, tmp_path / "liar", "liar", rights=(), bootstrap=True)
+
+
+@pytest.fixture
+def member(authority: Authority, tmp_path: Path) -> Member:
+    """One who serves by itself."""
+    return Member(authority, tmp_path / "m0", "m0", bootstrap=True)
+
+
+def hello_of(one: StillMember) -> Hello:
+    return one.company.hello(one.node)
+
+
+async def test_who_speaks_as_a_member_is_one(member: Member, liar: StillMember) -> None:
+    """Step by step, from the side that begins."""
+    async with member.serving(), line_to(member.where, liar.files) as line:
+        await line.say(hello_of(liar))
+        hello = await line.hear(Hello)
+        assert hello.credential == member.gossip.company.me.credential
+        await line.say(Credentials([], last=True))
+        assert (await line.hear(Credentials)).last
+        await line.say(Digests({}))
+        assert (await line.hear(Held)).held == {}
+        await line.say(Held({}), Capsules([], last=True))
+        assert await line.hear(Capsules) == Capsules([], last=True)
+        await until(lambda: member.others == 1)
+
+
+async def garbage(line: Line) -> None:
+    await line._stream.send_all(b"\0\0\0\4abcd")
+
+
+async def huge(line: Line) -> None:
+    await line._stream.send_all(b"\xff\xff\xff\xff")
+
+
+async def empty(line: Line) -> None:
+    await line._stream.send_all(bytes(4))
+
+
+async def out_of_turn(line: Line) -> None:
+    await line.say(Digests({}))
+
+
+@pytest.mark.parametrize("talk", [garbage, huge, empty, out_of_turn])
+async def test_what_says_nothing_ends_its_own_stream(
+    member: Member, liar: StillMember, talk: Talk
+) -> None:
+    """And nobody has come."""
+    async with member.serving(), line_to(member.where, liar.files) as line:
+        await talk(line)
+        with pytest.raises(GossipError, match="has ended"):
+            await line.hear(Hello)
+    assert member.others == 0
+    assert member.host.said == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"head": -1},
+        {"head": 2**63},
+        {"life": b"short"},
+        {"members": b""},
+    ],
+    ids=["negative", "huge", "life", "members"],
+)
+async def test_a_word_that_nobody_can_ask_about_is_none(
+    member: Member, liar: StillMember, changes: dict[str, object]
+) -> None:
+    """It would be asked for what came after it, which has no bytes."""
+    hello = hello_of(liar)
+    hello = msgspec.structs.replace(hello, word=msgspec.structs.replace(hello.word, **changes))
+    async with member.serving(), line_to(member.where, liar.files) as line:
+        await line.say(hello)
+        with pytest.raises(GossipError, match="has ended"):
+            await line.hear(Hello)
+        assert member.others == 0
+
+
+async def test_certificates_come_in_bounded_number(
+    member: Member, liar: StillMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For ever the same page, and no end of it."""
+    monkeypatch.setattr(limits, "gossip_members_max", 4)
+    page = Credentials([liar.company.me.credential] * 8, last=False)
+    async with member.serving(), line_to(member.where, liar.files) as line:
+        await line.say(hello_of(liar))
+        await line.hear(Hello)
+        await line.hear(Credentials)
+        with pytest.raises(GossipError, match="has ended"):
+            await say_and_hear(line, *[page] * 9)
+
+
+async def say_and_hear(line: Line, *pages: Credentials) -> None:
+    await line.say(*pages)
+    await line.hear(Held)
+
+
+def certificate_of(
+    kind: str, authority: Authority, tmp_path: Path, signing: Ed25519PrivateKey
+) -> Files:
+    """Somebody's who may not speak."""
+    if kind == "orchestrator":
+        return authority.certify(tmp_path / "x", "m1", signing, role=Role.ORCHESTRATOR)
+    if kind == "operator":
+        return authority.certify(tmp_path / "x", "m1", signing, role=Role.OPERATOR)
+    if kind == "expired":
+        return authority.certify(tmp_path / "x", "m1", signing, born=-90_000)
+    (tmp_path / "other").mkdir()
+    files = Authority(tmp_path / "other").certify(tmp_path / "x", "m1", signing)
+    return files._replace(root=authority.file)
+
+
+STRANGERS = ["orchestrator", "operator", "expired", "another CA"]
+
+
+@pytest.mark.parametrize("kind", STRANGERS)
+async def test_others_who_come_hear_nothing(
+    authority: Authority, tmp_path: Path, member: Member, kind: str
+) -> None:
+    """Not one frame: the stream ends."""
+    files = certificate_of(kind, authority, tmp_path, Ed25519PrivateKey.generate())
+    async with member.serving(), line_to(member.where, files) as line:
+        with pytest.raises(GossipError, match="ended"):
+            await line.hear(Hello)
+    assert member.others == 0
+
+
+@pytest.mark.parametrize("kind", STRANGERS)
+async def test_others_who_are_called_hear_nothing(
+    authority: Authority, tmp_path: Path, kind: str
+) -> None:
+    """What a member says first are its keys: it says nothing before it knows to whom."""
+    files = certificate_of(kind, authority, tmp_path, Ed25519PrivateKey.generate())
+    heard = list[Hello]()
+
+    async def talk(line: Line) -> None:
+        heard.append(await line.hear(Hello))
+
+    async with listening(files, talk) as where:
+        one = Member(authority, tmp_path / "m0", "m0", [where], bootstrap=True)
+        async with one.serving():
+            await until(lambda: bool(one.host.said))
+    assert heard == []
+
+
+async def test_a_member_that_was_sent_away_is_not_told_the_next_key(
+    authority: Authority, tmp_path: Path, liar: StillMember
+) -> None:
+    """Though it is still among the configured peers, and its certificate is still good."""
+    heard = list[Hello]()
+
+    async def talk(line: Line) -> None:
+        heard.append(await line.hear(Hello))
+
+    async with AsyncExitStack() as stack:
+        where = await stack.enter_async_context(listening(liar.files, talk))
+        one = Member(authority, tmp_path / "m0", "m0", [where], bootstrap=True)
+        one.gossip.company.introduce([liar.company.me.credential])
+        one.gossip.company.meet_all(one.gossip.node)
+        key = orchestrator_key("", "gateway/liar")
+        one.gossip.revoke([one.entry(key, kind=Kind.ORCHESTRATOR)])
+        await stack.enter_async_context(one.serving())
+        await until(lambda: any("sent away" in each for each in one.host.said))
+    assert heard == []
+
+
+async def test_a_conversation_ends_with_both_knowing_all(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """What each had before: members, and capsules."""
+    one = Member(authority, tmp_path / "m0", "m0", bootstrap=True)
+    entries = [one.entry(bytes((n,)) * 16) for n in range(100)]
+    one.gossip.revoke(entries[:50])
+    other = Member(authority, tmp_path / "m1", "m1", [one.where])
+    other.gossip.revoke(entries[50:])
+    async with one.serving(), other.serving():
+        with trio.fail_after(10):
+            await until(lambda: len(other.host.applied) == 50 == len(one.host.applied))
+            await until(lambda: other.is_fresh and one.is_fresh)
+
+
+def test_acquainted_members_agree(authority: Authority, tmp_path: Path, liar: StillMember) -> None:
+    """On who the members are, as their words say."""
+    other = StillMember(authority, tmp_path / "m1", "m1")
+    acquaint(liar, other)
+    assert liar.node.freshness.others == (other.id,)
+    assert other.node.freshness.others == (liar.id,)

@@ -1,0 +1,174 @@
+"""Who the members are, over renewals, moves, removals and restarts."""
+
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from company import Authority, chain_of
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from crewgate import limits
+from crewgate.core.identity import member_id
+from crewgate.errors import GossipError
+from crewgate.peers.credentials import Credential, Trust
+from crewgate.peers.directory import Directory
+
+HOST = bytes(10) + b"\xff\xff\x0a\0\0\1"
+CLUSTER = bytes(16)
+M0, M1 = member_id("m0"), member_id("m1")
+
+
+class Issuer:
+    """Of certificates for gateways, each with one signing key."""
+
+    def __init__(self, authority: Authority, folder: Path) -> None:
+        self.authority, self.folder = authority, folder
+        self.keys: dict[str, Ed25519PrivateKey] = {}
+
+    def __call__(
+        self, name: str = "m0", *, born: int = 0, port: int = 1, told: int = 1
+    ) -> Credential:
+        key = self.keys.setdefault(name, Ed25519PrivateKey.generate())
+        files = self.authority.certify(self.folder / name, name, key, born=born)
+        return Credential(chain_of(files.certificate), HOST, port).signed_by(key.sign, told)
+
+    def moved(self, shown: Credential, port: int, told: int, name: str = "m0") -> Credential:
+        """By its own word."""
+        there = msgspec.structs.replace(shown, port=port)
+        return there.signed_by(self.keys[name].sign, told)
+
+
+@pytest.fixture
+def issue(authority: Authority, tmp_path: Path) -> Issuer:
+    return Issuer(authority, tmp_path)
+
+
+@pytest.fixture
+def directory(authority: Authority, tmp_path: Path) -> Directory:
+    return again(authority, tmp_path)
+
+
+def again(authority: Authority, tmp_path: Path) -> Directory:
+    """After a restart."""
+    made = Directory(tmp_path / "gossip", Trust(authority.file), CLUSTER)
+    made.restore(int(time.time()))
+    return made
+
+
+def files(tmp_path: Path) -> int:
+    return len(list((tmp_path / "gossip").iterdir()))
+
+
+def test_renewals_are_kept_and_the_newest_counts(
+    directory: Directory, issue: Issuer, authority: Authority, tmp_path: Path
+) -> None:
+    """Whatever order they come in, and so many."""
+    shown = [issue(born=n, port=n + 1) for n in range(limits.member_certificates_max + 2)]
+    for each in (*shown[5:], *shown[:5], *shown):
+        directory.admit(each)
+    for one in (directory, again(authority, tmp_path)):
+        got = one.get(M0)
+        assert got is not None
+        assert got.credential == shown[-1]
+    assert files(tmp_path) == limits.member_certificates_max
+
+
+def test_a_gateway_moves_by_its_own_newest_word(
+    directory: Directory, issue: Issuer, authority: Authority, tmp_path: Path
+) -> None:
+    """What it said before is no news; nor does it take the place of another certificate."""
+    shown = issue(port=1, told=10)
+    there = issue.moved(shown, 2, 20)
+    late = issue.moved(shown, 3, 20), issue.moved(shown, 2, 30)
+    for each, port in zip((shown, there, shown, *late), (1, 2, 2, 2, 2), strict=True):
+        directory.admit(each)
+        assert [known.address.port for known in directory] == [port]
+        assert len(directory.roll()) == 1
+    for one in (directory, again(authority, tmp_path)):
+        assert [known.address.port for known in one] == [2]
+    assert files(tmp_path) == 1
+
+
+def test_nobody_else_moves_it(directory: Directory, issue: Issuer) -> None:
+    """Or fills its places, so that what it signed before could not be verified."""
+    shown = issue()
+    directory.admit(shown)
+    for port in range(2, 50):
+        with pytest.raises(GossipError, match="not signed"):
+            directory.admit(msgspec.structs.replace(shown, port=port, told=port))
+    assert [known.credential for known in directory] == [shown]
+
+
+def test_who_lacks_what_is_told(directory: Directory, issue: Issuer) -> None:
+    """By fingerprints; both sides of a difference."""
+    one, other = issue("m0"), issue("m1")
+    directory.admit(one)
+    roll = directory.roll()
+    directory.admit(other)
+    assert directory.beyond(roll) == [other]
+    assert directory.beyond(directory.roll()) == []
+    assert {known.name for known in directory} == {"m0", "m1"}
+    assert (directory.name(M1), directory.name(bytes(8))) == ("m1", bytes(8).hex())
+
+
+def test_who_is_sent_away_is_out_until_a_newer_certificate(
+    directory: Directory, issue: Issuer, authority: Authority, tmp_path: Path
+) -> None:
+    """Over restarts too; the old ones are kept for what they have signed."""
+    known = directory.admit(issue())
+    assert directory.send_away(M0, known.issued)
+    assert not directory.send_away(M0, known.issued)
+    for one in (directory, again(authority, tmp_path)):
+        assert M0 not in one
+        assert list(one) == []
+        assert one.get(M0) == known
+    directory.admit(issue(born=5))
+    for one in (directory, again(authority, tmp_path)):
+        assert M0 in one
+
+
+def test_torn_files_take_nothing_with_them(
+    directory: Directory, issue: Issuer, authority: Authority, tmp_path: Path
+) -> None:
+    """What is not whole is left out; whoever it was shows it again."""
+    shown = [issue(name) for name in ("m0", "m1")]
+    for each in shown:
+        directory.admit(each)
+    folder = tmp_path / "gossip"
+    path = next(folder.glob(f"{M0.hex()}-*.member"))
+    whole = path.read_bytes()
+    (folder / "zz.gone").write_text("1")
+    (folder / f"{M1.hex()}.gone").write_text("not a number")
+    for end in range(0, len(whole), 37):
+        path.write_bytes(whole[:end])
+        found = again(authority, tmp_path)
+        assert [known.id for known in found] == [M1]
+    found.admit(shown[0])
+    assert {known.id for known in again(authority, tmp_path)} == {M0, M1}
+
+
+def test_what_is_long_over_goes_with_its_gone(
+    directory: Directory, issue: Issuer, tmp_path: Path, authority: Authority
+) -> None:
+    """Nobody's name is kept for ever; one who was not sent away is a member that is silent."""
+    for name in ("m0", "m1"):
+        directory.admit(issue(name))
+    directory.send_away(M0, int(time.time()) + 10)
+    later = Directory(tmp_path / "gossip", Trust(authority.file), CLUSTER)
+    later.restore(int(time.time()) + 14_400 + limits.clock_distrust_seconds + 10)
+    assert (later.get(M0), later.gone) == (None, {})
+    assert [known.id for known in later] == [M1]
+    assert files(tmp_path) == 1
+
+
+def test_there_are_so_many_gateways(
+    directory: Directory, issue: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One more is refused; those who are here renew."""
+    monkeypatch.setattr(limits, "gossip_members_max", 1)
+    directory.admit(issue())
+    directory.admit(issue(born=5))
+    with pytest.raises(GossipError, match="one gateway too many"):
+        directory.admit(issue("m1"))
+    assert repr(directory) == "<Directory gateways=1 gone=0>"
