@@ -44,6 +44,10 @@ class View:
         """Whether a branch is revoked here."""
         return self._table.is_revoked(branch_key(crew, branch))
 
+    def revoked_before(self, key: bytes) -> int:
+        """Until when what it names was issued that is dead; 0 for nothing."""
+        return self._table.revoked_before(key) or 0
+
     @property
     def is_synced(self) -> bool:
         """Whether calls of tools that are closed when stale are admitted."""

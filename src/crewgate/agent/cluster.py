@@ -27,6 +27,7 @@ from crewgate.peers.service import Files, Service
 from crewgate.peers.sockets import Sockets, to_address
 from crewgate.pki.signing import read_signing_key
 
+_Known = dict[bytes, tuple[int, int]]  # by key: until when tokens are dead, and for how long
 _END = "-----END CERTIFICATE-----"
 
 
@@ -44,7 +45,7 @@ class Cluster:
         self._machine = machine
         self._settings = settings
         self._overfull = False
-        self._restored: set[bytes] | None = set()  # what is revoked, while it is read in
+        self._restored: _Known | None = {}  # what is revoked, while it is read in
         me = Me(
             _credential(settings),
             read_signing_key(settings.signing_key),
@@ -74,14 +75,11 @@ class Cluster:
     def restore(self) -> None:
         """Take up what others revoked, and tell them of what this machine alone knows. OSError."""
         self.gossip.restore()
-        known, self._restored = self._restored or set(), None
-        entries = [
-            entry
-            for entry in self._machine.revocations
-            if entry.kind and bytes.fromhex(entry.key) not in known
-        ]
+        known, self._restored = self._restored or {}, None
+        told = (_told(entry) for entry in self._machine.revocations if entry.kind)
+        entries = [entry for entry in told if not _knows(known, entry)]
         if entries:
-            self.gossip.revoke([_told(entry) for entry in entries])
+            self.gossip.revoke(entries)
 
     def load(self, settings: Settings) -> None:
         """A configuration that was changed while we serve."""
@@ -165,7 +163,9 @@ class Cluster:
                 "revocations and start again"
             )
         if self._restored is not None:
-            self._restored.update(entry.key for entry in entries)
+            for entry in entries:
+                before, expires = self._restored.get(entry.key, (0, 0))
+                self._restored[entry.key] = max(before, entry.before), max(expires, entry.expires)
             return
         number, _ = machine.telling.cut(keys)
         machine.telling.cuts.end(number)  # nobody waits for a receipt
@@ -194,6 +194,12 @@ class Cluster:
     def wall(self) -> int:
         """Whole seconds, of a clock that does not jump: nothing expires because somebody set it."""
         return (self._machine.clock.boot_ns() + self._machine.offset_ns) // 10**9
+
+
+def _knows(known: _Known, entry: capsules.Entry) -> bool:
+    """Whether as much is dead by what others were told, and for as long."""
+    before, expires = known.get(entry.key, (0, 0))
+    return entry.before <= before and entry.expires <= expires
 
 
 def _told(entry: Entry) -> capsules.Entry:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import threading
@@ -22,12 +23,15 @@ from members import (
     has_settled,
     is_ready,
     new_branch,
+    owner_of,
     revoke,
     views,
 )
 from network import Place, missing, network
 
-from crewgate.link.owner_messages import Receipt
+from crewgate import limits
+from crewgate.core.ids import orchestrator_key
+from crewgate.link.owner_messages import Name, Receipt
 
 RUNS = int(os.environ.get("CREWGATE_RUNS", "30"))  # 1,000 where some minutes are to be had
 STALENESS = "max_staleness_seconds = 1"
@@ -239,5 +243,38 @@ def test_revoked_alone_and_killed(three: Site) -> None:
             place.mend()
         first.start()
         wait_until(lambda: all(three.have(branch)), SECONDS)
+    finally:
+        three.heal()
+
+
+def test_a_later_revocation_that_gossip_has_lost(three: Site) -> None:
+    """Of an orchestrator, again, by a machine that is alone and loses power: its journal has it."""
+    first, alone = three.machines[0], three.places[0]
+    gossip, copy = first.folder / "state" / "gossip", first.folder / "copy"
+    key = orchestrator_key("article", "article/again")
+    now = int(time.time())
+
+    def end(before: int) -> None:
+        name = Name(kind="orchestrator", crew="article", name="article/again", before=before)
+        with owner_of(first) as owner:
+            owner.revoke_names([name], "local")
+
+    def ends() -> list[int]:
+        return [view.revoked_before(key) for view in three.views]
+
+    end(now - 100)
+    wait_until(lambda: len(set(ends())) == 1, SECONDS)
+    try:
+        for place in three.places[1:]:
+            place.deafen(alone)
+        shutil.copytree(gossip, copy)
+        end(now)
+        first.kill()
+        shutil.rmtree(gossip)
+        copy.rename(gossip)
+        for place in three.places:
+            place.mend()
+        first.start()
+        wait_until(lambda: ends() == [now + limits.leeway_seconds] * 3, SECONDS)
     finally:
         three.heal()
