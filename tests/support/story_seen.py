@@ -7,6 +7,7 @@ from crewgate import limits
 from crewgate.audit.query import Row
 from crewgate.demo.agents import EMBEDDINGS, PUBLISH, SEARCH, SUMMARY, Said
 from crewgate.demo.border import BALANCE, LEAVING, STATEMENT, STAYING, Crossed, Decommissioned
+from crewgate.demo.everywhere import CAST, Ended
 from crewgate.demo.restart import Restarted
 from crewgate.demo.story import ROLES, Receipt, Revoked, Seen
 from crewgate.demo.tools import Received
@@ -14,12 +15,15 @@ from crewgate.demo.tools import Received
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 READ_NS = 5_000_000_000
 PAID = 250  # calls at 0.01 that 2.50 credits pay for
-BRANCHES = {role: f"0199c1d2-0000-7000-8000-{n:012d}" for n, role in enumerate(ROLES)}
+THREE = tuple(part.role for part in CAST)
+_ALL = {role: f"0199c1d2-0000-7000-8000-{n:012d}" for n, role in enumerate((*ROLES, *THREE))}
+BRANCHES = {role: _ALL[role] for role in ROLES}
 
 
 def said(path: str, status: int = 200, reason: str = "", second: float = 6) -> Said:
-    """An answered or refused call."""
-    return Said("call", int(second * 1e9), path, status, reason)
+    """An answered or refused call, asked for a millisecond before."""
+    at_ns = int(second * 1e9)
+    return Said("call", at_ns, path, status, reason, asked_ns=at_ns - 1_000_000)
 
 
 def what_was_said() -> dict[str, list[Said]]:
@@ -52,7 +56,7 @@ def row(role: str, number: int, **more: Any) -> Row:
     fields: dict[str, Any] = {
         "time": NOON, "request": f"{role}-{number}", "crew": "article",
         "orchestrator": "article/one", "process": "pid_1", "role": role,
-        "branch": BRANCHES[role], "ancestry": [], "grant": "g", "subject": "u",
+        "branch": _ALL[role], "ancestry": [], "grant": "g", "subject": "u",
         "listener": "agents", "peer": "127.0.0.0/24", "tool": "t", "method": "POST",
         "verdict": "permit", "outcome": "done", "reason": "", "would": "", "level": "",
         "cost_micro": 10_000, "remaining_micro": 0, "quota_micro": 0, "status": 200,
@@ -106,4 +110,38 @@ def crossed() -> Crossed:
         command_ms=250.0,
         after="certificate revoked",
         token_after=said(BALANCE, 401, "branch-revoked"),
+    )
+
+
+def ended() -> Ended:
+    """A third act that held: the receipt came 7 ms after the agent had read the request."""
+    revoked = Revoked(
+        Receipt(_ALL["translator"], READ_NS, 0, 0.0, applied_on=3, of=3, ms=7.0),
+        300.0,
+        NOON + timedelta(seconds=5),
+    )
+    dead = said(SEARCH, 401, "branch-revoked")
+    in_time = [said(SEARCH, second=4), said(SEARCH, second=5.002)]
+    calls = [
+        row("translator", 0, tool="summary.stream", outcome="revoked"),
+        row("translator", 1),
+        row("translator", 2, time=NOON + timedelta(seconds=5.001)),
+        *(row("editor", number) for number in range(30)),
+        *(row("indexer", number) for number in range(30)),
+    ]
+    return Ended(
+        branches={role: _ALL[role] for role in THREE},
+        said={
+            "translator": [
+                Said("opened", READ_NS - 10, SUMMARY, 200),
+                Said("ended", READ_NS + 5_000_000, SUMMARY, 200, "reset", READ_NS + 4_000_000),
+                *in_time,
+                *[dead] * limits.demo_after_calls,
+            ],
+            "editor": [said(EMBEDDINGS)] * 30,
+            "indexer": [said(EMBEDDINGS)] * 30,
+        },
+        revoked=revoked,
+        machines=3,
+        calls=calls,
     )

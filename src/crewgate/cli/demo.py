@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def command(ctx: click.Context, *, as_json: bool) -> None:
     """Replay the incident on a real gateway.
 
-    Real processes on free loopback ports, in a temporary folder, for about 20 seconds. Exit status
-    0 if the story held, 1 if not.
+    Real processes on free loopback ports, in a temporary folder, for about half a minute. Exit
+    status 0 if the story held, 1 if not.
     """
     from importlib.util import find_spec
 
@@ -60,31 +60,50 @@ def _replay(board: "Board") -> "Result":
 
 
 async def _play(folder: Path, board: "Board") -> "Result":
-    import msgspec
     import trio
+    from msgspec.structs import replace
 
-    from crewgate.demo import stage as stages
     from crewgate.demo.border import cross
+    from crewgate.demo.everywhere import ask_audits, end_everywhere
+    from crewgate.demo.making import build, join
     from crewgate.demo.report import judge
     from crewgate.demo.restart import restart
-    from crewgate.demo.story import ask_audit, play
+    from crewgate.demo.stage import running
+    from crewgate.demo.story import play
+
+    joined = trio.Event()
+
+    async def join_it() -> None:
+        await join(gateway)
+        joined.set()
+
+    def meanwhile() -> None:
+        board.tell("meanwhile two more gateways are made and started, for the third act")
+        nursery.start_soon(join_it)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_heed_sigterm)
-        stage = await stages.build(folder)
+        stage = await build(folder)
         board.tell("a new gateway starts: two workers, its agent, and the tools' server")
-        async with stages.running(stage) as gateway:
+        async with running(stage) as gateway:
+            start = trio.current_time()
             board.tell(f"it is ready at {stage.url}; five sub-agents start")
-            seen = await play(stage, board.hear)
+            seen = await play(stage, board.hear, meanwhile)
+            await joined.wait()
             board.tell("the gateway is ended and started again: its ledger is a file")
             restarted = await restart(stage, gateway)
             board.tell("the second act: crew BD calls tools of crew Finance")
             crossed = await cross(stage, board.hear, board.tell)
+            board.tell("the third act: the three gateways tell each other what is revoked")
+            ended = await end_everywhere(stage, board.hear, board.tell)
             received = await stage.received()
-        board.tell("the gateway has ended; the audit is asked")
-        seen = await ask_audit(stage, msgspec.structs.replace(seen, received=received))
+        board.tell("the gateways have ended; their audits are asked")
+        calls, further = await ask_audits(stage)
+        seconds = trio.current_time() - start
+        seen = replace(seen, received=received, calls=calls, seconds=seconds)
+        ended = replace(ended, calls=further)
         nursery.cancel_scope.cancel()
-    return judge(seen, crossed, restarted)
+    return judge(seen, crossed, restarted, ended)
 
 
 async def _heed_sigterm() -> None:

@@ -1,13 +1,16 @@
-"""What came of the restart and of the second act: their figures and promises. Pure."""
+"""What came of the restart and of the later acts: their figures and promises. Pure."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import msgspec
 
 from crewgate import limits
+from crewgate.audit.query import Row
 from crewgate.core.credits import MICRO, parse_credits
 from crewgate.demo.agents import Said
 from crewgate.demo.border import LEAVING, STAYING, Crossed
+from crewgate.demo.everywhere import SIBLINGS, TRANSLATOR, Ended
 from crewgate.demo.restart import Restarted
 from crewgate.demo.story import RESEARCHER, Seen
 
@@ -31,6 +34,25 @@ class Restart(msgspec.Struct, frozen=True):
 
     spent_credits: float
     again: str
+
+
+class Everywhere(msgspec.Struct, frozen=True):
+    """A branch that was revoked at gateway 1: its stream at gateway 2, its calls at gateway 3.
+
+    The cut is from the first agent's reading of the request to the client's last byte. A call is
+    after it if it was asked for when the machines that the receipt counts had the revocation.
+    """
+
+    cut_ms: float
+    command_ms: float
+    applied_on: int
+    of: int
+    receipt_ms: float
+    calls_admitted: int  # before
+    calls_admitted_after: int
+    calls_refused_after: int
+    others_calls: int
+    others_failed: int
 
 
 def kept_border(crossed: Crossed, border: Border) -> Iterator[tuple[bool, str]]:
@@ -70,6 +92,35 @@ def kept_budgets(seen: Seen, restarted: Restarted, restart: Restart) -> Iterator
     )
 
 
+def kept_everywhere(ended: Ended, everywhere: Everywhere) -> Iterator[tuple[bool, str]]:
+    """What was promised of three gateways."""
+    yield everywhere.calls_admitted > 0, "the translator was not served at gateway 3"
+    yield _was_cut(ended), "the translator's stream at gateway 2 was not cut in its middle"
+    yield (
+        everywhere.cut_ms <= limits.demo_cut_ms_max,
+        f"the cut at gateway 2 took {everywhere.cut_ms} ms, more than {limits.demo_cut_ms_max:g}",
+    )
+    yield (
+        everywhere.applied_on == everywhere.of == ended.machines,
+        f"the receipt counts {everywhere.applied_on} of {everywhere.of}, not {ended.machines}",
+    )
+    yield (
+        everywhere.calls_admitted_after == 0
+        and everywhere.calls_refused_after >= limits.demo_after_calls
+        and all(_told(one) == "401 branch-revoked" for one in _after(ended, TRANSLATOR.role)),
+        "a call of the translator was admitted, or not refused as revoked, after the receipt",
+    )
+    yield (
+        everywhere.others_failed == 0 and everywhere.others_calls > 0,
+        f"{everywhere.others_failed} of {everywhere.others_calls} calls of its siblings failed",
+    )
+    yield (
+        all(_after(ended, role) for role in SIBLINGS),
+        "a sibling of the translator made no call after the receipt",
+    )
+    yield _agree(ended), "the audits of gateways 2 and 3 and the agents count different calls"
+
+
 def at_the_border(crossed: Crossed) -> Border:
     """Its figures."""
     left, stayed = crossed.said[LEAVING], crossed.said[STAYING]
@@ -88,6 +139,29 @@ def at_the_border(crossed: Crossed) -> Border:
     )
 
 
+def at_three_gateways(ended: Ended) -> Everywhere:
+    """Its figures."""
+    receipt, said = ended.revoked.receipt, ended.said[TRANSLATOR.role]
+    last = max((one.last_byte_ns for one in said if one.what == "ended"), default=0)
+    known = ended.revoked.time + timedelta(milliseconds=receipt.ms)
+    recorded = sum(row.time > known for row in _permits(ended, TRANSLATOR.role))
+    after = _after(ended, TRANSLATOR.role)
+    answered = sum(one.admitted for one in after)
+    others = [one for role in SIBLINGS for one in ended.said[role]]
+    return Everywhere(
+        cut_ms=round((last - receipt.read_ns) / 1e6, 2),
+        command_ms=round(ended.revoked.command_ms, 1),
+        applied_on=receipt.applied_on,
+        of=receipt.of,
+        receipt_ms=round(receipt.ms, 1),
+        calls_admitted=sum(one.admitted for one in said if one.what == "call") - answered,
+        calls_admitted_after=max(recorded, answered),
+        calls_refused_after=len(after) - answered,
+        others_calls=len(others),
+        others_failed=sum(not one.admitted for one in others),
+    )
+
+
 def after_the_restart(seen: Seen, restarted: Restarted) -> Restart:
     """Its figures."""
     spent = restarted.after.get(seen.branches[RESEARCHER.role], 0)
@@ -96,3 +170,30 @@ def after_the_restart(seen: Seen, restarted: Restarted) -> Restart:
 
 def _told(one: Said) -> str:
     return f"{one.status} {one.reason}".strip()
+
+
+def _after(ended: Ended, role: str) -> list[Said]:
+    """Calls that were asked for when all machines that the receipt counts had the revocation."""
+    receipt = ended.revoked.receipt
+    known_ns = receipt.read_ns + receipt.ms * 1e6
+    return [one for one in ended.said[role] if one.what == "call" and one.asked_ns > known_ns]
+
+
+def _permits(ended: Ended, role: str) -> list[Row]:
+    branch = ended.branches[role]
+    return [row for row in ended.calls if row.branch == branch and row.verdict == "permit"]
+
+
+def _was_cut(ended: Ended) -> bool:
+    """The audit says that the stream ended as revoked, and its client had seen it begin."""
+    opened = any(one.what == "opened" and one.admitted for one in ended.said[TRANSLATOR.role])
+    streams = [row for row in _permits(ended, TRANSLATOR.role) if row.tool == "summary.stream"]
+    return opened and [row.outcome for row in streams] == ["revoked"]
+
+
+def _agree(ended: Ended) -> bool:
+    """Of the siblings; a call of the translator may have been cut before its answer."""
+    return all(
+        len(_permits(ended, role)) == sum(one.admitted for one in ended.said[role])
+        for role in SIBLINGS
+    )

@@ -32,8 +32,8 @@ class Said(msgspec.Struct, frozen=True):
     """What an agent saw, and when (CLOCK_MONOTONIC, which all processes of a machine share).
 
     `ready`: to begin when told. `call`: an answer of `status` (0: none came), refused for `reason`
-    if it was. `opened` and `ended`: a stream; `last_byte_ns` is when its last byte came, `reason`
-    how it ended.
+    if it was; it was asked for at `asked_ns`. `opened` and `ended`: a stream; `last_byte_ns` is
+    when its last byte came, `reason` how it ended.
     """
 
     what: Literal["ready", "call", "opened", "ended"]
@@ -42,6 +42,7 @@ class Said(msgspec.Struct, frozen=True):
     status: int = 0
     reason: str = ""
     last_byte_ns: int = 0
+    asked_ns: int = 0
 
     @property
     def admitted(self) -> bool:
@@ -61,17 +62,17 @@ class Agent:
 
     async def call(self, path: str, body: object) -> tuple[Said, dict[str, object]]:
         """Call a tool once; tell and return the answer."""
+        asked = time.monotonic_ns()
         try:
             async with self._asked(path, body) as response:
                 await response.aread()
         except httpx.HTTPError as error:
-            said = Said("call", time.monotonic_ns(), path, reason=type(error).__name__)
+            status, reason = 0, type(error).__name__
             answer: dict[str, object] = {}
         else:
             answer = _object(response)
-            said = Said(
-                "call", time.monotonic_ns(), path, response.status_code, _reason(response, answer)
-            )
+            status, reason = response.status_code, _reason(response, answer)
+        said = Said("call", time.monotonic_ns(), path, status, reason, asked_ns=asked)
         self._say(said)
         return said, answer
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crewgate.core.printable import printable
-from crewgate.demo.acts import Border
+from crewgate.demo.acts import Border, Everywhere
 from crewgate.demo.agents import Said
 from crewgate.demo.report import Result
 from crewgate.demo.story import CAST, ROLES, RUN_CREDITS
@@ -56,7 +56,7 @@ class Board:
             self._once(role, f"the {role} opens a stream at {said.path}")
         elif said.what == "ended":
             self._last[role] = f"stream ended: {said.reason}"
-            self._once(role, f"the {role}'s stream ends: {said.reason}")
+            self._once(role, f"the stream of the {role} ends: {said.reason}")
         elif said.admitted:
             self._admitted[role] += 1
             self._once(role, f"the {role} calls {said.path}")
@@ -75,7 +75,7 @@ class Board:
             self.tell(text)
 
     def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False, header_style="bold")
+        table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
         for name in ("sub-agent", "may use", "credits", "answered", "refused", "last refusal"):
             numeric = name in {"credits", "answered", "refused"}
             table.add_column(name, justify="right" if numeric else "left")
@@ -148,14 +148,26 @@ def _lines(result: Result) -> list[str]:
         f"The border       {border.admitted} answers of Finance to bd-1, by its certificate",
         f"The copied token {border.copied}; where crews come in: {border.dropped}",
         *_leaving(border),
+        *_everywhere(result.everywhere),
         f"The audit        {result.unattributed_calls} calls without a name",
     ]
 
 
-def _leaving(border: Border) -> tuple[str, str]:
+def _leaving(border: Border) -> tuple[str, str, str]:
     closed = f"closed bd-1's stream in {border.closed_ms:.1f} ms"
-    after = f"{border.after}, {border.token_after}"
     return (
-        f"The leaving      {closed} (command: {border.command_ms:.0f} ms); then {after}",
+        f"The leaving      {closed} (command: {border.command_ms:.0f} ms)",
+        f"Who has left     {border.after}; its token: {border.token_after}",
         f"Who stays        {border.others_calls} calls of bd-2, {border.others_failed} failed",
+    )
+
+
+def _everywhere(everywhere: Everywhere) -> tuple[str, str, str]:
+    cut = f"revoked at 1: stream at 2 cut in {everywhere.cut_ms:.1f} ms"
+    known = f"on the disks of {everywhere.applied_on} of {everywhere.of} machines"
+    others = f"{everywhere.others_calls} calls at 2 and 3, {everywhere.others_failed} failed"
+    return (
+        f"Three gateways   {cut}; {everywhere.calls_admitted_after} calls at 3 after it",
+        f"The receipt      {known} after {everywhere.receipt_ms:.1f} ms",
+        f"Who goes on      {others}",
     )

@@ -12,14 +12,18 @@ from crewgate import limits
 from crewgate.core.credits import MICRO, parse_credits
 from crewgate.demo.acts import (
     Border,
+    Everywhere,
     Restart,
     after_the_restart,
     at_the_border,
+    at_three_gateways,
     kept_border,
     kept_budgets,
+    kept_everywhere,
 )
 from crewgate.demo.agents import SEARCH, Said
 from crewgate.demo.border import Crossed
+from crewgate.demo.everywhere import Ended
 from crewgate.demo.restart import Restarted
 from crewgate.demo.story import (
     DRAFTER,
@@ -80,6 +84,7 @@ class Result(msgspec.Struct, frozen=True):
     siblings: Siblings
     border: Border
     restart: Restart
+    everywhere: Everywhere
     unattributed_calls: int
     threads: list[Thread]
     seconds: float
@@ -87,7 +92,7 @@ class Result(msgspec.Struct, frozen=True):
     broken: list[str]
 
 
-def judge(seen: Seen, crossed: Crossed, restarted: Restarted) -> Result:
+def judge(seen: Seen, crossed: Crossed, restarted: Restarted, ended: Ended) -> Result:
     """The figures and the promises."""
     result = Result(
         researcher=_researcher(seen),
@@ -96,7 +101,8 @@ def judge(seen: Seen, crossed: Crossed, restarted: Restarted) -> Result:
         siblings=_siblings(seen),
         border=at_the_border(crossed),
         restart=after_the_restart(seen, restarted),
-        unattributed_calls=_unattributed(seen),
+        everywhere=at_three_gateways(ended),
+        unattributed_calls=_unattributed(seen, ended),
         threads=[_thread(seen, role) for role in ROLES],
         seconds=round(seen.seconds, 1),
         held=True,
@@ -106,6 +112,7 @@ def judge(seen: Seen, crossed: Crossed, restarted: Restarted) -> Result:
         _promises(seen, result),
         kept_border(crossed, result.border),
         kept_budgets(seen, restarted, result.restart),
+        kept_everywhere(ended, result.everywhere),
     )
     broken = [text for held, text in promises if not held]
     return msgspec.structs.replace(result, held=not broken, broken=broken)
@@ -188,9 +195,10 @@ def _siblings(seen: Seen) -> Siblings:
     return Siblings(len(calls), sum(not one.admitted for one in calls))
 
 
-def _unattributed(seen: Seen) -> int:
-    """Calls that reached a tool although the audit names no such permit of that branch."""
-    known = {(row.request, row.branch) for row in seen.calls if row.verdict == "permit"}
+def _unattributed(seen: Seen, ended: Ended) -> int:
+    """Calls that reached a tool although no audit names such a permit of that branch."""
+    rows = chain(seen.calls, ended.calls)
+    known = {(row.request, row.branch) for row in rows if row.verdict == "permit"}
     return sum((one.request, one.branch) not in known for one in seen.received)
 
 

@@ -27,6 +27,7 @@ CREW = "article"
 ORCHESTRATOR = "orchestrator"
 RUN_TOOLS = ["search.web", "embeddings.create", "publish.post", "summary.stream"]
 RUN_CREDITS = "10.00"
+_TOO_FEW = 3  # exit status of `revoke`: its receipt names fewer machines than it was asked for
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -47,12 +48,18 @@ ROLES = (ORCHESTRATOR, *(part.role for part in CAST))
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """What `crewgate revoke --json` says, as far as the story needs it."""
+    """What `crewgate revoke --json` says, as far as the story needs it.
+
+    `ms` from the reading of the request it was on the disks of so many machines `of` all.
+    """
 
     branch: str
     read_ns: int
     streams_cut: int
     cut_ms: float
+    applied_on: int = 1
+    of: int = 1
+    ms: float = 0.0
 
 
 class Revoked(msgspec.Struct, frozen=True):
@@ -95,8 +102,11 @@ class Cues:
                 self.begin.set()
 
 
-async def play(stage: Stage, hear: Hear) -> Seen:
-    """Play the story on a running stage; `hear` is told everything as it is said."""
+async def play(stage: Stage, hear: Hear, meanwhile: Callable[[], None]) -> Seen:
+    """Play the story on a running stage; `hear` is told everything as it is said.
+
+    `meanwhile` is called when all that is timed is over, and the siblings still work.
+    """
     start = time.monotonic()
     said: dict[str, list[Said]] = {role: [] for role in ROLES}
     cues = Cues(part.role for part in CAST)
@@ -118,18 +128,18 @@ async def play(stage: Stage, hear: Hear) -> Seen:
                 nursery.start_soon(_orchestrate, stage, run, note)
                 await cues.streaming.wait()
                 await trio.sleep(limits.demo_listen_seconds)
-                revoked = await _revoke(stage, crew[FACT_CHECKER.role].branch)
+                revoked = await revoke(stage, crew[FACT_CHECKER.role].branch)
+                meanwhile()
     if scope.cancelled_caught:
         raise StoryError(f"the story was not over after {limits.demo_story_seconds:g} s")
     branches = {role: agent.branch for role, agent in crew.items()} | {ORCHESTRATOR: run.branch}
     return Seen(branches, said, revoked, await stage.received(), time.monotonic() - start)
 
 
-async def ask_audit(stage: Stage, seen: Seen) -> Seen:
-    """What was seen, with what the audit says of it; the gateway need not run any more."""
+async def ask_audit(stage: Stage) -> list[Row]:
+    """All that a gateway wrote down; it need not run any more."""
     answer = await stage.command("audit", "--json", "--limit", str(limits.audit_rows_max))
-    rows = msgspec.json.decode(answer)["calls"]
-    return msgspec.structs.replace(seen, calls=msgspec.convert(rows, list[Row]))
+    return msgspec.convert(msgspec.json.decode(answer)["calls"], list[Row])
 
 
 def _spawn(article: Orchestrator, run: SubAgent, part: Part, stage: Stage) -> SubAgent:
@@ -193,9 +203,10 @@ async def _orchestrate(stage: Stage, run: SubAgent, note: Hear) -> None:
             await trio.sleep(limits.demo_pace_seconds)
 
 
-async def _revoke(stage: Stage, branch: str) -> Revoked:
+async def revoke(stage: Stage, branch: str, *options: str) -> Revoked:
+    """Revoke a branch as a person would; also if fewer machines than asked for have it yet."""
     wall, start = datetime.now(UTC), time.monotonic_ns()
-    answer = await stage.command("revoke", branch, "--json")
+    answer = await stage.command("revoke", branch, *options, "--json", good=(0, _TOO_FEW))
     command_ms = (time.monotonic_ns() - start) / 1e6
     receipt = msgspec.json.decode(answer, type=Receipt)
     read = wall + timedelta(microseconds=(receipt.read_ns - start) / 1000)

@@ -251,21 +251,22 @@ run_uid_max = 99_999  # 32,000 orchestrators; a machine runs out of memory first
 run_uids_kept = 16_000  # of the latest that have ended; as many again are always free for others
 
 # The demo: a story that ends by itself, whatever hangs.
-demo_seconds_max = 120.0  # its processes end themselves then; the story takes a sixth of it
+demo_seconds_max = 120.0  # its processes end themselves then; the story takes a quarter of it
 demo_summary_seconds = 30.0  # a summary that nobody cuts outlasts the story
 demo_event_seconds = 0.05  # an event of the summary; cuts are seen with this resolution or better
 demo_loop_calls = 300  # 2.50 credits pay for 250 of them; the others show that it stays so
-demo_sibling_calls = 120  # of each sibling, 1.20 credits; the story asks for 50 of all of them
-demo_pace_seconds = 0.05  # between two calls of a sibling: 120 calls outlast loop and cut
+demo_sibling_calls = 90  # of each sibling, 0.90 credits; the story asks for 50 of all of them
+demo_pace_seconds = 0.05  # between two calls of a sibling: 90 calls outlast loop and cut
 demo_scrape_every = 5  # every fifth call of the drafter is followed by one that it may not make
 demo_dead_calls = 20  # that the revoked fact-checker tries
-demo_border_calls = 60  # of the orchestrator who stays; three seconds, longer than the leaving
+demo_after_calls = 20  # that each tries at a further gateway once the receipt is there; a second
+demo_border_calls = 40  # of the orchestrator who stays; two seconds, longer than the leaving
 demo_answer_seconds = 10.0  # no answer for so long is a failed call
 demo_again_max = 3  # times that an agent comes again when it is told to, a second later
 demo_start_seconds = 20.0  # until the gateway is ready, on a busy machine
 demo_story_seconds = 60.0  # then the story has not held
 demo_stop_seconds = 8.0  # a gateway drains for 5
-demo_listen_seconds = 1.0  # of its stream the fact-checker hears so much before it is revoked
+demo_listen_seconds = 0.5  # of its stream an agent hears so much before it is revoked
 demo_cut_ms_max = 200.0  # the mission's bound for the end of a revoked stream
 demo_event_bytes_max = 4096  # the last event of a stream, a problem of half a KiB
 demo_body_bytes_max = 2**20  # more than any agent of the story sends

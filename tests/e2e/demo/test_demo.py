@@ -83,15 +83,35 @@ def test_the_orchestrator_that_left_was_out_at_once(story: dict[str, Any]) -> No
     assert (border["others_calls"], border["others_failed"]) == (limits.demo_border_calls, 0)
 
 
+def test_a_branch_that_one_gateway_ended_was_out_at_all_three(story: dict[str, Any]) -> None:
+    """Its stream at the second and its calls at the third; the receipt is of three machines."""
+    everywhere = story["everywhere"]
+    assert 0 < everywhere["cut_ms"] < 200
+    assert (everywhere["applied_on"], everywhere["of"]) == (3, 3)
+    assert everywhere["calls_admitted"] > 0
+    assert everywhere["calls_admitted_after"] == 0
+    assert everywhere["calls_refused_after"] >= limits.demo_after_calls
+    assert everywhere["others_calls"] > 2 * limits.demo_after_calls
+    assert everywhere["others_failed"] == 0
+
+
 def test_it_can_be_read_while_it_plays(demo: subprocess.CompletedProcess[str]) -> None:
     """What happens is told on standard error; standard output is the one object."""
     assert "the researcher is refused /search at call 251: 403 credits-exhausted" in demo.stderr
+    assert "the receipt: on the disks of 3 of 3 machines after " in demo.stderr
     assert "The story held" in demo.stderr
     assert demo.stdout.count("\n") == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_whatever_ends_it_nothing_stays_behind(tmp_path: Path, number: signal.Signals) -> None:
+EARLY, LATE = "calls /search", "the translator's branch is revoked"
+
+
+@pytest.mark.parametrize(
+    ("number", "line"), [(signal.SIGTERM, EARLY), (signal.SIGINT, LATE), (signal.SIGKILL, LATE)]
+)
+def test_whatever_ends_it_nothing_stays_behind(
+    tmp_path: Path, number: signal.Signals, line: str
+) -> None:
     """No process of the demo outlives it, not even a SIGKILL; but for that the folder goes too."""
     command = [sys.executable, "-m", "crewgate.cli", "demo"]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
@@ -99,8 +119,7 @@ def test_whatever_ends_it_nothing_stays_behind(tmp_path: Path, number: signal.Si
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as demo:
         assert demo.stdout is not None
-        while "calls /search" not in demo.stdout.readline():
-            pass
+        assert any(line in told for told in demo.stdout)
         demo.send_signal(number)
         demo.communicate()
     assert demo.returncode != 0

@@ -4,7 +4,7 @@ import io
 
 from msgspec.structs import replace
 from rich.console import Console
-from story_seen import crossed, restarted, said, seen
+from story_seen import crossed, ended, restarted, said, seen
 
 from crewgate.demo.agents import SEARCH, SUMMARY, Said
 from crewgate.demo.board import Board, show
@@ -41,7 +41,7 @@ def test_a_stream_is_told_from_its_beginning_to_its_end() -> None:
         board.hear("fact-checker", Said("opened", 1, SUMMARY, 200))
         board.hear("fact-checker", Said("ended", 2, SUMMARY, 200, "reset"))
     assert "opens a stream at /summary" in text(console)
-    assert "stream ends: reset" in text(console)
+    assert "the stream of the fact-checker ends: reset" in text(console)
 
 
 def test_a_terminal_shows_everybody_live() -> None:
@@ -57,18 +57,31 @@ def test_a_terminal_shows_everybody_live() -> None:
 def test_the_summary_says_what_held() -> None:
     """Each figure that a reader is after, and the verdict."""
     console = screen()
-    show(judge(seen(), crossed(), restarted()), console)
+    show(judge(seen(), crossed(), restarted(), ended()), console)
     for part in ("250 calls for 2.50 of 2.50", "then 50 refused", "8.0 ms", "The story held"):
         assert part in text(console)
+    assert "stream at 2 cut in 4.0 ms; 0 calls at 3 after it" in text(console)
+    assert "on the disks of 3 of 3 machines after 7.0 ms" in text(console)
     assert "NOT HELD" not in text(console)
+
+
+def test_the_summary_fits_a_terminal() -> None:
+    """80 columns; what a figure is of stands in 17 of them, and no line is wrapped."""
+    console = screen()
+    show(judge(seen(), crossed(), restarted(), ended()), console)
+    told = text(console).splitlines()
+    assert max(len(line.rstrip()) for line in told) <= 80
+    figures = told[told.index(next(line for line in told if line.startswith("The loop"))) : -1]
+    assert len(figures) > 10
+    assert all(line[16] == " " != line[17] for line in figures)
 
 
 def test_the_summary_names_what_did_not_hold() -> None:
     """A broken promise is not hidden behind the figures."""
     console = screen()
-    show(judge(replace(seen(), received=[]), crossed(), restarted()), console)
+    show(judge(replace(seen(), received=[]), crossed(), restarted(), ended()), console)
     assert "The story held" in text(console)
-    show(judge(replace(seen(), calls=[]), crossed(), restarted()), console)
+    show(judge(replace(seen(), calls=[]), crossed(), restarted(), ended()), console)
     assert "NOT HELD: the audit and the agents count different calls" in text(console)
 
 

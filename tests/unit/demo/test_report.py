@@ -5,10 +5,11 @@ from datetime import timedelta
 import msgspec
 import pytest
 from msgspec.structs import replace
-from story_seen import BRANCHES, NOON, READ_NS, crossed, restarted, row, said, seen
+from story_seen import BRANCHES, NOON, READ_NS, crossed, ended, restarted, row, said, seen
 
 from crewgate.demo.agents import EMBEDDINGS, PUBLISH, SEARCH, SUMMARY, Said
 from crewgate.demo.border import BALANCE, LEAVING, STAYING, Crossed, Decommissioned
+from crewgate.demo.everywhere import Ended
 from crewgate.demo.report import judge
 from crewgate.demo.restart import Restarted
 from crewgate.demo.story import Seen
@@ -24,7 +25,7 @@ def with_said(role: str, *ones: Said, first: bool = False) -> Seen:
 
 def test_a_story_that_held() -> None:
     """The figures are the observations', and nothing is broken."""
-    result = judge(seen(), crossed(), restarted())
+    result = judge(seen(), crossed(), restarted(), ended())
     assert result.broken == []
     assert result.held
     assert msgspec.to_builtins(result.researcher) == {
@@ -40,6 +41,18 @@ def test_a_story_that_held() -> None:
         "calls_admitted_after": 0,
     }
     assert (result.siblings.calls, result.siblings.failed) == (80, 0)
+    assert msgspec.to_builtins(result.everywhere) == {
+        "cut_ms": 4.0,
+        "command_ms": 300.0,
+        "applied_on": 3,
+        "of": 3,
+        "receipt_ms": 7.0,
+        "calls_admitted": 2,
+        "calls_admitted_after": 0,
+        "calls_refused_after": 20,
+        "others_calls": 60,
+        "others_failed": 0,
+    }
     assert result.unattributed_calls == 0
     assert [thread.spent_credits for thread in result.threads] == [0.2, 2.5, 0.2, 0.01, 0.2, 0.2]
 
@@ -89,7 +102,7 @@ LATE = row("fact-checker", 99, time=NOON + timedelta(seconds=6))
 )
 def test_each_promise_can_be_broken(story: Seen, promise: str) -> None:
     """Whatever goes wrong is seen, and named."""
-    result = judge(story, crossed(), restarted())
+    result = judge(story, crossed(), restarted(), ended())
     assert not result.held
     assert any(promise in text for text in result.broken), result.broken
 
@@ -97,7 +110,7 @@ def test_each_promise_can_be_broken(story: Seen, promise: str) -> None:
 def test_a_story_in_which_nobody_spoke_did_not_hold() -> None:
     """No observation is no proof."""
     silent = replace(seen(), said={role: [] for role in BRANCHES}, calls=[], received=[])
-    assert len(judge(silent, crossed(), restarted()).broken) >= 6
+    assert len(judge(silent, crossed(), restarted(), ended()).broken) >= 6
 
 
 @pytest.mark.parametrize(
@@ -124,7 +137,7 @@ def test_a_story_in_which_nobody_spoke_did_not_hold() -> None:
 )
 def test_a_promise_of_the_border_that_was_broken_is_named(act: Crossed, promise: str) -> None:
     """Each observation of the second act counts."""
-    result = judge(seen(), act, restarted())
+    result = judge(seen(), act, restarted(), ended())
     assert not result.held
     assert any(promise in text for text in result.broken), result.broken
 
@@ -145,6 +158,62 @@ PAID = restarted().after | {BRANCHES["researcher"]: 2_490_000}
 )
 def test_a_budget_that_a_restart_reset_is_named(broken: Restarted, promise: str) -> None:
     """By the ledger's own report, and by what the gateway answers."""
-    result = judge(seen(), crossed(), broken)
+    result = judge(seen(), crossed(), broken, ended())
     assert not result.held
     assert any(promise in text for text in result.broken), result.broken
+
+
+def three(role: str, *ones: Said) -> Ended:
+    """The third act in which that role also said something."""
+    act = ended()
+    return replace(act, said=act.said | {role: [*act.said[role], *ones]})
+
+
+def received(**receipt: float) -> Ended:
+    """The third act with another receipt."""
+    act = ended()
+    changed = replace(act.revoked.receipt, **receipt)
+    return replace(act, revoked=replace(act.revoked, receipt=changed))
+
+
+LAST = Said("ended", 9, SUMMARY, 200, "", READ_NS + 300_000_000)
+ALL_DONE = [replace(one, outcome="done") for one in ended().calls]
+UNSERVED = [one for one in ended().said["translator"] if not one.admitted or one.what != "call"]
+BEFORE = [said(EMBEDDINGS, second=4)] * 30
+
+
+@pytest.mark.parametrize(
+    ("act", "promise"),
+    [
+        (replace(ended(), said=ended().said | {"translator": UNSERVED}), "was not served at"),
+        (replace(ended(), calls=ALL_DONE), "stream at gateway 2 was not cut in its middle"),
+        (three("translator", LAST), "the cut at gateway 2 took 300.0 ms, more than 200"),
+        (received(applied_on=2), "the receipt counts 2 of 3, not 3"),
+        (received(applied_on=2, of=2), "the receipt counts 2 of 2, not 3"),
+        (three("translator", said(SEARCH)), "was admitted, or not refused as revoked"),
+        (three("translator", said(SEARCH, 503, "busy")), "was admitted, or not refused as"),
+        (
+            replace(ended(), calls=[*ended().calls, row("translator", 9, time=LATE.time)]),
+            "was admitted, or not refused as revoked, after the receipt",
+        ),
+        (received(ms=5000.0), "was admitted, or not refused as revoked, after the receipt"),
+        (three("editor", said(EMBEDDINGS, 503)), "1 of 61 calls of its siblings failed"),
+        (
+            replace(ended(), said=ended().said | {"indexer": BEFORE}),
+            "a sibling of the translator made no call after the receipt",
+        ),
+        (replace(ended(), calls=ended().calls[:-1]), "count different calls"),
+    ],
+)
+def test_a_promise_of_the_three_gateways_that_was_broken_is_named(act: Ended, promise: str) -> None:
+    """Each observation of the third act counts."""
+    result = judge(seen(), crossed(), restarted(), act)
+    assert not result.held
+    assert any(promise in text for text in result.broken), result.broken
+
+
+def test_a_call_that_another_gateway_wrote_down_has_a_name() -> None:
+    """The tools' server lists the calls of all three gateways."""
+    of_others = [Received("/search", one.request, one.branch) for one in ended().calls]
+    story = replace(seen(), received=[*seen().received, *of_others])
+    assert judge(story, crossed(), restarted(), ended()).unattributed_calls == 0

@@ -1,0 +1,135 @@
+"""The third act: three gateways, and a branch that is revoked at one of them and ends at all.
+
+It listens to a stream at the second and calls at the third; the first never saw it. Scripts what
+the agents do, never what comes of it.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+import trio
+
+from crewgate import limits
+from crewgate.audit.query import Row
+from crewgate.demo.agents import EMBEDDINGS, SEARCH, SUMMARY, Agent, Said, client
+from crewgate.demo.stage import Stage
+from crewgate.demo.story import CREW, RUN_TOOLS, Part, Revoked, ask_audit, revoke
+from crewgate.errors import StoryError
+from crewgate.issuer import Orchestrator
+from crewgate.issuer.httpx_auth import TokenAuth
+
+CREDITS = "15.00"
+TRANSLATOR = Part("translator", ["summary.stream", "search.web"], "5.00")
+EDITOR = Part("editor", ["embeddings.create"], "5.00")
+INDEXER = Part("indexer", ["embeddings.create"], "5.00")
+CAST = (TRANSLATOR, EDITOR, INDEXER)
+SIBLINGS = (EDITOR.role, INDEXER.role)
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """What was observed: what each said, and what the second and the third gateway wrote down."""
+
+    branches: dict[str, str]  # of each role
+    said: dict[str, list[Said]]
+    revoked: Revoked
+    machines: int  # that there are
+    calls: list[Row] = []
+
+
+Hear = Callable[[str, Said], None]
+
+
+class Act:
+    """The act while it plays: what was said, and what is waited for."""
+
+    def __init__(self, hear: Hear) -> None:
+        self.said: dict[str, list[Said]] = {part.role: [] for part in CAST}
+        self.begun = trio.Event()  # everybody has heard of a gateway
+        self.known = trio.Event()  # the receipt is there
+        self._hear = hear
+        self._missing = {("stream", TRANSLATOR.role), *(("call", part.role) for part in CAST)}
+
+    def note(self, role: str, gateway: int, one: Said) -> None:
+        """Remember what an agent said of that gateway, and tell it."""
+        self.said[role].append(one)
+        self._hear(f"{role} at gateway {gateway}", one)
+        self._missing.discard(("call" if one.what == "call" else "stream", role))
+        if not self._missing:
+            self.begun.set()
+
+    async def call(self, agent: Agent, path: str) -> None:
+        """Call a tool again and again, until so often after the receipt."""
+        left = limits.demo_after_calls
+        while left:
+            left -= self.known.is_set()
+            await agent.call(path, {"input": "paragraph"})
+            await trio.sleep(limits.demo_pace_seconds)
+
+
+async def end_everywhere(stage: Stage, hear: Hear, tell: Callable[[str], None]) -> Ended:
+    """Play the act on three running gateways; StoryError if it does not end."""
+    act = Act(hear)
+    with Orchestrator.from_config(stage.config, crew=CREW) as article:
+        run = article.start_run(credits=CREDITS, tools=RUN_TOOLS)
+        crew = {
+            part.role: article.spawn(
+                role=part.role, parent=run, tools=part.tools, credits=part.credits
+            )
+            for part in CAST
+        }
+        auths = {role: TokenAuth(agent) for role, agent in crew.items()}
+        with trio.move_on_after(limits.demo_story_seconds) as scope:
+            async with trio.open_nursery() as nursery:
+                for role, gateway, path in (
+                    (TRANSLATOR.role, 2, SUMMARY),
+                    (TRANSLATOR.role, 3, SEARCH),
+                    (EDITOR.role, 2, EMBEDDINGS),
+                    (INDEXER.role, 3, EMBEDDINGS),
+                ):
+                    at = stage.further[gateway - 2]
+                    note = partial(act.note, role, gateway)
+                    nursery.start_soon(_work, act, at, auths[role], note, path)
+                await act.begun.wait()
+                await trio.sleep(limits.demo_listen_seconds)
+                tell("the translator's branch is revoked at gateway 1, which never saw it")
+                branch = crew[TRANSLATOR.role].branch
+                revoked = await revoke(stage, branch, "--crew", CREW, "--until", "all")
+                tell(receipt_of(revoked))
+                act.known.set()
+    if scope.cancelled_caught:
+        raise StoryError(f"the third act was not over after {limits.demo_story_seconds:g} s")
+    branches = {role: agent.branch for role, agent in crew.items()}
+    return Ended(branches, act.said, revoked, 1 + len(stage.further))
+
+
+def receipt_of(revoked: Revoked) -> str:
+    """What the receipt of a revocation says of the machines."""
+    receipt = revoked.receipt
+    where = f"on the disks of {receipt.applied_on} of {receipt.of} machines"
+    return f"the receipt: {where} after {receipt.ms:.1f} ms"
+
+
+async def ask_audits(stage: Stage) -> tuple[list[Row], list[Row]]:
+    """All that the first gateway wrote down, and all that the others did; none need run."""
+    found: dict[Stage, list[Row]] = {}
+
+    async def ask(at: Stage) -> None:
+        found[at] = await ask_audit(at)
+
+    async with trio.open_nursery() as nursery:
+        for at in (stage, *stage.further):
+            nursery.start_soon(ask, at)
+    return found[stage], [row for at in stage.further for row in found[at]]
+
+
+async def _work(
+    act: Act, at: Stage, auth: TokenAuth, note: Callable[[Said], None], path: str
+) -> None:
+    """One agent's life at one gateway."""
+    async with client(at.url, at.ca, auth) as http:
+        agent = Agent(http, note)
+        if path == SUMMARY:
+            await agent.listen(path, {"of": "the translation"})
+        else:
+            await act.call(agent, path)

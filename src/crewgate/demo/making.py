@@ -1,0 +1,123 @@
+"""The gateways of the story, made as a person would: by `crewgate init`, on ports that are free.
+
+Decides what their configurations say besides: the story's tools and crews, and each other as peers.
+"""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import trio
+
+from crewgate.demo.stage import FURTHER, TOOLS_OFFSET, Gateway, Stage
+from crewgate.demo.tools import HOST
+from crewgate.errors import StoryError
+
+_OFFSETS = (0, 1, 2, 3)  # what a gateway uses: agents, crews, control API, peers
+_ATTEMPTS_MAX = 50
+
+_SUMMARY = """
+[tool."summary.stream"]
+method = "POST"
+path = "/summary"
+upstream = "tools"
+price = "0.01"
+"""
+_CREWS = ("bd", "finance")
+# What one of them owns.
+_BORDER = """
+[tool."finance.balance"]
+method = "POST"
+path = "/balance"
+upstream = "tools"
+price = "0.01"
+owner = "finance"
+
+[tool."finance.statement"]
+method = "POST"
+path = "/statement"
+upstream = "tools"
+price = "0.01"
+owner = "finance"
+"""
+_CEILING = 'tools = ["search.*", "embeddings.*", "publish.*"]'
+_WIDER = 'tools = ["search.*", "embeddings.*", "publish.*", "summary.*"]'
+_ALONE = "peers = []"
+_LEDGER = 'url = "sqlite:state/ledger.db"'
+
+
+async def build(folder: Path) -> Stage:
+    """`crewgate init` on free ports, with more tools and crews, and whom it will have as peers."""
+    stage = Stage(folder, _free_port())
+    await _initialise(stage)
+    peers = ", ".join(f'"{each.peer}"' for each in stage.further)
+    changes = {
+        _CEILING: _WIDER,
+        _ALONE: f"peers = [{peers}]",
+        _LEDGER: f"{_LEDGER}\nper_machine = true",
+    }
+    sections = [await stage.command("crew", crew, "--tools", "finance.*") for crew in _CREWS]
+    _edit(stage, changes, _SUMMARY + b"".join(sections).decode() + _BORDER)
+    return stage
+
+
+async def join(gateway: Gateway) -> None:
+    """Make the further gateways of its domain, start them, and wait until they are ready."""
+    await further(gateway.stage)
+    async with trio.open_nursery() as nursery:
+        for stage in gateway.stage.further:
+            nursery.start_soon(gateway.beside(stage).start)
+
+
+async def further(first: Stage) -> None:
+    """`crewgate init --from`, twice: one worker, its own ledger, and the same tools' server."""
+    for stage in first.further:
+        stage.folder.mkdir()
+        await _initialise(stage, "--from", str(first.config), "--budgets", "per-machine")
+        here, there = (f"http://{HOST}:{each.port + TOOLS_OFFSET}" for each in (stage, first))
+        _edit(stage, {here: there, "workers = 2": "workers = 1"})
+
+
+async def _initialise(stage: Stage, *options: str) -> None:
+    command = ["init", str(stage.config.parent), "--port", str(stage.port), *options]
+    try:
+        await trio.run_process(
+            [sys.executable, "-m", "crewgate.cli", *command],
+            capture_stdout=True,
+            capture_stderr=True,
+        )
+    except subprocess.CalledProcessError as error:
+        raise StoryError(f"crewgate init failed: {error.stderr.decode().strip()}") from error
+
+
+def _edit(stage: Stage, changes: Mapping[str, str], more: str = "") -> None:
+    """Change what `init` wrote, as a person would."""
+    text = stage.config.read_text()
+    for old, new in changes.items():
+        if old not in text:
+            raise StoryError(f"{stage.config}: `crewgate init` writes no `{old}` for the story")
+        text = text.replace(old, new, 1)
+    stage.config.write_text(text + more)
+
+
+def _free_port() -> int:
+    """The first of the ports of three gateways and the tools, all of which are free now."""
+    offsets = [more + offset for more in (0, *FURTHER) for offset in _OFFSETS]
+    for _ in range(_ATTEMPTS_MAX):
+        with socket.create_server((HOST, 0)) as first:
+            port: int = first.getsockname()[1]
+        with suppress(OSError, OverflowError), ExitStack() as bound:
+            for offset in (*offsets, TOOLS_OFFSET):
+                _bind(port + offset, bound)
+            return port
+    raise StoryError("no free ports beside each other on 127.0.0.1; end what listens there")
+
+
+def _bind(port: int, bound: ExitStack) -> None:
+    """TCP's and UDP's: peers speak both."""
+    bound.enter_context(socket.create_server((HOST, port)))
+    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    bound.enter_context(datagrams).bind((HOST, port))
