@@ -1,7 +1,8 @@
 """A member after a storm: its memory, how soon it restarts, and how soon a new one has it all.
 
-The storm is on the first machine's disk, signed by it in a life before, as if 500 a second had come
-from it. That machine starts, and then a second one that knows nothing syncs with it over loopback.
+The storm is on the first machine's disk, signed by it in a life before, and expires as if 500 a
+second had come from it. That machine starts, and then a second one that knows nothing syncs with
+it over loopback.
 """
 
 import os
@@ -98,12 +99,11 @@ def fill(config: Config, revocations: int, entries: int) -> None:
     origin = Trust(me.root).check(me.credential).id
     line = origin + os.urandom(capsules.EPOCH_BYTES)
     for number, at in enumerate(range(0, revocations, entries), 1):
-        then = wall + at // PER_SECOND - revocations // PER_SECOND
         revoked = [
-            member.entry(origin + each.to_bytes(member.KEY_BYTES // 2), then)
+            member.entry(origin + each.to_bytes(member.KEY_BYTES // 2), wall + at // PER_SECOND)
             for each in range(at, min(at + entries, revocations))
         ]
-        capsule = capsules.unsigned(line, number, then, revoked)
+        capsule = capsules.unsigned(line, number, wall, revoked)
         capsule = capsules.seal(capsule, me.signing.sign(capsule.signed(me.cluster)))
         log.append(capsule.raw, capsule.expires)
     log.sync()
