@@ -197,7 +197,7 @@ class Gossip:
     def carry_out(self, effects: Effects) -> None:
         """Do what the protocol asks for, in its order."""
         for raw in effects.kept:
-            self.log.append(raw, capsules.decode(raw).expires)
+            self.log.append(raw, capsules.expires_of(raw))
         self.unsynced += effects.kept
         if effects.applied:
             self.company.watch(self.node, effects.applied)
