@@ -44,10 +44,9 @@ class After:
         return f"{self.entries} a capsule, a machine {self.host}"
 
     @property
-    def memory(self) -> float:
-        """Megabytes of the larger one, were it a million revocations."""
-        most = max(self.restarted_megabytes, self.fresh_megabytes, self.giving_megabytes)
-        return self.empty_megabytes + self.at_a_million(most - self.empty_megabytes)
+    def most_megabytes(self) -> float:
+        """Of any of them."""
+        return max(self.restarted_megabytes, self.fresh_megabytes, self.giving_megabytes)
 
     def at_a_million(self, value: float) -> float:
         """As much for a million."""

@@ -21,7 +21,7 @@ def test_a_short_run_measures_three_machines_and_a_storm(tmp_path: Path) -> None
     document = json.loads(text)
     assert document["goals"] == []
     cluster = document["cluster"]
-    assert len(cluster["goals"]) == 2 + 3 * len(cluster["storms"])
+    assert len(cluster["goals"]) == 2  # a storm's are those of a million
     assert all(goal["measured"] > 0 for goal in cluster["goals"])
     names = {times["name"] for times in cluster["times"]}
     assert names >= {"receipt: local", "receipt: quorum", "receipt: all"}
