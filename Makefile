@@ -9,7 +9,7 @@ SOURCES := $(shell find ext -type f ! -name '*.c')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench bench-hop simulate soak coverage clean
+.PHONY: help setup demo test lint bench bench-hop bench-cluster simulate soak coverage clean
 
 help:  ## these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -35,6 +35,9 @@ bench: setup  ## measure decisions and the table; writes bench/results/latest.js
 
 bench-hop: setup  ## measure a request beside nginx, Envoy and a Python stack; minutes, needs h2load
 	@$(BIN)/python -m bench.hop $(ARGS)
+
+bench-cluster: setup  ## measure revocation across three machines, and a storm; minutes
+	@$(BIN)/python -m bench.cluster $(ARGS)
 
 simulate: setup  ## the gossip in seeded worlds, an hour of them; ARGS="--revocations 200 --worlds 50"
 	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/pip -q install 'matplotlib>=3.9,<4'

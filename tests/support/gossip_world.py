@@ -307,7 +307,7 @@ class World:
         words = [each.node.comparing.word(self.wall(each)) for each in (other, one)]
         theirs = other.node.archive.differing(one.node.archive.digests())
         ours = one.node.archive.held(theirs)
-        given = one.node.lacking(theirs), other.node.lacking(ours)
+        given = list(one.node.lacking(theirs)), list(other.node.lacking(ours))
         for taker, raws in zip((other, one), given, strict=True):
             if raws:
                 wall = self.wall(taker)

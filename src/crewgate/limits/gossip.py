@@ -32,6 +32,7 @@ skew_max = 30  # seconds that clocks of members may differ by
 member_certificates_max = 16  # of one: renewed every two hours, kept as long as capsules live
 gossip_frame_bytes_max = 4 * 2**20  # a page of ranges: 64 epochs of 1,000 origins, with many gaps
 gossip_page_bytes = 262_144  # of capsules, or certificates, in one frame
+gossip_frame_capsules = 1024  # read out of the archive for one frame: a megabyte at most
 gossip_step_capsules = 64  # taken in one step: a signature takes 60 µs, and others wait
 gossip_streams_max = 64  # at once, from others; and as many whose handshake is not over
 gossip_streams_each_max = 2  # of one certificate: it syncs with us, and finds us as its peer

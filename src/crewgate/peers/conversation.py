@@ -6,8 +6,9 @@
 After it each side has compared with the other as of the moment before the other said hello.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 
 import trio
 
@@ -81,7 +82,7 @@ async def _introduce(gossip: Gossip, line: Line, known: Known, hello: Hello) -> 
     gossip.company.hear(gossip.node, known, hello)
 
 
-async def _exchange(gossip: Gossip, line: Line, lacking: Sequence[bytes]) -> None:
+async def _exchange(gossip: Gossip, line: Line, lacking: Iterator[bytes]) -> None:
     """The same with capsules, which may be a million: in steps, so that all else goes on."""
 
     async def take() -> None:
@@ -96,7 +97,15 @@ async def _exchange(gossip: Gossip, line: Line, lacking: Sequence[bytes]) -> Non
                 await trio.lowlevel.checkpoint()
             is_last = page.last
 
-    await _both(line, pages(lacking), take)
+    await _both(line, _frames(lacking), take)
+
+
+def _frames(lacking: Iterator[bytes]) -> Iterator[Capsules]:
+    """Each is read out of the archive when the one before it has left."""
+    while some := list(islice(lacking, limits.gossip_frame_capsules)):
+        for page in pages(some):
+            yield Capsules(page.raws, last=False)
+    yield Capsules([], last=True)
 
 
 async def _both(line: Line, words: Iterable[Words], take: Callable[[], Awaitable[None]]) -> None:

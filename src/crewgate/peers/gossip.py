@@ -218,7 +218,7 @@ class Gossip:
     def carry_out(self, effects: Effects) -> None:
         """Do what the protocol asks for, in its order."""
         for raw in effects.kept:
-            if self.log.append(raw, capsules.decode(raw).expires):
+            if self.log.append(raw, capsules.expires_of(raw)):
                 self.unsynced.append(raw)  # else nobody is told that it is on the disk
         if effects.applied:
             self.company.watch(self.node, effects.applied)

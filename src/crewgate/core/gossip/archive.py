@@ -9,19 +9,21 @@ nothing, has the same capsules, whatever came late and whatever came never.
 """
 
 import enum
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
 
 from crewgate import limits
 from crewgate.core.gossip.capsules import (
-    ID_BYTES,
     LINE_BYTES,
     MEMBER_BYTES,
     TIME_BYTES,
     Capsule,
+    expires_of,
     number_of,
 )
-from crewgate.core.gossip.ranges import Range, Ranges, ranges_of
+from crewgate.core.gossip.packed import Packed
+from crewgate.core.gossip.ranges import Range, Ranges
 
 DIGEST_BYTES = 8
 Held = Mapping[bytes, tuple[Range, ...]]  # by line, the numbers of what somebody has of it
@@ -42,34 +44,34 @@ class _Line:
 
     __slots__ = ("capsules", "conflicts", "digest")
 
-    def __init__(self) -> None:
-        self.capsules: dict[int, bytes] = {}
+    def __init__(self, name: bytes) -> None:
+        self.capsules = Packed(name)
         self.conflicts: set[bytes] = set()  # capsules whose number another has
         self.digest = 0
 
-    def all(self) -> Iterator[bytes]:
-        """Every capsule of it."""
-        yield from self.capsules.values()
-        yield from self.conflicts
+    def of(self, number: int) -> list[bytes]:
+        """Every capsule of a number."""
+        first = self.capsules.get(number)
+        others = [each for each in self.conflicts if number_of(each) == number]
+        return [*others, first] if first is not None else others
 
-    def lacking(self, theirs: tuple[Range, ...]) -> Iterator[bytes]:
-        """What somebody has not got who has these; all, where the numbers are the same."""
-        ranges = Ranges(theirs)
-        if theirs == ranges_of(self.capsules):
-            return self.all()  # of two capsules of one number, nobody can tell which is there
-        return (raw for raw in self.all() if number_of(raw) not in ranges)
+    def lacking(self, page: int, theirs: Ranges | None) -> Iterator[bytes]:
+        """What of a page somebody has not got who has these; all of it, where that is None."""
+        for number in self.capsules.numbers(page):
+            if theirs is None or number not in theirs:
+                yield from self.of(number)
 
     def remove(self, raw: bytes) -> bool:
         """Forget a capsule; whether another of its number remains."""
         number = number_of(raw)
+        if raw in self.conflicts:
+            self.conflicts.remove(raw)
+            return True
         other = next((each for each in self.conflicts if number_of(each) == number), None)
         if other is None:
-            del self.capsules[number]
+            self.capsules.remove(number)
             return False
-        if raw in self.conflicts:
-            other = raw
-        else:
-            self.capsules[number] = other
+        self.capsules.put(number, other)
         self.conflicts.remove(other)
         return True
 
@@ -81,7 +83,7 @@ class Archive:
         self._lines: dict[bytes, _Line] = {}
         self._epochs: dict[bytes, int] = {}  # how many lines each origin has
         self._conflicts = 0
-        self._expiring: dict[int, list[bytes]] = {}  # by spans of time
+        self._expiring: dict[int, dict[bytes, array[int]]] = {}  # by spans of time, and lines
         self._digest = 0
         self._count = 0
 
@@ -110,24 +112,28 @@ class Archive:
 
     def accept(self, capsule: Capsule, now: int) -> Standing:
         """Remember a capsule that was verified, and say what it was."""
-        raw = capsule.raw
+        raw, name, number = capsule.raw, capsule.line, capsule.number
         if self.knows(raw):
             return Standing.KNOWN
-        if _is_over(capsule.expires // _SPAN, now):
+        span = capsule.expires // _SPAN
+        if _is_over(span, now):
             return Standing.EXPIRED
-        line = self._lines.get(capsule.line)
-        is_taken = line is not None and capsule.number in line.capsules
+        line = self._lines.get(name)
+        is_taken = line is not None and number in line.capsules
         if not self._has_room(capsule, is_taken=is_taken):
             return Standing.UNKEPT
         if line is None:
-            line = self._lines[capsule.line] = _Line()
+            line = self._lines[name] = _Line(name)
             self._epochs[capsule.origin] = self._epochs.get(capsule.origin, 0) + 1
         if is_taken:
             line.conflicts.add(raw)
             self._conflicts += 1
         else:
-            line.capsules[capsule.number] = raw
-        self._expiring.setdefault(capsule.expires // _SPAN, []).append(raw)
+            line.capsules.put(number, raw)
+        expiring = self._expiring.setdefault(span, {})
+        if name not in expiring:
+            expiring[name] = array("I")
+        expiring[name].append(number)
         self._count += 1
         self._turn(line, raw)
         return Standing.CONFLICT if is_taken else Standing.NEW
@@ -146,29 +152,40 @@ class Archive:
     def held(self, lines: Iterable[bytes]) -> dict[bytes, tuple[Range, ...]]:
         """The numbers of what is here of each of these lines."""
         return {
-            name: ranges_of(self._lines[name].capsules) if name in self._lines else ()
+            name: self._lines[name].capsules.ranges() if name in self._lines else ()
             for name in lines
         }
 
-    def lacking(self, held: Held) -> list[bytes]:
+    def lacking(self, held: Held) -> Iterator[bytes]:
         """What somebody has not got who has so much of lines that differ, the newest first.
 
-        ValueError if `held` is nothing that `Archive.held` could say.
+        They are read when they are asked for, a few neighbours at a time: whoever lacks a million
+        is not to have them twice in our memory. ValueError if `held` is nothing that `Archive.held`
+        could say.
         """
-        lacking = [
-            raw
-            for name, theirs in held.items()
-            if name in self._lines
-            for raw in self._lines[name].lacking(theirs)
+        theirs = {name: Ranges(ranges) for name, ranges in held.items() if name in self._lines}
+        same = [name for name in theirs if held[name] == self._lines[name].capsules.ranges()]
+        pages = [
+            (rest[:TIME_BYTES], page, name)
+            for name in theirs
+            for page, rest in self._lines[name].capsules.pages()
         ]
-        lacking.sort(key=_age, reverse=True)
-        return lacking
+        pages.sort(reverse=True)
+        # Of two capsules of one number nobody can tell which is there: same numbers lack all.
+        lines = {name: None if name in same else ranges for name, ranges in theirs.items()}
+        return (
+            raw
+            for _, page, name in pages
+            if name in self._lines
+            for raw in self._lines[name].lacking(page, lines[name])
+        )
 
     def expire(self, now: int) -> None:
         """Forget what nobody could apply any more, and lines of which that is true altogether."""
         for span in [span for span in self._expiring if _is_over(span, now)]:
-            for raw in self._expiring.pop(span):
-                self._forget(raw)
+            for name, numbers in self._expiring.pop(span).items():
+                for number in numbers:
+                    self._expire(name, number, now)
 
     def _has_room(self, capsule: Capsule, *, is_taken: bool) -> bool:
         if self._count >= limits.capsules_max:
@@ -182,6 +199,12 @@ class Archive:
         turned = int.from_bytes(blake2b(raw, digest_size=DIGEST_BYTES).digest())
         line.digest ^= turned
         self._digest ^= turned
+
+    def _expire(self, name: bytes, number: int, now: int) -> None:
+        line = self._lines.get(name)
+        for raw in line.of(number) if line is not None else ():
+            if _is_over(expires_of(raw) // _SPAN, now):
+                self._forget(raw)
 
     def _forget(self, raw: bytes) -> None:
         name, origin = raw[:LINE_BYTES], raw[:MEMBER_BYTES]
@@ -201,7 +224,3 @@ _SPAN = limits.capsule_expiry_seconds
 
 def _is_over(span: int, now: int) -> bool:
     return (span + 1) * _SPAN <= now
-
-
-def _age(raw: bytes) -> tuple[bytes, int, bytes]:
-    return raw[ID_BYTES : ID_BYTES + TIME_BYTES], number_of(raw), raw

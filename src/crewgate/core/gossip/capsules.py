@@ -28,6 +28,8 @@ QUARANTINE = 128  # no new grants of it are admitted
 LIFT = 129  # a quarantine of before is over
 _HEAD_BYTES = ID_BYTES + TIME_BYTES
 _ENTRY = struct.Struct(">B16s16s5s5s")
+ENTRY_BYTES = _ENTRY.size
+LEAST_BYTES = _HEAD_BYTES + SIGNATURE_BYTES  # of a capsule without entries, which is none
 _CONTEXT = b"crewgate capsule 1\0"
 
 
@@ -94,6 +96,12 @@ class Capsule(msgspec.Struct, frozen=True, gc=False):
 def number_of(raw: bytes) -> int:
     """The number in an id, or in what begins with one."""
     return int.from_bytes(raw[ID_BYTES - 4 : ID_BYTES])
+
+
+def expires_of(raw: bytes) -> int:
+    """When the last entry of a capsule expires, by its bytes."""
+    ends = range(_HEAD_BYTES + ENTRY_BYTES, len(raw) - SIGNATURE_BYTES + 1, ENTRY_BYTES)
+    return int.from_bytes(max(raw[end - TIME_BYTES : end] for end in ends))
 
 
 def capsule_id(line: bytes, number: int) -> bytes:

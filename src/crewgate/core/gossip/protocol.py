@@ -5,7 +5,7 @@ as arguments; what is to be sent, applied, compared or said comes back as `Effec
 sockets nor seals, nor what a revocation does.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from crewgate import limits
 from crewgate.core.gossip import capsules
@@ -171,7 +171,7 @@ class Node:
             self.receipts.forget_askers()
         return effects
 
-    def lacking(self, held: Held) -> list[bytes]:
+    def lacking(self, held: Held) -> Iterator[bytes]:
         """What to hand to somebody who has so much; GossipError for what nobody says."""
         try:
             return self.archive.lacking(held)

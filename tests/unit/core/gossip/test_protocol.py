@@ -181,7 +181,7 @@ def test_what_was_handed_over_is_kept_and_not_told_on() -> None:
     """A member that has been away may be handed a million: others have them already."""
     one, other = node(), node(1)
     other.revoke([entry(number) for number in range(500)], 0.0, WALL)
-    raws = other.lacking(one.archive.differing(other.archive.digests()))
+    raws = list(other.lacking(one.archive.differing(other.archive.digests())))
     effects = one.take(raws, 0.0, WALL)
     assert (len(effects.applied), effects.kept, effects.sends) == (500, raws, [])
     assert one.archive.differing(other.archive.digests()) == {}
