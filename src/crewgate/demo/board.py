@@ -163,11 +163,12 @@ def _leaving(border: Border) -> tuple[str, str, str]:
 
 
 def _everywhere(everywhere: Everywhere) -> tuple[str, str, str]:
-    cut = f"revoked at 1: stream at 2 cut in {everywhere.cut_ms:.1f} ms"
+    cut = "not cut" if everywhere.cut_ms is None else f"cut in {everywhere.cut_ms:.1f} ms"
+    after = f"{everywhere.calls_admitted_after} calls at 3 after it"
     known = f"on the disks of {everywhere.applied_on} of {everywhere.of} machines"
     others = f"{everywhere.others_calls} calls at 2 and 3, {everywhere.others_failed} failed"
     return (
-        f"Three gateways   {cut}; {everywhere.calls_admitted_after} calls at 3 after it",
+        f"Three gateways   revoked at 1: stream at 2 {cut}; {after}",
         f"The receipt      {known} after {everywhere.receipt_ms:.1f} ms",
         f"Who goes on      {others}",
     )

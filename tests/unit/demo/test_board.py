@@ -85,6 +85,14 @@ def test_the_summary_names_what_did_not_hold() -> None:
     assert "NOT HELD: the audit and the agents count different calls" in text(console)
 
 
+def test_a_stream_that_never_came_was_not_cut() -> None:
+    """A time that nobody measured is not shown as one."""
+    console = screen()
+    act = replace(ended(), said=ended().said | {"translator": []})
+    show(judge(seen(), crossed(), restarted(), act), console)
+    assert "stream at 2 not cut; 0 calls at 3 after it" in text(console)
+
+
 def test_an_answer_cannot_drive_the_terminal() -> None:
     """Reasons come from a server; they are shown, not obeyed."""
     console = screen()

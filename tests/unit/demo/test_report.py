@@ -188,6 +188,7 @@ BEFORE = [said(EMBEDDINGS, second=4)] * 30
         (replace(ended(), said=ended().said | {"translator": UNSERVED}), "was not served at"),
         (replace(ended(), calls=ALL_DONE), "stream at gateway 2 was not cut in its middle"),
         (three("translator", LAST), "the cut at gateway 2 took 300.0 ms, more than 200"),
+        (replace(ended(), said=ended().said | {"translator": []}), "took None ms, more than 200"),
         (received(applied_on=2), "the receipt counts 2 of 3, not 3"),
         (received(applied_on=2, of=2), "the receipt counts 2 of 2, not 3"),
         (three("translator", said(SEARCH)), "was admitted, or not refused as revoked"),
