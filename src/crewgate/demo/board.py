@@ -154,7 +154,8 @@ def _lines(result: Result) -> list[str]:
 
 
 def _leaving(border: Border) -> tuple[str, str, str]:
-    closed = f"closed bd-1's stream in {border.closed_ms:.1f} ms"
+    within = f"in {border.closed_ms:.1f} ms" if border.closed_ms >= 0 else "by the CRL"
+    closed = f"closed bd-1's stream {within}"
     return (
         f"The leaving      {closed} (command: {border.command_ms:.0f} ms)",
         f"Who has left     {border.after}; its token: {border.token_after}",
