@@ -106,7 +106,7 @@ def crossed() -> Crossed:
         },
         copied=said(BALANCE, 401, "binding-mismatch"),
         dropped="certificate required",
-        decommissioned=Decommissioned(READ_NS, 1),
+        decommissioned=Decommissioned(READ_NS),
         command_ms=250.0,
         after="certificate revoked",
         token_after=said(BALANCE, 401, "branch-revoked"),

@@ -154,7 +154,8 @@ def _lines(result: Result) -> list[str]:
 
 
 def _leaving(border: Border) -> tuple[str, str, str]:
-    closed = f"closed bd-1's stream in {border.closed_ms:.1f} ms"
+    within = f"in {border.closed_ms:.1f} ms" if border.closed_ms >= 0 else "by the CRL"
+    closed = f"closed bd-1's stream {within}"
     return (
         f"The leaving      {closed} (command: {border.command_ms:.0f} ms)",
         f"Who has left     {border.after}; its token: {border.token_after}",
@@ -163,11 +164,12 @@ def _leaving(border: Border) -> tuple[str, str, str]:
 
 
 def _everywhere(everywhere: Everywhere) -> tuple[str, str, str]:
-    cut = f"revoked at 1: stream at 2 cut in {everywhere.cut_ms:.1f} ms"
+    cut = "not cut" if everywhere.cut_ms is None else f"cut in {everywhere.cut_ms:.1f} ms"
+    after = f"{everywhere.calls_admitted_after} calls at 3 after it"
     known = f"on the disks of {everywhere.applied_on} of {everywhere.of} machines"
     others = f"{everywhere.others_calls} calls at 2 and 3, {everywhere.others_failed} failed"
     return (
-        f"Three gateways   {cut}; {everywhere.calls_admitted_after} calls at 3 after it",
+        f"Three gateways   revoked at 1: stream at 2 {cut}; {after}",
         f"The receipt      {known} after {everywhere.receipt_ms:.1f} ms",
         f"Who goes on      {others}",
     )

@@ -30,7 +30,6 @@ class Decommissioned(msgspec.Struct, frozen=True):
     """What `crewgate decommission --json` says, as far as the story needs it."""
 
     read_ns: int
-    connections_closed: int
 
 
 class Crossed(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ It listens to a stream at the second and calls at the third; the first never saw
 the agents do, never what comes of it.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -46,7 +47,8 @@ class Act:
     def __init__(self, hear: Hear) -> None:
         self.said: dict[str, list[Said]] = {part.role: [] for part in CAST}
         self.begun = trio.Event()  # everybody has heard of a gateway
-        self.known = trio.Event()  # the receipt is there
+        self._known = False  # the receipt is there
+        self._until = math.inf
         self._hear = hear
         self._missing = {("stream", TRANSLATOR.role), *(("call", part.role) for part in CAST)}
 
@@ -58,11 +60,16 @@ class Act:
         if not self._missing:
             self.begun.set()
 
+    def learn(self) -> None:
+        """The receipt is there: what is called from now on is refused, or should not have been."""
+        self._known = True
+        self._until = trio.current_time() + limits.demo_after_seconds
+
     async def call(self, agent: Agent, path: str) -> None:
         """Call a tool again and again, until so often after the receipt."""
         left = limits.demo_after_calls
-        while left:
-            left -= self.known.is_set()
+        while left and trio.current_time() < self._until:
+            left -= self._known
             await agent.call(path, {"input": "paragraph"})
             await trio.sleep(limits.demo_pace_seconds)
 
@@ -96,7 +103,7 @@ async def end_everywhere(stage: Stage, hear: Hear, tell: Callable[[str], None]) 
                 branch = crew[TRANSLATOR.role].branch
                 revoked = await revoke(stage, branch, "--crew", CREW, "--until", "all")
                 tell(receipt_of(revoked))
-                act.known.set()
+                act.learn()
     if scope.cancelled_caught:
         raise StoryError(f"the third act was not over after {limits.demo_story_seconds:g} s")
     branches = {role: agent.branch for role, agent in crew.items()}

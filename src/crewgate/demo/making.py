@@ -3,6 +3,7 @@
 Decides what their configurations say besides: the story's tools and crews, and each other as peers.
 """
 
+import random
 import socket
 import subprocess
 import sys
@@ -18,6 +19,9 @@ from crewgate.errors import StoryError
 
 _OFFSETS = (0, 1, 2, 3)  # what a gateway uses: agents, crews, control API, peers
 _ATTEMPTS_MAX = 50
+# Linux takes ports of connections from 32768 on (ip(7)); one of those may be gone when the further
+# gateways start, seconds after it was looked for.
+_PORTS = range(10_000, 32_000)
 
 _SUMMARY = """
 [tool."summary.stream"]
@@ -105,12 +109,11 @@ def _edit(stage: Stage, changes: Mapping[str, str], more: str = "") -> None:
 
 def _free_port() -> int:
     """The first of the ports of three gateways and the tools, all of which are free now."""
-    offsets = [more + offset for more in (0, *FURTHER) for offset in _OFFSETS]
+    offsets = {more + offset for more in (0, *FURTHER) for offset in _OFFSETS} | {TOOLS_OFFSET}
     for _ in range(_ATTEMPTS_MAX):
-        with socket.create_server((HOST, 0)) as first:
-            port: int = first.getsockname()[1]
-        with suppress(OSError, OverflowError), ExitStack() as bound:
-            for offset in (*offsets, TOOLS_OFFSET):
+        port = random.choice(_PORTS)  # noqa: S311 - no secret
+        with suppress(OSError), ExitStack() as bound:
+            for offset in offsets:
                 _bind(port + offset, bound)
             return port
     raise StoryError("no free ports beside each other on 127.0.0.1; end what listens there")

@@ -260,6 +260,7 @@ demo_pace_seconds = 0.05  # between two calls of a sibling: 90 calls outlast loo
 demo_scrape_every = 5  # every fifth call of the drafter is followed by one that it may not make
 demo_dead_calls = 20  # that the revoked fact-checker tries
 demo_after_calls = 20  # that each tries at a further gateway once the receipt is there; a second
+demo_after_seconds = 20.0  # for them; a gateway that is down has each wait and come again
 demo_border_calls = 40  # of the orchestrator who stays; two seconds, longer than the leaving
 demo_answer_seconds = 10.0  # no answer for so long is a failed call
 demo_again_max = 3  # times that an agent comes again when it is told to, a second later

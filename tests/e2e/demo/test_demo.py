@@ -78,7 +78,7 @@ def test_a_copied_token_did_not_cross(story: dict[str, Any]) -> None:
 def test_the_orchestrator_that_left_was_out_at_once(story: dict[str, Any]) -> None:
     """Its stream closed, its certificate and its token dead; its sibling lost nothing."""
     border = story["border"]
-    assert 0 < border["closed_ms"] < 200
+    assert border["closed_ms"] < 200
     assert (border["after"], border["token_after"]) == ("certificate revoked", "401 branch-revoked")
     assert (border["others_calls"], border["others_failed"]) == (limits.demo_border_calls, 0)
 

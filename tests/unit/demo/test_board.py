@@ -4,10 +4,11 @@ import io
 
 from msgspec.structs import replace
 from rich.console import Console
-from story_seen import crossed, ended, restarted, said, seen
+from story_seen import READ_NS, crossed, ended, restarted, said, seen
 
 from crewgate.demo.agents import SEARCH, SUMMARY, Said
 from crewgate.demo.board import Board, show
+from crewgate.demo.border import Decommissioned
 from crewgate.demo.report import judge
 
 
@@ -83,6 +84,22 @@ def test_the_summary_names_what_did_not_hold() -> None:
     assert "The story held" in text(console)
     show(judge(replace(seen(), calls=[]), crossed(), restarted(), ended()), console)
     assert "NOT HELD: the audit and the agents count different calls" in text(console)
+
+
+def test_what_the_list_of_the_revoked_closed_has_no_time() -> None:
+    """None that is below 0."""
+    console = screen()
+    act = replace(crossed(), decommissioned=Decommissioned(READ_NS + 6_000_000))
+    show(judge(seen(), act, restarted(), ended()), console)
+    assert "closed bd-1's stream by the CRL (command: 250 ms)" in text(console)
+
+
+def test_a_stream_that_never_came_was_not_cut() -> None:
+    """A time that nobody measured is not shown as one."""
+    console = screen()
+    act = replace(ended(), said=ended().said | {"translator": []})
+    show(judge(seen(), crossed(), restarted(), act), console)
+    assert "stream at 2 not cut; 0 calls at 3 after it" in text(console)
 
 
 def test_an_answer_cannot_drive_the_terminal() -> None:

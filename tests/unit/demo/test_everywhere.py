@@ -35,8 +35,21 @@ async def test_calls_go_on_until_so_often_after_the_receipt(autojump_clock: Mock
         await trio.sleep(60)
         before = len(heard)
         assert before > limits.demo_after_calls
-        act.known.set()
+        act.learn()
     assert len(heard) == before + limits.demo_after_calls
+
+
+async def test_a_gateway_that_is_down_does_not_hold_up_the_end(autojump_clock: MockClock) -> None:
+    """Each call is told to come again; then what was refused is told, and not that time was up."""
+    act = Act(lambda _role, _one: None)
+    heard: list[Said] = []
+    busy = httpx.Response(503, headers={"retry-after": "1"})
+    transport = httpx.MockTransport(lambda _request: busy)
+    client = httpx.AsyncClient(transport=transport, base_url="https://gateway")
+    act.learn()
+    await act.call(Agent(client, heard.append), SEARCH)
+    assert 0 < len(heard) < limits.demo_after_calls
+    assert trio.current_time() < limits.demo_after_seconds + 2 * limits.demo_again_max
 
 
 def test_the_receipt_is_told_as_revoke_tells_it() -> None:
