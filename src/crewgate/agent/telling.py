@@ -11,6 +11,7 @@ from crewgate.agent.guests import Guests
 from crewgate.config import Cluster
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.receipts import Receipt
+from crewgate.errors import RefusedError
 from crewgate.link.cluster_messages import InTouch
 from crewgate.link.messages import Revoked
 
@@ -39,7 +40,7 @@ class Others(Protocol):
     """The other machines."""
 
     def tell(self, entries: Sequence[Entry]) -> Receipt:
-        """Have them hear of it; what they answer."""
+        """Have them hear of it; what they answer. ValueError where that cannot be waited for."""
 
     def pass_on(self, entries: Sequence[capsules.Entry]) -> None:
         """Have them hear of what is no revocation, and asks for no answer."""
@@ -75,9 +76,18 @@ class Telling:
         self._guests = guests
 
     def tell(self, entries: Sequence[Entry]) -> tuple[int, Pending, Receipt | None]:
-        """An id, and what to wait for here and elsewhere; `end` it."""
+        """An id, and what to wait for here and elsewhere; `end` it.
+
+        RefusedError where it is in force here and nobody can say what becomes of it elsewhere.
+        """
         number, pending = self.cut([bytes.fromhex(entry.key) for entry in entries])
-        return number, pending, self.others.tell(entries) if self.others and entries else None
+        try:
+            return number, pending, self.others.tell(entries) if self.others and entries else None
+        except ValueError as error:
+            self.cuts.end(number)
+            raise RefusedError(
+                f"in force on this machine; whether others hear of it is not known: {error}"
+            ) from error
 
     def cut(self, keys: Sequence[bytes]) -> tuple[int, Pending]:
         """Have everybody here cut what these keys name; an id, and what to wait for."""

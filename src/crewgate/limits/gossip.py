@@ -9,7 +9,8 @@ gossip_updates_max = 32  # of members in one message, 35 bytes each
 
 # Capsules (core/gossip/capsules.py, archive.py).
 capsule_entries_max = 24  # of 43 bytes, so that a signed capsule fits in one datagram
-capsule_epochs_max = 64  # of one origin: restarts within the life of a revocation
+capsule_epochs_max = 1024  # of one origin: restarts within a day, one each 84 seconds
+capsule_lines_max = 64_000  # epochs of all origins: 64 of a thousand; a frame holds digests of all
 capsules_max = 2_000_000  # of all: twice the largest table, each with one revocation
 capsule_conflicts_max = 1024  # capsules of an id that another has: an origin lies, or runs twice
 capsule_expiry_seconds = 64  # they are forgotten by spans of so long, after they expire

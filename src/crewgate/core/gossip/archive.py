@@ -192,8 +192,10 @@ class Archive:
             return False
         if is_taken:
             return self._conflicts < limits.capsule_conflicts_max
+        if capsule.line in self._lines:
+            return True
         epochs = self._epochs.get(capsule.origin, 0)
-        return capsule.line in self._lines or epochs < limits.capsule_epochs_max
+        return epochs < limits.capsule_epochs_max and len(self._lines) < limits.capsule_lines_max
 
     def _turn(self, line: _Line, raw: bytes) -> None:
         turned = int.from_bytes(blake2b(raw, digest_size=DIGEST_BYTES).digest())

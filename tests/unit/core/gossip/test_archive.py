@@ -142,15 +142,17 @@ def test_one_number_with_two_capsules_is_kept_twice() -> None:
 
 
 def test_room_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In epochs of an origin, in capsules that contradict another, and in all."""
+    """In epochs of an origin and of all, in capsules that contradict another, and in all."""
     archive = Archive()
     for epoch in range(limits.capsule_epochs_max):
         assert archive.accept(capsule(epoch=epoch), WALL) is Standing.NEW
-    assert archive.accept(capsule(epoch=999), WALL) is Standing.UNKEPT
+    assert archive.accept(capsule(epoch=9999), WALL) is Standing.UNKEPT
     assert archive.accept(capsule(index=1), WALL) is Standing.NEW
     for key in range(limits.capsule_conflicts_max):
         assert archive.accept(capsule(1, index=1, key=key + 10**6), WALL) is Standing.CONFLICT
     assert archive.accept(capsule(1, index=1, key=5), WALL) is Standing.UNKEPT
+    monkeypatch.setattr(limits, "capsule_lines_max", limits.capsule_epochs_max + 1)
+    assert archive.accept(capsule(index=2), WALL) is Standing.UNKEPT
     monkeypatch.setattr(limits, "capsules_max", len(archive))
     assert archive.accept(capsule(2, index=1), WALL) is Standing.UNKEPT
 
