@@ -97,7 +97,7 @@ def becomes(caller: Caller, token: str, end: Said, *before: Said, path: str = "/
 
     def has_come() -> bool:
         said = caller.call(token, path)
-        assert said in {end, *before}
+        assert said in {end, *before}, said
         return said == end
 
     wait_until(has_come, _SECONDS)
