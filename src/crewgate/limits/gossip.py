@@ -39,6 +39,7 @@ gossip_streams_max = 64  # at once, from others; and as many whose handshake is 
 gossip_streams_each_max = 2  # of one certificate: it syncs with us, and finds us as its peer
 gossip_handshakes_each_max = 16  # of one address: a quarter, though some members may share one
 gossip_hello_seconds = 5.0  # from the connection to its first words, handshake included
+gossip_silence_seconds = 5.0  # between two pages: one is made in a tenth of a second
 gossip_sync_seconds = 120.0  # one sync, all of it: a million capsules take a minute
 gossip_syncs_max = 4  # that we begin, at once
 join_seconds = 1.0  # between two tries to reach configured peers, when none has answered,

@@ -24,25 +24,31 @@ from crewgate.peers.stream import (
     Held,
     Hello,
     Line,
+    W,
     Words,
     credential_pages,
     pages,
 )
 
 
-async def begin(gossip: Gossip, line: Line) -> Known:
-    """Speak first; who that was. GossipError, OSError."""
+async def begin(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
+    """Speak first; who that was. GossipError, OSError.
+
+    Capsules are exchanged in `turn`: who has just begun would be handed a million by each member
+    that it asks, and those that came by another conversation meanwhile are not lacking any more.
+    """
     gossip.company.recognise(line.leaf)  # before a word: what we say first are the group's keys
     asked_at = gossip.host.now()
     await line.say(gossip.company.hello(gossip.node))
     hello = await line.hear(Hello)
     known = gossip.company.meet(line.leaf, hello)
     await _introduce(gossip, line, known, hello)
-    archive = gossip.node.archive
-    await line.say(Digests(archive.digests()))
-    theirs = (await line.hear(Held)).held
-    await line.say(Held(archive.held(theirs)))
-    await _exchange(gossip, line, gossip.node.lacking(theirs))
+    async with turn:
+        archive = gossip.node.archive
+        await line.say(Digests(archive.digests()))
+        theirs = (await _soon(line, Held)).held
+        await line.say(Held(archive.held(theirs)))
+        await _exchange(gossip, line, gossip.node.lacking(theirs))
     gossip.synced(known.id, hello, asked_at)
     return known
 
@@ -88,7 +94,7 @@ async def _exchange(gossip: Gossip, line: Line, lacking: Iterator[bytes]) -> Non
     async def take() -> None:
         is_last, left = False, limits.capsules_max
         while not is_last:
-            page = await line.hear(Capsules)
+            page = await _soon(line, Capsules)
             left -= len(page.raws)
             if left < 0:
                 raise GossipError("more capsules than there are")
@@ -106,6 +112,13 @@ def _frames(lacking: Iterator[bytes]) -> Iterator[Capsules]:
         for page in pages(some):
             yield Capsules(page.raws, last=False)
     yield Capsules([], last=True)
+
+
+async def _soon(line: Line, kind: type[W]) -> W:
+    """What is heard in a turn, for which others wait; GossipError where nothing is."""
+    with trio.move_on_after(limits.gossip_silence_seconds):
+        return await line.hear(kind)
+    raise GossipError("no word in time")
 
 
 async def _both(line: Line, words: Iterable[Words], take: Callable[[], Awaitable[None]]) -> None:

@@ -47,6 +47,7 @@ class Service:
         self._contexts: dict[bool, ssl.SSLContext] = {}
         self._shown = b""  # the leaf that they show
         self._syncs = trio.CapacityLimiter(limits.gossip_syncs_max)
+        self._exchange = trio.Lock()  # one of those that we begin
         self._busy: set[bytes] = set()
         self._receipts: dict[int, trio.Event] = {}
         self._complaints: dict[Where, str] = {}
@@ -176,7 +177,7 @@ class Service:
             async with _closing(stream):
                 with _patience(limits.gossip_hello_seconds):
                     await _shake(stream)
-                await conversation.begin(self.gossip, Line(stream))
+                await conversation.begin(self.gossip, Line(stream), self._exchange)
 
     async def _serve(self) -> None:
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._sockets.streams))

@@ -214,3 +214,29 @@ def test_acquainted_members_agree(authority: Authority, tmp_path: Path, liar: St
     acquaint(liar, other)
     assert liar.node.freshness.others == (other.id,)
     assert other.node.freshness.others == (liar.id,)
+
+
+async def test_one_that_falls_silent_in_its_turn_keeps_nobody_waiting(
+    authority: Authority, tmp_path: Path, liar: StillMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its stream ends, and the next one has its turn: capsules come from somebody else."""
+    monkeypatch.setattr(limits, "gossip_silence_seconds", 0.2)
+    silent = trio.Event()
+
+    async def talk(line: Line) -> None:
+        await line.hear(Hello)
+        await line.say(hello_of(liar), Credentials([], last=True))
+        await line.hear(Credentials)
+        await line.hear(Digests)
+        silent.set()
+        await trio.sleep_forever()
+
+    other = Member(authority, tmp_path / "m1", "m1", bootstrap=True)
+    entry = other.entry(bytes(15) + b"1")
+    other.gossip.revoke([entry])
+    async with listening(liar.files, talk) as where:
+        one = Member(authority, tmp_path / "m0", "m0", [where, other.where], bootstrap=True)
+        async with one.serving():
+            await silent.wait()
+            async with other.serving():
+                await until(lambda: entry.key in one.host.applied)
