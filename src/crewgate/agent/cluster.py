@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.agent import members
-from crewgate.agent.entries import Entry
+from crewgate.agent.entries import Clocks, Entry
 from crewgate.agent.machine import Machine
 from crewgate.config import CA, Config
 from crewgate.config import Cluster as Settings
@@ -155,7 +155,10 @@ class Cluster:
         machine = self._machine
         machine.watching.abroad.hear(entries)
         crews = machine.inforce.policy.crews
-        keys, has_room = machine.revocations.obey(entries, crews, machine.clock.read())
+        # Of the clock that `wall` is of: one that has just been set would end entries before their
+        # time, or have lived longer than they do.
+        clocks = Clocks(self.wall(), machine.clock.boot_ns())
+        keys, has_room = machine.revocations.obey(entries, crews, clocks)
         if not has_room and not self._overfull:
             self._overfull = True
             self.say(

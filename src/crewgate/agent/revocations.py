@@ -209,7 +209,9 @@ class Revocations:
         return keys, has_room
 
     def _obey(self, key: bytes, entry: capsules.Entry, clocks: Clocks) -> bool:
-        life = entry.expires - clocks.wall
+        """False for no room. An origin's clock may be years ahead: nothing is dead for so long."""
+        most = _life_max(entry.kind) + limits.clock_distrust_seconds
+        life = max(0, min(entry.expires - clocks.wall, most))
         try:
             self._table.revoke(key, entry.crew, entry.before, life, clocks.wall, clocks.boot_ns)
         except TableFullError:
@@ -271,3 +273,10 @@ class Revocations:
                 expires=max(entry.expires, before.expires),
             )
         self._entries[entry.key] = entry
+
+
+def _life_max(kind: int) -> int:
+    """Seconds that an entry of a kind lives at most, by a clock that is right."""
+    if kind == Kind.CERTIFICATE:
+        return limits.gateway_life_seconds_max
+    return limits.revocation_seconds
