@@ -65,5 +65,5 @@ def announce(
 
 
 def _name(entry: Entry, now: float) -> Name:
-    left = min(max(0, entry.not_after - int(now)), limits.certificate_life_seconds_max)
+    left = min(max(0, entry.not_after - int(now)), limits.gateway_life_seconds_max)
     return Name(kind="certificate", crew=entry.crew, name=entry.serial, seconds=left)
