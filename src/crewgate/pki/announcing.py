@@ -42,8 +42,8 @@ class Announced(msgspec.Struct, frozen=True):
         )
 
 
-def _left(reach: Reach) -> tuple[int, float]:
-    return reach.of - reach.applied_on, reach.ms
+def _left(reach: Reach) -> tuple[bool, int, float]:
+    return not reach.enough, reach.of - reach.applied_on, reach.ms
 
 
 def announce(
