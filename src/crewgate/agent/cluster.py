@@ -165,19 +165,24 @@ class Cluster:
                 "revocations of other machines find no room: admitting nothing; raise [table] "
                 "revocations and start again"
             )
+        self._close(entries)  # also once more: the ledger may not have heard of the last ones
         if self._restored is not None:
             for entry in entries:
                 before, expires = self._restored.get(entry.key, (0, 0))
                 self._restored[entry.key] = max(before, entry.before), max(expires, entry.expires)
             return
-        number, _ = machine.telling.cut(keys)
-        machine.telling.cuts.end(number)  # nobody waits for a receipt
-        self._close(entries)
+        if keys:
+            number, _ = machine.telling.cut(keys)
+            machine.telling.cuts.end(number)  # nobody waits for a receipt
 
     def _close(self, entries: Iterable[capsules.Entry]) -> None:
-        """In the ledger, which remembers for longer; leases of what is below come back."""
+        """In the ledger, which remembers for longer; leases of what is below come back.
+
+        A crew's account is no branch, whoever says so: it would be closed for ever.
+        """
+        crews = {crew_key(crew.name) for crew in self._machine.inforce.policy.crews}
         for entry in entries:
-            if entry.kind == Kind.BRANCH:
+            if entry.kind == Kind.BRANCH and entry.key not in crews:
                 self._machine.lessor.close(entry.key)
             elif entry.kind == Kind.KEY:
                 self._machine.clerk.tell(Close(entry.key))

@@ -3,9 +3,10 @@
 import pytest
 from clustered import Clustered
 from lessees import key
-from machines import S
+from machines import S, Start
 
 from crewgate import limits
+from crewgate.core.gossip import capsules
 from crewgate.core.gossip.capsules import Entry
 from crewgate.core.ids import Kind, certificate_key, crew_key
 
@@ -45,3 +46,30 @@ def test_nothing_is_dead_for_longer_than_its_kind_may_be(
         for _ in range(3):
             table.reclaim(hands.wall // S, hands.boot, limits.reclaim_records_max)
         assert table.is_revoked(of, 0) is is_dead
+
+
+def closed(clustered: Clustered) -> set[bytes]:
+    """What the ledger will not open again."""
+    rows = clustered.machine.clerk.ledger.session.rows("SELECT key FROM closed")
+    return {each for (each,) in rows}
+
+
+def test_the_ledger_hears_again_what_it_may_have_missed(
+    clustered: Clustered, start: Start
+) -> None:
+    """The agent is killed with the capsule on its disk, and what the ledger is to be told not."""
+    entry = dead(1, clustered)
+    capsule = capsules.unsigned(b"another. epoch..", 1, clustered.cluster.wall(), [entry])
+    assert clustered.cluster.gossip.log.append(capsule.raw, capsule.expires)
+    clustered.cluster._sockets.close()
+    clustered.machine = start()
+    assert closed(clustered) == set()
+    with clustered.begun(bootstrap=False):
+        assert clustered.machine.table.is_revoked(key(1), 0)
+        assert closed(clustered) == {key(1)}
+
+
+def test_no_crew_is_closed_for_ever_as_a_branch(clustered: Clustered) -> None:
+    """By a member that was taken over: it can end a crew for a day, and its budget for none."""
+    clustered.cluster.apply([dead(1, clustered)._replace(key=ARTICLE), dead(2, clustered)])
+    assert closed(clustered) == {key(2)}
