@@ -6,9 +6,12 @@ from lessees import key
 from machines import S, Start
 
 from crewgate import limits
+from crewgate._native.owner import OwnedTable
+from crewgate.agent.shares import Shares
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.capsules import Entry
 from crewgate.core.ids import Kind, certificate_key, crew_key
+from crewgate.core.policy import Crew
 
 DAY = limits.revocation_seconds
 ARTICLE = crew_key("article")
@@ -73,3 +76,39 @@ def test_no_crew_is_closed_for_ever_as_a_branch(clustered: Clustered) -> None:
     """By a member that was taken over: it can end a crew for a day, and its budget for none."""
     clustered.cluster.apply([dead(1, clustered)._replace(key=ARTICLE), dead(2, clustered)])
     assert closed(clustered) == {key(2)}
+
+
+def test_a_crew_that_is_not_configured_here_has_no_more_than_a_share_either(
+    clustered: Clustered,
+) -> None:
+    """What another machine revokes of it leaves room for those that are: 64 places, 28 for it."""
+    unknown = crew_key("elsewhere")
+    clustered.cluster.apply([dead(n, clustered)._replace(crew=unknown) for n in range(100)])
+    table = clustered.machine.table
+    assert table.revocations_of(unknown) == 28 + 1
+    assert table.is_revoked(unknown, clustered.cluster.wall())
+    clustered.cluster.apply([dead(1000, clustered)])
+    assert table.is_revoked(key(1000), 0)
+    assert clustered.cluster.waiting_for() == ""
+
+
+def test_a_step_looks_once_at_each_crew(table: OwnedTable) -> None:
+    """However many entries it has: a thousand crews times a thousand entries were seconds."""
+
+    class Counted:
+        looks = 0
+        geometry = table.geometry
+
+        def revocations_of(self, key: bytes) -> int:
+            self.looks += 1
+            return 0
+
+    counted = Counted()
+    crews = {crew_key(f"c{n}"): Crew(f"c{n}", "https://o.example") for n in range(20)}
+    shares = Shares(counted, crews)  # type: ignore[arg-type]
+    rooms = []
+    for _ in range(40):
+        rooms.append(shares.has_room(crew_key("c0"), "certificate"))
+        shares.took(crew_key("c0"))
+    assert rooms == [True] * 32 + [False] * 8
+    assert counted.looks == 20
