@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.agent import members
-from crewgate.agent.entries import Clocks, Entry
+from crewgate.agent.entries import Entry
 from crewgate.agent.machine import Machine
 from crewgate.config import CA, Config
 from crewgate.config import Cluster as Settings
@@ -99,10 +99,14 @@ class Cluster:
 
     # What the agent asks of the others.
 
-    def tell(self, entries: Sequence[Entry]) -> Receipt:
+    def tell(self, entries: Sequence[Entry]) -> Receipt | None:
         """See `telling.Others`."""
-        ids = self.gossip.revoke([_told(entry) for entry in entries])
-        return self.gossip.node.receipts.begin(ids, self.now())
+        try:
+            ids = self.gossip.revoke([_told(entry) for entry in entries])
+            return self.gossip.node.receipts.begin(ids, self.now())
+        except ValueError as error:
+            self.say(f"a revocation is in force here, and nobody waits for the others: {error}")
+            return None
 
     def pass_on(self, entries: Sequence[capsules.Entry]) -> None:
         """See `telling.Others`."""
@@ -155,10 +159,7 @@ class Cluster:
         machine = self._machine
         machine.watching.abroad.hear(entries)
         crews = machine.inforce.policy.crews
-        # Of the clock that `wall` is of: one that has just been set would end entries before their
-        # time, or have lived longer than they do.
-        clocks = Clocks(self.wall(), machine.clock.boot_ns())
-        keys, has_room = machine.revocations.obey(entries, crews, clocks)
+        keys, has_room = machine.revocations.obey(entries, crews, machine.believed())
         if not has_room and not self._overfull:
             self._overfull = True
             self.say(
@@ -201,7 +202,7 @@ class Cluster:
 
     def wall(self) -> int:
         """Whole seconds, of a clock that does not jump: nothing expires because somebody set it."""
-        return (self._machine.clock.boot_ns() + self._machine.offset_ns) // 10**9
+        return self._machine.believed().wall
 
 
 def _knows(known: _Known, entry: capsules.Entry) -> bool:

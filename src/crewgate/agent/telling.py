@@ -38,8 +38,8 @@ class ToldNames(msgspec.Struct, frozen=True):
 class Others(Protocol):
     """The other machines."""
 
-    def tell(self, entries: Sequence[Entry]) -> Receipt:
-        """Have them hear of it; what they answer."""
+    def tell(self, entries: Sequence[Entry]) -> Receipt | None:
+        """Have them hear of it; what they answer, or None if that will not be known."""
 
     def pass_on(self, entries: Sequence[capsules.Entry]) -> None:
         """Have them hear of what is no revocation, and asks for no answer."""
