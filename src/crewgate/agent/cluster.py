@@ -89,7 +89,7 @@ class Cluster:
         self._hurry()
         try:
             self.gossip.renew(_credential(settings))
-        except (GossipError, ConfigurationError) as error:
+        except (GossipError, ConfigurationError, OSError) as error:
             self.say(f"the certificate before stays among peers: {error}")
 
     def _hurry(self) -> None:

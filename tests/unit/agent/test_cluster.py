@@ -1,5 +1,9 @@
 """The gossip of an agent: what a changed configuration changes, and what stays."""
 
+import errno
+import os
+from pathlib import Path
+
 import pytest
 from clustered import ME, Clustered
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -51,3 +55,21 @@ def test_another_machines_certificate_changes_nothing(
     clustered.cluster.load(clustered.settings)
     assert clustered.cluster.gossip.company.me == before
     assert any("has another name or signing key" in each for each in said)
+
+
+def test_a_disk_that_is_full_ends_no_reload(clustered: Clustered, said: list[str]) -> None:
+    """The renewed certificate is not shown yet; all else is in force."""
+    gossip = clustered.cluster.gossip
+    before = gossip.company.me
+    clustered.renewed()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "write_bytes", _full)
+        clustered.cluster.load(replace(clustered.settings, max_staleness_seconds=1.0))
+    assert (gossip.company.me, clustered.cluster.staleness) == (before, 1.0)
+    assert any("No space left" in each for each in said)
+    clustered.cluster.load(clustered.settings)
+    assert gossip.company.me != before
+
+
+def _full(*_: object, **__: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
