@@ -12,6 +12,7 @@ from pathlib import Path
 from crewgate import limits
 from crewgate.agent import members
 from crewgate.agent.entries import Entry
+from crewgate.agent.foreign import Foreign
 from crewgate.agent.machine import Machine
 from crewgate.config import CA, Config
 from crewgate.config import Cluster as Settings
@@ -45,6 +46,7 @@ class Cluster:
         self._machine = machine
         self._settings = settings
         self._overfull = False
+        self._foreign = Foreign(machine.registry, self.name)
         self._restored: _Known | None = {}  # what is revoked, while it is read in
         me = Me(
             _credential(settings),
@@ -147,6 +149,10 @@ class Cluster:
         """See `telling.Others`."""
         return members.waiting_for(self.gossip, self.in_touch(), has_room=not self._overfull)
 
+    def look(self) -> None:
+        """See `telling.Others`."""
+        self._machine.record(self._foreign.rest(self._machine.clock.wall_ns()))
+
     def status(self, number: int) -> ClusterStatus:
         """The answer to question `number` of the owner."""
         touch, lacks = self.in_touch(), self.waiting_for()
@@ -154,8 +160,8 @@ class Cluster:
 
     # What gossip asks of the machine.
 
-    def apply(self, entries: Sequence[capsules.Entry]) -> None:
-        """Enter, cut and close what others have revoked."""
+    def apply(self, entries: Sequence[capsules.Entry], origins: Sequence[bytes]) -> None:
+        """Enter, cut and close what others have revoked, and write down who did."""
         machine = self._machine
         machine.watching.abroad.hear(entries)
         crews = machine.inforce.policy.crews
@@ -175,13 +181,15 @@ class Cluster:
         if keys:
             number, _ = machine.telling.cut(keys)
             machine.telling.cuts.end(number)  # nobody waits for a receipt
+        named, wall_ns = machine.revocations.by_key(crews), machine.clock.wall_ns()
+        machine.record(self._foreign.records(entries, origins, named, wall_ns))
 
     def _close(self, entries: Iterable[capsules.Entry]) -> None:
         """In the ledger, which remembers for longer; leases of what is below come back.
 
         A crew's account is no branch, whoever says so: it would be closed for ever.
         """
-        crews = {crew_key(crew.name) for crew in self._machine.inforce.policy.crews}
+        crews = self._machine.revocations.by_key(self._machine.inforce.policy.crews)
         for entry in entries:
             if entry.kind == Kind.BRANCH and entry.key not in crews:
                 self._machine.lessor.close(entry.key)

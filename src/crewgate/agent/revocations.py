@@ -5,7 +5,7 @@ new table (another kernel boot) gets them again. Tells nobody: who must cut open
 doors' business. There is no way back: a revocation only ever expires.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -233,11 +233,14 @@ class Revocations:
             if entry.expires + limits.clock_distrust_seconds < clocks.wall:
                 del self._entries[key]
 
-    def _shares(self, crews: Sequence[Crew]) -> Shares:
-        """What each has by now; `crews` are those of a policy, whose keys are found out once."""
+    def by_key(self, crews: Sequence[Crew]) -> Mapping[bytes, Crew]:
+        """The crews of a policy by their keys, which are found out once."""
         if crews is not self._crews:
             self._crews, self._keys = crews, {crew_key(crew.name): crew for crew in crews}
-        return Shares(self._table, self._keys)
+        return self._keys
+
+    def _shares(self, crews: Sequence[Crew]) -> Shares:
+        return Shares(self._table, self.by_key(crews))
 
     def _has_room(self, key: bytes, crew: str, shares: Shares, what: Wish) -> bool:
         return key.hex() in self._entries or shares.has_room(crew_key(crew), what)

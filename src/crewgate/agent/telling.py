@@ -59,6 +59,9 @@ class Others(Protocol):
     def synced_until_ns(self) -> int:
         """Until when (CLOCK_BOOTTIME) this machine knows what a majority does."""
 
+    def look(self) -> None:
+        """Once a second: write down what is to be."""
+
     def in_touch(self) -> InTouch:
         """With how many of them it has compared what both know."""
 

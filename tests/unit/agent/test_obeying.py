@@ -2,16 +2,19 @@
 
 import pytest
 from clustered import Clustered
-from lessees import key
+from lessees import branch_id, grant, key
 from machines import S, Start
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
+from crewgate.agent import ticks
+from crewgate.agent.quarantines import told
 from crewgate.agent.shares import Shares
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.capsules import Entry
 from crewgate.core.ids import Kind, certificate_key, crew_key
 from crewgate.core.policy import Crew
+from crewgate.core.record import Event, Record, Revocation
 
 DAY = limits.revocation_seconds
 ARTICLE = crew_key("article")
@@ -23,10 +26,15 @@ def dead(number: int, clustered: Clustered, life: int = DAY) -> Entry:
     return Entry(Kind.BRANCH, key(number), ARTICLE, limits.time_seconds_max, expires)
 
 
+def apply(clustered: Clustered, entries: list[Entry], origin: bytes = b"another.") -> None:
+    """Another machine says so."""
+    clustered.cluster.apply(entries, [origin] * len(entries))
+
+
 def test_a_clock_that_was_just_set_ends_no_agent(clustered: Clustered) -> None:
     """Two days ahead, and not believed yet: what lives for an hour more is entered as it is."""
     clustered.hands.wall += 2 * DAY * S
-    clustered.cluster.apply([dead(1, clustered, 3600)])
+    apply(clustered, [dead(1, clustered, 3600)])
     assert clustered.machine.table.is_revoked(key(1), 0)
 
 
@@ -42,7 +50,7 @@ def test_nothing_is_dead_for_longer_than_its_kind_may_be(
 ) -> None:
     """An origin whose clock is a century ahead ends a crew for a day, not for good."""
     latest = limits.time_seconds_max
-    clustered.cluster.apply([Entry(kind, of, ARTICLE, latest, latest)])
+    apply(clustered, [Entry(kind, of, ARTICLE, latest, latest)])
     table, hands = clustered.machine.table, clustered.hands
     for seconds, is_dead in ((most, True), (limits.clock_distrust_seconds + 1, False)):
         hands.go(seconds)
@@ -74,7 +82,7 @@ def test_the_ledger_hears_again_what_it_may_have_missed(
 
 def test_no_crew_is_closed_for_ever_as_a_branch(clustered: Clustered) -> None:
     """By a member that was taken over: it can end a crew for a day, and its budget for none."""
-    clustered.cluster.apply([dead(1, clustered)._replace(key=ARTICLE), dead(2, clustered)])
+    apply(clustered, [dead(1, clustered)._replace(key=ARTICLE), dead(2, clustered)])
     assert closed(clustered) == {key(2)}
 
 
@@ -83,11 +91,11 @@ def test_a_crew_that_is_not_configured_here_has_no_more_than_a_share_either(
 ) -> None:
     """What another machine revokes of it leaves room for those that are: 64 places, 28 for it."""
     unknown = crew_key("elsewhere")
-    clustered.cluster.apply([dead(n, clustered)._replace(crew=unknown) for n in range(100)])
+    apply(clustered, [dead(n, clustered)._replace(crew=unknown) for n in range(100)])
     table = clustered.machine.table
     assert table.revocations_of(unknown) == 28 + 1
     assert table.is_revoked(unknown, clustered.cluster.wall())
-    clustered.cluster.apply([dead(1000, clustered)])
+    apply(clustered, [dead(1000, clustered)])
     assert table.is_revoked(key(1000), 0)
     assert clustered.cluster.waiting_for() == ""
 
@@ -112,3 +120,38 @@ def test_a_step_looks_once_at_each_crew(table: OwnedTable) -> None:
         shares.took(crew_key("c0"))
     assert rooms == [True] * 32 + [False] * 8
     assert counted.looks == 20
+
+
+def test_the_audit_says_which_machine_it_was(
+    clustered: Clustered, written: list[Record]
+) -> None:
+    """By its certificate's name; a branch that was never seen here by its key."""
+    clustered.machine.registry.learn(grant(1, 500))
+    other = clustered.other("b")
+    coarse = Entry(Kind.CREW, ARTICLE, ARTICLE, clustered.cluster.wall(), 2**33)
+    word = told("article", "article/a-1", clustered.cluster.wall(), lift=False)
+    apply(clustered, [dead(1, clustered), dead(2, clustered), coarse, *word], other.id)
+    found = [each for each in written if isinstance(each, Revocation)]
+    assert {(each.by, each.crew) for each in found} == {("gateway/b", "article")}
+    assert [(each.target, each.id) for each in found] == [
+        ("branch", branch_id(1)), ("branch", key(2).hex()), ("crew", ARTICLE.hex())
+    ]  # fmt: skip
+    assert (found[0].branch, found[0].grant != "", found[1].branch) == (branch_id(1), True, "")
+
+
+def test_a_storm_is_counted_and_not_written_one_by_one(
+    clustered: Clustered, written: list[Record]
+) -> None:
+    """So many a second; how many more there were follows, also if nothing else comes."""
+    most = limits.foreign_records_per_second
+    for first in (1000, 2000):
+        apply(clustered, [dead(first + n, clustered) for n in range(most)])
+    assert len(written) == most
+    clustered.hands.go(1)
+    ticks.tidy(clustered.machine)
+    ticks.tidy(clustered.machine)
+    (event,) = [each for each in written if isinstance(each, Event)]
+    assert (event.event, event.count) == ("revocations", most)
+    clustered.hands.go(1)
+    apply(clustered, [dead(3000, clustered)])
+    assert isinstance(written[-1], Revocation)
