@@ -163,7 +163,7 @@ class Cluster:
     def apply(self, entries: Sequence[capsules.Entry], origins: Sequence[bytes]) -> None:
         """Enter, cut and close what others have revoked, and write down who did."""
         machine = self._machine
-        machine.watching.abroad.hear(entries)
+        machine.watching.abroad.hear(entries, is_news=self._restored is None)
         crews = machine.inforce.policy.crews
         keys, has_room = machine.revocations.obey(entries, crews, machine.believed())
         if not has_room and not self._overfull:
