@@ -163,9 +163,11 @@ class Cluster:
     def apply(self, entries: Sequence[capsules.Entry], origins: Sequence[bytes]) -> None:
         """Enter, cut and close what others have revoked, and write down who did."""
         machine = self._machine
-        machine.watching.abroad.hear(entries, is_news=self._restored is None)
+        is_news = self._restored is None
+        machine.watching.abroad.hear(entries, is_news=is_news)
         crews = machine.inforce.policy.crews
-        keys, has_room = machine.revocations.obey(entries, crews, machine.believed())
+        clocks = machine.believed()
+        keys, has_room = machine.revocations.obey(entries, crews, clocks, is_news=is_news)
         if not has_room and not self._overfull:
             self._overfull = True
             self.say(

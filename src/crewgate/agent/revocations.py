@@ -186,12 +186,18 @@ class Revocations:
         return True
 
     def obey(
-        self, entries: Iterable[capsules.Entry], crews: Sequence[Crew], clocks: Clocks
+        self,
+        entries: Iterable[capsules.Entry],
+        crews: Sequence[Crew],
+        clocks: Clocks,
+        *,
+        is_news: bool = True,
     ) -> tuple[list[bytes], bool]:
         """Enter what other machines have revoked; the keys, and False where one had no place.
 
-        Over a crew's share here, all its tokens issued before now are dead instead. What is of a
-        kind that a later version knows is not for this one. Their disks and ours have it.
+        Over a crew's share here, all its tokens issued before now are dead instead; of what is no
+        news, for it was on our disk, those issued before it was revoked. What is of a kind that a
+        later version knows is not for this one. Their disks and ours have it.
         """
         keys, has_room, shares = [], True, self._shares(crews)
         for entry in entries:
@@ -203,7 +209,10 @@ class Revocations:
             if has_place and self._obey(entry.key, entry, shares, clocks):
                 keys.append(entry.key)
                 continue
-            coarse = entry._replace(before=clocks.wall + limits.leeway_seconds)
+            then = clocks.wall
+            if not is_news and entry.kind != Kind.CERTIFICATE:
+                then = min(then, entry.expires - limits.revocation_seconds)
+            coarse = entry._replace(before=then + limits.leeway_seconds)
             if self._obey(entry.crew, coarse, shares, clocks):
                 keys.append(entry.crew)
             else:

@@ -155,3 +155,21 @@ def test_a_storm_is_counted_and_not_written_one_by_one(
     clustered.hands.go(1)
     apply(clustered, [dead(3000, clustered)])
     assert isinstance(written[-1], Revocation)
+
+
+def test_a_restart_ends_no_crew_anew(clustered: Clustered, start: Start) -> None:
+    """Over its share, its tokens until then are dead: not those of an hour later, at each start."""
+    cluster, then = clustered.cluster, clustered.cluster.wall()
+    found = [dead(number, clustered) for number in range(60)]
+    apply(clustered, found)
+    for at in range(0, 60, 20):
+        capsule = capsules.unsigned(b"another. epoch..", at + 1, then, found[at : at + 20])
+        assert cluster.gossip.log.append(capsule.raw, capsule.expires)
+    cluster._sockets.close()
+    clustered.hands.go(3600)
+    clustered.machine = start()
+    with clustered.begun(bootstrap=False):
+        table = clustered.machine.table
+        assert all(table.is_revoked(key(number), 0) for number in range(28))
+        assert table.is_revoked(ARTICLE, then + limits.leeway_seconds)
+        assert not table.is_revoked(ARTICLE, then + limits.leeway_seconds + 1)
