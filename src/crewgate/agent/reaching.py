@@ -49,11 +49,11 @@ class Reaching:
     def said(self) -> Reach:
         """How far it is by now."""
         others, abroad = self._machine.telling.others, self._abroad
-        if others is None:
-            return Reach(until=self._until, ms=self._ms)
-        if abroad is None:
-            is_enough, of = self._until == "local", others.in_touch().members
-            return Reach(until=self._until, of=of, ms=self._ms, enough=is_enough)
+        if others is None or abroad is None:
+            of = 1 if others is None else others.in_touch().members
+            is_kept = not self._machine.revocations_journal.incomplete
+            is_enough = is_kept and (of == 1 or self._until == "local")
+            return Reach(self._until, int(is_kept), of, self._ms, enough=is_enough)
         return Reach(
             until=self._until,
             applied_on=abroad.applied_on,

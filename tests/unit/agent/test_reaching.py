@@ -1,13 +1,17 @@
 """How far a revocation has come, when that cannot be known."""
 
+import errno
+import os
+
 import pytest
 import trio
 from clustered import Clustered
 from lessees import branch_id, key
-from machines import S
+from machines import S, Start
 
 from crewgate import limits
 from crewgate.agent.owner import revoke
+from crewgate.cli.receipt import reached
 from crewgate.core.gossip import capsules
 from crewgate.link.owner_messages import Receipt, Revoke, Until
 
@@ -53,3 +57,20 @@ async def test_others_obey_one_of_a_clock_that_was_just_set(clustered: Clustered
     archive = clustered.cluster.gossip.node.archive
     (raw,) = archive.lacking(dict.fromkeys(archive.digests(), ()))
     assert capsules.decode(raw).expires == now + limits.revocation_seconds
+
+
+async def test_what_the_disk_has_refused_is_not_said_to_be_there(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one machine alone, whose table binds everybody all the same."""
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    machine = start()
+    monkeypatch.setattr(os, "fsync", full)
+    ask = Revoke(id=1, branch=branch_id(1), crew="article")
+    receipt = await revoke(machine, ask, machine.clock.monotonic_ns())
+    assert machine.table.is_revoked(key(1), 0)
+    assert (receipt.reach.applied_on, receipt.reach.of, receipt.reach.enough) == (0, 1, False)
+    assert reached(receipt.reach) == ["it is in force, and not on the disk; see the agent's log"]
