@@ -36,13 +36,14 @@ class Cluster:
     """The gossip of one machine. ConfigurationError for what of [cluster] cannot be used.
 
     `bootstrap` is an operator's word that there is nothing to catch up; a machine that never had a
-    peer needs none.
+    peer needs none: neither its disk nor its table knows of one.
     """
 
     def __init__(self, machine: Machine, settings: Settings, ca: CA, *, bootstrap: bool) -> None:
         config = machine.inforce.config
         folder = config.state / "gossip"
-        is_alone = not settings.peers and not (folder / "standing").exists()
+        had_others = 0 < machine.table.synced_until < limits.always_ns
+        is_alone = not (settings.peers or had_others or (folder / "standing").exists())
         self._machine = machine
         self._settings = settings
         self._overfull = False
@@ -174,15 +175,15 @@ class Cluster:
                 "revocations of other machines find no room: admitting nothing; raise [table] "
                 "revocations and start again"
             )
+        if keys and is_news:
+            number, _ = machine.telling.cut(keys)
+            machine.telling.cuts.end(number)  # nobody waits for a receipt
         self._close(entries)  # also once more: the ledger may not have heard of the last ones
         if self._restored is not None:
             for entry in entries:
                 before, expires = self._restored.get(entry.key, (0, 0))
                 self._restored[entry.key] = max(before, entry.before), max(expires, entry.expires)
             return
-        if keys:
-            number, _ = machine.telling.cut(keys)
-            machine.telling.cuts.end(number)  # nobody waits for a receipt
         named, wall_ns = machine.revocations.by_key(crews), machine.clock.wall_ns()
         machine.record(self._foreign.records(entries, origins, named, wall_ns))
 
