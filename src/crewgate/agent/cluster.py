@@ -46,7 +46,7 @@ class Cluster:
         is_alone = not (settings.peers or had_others or (folder / "standing").exists())
         self._machine = machine
         self._settings = settings
-        self._overfull = False
+        self._lacks = ""  # what it takes to obey all that others have revoked
         self._foreign = Foreign(machine.registry, self.name)
         self._restored: _Known | None = {}  # what is revoked, while it is read in
         me = Me(
@@ -135,7 +135,7 @@ class Cluster:
     def synced_until_ns(self) -> int:
         """Never while our clock is far from the others', or there is no room for what they say."""
         node = self.gossip.node
-        if self._overfull or abs(node.comparing.ahead) > limits.skew_max:
+        if self._lacks or abs(node.comparing.ahead) > limits.skew_max:
             return 0
         until = node.freshness.until(self.staleness)
         if math.isinf(until):
@@ -148,7 +148,7 @@ class Cluster:
 
     def waiting_for(self) -> str:
         """See `telling.Others`."""
-        return members.waiting_for(self.gossip, self.in_touch(), has_room=not self._overfull)
+        return members.waiting_for(self.gossip, self.in_touch(), self._lacks)
 
     def look(self) -> None:
         """See `telling.Others`."""
@@ -162,19 +162,30 @@ class Cluster:
     # What gossip asks of the machine.
 
     def apply(self, entries: Sequence[capsules.Entry], origins: Sequence[bytes]) -> None:
-        """Enter, cut and close what others have revoked, and write down who did."""
+        """Enter, cut and close what others have revoked, and write down who did.
+
+        What one member says must not end the agents of all, at each start anew: whoever cannot do
+        it admits nothing, and says why.
+        """
+        try:
+            self._apply(entries, origins)
+        except Exception as error:  # noqa: BLE001 - the barrier
+            self._lack(members.FAULT, f"a fault of ours with what others revoke: {error!r}")
+
+    def _lack(self, what: str, why: str) -> None:
+        if not self._lacks:
+            self._lacks = what
+            self.say(f"{why}; admitting nothing: it takes {what}")
+
+    def _apply(self, entries: Sequence[capsules.Entry], origins: Sequence[bytes]) -> None:
         machine = self._machine
         is_news = self._restored is None
         machine.watching.abroad.hear(entries, is_news=is_news)
         crews = machine.inforce.policy.crews
         clocks = machine.believed()
         keys, has_room = machine.revocations.obey(entries, crews, clocks, is_news=is_news)
-        if not has_room and not self._overfull:
-            self._overfull = True
-            self.say(
-                "revocations of other machines find no room: admitting nothing; raise [table] "
-                "revocations and start again"
-            )
+        if not has_room:
+            self._lack(members.ROOM, "not all that others revoke is in force")
         if keys and is_news:
             number, _ = machine.telling.cut(keys)
             machine.telling.cuts.end(number)  # nobody waits for a receipt
