@@ -95,7 +95,7 @@ class Machine:
             say=say,
         )
         self.guests = Guests(table)
-        self.telling = Telling(self.guests)
+        self.telling = Telling(self.guests, clock.monotonic_ns)
         self.steady = True
         self.offset_ns = clock.wall_ns() - clock.boot_ns()  # as far as the wall clock is believed
         self.ending = False

@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
+import trio
 
+from crewgate import limits
 from crewgate.agent.cuts import Cuts, Pending
 from crewgate.agent.entries import Done, Entry
 from crewgate.agent.guests import Guests
@@ -72,10 +74,15 @@ class Others(Protocol):
 class Telling:
     """Tells all of them; `others` is None where there are none."""
 
-    def __init__(self, guests: Guests) -> None:
+    def __init__(self, guests: Guests, now_ns: Callable[[], int]) -> None:
+        """`now_ns` is CLOCK_MONOTONIC."""
         self.cuts = Cuts()
         self.others: Others | None = None
         self._guests = guests
+        self._now_ns = now_ns
+        self._later: list[bytes] = []  # what is to be cut and was not told yet
+        self._is_more = trio.Event()
+        self._again_ns = 0
 
     def tell(self, entries: Sequence[Entry]) -> tuple[int, Pending, Receipt | None]:
         """An id, and what to wait for here and elsewhere; `end` it."""
@@ -90,6 +97,35 @@ class Telling:
         for guest in self._guests:
             guest.tell(told)
         return number, pending
+
+    def cut_soon(self, keys: Sequence[bytes]) -> None:
+        """The same where nobody waits for it: at once, or in a storm many together.
+
+        A thousand embedders take milliseconds to be told, and others revoke hundreds a second: at
+        most half of the time is spent on it. Workers see in the table what they are told late.
+        """
+        self._later += keys
+        if self._now_ns() >= self._again_ns:
+            self._cut_later()
+        else:
+            self._is_more.set()
+
+    async def cut_for_ever(self) -> None:
+        """Have cut what had to wait."""
+        while True:
+            await self._is_more.wait()
+            self._is_more = trio.Event()
+            await trio.sleep(max(0, self._again_ns - self._now_ns()) / 1e9)
+            self._cut_later()
+
+    def _cut_later(self) -> None:
+        began = self._now_ns()
+        keys, self._later = self._later, []
+        for at in range(0, len(keys), limits.link_cut_keys_max):
+            number, _ = self.cut(keys[at : at + limits.link_cut_keys_max])
+            self.cuts.end(number)
+        now = self._now_ns()
+        self._again_ns = now + (now - began)
 
     def end(self, told: Told | ToldNames) -> None:
         """Nobody waits for it any more."""
