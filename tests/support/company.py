@@ -80,7 +80,8 @@ class Obeying:
         self.dead: set[bytes] = set()
         self.said: list[str] = []
 
-    def apply(self, entries: Sequence[Entry]) -> None:
+    def apply(self, entries: Sequence[Entry], origins: Sequence[bytes]) -> None:
+        assert len(entries) == len(origins)
         for entry in entries:
             self.applied.setdefault(entry.key, entry)
             self.at.setdefault(entry.key, time.monotonic())

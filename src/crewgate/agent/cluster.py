@@ -12,6 +12,7 @@ from pathlib import Path
 from crewgate import limits
 from crewgate.agent import members
 from crewgate.agent.entries import Entry
+from crewgate.agent.foreign import Foreign
 from crewgate.agent.machine import Machine
 from crewgate.config import CA, Config
 from crewgate.config import Cluster as Settings
@@ -35,16 +36,18 @@ class Cluster:
     """The gossip of one machine. ConfigurationError for what of [cluster] cannot be used.
 
     `bootstrap` is an operator's word that there is nothing to catch up; a machine that never had a
-    peer needs none.
+    peer needs none: neither its disk nor its table knows of one.
     """
 
     def __init__(self, machine: Machine, settings: Settings, ca: CA, *, bootstrap: bool) -> None:
         config = machine.inforce.config
         folder = config.state / "gossip"
-        is_alone = not settings.peers and not (folder / "standing").exists()
+        had_others = 0 < machine.table.synced_until < limits.always_ns
+        is_alone = not (settings.peers or had_others or (folder / "standing").exists())
         self._machine = machine
         self._settings = settings
-        self._overfull = False
+        self._lacks = ""  # what it takes to obey all that others have revoked
+        self._foreign = Foreign(machine.registry, self.name)
         self._restored: _Known | None = {}  # what is revoked, while it is read in
         me = Me(
             _credential(settings),
@@ -89,7 +92,7 @@ class Cluster:
         self._hurry()
         try:
             self.gossip.renew(_credential(settings))
-        except (GossipError, ConfigurationError) as error:
+        except (GossipError, ConfigurationError, OSError) as error:
             self.say(f"the certificate before stays among peers: {error}")
 
     def _hurry(self) -> None:
@@ -99,10 +102,14 @@ class Cluster:
 
     # What the agent asks of the others.
 
-    def tell(self, entries: Sequence[Entry]) -> Receipt:
+    def tell(self, entries: Sequence[Entry]) -> Receipt | None:
         """See `telling.Others`."""
-        ids = self.gossip.revoke([_told(entry) for entry in entries])
-        return self.gossip.node.receipts.begin(ids, self.now())
+        try:
+            ids = self.gossip.revoke([_told(entry) for entry in entries])
+            return self.gossip.node.receipts.begin(ids, self.now())
+        except ValueError as error:
+            self.say(f"a revocation is in force here, and nobody waits for the others: {error}")
+            return None
 
     def pass_on(self, entries: Sequence[capsules.Entry]) -> None:
         """See `telling.Others`."""
@@ -128,7 +135,7 @@ class Cluster:
     def synced_until_ns(self) -> int:
         """Never while our clock is far from the others', or there is no room for what they say."""
         node = self.gossip.node
-        if self._overfull or abs(node.comparing.ahead) > limits.skew_max:
+        if self._lacks or abs(node.comparing.ahead) > limits.skew_max:
             return 0
         until = node.freshness.until(self.staleness)
         if math.isinf(until):
@@ -141,7 +148,11 @@ class Cluster:
 
     def waiting_for(self) -> str:
         """See `telling.Others`."""
-        return members.waiting_for(self.gossip, self.in_touch(), has_room=not self._overfull)
+        return members.waiting_for(self.gossip, self.in_touch(), self._lacks)
+
+    def look(self) -> None:
+        """See `telling.Others`."""
+        self._machine.record(self._foreign.rest(self._machine.clock.wall_ns()))
 
     def status(self, number: int) -> ClusterStatus:
         """The answer to question `number` of the owner."""
@@ -150,31 +161,50 @@ class Cluster:
 
     # What gossip asks of the machine.
 
-    def apply(self, entries: Sequence[capsules.Entry]) -> None:
-        """Enter, cut and close what others have revoked."""
+    def apply(self, entries: Sequence[capsules.Entry], origins: Sequence[bytes]) -> None:
+        """Enter, cut and close what others have revoked, and write down who did.
+
+        What one member says must not end the agents of all, at each start anew: whoever cannot do
+        it admits nothing, and says why.
+        """
+        try:
+            self._apply(entries, origins)
+        except Exception as error:  # noqa: BLE001 - the barrier
+            self._lack(members.FAULT, f"a fault of ours with what others revoke: {error!r}")
+
+    def _lack(self, what: str, why: str) -> None:
+        if not self._lacks:
+            self._lacks = what
+            self.say(f"{why}; admitting nothing: it takes {what}")
+
+    def _apply(self, entries: Sequence[capsules.Entry], origins: Sequence[bytes]) -> None:
         machine = self._machine
-        machine.watching.abroad.hear(entries)
+        is_news = self._restored is None
+        machine.watching.abroad.hear(entries, is_news=is_news)
         crews = machine.inforce.policy.crews
-        keys, has_room = machine.revocations.obey(entries, crews, machine.clock.read())
-        if not has_room and not self._overfull:
-            self._overfull = True
-            self.say(
-                "revocations of other machines find no room: admitting nothing; raise [table] "
-                "revocations and start again"
-            )
+        clocks = machine.believed()
+        keys, has_room = machine.revocations.obey(entries, crews, clocks, is_news=is_news)
+        if not has_room:
+            self._lack(members.ROOM, "not all that others revoke is in force")
+        if keys and is_news:
+            machine.telling.cut_soon(keys)
+        self._close(entries)  # also once more: the ledger may not have heard of the last ones
         if self._restored is not None:
             for entry in entries:
                 before, expires = self._restored.get(entry.key, (0, 0))
                 self._restored[entry.key] = max(before, entry.before), max(expires, entry.expires)
             return
-        number, _ = machine.telling.cut(keys)
-        machine.telling.cuts.end(number)  # nobody waits for a receipt
-        self._close(entries)
+        named, wall_ns = machine.revocations.by_key(crews), machine.clock.wall_ns()
+        machine.record(self._foreign.records(entries, origins, named, wall_ns))
 
     def _close(self, entries: Iterable[capsules.Entry]) -> None:
-        """In the ledger, which remembers for longer; leases of what is below come back."""
+        """In the ledger, which remembers for longer; leases of what is below come back.
+
+        A crew's account is no branch, whoever says so: it would be closed for ever.
+        """
+        crews = self._machine.revocations.by_key(self._machine.inforce.policy.crews)
         for entry in entries:
-            if entry.kind == Kind.BRANCH:
+            if entry.kind == Kind.BRANCH and entry.key not in crews:
                 self._machine.lessor.close(entry.key)
             elif entry.kind == Kind.KEY:
                 self._machine.clerk.tell(Close(entry.key))
@@ -193,7 +223,7 @@ class Cluster:
 
     def wall(self) -> int:
         """Whole seconds, of a clock that does not jump: nothing expires because somebody set it."""
-        return (self._machine.clock.boot_ns() + self._machine.offset_ns) // 10**9
+        return self._machine.believed().wall
 
 
 def _knows(known: _Known, entry: capsules.Entry) -> bool:

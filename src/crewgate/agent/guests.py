@@ -45,10 +45,17 @@ class Guest:
         self._descriptor = descriptor
 
     def tell(self, message: Told) -> bool:
-        """Send a message, or queue it; False if the guest does not read."""
-        is_first = self._descriptor >= 0 and self._send.statistics().tasks_waiting_receive
+        """Send a message, or queue it; False if the guest does not read.
+
+        However many revocations come, there is room for the answers that it waits for.
+        """
+        found = self._send.statistics()
+        is_first = self._descriptor >= 0 and found.tasks_waiting_receive
         if is_first and straight.send(self._descriptor, message):
             return True
+        is_push = isinstance(message, Reload | Revoked)
+        if is_push and found.current_buffer_used >= limits.link_push_frames_max:
+            return False
         try:
             self._send.send_nowait(message)
         except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):

@@ -95,7 +95,7 @@ class Machine:
             say=say,
         )
         self.guests = Guests(table)
-        self.telling = Telling(self.guests)
+        self.telling = Telling(self.guests, clock.monotonic_ns)
         self.steady = True
         self.offset_ns = clock.wall_ns() - clock.boot_ns()  # as far as the wall clock is believed
         self.ending = False
@@ -183,14 +183,14 @@ class Machine:
 
         The table binds every process when this returns; what follows is to hear when they cut.
         """
-        clocks = self.clock.read()
+        clocks = self.believed()
         crews = self.inforce.policy.crews
         done = self.revocations.revoke(branch, crew, crews, clocks, coarsens=coarsens)
         return Told(done, *self.telling.tell([done.entry]), len(self.guests))
 
     def revoke_names(self, names: Sequence[Name]) -> ToldNames:
         """Revoke certificates and orchestrators in one step; RefusedError as `Revocations`."""
-        clocks = self.clock.read()
+        clocks = self.believed()
         crews = self.inforce.policy.crews
         entered, unlisted = self.revocations.revoke_names(names, crews, clocks)
         for name in names:
@@ -222,6 +222,11 @@ class Machine:
     def record(self, records: Iterable[Record]) -> None:
         """Write something else down."""
         self._sink(records)
+
+    def believed(self) -> Clocks:
+        """Both clocks, the wall clock as it was before it jumped: other machines have that time."""
+        boot = self.clock.boot_ns()
+        return Clocks((boot + self.offset_ns) // 10**9, boot)
 
     def is_fresh(self) -> bool:
         """Processes may admit at this moment."""

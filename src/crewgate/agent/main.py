@@ -152,6 +152,7 @@ async def _serve(
         nursery.start_soon(machine.clerk.run)
         if cluster is not None:
             nursery.start_soon(cluster.service.run)
+            nursery.start_soon(machine.telling.cut_for_ever)
         if machine.inforce.config.ledger.engine == "postgresql":
             # Its driver is an extra, which a machine with a ledger in a file need not have.
             from crewgate.agent.sharing import share  # noqa: PLC0415

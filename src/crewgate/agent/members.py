@@ -10,6 +10,8 @@ from crewgate.peers.gossip import Gossip
 from crewgate.peers.sockets import to_where
 
 BOOTSTRAP = "the first machine of all is started once with `crewgate serve --bootstrap`"
+ROOM = "room for what others revoke: raise [table] revocations and start again"
+FAULT = "a start that can do what others revoke: the log of the agent says what went wrong"
 
 
 def in_touch(gossip: Gossip, max_staleness: float, synced_until_ns: int) -> InTouch:
@@ -30,10 +32,13 @@ def in_touch(gossip: Gossip, max_staleness: float, synced_until_ns: int) -> InTo
     )
 
 
-def waiting_for(gossip: Gossip, touch: InTouch, *, has_room: bool) -> str:
-    """What keeps this machine from admitting; empty if nothing does."""
-    if not has_room:
-        return "room for what others revoke: raise [table] revocations and start again"
+def waiting_for(gossip: Gossip, touch: InTouch, lacks: str) -> str:
+    """What keeps this machine from admitting; empty if nothing does.
+
+    It `lacks` what would have it obey what it has heard.
+    """
+    if lacks:
+        return lacks
     node = gossip.node
     ahead = node.comparing.ahead
     if abs(ahead) > limits.skew_max:

@@ -137,7 +137,7 @@ async def quarantine(machine: Machine, ask: Quarantine) -> Watched:
     else:
         standing = watching.set(ask.crew, ask.orchestrator, machine.clock.read())
     if machine.telling.others is not None:
-        wall = machine.clock.read().wall
+        wall = machine.believed().wall
         word = quarantines.told(ask.crew, ask.orchestrator, wall, lift=ask.lift)
         machine.telling.others.pass_on(word)
     await trio.to_thread.run_sync(watching.sync)

@@ -15,9 +15,10 @@ _ENOUGH = {
 
 
 class Reaching:
-    """One revocation on its way; `abroad` is what the other machines say, None without any.
+    """One revocation on its way; `abroad` is what the other machines say.
 
-    `until` is whom to wait for: "" is a majority of the members.
+    None is for no others, or for others who could not be asked. `until` is whom to wait for: "" is
+    a majority of the members.
     """
 
     def __init__(
@@ -25,7 +26,8 @@ class Reaching:
     ) -> None:
         self._machine = machine
         self._abroad = abroad
-        self._until: Until = until or ("quorum" if abroad is not None else "local")
+        has_others = machine.telling.others is not None
+        self._until: Until = until or ("quorum" if has_others else "local")
         self._read_ns = read_ns
         self._ms = 0.0
 
@@ -48,7 +50,10 @@ class Reaching:
         """How far it is by now."""
         others, abroad = self._machine.telling.others, self._abroad
         if others is None or abroad is None:
-            return Reach(until=self._until, ms=self._ms)
+            of = 1 if others is None else others.in_touch().members
+            is_kept = not self._machine.revocations_journal.incomplete
+            is_enough = is_kept and (of == 1 or self._until == "local")
+            return Reach(self._until, int(is_kept), of, self._ms, enough=is_enough)
         return Reach(
             until=self._until,
             applied_on=abroad.applied_on,

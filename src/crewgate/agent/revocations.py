@@ -5,8 +5,7 @@ new table (another kernel boot) gets them again. Tells nobody: who must cut open
 doors' business. There is no way back: a revocation only ever expires.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -15,6 +14,7 @@ from crewgate._native.owner import OwnedTable
 from crewgate.agent.entries import Clocks, Done, Entry, entry_of
 from crewgate.agent.journal import Journal
 from crewgate.agent.registry import Registry
+from crewgate.agent.shares import Shares, Wish
 from crewgate.core.crossing import caller
 from crewgate.core.gossip import capsules
 from crewgate.core.ids import Kind, branch_key, crew_key, uuid_bytes
@@ -22,7 +22,6 @@ from crewgate.core.policy import Crew
 from crewgate.errors import RefusedError, TableFullError
 from crewgate.link.owner_messages import Name
 
-_Wish = Literal["branch", "certificate", "overrun"]
 _KINDS = frozenset(map(int, Kind))
 _SHARED = {Kind.BRANCH, Kind.GRANT, Kind.PROCESS}  # of these a crew has no more than its share
 
@@ -35,6 +34,8 @@ class Revocations:
         self._journal = journal
         self._registry = registry
         self._entries: dict[str, Entry] = {}
+        self._crews: Sequence[Crew] = ()
+        self._keys: dict[bytes, Crew] = {}
 
     def __repr__(self) -> str:
         return f"<Revocations entries={len(self._entries)}>"
@@ -108,7 +109,8 @@ class Revocations:
             raise RefusedError(f"not a branch id: {error}") from error
         crew = self.whose(branch, crew, crews)
         key = branch_key(crew, branch)
-        coarsened = not self._has_room(key, crew, crews, "branch" if coarsens else "overrun")
+        wish: Wish = "branch" if coarsens else "overrun"
+        coarsened = not self._has_room(key, crew, self._shares(crews), wish)
         if coarsened and not coarsens:
             raise RefusedError(f"the share of crew {crew} in the table of revocations is used up")
         entry = Entry(
@@ -149,13 +151,13 @@ class Revocations:
         """
         names = sorted(names, key=lambda name: name.kind != "orchestrator")
         entries = [(entry_of(name, clocks.wall), name) for name in names]
-        known, unlisted = {crew.name for crew in crews}, 0
+        known, unlisted, shares = {crew.name for crew in crews}, 0, self._shares(crews)
         for entry, name in entries:
             if name.kind == "orchestrator":
                 self._enter_orchestrator(entry, name, clocks)
             else:
                 is_bounded = name.kind == "certificate" and entry.crew in known
-                if not self._enter_if_free(entry, crews if is_bounded else (), clocks):
+                if not self._enter_if_free(entry, shares if is_bounded else None, clocks):
                     unlisted += 1
                     continue
             self._journal.append(entry)
@@ -170,50 +172,64 @@ class Revocations:
                 f"JWKS of crew {name.crew}, and raise [table] revocations"
             ) from error
 
-    def _enter_if_free(self, entry: Entry, crews: Sequence[Crew], clocks: Clocks) -> bool:
-        """False for no room; within the share of one of `crews`, which are all or nobody."""
+    def _enter_if_free(self, entry: Entry, shares: Shares | None, clocks: Clocks) -> bool:
+        """False for no room; within its crew's share, if it is to be."""
         key = bytes.fromhex(entry.key)
-        if crews and not self._has_room(key, entry.crew, crews, "certificate"):
+        if shares and not self._has_room(key, entry.crew, shares, "certificate"):
             return False
         try:
-            self._enter(entry, entry.expires - clocks.wall, clocks)
+            is_new = self._enter(entry, entry.expires - clocks.wall, clocks)
         except TableFullError:
             return False
+        if shares and is_new:
+            shares.took(crew_key(entry.crew))
         return True
 
     def obey(
-        self, entries: Iterable[capsules.Entry], crews: Sequence[Crew], clocks: Clocks
+        self,
+        entries: Iterable[capsules.Entry],
+        crews: Sequence[Crew],
+        clocks: Clocks,
+        *,
+        is_news: bool = True,
     ) -> tuple[list[bytes], bool]:
         """Enter what other machines have revoked; the keys, and False where one had no place.
 
-        Over a crew's share here, all its tokens issued before now are dead instead. What is of a
-        kind that a later version knows is not for this one. Their disks and ours have it.
+        Over a crew's share here, all its tokens issued before now are dead instead; of what is no
+        news, for it was on our disk, those issued before it was revoked. What is of a kind that a
+        later version knows is not for this one. Their disks and ours have it.
         """
-        named = {crew_key(crew.name): crew for crew in crews}
-        keys, has_room = [], True
+        keys, has_room, shares = [], True, self._shares(crews)
         for entry in entries:
             if entry.kind not in _KINDS:
                 continue
-            crew = named.get(entry.crew) if entry.kind in _SHARED else None
-            has_place = crew is None or self._table.revoked_before(entry.key) is not None
-            if crew is not None and not has_place:
-                has_place = self._has_room(entry.key, crew.name, crews)
-            if has_place and self._obey(entry.key, entry, clocks):
+            is_known = self._table.revoked_before(entry.key) is not None
+            is_free = entry.kind not in _SHARED or is_known
+            has_place = is_free or shares.has_room(entry.crew, "branch")
+            if has_place and self._obey(entry.key, entry, shares, clocks):
                 keys.append(entry.key)
                 continue
-            coarse = entry._replace(before=clocks.wall + limits.leeway_seconds)
-            if self._obey(entry.crew, coarse, clocks):
+            then = clocks.wall
+            if not is_news and entry.kind != Kind.CERTIFICATE:
+                then = min(then, entry.expires - limits.revocation_seconds)
+            coarse = entry._replace(before=then + limits.leeway_seconds)
+            if self._obey(entry.crew, coarse, shares, clocks):
                 keys.append(entry.crew)
             else:
                 has_room = False
         return keys, has_room
 
-    def _obey(self, key: bytes, entry: capsules.Entry, clocks: Clocks) -> bool:
-        life = entry.expires - clocks.wall
+    def _obey(self, key: bytes, entry: capsules.Entry, shares: Shares, clocks: Clocks) -> bool:
+        """False for no room. An origin's clock may be years ahead: nothing is dead for so long."""
+        most = _life_max(entry.kind) + limits.clock_distrust_seconds
+        life = max(0, min(entry.expires - clocks.wall, most))
+        times = (entry.before, life, clocks.wall, clocks.boot_ns)
         try:
-            self._table.revoke(key, entry.crew, entry.before, life, clocks.wall, clocks.boot_ns)
+            is_new = self._table.revoke(key, entry.crew, *times)
         except TableFullError:
             return False
+        if is_new:
+            shares.took(entry.crew)
         return True
 
     def sync(self) -> None:
@@ -226,36 +242,21 @@ class Revocations:
             if entry.expires + limits.clock_distrust_seconds < clocks.wall:
                 del self._entries[key]
 
-    def _has_room(
-        self, key: bytes, crew: str, crews: Sequence[Crew], what: _Wish = "branch"
-    ) -> bool:
-        """Within the crew's share, and leaving a place for every crew's coarse entry.
+    def by_key(self, crews: Sequence[Crew]) -> Mapping[bytes, Crew]:
+        """The crews of a policy by their keys, which are found out once."""
+        if crews is not self._crews:
+            self._crews, self._keys = crews, {crew_key(crew.name): crew for crew in crews}
+        return self._keys
 
-        The last eighth of the share, and of the table, is for certificates: embedders know of their
-        end by the table alone, and whoever may end branches could fill his share with made-up ones.
-        """
-        if key.hex() in self._entries:
-            return True
-        capacity = self._table.geometry.revocations
-        most = next(each.live_revocations_max for each in crews if each.name == crew)
-        # Half at most: one crew must not take the places of all others (design/table.md). What its
-        # runs have on others' tools is its own too, or each crossing would be another half.
-        own = [each.name for each in crews if caller(each.name) == caller(crew)]
-        share, kept = min(most, capacity // 2), 0
-        if what == "branch":
-            share, kept = share - share // 8, capacity // 8
-        elif what == "overrun":  # whatever tools state, a person finds room
-            share, kept = share // 2, capacity // 2
-        if sum(map(self._held, own)) >= share:
-            return False
-        used = sum(self._held(each.name) for each in crews)
-        return used + len(crews) + kept < capacity
+    def _shares(self, crews: Sequence[Crew]) -> Shares:
+        return Shares(self._table, self.by_key(crews))
 
-    def _held(self, crew: str) -> int:
-        return self._table.revocations_of(crew_key(crew))
+    def _has_room(self, key: bytes, crew: str, shares: Shares, what: Wish) -> bool:
+        return key.hex() in self._entries or shares.has_room(crew_key(crew), what)
 
-    def _enter(self, entry: Entry, life: int, clocks: Clocks) -> None:
-        self._table.revoke(
+    def _enter(self, entry: Entry, life: int, clocks: Clocks) -> bool:
+        """Whether it takes another place; TableFullError."""
+        is_new = self._table.revoke(
             bytes.fromhex(entry.key),
             crew_key(entry.crew),
             entry.before,
@@ -271,3 +272,11 @@ class Revocations:
                 expires=max(entry.expires, before.expires),
             )
         self._entries[entry.key] = entry
+        return is_new
+
+
+def _life_max(kind: int) -> int:
+    """Seconds that an entry of a kind lives at most, by a clock that is right."""
+    if kind == Kind.CERTIFICATE:
+        return limits.gateway_life_seconds_max
+    return limits.revocation_seconds

@@ -4,14 +4,15 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
+import trio
 
+from crewgate import limits
 from crewgate.agent.cuts import Cuts, Pending
 from crewgate.agent.entries import Done, Entry
 from crewgate.agent.guests import Guests
 from crewgate.config import Cluster
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.receipts import Receipt
-from crewgate.errors import RefusedError
 from crewgate.link.cluster_messages import InTouch
 from crewgate.link.messages import Revoked
 
@@ -39,8 +40,8 @@ class ToldNames(msgspec.Struct, frozen=True):
 class Others(Protocol):
     """The other machines."""
 
-    def tell(self, entries: Sequence[Entry]) -> Receipt:
-        """Have them hear of it; what they answer. ValueError where that cannot be waited for."""
+    def tell(self, entries: Sequence[Entry]) -> Receipt | None:
+        """Have them hear of it; what they answer, or None if that will not be known."""
 
     def pass_on(self, entries: Sequence[capsules.Entry]) -> None:
         """Have them hear of what is no revocation, and asks for no answer."""
@@ -60,6 +61,9 @@ class Others(Protocol):
     def synced_until_ns(self) -> int:
         """Until when (CLOCK_BOOTTIME) this machine knows what a majority does."""
 
+    def look(self) -> None:
+        """Once a second: write down what is to be."""
+
     def in_touch(self) -> InTouch:
         """With how many of them it has compared what both know."""
 
@@ -70,24 +74,20 @@ class Others(Protocol):
 class Telling:
     """Tells all of them; `others` is None where there are none."""
 
-    def __init__(self, guests: Guests) -> None:
+    def __init__(self, guests: Guests, now_ns: Callable[[], int]) -> None:
+        """`now_ns` is CLOCK_MONOTONIC."""
         self.cuts = Cuts()
         self.others: Others | None = None
         self._guests = guests
+        self._now_ns = now_ns
+        self._later: list[bytes] = []  # what is to be cut and was not told yet
+        self._is_more = trio.Event()
+        self._again_ns = 0
 
     def tell(self, entries: Sequence[Entry]) -> tuple[int, Pending, Receipt | None]:
-        """An id, and what to wait for here and elsewhere; `end` it.
-
-        RefusedError where it is in force here and nobody can say what becomes of it elsewhere.
-        """
+        """An id, and what to wait for here and elsewhere; `end` it."""
         number, pending = self.cut([bytes.fromhex(entry.key) for entry in entries])
-        try:
-            return number, pending, self.others.tell(entries) if self.others and entries else None
-        except ValueError as error:
-            self.cuts.end(number)
-            raise RefusedError(
-                f"in force on this machine; whether others hear of it is not known: {error}"
-            ) from error
+        return number, pending, self.others.tell(entries) if self.others and entries else None
 
     def cut(self, keys: Sequence[bytes]) -> tuple[int, Pending]:
         """Have everybody here cut what these keys name; an id, and what to wait for."""
@@ -97,6 +97,35 @@ class Telling:
         for guest in self._guests:
             guest.tell(told)
         return number, pending
+
+    def cut_soon(self, keys: Sequence[bytes]) -> None:
+        """The same where nobody waits for it: at once, or in a storm many together.
+
+        A thousand embedders take milliseconds to be told, and others revoke hundreds a second: at
+        most half of the time is spent on it. Workers see in the table what they are told late.
+        """
+        self._later += keys
+        if self._now_ns() >= self._again_ns:
+            self._cut_later()
+        else:
+            self._is_more.set()
+
+    async def cut_for_ever(self) -> None:
+        """Have cut what had to wait."""
+        while True:
+            await self._is_more.wait()
+            self._is_more = trio.Event()
+            await trio.sleep(max(0, self._again_ns - self._now_ns()) / 1e9)
+            self._cut_later()
+
+    def _cut_later(self) -> None:
+        began = self._now_ns()
+        keys, self._later = self._later, []
+        for at in range(0, len(keys), limits.link_cut_keys_max):
+            number, _ = self.cut(keys[at : at + limits.link_cut_keys_max])
+            self.cuts.end(number)
+        now = self._now_ns()
+        self._again_ns = now + (now - began)
 
     def end(self, told: Told | ToldNames) -> None:
         """Nobody waits for it any more."""

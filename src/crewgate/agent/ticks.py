@@ -48,6 +48,8 @@ def tidy(machine: Machine) -> None:
     machine.lessor.give_back_idle(clocks.wall, clocks.boot_ns)
     machine.watching.look(clocks)
     machine.draws.repay()
+    if machine.telling.others is not None:
+        machine.telling.others.look()
     if not machine.steady or machine.clerk.trouble or machine.lessor.lending.owed:
         return  # what the table forgets must be known to the ledger
     for gone in machine.lessor.reclaim(clocks.wall, clocks.boot_ns, limits.reclaim_records_max):

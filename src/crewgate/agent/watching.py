@@ -110,11 +110,15 @@ class Watching:
 
     def _heed(self, crew: str, orchestrator: str, clocks: Clocks) -> None:
         """Do what a person on another machine has said of an orchestrator."""
-        is_held = self.abroad.take(crew, orchestrator)
-        if is_held is None:
+        word = self.abroad.take(crew, orchestrator)
+        if word is None:
+            return
+        # What the watch holds it may hold since an old word was done, and a person said no more.
+        is_old = not word.is_held and not word.is_news
+        if is_old and self._watch.by(crew, orchestrator) == "watch":
             return
         with suppress(IllegalStepError):  # it is so already
-            if is_held:
+            if word.is_held:
                 self._tell(self._watch.quarantine(crew, orchestrator, _seconds(clocks)))
             else:
                 self._tell(self._watch.lift(crew, orchestrator))

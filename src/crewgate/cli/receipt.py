@@ -45,14 +45,15 @@ def _print(
 
 
 def reached(reach: "Reach") -> list[str]:
-    """On how many machines it is, for a person; nothing where there is one alone."""
+    """On how many machines it is, for a person; nothing where there is one alone that has it."""
     if reach.of == 1:
-        return []
+        return [] if reach.enough else ["it is in force, and not on the disk; see the agent's log"]
     lines = [f"on the disks of {reach.applied_on} of {reach.of} machines after {reach.ms:.1f} ms"]
     if not reach.enough:
         named = ", ".join(reach.missing[:_NAMED_MAX])
         more = "" if len(reach.missing) <= _NAMED_MAX else ", …"
-        lines.append(f"nothing was heard yet from: {named}{more}")
+        heard = f"nothing was heard yet from: {named}{more}" if named else "nobody could be asked"
+        lines.append(heard)
         lines.append(f"that is fewer than --until {reach.until} asks for; it goes on being told")
     return lines
 

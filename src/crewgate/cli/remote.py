@@ -42,6 +42,7 @@ def revoke(
     """`crewgate revoke`."""
     ask = RevocationAsk(branch=branch, crew=crew, until=until)
     done = client.post("/v1/revocations", ask, RevocationAnswer)
+    meant: Until = until or ("quorum" if done.of > 1 else "local")
     receipt = Receipt(
         id=0,
         branch=done.id,
@@ -53,7 +54,7 @@ def revoke(
         attachments=done.processes,
         silent=done.silent,
         coarsened=done.coarsened,
-        reach=Reach(until, done.applied_on, done.of, done.ms, done.missing, done.enough),
+        reach=Reach(meant, done.applied_on, done.of, done.ms, done.missing, done.enough),
     )
     receipt_.show(receipt, as_json=as_json, without=_OF_ITS_MACHINE)
 

@@ -33,6 +33,7 @@ def revoked(
             "of": told.reach.of,
             "ms": max(told.reach.ms, told.cut_ms),
             "missing": [HERE] if done is None else told.reach.missing,
+            "enough": done is not None and told.reach.enough,
             "cut_ms": told.cut_ms,
             "calls_cut": told.calls_cut,
             "connections_closed": told.connections_closed,

@@ -139,6 +139,11 @@ class Watch:
             for name, conduct in sorted(self._raised.items())
         ]
 
+    def by(self, crew: str, orchestrator: str) -> By:
+        """Who has it stand above `observe`."""
+        conduct = self._raised.get((crew, orchestrator))
+        return "" if conduct is None else conduct.place.by
+
     def saved(self, crew: str, orchestrator: str) -> Saved:
         """What is to be kept of one; KeyError for one that is not known."""
         return _saved((crew, orchestrator), self._conducts[crew, orchestrator])

@@ -1,12 +1,13 @@
 """Carries operations to a ledger that takes its time: many in one transaction, one at a time.
 
-Keeps their order, and asks again until it has an answer, so that nothing is lost while the ledger
-is away; every operation may be sent twice. Decides nothing.
+Keeps their order, but for the ends of branches in a storm, and asks again until it has an answer,
+so that nothing is lost while the ledger is away; every operation may be sent twice. Decides
+nothing.
 """
 
 import math
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -44,6 +45,8 @@ class Clerk:
         self._now = now
         self._say = say
         self._waiting: deque[_Errand] = deque()
+        # Ends of branches in a storm, which nobody waits for.
+        self._flood: OrderedDict[bytes, _Errand] = OrderedDict()
         self._newest: dict[tuple[type, bytes], _Errand] = {}
         self._carried: list[_Errand] = []  # at the ledger now, or to be taken there again
         self._loop: trio.lowlevel.TrioToken | None = None  # while it runs
@@ -70,7 +73,10 @@ class Clerk:
     def tell(self, operation: GiveBack | Settle | Close) -> None:
         """Nobody waits for the answer. Of what is said in totals only the newest is carried."""
         if isinstance(operation, Close):
-            self._add(_Errand(operation))
+            if len(self._waiting) < limits.ledger_batch_max:
+                self._add(_Errand(operation))
+            else:  # draws that come after go before them: a branch's end is in the table already
+                self._flood[operation.key] = _Errand(operation)
             return
         name = type(operation), operation.branch
         errand = self._newest.get(name)
@@ -97,7 +103,7 @@ class Clerk:
 
     async def quiet(self) -> None:
         """Until everything that was said so far is done."""
-        while self._waiting or self._carried:
+        while self._waiting or self._flood or self._carried:
             await self._done.wait()
 
     async def use(self, act: Callable[[SQLLedger], R]) -> R:
@@ -121,7 +127,7 @@ class Clerk:
         """Take the next ones to the ledger, unless it has some already."""
         if self._loop is None or self._carried:
             return
-        if not self._waiting:
+        if not self._waiting and not self._flood:
             self._done.set()
             return
         self._carried = self._take()
@@ -130,8 +136,11 @@ class Clerk:
 
     def _take(self) -> list[_Errand]:
         """The next ones; what is told of their branches from now on is another errand."""
-        count = min(len(self._waiting), limits.ledger_batch_max)
+        share = min(len(self._flood), limits.ledger_batch_max // 4)  # if there is more besides
+        count = min(len(self._waiting), limits.ledger_batch_max - share)
         batch = [self._waiting.popleft() for _ in range(count)]
+        ends = min(len(self._flood), limits.ledger_batch_max - count)
+        batch += [self._flood.popitem(last=False)[1] for _ in range(ends)]
         for errand in batch:
             operation = errand.operation
             if isinstance(operation, GiveBack | Settle):

@@ -95,6 +95,7 @@ link_names_max = 256  # of one step: an orchestrator with all its certificates, 
 link_draws_max = 1024  # draws in flight of one attachment; more than calls waiting in one worker
 overruns_kept_max = 1024  # of one worker, until the agent has noted them; it seldom takes a second
 overruns_noted_max = 65_536  # by one agent, for a day: all that all workers may keep
+link_cut_keys_max = 4096  # of one push, 18 bytes each: half a frame
 link_push_frames_max = 256  # unread pushes; whoever reads less looks at the table's generations
 link_path_bytes_max = 107  # sun_path of unix(7) is 108 bytes with its NUL
 link_backlog = 128  # connections not yet accepted; every process of a machine comes at once

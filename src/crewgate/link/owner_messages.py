@@ -26,7 +26,7 @@ class Name(msgspec.Struct, frozen=True):
     kind: Literal["certificate", "orchestrator", "key"]
     crew: Annotated[str, Meta(max_length=limits.claim_chars_max)]
     name: Annotated[str, Meta(min_length=1, max_length=limits.claim_chars_max)]
-    seconds: Annotated[int, Meta(ge=0, le=limits.certificate_life_seconds_max)] = 0
+    seconds: Annotated[int, Meta(ge=0, le=limits.gateway_life_seconds_max)] = 0
     before: Annotated[int, Meta(ge=0, le=limits.time_seconds_max)] = 0
 
 

@@ -112,9 +112,11 @@ class Gossip:
         effects = Effects()
         for raw in raws:
             with suppress(GossipError):  # a later version's
-                effects.applied += self.node.take([raw], now, wall).applied
+                taken = self.node.take([raw], now, wall)
+                effects.applied += taken.applied
+                effects.origins += taken.origins
         self.node.kept(raws, now)
-        self.host.apply(effects.applied)
+        self.host.apply(effects.applied, effects.origins)
 
     # Datagrams, timers, the disk.
 
@@ -222,7 +224,7 @@ class Gossip:
                 self.unsynced.append(raw)  # else nobody is told that it is on the disk
         if effects.applied:
             self.company.watch(self.node, effects.applied)
-            self.host.apply(effects.applied)
+            self.host.apply(effects.applied, effects.origins)
         if effects.counts:
             self.save()
         self._say_all(effects.sends)

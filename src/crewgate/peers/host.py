@@ -9,8 +9,8 @@ from crewgate.core.gossip.capsules import Entry
 class Host(Protocol):
     """The machine that obeys: what the others revoke is applied to it."""
 
-    def apply(self, entries: Sequence[Entry]) -> None:
-        """Have these in force when this returns."""
+    def apply(self, entries: Sequence[Entry], origins: Sequence[bytes]) -> None:
+        """Have these in force when this returns; `origins` are the members that signed each."""
 
     def is_dead(self, keys: Sequence[tuple[bytes, int]]) -> bool:
         """Whether a certificate is revoked by one of these, each asked of its second."""

@@ -42,8 +42,8 @@ class Announced(msgspec.Struct, frozen=True):
         )
 
 
-def _left(reach: Reach) -> tuple[int, float]:
-    return reach.of - reach.applied_on, reach.ms
+def _left(reach: Reach) -> tuple[bool, int, float]:
+    return not reach.enough, reach.of - reach.applied_on, reach.ms
 
 
 def announce(
@@ -65,5 +65,5 @@ def announce(
 
 
 def _name(entry: Entry, now: float) -> Name:
-    left = min(max(0, entry.not_after - int(now)), limits.certificate_life_seconds_max)
+    left = min(max(0, entry.not_after - int(now)), limits.gateway_life_seconds_max)
     return Name(kind="certificate", crew=entry.crew, name=entry.serial, seconds=left)

@@ -1,11 +1,19 @@
 """The gossip of an agent: what a changed configuration changes, and what stays."""
 
+import errno
+import os
+import shutil
+from pathlib import Path
+
 import pytest
 from clustered import ME, Clustered
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from machines import Start
 from msgspec.structs import replace
 
 from crewgate import limits
+from crewgate.agent import ticks
+from crewgate.agent.clock import ClockWatch
 
 
 def test_a_reload_changes_whom_to_join_and_how_fresh_to_be(clustered: Clustered) -> None:
@@ -51,3 +59,38 @@ def test_another_machines_certificate_changes_nothing(
     clustered.cluster.load(clustered.settings)
     assert clustered.cluster.gossip.company.me == before
     assert any("has another name or signing key" in each for each in said)
+
+
+def test_a_disk_that_is_full_ends_no_reload(clustered: Clustered, said: list[str]) -> None:
+    """The renewed certificate is not shown yet; all else is in force."""
+    gossip = clustered.cluster.gossip
+    before = gossip.company.me
+    clustered.renewed()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "write_bytes", _full)
+        clustered.cluster.load(replace(clustered.settings, max_staleness_seconds=1.0))
+    assert (gossip.company.me, clustered.cluster.staleness) == (before, 1.0)
+    assert any("No space left" in each for each in said)
+    clustered.cluster.load(clustered.settings)
+    assert gossip.company.me != before
+
+
+def _full(*_: object, **__: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("had_others", [True, False])
+def test_a_machine_that_lost_its_members_does_not_take_itself_for_all(
+    clustered: Clustered, start: Start, *, had_others: bool
+) -> None:
+    """Without peers in its file, and the folder gone: the table tells that it had to ask some."""
+    if had_others:
+        clustered.other("b")
+    machine, hands = clustered.machine, clustered.hands
+    ticks.vouch(machine, ClockWatch(hands.wall, hands.boot))
+    clustered.cluster._sockets.close()
+    shutil.rmtree(machine.inforce.config.state / "gossip")
+    clustered.machine = start()
+    with clustered.begun(bootstrap=False):
+        assert (clustered.cluster.waiting_for() != "") is had_others
+        assert (clustered.cluster.synced_until_ns() == 0) is had_others

@@ -11,7 +11,17 @@ from crewgate.agent.cuts import Cuts
 from crewgate.agent.guests import Guest, Guests
 from crewgate.errors import TableFullError
 from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import VERSION, Attach, Cut, Reload, group_answers, pack, unpack
+from crewgate.link.messages import (
+    VERSION,
+    Attach,
+    Cut,
+    Failed,
+    Reload,
+    Revoked,
+    group_answers,
+    pack,
+    unpack,
+)
 
 ASK = Attach(version=VERSION)
 
@@ -70,7 +80,7 @@ def test_a_guest_that_does_not_read_loses_messages_only(table: OwnedTable) -> No
     """The queue is bounded; its place in the table stays."""
     guests = Guests(table)
     guest = guests.enter(ASK)
-    room = limits.link_push_frames_max + limits.link_draws_max
+    room = limits.link_push_frames_max
     taken = [guest.tell(Reload(generation=n)) for n in range(room + 5)]
     assert taken == [True] * room + [False] * 5
     assert table.attachments() == [guest.number]
@@ -141,3 +151,12 @@ async def test_what_is_told_keeps_its_order(table: OwnedTable, nursery: trio.Nur
         assert heard == [Reload(generation=number) for number in range(6)]
         guest.leave()
         assert not guest.tell(Reload(generation=6))
+
+
+def test_pushes_leave_room_for_answers(table: OwnedTable) -> None:
+    """A storm of revocations while a guest reads nothing: what it waits for is still queued."""
+    guest = Guests(table).enter(ASK)
+    pushed = [guest.tell(Revoked(id=n, keys=[bytes(16)])) for n in range(5000)]
+    assert sum(pushed) == limits.link_push_frames_max
+    answered = [guest.tell(Failed(id=n, message="")) for n in range(limits.link_draws_max)]
+    assert all(answered)

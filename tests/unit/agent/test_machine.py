@@ -1,6 +1,5 @@
 """The whole agent without sockets: two clocks that a test sets, and what may go wrong with them."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,11 @@ from machines import TOML, Hands, S, Start
 from crewgate import limits
 from crewgate.agent import ticks
 from crewgate.agent.clock import ClockWatch
-from crewgate.agent.entries import Entry
 from crewgate.agent.machine import Machine
 from crewgate.agent.owner import forgive
 from crewgate.agent.reloading import reload_if_changed
 from crewgate.agent.status import pages, status, tree
 from crewgate.core import record
-from crewgate.core.gossip.receipts import Receipt
 from crewgate.core.ledger import Draw as LedgerDraw
 from crewgate.core.record import Record
 from crewgate.errors import ConfigurationError, RefusedError, TableError
@@ -54,22 +51,6 @@ def test_no_revocation_is_forgotten_by_a_clock_that_jumps(
     assert _tick(machine, watch, hands, 2) == [True, True]
     assert machine.table.is_revoked(key(1), int(NOW))
     assert len(machine.revocations) == 1
-
-
-def test_a_revocation_that_nobody_can_wait_for_is_in_force(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever asked for it hears that it is, and that no more is known."""
-
-    class Full:
-        def tell(self, entries: Sequence[Entry]) -> Receipt:
-            raise ValueError("no room")
-
-    machine = start()
-    monkeypatch.setattr(machine.telling, "others", Full())
-    with pytest.raises(RefusedError, match=r"in force on this machine; whether others.* no room"):
-        machine.revoke(_id(1), "article")
-    assert machine.table.is_revoked(key(1), int(NOW))
 
 
 def test_a_damaged_table_is_said_with_its_mend(

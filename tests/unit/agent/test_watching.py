@@ -199,6 +199,23 @@ def test_what_a_person_says_on_another_machine_holds_here(start: Start) -> None:
     assert machine.watching.standings() == []
 
 
+@pytest.mark.parametrize("is_news", [True, False])
+def test_an_old_word_lets_nobody_go_whom_the_watch_holds(
+    start: Start, file: Path, *, is_news: bool
+) -> None:
+    """It was said before the agent began, and perhaps done then; what the watch saw came later."""
+    file.write_text(watched('mode = "throttle"\nmints_per_minute = 1'))
+    machine = start()
+    asking, wall = Asking(machine), machine.clock.read().wall
+    for number in range(2):
+        asking.draw(grant(number, QUOTA))
+    held = machine.watching.standings()
+    assert [each.by for each in held] == ["watch"]
+    machine.watching.abroad.hear(told("article", ONE, wall, lift=True), is_news=is_news)
+    asking.draw(grant(3, QUOTA))
+    assert (machine.watching.standings() == held) is not is_news
+
+
 async def test_a_child_cannot_raise_its_run_past_a_quarantine(start: Start) -> None:
     """An element of a path with an `iat` counts as a grant of the ancestor (design/token.md)."""
     machine = start()

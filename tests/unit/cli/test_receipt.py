@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from crewgate.cli.receipt import show
+from crewgate.cli.receipt import reached, show
 from crewgate.link.owner_messages import Reach, Receipt
 
 RECEIPT = Receipt(
@@ -53,6 +53,8 @@ def test_how_many_machines_have_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert result.exit_code == 3
     assert "nothing was heard yet from: gw-2\n" in result.output
     assert result.output.endswith("fewer than --until all asks for; it goes on being told\n")
+    nobody = reached(Reach("quorum", of=3, enough=False))
+    assert nobody[1] == "nobody could be asked"
 
 
 def test_a_receipt_for_a_script(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from cryptography import x509
 
 from crewgate.control.answers import branch, host, revoked
 from crewgate.errors import AuthorityError
-from crewgate.link.owner_messages import TreeRow
+from crewgate.link.owner_messages import NamesReceipt, Reach, TreeRow
 from crewgate.pki.announcing import Announced
 
 
@@ -43,10 +43,22 @@ def test_an_agent_that_was_away_is_missing() -> None:
     """The answer says that nobody here has heard yet."""
     away = revoked("certificate", "0B", "bd", None, [])
     assert (away.applied_on, away.of, away.missing) == (0, 1, ["this machine"])
+    assert not away.enough
     told = Announced(
         calls_cut=1, connections_closed=2, cut_ms=3.5, attachments=4, silent=1, unlisted=2
     )
     done = revoked("certificate", "0B", "bd", told, [])
-    assert (done.applied_on, done.missing) == (1, [])
+    assert (done.applied_on, done.missing, done.enough) == (1, [], True)
     assert (done.calls_cut, done.connections_closed, done.ms) == (1, 2, 3.5)
     assert (done.processes, done.silent, done.unlisted) == (4, 1, 2)
+
+
+def test_one_step_that_came_to_too_few_is_not_enough() -> None:
+    """Whatever the others say: a majority has all of it, or has it not."""
+    few = Reach(until="quorum", applied_on=2, of=3, missing=["b"], enough=False)
+    many = Reach(until="quorum", applied_on=2, of=3, missing=["b"], ms=9.0)
+    told = Announced(read_ns=1, reach=many)
+    for each in (few, many):
+        told = told.plus(NamesReceipt(1, 1, 0.0, 0, 0, 1, 0, reach=each))
+    said = revoked("orchestrator", "bd/bd-1", "bd", told, [])
+    assert (said.enough, said.applied_on, said.of, said.missing) == (False, 2, 3, ["b"])

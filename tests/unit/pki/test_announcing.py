@@ -12,6 +12,7 @@ import pytest
 
 from crewgate import limits
 from crewgate.config import CA
+from crewgate.core.identity import Role
 from crewgate.errors import LinkError, RefusedError
 from crewgate.link.doors import Door, address
 from crewgate.link.frames import FrameDecoder
@@ -101,3 +102,19 @@ def test_an_ended_one_is_told_too(authority: Authority, tmp_path: Path) -> None:
         announce(authority.register, tmp_path, authority.register.pending()[:1])
     ((name,),) = asked
     assert 0 <= name.seconds <= limits.certificate_life_seconds_max
+
+
+def test_a_gateways_is_remembered_for_as_long_as_it_would_live(
+    ca: CA, now: datetime, tmp_path: Path
+) -> None:
+    """A year, in which its key would be a member's: no list is asked when machines meet."""
+    asked: list[list[Name]] = []
+    identity = forge.bd("gw-1", Role.GATEWAY, "")
+    with Authority(ca) as authority:
+        life = limits.gateway_life_seconds_max
+        entry = authority.issue(identity, new_key().public_key(), now, life_seconds=life)
+        authority.revoke([entry.serial], "keyCompromise", now)
+        with agent(tmp_path, asked):
+            announce(authority.register, tmp_path, authority.register.pending())
+    ((name,),) = asked
+    assert name.seconds > limits.gateway_life_seconds_max - 86_400

@@ -25,7 +25,8 @@ class Crypto(NamedTuple):
 class Effects:
     """What a step asks of its caller, in this order.
 
-    `kept` are capsules for the disk, `applied` revocations for the table, `sends` messages by
+    `kept` are capsules for the disk, `applied` revocations for the table, each by the
+    member at its place in `origins`, `sends` messages by
     member, `compare` members to sync with over a stream, `alarms` what a person should hear,
     `receipts` those of our own that have changed. `counts`: remember for good that we do, once all
     that was `kept` before is on the disk.
@@ -33,6 +34,7 @@ class Effects:
 
     kept: list[bytes] = field(default_factory=list)
     applied: list[Entry] = field(default_factory=list)
+    origins: list[bytes] = field(default_factory=list)
     sends: list[Send] = field(default_factory=list)
     compare: list[bytes] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)

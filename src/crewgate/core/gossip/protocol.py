@@ -211,7 +211,9 @@ class Node:
         """Keep, apply and tell a capsule that is good."""
         standing = self.archive.accept(capsule, wall)
         if standing in _APPLIED:
-            effects.applied += (each for each in capsule.entries if each.expires > wall)
+            applied = [each for each in capsule.entries if each.expires > wall]
+            effects.applied += applied
+            effects.origins += [capsule.origin] * len(applied)
         if standing in _SPREAD:
             self._news_at = now
             self._wanted.pop(capsule.id, None)

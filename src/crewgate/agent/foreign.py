@@ -1,0 +1,79 @@
+"""What other machines have revoked, for the audit of this one: what ended here, and who began it.
+
+A record for each, as many as a log can take; the rest is counted. Knows keys, and the names that
+this machine has for them: a branch that was never seen here is named by its key.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from crewgate import limits
+from crewgate.agent.registry import Registry
+from crewgate.core import crossing, record
+from crewgate.core.gossip.capsules import Entry
+from crewgate.core.ids import Kind
+from crewgate.core.policy import Crew
+
+_KINDS = {int(kind): kind.name.lower() for kind in Kind}
+
+
+class Foreign:
+    """Of one machine; `name_of` says what a member is called."""
+
+    def __init__(self, registry: Registry, name_of: Callable[[bytes], str]) -> None:
+        self._registry = registry
+        self._name_of = name_of
+        self._second = 0
+        self._written = 0  # in that second
+        self._more = 0
+
+    def __repr__(self) -> str:
+        return f"<Foreign more={self._more}>"
+
+    def records(
+        self,
+        entries: Sequence[Entry],
+        origins: Sequence[bytes],
+        crews: Mapping[bytes, Crew],
+        wall_ns: int,
+    ) -> Iterator[record.Record]:
+        """What is to be written of these, each from the member at its place in `origins`."""
+        yield from self.rest(wall_ns)
+        for entry, origin in zip(entries, origins, strict=True):
+            if entry.kind not in _KINDS:
+                continue
+            if self._written >= limits.foreign_records_per_second:
+                self._more += 1
+                continue
+            self._written += 1
+            yield self._record(entry, origin, crews.get(entry.crew), wall_ns)
+
+    def rest(self, wall_ns: int) -> Iterator[record.Event]:
+        """How many were not written in the seconds before this one, if any; call now and then."""
+        if wall_ns // 10**9 == self._second:
+            return
+        self._second, self._written = wall_ns // 10**9, 0
+        more, self._more = self._more, 0
+        if more:
+            text = "revocations by other machines that are not written down one by one"
+            yield record.Event(
+                time=record.when(wall_ns), event="revocations", detail=text, count=more
+            )
+
+    def _record(
+        self, entry: Entry, origin: bytes, crew: Crew | None, wall_ns: int
+    ) -> record.Revocation:
+        known = self._registry.get(entry.key) if entry.kind == Kind.BRANCH else None
+        return record.Revocation(
+            crew=crossing.caller(crew.name) if crew else "",
+            orchestrator=known.orchestrator if known else "",
+            process=known.process if known else "",
+            role=known.role if known else "",
+            branch=known.branch if known else "",
+            ancestry=self._registry.ancestry(known) if known else (),
+            grant=known.grant if known else "",
+            subject=known.subject if known else "",
+            time=record.when(wall_ns),
+            target=_KINDS[entry.kind],
+            id=known.branch if known else entry.key.hex(),
+            by=f"gateway/{self._name_of(origin)}",
+        )
