@@ -6,6 +6,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 from crewgate import limits
+from crewgate.agent import ticks
+from crewgate.agent.clock import ClockWatch
 
 
 def test_a_reload_changes_whom_to_join_and_how_fresh_to_be(clustered: Clustered) -> None:
@@ -51,3 +53,23 @@ def test_another_machines_certificate_changes_nothing(
     clustered.cluster.load(clustered.settings)
     assert clustered.cluster.gossip.company.me == before
     assert any("has another name or signing key" in each for each in said)
+
+
+def test_that_a_machine_is_out_of_touch_is_said_and_that_it_is_back(
+    clustered: Clustered, said: list[str]
+) -> None:
+    """Once each, and not of one that has just begun: it asks yet."""
+    machine, hands = clustered.machine, clustered.hands
+    machine.telling.others = clustered.cluster
+    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    other = clustered.other("b")
+    said.clear()
+    for seconds in (0, 5.1, 0.2, 5):
+        hands.go(seconds)
+        ticks.vouch(machine, watch)
+    assert len(said) == 1
+    assert said[0].startswith("out of touch, admitting nothing: waiting for what a majority of")
+    clustered.compare(other)
+    for _ in range(2):
+        ticks.vouch(machine, watch)
+    assert said[1:] == ["in touch with the other machines again: admitting"]
