@@ -66,6 +66,9 @@ class Gossip:
         self.on_receipt: Callable[[Receipt], None] = lambda _receipt: None
         directory = Directory(me.folder, Trust(me.root), me.cluster)
         self._sign = me.signing.sign
+        public = me.signing.public_key().public_bytes_raw()
+        if directory.check(me.credential).identity.key != public:
+            raise GossipError("signing_key is not the key whose public half is in certificate")
         known = directory.admit(me.credential.signed_by(self._sign, host.wall()))
         self.company = Company(known, directory, host, me.cluster, self.sync_soon)
         self._standing = StandingFile(me.folder / "standing")
