@@ -50,7 +50,8 @@ def _say_touch(machine: Machine) -> None:
     machine.say(
         "in touch with the other machines again: admitting"
         if in_touch
-        else f"out of touch, admitting nothing: waiting for {others.waiting_for()}"
+        else f"out of touch, admitting calls of tools alone that are open when stale: waiting for "
+        f"{others.waiting_for()}"
     )
 
 

@@ -270,6 +270,8 @@ async def _shake(stream: "trio.SSLStream[trio.SocketStream]") -> None:
         openssl.forget_errors()
         cause = error.__cause__
         why = cause.reason if isinstance(cause, ssl.SSLError) else "it hung up"
+        if why == "CERTIFICATE_VERIFY_FAILED":
+            why = "its certificate is of another CA, or over; `crewgate init --from` makes one"
         raise GossipError(f"no handshake: {why}") from error
 
 
