@@ -127,6 +127,7 @@ def joining_steps(
     if others and not [each for each in cluster.peers if each != joined.reached_at]:
         named = ", ".join(others[:_NAMED_MAX]) + (", …" if len(others) > _NAMED_MAX else "")
         yield (
-            f"write where {named} listens into peers, here and in {other}; if it is gone, these "
-            f"two are a pair: write {ANY} into [cluster] of both, and each goes on alone"
+            f"write where {named} listens into peers, here and in {other}, and take {ANY} out "
+            f"there; if it is gone, these two are a pair: write {ANY} into [cluster] of both, and "
+            "each goes on alone"
         )

@@ -105,7 +105,7 @@ def test_a_third_one_is_no_pair_though_the_first_was_told_of_none(
     assert cluster.staleness_quorum == "majority"
     assert f'write peers = ["127.0.0.1:9603"] into [cluster] of {fresh}' in told
     name = identity_in(second).name
-    assert f"write where {name} listens into peers, here and in {fresh}; if it is gone" in told
+    assert f"write where {name} listens into peers, here and in {fresh}, and take {ANY}" in told
 
 
 def test_of_a_pair_one_line_says_the_quorum(run: Run, fresh: Path, tmp_path: Path) -> None:
