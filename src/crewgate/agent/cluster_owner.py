@@ -70,7 +70,10 @@ def rotate(cluster: Cluster, ask: RotateKeys) -> KeysRotated:
     latest = list(company.ring)[-1:]
     if latest and not ask.voids and not company.ring.is_settled(latest[0], wall):
         left = company.ring.settles_at(latest[0]) - wall
-        raise RefusedError(f"the last key is not in use yet, but in {left} s; ask again then")
+        raise RefusedError(
+            f"the last key is not in use yet, but in {left} s; ask again then, or with --void at "
+            "once, if a key has leaked"
+        )
     company.rotate(cluster.gossip.node, voids=ask.voids)
     settle = 0 if ask.voids else limits.group_key_settle_seconds
     return KeysRotated(id=ask.id, keys=len(list(company.ring)), used_after_seconds=settle)

@@ -97,6 +97,8 @@ class Machine:
         self.guests = Guests(table)
         self.telling = Telling(self.guests, clock.monotonic_ns)
         self.steady = True
+        self.in_touch = True  # with the other machines, as far as a person was told
+        self.began_ns = clock.boot_ns()
         self.offset_ns = clock.wall_ns() - clock.boot_ns()  # as far as the wall clock is believed
         self.ending = False
 

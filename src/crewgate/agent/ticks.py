@@ -17,6 +17,7 @@ from crewgate.agent.reloading import reload_if_changed
 
 R = TypeVar("R", bound=msgspec.Struct)
 _AHEAD_NS = round(limits.fresh_seconds * 1e9)
+_ASKS_NS = round(limits.staleness_seconds * 1e9)
 
 
 def vouch(machine: Machine, watch: ClockWatch) -> None:
@@ -33,6 +34,25 @@ def vouch(machine: Machine, watch: ClockWatch) -> None:
     machine.steady = steady
     machine.offset_ns = watch.offset_ns
     machine.table.vouch(boot + _AHEAD_NS if steady else 0, machine.synced_until_ns())
+    _say_touch(machine)
+
+
+def _say_touch(machine: Machine) -> None:
+    """Each time that this machine loses touch with the others, and has it again.
+
+    One that has just begun is given the time that it takes to ask them.
+    """
+    in_touch, others = machine.is_synced(), machine.telling.others
+    asks_yet = machine.clock.boot_ns() < machine.began_ns + _ASKS_NS
+    if others is None or in_touch == machine.in_touch or asks_yet:
+        return
+    machine.in_touch = in_touch
+    machine.say(
+        "in touch with the other machines again: admitting"
+        if in_touch
+        else f"out of touch, admitting calls of tools alone that are open when stale: waiting for "
+        f"{others.waiting_for()}"
+    )
 
 
 def burn(machine: Machine) -> None:

@@ -64,4 +64,5 @@ def tell(entry: "Entry", text: str, *, as_json: bool) -> None:
         click.echo(json.dumps(row(entry)))
     else:
         end = datetime.fromtimestamp(entry.not_after, UTC)
-        click.echo(f"{text}: {entry.label}, serial {entry.serial}, until {end:%H:%M}Z", err=True)
+        signed = f"{entry.label}, serial {entry.serial}, until {end:%Y-%m-%d %H:%M}Z"
+        click.echo(f"{text}: {signed}", err=True)

@@ -27,8 +27,9 @@ def command() -> None:
 def members(*, config_path: Path, as_json: bool) -> None:
     """Show the machines, this one first.
 
-    Of each: where it is, whether it answers, whether it counts when a majority is asked, and how
-    long ago all that it knows was compared with what this one knows.
+    Of each: where it is, whether it answers (alive; suspect; dead, also if it never did; left, as
+    it was stopped), whether it counts when a majority is asked, and how long ago all that it knows
+    was compared with what this one knows.
     """
     from crewgate.link.owner import Owner
 

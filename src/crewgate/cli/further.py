@@ -9,7 +9,7 @@ whoever wrote one that cannot be read so is told by `load`.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from crewgate import limits
@@ -25,6 +25,7 @@ _HEADER = re.compile(r"\s*\[{1,2}([^\[\]]+)\]{1,2}\s*(?:#.*)?")
 _TEXT = re.compile(r'(\s*(\w+)\s*=\s*)"([^"]*)"(.*)', re.DOTALL)
 _PORT = re.compile(r"(\s*port\s*=\s*)([0-9]+)(.*)", re.DOTALL)
 _SAID = re.compile(r"\b([Pp]ort )([0-9]{1,5})\b")
+_GAP = re.compile(r"\n{3,}")  # where a section was taken out
 _FILE = re.compile(r'(\bfile\s*=\s*)"([^"]*)"')
 # Which files a further machine names where they are; section (or its end), keys.
 _SHARED = (
@@ -38,10 +39,11 @@ class Further:
     """The text of a configuration whose agents' listener is at `port`, made of `other`'s.
 
     ConfigurationError if nobody can join `other`. `copies` are crews' files: from where, and to
-    where below its folder. `moved` are the places that are others now.
+    where below its folder. `moved` are the places that are others now. `gateways` are the names
+    of those that there are besides.
     """
 
-    def __init__(self, other: Config, port: int, ledger: str) -> None:
+    def __init__(self, other: Config, port: int, ledger: str, gateways: Sequence[str] = ()) -> None:
         self.copies: dict[Path, Path] = {}
         self.moved: dict[str, str] = {}
         listening = [listener.port for listener in other.listeners]
@@ -51,14 +53,14 @@ class Further:
         self._own = {*listening, *range(first, first + 4), self._tools}
         self._own |= {each.port for each in (other.control, other.cluster) if each}
         self._offset = port - first
-        self._joining = Joining(other, self._offset)
+        self._joining = Joining(other, self._offset, gateways)
         self._ledger = ledger
         self._section = ""
 
     def text(self) -> str:
         """Of crewgate.toml."""
         lines = "".join(self._lines(self._other.path.read_text().splitlines(keepends=True)))
-        return lines.rstrip("\n") + f"\n\n{self._ledger}"
+        return _GAP.sub("\n\n", lines).rstrip("\n") + f"\n\n{self._ledger}"
 
     def _lines(self, lines: list[str]) -> Iterator[str]:
         for line in lines:
@@ -173,12 +175,14 @@ def changes(first: Config, second: Config, further: Further) -> Iterator[str]:
     yield f"budgets are kept in {second.ledger}"
 
 
-def next_steps(other: Path, first: Config, config: Path, second: Config) -> Iterator[str]:
+def next_steps(
+    other: Path, first: Config, config: Path, second: Config, gateways: Sequence[str] = ()
+) -> Iterator[str]:
     """What is to be typed before the new machine serves, a line each."""
     ledger = second.ledger
     if ledger.engine == "postgresql" and first.ledger.url != ledger.url:
         yield f"give {other} the same [ledger] url, and start its gateway again"
-    yield from joining_steps(other, first, second)
+    yield from joining_steps(other, first, second, gateways)
     if ledger.engine == "postgresql":
         yield f"crewgate ledger migrate -c {config}      # once, if nobody has made its tables"
     yield f"crewgate check -c {config}"

@@ -97,13 +97,15 @@ def write_further(
     ConfigurationError says what is in the way; a part may have been written then.
     """
     from crewgate.cli.further import Further, changes, ledger_section, next_steps
+    from crewgate.cli.joining import gateways_besides
     from crewgate.config.load import load
     from crewgate.pki.ending import authority_of
 
     first = load(other)
     ca = authority_of(first)
     section = ledger_section(first, url, per_machine=per_machine)
-    further = Further(first, port, section)
+    gateways = gateways_besides(first, ca)
+    further = Further(first, port, section, gateways)
     text = further.text()
     try:
         _open(folder, ("certs", "gateway", "crews"))
@@ -119,7 +121,7 @@ def write_further(
     told = [f"Wrote {config}, made of {other}:"]
     told += [f"  {line}" for line in changes(first, second, further)]
     told.append("Next:")
-    told += [f"  {line}" for line in next_steps(other, first, config, second)]
+    told += [f"  {line}" for line in next_steps(other, first, config, second, gateways)]
     return config, told
 
 

@@ -5,12 +5,15 @@ Changes the section of the first one line by line, so that comments survive.
 
 import json
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from crewgate import limits
-from crewgate.config import Cluster, Config, Place
-from crewgate.errors import ConfigurationError
+from crewgate.config import CA, Cluster, Config, Place
+from crewgate.core.certificate import serial_text
+from crewgate.core.identity import Role
+from crewgate.errors import AuthorityError, ConfigurationError
 
 ANY = 'staleness_quorum = "any"'
 _PAIR = (
@@ -18,7 +21,9 @@ _PAIR = (
     "# cannot be reached, and what was revoked there is not known here until it is back. Take it",
     "# out on every machine once there are three.",
 )
+_NAMED_MAX = 8  # gateways in a line
 _DROPPED = re.compile(r"\s*(?:peers|staleness_quorum)\s*=")
+_COMMENTED = "# staleness_quorum"  # the default, as `init` writes it
 _ASIDE = re.compile(r""""[^"]*"|'[^']*'|#.*""")  # where a bracket closes nothing
 _ADVERTISE = re.compile(r'(\s*advertise\s*=\s*".*:)([0-9]+)(".*)', re.DOTALL)
 
@@ -26,16 +31,17 @@ _ADVERTISE = re.compile(r'(\s*advertise\s*=\s*".*:)([0-9]+)(".*)', re.DOTALL)
 class Joining:
     """The lines of the section for a machine whose ports are `offset` above those of `first`.
 
-    ConfigurationError if nobody can join `first`.
+    `others` are gateways that the CA has certified besides: with them it is no pair, whatever the
+    first one's peers say. ConfigurationError if nobody can join `first`.
     """
 
-    def __init__(self, first: Config, offset: int) -> None:
+    def __init__(self, first: Config, offset: int, others: Sequence[str] = ()) -> None:
         found = cluster_of(first)
         here = found.reached_at
         own = Place(here.host, here.port + offset)
-        others = [each for each in found.peers if each not in {own, here}]
-        self.is_pair = not others
-        self.peers = (here, *others)
+        listed = [each for each in found.peers if each not in {own, here}]
+        self.is_pair = not listed and not others
+        self.peers = (here, *listed)
         self._offset = offset
         self._is_within_peers = False
 
@@ -54,7 +60,7 @@ class Joining:
             code = _ASIDE.sub("", line)
             self._is_within_peers = "[" in code and "]" not in code
             return None
-        if line.rstrip("\n") in _PAIR:
+        if line.rstrip("\n") in _PAIR or (self.is_pair and line.startswith(_COMMENTED)):
             return None
         moved = _ADVERTISE.fullmatch(line)
         return f"{moved[1]}{int(moved[2]) + self._offset}{moved[3]}" if moved else line
@@ -74,7 +80,39 @@ def cluster_of(first: Config) -> Cluster:
     return first.cluster
 
 
-def joining_steps(other: Path, first: Config, second: Config) -> Iterator[str]:
+def gateways_besides(first: Config, ca: CA) -> list[str]:
+    """Names of gateways with a good certificate of `ca`, but for that of `first`. AuthorityError.
+
+    Who made a second one and never told the first has two machines all the same.
+    """
+    from crewgate.pki.authority import identity_of
+    from crewgate.pki.register import Register
+
+    now = time.time()
+    register = Register(ca.register)
+    try:
+        found = [each for each in register.all() if each.role is Role.GATEWAY]
+    finally:
+        register.close()
+    own = _serials(cluster_of(first).certificate)
+    mine = {each.name for each in found if each.serial in own}
+    good = {each.name for each in found if each.status(now) == "valid" and identity_of(each).key}
+    return sorted(good - mine)
+
+
+def _serials(path: Path) -> set[str]:
+    """Of the certificates in a file, as the register has them; none if it cannot be read."""
+    from crewgate.pki.keys import read_certificates
+
+    try:
+        return {serial_text(each.serial_number) for each in read_certificates(path)}
+    except AuthorityError:
+        return set()
+
+
+def joining_steps(
+    other: Path, first: Config, second: Config, others: Sequence[str] = ()
+) -> Iterator[str]:
     """What is to be done on the first machine, of `other`, before a second one serves."""
     cluster, joined = cluster_of(first), cluster_of(second)
     if not cluster.peers and second.ledger.per_machine and not first.ledger.per_machine:
@@ -86,3 +124,10 @@ def joining_steps(other: Path, first: Config, second: Config) -> Iterator[str]:
         yield f"write {' and '.join(more)} into [cluster] of {other}"
     if joined.staleness_quorum != "any" and cluster.staleness_quorum == "any":
         yield f"take {ANY} out of [cluster] of {other}, and of all others: they are three now"
+    if others and not [each for each in cluster.peers if each != joined.reached_at]:
+        named = ", ".join(others[:_NAMED_MAX]) + (", …" if len(others) > _NAMED_MAX else "")
+        yield (
+            f"write where {named} listens into peers, here and in {other}, and take {ANY} out "
+            f"there; if it is gone, these two are a pair: write {ANY} into [cluster] of both, and "
+            "each goes on alone"
+        )

@@ -39,8 +39,7 @@ async def begin(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
     """
     gossip.company.recognise(line.leaf)  # before a word: what we say first are the group's keys
     asked_at = gossip.host.now()
-    await line.say(gossip.company.hello(gossip.node))
-    hello = await line.hear(Hello)
+    hello = await _greeted(line, gossip.company.hello(gossip.node))
     known = gossip.company.meet(line.leaf, hello)
     await _introduce(gossip, line, known, hello)
     async with turn:
@@ -66,6 +65,18 @@ async def answer(gossip: Gossip, line: Line) -> None:
     theirs: dict[bytes, tuple[Range, ...]] = (await line.hear(Held)).held
     await _exchange(gossip, line, gossip.node.lacking(theirs))
     gossip.synced(known.id, hello, asked_at)
+
+
+async def _greeted(line: Line, hello: Hello) -> Hello:
+    """The answer to our hello; GossipError tells why there may be none."""
+    try:
+        await line.say(hello)
+        return await line.hear(Hello)
+    except GossipError as error:
+        raise GossipError(
+            f"it says no hello ({error}), as to a machine that was sent away or whose certificate "
+            "is revoked"
+        ) from error
 
 
 async def _introduce(gossip: Gossip, line: Line, known: Known, hello: Hello) -> None:

@@ -30,6 +30,7 @@ from crewgate.peers.directory import Directory
 from crewgate.peers.host import Host
 from crewgate.peers.log import CapsuleLog
 from crewgate.peers.sealing import Sealer, StrangerError, UnknownKeyError, sealed_by
+from crewgate.peers.sockets import to_where
 from crewgate.peers.standing import StandingFile
 from crewgate.peers.stream import Hello
 from crewgate.peers.traffic import Traffic
@@ -65,6 +66,9 @@ class Gossip:
         self.on_receipt: Callable[[Receipt], None] = lambda _receipt: None
         directory = Directory(me.folder, Trust(me.root), me.cluster)
         self._sign = me.signing.sign
+        public = me.signing.public_key().public_bytes_raw()
+        if directory.check(me.credential).identity.key != public:
+            raise GossipError("signing_key is not the key whose public half is in certificate")
         known = directory.admit(me.credential.signed_by(self._sign, host.wall()))
         self.company = Company(known, directory, host, me.cluster, self.sync_soon)
         self._standing = StandingFile(me.folder / "standing")
@@ -72,6 +76,7 @@ class Gossip:
         self._send = send
         self._handing = False  # a member hands over what it has accepted
         self._restoring = False
+        self._stays_at = -math.inf  # when where we are may be said again
         self._strange_at = -math.inf  # from when what is strange counts again
         self._sealer = Sealer(known.id, os.urandom(8), self.company.keys)
         self.node = Node(
@@ -159,8 +164,9 @@ class Gossip:
             self.host.say(f"{error.filename}: {error.strerror}; a restart may know less of members")
 
     def upkeep(self) -> None:
-        """Every second: keys, members, and files that are over. OSError."""
+        """Every second: keys, members, where we are, and files that are over. OSError."""
         self.company.upkeep(self.node)
+        self._stay()
         self.save()
         self.log.drop(self.host.wall())
 
@@ -235,6 +241,26 @@ class Gossip:
         self.sync_soon(effects.compare)
 
     # Inside.
+
+    def _stay(self) -> None:
+        """Where another machine has said that it is us, say again where we are. OSError.
+
+        It runs on a copy of our folder, and has what was meant for us; and would, once it has
+        ended, until we are started again. Two that go on so must not fill the wire with it.
+        """
+        me, now = self.company.me, self.host.now()
+        shown = self.company.directory.get(me.id)
+        if shown is None or shown.address == me.address or now < self._stays_at:
+            return
+        self._stays_at = now + limits.join_seconds_max
+        host, port = to_where(shown.address)
+        self.host.say(
+            f"another machine has shown this one's certificate, from {host} port {port}: end it, "
+            "and make it one of its own with `crewgate init --from`"
+        )
+        told = min(max(self.host.wall(), shown.credential.told + 1), limits.time_seconds_max)
+        self.company.me = self.company.directory.admit(me.credential.signed_by(self._sign, told))
+        self.sync_soon(self.node.members.there)
 
     def _verify(self, capsule: Capsule) -> bool:
         """What is on our own disk was verified before it came there."""

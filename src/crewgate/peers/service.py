@@ -3,6 +3,7 @@
 Owns the sockets. What is done in each step is `Gossip`'s; here is only when, and how patiently.
 """
 
+import math
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -220,14 +221,26 @@ class Service:
             raise GossipError("a fault of ours") from error
 
     async def _join(self) -> None:
-        """Reach the configured peers: soon while nobody has answered, then now and then."""
+        """Reach the configured peers: soon while nobody is there, then now and then.
+
+        Who has begun while it could reach nobody has no key to say a word with, and whoever knew
+        it has given it up: as long as nobody is there, it dials all members that it knows.
+        """
+        members, company = self.gossip.node.members, self.gossip.company
+        tried_at = -math.inf
         while True:
-            await self._try_peers()
-            is_alone = not self.gossip.node.freshness.others
-            await trio.sleep(limits.join_seconds if is_alone else limits.join_seconds_max)
+            now = self.gossip.host.now()
+            if not members.there:
+                self.gossip.sync_soon(each.id for each in company.directory if each != company.me)
+            if not members.there or now - tried_at >= limits.join_seconds_max:
+                tried_at = now
+                await self._try_peers()
+            await trio.sleep(limits.join_seconds)
 
     async def _try_peers(self) -> None:
-        known = {to_where(each.address) for each in self.gossip.company.directory}
+        members = self.gossip.node.members
+        there = (members.get(each) for each in members.there)
+        known = {to_where(each.address) for each in there if each is not None}
         for peer in self.peers:
             found = await resolve(*peer)
             failures = [await self._why_not(where) for where in found if where not in known]
@@ -258,6 +271,8 @@ async def _shake(stream: "trio.SSLStream[trio.SocketStream]") -> None:
         openssl.forget_errors()
         cause = error.__cause__
         why = cause.reason if isinstance(cause, ssl.SSLError) else "it hung up"
+        if why == "CERTIFICATE_VERIFY_FAILED":
+            why = "its certificate is of another CA, or over; `crewgate init --from` makes one"
         raise GossipError(f"no handshake: {why}") from error
 
 

@@ -94,3 +94,24 @@ def test_a_machine_that_lost_its_members_does_not_take_itself_for_all(
     with clustered.begun(bootstrap=False):
         assert (clustered.cluster.waiting_for() != "") is had_others
         assert (clustered.cluster.synced_until_ns() == 0) is had_others
+
+
+def test_that_a_machine_is_out_of_touch_is_said_and_that_it_is_back(
+    clustered: Clustered, said: list[str]
+) -> None:
+    """Once each, and not of one that has just begun: it asks yet."""
+    machine, hands = clustered.machine, clustered.hands
+    machine.telling.others = clustered.cluster
+    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    other = clustered.other("b")
+    said.clear()
+    for seconds in (0, 5.1, 0.2, 5):
+        hands.go(seconds)
+        ticks.vouch(machine, watch)
+    assert len(said) == 1
+    assert said[0].startswith("out of touch, ")
+    assert "waiting for what a majority of the members knows: 0 others" in said[0]
+    clustered.compare(other)
+    for _ in range(2):
+        ticks.vouch(machine, watch)
+    assert said[1:] == ["in touch with the other machines again: admitting"]

@@ -94,6 +94,27 @@ def test_a_third_one_ends_the_pair(run: Run, fresh: Path, tmp_path: Path) -> Non
         assert "write peers" not in told
 
 
+def test_a_third_one_is_no_pair_though_the_first_was_told_of_none(
+    run: Run, fresh: Path, tmp_path: Path
+) -> None:
+    """The CA knows of the second: a majority is asked, and a person says whether it is there."""
+    second, _ = further(run, tmp_path / "second", 9500, fresh)
+    third, told = further(run, tmp_path / "third", 9600, fresh)
+    cluster = cluster_of(third)
+    assert cluster.peers == (Place("127.0.0.1", 9003),)
+    assert cluster.staleness_quorum == "majority"
+    assert f'write peers = ["127.0.0.1:9603"] into [cluster] of {fresh}' in told
+    name = identity_in(second).name
+    assert f"write where {name} listens into peers, here and in {fresh}, and take {ANY}" in told
+
+
+def test_of_a_pair_one_line_says_the_quorum(run: Run, fresh: Path, tmp_path: Path) -> None:
+    """The default beside it would contradict it; nor is there a gap where [ledger] was."""
+    text = further(run, tmp_path / "second", 9500, fresh)[0].read_text()
+    assert text.count("staleness_quorum") == 1
+    assert "\n\n\n" not in text
+
+
 def test_a_machine_that_is_made_again_does_not_join_itself(
     run: Run, fresh: Path, tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from company import Authority
+from company import DOMAIN, Authority
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -33,6 +33,7 @@ from crewgate.core.gossip.messages import (
 from crewgate.core.ids import Kind, cluster_id, orchestrator_key
 from crewgate.errors import GossipError
 from crewgate.peers.credentials import Credential
+from crewgate.peers.gossip import Gossip, Me
 from crewgate.peers.sealing import Keys, Sealer
 
 Pair = tuple[StillMember, StillMember]
@@ -44,6 +45,17 @@ def pair(authority: Authority, tmp_path: Path) -> Pair:
     one, other = company_of(authority, tmp_path, 2)
     one.outbox()
     return one, other
+
+
+def test_another_signing_key_than_the_certificates_is_said(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """By the name that the key has in the configuration."""
+    one = StillMember(authority, tmp_path / "m0", "m0")
+    shown, other = one.company.me.credential, Ed25519PrivateKey.generate()
+    me = Me(shown, other, authority.file, cluster_id(DOMAIN), tmp_path / "other")
+    with pytest.raises(GossipError, match="signing_key is not the key"):
+        Gossip(me, one.host, lambda *_: None)
 
 
 def told(one: StillMember, other: StillMember) -> bytes:
