@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import trio
 from company import HOST, Authority, Member, until
 
 from crewgate import limits
@@ -23,10 +24,10 @@ async def test_one_that_began_while_it_was_cut_off_is_back_when_it_is_not(
     monkeypatch.setattr(limits, "join_seconds", 0.1)
     begin, is_cut = conversation.begin, True
 
-    async def cut(gossip: Gossip, line: Line) -> Known:
+    async def cut(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
         if is_cut:
             raise GossipError("nobody comes through")
-        return await begin(gossip, line)
+        return await begin(gossip, line, turn)
 
     first = Member(authority, tmp_path / "m0", "m0", bootstrap=True)
     async with first.serving():
