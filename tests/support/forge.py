@@ -9,21 +9,17 @@ from authority import Files
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from crewgate import limits
 from crewgate.cli.ca_given import host_names
 from crewgate.config import CA
 from crewgate.core import identity as identity_
-from crewgate.core.certificate import read
 from crewgate.core.identity import Identity, Role
 from crewgate.pki.certificates import (
     Issued,
-    Validity,
     make_issuing,
-    make_leaf,
     make_root,
+    make_server,
     new_key,
     pem,
 )
@@ -55,19 +51,9 @@ def other_issuing() -> Issued:
     return make_issuing(make_root(now()), now())
 
 
-def server(issuing: Issued, *hosts: str, identity: Identity | None = None) -> Issued:
-    """A gateway's certificate as ours is, for DNS names and IP addresses."""
-    key = new_key()
-    who = identity or bd("edge-1", Role.GATEWAY)
-    validity = Validity.of(now(), dt.timedelta(days=limits.ca_server_days))
-    names = host_names(hosts)
-    return Issued(make_leaf(issuing, key.public_key(), who, "x.example", validity, names), key)
-
-
-def identity_in(certificate: Path) -> Identity:
-    """Whom the leaf in a file speaks for."""
-    found = read_certificates(certificate)[0].public_bytes(Encoding.DER)
-    return read(found).speaks_for()
+def server(issuing: Issued, *hosts: str) -> Issued:
+    """A certificate as our listeners show it, for DNS names and IP addresses."""
+    return make_server(issuing, host_names(hosts), now())
 
 
 def leaf(

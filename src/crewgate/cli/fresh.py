@@ -51,8 +51,8 @@ key = "gateway/gateway.key"
 peers = []                                      # whom to join: "10.0.0.2:8446", "gw2.example:8446"
 address = "{address}"                           # "0.0.0.0" wants advertise = "ADDRESS:PORT" as well
 port = {peers}
-certificate = "certs/gateway.pem"               # a gateway's of the CA above, with the public half
-key = "gateway/gateway.key"
+certificate = "certs/machine.pem"               # a gateway's of the CA above, with the public half
+key = "gateway/machine.key"
 signing_key = "gateway/signing.key"             # of this one, which signs what is revoked here
 # staleness_quorum = "majority"                 # out of touch with most of them, refuse calls
 # max_staleness_seconds = 5                     # for so long it counts as in touch

@@ -15,7 +15,7 @@ from pathlib import Path
 from crewgate import limits
 from crewgate.cli.fresh import ADDRESS, UPSTREAM, UPSTREAM_OFFSET
 from crewgate.cli.joining import Joining, joining_steps
-from crewgate.cli.machine import CERTIFICATE, KEY, SIGNING_KEY
+from crewgate.cli.machine import CERTIFICATE, KEY, SERVER, SERVER_KEY, SIGNING_KEY
 from crewgate.config import Config, Ledger
 from crewgate.config.ledger import is_server
 from crewgate.core.credits import format_credits
@@ -32,7 +32,8 @@ _SHARED = (
     ("ca", {"folder", "root", "crl", "passphrase_file"}),
     (".tls", {"ca", "certificate", "key"}),
 )
-_OWN = {"certificate": CERTIFICATE, "key": KEY, "signing_key": SIGNING_KEY}
+_OWN = {"certificate": SERVER, "key": SERVER_KEY}
+_AS_MEMBER = {"certificate": CERTIFICATE, "key": KEY, "signing_key": SIGNING_KEY}
 
 
 class Further:
@@ -107,7 +108,9 @@ class Further:
         for name, keys in _SHARED:
             if key in keys and (section == name or (name[0] == "." and section.endswith(name))):
                 return str(self._where(value))
-        if section in {"control", "listener", "cluster"}:
+        if section == "cluster":
+            return str(_AS_MEMBER.get(key, value))
+        if section in {"control", "listener"}:
             return str(_OWN.get(key, value))
         if section.startswith("crew.") and key in {"jwks", "signing_key"}:
             return self._copied(self._where(value))

@@ -16,8 +16,8 @@ from crewgate.config import CA
 from crewgate.core.identity import MAY_REVOKE, Identity, Role
 
 HOSTS = ("localhost", "127.0.0.1", "::1")
-CERTIFICATE = Path("certs", "gateway.pem")
-KEY = Path("gateway", "gateway.key")
+SERVER, SERVER_KEY = Path("certs", "gateway.pem"), Path("gateway", "gateway.key")
+CERTIFICATE, KEY = Path("certs", "machine.pem"), Path("gateway", "machine.key")
 SIGNING_KEY = Path("gateway", "signing.key")
 _ODD = re.compile(r"[^a-z0-9]+", re.ASCII)
 _HOST_CHARS_MAX = 40  # of a certificate's name, which has 64
@@ -25,14 +25,15 @@ _DIGEST_BYTES = 5  # two of a thousand machines of one host's name share it in o
 
 
 def write_machine(folder: Path, ca: CA) -> None:
-    """Make both keys and have the certificate signed, in the folders of `folder`; AuthorityError.
+    """Make all keys and have both certificates signed, in the folders of `folder`; AuthorityError.
 
-    It lives as long as a server's may: whoever has the CA renews it (`crewgate ca renew`).
+    One is shown to clients, of whom some cannot read who a gateway is; the other to its peers. They
+    live as long as a server's may: whoever has the CA renews the second (`crewgate ca renew`).
     """
     from cryptography import x509
 
     from crewgate.pki.authority import Authority, new_instance
-    from crewgate.pki.certificates import new_key
+    from crewgate.pki.certificates import make_server, new_key
     from crewgate.pki.keys import PRIVATE, PUBLIC, key_pem, write_file
     from crewgate.pki.signing import write_signing_key
 
@@ -47,6 +48,10 @@ def write_machine(folder: Path, ca: CA) -> None:
         )  # fmt: skip
         write_file(folder / KEY, key_pem(key), PRIVATE)
         write_file(folder / CERTIFICATE, authority.chain(entry), PUBLIC)
+        issuing = authority.issuing
+    server = make_server(issuing, hosts, datetime.now(UTC))
+    write_file(folder / SERVER_KEY, server.key_pem, PRIVATE)
+    write_file(folder / SERVER, server.certificate_pem + issuing.certificate_pem, PUBLIC)
 
 
 def begin(state: Path) -> None:

@@ -94,6 +94,22 @@ def make_issuing(root: Issued, now: datetime, name: str = "Crewgate issuing CA")
     return Issued(_signed(builder, key.public_key(), root.key), key)
 
 
+def make_server(issuing: Issued, hosts: Sequence[x509.GeneralName], now: datetime) -> Issued:
+    """What any TLS client can read: a server's certificate that says who nobody is.
+
+    Go's crypto/x509 refuses a certificate with the identity extension, whose identifier has an arc
+    of 128 bits; orchestrators' and gateways' are read by our own kind alone.
+    """
+    key, until = new_key(), issuing.certificate.not_valid_after_utc
+    validity = Validity.of(now, timedelta(days=limits.ca_server_days), until=until)
+    builder = _leaf(
+        issuing, _name("Crewgate gateway"), key.public_key(), validity,
+        [ExtendedKeyUsageOID.SERVER_AUTH],
+    )  # fmt: skip
+    builder = builder.add_extension(x509.SubjectAlternativeName(hosts), critical=False)
+    return Issued(_signed(builder, key.public_key(), issuing.key), key)
+
+
 def make_responder(issuing: Issued, now: datetime) -> Issued:
     """A delegated OCSP responder's (RFC 6960, section 4.2.2.2), whose life is its revocation."""
     key = new_key()

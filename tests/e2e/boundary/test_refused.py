@@ -70,7 +70,9 @@ CASES = {
         _of(usages=forge.SERVER),
         ALL, "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE", 43, "no-client-usage",
     ),
-    "the gateway's own": Case(_server, ALL, "", 0, "role-not-admitted"),
+    "the gateway's own": Case(
+        _server, ALL, "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE", 43, "no-client-usage"
+    ),
     "revoked": Case(
         _revoked, ALL, "SSLV3_ALERT_CERTIFICATE_REVOKED", 44, "certificate-revoked"
     ),

@@ -77,8 +77,7 @@ async def test_a_new_server_certificate_drops_nobody(tmp_path: Path) -> None:
             with Authority(boundary.ca) as authority:
                 issuing = authority.issuing
             file = boundary.folder / "certs/gateway.pem"
-            who = forge.identity_in(file)
-            server = forge.server(issuing, "localhost", "127.0.0.1", identity=who)
+            server = forge.server(issuing, "localhost", "127.0.0.1")
             (boundary.folder / "gateway/gateway.key").write_bytes(server.key_pem)
             file.write_bytes(server.certificate_pem + issuing.certificate_pem)
             await trio.to_thread.run_sync(_reload, boundary)

@@ -76,7 +76,5 @@ def test_whom_to_join_may_change(file: Path) -> None:
 
 def test_a_renewed_certificate_for_peers_is_a_change(file: Path) -> None:
     """Although no listener shows it."""
-    own = in_cluster("certs/gateway.pem", "certs/machine.pem")(file.read_text())
-    file.write_text(in_cluster("gateway/gateway.key", "gateway/machine.key")(own))
     files = {path.relative_to(file.parent) for path in watched(InForce(file).config)}
     assert {Path("certs/machine.pem"), Path("gateway/machine.key")} < files

@@ -161,7 +161,7 @@ def test_what_is_no_signing_key_is_said(
 
 def test_a_renewed_gateway_lives_as_long_as_before(run: Run, fresh: Path) -> None:
     """For the same key, name, hosts and rights: nobody has a server of four hours by surprise."""
-    file = fresh.parent / "certs" / "gateway.pem"
+    file = fresh.parent / "certs" / "machine.pem"
     before, was = speaks_for(file), file.read_bytes()
     row = ask(run, "renew", "-c", fresh, file)
     assert (speaks_for(file), file.read_bytes() != was) == (before, True)

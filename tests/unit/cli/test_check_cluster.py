@@ -30,20 +30,6 @@ def cluster_of(file: Path) -> Cluster:
     return cluster
 
 
-def own_files(fresh: Path) -> None:
-    """The machine shows its peers another certificate than its listeners show agents."""
-    there = fresh.parent
-    (there / "certs" / "machine.pem").write_bytes((there / "certs" / "gateway.pem").read_bytes())
-    key = there / "gateway" / "machine.key"
-    key.write_bytes((there / "gateway" / "gateway.key").read_bytes())
-    key.chmod(0o600)
-    text = fresh.read_text()
-    begin, end = text.index("[cluster]"), text.index("# Agents come here")
-    section = text[begin:end].replace("certs/gateway.pem", "certs/machine.pem")
-    section = section.replace("gateway/gateway.key", "gateway/machine.key")
-    fresh.write_text(text[:begin] + section + text[end:])
-
-
 def _signed_elsewhere(fresh: Path) -> None:
     other = forge.leaf(forge.other_issuing(), identity=forge.bd("edge-1", Role.GATEWAY))
     cluster_of(fresh).certificate.write_bytes(pem(other.certificate))
@@ -74,7 +60,6 @@ def test_what_peers_would_refuse_is_a_problem(
     run: Run, fresh: Path, harm: Callable[[Path], object], says: list[str]
 ) -> None:
     """A line each, with the file."""
-    own_files(fresh)
     assert check(run, fresh) == ([], [])
     harm(fresh)
     problems, _ = check(run, fresh)
@@ -85,6 +70,8 @@ def test_what_peers_would_refuse_is_a_problem(
 
 def test_what_a_listener_shows_too_is_told_once(run: Run, fresh: Path) -> None:
     """As the listener's."""
+    text = fresh.read_text().replace("machine.pem", "gateway.pem")
+    fresh.write_text(text.replace("machine.key", "gateway.key"))
     cluster_of(fresh).certificate.unlink()
     (problem,) = check(run, fresh)[0]
     assert problem.startswith("listener agents: certificate ")
@@ -100,7 +87,6 @@ def test_a_machine_that_cannot_revoke_is_a_member(run: Run, fresh: Path) -> None
 
 def test_a_certificate_that_ends_soon_is_a_warning(run: Run, fresh: Path) -> None:
     """Nobody learns it from a peer."""
-    own_files(fresh)
     signed_at(fresh, NOW - timedelta(days=390))
     problems, (warning,) = check(run, fresh)
     assert problems == []
@@ -109,7 +95,6 @@ def test_a_certificate_that_ends_soon_is_a_warning(run: Run, fresh: Path) -> Non
 
 def test_secrets_of_the_cluster_that_others_can_read_are_told(run: Run, fresh: Path) -> None:
     """The TLS key as the signing key, which is refused besides."""
-    own_files(fresh)
     for path in (cluster_of(fresh).key, cluster_of(fresh).signing_key):
         path.chmod(0o644)
         _, warnings = check(run, fresh)

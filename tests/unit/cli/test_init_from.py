@@ -78,7 +78,7 @@ def test_it_has_the_same_domain_and_its_own_places(first: Path, tmp_path: Path) 
 def test_its_certificate_is_the_first_one_s_authority_s(first: Path, tmp_path: Path) -> None:
     """A client that trusts the root trusts both machines; their keys are two."""
     assert init(tmp_path / "second", first, "--ledger", URL).exit_code == 0
-    chain = tmp_path / "second" / "certs" / "gateway.pem"
+    chain = tmp_path / "second" / "certs" / "machine.pem"
     root = chain.with_name("ca.pem")
     assert root.read_bytes() == (first.parent / "certs" / "ca.pem").read_bytes()
     command = ["openssl", "verify", "-CAfile", str(root), "-untrusted", str(chain), str(chain)]

@@ -50,8 +50,8 @@ def test_it_is_another_machine_of_one_authority(run: Run, fresh: Path, tmp_path:
     cluster = cluster_of(second)
     assert (cluster.address, cluster.port) == ("127.0.0.1", 9503)
     for path, name in (
-        (cluster.certificate, "certs/gateway.pem"),
-        (cluster.key, "gateway/gateway.key"),
+        (cluster.certificate, "certs/machine.pem"),
+        (cluster.key, "gateway/machine.key"),
         (cluster.signing_key, "gateway/signing.key"),
     ):
         assert path == second.parent / name
