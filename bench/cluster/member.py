@@ -42,7 +42,7 @@ class Counting:
     def __init__(self) -> None:
         self.applied = 0
 
-    def apply(self, entries: Sequence[Entry]) -> None:
+    def apply(self, entries: Sequence[Entry], origins: Sequence[bytes]) -> None:  # noqa: ARG002
         """See `peers.host`."""
         self.applied += len(entries)
 
@@ -71,9 +71,9 @@ class Entering(Counting):
         geometry = Geometry(BRANCHES, room, RESERVATIONS, ATTACHMENTS)
         self._table = OwnedTable.create(str(folder / "bench-table"), geometry)
 
-    def apply(self, entries: Sequence[Entry]) -> None:
+    def apply(self, entries: Sequence[Entry], origins: Sequence[bytes]) -> None:
         """As `agent.revocations.Revocations.obey`, without shares of crews."""
-        super().apply(entries)
+        super().apply(entries, origins)
         wall, boot = self.wall(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         for entry in entries:
             life = entry.expires - wall

@@ -95,7 +95,7 @@ def fill(config: Config, revocations: int, entries: int) -> None:
     me = member.me_of(config)
     wall = int(time.time())
     log = CapsuleLog(me.folder, print)
-    origin = Trust(me.root).check(me.credential).id
+    origin = Trust(me.root).read(me.credential).id
     line = origin + os.urandom(capsules.EPOCH_BYTES)
     for number, at in enumerate(range(0, revocations, entries), 1):
         revoked = [
