@@ -5,9 +5,10 @@ and until when this machine may believe that it knows enough.
 """
 
 import math
-import ssl
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import Certificate
 
 from crewgate import limits
 from crewgate.agent import members
@@ -20,16 +21,16 @@ from crewgate.core.gossip import capsules
 from crewgate.core.gossip.receipts import Receipt
 from crewgate.core.ids import Kind, cluster_id, crew_key
 from crewgate.core.ledger import Close
-from crewgate.errors import ConfigurationError, GossipError
+from crewgate.errors import AuthorityError, ConfigurationError, GossipError
 from crewgate.link.cluster_messages import ClusterStatus, InTouch
 from crewgate.peers.credentials import Credential
 from crewgate.peers.gossip import Gossip, Me
 from crewgate.peers.service import Files, Service
 from crewgate.peers.sockets import Sockets, to_address
+from crewgate.pki.keys import read_certificates
 from crewgate.pki.signing import read_signing_key
 
 _Known = dict[bytes, tuple[int, int]]  # by key: until when tokens are dead, and for how long
-_END = "-----END CERTIFICATE-----"
 
 
 class Cluster:
@@ -92,7 +93,7 @@ class Cluster:
         self._hurry()
         try:
             self.gossip.renew(_credential(settings))
-        except (GossipError, ConfigurationError, OSError) as error:
+        except (GossipError, AuthorityError, OSError) as error:
             self.say(f"the certificate before stays among peers: {error}")
 
     def _hurry(self) -> None:
@@ -239,18 +240,15 @@ def _told(entry: Entry) -> capsules.Entry:
 
 
 def _credential(settings: Settings) -> Credential:
+    """What peers are shown; AuthorityError."""
     place = settings.reached_at
     address = to_address(place.host, place.port)
-    return Credential(_chain(settings.certificate), address.host, address.port)
+    chain = read_certificates(settings.certificate)
+    return Credential(tuple(map(_der, chain)), address.host, address.port)
 
 
-def _chain(path: Path) -> tuple[bytes, ...]:
-    """The certificates of a PEM file, in DER; ConfigurationError."""
-    try:
-        texts = path.read_text(encoding="ascii").split(_END)[:-1]
-        return tuple(ssl.PEM_cert_to_DER_cert(text.strip() + "\n" + _END) for text in texts)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path}: not a PEM chain: {error}") from error
+def _der(certificate: Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)
 
 
 def _sockets(config: Config, settings: Settings) -> Sockets:

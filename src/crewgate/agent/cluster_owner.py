@@ -60,7 +60,6 @@ async def forget(machine: Machine, cluster: Cluster, ask: Forget) -> NamesReceip
     if ask.force:
         gossip.drop(member.id)
         machine.say(f"gateway {member.name} is not counted any more, by force")
-    gossip.company.rotate(gossip.node, voids=True)
     return receipt
 
 

@@ -4,7 +4,7 @@ For commands and issuers on the same machine. Prints nothing and retries nothing
 """
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -56,6 +56,7 @@ A = TypeVar(
     "A", Receipt, NamesReceipt, Watched, Forgiven, Minted, TreePage, Status, Reloaded,
     MembersPage, ClusterStatus, KeysRotated,
 )  # fmt: skip
+P = TypeVar("P", TreePage, MembersPage)
 
 
 class Owner:
@@ -122,21 +123,13 @@ class Owner:
 
     def tree(self) -> list[TreeRow]:
         """Every branch that this machine knows, parents before children."""
-        page = self._ask(AskTree(id=self._next_id()), TreePage)
-        rows = page.rows
-        while not page.last:
-            page = self._answer(page.id, TreePage)
-            rows += page.rows
-        return rows
+        pages = self._pages(AskTree(id=self._next_id()), TreePage)
+        return [row for page in pages for row in page.rows]
 
     def members(self) -> list[MemberRow]:
         """The machines of this trust domain, this one first."""
-        page = self._ask(AskMembers(id=self._next_id()), MembersPage)
-        rows = page.rows
-        while not page.last:
-            page = self._answer(page.id, MembersPage)
-            rows += page.rows
-        return rows
+        pages = self._pages(AskMembers(id=self._next_id()), MembersPage)
+        return [row for page in pages for row in page.rows]
 
     def cluster(self) -> ClusterStatus:
         """How this machine stands among them."""
@@ -161,6 +154,13 @@ class Owner:
         except OSError as error:
             raise LinkError(f"the agent does not take the question: {error}") from error
         return self._answer(question.id, kind)
+
+    def _pages(self, question: OwnerAsks, kind: type[P]) -> Iterator[P]:
+        page = self._ask(question, kind)
+        yield page
+        while not page.last:
+            page = self._answer(question.id, kind)
+            yield page
 
     def _answer(self, number: int, kind: type[A]) -> A:
         while not self._received:

@@ -195,7 +195,7 @@ class Gossip:
     # Streams.
 
     def take(self, raws: Sequence[bytes]) -> None:
-        """Capsules that a member hands over; GossipError, and those before were taken."""
+        """Capsules that a member hands over, all or none of them; GossipError."""
         self._handing = True
         try:
             effects = self.node.take(raws, self.host.now(), self.host.wall())
