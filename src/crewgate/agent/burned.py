@@ -37,19 +37,12 @@ class Attribution:
 
     def _record(self, burned: Burned, cause: Cause, now_ns: int) -> record.Burned:
         entry = self._registry.get(burned.branch_key)
-        grant = ""
+        who = self._registry.who(burned.branch_key)
         # The registry knows the newest grant only; an older one is named by its key alone.
-        if entry and table_key(Kind.GRANT, entry.crew, entry.grant.encode()) == burned.grant:
-            grant = entry.grant
+        if entry and table_key(Kind.GRANT, entry.crew, entry.grant.encode()) != burned.grant:
+            who["grant"] = ""
         return record.Burned(
-            crew=crossing.caller(entry.crew) if entry else "",
-            orchestrator=entry.orchestrator if entry else "",
-            process=entry.process if entry else "",
-            role=entry.role if entry else "",
-            branch=entry.branch if entry else "",
-            ancestry=self._registry.ancestry(entry) if entry else (),
-            grant=grant,
-            subject=entry.subject if entry else "",
+            **who,
             time=record.when(now_ns),
             started=record.when(burned.started_ns),
             request=record.request_text(burned.request),
@@ -60,7 +53,7 @@ class Attribution:
             grant_key=burned.grant.hex(),
             owner=burned.owner,
             intent=burned.state == _INTENT,
-            certificate=crossing.certificate(entry.crew, grant) if entry else "",
+            certificate=crossing.certificate(entry.crew, who["grant"]) if entry else "",
         )
 
     def _tool(self, burned: Burned) -> str:

@@ -62,18 +62,12 @@ class Foreign:
     def _record(
         self, entry: Entry, origin: bytes, crew: Crew | None, wall_ns: int
     ) -> record.Revocation:
-        known = self._registry.get(entry.key) if entry.kind == Kind.BRANCH else None
+        who = self._registry.who(entry.key if entry.kind == Kind.BRANCH else b"")
+        who["crew"] = crossing.caller(crew.name) if crew else ""
         return record.Revocation(
-            crew=crossing.caller(crew.name) if crew else "",
-            orchestrator=known.orchestrator if known else "",
-            process=known.process if known else "",
-            role=known.role if known else "",
-            branch=known.branch if known else "",
-            ancestry=self._registry.ancestry(known) if known else (),
-            grant=known.grant if known else "",
-            subject=known.subject if known else "",
+            **who,
             time=record.when(wall_ns),
             target=_KINDS[entry.kind],
-            id=known.branch if known else entry.key.hex(),
+            id=who["branch"] or entry.key.hex(),
             by=f"gateway/{self._name_of(origin)}",
         )

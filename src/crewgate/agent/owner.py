@@ -231,17 +231,11 @@ def _receipt(ask: Revoke, told: Told, read_ns: int, reach: Reach) -> Receipt:
 
 
 def _record(machine: Machine, receipt: Receipt, told: Told) -> record.Revocation:
-    entry = machine.registry.get(told.done.branch_key)
+    who = machine.registry.who(told.done.branch_key)
+    who["crew"], who["branch"] = crossing.caller(receipt.crew), receipt.branch
     answered = not told.pending.waiting
     return record.Revocation(
-        crew=crossing.caller(receipt.crew),
-        orchestrator=entry.orchestrator if entry else "",
-        process=entry.process if entry else "",
-        role=entry.role if entry else "",
-        branch=receipt.branch,
-        ancestry=machine.registry.ancestry(entry) if entry else (),
-        grant=entry.grant if entry else "",
-        subject=entry.subject if entry else "",
+        **who,
         time=record.when(machine.clock.wall_ns()),
         target=told.done.target,
         id=told.done.id,

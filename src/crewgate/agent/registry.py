@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from crewgate.agent.journal import Journal
+from crewgate.core.calls import Who
+from crewgate.core.crossing import caller
 from crewgate.core.grant import Grant
 from crewgate.core.ids import branch_key
 
@@ -63,6 +65,25 @@ class Registry:
     def get(self, key: bytes) -> Entry | None:
         """The branch of this key, if it was ever seen here."""
         return self._entries.get(key)
+
+    def who(self, key: bytes) -> Who:
+        """What the audit says of a branch, by its newest grant; all empty if it was never seen."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return Who(
+                crew="", orchestrator="", process="", role="", branch="", ancestry=(), grant="",
+                subject="",
+            )  # fmt: skip
+        return Who(
+            crew=caller(entry.crew),
+            orchestrator=entry.orchestrator,
+            process=entry.process,
+            role=entry.role,
+            branch=entry.branch,
+            ancestry=self.ancestry(entry),
+            grant=entry.grant,
+            subject=entry.subject,
+        )
 
     def snapshot(self) -> dict[bytes, Entry]:
         """A copy for another thread."""

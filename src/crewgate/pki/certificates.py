@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -92,6 +93,15 @@ def make_issuing(root: Issued, now: datetime, name: str = "Crewgate issuing CA")
     validity = Validity.of(now, timedelta(days=limits.ca_issuing_days), until=until)
     builder = _authority(_name(name), root.certificate.subject, key, validity, path_length=0)
     return Issued(_signed(builder, key.public_key(), root.key), key)
+
+
+def is_issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:
+    """Whether `upper` has signed `lower`, by its name and its key."""
+    try:
+        lower.verify_directly_issued_by(upper)
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
 
 
 def make_server(issuing: Issued, hosts: Sequence[x509.GeneralName], now: datetime) -> Issued:
