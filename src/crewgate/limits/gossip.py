@@ -12,6 +12,7 @@ capsule_entries_max = 24  # of 43 bytes, so that a signed capsule fits in one da
 capsule_epochs_max = 1024  # of one origin: restarts within a day, one each 84 seconds
 capsule_lines_max = 64_000  # epochs of all origins: 64 of a thousand; a frame holds digests of all
 capsules_max = 2_000_000  # of all: twice the largest table, each with one revocation
+capsules_each_max = 1_500_000  # of one origin, which must not take the places of all others
 capsule_conflicts_max = 1024  # capsules of an id that another has: an origin lies, or runs twice
 capsule_expiry_seconds = 64  # they are forgotten by spans of so long, after they expire
 capsule_file_seconds = 3600  # of expiry times in one file of the log: 25 files for a day

@@ -81,7 +81,8 @@ class Archive:
 
     def __init__(self) -> None:
         self._lines: dict[bytes, _Line] = {}
-        self._epochs: dict[bytes, int] = {}  # how many lines each origin has
+        self._epochs: dict[bytes, int] = {}  # how many lines each origin has,
+        self._each: dict[bytes, int] = {}  # and how many capsules
         self._conflicts = 0
         self._expiring: dict[int, dict[bytes, array[int]]] = {}  # by spans of time, and lines
         self._digest = 0
@@ -135,6 +136,7 @@ class Archive:
             expiring[name] = array("I")
         expiring[name].append(number)
         self._count += 1
+        self._each[capsule.origin] = self._each.get(capsule.origin, 0) + 1
         self._turn(line, raw)
         return Standing.CONFLICT if is_taken else Standing.NEW
 
@@ -190,6 +192,8 @@ class Archive:
     def _has_room(self, capsule: Capsule, *, is_taken: bool) -> bool:
         if self._count >= limits.capsules_max:
             return False
+        if self._each.get(capsule.origin, 0) >= limits.capsules_each_max:
+            return False
         if is_taken:
             return self._conflicts < limits.capsule_conflicts_max
         if capsule.line in self._lines:
@@ -212,13 +216,18 @@ class Archive:
         name, origin = raw[:LINE_BYTES], raw[:MEMBER_BYTES]
         line = self._lines[name]
         self._count -= 1
+        _one_less(self._each, origin)
         self._turn(line, raw)
         self._conflicts -= line.remove(raw)
         if not line.capsules:
             del self._lines[name]
-            self._epochs[origin] -= 1
-            if not self._epochs[origin]:
-                del self._epochs[origin]
+            _one_less(self._epochs, origin)
+
+
+def _one_less(counts: dict[bytes, int], of: bytes) -> None:
+    counts[of] -= 1
+    if not counts[of]:
+        del counts[of]
 
 
 _SPAN = limits.capsule_expiry_seconds

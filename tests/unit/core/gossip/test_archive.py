@@ -157,6 +157,18 @@ def test_room_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert archive.accept(capsule(2, index=1), WALL) is Standing.UNKEPT
 
 
+def test_no_origin_takes_the_places_of_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has expired leaves room again."""
+    monkeypatch.setattr(limits, "capsules_each_max", 2)
+    archive = Archive()
+    assert archive.accept(capsule(1), WALL) is Standing.NEW
+    assert archive.accept(capsule(2, life=20 * LIFE), WALL) is Standing.NEW
+    assert archive.accept(capsule(3, life=20 * LIFE), WALL) is Standing.UNKEPT
+    assert archive.accept(capsule(3, index=1), WALL) is Standing.NEW
+    archive.expire(WALL + 2 * LIFE)
+    assert archive.accept(capsule(3, life=20 * LIFE), WALL + 2 * LIFE) is Standing.NEW
+
+
 @given(st.lists(st.tuples(st.integers(), st.integers())).map(tuple))
 def test_what_nobody_can_have_is_an_error(ranges: tuple[tuple[int, int], ...]) -> None:
     """A ValueError, or an answer; never anything else."""
