@@ -72,7 +72,8 @@ class Watch:
         """Count a grant, and judge whether it may be used."""
         name = seen.crew, seen.orchestrator
         steps: list[Step] = []
-        if name not in self._conducts:
+        conduct = self._conducts.get(name)
+        if conduct is None:
             # A new name under the key of one who is quarantined would be an alias.
             if seen.is_new and (seen.crew, seen.kid) in self._held:
                 return Answer(admitted=False)
@@ -82,8 +83,9 @@ class Watch:
                 admitted = self._greet(seen, now, steps, is_all=not has_room)
                 if not (admitted and has_room):
                     return Answer(admitted, tuple(steps))
-            self._enter(name, now)
-        conduct = self._conducts[name]
+            conduct = self._enter(name, now)
+            if conduct is None:  # strangers' account has taken the last place
+                return Answer(admitted=True, steps=tuple(steps))
         self._conducts.move_to_end(name)
         self._note(name, conduct, seen, now, steps)
         self._hold(name, conduct)

@@ -96,3 +96,11 @@ def test_who_was_silent_for_a_day_makes_room() -> None:
     assert "article/9" in kept
     assert "article/0" in kept
     assert len(made) == 4
+
+
+def test_the_last_place_may_be_the_strangers() -> None:
+    """A newcomer that was welcome a moment before has none then, and shares theirs."""
+    made = watch(names_max=2)
+    assert made.see(seen(1), 0.0).admitted
+    assert [each.orchestrator for each in made] == ["article/*"]
+    assert made.see(seen(2), 0.0).admitted
