@@ -11,6 +11,7 @@ from crewgate.core.evidence import SCALES, Measure, Rules, Seen
 from crewgate.core.ladder import LADDER, Cause, Rung
 
 CREDIT = 1_000_000
+WALL = 1_800_000_000  # the time of day at which all is seen, unless a test says another
 MARGINS = {Sensitivity.LOW: (4, 6), Sensitivity.NORMAL: (3, 4), Sensitivity.HIGH: (2, 3)}
 WEIGHTS = {Measure.DEPTH: 0, Measure.PATTERNS: 2, Measure.TOOLS: 2}
 
@@ -35,6 +36,7 @@ def seen(number: int, parent: int | None = None, **changes: Any) -> Seen:
         "iat": 100,
         "seconds": 900.0,
         "is_new": True,
+        "at": WALL,
     }
     return Seen(**{**told, **changes})
 
@@ -47,7 +49,9 @@ class Model:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self.rung, self.by = Rung.OBSERVE, ""
+        self.rung, self.by, self.until = Rung.OBSERVE, "", 0
+        self.last = 0.0  # strike, or the beginning
+        self.told = 0  # times that others have said something
         self.struck: list[float] = []  # since the last calm
         self.counted: list[tuple[int, int, Measure, int]] = []  # minute, hour, measure, value
         self.grants: dict[bytes, list[tuple[int, float]]] = {}  # iat, end
@@ -118,7 +122,10 @@ class Model:
         if self.struck and now - self.struck[-1] >= self.rules.calm_seconds:
             self.struck = []
         self.struck.append(now)
+        self.last = now
         out = len(self.struck) >= self.rules.strikes
+        if out and self.rung is not Rung.QUARANTINE:
+            self.until = seen.at + self.rules.quarantine_seconds
         self.rung = LADDER[self.rung, Cause.OUT if out else Cause.STRIKE]
         return found
 
@@ -209,13 +216,14 @@ class Model:
         most = self.rules.mints_per_minute
         return min(max(1, usual), limits.table_branches_max if most is None else most)
 
-    def look(self, now: float) -> None:
+    def look(self, now: float, wall: int) -> None:
         """As the watch looks: the minute turns first for who stands on `observe` alone."""
-        since = self.struck[-1] if self.struck else -math.inf
         held = self.rung is Rung.QUARANTINE and (
             self.by == "owner" or self.rules.mode is Rung.QUARANTINE
         )
-        if self.rung is not Rung.OBSERVE and not held and now - since >= self.rules.calm_seconds:
+        if self.rung is Rung.QUARANTINE and wall >= self.until:
+            self.rung, self.by = Rung.OBSERVE, ""
+        elif not held and now - self.last >= self.rules.calm_seconds:
             self.rung, self.struck = Rung.OBSERVE, []
         self.turn(now)
 
@@ -225,8 +233,8 @@ class Model:
             each for each in self.counted if each[0] != self.minute and each[2] is not M_HOUR
         ]
 
-    def set(self) -> None:
-        self.rung, self.by = Rung.QUARANTINE, "owner"
+    def set(self, until: int, by: str = "owner") -> None:
+        self.rung, self.by, self.until = Rung.QUARANTINE, by, until
 
 
 M_CREDITS, M_HOUR = Measure.CREDITS, Measure.CREDITS_HOUR

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import Certificate
 
 from crewgate import limits
-from crewgate.agent import members
+from crewgate.agent import members, quarantines
 from crewgate.agent.entries import Entry
 from crewgate.agent.foreign import Foreign
 from crewgate.agent.machine import Machine
@@ -113,8 +113,9 @@ class Cluster:
             return None
 
     def pass_on(self, entries: Sequence[capsules.Entry]) -> None:
-        """See `telling.Others`."""
-        self.gossip.revoke(entries)
+        """See `telling.Others`. Of one without the right to begin it nobody would take it."""
+        if self.gossip.company.me.may_revoke:
+            self.gossip.revoke(entries)
 
     async def wait(self, receipt: Receipt, is_enough: Callable[[Receipt], bool]) -> None:
         """See `telling.Others`."""
@@ -181,9 +182,12 @@ class Cluster:
     def _apply(self, entries: Sequence[capsules.Entry], origins: Sequence[bytes]) -> None:
         machine = self._machine
         is_news = self._restored is None
-        machine.watching.abroad.hear(entries, is_news=is_news)
         crews = machine.inforce.policy.crews
         clocks = machine.believed()
+        for entry, origin in zip(entries, origins, strict=True):
+            if entry.kind in quarantines.KINDS:
+                who = f"gateway/{self.name(origin)}"
+                machine.watching.abroad.hear(entry, who, clocks.wall, is_news=is_news)
         keys, has_room = machine.revocations.obey(entries, crews, clocks, is_news=is_news)
         if not has_room:
             self._lack(members.ROOM, "not all that others revoke is in force")

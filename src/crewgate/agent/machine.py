@@ -80,7 +80,13 @@ class Machine:
         self.attribution = Attribution(self.registry)
         self.watch_journal = Journal(config.state / "watch", Saved, say)
         self.watching = Watching(
-            self.watch_journal, self.registry, table, say=say, sink=sink, wall_ns=clock.wall_ns
+            self.watch_journal,
+            self.registry,
+            table,
+            say=say,
+            sink=sink,
+            wall_ns=clock.wall_ns,
+            believed=self.believed,
         )
         self.watching.load(config.crews, inforce.policy.tools)
         wait = config.limits.credit_wait_seconds_max

@@ -131,15 +131,14 @@ async def revoke_names(machine: Machine, ask: RevokeNames, read_ns: int) -> Name
 
 async def quarantine(machine: Machine, ask: Quarantine) -> Watched:
     """Set or lift it; the answer is given once the disk has it."""
-    watching = machine.watching
+    watching, clocks = machine.watching, machine.clock.read()
     if ask.lift:
-        standing = watching.lift(ask.crew, ask.orchestrator)
+        standing = watching.lift(ask.crew, ask.orchestrator, clocks)
     else:
-        standing = watching.set(ask.crew, ask.orchestrator, machine.clock.read())
+        standing = watching.set(ask.crew, ask.orchestrator, clocks, ask.seconds)
     if machine.telling.others is not None:
-        wall = machine.believed().wall
-        word = quarantines.told(ask.crew, ask.orchestrator, wall, lift=ask.lift)
-        machine.telling.others.pass_on(word)
+        word = quarantines.told(ask.crew, ask.orchestrator, standing.word)
+        machine.telling.others.pass_on([word])
     await trio.to_thread.run_sync(watching.sync)
     return Watched(id=ask.id, row=status.watch_row(standing))
 

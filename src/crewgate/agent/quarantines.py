@@ -1,51 +1,161 @@
 """Quarantines that other machines tell of, by the keys of orchestrators whose names they keep.
 
-Decides what the last word on each is; whoever sees a grant of one asks. Bounded like the watch.
+Decides what the last words on each are; whoever sees a grant of one asks. Where there is no room,
+the whole crew is held in the place of one: a word that lets somebody go may be lost so, and none
+that holds.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple
 
 from crewgate import limits
-from crewgate.core.gossip.capsules import LIFT, QUARANTINE, Entry
+from crewgate.core.aliases import Name
+from crewgate.core.bucket import Bucket
+from crewgate.core.gossip.capsules import LIFT, QUARANTINE, SUSPICION, Entry
 from crewgate.core.ids import crew_key, orchestrator_key
+from crewgate.core.ladder import By, Word
+
+_BY: Final[dict[int, By]] = {QUARANTINE: "owner", LIFT: "", SUSPICION: "watch"}
+_KINDS: Final = {by: kind for kind, by in _BY.items()}
+KINDS: Final = frozenset(_BY)
+_Slot = tuple[bytes, bool]  # an orchestrator's or a crew's key, and whether persons' words
 
 
-class Word(NamedTuple):
-    """Of two, the greater counts. What is no news was heard before this agent began."""
+class Heard(NamedTuple):
+    """A word, and who said it. What is no news was heard before this agent began."""
 
-    at: int
-    is_held: bool
+    word: Word
+    who: str
     is_news: bool
+    crew: bytes
+    expires: int
 
 
 class Quarantines:
-    """The last word on each orchestrator."""
+    """The last words on each orchestrator: a person's, and a watch's."""
 
-    def __init__(self) -> None:
-        self._words: dict[bytes, Word] = {}
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._heard: dict[_Slot, Heard] = {}
+        self._crowded: dict[_Slot, Heard] = {}  # crews, in the place of who had no room
+        self._taken: Counter[bytes] = Counter()  # of the room, by crew
+        self._crews: dict[bytes, str] = {}
+        self._tidied = 0
 
     def __repr__(self) -> str:
-        return f"<Quarantines heard={len(self._words)}>"
+        return f"<Quarantines heard={len(self._heard)} crowded={len(self._crowded)}>"
 
-    def hear(self, entries: Iterable[Entry], *, is_news: bool = True) -> None:
-        """What others say; of two words at one time the one that holds."""
-        for entry in entries:
-            if entry.kind not in {QUARANTINE, LIFT}:
-                continue
-            if entry.key not in self._words and len(self._words) >= limits.quarantines_heard_max:
-                continue
-            word = Word(entry.before, entry.kind == QUARANTINE, is_news)
-            self._words[entry.key] = max(word, self._words.get(entry.key, word))
+    def load(self, crews: Iterable[str]) -> None:
+        """These are configured: of others no grants are admitted, held or not."""
+        self._crews = {crew_key(crew): crew for crew in crews}
 
-    def take(self, crew: str, orchestrator: str) -> Word | None:
-        """The last word, said once; None if nobody has said anything since."""
-        if not self._words:
-            return None
-        return self._words.pop(orchestrator_key(crew, orchestrator), None)
+    def hear(self, entry: Entry, who: str, wall: int, *, is_news: bool = True) -> None:
+        """What another machine says, one of `KINDS`. An origin's clock may be years ahead."""
+        by = _BY[entry.kind]
+        most = wall + limits.quarantine_seconds_max + limits.clock_distrust_seconds
+        expires = min(entry.expires, most)
+        word = Word(entry.before, by, expires if by else 0)
+        slot = entry.key, by != "watch"
+        last = self._heard.get(slot)
+        if last is None and not self._has_room(entry.crew, wall):
+            slot = entry.crew, by != "watch"
+            if by and entry.crew in self._crews:
+                self._hold_crew(slot, Heard(word, who, is_news, entry.crew, expires))
+        elif last is None or word.order > last.word.order:
+            self._taken[entry.crew] += last is None
+            crew = entry.crew if last is None else last.crew
+            self._heard[slot] = Heard(word, who, is_news, crew, expires)
+
+    def of(self, crew: str, orchestrator: str, wall: int) -> Iterator[Heard]:
+        """The last words, a person's first, on one and on its whole crew.
+
+        Of a time to come, by more than a clock may be wrong, is only the word of one who lies: it
+        would stand against all that is said from now on.
+        """
+        if not (self._heard or self._crowded):
+            return
+        latest = wall + limits.clock_distrust_seconds
+        own, all_ = orchestrator_key(crew, orchestrator), crew_key(crew)
+        for is_owner in (True, False):
+            for found in (self._heard.get((own, is_owner)), self._crowded.get((all_, is_owner))):
+                if found is not None and found.word.at <= latest and found.expires > wall:
+                    yield found
+
+    def done(self, crew: str, orchestrator: str) -> None:
+        """What was said of it was done, and is not said again."""
+        for is_owner in (True, False) if self._heard else ():
+            heard = self._heard.pop((orchestrator_key(crew, orchestrator), is_owner), None)
+            if heard is not None:
+                self._taken[heard.crew] -= 1
+
+    def _has_room(self, crew: bytes, wall: int) -> bool:
+        """Half of the room at most is one crew's; what has expired makes room."""
+        if self._is_free(crew):
+            return True
+        if self._tidied == wall:  # once a second is enough: it looks at all of them
+            return False
+        self._tidied = wall
+        self._heard = {slot: each for slot, each in self._heard.items() if each.expires > wall}
+        self._crowded = {slot: each for slot, each in self._crowded.items() if each.expires > wall}
+        self._taken = Counter(each.crew for each in self._heard.values())
+        return self._is_free(crew)
+
+    def _is_free(self, crew: bytes) -> bool:
+        most = limits.quarantines_heard_max
+        return len(self._heard) < most and self._taken[crew] < most // 2
+
+    def _hold_crew(self, slot: _Slot, heard: Heard) -> None:
+        last = self._crowded.get(slot)
+        if last is None:
+            self._say(
+                f"no room for the name of another orchestrator of crew {self._crews[heard.crew]} "
+                f"that {heard.who} quarantines: new grants of the whole crew are held until its "
+                "end; lift by name who is to go on"
+            )
+            self._crowded[slot] = heard
+            return
+        until = max(heard.expires, last.expires)
+        word = Word(max(heard.word.at, last.word.at), heard.word.by, until)
+        self._crowded[slot] = last._replace(word=word, expires=until)
 
 
-def told(crew: str, orchestrator: str, wall: int, *, lift: bool) -> Sequence[Entry]:
-    """As others are told of it."""
-    kind, expires = LIFT if lift else QUARANTINE, wall + limits.revocation_seconds
-    return [Entry(kind, orchestrator_key(crew, orchestrator), crew_key(crew), wall, expires)]
+class Untold:
+    """Whom the watch of this machine has quarantined, and the others have not heard of.
+
+    An attacker with a crew's key makes it find as many as it likes, so that they are told of one
+    after the other. All are held here meanwhile, and others watch as well.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._names: dict[Name, None] = {}
+        self._bucket = Bucket(1 / limits.quarantines_told_seconds, limits.quarantines_told_burst)
+        self._is_behind = False
+
+    def __repr__(self) -> str:
+        return f"<Untold {len(self._names)}>"
+
+    def add(self, name: Name) -> None:
+        """They are to hear of it."""
+        self._names[name] = None
+
+    def due(self, now: float) -> Iterator[Name]:
+        """Those whom they may be told of by now, the first first."""
+        while self._names and self._bucket.take(now):
+            name = next(iter(self._names))
+            del self._names[name]
+            yield name
+        if self._names and not self._is_behind:
+            self._say(
+                f"the watch has quarantined {len(self._names)} more orchestrators: other machines "
+                f"are told of one in {limits.quarantines_told_seconds:.0f} s"
+            )
+        self._is_behind = bool(self._names)
+
+
+def told(crew: str, orchestrator: str, word: Word) -> Entry:
+    """As others are told of it; that it is let go they remember for longer than what held it."""
+    expires = word.until or word.at + limits.quarantine_seconds_max
+    key = orchestrator_key(crew, orchestrator)
+    return Entry(_KINDS[word.by], key, crew_key(crew), word.at, expires)

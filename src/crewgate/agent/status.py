@@ -62,6 +62,7 @@ def watch_row(standing: Standing) -> WatchRow:
         rung=standing.rung.value,
         in_force=standing.in_force.value,
         by=standing.by,
+        until=standing.until,
     )
 
 

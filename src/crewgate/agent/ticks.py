@@ -66,10 +66,12 @@ def tidy(machine: Machine) -> None:
     """Give idle credit back; forget what has expired, if the clock can be believed."""
     clocks = machine.clock.read()
     machine.lessor.give_back_idle(clocks.wall, clocks.boot_ns)
-    machine.watching.look(clocks)
+    machine.watching.look(clocks, lapses=machine.is_synced())
     machine.draws.repay()
     if machine.telling.others is not None:
         machine.telling.others.look()
+        if news := machine.watching.news():
+            machine.telling.others.pass_on(news)
     if not machine.steady or machine.clerk.trouble or machine.lessor.lending.owed:
         return  # what the table forgets must be known to the ledger
     for gone in machine.lessor.reclaim(clocks.wall, clocks.boot_ns, limits.reclaim_records_max):

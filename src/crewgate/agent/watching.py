@@ -6,38 +6,27 @@ nothing by itself: whoever asks is told whether a grant may be used.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from typing import Final
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate.agent.entries import Clocks
 from crewgate.agent.journal import Journal
-from crewgate.agent.quarantines import Quarantines
+from crewgate.agent.quarantines import Heard, Quarantines, Untold, told
 from crewgate.agent.registry import Entry, Registry
+from crewgate.agent.watch_steps import recorded, said
 from crewgate.config import Crew
 from crewgate.core import ids, record
 from crewgate.core.anomaly import Watch
 from crewgate.core.claims import Claims, is_text
 from crewgate.core.crossing import is_account
 from crewgate.core.evidence import Seen
+from crewgate.core.gossip import capsules
 from crewgate.core.grant import Grant
-from crewgate.core.ladder import Cause, IllegalStepError, Rung
+from crewgate.core.ladder import Cause, IllegalStepError, NoRoomError
 from crewgate.core.policy import Tool
 from crewgate.core.scope import count_covered
 from crewgate.core.steps import Saved, Standing, Step, strangers
 from crewgate.errors import RefusedError
-
-_SAID: Final = {
-    Rung.OBSERVE: "is let go",
-    Rung.THROTTLE: "is throttled",
-    Rung.QUARANTINE: "is quarantined",
-}
-_DONE: Final = {
-    Cause.CALM: "it has been calm",
-    Cause.SET: "its owner says so",
-    Cause.LIFT: "its owner says so",
-}
 
 
 class Watching:
@@ -52,6 +41,7 @@ class Watching:
         say: Callable[[str], None],
         sink: Callable[[Iterable[record.Record]], None],
         wall_ns: Callable[[], int],
+        believed: Callable[[], Clocks],
     ) -> None:
         self._journal = journal
         self._registry = registry
@@ -59,8 +49,10 @@ class Watching:
         self._say = say
         self._sink = sink
         self._wall_ns = wall_ns
+        self._believed = believed
         self._watch = Watch()
-        self.abroad = Quarantines()
+        self.abroad = Quarantines(say)
+        self._untold = Untold(say)
         self._most: dict[str, int] = {}  # micro-credits of a branch, by crew
         self._tools: list[str] = []
         self._began = Clocks(0, 0)  # of a new table
@@ -79,6 +71,7 @@ class Watching:
         """Watch under this configuration from now on."""
         self._most = {crew.name: crew.credits_per_branch for crew in crews}
         self._watch.load({crew.name: crew.watch for crew in crews})
+        self.abroad.load(self._most)
         self._tools = sorted(tool.name for tool in tools)
 
     def restore(self, clocks: Clocks) -> None:
@@ -91,6 +84,9 @@ class Watching:
             self._began = clocks
         self._watch.restore(self._journal.read(), _seconds(clocks))
         self._journal.rewrite(self._watch)
+        for each in self._watch:
+            if each.is_untold:
+                self._untold.add((each.crew, each.orchestrator))
 
     def admits(self, grant: Grant, clocks: Clocks) -> bool:
         """Whether a grant may be used, which is counted if it is seen for the first time.
@@ -99,52 +95,82 @@ class Watching:
         """
         if is_account(grant.crew):
             return True
-        self._heed(grant.crew, grant.orchestrator, clocks)
+        has_room = self._heed(grant.crew, grant.orchestrator, clocks)
         entry = self._registry.get(grant.branch_key)
         if entry is not None and not _is_news(grant, entry, clocks.wall):
             return True
-        answer = self._watch.see(self._seen(grant, entry, clocks), _seconds(clocks))
+        seen = self._seen(grant, entry, clocks)
+        if not has_room:
+            return not (seen.is_new or seen.grows)
+        answer = self._watch.see(seen, _seconds(clocks))
         for step in answer.steps:
-            self._tell(step, grant.branch)
+            self._tell(step, branch=grant.branch)
         return answer.admitted
 
-    def _heed(self, crew: str, orchestrator: str, clocks: Clocks) -> None:
-        """Do what a person on another machine has said of an orchestrator."""
-        word = self.abroad.take(crew, orchestrator)
-        if word is None:
-            return
-        # What the watch holds it may hold since an old word was done, and a person said no more.
-        is_old = not word.is_held and not word.is_news
-        if is_old and self._watch.by(crew, orchestrator) == "watch":
-            return
-        with suppress(IllegalStepError):  # it is so already
-            if word.is_held:
-                self._tell(self._watch.quarantine(crew, orchestrator, _seconds(clocks)))
-            else:
-                self._tell(self._watch.lift(crew, orchestrator))
+    def _heed(self, crew: str, orchestrator: str, clocks: Clocks) -> bool:
+        """Do what other machines have said of it, and of the crew's strangers.
 
-    def look(self, clocks: Clocks) -> None:
-        """Once a second: let go who has calmed down, keep what was learnt."""
-        steps, changed = self._watch.look(_seconds(clocks))
+        False where it is held, and there is no room to remember that: it is said again.
+        """
+        has_room, wall = True, self._believed().wall
+        for name in (orchestrator, strangers(crew)):
+            try:
+                for heard in list(self.abroad.of(crew, name, wall)):
+                    self._obey(crew, name, heard, clocks)
+            except NoRoomError:
+                has_room = False
+            else:
+                self.abroad.done(crew, name)
+        return has_room
+
+    def _obey(self, crew: str, orchestrator: str, heard: Heard, clocks: Clocks) -> None:
+        now = _seconds(clocks)
+        step = self._watch.obey(crew, orchestrator, now, heard.word, is_news=heard.is_news)
+        if step is not None:
+            self._tell(step, by=heard.who)
+
+    def look(self, clocks: Clocks, *, lapses: bool) -> None:
+        """Once a second: let go who has calmed down, keep what was learnt.
+
+        `lapses` is False while the time of day may be wrong: no quarantine ends by it.
+        """
+        wall = self._believed().wall if lapses else 0
+        steps, changed = self._watch.look(_seconds(clocks), wall)
         for saved in changed:
             self._journal.append(saved)
         for step in steps:
             self._tell(step)
 
-    def set(self, crew: str, orchestrator: str, clocks: Clocks) -> Standing:
-        """A person quarantines an orchestrator, seen or unseen; RefusedError."""
+    def news(self) -> list[capsules.Entry]:
+        """Whom the watch has quarantined and others have not heard of, as many as they may now."""
+        entries = []
+        for name in self._untold.due(_seconds(self._believed())):
+            word = self._watch.told(*name)
+            if word is not None:
+                self._journal.append(self._watch.saved(*name))
+                entries.append(told(*name, word))
+        return entries
+
+    def set(self, crew: str, orchestrator: str, clocks: Clocks, seconds: int = 0) -> Standing:
+        """A person quarantines an orchestrator, seen or unseen; RefusedError.
+
+        For so long, or as long as its crew's quarantines are. Once more moves the end.
+        """
         self.check(crew, orchestrator)
+        self._heed(crew, orchestrator, clocks)
+        now, wall = _seconds(clocks), self._believed().wall
         try:
-            step = self._watch.quarantine(crew, orchestrator, _seconds(clocks))
+            step = self._watch.quarantine(crew, orchestrator, now, wall, seconds)
         except IllegalStepError as error:
             raise RefusedError(f"{orchestrator}: {error}") from error
         return self._tell(step)
 
-    def lift(self, crew: str, orchestrator: str) -> Standing:
+    def lift(self, crew: str, orchestrator: str, clocks: Clocks) -> Standing:
         """A person lets an orchestrator go; RefusedError if nothing holds it."""
         self.check(crew, orchestrator)
+        self._heed(crew, orchestrator, clocks)
         try:
-            step = self._watch.lift(crew, orchestrator)
+            step = self._watch.lift(crew, orchestrator, self._believed().wall)
         except IllegalStepError as error:
             raise RefusedError(f"{orchestrator}: {error}") from error
         return self._tell(step)
@@ -184,6 +210,7 @@ class Watching:
             is_new=not is_live,
             grows=is_live and any(raises),
             is_old=self._is_old(claims.iat, clocks),
+            at=self._believed().wall,
         )
 
     def _is_old(self, iat: int, clocks: Clocks) -> bool:
@@ -212,45 +239,18 @@ class Watching:
             return quota
         return max(0, quota - known.quota) if iat is not None and iat > known.quota_iat else 0
 
-    def _tell(self, step: Step, branch: str = "") -> Standing:
+    def _tell(self, step: Step, *, by: str = "", branch: str = "") -> Standing:
         """Write a step down, and say it aloud where the orchestrator moved."""
-        found = step.finding
-        self._sink(
-            [
-                record.Watch(
-                    time=record.when(self._wall_ns()),
-                    crew=step.crew,
-                    orchestrator=step.orchestrator,
-                    step=step.cause.value,
-                    was=step.was.value,
-                    rung=step.rung.value,
-                    in_force=step.in_force.value,
-                    by=step.by,
-                    branch=branch,
-                    measure=found.measure.value if found else "",
-                    value=found.value if found else 0,
-                    limit=found.limit if found else 0,
-                    usual=found.usual if found else None,
-                )
-            ]
-        )
-        if step.was is not step.rung or step.by == "owner":
-            self._journal.append(self._watch.saved(step.crew, step.orchestrator))
+        by = by or step.by
+        self._sink([recorded(step, self._wall_ns(), by=by, branch=branch)])
+        if step.was is not step.rung or step.by == "owner" or step.cause is Cause.TOLD:
+            saved = self._watch.saved(step.crew, step.orchestrator)
+            self._journal.append(saved)
             self.is_dirty = True
-            self._say(said(step))
-        return Standing(step.crew, step.orchestrator, step.rung, step.in_force, step.by)
-
-
-def said(step: Step) -> str:
-    """One sentence for people."""
-    who, what, found = f"minting of {step.orchestrator}", _SAID[step.rung], step.finding
-    if step.in_force is not step.rung:
-        mode = step.in_force.value
-        what = f"{what.replace('is', 'would be', 1)}, were its crew not watched in mode {mode}"
-    if found is None:
-        return f"{who} {what}: {_DONE[step.cause]}"
-    bound = "its ceiling" if found.usual is None else f"{found.usual} is usual, its limit"
-    return f"{who} {what}: {found.measure.value} {found.value}; {bound} {found.limit}"
+            if saved.is_untold:
+                self._untold.add((step.crew, step.orchestrator))
+            self._say(said(step, by))
+        return self._watch.standing(step.crew, step.orchestrator)
 
 
 def grant_of(claims: Claims, crew: str, kid: str) -> Grant:

@@ -45,7 +45,7 @@ def _table(rows: Sequence[Watched]) -> Table:
 def _why(row: Watched) -> str:
     """What was out of bounds, or who did it; credits as people write them."""
     if not row.measure:
-        return f"by {row.by}" if row.by == "owner" else ""
+        return f"by {row.by}" if row.by else ""
     measure = row.measure.removeprefix(_MICRO)
     show: Callable[[int], str] = str if measure == row.measure else format_credits
     if row.usual is None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +117,11 @@ def _cluster(found: dict[str, Any]) -> list[str]:
     return [f"cluster        {touch_line(InTouch(**found['in_touch']))}"]
 
 
-def _watched(row: dict[str, str]) -> str:
+def _watched(row: dict[str, Any]) -> str:
     """One orchestrator that the minting watch, or a person, does not leave alone."""
     so = _WORDS[row["in_force"]]
     if row["in_force"] != row["rung"]:
         so += f", would be {_WORDS[row['rung']]}"
+    if row["until"]:
+        so += f" until {datetime.fromtimestamp(row['until'], UTC):%Y-%m-%d %H:%M}Z"
     return f"watch          {row['orchestrator']} {so} (by {row['by']})"

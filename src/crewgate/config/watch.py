@@ -34,6 +34,7 @@ def read_watch(section: Section | None) -> Rules:
     mode = section.optional("mode", _MODE, default.mode.value)
     sensitivity = section.optional("sensitivity", _SENSITIVITY, default.sensitivity.value)
     strikes = kinds.whole(1, limits.watch_strikes_max)
+    held = kinds.whole(limits.quarantine_seconds_min, limits.quarantine_seconds_max)
     calm = kinds.seconds(limits.watch_calm_seconds_max, limits.watch_calm_seconds_min)
     ceilings = {
         key: section.optional(key, kind, -1) for key, kind in _COUNTS.items()
@@ -43,6 +44,7 @@ def read_watch(section: Section | None) -> Rules:
         sensitivity=Sensitivity(sensitivity),
         strikes=section.optional("strikes", strikes, default.strikes),
         calm_seconds=section.optional("calm_seconds", calm, default.calm_seconds),
+        quarantine_seconds=section.optional("quarantine_seconds", held, default.quarantine_seconds),
         **{key: None if most < 0 else most for key, most in ceilings.items()},
     )
     section.close()

@@ -17,12 +17,12 @@ from itertools import islice
 import msgspec
 
 from crewgate import limits
+from crewgate.core.aliases import Aliases, Name
 from crewgate.core.conduct import Conduct, Room
 from crewgate.core.evidence import Finding, Rules, Seen
-from crewgate.core.ladder import By, Cause, IllegalStepError, Place, Rung
+from crewgate.core.ladder import By, Cause, IllegalStepError, NoRoomError, Place, Rung, Word
 from crewgate.core.steps import Answer, Saved, Standing, Step, strangers
 
-Name = tuple[str, str]  # crew, orchestrator
 _RULES = Rules()
 # Of a newcomer's first grant, only that it is there counts for its crew's strangers.
 _BARE = {"parent": b"", "depth": 0, "patterns": 0, "tools": 0, "credits": 0}
@@ -44,8 +44,7 @@ class Watch:
         self._round: deque[tuple[Name, Conduct]] = deque()  # as they are looked at
         self._count: defaultdict[str, int] = defaultdict(int)  # names of a crew
         self._raised: OrderedDict[Name, Conduct] = OrderedDict()
-        # Who is quarantined, by crew and the keys that they minted with.
-        self._held: dict[tuple[str, str], set[Name]] = {}
+        self._aliases = Aliases()
 
     def __repr__(self) -> str:
         return f"<Watch of {len(self._conducts)}, raised {len(self._raised)}, {self._room!r}>"
@@ -66,15 +65,16 @@ class Watch:
             if conduct.place.in_force(self._of(name).mode) is Rung.QUARANTINE:
                 self._hold(name, conduct)
             else:
-                self._release(name)
+                self._aliases.release(name)
 
     def see(self, seen: Seen, now: float) -> Answer:
         """Count a grant, and judge whether it may be used."""
         name = seen.crew, seen.orchestrator
         steps: list[Step] = []
-        if name not in self._conducts:
+        conduct = self._conducts.get(name)
+        if conduct is None:
             # A new name under the key of one who is quarantined would be an alias.
-            if seen.is_new and (seen.crew, seen.kid) in self._held:
+            if seen.is_new and (seen.crew, seen.kid) in self._aliases:
                 return Answer(admitted=False)
             has_room = self._has_room(seen.crew, now)
             # Only a grant that was minted just now can be a name's first one.
@@ -82,20 +82,21 @@ class Watch:
                 admitted = self._greet(seen, now, steps, is_all=not has_room)
                 if not (admitted and has_room):
                     return Answer(admitted, tuple(steps))
-            self._enter(name, now)
-        conduct = self._conducts[name]
+            conduct = self._enter(name, now)
+            if conduct is None:  # strangers' account has taken the last place
+                return Answer(admitted=True, steps=tuple(steps))
         self._conducts.move_to_end(name)
         self._note(name, conduct, seen, now, steps)
         self._hold(name, conduct)
         return Answer(conduct.admits(seen, self._of(name)), tuple(steps))
 
-    def look(self, now: float) -> tuple[list[Step], list[Saved]]:
-        """Who of the next names has calmed down, and whose lessons are to be kept.
+    def look(self, now: float, wall: int) -> tuple[list[Step], list[Saved]]:
+        """Who of the next names is let go, and whose lessons are kept; `wall` as in `Place.look`.
 
         To be called about once a second; with very many names it takes minutes to see them all.
         """
         raised = list(islice(self._raised, limits.watch_look_names))
-        steps = [step for name in raised if (step := self._calm(name, now))]
+        steps = [step for name in raised if (step := self._calm(name, now, wall))]
         changed = []
         for _ in range(min(limits.watch_look_names, len(self._round))):
             name, conduct = self._round.popleft()
@@ -104,45 +105,69 @@ class Watch:
             self._round.append((name, conduct))
             conduct.turn(now)
             if conduct.learnt and now - conduct.saved >= limits.watch_save_seconds:
-                changed.append(self._keep(name, conduct, now))
+                conduct.learnt, conduct.saved = False, now
+                changed.append(_saved(name, conduct))
         return steps, changed
 
-    def quarantine(self, crew: str, orchestrator: str, now: float) -> Step:
-        """A person sets it; IllegalStepError if one has already, or if there is no room."""
-        conduct = self._enter((crew, orchestrator), now)
-        if conduct is None:
-            raise IllegalStepError(f"{self._names_max} orchestrators are watched: there is no room")
+    def quarantine(
+        self, crew: str, orchestrator: str, now: float, wall: int, seconds: int = 0
+    ) -> Step:
+        """A person sets it, for so long or as long as its crew's are; NoRoomError."""
+        name = crew, orchestrator
+        conduct = self._must_enter(name, now)
         was = conduct.place.rung
-        conduct.place.set()
-        return self._moved((crew, orchestrator), conduct, was, Cause.SET, by="owner")
+        conduct.place.set(wall, wall + (seconds or self._of(name).quarantine_seconds))
+        return self._moved(name, conduct, was, Cause.SET, by="owner")
 
-    def lift(self, crew: str, orchestrator: str) -> Step:
+    def lift(self, crew: str, orchestrator: str, wall: int) -> Step:
         """A person lets it go, and what it does from now on is learnt; IllegalStepError."""
         conduct = self._conducts.get((crew, orchestrator))
         if conduct is None:
             raise IllegalStepError("it is not known here")
         was = conduct.place.rung
-        conduct.place.lift()
+        conduct.place.lift(wall)
         conduct.pardon()
         return self._moved((crew, orchestrator), conduct, was, Cause.LIFT, by="owner")
 
+    def obey(
+        self, crew: str, orchestrator: str, now: float, word: Word, *, is_news: bool
+    ) -> Step | None:
+        """What was said on another machine, if that moves anything; NoRoomError.
+
+        What is throttled may be so since an old word was done, and a person said no more.
+        """
+        name = crew, orchestrator
+        conduct = self._must_enter(name, now) if word.by else self._conducts.get(name)
+        if conduct is None:
+            return None
+        was = conduct.place.rung
+        if was is Rung.THROTTLE and not (word.by or is_news):
+            return None
+        cause = conduct.place.obey(word)
+        if cause is None:
+            return None
+        if cause is Cause.LIFT:
+            conduct.pardon()
+        return self._moved(name, conduct, was, cause, by=word.by or "owner")
+
+    def standing(self, crew: str, orchestrator: str) -> Standing:
+        """Where one stands; KeyError for one that is not known."""
+        name = crew, orchestrator
+        place = self._conducts[name].place
+        in_force = place.in_force(self._of(name).mode)
+        return Standing(*name, place.rung, in_force, place.by, place.held.until, place.owner)
+
     def standings(self) -> list[Standing]:
         """Who stands above `observe`, by name."""
-        return [
-            Standing(
-                name[0],
-                name[1],
-                conduct.place.rung,
-                conduct.place.in_force(self._of(name).mode),
-                conduct.place.by,
-            )
-            for name, conduct in sorted(self._raised.items())
-        ]
+        return [self.standing(*name) for name in sorted(self._raised)]
 
-    def by(self, crew: str, orchestrator: str) -> By:
-        """Who has it stand above `observe`."""
+    def told(self, crew: str, orchestrator: str) -> Word | None:
+        """What others are to hear of one, and have heard by now; None if that is nothing."""
         conduct = self._raised.get((crew, orchestrator))
-        return "" if conduct is None else conduct.place.by
+        if conduct is None or not conduct.place.is_untold:
+            return None
+        conduct.place.is_untold = False
+        return conduct.place.watch
 
     def saved(self, crew: str, orchestrator: str) -> Saved:
         """What is to be kept of one; KeyError for one that is not known."""
@@ -161,7 +186,8 @@ class Watch:
             if conduct is None:
                 continue
             conduct.kid = each.kid
-            conduct.place = Place(each.rung, each.by, now)
+            conduct.place = place = Place(each.rung, each.by, now)
+            place.owner, place.watch, place.is_untold = each.owner, each.watch, each.is_untold
             conduct.teach(each.lessons.items())
             if each.rung is not Rung.OBSERVE:
                 self._raised[name] = conduct
@@ -188,15 +214,17 @@ class Watch:
             return
         was = conduct.place.rung
         cause = conduct.place.strike(now, rules.strikes, rules.calm_seconds)
+        if conduct.place.rung is Rung.QUARANTINE and was is not Rung.QUARANTINE:
+            is_untold = conduct.place.in_force(rules.mode) is Rung.QUARANTINE
+            conduct.place.hold(seen.at, seen.at + rules.quarantine_seconds, is_untold=is_untold)
         steps.append(self._moved(name, conduct, was, cause, finding=found, branch=seen.branch))
 
-    def _calm(self, name: Name, now: float) -> Step | None:
+    def _calm(self, name: Name, now: float, wall: int) -> Step | None:
         rules, conduct = self._of(name), self._raised[name]
         was = conduct.place.rung
         self._raised.move_to_end(name)
-        if not conduct.place.look(now, rules.mode, rules.calm_seconds):
-            return None
-        return self._moved(name, conduct, was, Cause.CALM)
+        cause = conduct.place.look(now, wall, rules.mode, rules.calm_seconds)
+        return self._moved(name, conduct, was, cause) if cause else None
 
     def _moved(
         self,
@@ -212,7 +240,7 @@ class Watch:
         place = conduct.place
         if place.rung is Rung.OBSERVE:
             self._raised.pop(name, None)
-            self._release(name)
+            self._aliases.release(name)
         else:
             self._raised[name] = conduct
             self._hold(name, conduct)
@@ -222,24 +250,22 @@ class Watch:
 
     def _hold(self, name: Name, conduct: Conduct) -> None:
         """Note the key of one who is quarantined; strangers may have minted with anybody's."""
-        place = conduct.place
-        if place.rung is not Rung.QUARANTINE or name[1] == strangers(name[0]) or not conduct.kid:
-            return
-        if place.in_force(self._of(name).mode) is Rung.QUARANTINE:
-            self._held.setdefault((name[0], conduct.kid), set()).add(name)
-
-    def _release(self, name: Name) -> None:
-        for key, names in list(self._held.items()):
-            names.discard(name)
-            if not names:
-                del self._held[key]
+        is_one = name[1] != strangers(name[0])
+        if is_one and conduct.place.in_force(self._of(name).mode) is Rung.QUARANTINE:
+            self._aliases.hold(name, conduct.kid)
 
     def _enter(self, name: Name, now: float) -> Conduct | None:
-        """The conduct of a name, made if there is room."""
+        """The conduct of a name, made if there is room; a crew's strangers need none."""
         found = self._conducts.get(name)
-        if found is None and self._has_room(name[0], now):
+        if found is None and (name[1] == strangers(name[0]) or self._has_room(name[0], now)):
             found = self._make(name, now)
         return found
+
+    def _must_enter(self, name: Name, now: float) -> Conduct:
+        conduct = self._enter(name, now)
+        if conduct is None:
+            raise NoRoomError(f"{self._names_max} orchestrators are watched: there is no room")
+        return conduct
 
     def _make(self, name: Name, now: float) -> Conduct:
         conduct = self._conducts[name] = Conduct(name[0], self._room, now)
@@ -264,11 +290,11 @@ class Watch:
                 return True
         return False
 
-    def _keep(self, name: Name, conduct: Conduct, now: float) -> Saved:
-        conduct.learnt, conduct.saved = False, now
-        return _saved(name, conduct)
 
 
 def _saved(name: Name, conduct: Conduct) -> Saved:
     place = conduct.place
-    return Saved(name[0], name[1], place.rung, place.by, conduct.kid, conduct.lessons())
+    return Saved(
+        *name, place.rung, place.by, conduct.kid, conduct.lessons(),
+        place.owner, place.watch, place.is_untold,
+    )  # fmt: skip

@@ -48,13 +48,14 @@ class Rules(msgspec.Struct, frozen=True):
     """What one crew's configuration says; a ceiling that is None does not apply.
 
     `mode` is the highest rung that is put in force by itself. `strikes` minutes out of bounds, with
-    never `calm_seconds` between two, are a quarantine.
+    never `calm_seconds` between two, are a quarantine of `quarantine_seconds`.
     """
 
     mode: Rung = Rung.OBSERVE
     sensitivity: Sensitivity = Sensitivity.NORMAL
     strikes: int = limits.watch_strikes
     calm_seconds: float = limits.watch_calm_seconds
+    quarantine_seconds: int = limits.quarantine_seconds
     mints_per_minute: int | None = None
     newcomers_per_minute: int | None = None  # orchestrators of the crew never seen before
     fan_out: int | None = None
@@ -87,7 +88,8 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     last grant has ended; else it extends a live one. `credits` are micro-credits that were not
     granted before: a child's are part of its root's, so they are 0. `seconds` is how long it
     lives. `grows`: it extends a live branch and lets it, or what is above it, spend more. `is_old`:
-    it was minted before whoever tells of it could know, so that it says nothing of a rate.
+    it was minted before whoever tells of it could know, so that it says nothing of a rate. `at` is
+    the time of day at which it was seen, in whole seconds since 1970.
     """
 
     crew: str
@@ -102,6 +104,7 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     iat: int
     seconds: float
     is_new: bool
+    at: int
     grows: bool = False
     is_old: bool = False
 

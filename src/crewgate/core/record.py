@@ -211,7 +211,7 @@ class Watch(Line, frozen=True, kw_only=True, tag="watch"):
     was: str
     rung: str
     in_force: str
-    by: str = ""  # watch or owner
+    by: str = ""  # watch or owner, or the gateway whose watch or owner it was
     branch: str = ""
     measure: str = ""
     value: int = 0

@@ -3,7 +3,7 @@
 import msgspec
 
 from crewgate.core.evidence import Finding
-from crewgate.core.ladder import By, Cause, Rung
+from crewgate.core.ladder import By, Cause, Rung, Word
 
 
 def strangers(crew: str) -> str:
@@ -37,17 +37,22 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """An orchestrator that stands above `observe`."""
+    """Where an orchestrator stands, `until` when if it lapses, and a person's last word on it."""
 
     crew: str
     orchestrator: str
     rung: Rung
     in_force: Rung
     by: By
+    until: int = 0
+    word: Word = Word(0)
 
 
 class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is kept of an orchestrator over a restart; the last one of a name counts."""
+    """What is kept of an orchestrator over a restart; the last one of a name counts.
+
+    `owner`, `watch` and `is_untold` are its `ladder.Place`'s.
+    """
 
     crew: str
     orchestrator: str
@@ -55,3 +60,6 @@ class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
     by: By = ""
     kid: str = ""
     lessons: dict[str, tuple[float, float, int]] = {}
+    owner: Word = Word(0)
+    watch: Word = Word(0)
+    is_untold: bool = False

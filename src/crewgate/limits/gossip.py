@@ -50,7 +50,9 @@ sync_pause_seconds = 0.2  # between two syncs with one member, whatever asks for
 gossip_receive_bytes = 8 * 2**20  # of datagrams that wait: a third of a second of a storm
 datagrams_step_max = 64  # read in one step: a storm must not keep others waiting
 foreign_records_per_second = 50  # revocations of others in the audit, 20 KB; the rest is counted
-quarantines_heard_max = 4096  # of orchestrators that no grant was seen of here since
+quarantines_heard_max = 4096  # words on orchestrators of whom no grant was seen here since
+quarantines_told_burst = 24  # that the watch of one machine tells others of at once: one capsule,
+quarantines_told_seconds = 60.0  # then one in so long: 1,500 a day, of two million that all keep
 
 # Spread (core/gossip/spread.py): simulated for 1,000 machines with a fifth of all datagrams lost.
 spread_eager_peers = 5  # at once: 99 % of 1,000 machines have it after five hops

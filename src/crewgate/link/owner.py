@@ -99,9 +99,14 @@ class Owner:
         ask = RevokeNames(id=self._next_id(), names=list(names), until=until)
         return self._ask(ask, NamesReceipt)
 
-    def quarantine(self, crew: str, orchestrator: str, *, lift: bool = False) -> WatchRow:
-        """Admit no new grants of an orchestrator (a `client_id`), or let it go; what holds now."""
-        ask = Quarantine(id=self._next_id(), crew=crew, orchestrator=orchestrator, lift=lift)
+    def quarantine(
+        self, crew: str, orchestrator: str, *, lift: bool = False, seconds: int = 0
+    ) -> WatchRow:
+        """Admit no new grants of an orchestrator (a `client_id`), or let it go; what holds now.
+
+        `seconds` is for how long; 0: as long as its crew's quarantines are.
+        """
+        ask = Quarantine(self._next_id(), crew, orchestrator, lift, seconds)
         return self._ask(ask, Watched).row
 
     def forgive(self, branch: str, crew: str = "") -> Forgiven:

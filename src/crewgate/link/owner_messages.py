@@ -52,12 +52,16 @@ class RevokeNames(msgspec.Struct, frozen=True, tag="revoke-names"):
 
 
 class Quarantine(msgspec.Struct, frozen=True, tag="quarantine"):
-    """Admit no new grants of an orchestrator (a `client_id`), or let it go. Answer: `Watched`."""
+    """Admit no new grants of an orchestrator (a `client_id`), or let it go. Answer: `Watched`.
+
+    For `seconds`; 0: as long as its crew's quarantines are. Set once more, its end moves.
+    """
 
     id: Id
     crew: Annotated[str, Meta(max_length=limits.claim_chars_max)]
     orchestrator: Annotated[str, Meta(max_length=limits.claim_chars_max)]
     lift: bool = False
+    seconds: Annotated[int, Meta(ge=0, le=limits.quarantine_seconds_max)] = 0
 
 
 class Forgive(msgspec.Struct, frozen=True, tag="forgive"):
@@ -209,7 +213,8 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 class WatchRow(msgspec.Struct, frozen=True):
     """Where an orchestrator stands on the ladder of the minting watch (`core/ladder`).
 
-    `in_force` is what is done about it; `by` is `watch` or `owner`.
+    `in_force` is what is done about it; `by` is `watch` or `owner`. `until` is when a quarantine
+    lapses, in whole seconds since 1970, and else 0.
     """
 
     crew: str
@@ -217,6 +222,7 @@ class WatchRow(msgspec.Struct, frozen=True):
     rung: str
     in_force: str
     by: str
+    until: int = 0
 
 
 class Watched(msgspec.Struct, frozen=True, tag="watched"):

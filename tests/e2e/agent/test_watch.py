@@ -2,9 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +70,11 @@ async def test_a_runaway_minter_is_quarantined_and_its_live_branches_go_on(
     name = row["orchestrator"]
     assert row == {
         "crew": "article", "orchestrator": name, "rung": "quarantine",
-        "in_force": "quarantine", "by": "watch",
+        "in_force": "quarantine", "by": "watch", "until": row["until"],
     }  # fmt: skip
-    assert f"{name} quarantined (by watch)" in gateway.run("status")
+    assert 86_000 < row["until"] - time.time() <= 86_400
+    end = datetime.fromtimestamp(row["until"], UTC)
+    assert f"{name} quarantined until {end:%Y-%m-%d %H:%M}Z (by watch)" in gateway.run("status")
     (step,) = watched(gateway)
     assert (step["measure"], step["value"], step["limit"]) == ("mints-per-minute", 6, 5)
     assert step["branch"] == agents[5].branch
@@ -109,6 +114,32 @@ async def test_what_a_person_set_outlives_agent_and_gateway(gateway: Installatio
     ]  # fmt: skip
 
 
+async def test_it_lapses(gateway: Installation) -> None:
+    """A person says when, and another time; a gateway that begins after that admits what waited."""
+    article = gateway.orchestrator()
+    run = article.start_run(credits="1", tools=["search.*"])
+    name = run.claims.client_id
+    until = time.time() + 7 * 86_400
+    assert "no new grants are admitted until 20" in gateway.run("quarantine", name, "--for", "7d")
+    assert abs(gateway.ask("status")["watched"][0]["until"] - until) < 60
+    row = gateway.ask("quarantine", name, "--for", "90s")
+    assert 0 < row["until"] - time.time() <= 90
+    assert (await call(gateway, run.token())).status_code == 503
+    assert gateway.stop() == 0
+    state = gateway.folder / "state"
+    shutil.rmtree(state / "gossip")  # with its word to other machines, of whom there are none
+    journal = state / "watch"  # as if it had been set two minutes earlier
+    text = journal.read_text()
+    assert str(row["until"]) in text
+    journal.write_text(text.replace(str(row["until"]), str(row["until"] - 120)))
+    gateway.serve()
+    wait_until(lambda: gateway.ask("status")["watched"] == [])
+    assert (await call(gateway, run.token())).status_code == 200
+    assert [(each["step"], each["by"], each["rung"]) for each in watched(gateway)] == [
+        ("set", "owner", "quarantine"), ("set", "owner", "quarantine"), ("lapsed", "", "observe"),
+    ]  # fmt: skip
+
+
 def test_what_cannot_be_quarantined_is_one_line(gateway: Installation) -> None:
     """No name, no such crew, nothing to lift: exit status 2 and what to write instead."""
     for arguments, told in (
@@ -116,6 +147,9 @@ def test_what_cannot_be_quarantined_is_one_line(gateway: Installation) -> None:
         (["bd/one"], "no crew 'bd'; configured are: article"),
         (["article/none", "--lift"], "article/none: it is not known here"),
         (["a b", "--crew", "article"], "is no orchestrator's client_id"),
+        (["article/none", "--for", "5"], "'5' is no time for it; write one from 60s to 7d"),
+        (["article/none", "--for", "8d"], "'8d' is no time for it; write one from 60s to 7d"),
+        (["article/none", "--lift", "--for", "1h"], "--lift ends it: give one of them"),
     ):
         done = subprocess.run(
             [*COMMAND, "quarantine", "-c", str(gateway.file), *arguments],

@@ -12,6 +12,7 @@ from machines import GEOMETRY, TOML, Hands, PromptClerk, S, Start, X
 
 from crewgate._native.owner import OwnedTable
 from crewgate.agent import registry as registry_
+from crewgate.agent.entries import Clocks
 from crewgate.agent.inforce import InForce
 from crewgate.agent.journal import Journal
 from crewgate.agent.machine import Machine
@@ -55,7 +56,13 @@ def watching(
     journal = Journal(tmp_path / "watch", Saved, said.append)
     journal.rewrite([])
     yield Watching(
-        journal, registry, table, say=said.append, sink=written.extend, wall_ns=lambda: int(NOW * S)
+        journal,
+        registry,
+        table,
+        say=said.append,
+        sink=written.extend,
+        wall_ns=lambda: int(NOW * S),
+        believed=lambda: Clocks(int(NOW), 0),
     )
     journal.close()
 

@@ -13,6 +13,7 @@ from crewgate.agent.shares import Shares
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.capsules import Entry
 from crewgate.core.ids import Kind, certificate_key, crew_key
+from crewgate.core.ladder import Word
 from crewgate.core.policy import Crew
 from crewgate.core.record import Event, Record, Revocation
 
@@ -129,8 +130,9 @@ def test_the_audit_says_which_machine_it_was(
     clustered.machine.registry.learn(grant(1, 500))
     other = clustered.other("b")
     coarse = Entry(Kind.CREW, ARTICLE, ARTICLE, clustered.cluster.wall(), 2**33)
-    word = told("article", "article/a-1", clustered.cluster.wall(), lift=False)
-    apply(clustered, [dead(1, clustered), dead(2, clustered), coarse, *word], other.id)
+    wall = clustered.cluster.wall()
+    word = told("article", "article/a-1", Word(wall, "owner", wall + DAY))
+    apply(clustered, [dead(1, clustered), dead(2, clustered), coarse, word], other.id)
     found = [each for each in written if isinstance(each, Revocation)]
     assert {(each.by, each.crew) for each in found} == {("gateway/b", "article")}
     assert [(each.target, each.id) for each in found] == [

@@ -6,70 +6,20 @@ import msgspec
 import pytest
 import trio
 from lessees import NOW, branch_id, grant
-from machines import TOML, Hands, Start
+from machines import Hands, S, Start
+from watched import ONE, QUOTA, Asking, by, hold, refreshed, steps, watched
 
+from crewgate import limits
 from crewgate.agent import ticks
-from crewgate.agent.guests import Guest
-from crewgate.agent.machine import Machine
+from crewgate.agent.clock import ClockWatch
 from crewgate.agent.owner import may_mint, quarantine
-from crewgate.agent.quarantines import told
 from crewgate.agent.status import status
 from crewgate.core import record
 from crewgate.core.claims import PathElement
 from crewgate.core.evidence import Rules
-from crewgate.core.grant import Grant
 from crewgate.core.record import Record
 from crewgate.errors import RefusedError
-from crewgate.link.messages import VERSION, Attach, Draw, Drawn, Reload
 from crewgate.link.owner_messages import AskMint, Quarantine, WatchRow
-
-ONE = "article/one"
-QUOTA = 1_000_000
-
-
-def watched(text: str = "") -> str:
-    """A configuration whose one crew is watched like this."""
-    return TOML.format(workers=0, price="0.01") + f"[crew.article.watch]\n{text}\n"
-
-
-def by(orchestrator: str, of: Grant, **claims: object) -> Grant:
-    """The grant, minted by another orchestrator or with other claims."""
-    changed = msgspec.structs.replace(of.claims, client_id=orchestrator, **claims)
-    return msgspec.structs.replace(of, claims=changed)
-
-
-def refreshed(number: int, quota: int = QUOTA, after: int = 60) -> Grant:
-    """The next grant of a root."""
-    of = grant(number, quota, iat=int(NOW) + after)
-    return by(ONE, of, jti=branch_id(number + 10_000 * after))
-
-
-class Asking:
-    """A guest that draws and hears what came of it."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-        self.guest: Guest = machine.enter(Attach(version=VERSION))[0]
-        self.last = 0
-
-    def draw(self, of: Grant, need: int = 10) -> str:
-        self.last += 1
-        self.machine.draw(self.guest, Draw(id=self.last, grant=of, need=need))
-        while isinstance(answer := self.guest.outbox.receive_nowait(), Reload):
-            continue
-        assert isinstance(answer, Drawn)
-        return answer.status
-
-
-def steps(written: list[Record]) -> list[record.Watch]:
-    """What the audit has of the watch."""
-    return [each for each in written if isinstance(each, record.Watch)]
-
-
-async def hold(machine: Machine, orchestrator: str = ONE, *, lift: bool = False) -> WatchRow:
-    """What a person does."""
-    ask = Quarantine(id=1, crew="article", orchestrator=orchestrator, lift=lift)
-    return (await quarantine(machine, ask)).row
 
 
 def test_a_branch_counts_once_however_often_it_draws(
@@ -171,7 +121,8 @@ async def test_a_quarantine_refuses_what_is_new_and_leaves_what_lives(
         assert asking.draw(grant(number, QUOTA)) == "granted"
     assert asking.draw(by("article/two", grant(9, QUOTA), jti="9")) == "granted"
     row = await hold(machine)
-    assert row == WatchRow("article", ONE, "quarantine", "quarantine", "owner")
+    end = int(NOW) + limits.quarantine_seconds
+    assert row == WatchRow("article", ONE, "quarantine", "quarantine", "owner", end)
     assert asking.draw(grant(1, QUOTA), 500) == "granted"
     assert asking.draw(refreshed(1)) == "granted"
     assert asking.draw(refreshed(2, QUOTA + 1)) == "share"
@@ -182,38 +133,6 @@ async def test_a_quarantine_refuses_what_is_new_and_leaves_what_lives(
     assert asking.draw(refreshed(1, after=3600)) == "share"
     assert (await hold(machine, lift=True)).rung == "observe"
     assert asking.draw(refreshed(1, after=3600)) == "granted"
-
-
-def test_what_a_person_says_on_another_machine_holds_here(start: Start) -> None:
-    """From the next new grant on, though nobody here had seen the orchestrator; and lifts too."""
-    machine = start()
-    asking, wall = Asking(machine), machine.clock.read().wall
-    assert asking.draw(grant(1, QUOTA)) == "granted"
-    machine.watching.abroad.hear(told("article", ONE, wall, lift=False))
-    assert asking.draw(grant(1, QUOTA)) == "granted"
-    assert asking.draw(grant(2, QUOTA)) == "share"
-    (standing,) = machine.watching.standings()
-    assert (standing.orchestrator, standing.by) == (ONE, "owner")
-    machine.watching.abroad.hear(told("article", ONE, wall + 1, lift=True))
-    assert asking.draw(grant(2, QUOTA)) == "granted"
-    assert machine.watching.standings() == []
-
-
-@pytest.mark.parametrize("is_news", [True, False])
-def test_an_old_word_lets_nobody_go_whom_the_watch_holds(
-    start: Start, file: Path, *, is_news: bool
-) -> None:
-    """It was said before the agent began, and perhaps done then; what the watch saw came later."""
-    file.write_text(watched('mode = "throttle"\nmints_per_minute = 1'))
-    machine = start()
-    asking, wall = Asking(machine), machine.clock.read().wall
-    for number in range(2):
-        asking.draw(grant(number, QUOTA))
-    held = machine.watching.standings()
-    assert [each.by for each in held] == ["watch"]
-    machine.watching.abroad.hear(told("article", ONE, wall, lift=True), is_news=is_news)
-    asking.draw(grant(3, QUOTA))
-    assert (machine.watching.standings() == held) is not is_news
 
 
 async def test_a_child_cannot_raise_its_run_past_a_quarantine(start: Start) -> None:
@@ -294,10 +213,10 @@ async def test_it_survives_a_restart(start: Start, file: Path) -> None:
     await hold(machine, "article/two")
     await hold(machine, "article/three")
     await hold(machine, "article/three", lift=True)
-    again = start()
+    again, end = start(), int(NOW) + limits.quarantine_seconds
     assert status(again, 1).watched == [
-        WatchRow("article", ONE, "quarantine", "quarantine", "watch"),
-        WatchRow("article", "article/two", "quarantine", "quarantine", "owner"),
+        WatchRow("article", ONE, "quarantine", "quarantine", "watch", end),
+        WatchRow("article", "article/two", "quarantine", "quarantine", "owner", end),
     ]
     asking = Asking(again)
     assert asking.draw(grant(3, QUOTA)) == "share"
@@ -385,14 +304,51 @@ async def test_who_can_be_nobody_is_not_quarantined(
     assert status(machine, 1).watched == []
 
 
-async def test_what_is_set_or_lifted_already_is_refused(start: Start) -> None:
-    """And nothing is written."""
+async def test_what_is_lifted_already_is_refused_and_what_is_set_has_a_new_end(
+    start: Start,
+) -> None:
+    """A person may change their mind about how long."""
     machine = start()
     with pytest.raises(RefusedError, match="article/one: it is not known here"):
         await hold(machine, lift=True)
-    await hold(machine, "article/*")
-    with pytest.raises(RefusedError, match=r"article/\*: it is quarantined already"):
-        await hold(machine, "article/*")
+    ends = [(await hold(machine, "article/*", seconds=seconds)).until for seconds in (0, 90, 600)]
+    assert [end - int(NOW) for end in ends] == [limits.quarantine_seconds, 90, 600]
+    await hold(machine, "article/*", lift=True)
+    with pytest.raises(RefusedError, match=r"article/\*: it is neither throttled nor quarantined"):
+        await hold(machine, "article/*", lift=True)
+
+
+def test_it_lapses_on_a_clock_that_can_be_believed(
+    start: Start, file: Path, hands: Hands, written: list[Record], said: list[str]
+) -> None:
+    """Over a restart, and not by a clock that jumps, nor while others may know better."""
+    rules = 'mode = "quarantine"\nmints_per_minute = 1\nstrikes = 1\nquarantine_seconds = 3600'
+    file.write_text(watched(rules))
+    asking = Asking(start())
+    for number in range(2):
+        asking.draw(grant(number, QUOTA))
+    hands.go(3590)
+    machine = start()
+    (row,) = status(machine, 1).watched
+    assert row.until == int(NOW) + 3600
+    watch = ClockWatch(hands.wall, hands.boot)
+    hands.wall += 60 * S
+    ticks.vouch(machine, watch)
+    ticks.tidy(machine)
+    assert len(status(machine, 1).watched) == 1
+    hands.wall -= 60 * S
+    hands.go(10)
+    machine.table.vouch(hands.boot + S, 0)
+    ticks.tidy(machine)
+    assert len(status(machine, 1).watched) == 1
+    ticks.vouch(machine, watch)
+    ticks.tidy(machine)
+    assert status(machine, 1).watched == []
+    assert (steps(written)[-1].step, steps(written)[-1].rung) == ("lapsed", "observe")
+    assert said[-1] == "minting of article/one is let go: its quarantine has come to its end"
+    late = by(ONE, grant(5, QUOTA, iat=int(NOW) + 3500), jti="late")
+    assert Asking(machine).draw(late) == "granted"
+    assert status(start(), 1).watched == []
 
 
 def test_status_tells_a_bounded_number(start: Start, file: Path) -> None:

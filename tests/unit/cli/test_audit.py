@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from audit_records import CHILD, NOON, OTHER, ROOT, deny, permit
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 from rich.console import Console
 from rich.text import Text
 
@@ -166,11 +167,14 @@ LIFTED = Watch(
 )  # fmt: skip
 
 
+TOLD = replace(LIFTED, step="told", was="observe", rung="quarantine", by="gateway/gw-2")
+
+
 @pytest.fixture
 def watched(config: Path) -> Path:
     """The same, with what a minting watch saw and did."""
     descriptor, _ = create(load(config).audit.folder, "agent", 1_800_000_000_000_000_000)
-    os.write(descriptor, encode(WATCH) + encode(LIFTED))
+    os.write(descriptor, encode(WATCH) + encode(LIFTED) + encode(TOLD))
     os.close(descriptor)
     return config
 
@@ -183,6 +187,7 @@ def test_the_watch_is_listed_with_what_was_out_of_bounds(watched: Path) -> None:
     for text in ("article/one", "strike", "observe → throttle", "limit 25.00, usual 3.00"):
         assert text in row
     assert "by owner" in result.stdout
+    assert "by gateway/gw-2" in result.stdout
     assert not {"\x1b", "\u202e", "\x9b"} & set(result.stdout)
     assert "search.web" not in result.stdout
 
@@ -190,8 +195,8 @@ def test_the_watch_is_listed_with_what_was_out_of_bounds(watched: Path) -> None:
 def test_the_watch_as_one_document(watched: Path) -> None:
     """A script gets every field."""
     document = json.loads(run(watched, "--watch", "--json").stdout)
-    assert [each["step"] for each in document["watch"]] == ["lifted", "strike"]
-    assert document["watch"][1]["value"] == WATCH.value
+    assert [each["step"] for each in document["watch"]] == ["told", "lifted", "strike"]
+    assert document["watch"][2]["value"] == WATCH.value
     assert document["watch"][0]["usual"] is None
 
 

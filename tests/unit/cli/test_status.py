@@ -65,17 +65,17 @@ def test_the_other_machines_are_one_line() -> None:
 
 
 def test_who_is_not_left_alone_is_named() -> None:
-    """What is in force, what would be, by whom, and how many are not told."""
+    """What is in force, what would be, until when, by whom, and how many are not told."""
     status = msgspec.structs.replace(
         READY,
         watched=[
-            WatchRow("article", "article/one", "quarantine", "quarantine", "owner"),
+            WatchRow("article", "article/one", "quarantine", "quarantine", "owner", 1_800_000_000),
             WatchRow("article", "article/two", "quarantine", "throttle", "watch"),
         ],
         watched_more=7,
     )
     assert _explained(msgspec.to_builtins(status) | CONTROL).splitlines()[-3:] == [
-        "watch          article/one quarantined (by owner)",
+        "watch          article/one quarantined until 2027-01-15 08:00Z (by owner)",
         "watch          article/two throttled, would be quarantined (by watch)",
         "watch          7 more; see crewgate audit --watch",
     ]

@@ -18,6 +18,7 @@ mode = "throttle"
 sensitivity = "high"
 strikes = 5
 calm_seconds = 600
+quarantine_seconds = 7200
 mints_per_minute = 30
 newcomers_per_minute = 3
 fan_out = 12
@@ -36,6 +37,7 @@ def test_every_key_arrives(write: Write, whole: str) -> None:
         sensitivity=Sensitivity.HIGH,
         strikes=5,
         calm_seconds=600.0,
+        quarantine_seconds=7200,
         mints_per_minute=30,
         newcomers_per_minute=3,
         fan_out=12,
@@ -59,6 +61,7 @@ BAD = [
     ('"high"', "3", 'sensitivity = 3: expected "low" or "normal" or "high"'),
     ("strikes = 5", "strikes = 0", "strikes = 0: expected a whole number from 1 to 60"),
     ("calm_seconds = 600", "calm_seconds = 1", "calm_seconds = 1: expected seconds, from 60 to"),
+    ("seconds = 7200", "seconds = 59", "quarantine_seconds = 59: expected a whole number from 60"),
     ("mints_per_minute = 30", "mints_per_minute = 0", "mints_per_minute = 0: expected a whole"),
     ("fan_out = 12", "fan_out = true", "fan_out = true: expected a whole number"),
     ("\ndepth = 2", "\ndepth = 9", "depth = 9: expected a whole number from 0 to 8"),
@@ -89,4 +92,5 @@ def test_what_the_document_writes_is_a_configuration(write: Write, whole: str) -
     assert (crew.watch.sensitivity, crew.watch.strikes, crew.watch.calm_seconds) == (
         default.sensitivity, default.strikes, default.calm_seconds,
     )  # fmt: skip
+    assert crew.watch.quarantine_seconds == default.quarantine_seconds
     assert crew.watch.credits_per_hour == 500_000_000

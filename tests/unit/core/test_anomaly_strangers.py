@@ -1,6 +1,6 @@
 """The minting watch against names that nobody knows: rates, aliases, and what has no room."""
 
-from minting import seen
+from minting import WALL, seen
 
 from crewgate.core.anomaly import Watch
 from crewgate.core.evidence import Rules
@@ -35,7 +35,7 @@ def test_a_new_name_is_no_way_out_of_a_quarantine() -> None:
     made = watch()
     made.see(seen(1), 0.0)
     made.see(seen(2, orchestrator="article/old"), 0.0)
-    made.quarantine("article", "article/one", 1.0)
+    made.quarantine("article", "article/one", 1.0, WALL)
     assert not made.see(seen(3, orchestrator="article/alias"), 2.0).admitted
     assert made.see(seen(4, orchestrator="article/other", kid="k2"), 2.0).admitted
     assert made.see(seen(5, orchestrator="article/old"), 2.0).admitted
@@ -43,7 +43,7 @@ def test_a_new_name_is_no_way_out_of_a_quarantine() -> None:
     assert not made.see(seen(7, orchestrator="article/third", kid="k3"), 2.0).admitted
     made.load({"article": Rules()})  # what a person has set holds in any mode
     assert not made.see(seen(3, orchestrator="article/alias"), 3.0).admitted
-    made.lift("article", "article/one")
+    made.lift("article", "article/one", WALL)
     assert made.see(seen(3, orchestrator="article/alias"), 3.0).admitted
     assert made.see(seen(7, orchestrator="article/third", kid="k3"), 3.0).admitted
 
@@ -68,7 +68,7 @@ def test_many_who_are_throttled_are_all_seen_to_be_calm() -> None:
         for branch in range(2):
             made.see(seen(1000 * number + branch, orchestrator=f"article/{number}"), 0.0)
     assert len(made.standings()) == 150
-    looks = [len(made.look(900.0 + number)[0]) for number in range(4)]
+    looks = [len(made.look(900.0 + number, WALL)[0]) for number in range(4)]
     assert looks == [64, 64, 22, 0]
     assert made.standings() == []
 
@@ -90,9 +90,17 @@ def test_who_was_silent_for_a_day_makes_room() -> None:
     made = watch(names_max=8)
     for number in range(3):
         made.see(seen(number, orchestrator=f"article/{number}"), 0.0)
-    made.quarantine("article", "article/0", 0.0)
+    made.quarantine("article", "article/0", 0.0, WALL)
     made.see(seen(9, orchestrator="article/9", kid="k2"), 2 * DAY)
     kept = [each.orchestrator for each in made]
     assert "article/9" in kept
     assert "article/0" in kept
     assert len(made) == 4
+
+
+def test_the_last_place_may_be_the_strangers() -> None:
+    """A newcomer that was welcome a moment before has none then, and shares theirs."""
+    made = watch(names_max=2)
+    assert made.see(seen(1), 0.0).admitted
+    assert [each.orchestrator for each in made] == ["article/*"]
+    assert made.see(seen(2), 0.0).admitted

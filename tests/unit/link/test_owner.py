@@ -69,16 +69,17 @@ def test_revoke_returns_the_receipt(tmp_path: Path) -> None:
         assert owner.revoke("b", "article") == RECEIPT
 
 
-def test_a_quarantine_says_whose_and_what_holds_now(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", [0, 90])
+def test_a_quarantine_says_whose_and_what_holds_now(tmp_path: Path, seconds: int) -> None:
     """Crew and client_id go separately: a name need not begin with its crew's."""
     row = WatchRow("article", "odd", "quarantine", "quarantine", "owner")
 
     def answer(ask: OwnerAsks) -> bytes:
-        assert ask == Quarantine(id=1, crew="article", orchestrator="odd", lift=True)
+        assert ask == Quarantine(1, "article", "odd", lift=not seconds, seconds=seconds)
         return pack(Watched(id=1, row=row))
 
     with _asking(tmp_path, answer) as owner:
-        assert owner.quarantine("article", "odd", lift=True) == row
+        assert owner.quarantine("article", "odd", lift=not seconds, seconds=seconds) == row
 
 
 @pytest.mark.parametrize("admitted", [True, False])

@@ -24,8 +24,9 @@ LINE_BYTES = MEMBER_BYTES + EPOCH_BYTES
 SIGNATURE_BYTES = 64
 TIME_BYTES = 5
 # Kinds of entries that are no `core.ids.Kind`: of an orchestrator, by its key, as of `before`.
-QUARANTINE = 128  # no new grants of it are admitted
+QUARANTINE = 128  # a person has it: no new grants of it are admitted until the entry expires
 LIFT = 129  # a quarantine of before is over
+SUSPICION = 130  # the same as a quarantine by a watch, for crews that are watched in that mode
 _HEAD_BYTES = ID_BYTES + TIME_BYTES
 _ENTRY = struct.Struct(">B16s16s5s5s")
 ENTRY_BYTES = _ENTRY.size
@@ -36,8 +37,8 @@ _CONTEXT = b"crewgate capsule 1\0"
 class Entry(NamedTuple):
     """One revocation: what was issued by `before` under `key` is dead until `expires`.
 
-    `kind` is a `core.ids.Kind`, QUARANTINE or LIFT, or one of a later version, which is passed on
-    and not applied.
+    `kind` is a `core.ids.Kind`, QUARANTINE, LIFT or SUSPICION, or one of a later version, which is
+    passed on and not applied.
     `crew` is the key of the crew whose share of the table it takes.
     """
 

@@ -1,0 +1,55 @@
+"""A step of the minting watch in words: for the audit, and for people."""
+
+from typing import Final
+
+from crewgate.core import record
+from crewgate.core.ladder import Cause, Rung
+from crewgate.core.steps import Step
+
+_SAID: Final = {
+    Rung.OBSERVE: "is let go",
+    Rung.THROTTLE: "is throttled",
+    Rung.QUARANTINE: "is quarantined",
+}
+_DONE: Final = {
+    Cause.CALM: "it has been calm",
+    Cause.LAPSE: "its quarantine has come to its end",
+}
+
+
+def recorded(step: Step, wall_ns: int, *, by: str, branch: str) -> record.Watch:
+    """As the audit has it; `by` is who took the step, `branch` whose grant brought it out."""
+    found = step.finding
+    return record.Watch(
+        time=record.when(wall_ns),
+        crew=step.crew,
+        orchestrator=step.orchestrator,
+        step=step.cause.value,
+        was=step.was.value,
+        rung=step.rung.value,
+        in_force=step.in_force.value,
+        by=by,
+        branch=branch,
+        measure=found.measure.value if found else "",
+        value=found.value if found else 0,
+        limit=found.limit if found else 0,
+        usual=found.usual if found else None,
+    )
+
+
+def said(step: Step, by: str) -> str:
+    """One sentence for people."""
+    who, what, found = f"minting of {step.orchestrator}", _SAID[step.rung], step.finding
+    if step.in_force is not step.rung:
+        mode = step.in_force.value
+        what = f"{what.replace('is', 'would be', 1)}, were its crew not watched in mode {mode}"
+    if found is None:
+        return f"{who} {what}: {_DONE.get(step.cause) or _asked(step.cause, by)}"
+    bound = "its ceiling" if found.usual is None else f"{found.usual} is usual, its limit"
+    return f"{who} {what}: {found.measure.value} {found.value}; {bound} {found.limit}"
+
+
+def _asked(cause: Cause, by: str) -> str:
+    if cause is Cause.TOLD:
+        return f"the watch of {by} says so"
+    return "its owner says so" if by == "owner" else f"its owner says so at {by}"
