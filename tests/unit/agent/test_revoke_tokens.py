@@ -95,13 +95,14 @@ def test_over_its_share_a_crew_is_coarsened(
 
 
 def test_a_crew_has_a_place_of_its_own(revocations: Revocations, table: OwnedTable) -> None:
-    """Whatever both have used up; and it is no coarsening: a person has asked for it."""
-    for crew in ("article", "finance"):
-        for number in range(32):
-            revocations.revoke(f"n-{number}", crew, CREWS[:2], NOW, target="grant")
-    done = revocations.revoke("finance", "", CREWS, NOW, target="crew")
-    assert (done.coarsened, done.asked, done.crew) == (False, "crew", "finance")
-    assert table.is_revoked(crew_key("finance"), NOW.wall)
+    """With its share used up; and it is no coarsening: a person has asked for it."""
+    crews = (Crew("article", "https://o.example", live_revocations_max=2), *CREWS[1:])
+    for number in range(2):
+        revocations.revoke(f"n-{number}", "article", crews, NOW, target="grant")
+    assert not table.is_revoked(crew_key("article"), NOW.wall)
+    done = revocations.revoke("article", "", crews, NOW, target="crew")
+    assert (done.coarsened, done.asked, done.crew) == (False, "crew", "article")
+    assert table.is_revoked(crew_key("article"), NOW.wall)
 
 
 def test_a_full_table_says_how_to_mend(revocations: Revocations, table: OwnedTable) -> None:
