@@ -18,7 +18,7 @@ from crewgate.api.words import (
 )
 from crewgate.core.identity import Identity, Role
 from crewgate.errors import CrewgateError
-from crewgate.link.owner_messages import Until
+from crewgate.link.owner_messages import Target, Until
 from crewgate.server.request import Peer
 
 BD_RUN = "0199c1d2-0000-7000-8000-0000000000b1"
@@ -75,11 +75,11 @@ class FakeOffice:
         if self.refusal is not None:
             raise self.refusal
 
-    async def revoke_branch(
-        self, branch: str, crew: str, until: Until
+    async def revoke(
+        self, target: Target, name: str, crew: str, until: Until
     ) -> RevocationAnswer:
-        self.note("revoke_branch", branch, crew)
-        return RevocationAnswer(target="branch", id=branch, crew=crew)
+        self.note(f"revoke_{target}", name, crew)
+        return RevocationAnswer(target=target, id=name, crew=crew)
 
     async def revoke_certificate(self, serial: str, reason: str) -> RevocationAnswer:
         self.note("revoke_certificate", serial, reason)

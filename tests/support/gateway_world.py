@@ -89,6 +89,7 @@ class FakePermit:
         self.tool = tool
         self.price = 10_000
         self.would = would
+        self.revocable = (grant.branch_key, *grant.path_keys)
         self.remaining = self.left = 90_000
         self.cost: int | None = None
         self.revoked = False

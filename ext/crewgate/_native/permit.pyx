@@ -87,6 +87,10 @@ cdef class Permit:
         return self.entry.grant
 
     @property
+    def revocable(self):
+        return self.entry.revocable
+
+    @property
     def left(self):
         cdef cg_branch *branch = &self.holder.table.t.branch[self.entry.record]
         self.holder.table.check_open()

@@ -57,6 +57,11 @@ cdef class Verified:
                               sixteen(self.branch), path, sixteen(self.path))
         return self.made
 
+    @property
+    def revocable(self):
+        """The key of everything whose revocation ends the token."""
+        return tuple([sixteen(self.keys + 2 * at) for at in range(self.key_count)])
+
     cdef int add(self, const uint64_t *key) except -1:
         self.keys[2 * self.key_count] = key[0]
         self.keys[2 * self.key_count + 1] = key[1]

@@ -23,6 +23,10 @@ class Permit:
     observed: bool  # its crew, tool or listener is only observed
     remaining: int  # available to the branch on this machine, as this call left it
     @property
+    def revocable(self) -> tuple[bytes, ...]:
+        """The keys that the gate looks up among revocations: of the grant, its branch and what is
+        above it, its process, orchestrator, crew and signing key."""
+    @property
     def revoked(self) -> bool:
         """A long call must end: the grant, its branch or anything above it has been revoked since,
         its key is gone from the policy that the gate has loaded, or the table was retired."""

@@ -1,6 +1,6 @@
 """What is revoked, as the journal has it, and as it is answered; and what names stand for.
 
-Decides which key is entered for a name, and for how long. Knows no table.
+Decides which key is entered for a name, for tokens of what age, and for how long. Knows no table.
 """
 
 import re
@@ -8,9 +8,10 @@ import re
 import msgspec
 
 from crewgate import limits
-from crewgate.core.ids import Kind, certificate_key, table_key
+from crewgate.core.claims import is_text
+from crewgate.core.ids import Kind, branch_key, certificate_key, crew_key, table_key
 from crewgate.errors import RefusedError
-from crewgate.link.owner_messages import Name
+from crewgate.link.owner_messages import Name, Target
 
 _CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 _SERIAL = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
@@ -28,24 +29,71 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 class Done(msgspec.Struct, frozen=True):
-    """What was entered. `coarsened`: `key` is the crew's, because its share is used up."""
+    """What was entered for the `name` of what was `asked` for.
 
-    branch: str
+    `coarsened`: `key` is the crew's, because its share is used up.
+    """
+
+    asked: Target
+    name: str
     crew: str
-    branch_key: bytes
+    own_key: bytes
     key: bytes
     coarsened: bool
     entry: Entry
 
     @property
-    def target(self) -> str:
+    def branch_key(self) -> bytes:
+        """The key of the branch that was asked for; empty if it was none."""
+        return self.own_key if self.asked == "branch" else b""
+
+    @property
+    def target(self) -> Target:
         """The kind of what `key` names, as the audit says it."""
-        return "crew" if self.coarsened else "branch"
+        return "crew" if self.coarsened else self.asked
 
     @property
     def id(self) -> str:
         """Its name."""
-        return self.crew if self.coarsened else self.branch
+        return self.crew if self.coarsened else self.name
+
+
+_TARGETS: dict[Target, Kind] = {
+    "branch": Kind.BRANCH,
+    "grant": Kind.GRANT,
+    "process": Kind.PROCESS,
+    "crew": Kind.CREW,
+}
+
+
+def key_of(target: Target, name: str, crew: str) -> bytes:
+    """The key by which gates look it up; RefusedError for what no token can name."""
+    if target == "crew":
+        return crew_key(crew)
+    if target == "branch":
+        return branch_key(crew, name)
+    if not is_text(name):
+        # Not repeated: it may be a piece of a token.
+        raise RefusedError(f"that is no {target}'s id: expected what a token says, as `tree` shows")
+    return table_key(_TARGETS[target], crew, name.encode())
+
+
+def entry_for(target: Target, name: str, crew: str, wall: int) -> Entry:
+    """What is entered for it at that second: branches and grants are dead for good."""
+    is_for_good = target in {"branch", "grant"}
+    return Entry(
+        crew=crew,
+        branch=name if target == "branch" else "",
+        key=key_of(target, name, crew).hex(),
+        before=limits.time_seconds_max if is_for_good else _issued_by(wall),
+        expires=wall + limits.revocation_seconds,
+        kind=_TARGETS[target],
+    )
+
+
+def _issued_by(wall: int) -> int:
+    """A token may be dated up to the leeway ahead, so it counts as issued before then."""
+    return wall + limits.leeway_seconds
 
 
 _KINDS = {"orchestrator": Kind.ORCHESTRATOR, "key": Kind.KEY, "certificate": Kind.CERTIFICATE}
@@ -57,9 +105,7 @@ def entry_of(name: Name, wall: int) -> Entry:
         raise RefusedError(f"{name.crew!r} cannot be the name of a crew")
     if name.kind == "orchestrator":
         key = table_key(Kind.ORCHESTRATOR, name.crew, name.name.encode())
-        # A token may be dated up to the leeway ahead, so it counts as issued before then.
-        issued = min(name.before or wall, wall)
-        before, life = issued + limits.leeway_seconds, limits.revocation_seconds
+        before, life = _issued_by(min(name.before or wall, wall)), limits.revocation_seconds
     elif name.kind == "key":
         key = table_key(Kind.KEY, name.crew, name.name.encode())
         before, life = limits.time_seconds_max, limits.revocation_seconds

@@ -68,6 +68,6 @@ class Foreign:
             **who,
             time=record.when(wall_ns),
             target=_KINDS[entry.kind],
-            id=who["branch"] or entry.key.hex(),
+            id=who["branch"] or (who["crew"] if entry.kind == Kind.CREW else entry.key.hex()),
             by=f"gateway/{self._name_of(origin)}",
         )

@@ -31,8 +31,11 @@ from crewgate.core.steps import Saved
 from crewgate.errors import LedgerError, TableError
 from crewgate.ledger.clerk import Clerk
 from crewgate.link.messages import Attach, Attached, Draw, Reload
-from crewgate.link.owner_messages import Name
+from crewgate.link.owner_messages import Name, Target
 from crewgate.verifier.leasing import Lessor
+
+# What the ledger has an account of, or refuses draws by; a journal of before may not say (0).
+_CLOSED = frozenset({0, Kind.BRANCH, Kind.KEY})
 
 Say = Callable[[str], None]
 Sink = Callable[[Iterable[Record]], None]
@@ -122,7 +125,7 @@ class Machine:
         self.watching.restore(clocks)
         missing = self.revocations.restore(self.revocations_journal.read(), clocks)
         for entry in self.revocations:  # the ledger may not have heard of the last ones
-            if entry.before == limits.time_seconds_max:
+            if entry.before == limits.time_seconds_max and entry.kind in _CLOSED:
                 self.clerk.tell(Close(bytes.fromhex(entry.key)))
         if missing:
             self.say(f"{missing} revocations found no room: raise [table] revocations")
@@ -186,14 +189,18 @@ class Machine:
         if burned:
             self._sink(self.attribution.records(burned, cause, self.clock.wall_ns()))
 
-    def revoke(self, branch: str, crew: str, *, coarsens: bool = True) -> Told:
-        """End a branch and all below it, here and now; RefusedError as `Revocations`.
+    def revoke(
+        self, name: str, crew: str, *, target: Target = "branch", coarsens: bool = True
+    ) -> Told:
+        """End a branch and all below it, or another `target`, here and now; see `Revocations`.
 
         The table binds every process when this returns; what follows is to hear when they cut.
         """
         clocks = self.believed()
         crews = self.inforce.policy.crews
-        done = self.revocations.revoke(branch, crew, crews, clocks, coarsens=coarsens)
+        done = self.revocations.revoke(
+            name, crew, crews, clocks, target=target, coarsens=coarsens
+        )
         return Told(done, *self.telling.tell([done.entry]), len(self.guests))
 
     def revoke_names(self, names: Sequence[Name]) -> ToldNames:
@@ -207,11 +214,13 @@ class Machine:
         return ToldNames(unlisted, *self.telling.tell(entered), len(self.guests))
 
     def close(self, done: Done) -> None:
-        """Close the revoked branch in the ledger too, which outlives the table's entry.
+        """Close a revoked branch in the ledger too, which outlives the table's entry.
 
-        A step of its own, because taking back the leases of all below it may take 10 µs each.
+        What else is revoked has no account there. A step of its own, because taking back the leases
+        of all below it may take 10 µs each.
         """
-        self.lessor.close(done.branch_key)
+        if done.branch_key:
+            self.lessor.close(done.branch_key)
 
     def reload(self, loaded: Loaded) -> None:
         """Put a new configuration in force, for everybody."""

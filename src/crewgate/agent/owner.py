@@ -19,7 +19,7 @@ from crewgate.agent.telling import Told, ToldNames
 from crewgate.agent.watching import grant_of
 from crewgate.core import crossing, record
 from crewgate.core.credits import format_credits
-from crewgate.core.ids import branch_key, uuid_bytes
+from crewgate.core.ids import branch_key
 from crewgate.errors import ConfigurationError, LedgerUnavailableError, LinkError, RefusedError
 from crewgate.link.cluster_messages import ClusterAsks
 from crewgate.link.messages import Failed
@@ -100,7 +100,7 @@ async def _answer_of_others(
 
 async def revoke(machine: Machine, ask: Revoke, read_ns: int) -> Receipt:
     """Enter the revocation, hear for a bounded time who has cut what, and write it all down."""
-    told = machine.revoke(ask.branch, ask.crew)
+    told = machine.revoke(ask.name, ask.crew, target=ask.target)
     reach = Reaching(machine, told.abroad, ask.until, read_ns)
     await _cut(machine, told, reach, lambda: machine.close(told.done))
     receipt = _receipt(ask, told, read_ns, reach.said())
@@ -145,11 +145,7 @@ async def quarantine(machine: Machine, ask: Quarantine) -> Watched:
 
 async def forgive(machine: Machine, ask: Forgive) -> Forgiven:
     """Give burned credit back, and write down that somebody did; RefusedError."""
-    try:
-        uuid_bytes(ask.branch)
-    except ValueError as error:
-        raise RefusedError(f"not a branch id: {error}") from error
-    crew = machine.revocations.whose(ask.branch, ask.crew, machine.inforce.policy.crews)
+    crew = machine.registry.whose(ask.branch, ask.crew, machine.inforce.policy.crews)
     key = branch_key(crew, ask.branch)
     try:
         amount = await machine.clerk.use(lambda ledger: ledger.forgive(key))
@@ -216,7 +212,8 @@ def _receipt(ask: Revoke, told: Told, read_ns: int, reach: Reach) -> Receipt:
     pending, done = told.pending, told.done
     return Receipt(
         id=ask.id,
-        branch=done.branch,
+        target=done.asked,
+        name=done.name,
         crew=done.crew,
         read_ns=read_ns,
         last_cut_ns=pending.last_cut_ns,
@@ -231,7 +228,9 @@ def _receipt(ask: Revoke, told: Told, read_ns: int, reach: Reach) -> Receipt:
 
 def _record(machine: Machine, receipt: Receipt, told: Told) -> record.Revocation:
     who = machine.registry.who(told.done.branch_key)
-    who["crew"], who["branch"] = crossing.caller(receipt.crew), receipt.branch
+    who["crew"] = crossing.caller(receipt.crew)
+    if receipt.target != "crew":
+        who[receipt.target] = receipt.name
     answered = not told.pending.waiting
     return record.Revocation(
         **who,

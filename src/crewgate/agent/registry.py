@@ -5,7 +5,7 @@ in the table. Bounded like the table, and kept in a journal, so that a restarted
 whom a reservation belonged to.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -13,7 +13,9 @@ from crewgate.agent.journal import Journal
 from crewgate.core.calls import Who
 from crewgate.core.crossing import caller
 from crewgate.core.grant import Grant
-from crewgate.core.ids import branch_key
+from crewgate.core.ids import branch_key, uuid_bytes
+from crewgate.core.policy import Crew
+from crewgate.errors import RefusedError
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -65,6 +67,35 @@ class Registry:
     def get(self, key: bytes) -> Entry | None:
         """The branch of this key, if it was ever seen here."""
         return self._entries.get(key)
+
+    def whose(self, branch: str, crew: str, crews: Sequence[Crew]) -> str:
+        """The crew whose `branch` is meant; RefusedError if that is not plain.
+
+        A crew's run on another's tools is charged to an account of its own (`core/crossing`): it is
+        found by that name or, once it was seen, by the crew's.
+        """
+        try:
+            uuid_bytes(branch)
+        except ValueError as error:
+            raise RefusedError(f"not a branch id: {error}") from error
+        names = [each.name for each in crews]
+        if crew:
+            if crew not in names:
+                raise RefusedError(f"no crew {crew!r}; configured are: {', '.join(names)}")
+            own = [crew, *(name for name in names if name != crew and caller(name) == crew)]
+            seen = [name for name in own if branch_key(name, branch) in self._entries]
+            return seen[0] if seen else crew
+        seen = [name for name in names if branch_key(name, branch) in self._entries]
+        if not seen:
+            raise RefusedError(
+                f"no branch {branch} was seen on this machine; to revoke it unseen, "
+                f"say whose it is: --crew {'|'.join(names)}"
+            )
+        if len(seen) > 1:
+            raise RefusedError(
+                f"several crews have a branch {branch}; say which: --crew {'|'.join(seen)}"
+            )
+        return seen[0]
 
     def who(self, key: bytes) -> Who:
         """What the audit says of a branch, by its newest grant; all empty if it was never seen."""

@@ -11,16 +11,16 @@ import msgspec
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
-from crewgate.agent.entries import Clocks, Done, Entry, entry_of
+from crewgate.agent.entries import Clocks, Done, Entry, entry_for, entry_of, key_of
 from crewgate.agent.journal import Journal
 from crewgate.agent.registry import Registry
 from crewgate.agent.shares import Shares, Wish
-from crewgate.core.crossing import caller
+from crewgate.core.crossing import is_account
 from crewgate.core.gossip import capsules
-from crewgate.core.ids import Kind, branch_key, crew_key, uuid_bytes
+from crewgate.core.ids import Kind, crew_key
 from crewgate.core.policy import Crew
 from crewgate.errors import RefusedError, TableFullError
-from crewgate.link.owner_messages import Name
+from crewgate.link.owner_messages import Name, Target
 
 _KINDS = frozenset(map(int, Kind))
 _SHARED = {Kind.BRANCH, Kind.GRANT, Kind.PROCESS}  # of these a crew has no more than its share
@@ -64,64 +64,29 @@ class Revocations:
         self._journal.rewrite(self._entries.values())
         return missing
 
-    def whose(self, branch: str, crew: str, crews: Sequence[Crew]) -> str:
-        """The crew whose `branch` is meant; RefusedError if that is not plain.
-
-        A crew's run on another's tools is charged to an account of its own (`core/crossing`): it is
-        found by that name or, once it was seen, by the crew's.
-        """
-        names = [each.name for each in crews]
-        if crew:
-            if crew not in names:
-                raise RefusedError(f"no crew {crew!r}; configured are: {', '.join(names)}")
-            own = [crew, *(name for name in names if name != crew and caller(name) == crew)]
-            seen = [name for name in own if self._registry.get(branch_key(name, branch))]
-            return seen[0] if seen else crew
-        seen = [name for name in names if self._registry.get(branch_key(name, branch))]
-        if not seen:
-            raise RefusedError(
-                f"no branch {branch} was seen on this machine; to revoke it unseen, "
-                f"say whose it is: --crew {'|'.join(names)}"
-            )
-        if len(seen) > 1:
-            raise RefusedError(
-                f"several crews have a branch {branch}; say which: --crew {'|'.join(seen)}"
-            )
-        return seen[0]
-
     def revoke(
         self,
-        branch: str,
+        name: str,
         crew: str,
         crews: Sequence[Crew],
         clocks: Clocks,
         *,
+        target: Target = "branch",
         coarsens: bool = True,
     ) -> Done:
-        """End `branch` (UUID text) and all below it; RefusedError if it is not plain whose it is.
+        """End the branch of that name (UUID text) and all below it, or what `target` says.
 
-        Over the crew's share, all its tokens issued before now are dead instead. What no person has
-        asked for never `coarsens` so: it has half of the share, and beyond that a RefusedError.
+        RefusedError if it is not plain whose it is. Over the crew's share, all its tokens issued
+        before now are dead instead, for which there is a place of its own. What no person has asked
+        for never `coarsens` so: it has half of the share, and beyond that a RefusedError.
         """
-        try:
-            uuid_bytes(branch)
-        except ValueError as error:
-            raise RefusedError(f"not a branch id: {error}") from error
-        crew = self.whose(branch, crew, crews)
-        key = branch_key(crew, branch)
+        crew = self._whose(target, name, crew, crews)
+        key = key_of(target, name, crew)
         wish: Wish = "branch" if coarsens else "overrun"
-        coarsened = not self._has_room(key, crew, self._shares(crews), wish)
+        coarsened = target != "crew" and not self._has_room(key, crew, self._shares(crews), wish)
         if coarsened and not coarsens:
             raise RefusedError(f"the share of crew {crew} in the table of revocations is used up")
-        entry = Entry(
-            crew=crew,
-            branch=branch,
-            key=(crew_key(crew) if coarsened else key).hex(),
-            # A token may be dated up to the leeway ahead, so it counts as issued before now.
-            before=clocks.wall + limits.leeway_seconds if coarsened else limits.time_seconds_max,
-            expires=clocks.wall + limits.revocation_seconds,
-            kind=Kind.CREW if coarsened else Kind.BRANCH,
-        )
+        entry = entry_for("crew" if coarsened else target, name, crew, clocks.wall)
         try:
             self._enter(entry, limits.revocation_seconds, clocks)
         except TableFullError as error:
@@ -131,13 +96,28 @@ class Revocations:
             ) from error
         self._journal.append(entry)
         return Done(
-            branch=branch,
+            asked=target,
+            name=name,
             crew=crew,
-            branch_key=key,
+            own_key=key,
             key=bytes.fromhex(entry.key),
             coarsened=coarsened,
             entry=entry,
         )
+
+    def _whose(self, target: Target, name: str, crew: str, crews: Sequence[Crew]) -> str:
+        """Of a token nobody knows by its name alone whose it is, and accounts have none."""
+        if target == "branch":
+            return self._registry.whose(name, crew, crews)
+        named = name if target == "crew" else crew
+        names = [each.name for each in crews if not is_account(each.name)]
+        if not named:
+            raise RefusedError(f"say whose {target} it is: --crew {'|'.join(names)}")
+        if named not in names:
+            raise RefusedError(
+                f"{named[:64]!r} is no crew that has tokens; configured are: {', '.join(names)}"
+            )
+        return named
 
     def revoke_names(
         self, names: Sequence[Name], crews: Sequence[Crew], clocks: Clocks

@@ -221,33 +221,40 @@ class _Graph:
         return {name: idle for name, idle in most if idle}
 
     def _state(self, record: Branch, entry: Entry, above: TreeRow, left: int) -> BranchState:
-        if above.state == "revoked" or self._revoked(record.key, entry):
+        if above.state == "revoked" or self._is_dead(record.key, entry):
             return "revoked"
         if record.closed or (above.branch and above.state == "closed"):
             return "closed"
+        if self._is_token_dead(entry):
+            return "token-revoked"
         if left == 0 or record.refused is not None:
             return "exhausted"
         if 0 < entry.exp < self._now:
             return "expired"
         return "live"
 
-    def _revoked(self, key: bytes, entry: Entry) -> bool:
-        """Anything that the entry names is revoked for tokens of its newest grant's age.
+    def _is_dead(self, key: bytes, entry: Entry) -> bool:
+        """The branch is revoked for good, or it had ended with its orchestrator.
 
         What crosses on a certificate ends with its orchestrator, which is of the crew that calls.
         """
+        crews = {entry.crew, caller(entry.crew)}
+        named = ((Kind.ORCHESTRATOR, crew, entry.orchestrator) for crew in crews)
+        return self._is_revoked(key, entry.iat) or self._any_revoked(named, entry)
+
+    def _is_token_dead(self, entry: Entry) -> bool:
+        """Its newest grant is, and nothing else: a later one, or a child's, would be admitted."""
+        if not entry.grant:  # an ancestor that never called: nobody knows what it holds
+            return False
         crew = entry.crew
-        if self._is_revoked(key, entry.iat) or self._is_revoked(crew_key(crew), entry.iat):
-            return True
-        named = (
-            (Kind.GRANT, crew, entry.grant),
-            (Kind.PROCESS, crew, entry.process),
-            (Kind.ORCHESTRATOR, crew, entry.orchestrator),
-            (Kind.ORCHESTRATOR, caller(crew), entry.orchestrator),
-        )
+        named = ((Kind.GRANT, crew, entry.grant), (Kind.PROCESS, crew, entry.process))
+        return self._is_revoked(crew_key(crew), entry.iat) or self._any_revoked(named, entry)
+
+    def _any_revoked(self, named: Iterable[tuple[Kind, str, str]], entry: Entry) -> bool:
+        """By the age of its newest grant."""
         return any(
-            name and self._is_revoked(table_key(kind, whose, name.encode()), entry.iat)
-            for kind, whose, name in named
+            name and self._is_revoked(table_key(kind, crew, name.encode()), entry.iat)
+            for kind, crew, name in named
         )
 
 

@@ -23,9 +23,12 @@ from crewgate.api.words import (
     RevocationAsk,
     TokenAnswer,
 )
+from crewgate.core.claims import is_text
 from crewgate.core.identity import Identity, Role
 from crewgate.core.ids import uuid_bytes
+from crewgate.link.owner_messages import Target
 
+_REVOCABLE = ("branch", "grant", "process", "every_token_of", "certificate", "orchestrator")
 Work = Callable[[Office, Identity, Call], Awaitable[object]]
 
 
@@ -51,17 +54,19 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 async def revoke(office: Office, caller: Identity, call: Call) -> RevocationAnswer:
-    """End a branch, a certificate, or an orchestrator."""
+    """End a branch, a grant, a process' or a crew's tokens, a certificate, or an orchestrator."""
     ask = call.decode(RevocationAsk)
-    if sum(map(bool, (ask.branch, ask.certificate, ask.orchestrator))) != 1:
-        access.malformed("name exactly one of branch, certificate and orchestrator")
+    if sum(bool(getattr(ask, each)) for each in _REVOCABLE) != 1:
+        access.malformed(f"name exactly one of {', '.join(_REVOCABLE)}")
     if ask.branch:
-        _check_branch(ask.branch)
-        crew = access.crew_for(caller, ask.crew)
-        if crew and not ask.crew and not (await office.tree()).find(ask.branch, crew):
-            # Else a mistyped id, or one of another crew, would be confirmed as revoked.
-            access.unseen(f"no branch {ask.branch} was seen; to revoke it unseen, name the crew")
-        return await office.revoke_branch(ask.branch, crew, ask.until)
+        return await _revoke_branch(office, caller, ask)
+    if ask.grant or ask.process:
+        return await _revoke_tokens(office, caller, ask)
+    if ask.every_token_of:
+        if ask.crew:
+            access.malformed("crew: says whose branch, grant or process it is, and none is named")
+        crew = access.crew_for(caller, ask.every_token_of)
+        return await office.revoke("crew", crew, crew, ask.until)
     if ask.certificate:
         holder = await office.holder(ask.certificate)
         if holder is None or not access.sees(caller, holder.crew):
@@ -73,6 +78,34 @@ async def revoke(office: Office, caller: Identity, call: Call) -> RevocationAnsw
     if caller.role is not Role.OPERATOR and not await office.knows(crew, name):
         access.missing("orchestrator with a certificate")
     return await office.revoke_orchestrator(crew, name, ask.reason)
+
+
+async def _revoke_branch(office: Office, caller: Identity, ask: RevocationAsk) -> RevocationAnswer:
+    _check_branch(ask.branch)
+    crew = access.crew_for(caller, ask.crew)
+    if crew and not ask.crew and not (await office.tree()).find(ask.branch, crew):
+        # Else a mistyped id, or one of another crew, would be confirmed as revoked.
+        access.unseen(f"no branch {ask.branch} was seen; to revoke it unseen, name the crew")
+    return await office.revoke("branch", ask.branch, crew, ask.until)
+
+
+async def _revoke_tokens(office: Office, caller: Identity, ask: RevocationAsk) -> RevocationAnswer:
+    """Of a grant or a process. They are of no crew but by its word."""
+    target: Target = "grant" if ask.grant else "process"
+    name = ask.grant or ask.process
+    if not is_text(name):
+        access.malformed(f"{target}: expected characters of A-Z a-z 0-9 . _ : / @ -")
+    crew = access.crew_for(caller, ask.crew)
+    if not crew:
+        access.malformed(f"crew: say whose {target} it is")
+    if not ask.crew:
+        rows = [row for row in (await office.tree()).of(crew) if row.crew == crew]
+        if not any(getattr(row, target) == name for row in rows):
+            access.unseen(
+                f"{target} {name} is not the newest of a branch that was seen; to revoke it "
+                "unseen, name the crew"
+            )
+    return await office.revoke(target, name, crew, ask.until)
 
 
 async def branches(office: Office, caller: Identity, call: Call) -> BranchesAnswer:
@@ -110,7 +143,7 @@ async def branch(office: Office, caller: Identity, call: Call) -> BranchAnswer:
 async def end_branch(office: Office, caller: Identity, call: Call) -> RevocationAnswer:
     """End a branch that is known here, and all below it."""
     row = await _find(office, caller, call)
-    return await office.revoke_branch(row.branch, row.crew, "")
+    return await office.revoke("branch", row.branch, row.crew, "")
 
 
 async def tree(office: Office, caller: Identity, call: Call) -> bytes:
@@ -197,7 +230,8 @@ _OCSP = "application/ocsp-response"
 
 ENDPOINTS = (
     Endpoint("POST", "/v1/revocations", STAFF, revoke, RevocationAnswer,
-             "End a branch, a certificate or an orchestrator, at once.", ask=RevocationAsk),
+             "End a branch, tokens, a certificate or an orchestrator, at once.",
+             ask=RevocationAsk),
     Endpoint("GET", "/v1/branches", STAFF, branches, BranchesAnswer,
              "Branches, parents before their children.", query={**_CREW, **_PAGE}),
     Endpoint("GET", "/v1/branches/{branch}", STAFF, branch, BranchAnswer, "One branch.",

@@ -18,7 +18,7 @@ from crewgate.api.words import (
     TokenAnswer,
 )
 from crewgate.core.identity import Identity
-from crewgate.link.owner_messages import Until
+from crewgate.link.owner_messages import Target, Until
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -57,8 +57,13 @@ class Office(Protocol):
     async def check(self, serial: str) -> None:
         """ControlError 401 unless the certificate that a connection has shown is good now."""
 
-    async def revoke_branch(self, branch: str, crew: str, until: Until) -> RevocationAnswer:
-        """End a branch and all below it; an empty `crew` is found out where that is plain."""
+    async def revoke(
+        self, target: Target, name: str, crew: str, until: Until
+    ) -> RevocationAnswer:
+        """End a branch and all below it, a grant, or the tokens of a process or crew until now.
+
+        The `crew` of a branch, where it is empty, is found out if that is plain.
+        """
 
     async def revoke_certificate(self, serial: str, reason: str) -> RevocationAnswer:
         """Revoke one certificate."""

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from crewgate import limits
-from crewgate.link.owner_messages import Until
+from crewgate.link.owner_messages import Target, Until
 
 Text = Annotated[str, Meta(max_length=limits.claim_chars_max)]
 PEM = Annotated[str, Meta(max_length=limits.request_pem_bytes_max)]
@@ -27,15 +27,20 @@ Reason = Literal[
 
 
 class RevocationAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Whom to end: exactly one of a branch (UUID), a certificate (serial), an orchestrator.
+    """Whom to end: exactly one of these, but for `crew`, `reason` and `until`.
 
-    `crew` says whose branch it is, where that is not plain; `orchestrator` is `<crew>/<name>`, all
-    of whose tokens until now and all of whose certificates die. `until` says how many machines
-    must have it on their disks before the answer: of a branch, this one ("local"), a majority
-    ("quorum", the default where there are others), or "all".
+    A branch (UUID) and all below it; a grant (`jti`) for good; all tokens of a process (its id), or
+    of a whole crew (its name), that were issued until now; a certificate (serial); an orchestrator,
+    `<crew>/<name>`, all of whose tokens until now and all of whose certificates die. `crew` says
+    whose branch, grant or process it is, where that is not plain. `until` says how many machines
+    must have it on their disks before the answer: this one ("local"), a majority ("quorum", the
+    default where there are others), or "all"; of certificates and orchestrators a majority.
     """
 
     branch: Text = ""
+    grant: Text = ""
+    process: Text = ""
+    every_token_of: Text = ""
     crew: Text = ""
     certificate: Text = ""
     orchestrator: Text = ""
@@ -52,7 +57,7 @@ class RevocationAnswer(msgspec.Struct, frozen=True, kw_only=True):
     open is closed, but an embedded verifier that is shown one does not know.
     """
 
-    target: Literal["branch", "certificate", "orchestrator"]
+    target: Target | Literal["certificate", "orchestrator"]
     id: str
     crew: str
     applied_on: int = 1
@@ -72,6 +77,8 @@ class RevocationAnswer(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def deed(self) -> str:
         """What was done, for the audit."""
+        if self.target == "crew":
+            return f"revoked every token of crew {self.id} until now"
         return f"revoked {self.target} {self.id} of crew {self.crew or '(none)'}"
 
 

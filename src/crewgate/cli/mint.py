@@ -3,14 +3,17 @@
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from crewgate.cli.controlled import controlled
 from crewgate.cli.options import Credits, Duration, json_option
 from crewgate.cli.tokens import read_token, show_token
-from crewgate.core.claims import Claims
 from crewgate.errors import IssuerError
+
+if TYPE_CHECKING:
+    from crewgate.issuer.proof import Proved
 
 
 @click.command("mint")
@@ -57,13 +60,13 @@ def command(
             role=role, tools=names, quota=quota, process=shell, now=now, lifetime=ttl
         )
     else:
-        from crewgate.issuer.proof import proved_claims
+        from crewgate.issuer.proof import proved
         from crewgate.verifier.policy import crew_keys
 
-        above = proved_claims(read_token(parent), crew_keys(config.crew(crew)), crew)
+        above = proved(read_token(parent), crew_keys(config.crew(crew)), crew)
         check_alive(config.state, above)
         minted = minter.child(
-            above, role=role, tools=names, quota=quota, process=shell, now=now, lifetime=ttl
+            above.claims, role=role, tools=names, quota=quota, process=shell, now=now, lifetime=ttl
         )
         click.echo(
             "crewgate: no journal is kept here, so it is not checked that the credits of all "
@@ -73,14 +76,18 @@ def command(
     show_token(minted.token, minted.claims, as_json=as_json)
 
 
-def check_alive(state: Path, claims: Claims) -> None:
-    """IssuerError if a running gateway here knows the branch, or one above it, to be dead.
+def check_alive(state: Path, shown: "Proved") -> None:
+    """IssuerError if a running gateway here knows the token, or a branch of its path, to be dead.
 
     Without one the gateways themselves refuse the token when they meet it.
     """
     from crewgate.issuer.gateway import LocalGateway
 
+    claims = shown.claims
     lineage = {claims.execution_branch_id, *(element.id for element in claims.branch_path)}
-    for branch, standing in LocalGateway(state, claims.crew).standing(lineage).items():
+    gateway = LocalGateway(state, claims.crew)
+    for branch, standing in gateway.standing(lineage).items():
         if standing.dead:
             raise IssuerError(f"branch {branch} is dead: neither it nor any below gets a token")
+    if gateway.refuses(claims, shown.kid):
+        raise IssuerError(f"grant {claims.jti} was revoked: nobody gets a further token by it")

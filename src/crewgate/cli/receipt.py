@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from crewgate import limits
+
 if TYPE_CHECKING:
     from crewgate.link.owner_messages import NamesReceipt, Reach, Receipt
 
@@ -36,6 +38,8 @@ def _print(
     if as_json:
         members = msgspec.to_builtins(receipt)
         members |= members.pop("reach")
+        if "target" in members:
+            members = {members.pop("target"): members.pop("name"), **members}
         shown = {k: v for k, v in members.items() if k not in _NEVER and k not in without}
         click.echo(json.dumps(shown))
     else:
@@ -64,7 +68,7 @@ def _explained(receipt: "Receipt") -> list[str]:
     if receipt.streams_cut:
         calls = "call" if receipt.streams_cut == 1 else "calls"
         cut = f"{receipt.streams_cut} open {calls} cut within {receipt.cut_ms:.1f} ms"
-    lines = [f"revoked {receipt.branch} of crew {receipt.crew} and all below it: {cut}"]
+    lines = [f"revoked {_named(receipt)}: {cut}"]
     if receipt.coarsened:
         lines.append(
             f"crew {receipt.crew} has used up its share of revocations, so all its tokens issued "
@@ -73,6 +77,18 @@ def _explained(receipt: "Receipt") -> list[str]:
     if receipt.silent:
         lines.append(
             f"{receipt.silent} of {receipt.attachments} attached processes did not answer in "
-            "time; they admit nothing of the branch, and cut its open calls when they run again"
+            "time; they admit nothing of it, and cut its open calls when they run again"
         )
     return lines + reached(receipt.reach)
+
+
+def _named(receipt: "Receipt") -> str:
+    """What was ended: of what is no branch, tokens."""
+    if receipt.target == "branch":
+        return f"{receipt.name} of crew {receipt.crew} and all below it"
+    if receipt.target == "grant":
+        return f"grant {receipt.name} of crew {receipt.crew}"
+    whose = f"crew {receipt.crew}"
+    if receipt.target == "process":
+        whose = f"process {receipt.name} of {whose}"
+    return f"every token of {whose} that is dated until {limits.leeway_seconds} s from now"

@@ -23,13 +23,13 @@ def command(*, config_path: Path, token: str, ttl: int | None, as_json: bool) ->
     """
     from crewgate.issuer.gateway import minter_of
     from crewgate.issuer.inspection import read_claims
-    from crewgate.issuer.proof import proved_claims
+    from crewgate.issuer.proof import proved
     from crewgate.verifier.policy import crew_keys
 
     text = read_token(token)
     crew = read_claims(text).crew
     config, minter = minter_of(config_path, crew)
-    claims = proved_claims(text, crew_keys(config.crew(crew)), crew)
-    check_alive(config.state, claims)
-    minted = minter.extend(claims, now=time.time(), lifetime=ttl)
+    last = proved(text, crew_keys(config.crew(crew)), crew)
+    check_alive(config.state, last)
+    minted = minter.extend(last.claims, now=time.time(), lifetime=ttl)
     show_token(minted.token, minted.claims, as_json=as_json)

@@ -24,6 +24,7 @@ from crewgate.cli import tree_shown
 from crewgate.cli.control_client import ControlClient
 from crewgate.cli.remote_ca import issue as ca_issue
 from crewgate.cli.remote_ca import revoke as ca_revoke
+from crewgate.cli.revoke import Revocable
 from crewgate.cli.tokens import read_token, show_token
 from crewgate.core.credits import format_credits
 from crewgate.core.identity import Role
@@ -37,15 +38,32 @@ _OF_ITS_MACHINE = ("read_ns", "last_cut_ns")  # a clock there, a connection ther
 
 
 def revoke(
-    client: ControlClient, *, branch: str, crew: str, until: Until, as_json: bool
+    client: ControlClient,
+    *,
+    branch: str | None,
+    grant: str | None,
+    process: str | None,
+    every_token_of: str | None,
+    crew: str,
+    until: Until,
+    as_json: bool,
 ) -> None:
     """`crewgate revoke`."""
-    ask = RevocationAsk(branch=branch, crew=crew, until=until)
+    target, _ = Revocable(branch, grant, process, every_token_of, crew).target()
+    ask = RevocationAsk(
+        branch=branch or "",
+        grant=grant or "",
+        process=process or "",
+        every_token_of=every_token_of or "",
+        crew=crew,
+        until=until,
+    )
     done = client.post("/v1/revocations", ask, RevocationAnswer)
     meant: Until = until or ("quorum" if done.of > 1 else "local")
     receipt = Receipt(
         id=0,
-        branch=done.id,
+        target=target,
+        name=done.id,
         crew=done.crew,
         read_ns=0,
         last_cut_ns=0,

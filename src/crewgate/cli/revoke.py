@@ -1,7 +1,7 @@
-"""`crewgate revoke`: one branch and all below it, with a receipt."""
+"""`crewgate revoke`: one branch and all below it, or tokens by what they name, with a receipt."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -10,23 +10,75 @@ from crewgate.cli.options import json_option, state_of, until_option
 from crewgate.cli.receipt import show
 
 if TYPE_CHECKING:
-    from crewgate.link.owner_messages import Until
+    from crewgate.link.owner_messages import Target, Until
+
+
+class Revocable(NamedTuple):
+    """What is to be revoked, as the options of the command name it."""
+
+    branch: str | None
+    grant: str | None
+    process: str | None
+    every_token_of: str | None
+    crew: str
+
+    def target(self) -> "tuple[Target, str]":
+        """The one thing that is named; a usage error if it is none, several or unreadable."""
+        from crewgate.core.claims import is_text
+
+        named: tuple[tuple[Target, str | None], ...] = (
+            ("branch", self.branch),
+            ("grant", self.grant),
+            ("process", self.process),
+            ("crew", self.every_token_of),
+        )
+        given = [(target, name) for target, name in named if name is not None]
+        if len(given) != 1:
+            raise click.UsageError(
+                "name one of BRANCH, --grant JTI, --process ID and --every-token-of CREW"
+            )
+        ((target, name),) = given
+        if target in {"grant", "process"} and not is_text(name):  # not shown: it may be a token
+            raise click.UsageError(
+                f"--{target}: that is none; expected what a token says, as `crewgate inspect`, "
+                "`tree` and `audit` show it"
+            )
+        if target == "crew" and self.crew:
+            raise click.UsageError("--crew is for BRANCH, --grant and --process alone")
+        return target, name
 
 
 @click.command("revoke")
 @controlled("revoke")
-@click.argument("branch")
+@click.argument("branch", required=False)
+@click.option("--grant", metavar="JTI", help="This one token, for good; with --crew.")
+@click.option("--process", metavar="ID", help="All tokens of a process; with --crew.")
+@click.option("--every-token-of", metavar="CREW", help="All tokens of a whole crew.")
 @click.option("--crew", metavar="CREW", default="", help="Whose branch; needed if it was not seen.")
 @until_option
 @json_option
-def command(*, config_path: Path, branch: str, crew: str, until: "Until", as_json: bool) -> None:
+def command(
+    *,
+    config_path: Path,
+    branch: str | None,
+    grant: str | None,
+    process: str | None,
+    every_token_of: str | None,
+    crew: str,
+    until: "Until",
+    as_json: bool,
+) -> None:
     """End a branch and all that it spawned, at once.
 
     BRANCH is the id that `crewgate tree` shows. There is no way back. It ends on all machines; exit
     status 3: fewer than --until asks for have it on disk so far, and go on being told.
+
+    Without BRANCH: --grant ends one token and leaves its branch alive, --process and
+    --every-token-of end those that are dated until 5 s from now. Later tokens are admitted.
     """
     from crewgate.link.owner import Owner
 
+    target, name = Revocable(branch, grant, process, every_token_of, crew).target()
     with Owner(state_of(config_path)) as owner:
-        receipt = owner.revoke(branch, crew, until)
+        receipt = owner.revoke(name, crew, until, target=target)
     show(receipt, as_json=as_json)

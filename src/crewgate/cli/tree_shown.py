@@ -18,6 +18,7 @@ _COLOURS = {
     "live": "green",
     "exhausted": "yellow",
     "expired": "bright_black",
+    "token-revoked": "magenta",
     "revoked": "red",
     "closed": "red",
 }

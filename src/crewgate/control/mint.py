@@ -178,7 +178,8 @@ class Mint:
         if claims.client_id != f"{crew}/{name}":
             raise IssuerError("that branch is another orchestrator's")
         if self._sight.is_dead(claims, key.kid):
-            raise IssuerError(f"branch {claims.execution_branch_id} was revoked")
+            branch = claims.execution_branch_id
+            raise IssuerError(f"that token was revoked: grant {claims.jti} of branch {branch}")
         return claims
 
 

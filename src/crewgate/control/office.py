@@ -31,7 +31,7 @@ from crewgate.control.reader import Reader
 from crewgate.control.sight import Sight
 from crewgate.errors import AuthorityError, LinkError
 from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import Receipt, Until
+from crewgate.link.owner_messages import Receipt, Target, Until
 from crewgate.pki.ocsp import Responder
 from crewgate.pki.register import Entry, Register
 
@@ -74,17 +74,19 @@ class ControlOffice:
 
     # Revocations.
 
-    async def revoke_branch(self, branch: str, crew: str, until: Until) -> RevocationAnswer:
+    async def revoke(
+        self, target: Target, name: str, crew: str, until: Until
+    ) -> RevocationAnswer:
         """See `Office`."""
 
         def revoke() -> Receipt:
             with Owner(self._state) as owner:
-                return owner.revoke(branch, crew, until)
+                return owner.revoke(name, crew, until, target=target)
 
         receipt = await trio.to_thread.run_sync(revoke, limiter=self._revoking)
         return RevocationAnswer(
-            target="branch",
-            id=receipt.branch,
+            target=receipt.target,
+            id=receipt.name,
             crew=receipt.crew,
             applied_on=receipt.reach.applied_on,
             of=receipt.reach.of,

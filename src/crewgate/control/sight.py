@@ -12,23 +12,9 @@ from pathlib import Path
 from crewgate import limits
 from crewgate._native.table import Table
 from crewgate.core.claims import Claims
-from crewgate.core.ids import Kind, branch_key, crew_key, table_key
+from crewgate.core.grant import keys_of
 from crewgate.errors import LinkError
 from crewgate.verifier.mapped import mapped
-
-
-def keys_of(claims: Claims, kid: str) -> list[bytes]:
-    """The key of everything that a token names and that can be revoked (DESIGN, check 5)."""
-    crew = claims.crew
-    named = [
-        (Kind.GRANT, claims.jti),
-        (Kind.PROCESS, claims.process_id),
-        (Kind.ORCHESTRATOR, claims.client_id),
-        (Kind.KEY, kid),
-    ]
-    keys = [table_key(kind, crew, name.encode()) for kind, name in named]
-    branches = [claims.execution_branch_id, *(each.id for each in claims.branch_path)]
-    return [*keys, crew_key(crew), *(branch_key(crew, branch) for branch in branches)]
 
 
 class Sight:

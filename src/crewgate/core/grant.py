@@ -8,6 +8,7 @@ import msgspec
 
 from crewgate.core import crossing
 from crewgate.core.claims import Claims
+from crewgate.core.ids import Kind, branch_key, crew_key, table_key
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
@@ -44,3 +45,17 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
         """UUID text of the parent branch; None for a root."""
         path = self.claims.branch_path
         return path[-1].id if path else None
+
+
+def keys_of(claims: Claims, kid: str) -> list[bytes]:
+    """The key of everything that a token names and that can be revoked (DESIGN, check 5)."""
+    crew = claims.crew
+    named = [
+        (Kind.GRANT, claims.jti),
+        (Kind.PROCESS, claims.process_id),
+        (Kind.ORCHESTRATOR, claims.client_id),
+        (Kind.KEY, kid),
+    ]
+    keys = [table_key(kind, crew, name.encode()) for kind, name in named]
+    branches = [claims.execution_branch_id, *(each.id for each in claims.branch_path)]
+    return [*keys, crew_key(crew), *(branch_key(crew, branch) for branch in branches)]

@@ -105,17 +105,16 @@ class Live:
         for flight in [flight for flight in self._every() if flight.permit.revoked]:
             if flight.end(Outcome.REVOKED):
                 count += 1
-                grant = flight.permit.grant
-                self._looked.append((now_ns, frozenset((grant.branch_key, *grant.path_keys))))
+                self._looked.append((now_ns, frozenset(flight.permit.revocable)))
         return count
 
     def claim(self, keys: Iterable[bytes]) -> tuple[int, int]:
-        """Return how many calls at or below these branches looks have ended, and when the last.
+        """Return how many calls looks have ended that one of these keys ends, and when the last.
 
         Each is claimed once; (0, 0) if there is none.
         """
         wanted = frozenset(keys)
-        claimed = [(when, path) for when, path in self._looked if not wanted.isdisjoint(path)]
+        claimed = [each for each in self._looked if not wanted.isdisjoint(each[1])]
         for entry in claimed:
             self._looked.remove(entry)
         return len(claimed), max((when for when, _ in claimed), default=0)

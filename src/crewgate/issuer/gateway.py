@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from crewgate.config import Config, load
+from crewgate.core.claims import Claims
+from crewgate.core.grant import keys_of
 from crewgate.core.ids import branch_key
 from crewgate.errors import ConfigurationError, LinkError
 from crewgate.issuer.mint import Minter
@@ -103,6 +105,17 @@ class LocalGateway:
         }
         dead = Standing(0, dead=True)
         return seen | dict.fromkeys(self._revoked(set(branches) - seen.keys()), dead)
+
+    def refuses(self, claims: Claims, kid: str) -> bool:
+        """Whether a token that key `kid` signed is dead in the table by anything that it names.
+
+        False without an agent: `standing` says that nothing is known.
+        """
+        try:
+            with closing(mapped(self._state)) as table:
+                return any(table.is_revoked(key, claims.iat) for key in keys_of(claims, kid))
+        except LinkError:
+            return False
 
     def _revoked(self, branches: Collection[str]) -> list[str]:
         """Those that are so in the table: the tree shows only what was used on this machine."""

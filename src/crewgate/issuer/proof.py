@@ -4,6 +4,8 @@ Whoever signs holds the crew's key already; a token is verified all the same, be
 another for it would turn a forgery into the real thing. Says nothing of time and revocation.
 """
 
+from typing import NamedTuple
+
 from crewgate._native import signature
 from crewgate._native import token as native
 from crewgate.core.claims import Claims
@@ -24,9 +26,16 @@ def signing_key_of(text: str, keys: tuple[Key, ...]) -> Key | None:
     return None
 
 
-def proved_claims(text: str, keys: tuple[Key, ...], crew: str) -> Claims:
-    """The claims of a token that one of the crew's keys signed; IssuerError otherwise."""
-    claims = read_claims(text)
-    if claims.crew != crew or signing_key_of(text, keys) is None:
+class Proved(NamedTuple):
+    """What a token says, and the key that signed it."""
+
+    claims: Claims
+    kid: str
+
+
+def proved(text: str, keys: tuple[Key, ...], crew: str) -> Proved:
+    """What a token says that one of the crew's keys signed; IssuerError otherwise."""
+    claims, key = read_claims(text), signing_key_of(text, keys)
+    if claims.crew != crew or key is None:
         raise IssuerError(f"the token is not signed by a key of crew {crew} in its JWKS file")
-    return claims
+    return Proved(claims, key.kid)

@@ -43,6 +43,7 @@ from crewgate.link.owner_messages import (
     Revoke,
     RevokeNames,
     Status,
+    Target,
     TreePage,
     TreeRow,
     Until,
@@ -85,13 +86,15 @@ class Owner:
         """Hang up."""
         self._connection.close()
 
-    def revoke(self, branch: str, crew: str = "", until: Until = "") -> Receipt:
-        """End `branch` (UUID text) and all below it.
+    def revoke(
+        self, name: str, crew: str = "", until: Until = "", *, target: Target = "branch"
+    ) -> Receipt:
+        """End the branch of that `name` (UUID text) and all below it, or what `target` says.
 
         Returns when the open calls of this machine are cut and so many have it on disk as `until`
         says, or have had their time; the receipt says which.
         """
-        ask = Revoke(id=self._next_id(), branch=branch, crew=crew, until=until)
+        ask = Revoke(id=self._next_id(), target=target, name=name, crew=crew, until=until)
         return self._ask(ask, Receipt)
 
     def revoke_names(self, names: Sequence[Name], until: Until = "") -> NamesReceipt:

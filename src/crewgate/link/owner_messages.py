@@ -34,17 +34,23 @@ class Name(msgspec.Struct, frozen=True):
 Until = Literal["", "local", "quorum", "all"]
 
 
+# What one revocation ends: a branch (its UUID) and all below it; one grant (its jti) for good; of
+# a process (its id) or a crew (its name) all tokens issued until now.
+Target = Literal["branch", "grant", "process", "crew"]
+
+
 class Revoke(msgspec.Struct, frozen=True, tag="revoke"):
-    """End `branch` and all below it; `crew` is needed where it is not plain whose branch it is."""
+    """End what is called `name`; `crew` is whose it is, needed where that is not plain."""
 
     id: Id
-    branch: Annotated[str, Meta(max_length=limits.claim_chars_max)]
+    target: Target
+    name: Annotated[str, Meta(max_length=limits.claim_chars_max)]
     crew: Annotated[str, Meta(max_length=limits.claim_chars_max)] = ""
     until: Until = ""
 
 
 class RevokeNames(msgspec.Struct, frozen=True, tag="revoke-names"):
-    """Revoke what is no branch, all in one step: certificates, and orchestrators as such."""
+    """Revoke in one step what people and their tools have: certificates, orchestrators, keys."""
 
     id: Id
     names: Annotated[list[Name], Meta(min_length=1, max_length=limits.link_names_max)]
@@ -126,7 +132,7 @@ class Reach(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, tag="receipt"):
-    """What a revocation did.
+    """What the revocation of a `target` called `name` did.
 
     `read_ns` is when the agent had read the request, `last_cut_ns` when the last call of this
     machine was cut (0: none was), `cut_ms` the time between; `attachments` were told, `silent` of
@@ -135,7 +141,8 @@ class Receipt(msgspec.Struct, frozen=True, tag="receipt"):
     """
 
     id: Id
-    branch: str
+    target: Target
+    name: str
     crew: str
     read_ns: Nanoseconds
     last_cut_ns: Nanoseconds
@@ -165,7 +172,8 @@ class NamesReceipt(msgspec.Struct, frozen=True, tag="names-receipt"):
     reach: Reach = Reach()
 
 
-BranchState = Literal["live", "exhausted", "expired", "revoked", "closed"]
+# `token-revoked`: its newest grant is dead; of its branch a later one would be admitted.
+BranchState = Literal["live", "exhausted", "expired", "token-revoked", "revoked", "closed"]
 
 
 class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -136,7 +136,7 @@ def test_the_audit_says_which_machine_it_was(
     found = [each for each in written if isinstance(each, Revocation)]
     assert {(each.by, each.crew) for each in found} == {("gateway/b", "article")}
     assert [(each.target, each.id) for each in found] == [
-        ("branch", branch_id(1)), ("branch", key(2).hex()), ("crew", ARTICLE.hex())
+        ("branch", branch_id(1)), ("branch", key(2).hex()), ("crew", "article")
     ]  # fmt: skip
     assert (found[0].branch, found[0].grant != "", found[1].branch) == (branch_id(1), True, "")
 

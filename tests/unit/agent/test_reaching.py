@@ -17,7 +17,7 @@ from crewgate.link.owner_messages import Receipt, Revoke, Until
 
 
 async def _revoked(clustered: Clustered, until: Until) -> Receipt:
-    ask = Revoke(id=1, branch=branch_id(1), crew="article", until=until)
+    ask = Revoke(id=1, target="branch", name=branch_id(1), crew="article", until=until)
     return await revoke(clustered.machine, ask, clustered.machine.clock.monotonic_ns())
 
 
@@ -69,7 +69,7 @@ async def test_what_the_disk_has_refused_is_not_said_to_be_there(
 
     machine = start()
     monkeypatch.setattr(os, "fsync", full)
-    ask = Revoke(id=1, branch=branch_id(1), crew="article")
+    ask = Revoke(id=1, target="branch", name=branch_id(1), crew="article")
     receipt = await revoke(machine, ask, machine.clock.monotonic_ns())
     assert machine.table.is_revoked(key(1), 0)
     assert (receipt.reach.applied_on, receipt.reach.of, receipt.reach.enough) == (0, 1, False)

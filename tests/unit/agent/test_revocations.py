@@ -71,10 +71,10 @@ def test_a_run_across_the_boundary_is_found_by_account_and_by_crew(
     crews = (*CREWS, Crew("article:finance", ISSUER), Crew("finance:article", ISSUER))
     registry.learn(grant(1, 500, crew="article:finance"))
     for crew in ("", "article", "article:finance"):
-        assert revocations.whose(branch_id(1), crew, crews) == "article:finance"
-    assert revocations.whose(branch_id(1), "finance", crews) == "finance"  # not its branch
+        assert registry.whose(branch_id(1), crew, crews) == "article:finance"
+    assert registry.whose(branch_id(1), "finance", crews) == "finance"  # not its branch
     registry.learn(grant(1, 500))
-    assert revocations.whose(branch_id(1), "article", crews) == "article"
+    assert registry.whose(branch_id(1), "article", crews) == "article"
     done = revocations.revoke(branch_id(1), "article:finance", crews, NOW)
     assert table.is_revoked(done.key, NOW.wall)
     assert not table.is_revoked(key(1), NOW.wall)

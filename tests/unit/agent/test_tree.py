@@ -122,18 +122,34 @@ def test_a_revoked_parent_is_seen_in_everything_below() -> None:
 
 
 def test_every_way_to_be_revoked_is_seen() -> None:
-    """Its crew, its orchestrator, its process, its grant: by the age of its newest grant."""
+    """Its orchestrator, its crew, its process, its grant: by the age of its newest grant."""
     named = [
-        crew_key("article"),
-        table_key(Kind.ORCHESTRATOR, "article", b"article/one"),
-        table_key(Kind.PROCESS, "article", b"pid_7"),
-        table_key(Kind.GRANT, "article", b"grant-1"),
+        (table_key(Kind.ORCHESTRATOR, "article", b"article/one"), "revoked"),
+        (crew_key("article"), "token-revoked"),
+        (table_key(Kind.PROCESS, "article", b"pid_7"), "token-revoked"),
+        (table_key(Kind.GRANT, "article", b"grant-1"), "token-revoked"),
     ]
-    for each in named:
+    for each, state in named:
         tree = _rows(
             _family(), is_revoked=lambda asked, issued, e=each: (asked, issued) == (e, 100)
         )
-        assert tree[branch_id(1)].state == "revoked"
+        assert tree[branch_id(1)].state == state
+
+
+def test_a_dead_token_ends_nothing_below_its_branch() -> None:
+    """The gate admits a child of another grant, and so says the tree; for good comes first."""
+
+    def is_revoked(asked: bytes, issued: int) -> bool:
+        return asked == table_key(Kind.GRANT, "article", b"grant-1") and issued > 0
+
+    tree = _rows(_family(), is_revoked=is_revoked)
+    states = [tree[branch_id(n)].state for n in (1, 2, 3)]
+    assert states == ["token-revoked", "live", "live"]
+    records = [each._replace(closed=each.key == key(1)) for each in _family()]
+    assert _rows(records, is_revoked=is_revoked)[branch_id(1)].state == "closed"
+    unseen = {**ENTRIES, key(1): Entry(crew="article", branch=branch_id(1))}
+    crew = _rows(_family(), unseen, is_revoked=lambda asked, _: asked == crew_key("article"))
+    assert [crew[branch_id(n)].state for n in (1, 2)] == ["live", "token-revoked"]
 
 
 def test_a_run_across_the_boundary_ends_with_its_orchestrator() -> None:

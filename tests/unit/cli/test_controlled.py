@@ -2,14 +2,22 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import click
 import httpx
 import pytest
 from commands import Run
 
 from crewgate.api.words import Health
+from crewgate.cli import remote
 from crewgate.cli.control_client import ControlClient, Credentials
 from crewgate.errors import ConfigurationError, ControlError, LinkError
+
+NOTHING: dict[str, Any] = {
+    "branch": None, "grant": None, "process": None, "every_token_of": None, "crew": "",
+    "until": "", "as_json": False,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -116,3 +124,26 @@ def test_a_command_needs_one_of_the_two(run: Run, fresh: Path, credentials: Cred
     result = run("status", *api, *prefix, "--ca", credentials.root, "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["ready"] is False
+
+
+def test_what_is_revoked_by_the_api_is_what_the_options_name(credentials: Credentials) -> None:
+    """The same things as here, and as little by accident; the receipt says what it was."""
+    asked: list[dict[str, str]] = []
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        asked.append(json.loads(request.content))
+        target = "grant" if asked[-1]["grant"] else "crew"
+        answer = {"target": target, "id": "g-1" if target == "grant" else "bd", "crew": "bd"}
+        return httpx.Response(200, json=answer)
+
+    client = client_that_gets(httpx.Response(500), credentials)
+    client._http.close()
+    transport = httpx.MockTransport(serve)
+    client._http = httpx.Client(base_url=client.url, transport=transport, trust_env=False)
+    with client:
+        remote.revoke(client, **{**NOTHING, "grant": "g-1", "crew": "bd"})
+        remote.revoke(client, **{**NOTHING, "every_token_of": "bd"})
+        with pytest.raises(click.UsageError):
+            remote.revoke(client, **{**NOTHING, "crew": "bd"})
+    named = [{k: v for k, v in each.items() if v and k != "reason"} for each in asked]
+    assert named == [{"grant": "g-1", "crew": "bd"}, {"every_token_of": "bd"}]

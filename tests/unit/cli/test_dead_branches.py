@@ -64,7 +64,7 @@ def test_nothing_is_minted_below_a_revoked_ancestor(mint: Run, fresh: Path) -> N
     assert (result.exit_code, result.stdout) == (2, "")
 
 
-@pytest.mark.parametrize("state", ["live", "exhausted"])
+@pytest.mark.parametrize("state", ["live", "exhausted", "token-revoked"])
 def test_a_branch_that_is_not_dead_is_refreshed(
     mint: Run, run: Run, fresh: Path, state: BranchState
 ) -> None:

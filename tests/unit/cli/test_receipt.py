@@ -8,11 +8,12 @@ import pytest
 from click.testing import CliRunner
 
 from crewgate.cli.receipt import reached, show
-from crewgate.link.owner_messages import Reach, Receipt
+from crewgate.link.owner_messages import Reach, Receipt, Target
 
 RECEIPT = Receipt(
     id=1,
-    branch="0199c1d2-0000-7000-8000-000000000002",
+    target="branch",
+    name="0199c1d2-0000-7000-8000-000000000002",
     crew="article",
     read_ns=1,
     last_cut_ns=3_000_001,
@@ -27,7 +28,7 @@ def test_a_receipt_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     """How many calls were cut and how fast; who did not answer; what it was widened to."""
     show(RECEIPT, as_json=False)
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith(f"revoked {RECEIPT.branch} of crew article and all below it: ")
+    assert line.startswith(f"revoked {RECEIPT.name} of crew article and all below it: ")
     assert line.endswith(": 1 open call cut within 3.0 ms")
     worse = msgspec.structs.replace(RECEIPT, streams_cut=0, silent=1, coarsened=True)
     show(worse, as_json=False)
@@ -63,7 +64,37 @@ def test_a_receipt_for_a_script(capsys: pytest.CaptureFixture[str]) -> None:
     show(RECEIPT, as_json=True)
     here = json.loads(capsys.readouterr().out)
     members |= members.pop("reach")
-    assert here == {k: v for k, v in members.items() if k not in {"type", "id"}}
+    members["branch"] = members.pop("name")
+    assert here == {k: v for k, v in members.items() if k not in {"type", "id", "target"}}
     show(RECEIPT, as_json=True, without=("read_ns", "last_cut_ns"))
     there = json.loads(capsys.readouterr().out)
     assert here == there | {"read_ns": 1, "last_cut_ns": 3_000_001}
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "says"),
+    [
+        ("grant", "g-1", "revoked grant g-1 of crew article"),
+        (
+            "process",
+            "pid_7",
+            "revoked every token of process pid_7 of crew article that is dated until 5 s from now",
+        ),
+        (
+            "crew",
+            "article",
+            "revoked every token of crew article that is dated until 5 s from now",
+        ),
+    ],
+)
+def test_tokens_are_no_branch(
+    capsys: pytest.CaptureFixture[str], target: Target, name: str, says: str
+) -> None:
+    """Nothing is below them; and a document has them under their own names."""
+    receipt = msgspec.structs.replace(RECEIPT, target=target, name=name)
+    show(receipt, as_json=False)
+    assert capsys.readouterr().out == f"{says}: 1 open call cut within 3.0 ms\n"
+    show(receipt, as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert (document[target], document["crew"]) == (name, "article")
+    assert document.keys().isdisjoint({"branch", "target", "name"})

@@ -98,3 +98,18 @@ def test_a_push_that_comes_after_the_look_claims_its_calls() -> None:
     assert live.claim([_key(BRANCH)]) == (0, 0)
     assert live.look(1_000 + int(limits.cut_memory_seconds * 1e9) + 1) == 0
     assert live.claim([_key(SIBLING)]) == (0, 0)
+
+
+def test_what_a_look_has_cut_is_claimed_by_all_that_its_token_names() -> None:
+    """A grant, a process or a crew ends calls whose branch no push will name."""
+    live, grant, process = Live(10), b"g" * 16, b"p" * 16
+    one, other = Flight(BRANCH), Flight(SIBLING)
+    one.permit.revocable += (grant, process)
+    other.permit.revocable += (process,)
+    for flight in (one, other):
+        live.add(flight)
+        flight.permit.revoked = True
+    assert live.look(1_000) == 2
+    assert live.claim([grant]) == (1, 1_000)
+    assert live.claim([process]) == (1, 1_000)
+    assert live.claim([process, _key(BRANCH), _key(SIBLING)]) == (0, 0)

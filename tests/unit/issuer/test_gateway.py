@@ -192,7 +192,8 @@ def test_a_revocation_returns_the_receipt(config: Path) -> None:
         return pack(
             Receipt(
                 id=ask.id,
-                branch=BRANCH,
+                target="branch",
+                name=BRANCH,
                 crew="article",
                 read_ns=1,
                 last_cut_ns=2,
@@ -210,4 +211,4 @@ def test_a_revocation_returns_the_receipt(config: Path) -> None:
         receipt = article.revoke(BRANCH)
     assert isinstance(receipt, Receipt)
     assert receipt.streams_cut == 1
-    assert asked == [Revoke(id=1, branch=BRANCH, crew="article")]
+    assert asked == [Revoke(id=1, target="branch", name=BRANCH, crew="article")]

@@ -45,7 +45,7 @@ def test_draw_carries_the_grant_whole(grant: Grant) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Revoke(id=1, branch="x"),
+        Revoke(id=1, target="branch", name="x"),
         AskStatus(id=1),
         AskTree(id=1),
         AskReload(id=1),
@@ -117,7 +117,7 @@ def test_a_full_page_of_the_longest_rows_fits_a_frame() -> None:
     row = TreeRow(
         crew=text,
         branch=text,
-        state="exhausted",
+        state="token-revoked",
         parent=text,
         orchestrator=text,
         role=text,

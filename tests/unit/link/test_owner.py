@@ -32,7 +32,8 @@ from crewgate.link.owner_messages import (
 Answer = Callable[[OwnerAsks], bytes]
 RECEIPT = Receipt(
     id=1,
-    branch="b",
+    target="branch",
+    name="b",
     crew="article",
     read_ns=5,
     last_cut_ns=0,

@@ -1,0 +1,138 @@
+"""Three whole gateways: tokens that are revoked at one of them are dead at all, and no others."""
+
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+
+import httpx
+import pytest
+from callers import OK, REVOKED, Caller, Said, becomes
+from control_site import CHILD, NEW
+from installation import COMMAND, Installation, wait_until
+from members import SECONDS, gateways, owner_of
+
+from crewgate import Permit, Verifier, limits
+from crewgate.issuer import Orchestrator
+from crewgate.issuer.gateway import journal_of, minter_of
+from crewgate.issuer.inspection import read_claims
+from crewgate.link.owner_messages import Receipt, Target
+
+NOT_YET = Said(401, "token-not-yet-valid")
+TOOLS = ["search.*"]
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Installation]]:
+    """Each joins the others."""
+    with gateways(tmp_path_factory.mktemp("three"), 3) as found:
+        yield found
+
+
+def revoked(machine: Installation, target: Target, name: str, crew: str) -> Receipt:
+    """All machines have it on their disks."""
+    with owner_of(machine) as owner:
+        receipt = owner.revoke(name, crew, "all", target=target)
+    assert (receipt.target, receipt.reach.of) == (target, 3)
+    return receipt
+
+
+def minted_later(machine: Installation, crew: str, process: str) -> str:
+    """As by somebody who has waited for the leeway between clocks."""
+    config, minter = minter_of(machine.file, crew, f"{crew}-later")
+    ahead = limits.leeway_seconds + 1
+    with Orchestrator(
+        minter, journal_of(config, minter), clock=lambda: time.time() + ahead
+    ) as later:
+        return later.start_run(credits="10", tools=TOOLS, process_id=process).token()
+
+
+@pytest.mark.parametrize("target", ["grant", "process", "crew"])
+def test_streams_elsewhere_are_cut_and_no_others(three: list[Installation], target: Target) -> None:
+    """Also an embedded verifier's; later tokens of the process and of the crew are admitted."""
+    first, second, third = three
+    crew = "bd" if target == "crew" else "article"
+    with ExitStack() as stack:
+        near, far, away = (
+            stack.enter_context(closing(Caller(machine))) for machine in (first, second, third)
+        )
+        embedded = stack.enter_context(Verifier.from_config(third.file))
+        mints, others = (
+            stack.enter_context(Orchestrator.from_config(first.file, crew=each))
+            for each in (crew, "finance")
+        )
+        process = f"pid_{target}"
+        run = mints.start_run(credits="10", tools=TOOLS, process_id=process)
+        token = run.token()
+        spared = [others.start_run(credits="10", tools=TOOLS, process_id=process).token()]
+        if target == "grant":  # the next one of its own branch
+            spared.append(run.refresh())
+        if target != "crew":
+            spared.append(mints.start_run(credits="10", tools=TOOLS, process_id="else").token())
+        streams = [caller.stream(token) for caller in (near, far)]
+        going_on = [far.stream(each) for each in spared]
+        permit = embedded.admit_blocking(token, "search.web")
+        assert isinstance(permit, Permit)
+        assert not permit.revoked
+        name = {"grant": read_claims(token).jti, "process": process, "crew": crew}[target]
+        receipt = revoked(first, target, name, crew)
+        assert receipt.streams_cut == 1
+        for stream in streams:
+            stream.end()
+            assert b"branch-revoked" in stream.heard
+        wait_until(lambda: permit.revoked, SECONDS)
+        permit.release()
+        for caller in (near, far, away):
+            becomes(caller, token, REVOKED, OK)
+            assert all(caller.call(each) == OK for each in spared)
+        assert all(stream.is_open for stream in going_on)
+        later = minted_later(first, crew, process)
+        for caller in (near, far, away):
+            becomes(caller, later, OK, NOT_YET)
+        for each in spared:
+            with owner_of(second) as owner:
+                claims = read_claims(each)
+                owner.revoke(claims.execution_branch_id, claims.crew)
+        for stream in going_on:
+            stream.end()
+
+
+@pytest.mark.parametrize("target", ["grant", "process", "crew"])
+def test_another_machine_mints_nothing_by_a_dead_token(
+    three: list[Installation], target: Target
+) -> None:
+    """Neither its control API nor its commands: no next token, and no child."""
+    first, second, _ = three
+    # None whose tokens are dead for the next seconds too.
+    crew, process = "finance" if target == "crew" else "article", f"pid_of-{target}"
+    prefix = first.folder / f"clerk-{target}"
+    holder = ("--role", "orchestrator", "--crew", crew, "--name", f"clerk-{target}")
+    first.run("ca", "issue", *holder, "--out", str(prefix))
+    context = ssl.create_default_context(cafile=second.folder / "certs" / "ca.pem")
+    context.load_cert_chain(f"{prefix}.pem", f"{prefix}.key")
+    api = httpx.Client(
+        verify=context, base_url=f"https://127.0.0.1:{second.port + 2}", trust_env=False, timeout=30
+    )
+    with api, closing(Caller(second)) as caller:
+        token = api.post("/v1/tokens", data={**NEW, "process": process}).json()["access_token"]
+        assert caller.call(token) == OK
+        name = {"grant": read_claims(token).jti, "process": process, "crew": crew}[target]
+        revoked(first, target, name, crew)
+        becomes(caller, token, REVOKED, OK)
+        child = {
+            "grant_type": CHILD, "subject_token": token, "scope": "search.web",
+            "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+            "credits": "1", "role": "r",
+        }  # fmt: skip
+        for ask in ({"grant_type": "refresh_token", "refresh_token": token}, child):
+            answer = api.post("/v1/tokens", data=ask)
+            assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+        below = ("--crew", crew, "--role", "r", "--tools", "search.web", "--credits", "1")
+        for command in (("refresh", token), ("mint", *below, "--parent", token)):
+            done = subprocess.run(
+                [*COMMAND, *command, "-c", second.file], capture_output=True, text=True, check=False
+            )
+            assert (done.returncode, done.stdout) == (2, "")
+            assert "was revoked: nobody gets a further token by it" in done.stderr
+        assert api.post("/v1/tokens", data=NEW).status_code == 200

@@ -1,0 +1,73 @@
+"""What of tokens is revoked over the API: for whom it is done, and what nobody has confirmed."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from api_world import BD, OPERATOR, Desk
+
+from crewgate.api.snapshot import Snapshot
+from crewgate.api.words import BranchAnswer
+from crewgate.core.identity import Identity
+
+ROW = BranchAnswer(crew="bd", branch="b", state="live", grant="g-1", process="pid_7")
+ACCOUNT = msgspec.structs.replace(ROW, crew="bd:finance", grant="0B:1", process="instance")
+
+
+def desk() -> Desk:
+    """One branch of bd was seen, and one run that crosses by certificate."""
+    found = Desk()
+    found.office.snapshot = Snapshot([ROW, ACCOUNT])
+    return found
+
+
+async def did(caller: Identity, ask: dict[str, Any]) -> tuple[Any, list[tuple[Any, ...]]]:
+    """The answer, and what the office was asked to do."""
+    at = desk()
+    answer = await at.ask(caller, "POST", "/v1/revocations", json=ask)
+    return answer, [each for each in at.office.asked if each[0] != "tree"]
+
+
+@pytest.mark.parametrize(
+    ("ask", "done"),
+    [
+        ({"grant": "g-1"}, ("revoke_grant", "g-1", "bd")),
+        ({"process": "pid_7"}, ("revoke_process", "pid_7", "bd")),
+        ({"grant": "unseen", "crew": "bd"}, ("revoke_grant", "unseen", "bd")),
+        ({"every_token_of": "bd"}, ("revoke_crew", "bd", "bd")),
+    ],
+)
+async def test_an_orchestrator_s_is_of_its_own_crew(ask: Any, done: Any) -> None:
+    """What was seen of it needs no crew named; what is named is revoked unseen."""
+    answer, asked = await did(BD, ask)
+    assert (answer.status_code, asked) == (200, [done])
+    target = done[0].removeprefix("revoke_")
+    said = answer.json()
+    assert (said["target"], said["id"], said["crew"]) == (target, done[1], "bd")
+
+
+@pytest.mark.parametrize(
+    "ask", [{"grant": "g-2"}, {"process": "pid_8"}, {"grant": "0B:1"}, {"process": "instance"}]
+)
+async def test_what_was_not_seen_is_not_confirmed(ask: Any) -> None:
+    """A mistyped name, or one of a run that has no token, is no grant and no process of the crew.
+
+    An operator who names no crew is asked for it.
+    """
+    answer, asked = await did(BD, ask)
+    assert (answer.status_code, asked) == (409, [])
+    assert "to revoke it unseen, name the crew" in answer.json()["detail"]
+    answer, asked = await did(OPERATOR, ask)
+    assert (answer.status_code, asked) == (400, [])
+    assert "say whose" in answer.json()["detail"]
+
+
+async def test_the_deed_says_how_much_it_was() -> None:
+    """Nobody takes a crew's end for a branch's."""
+    at = desk()
+    for ask in ({"every_token_of": "bd"}, {"grant": "g-1", "crew": "bd"}):
+        await at.ask(OPERATOR, "POST", "/v1/revocations", json=ask)
+    assert [deed.partition(": ")[2] for deed in at.deeds] == [
+        "revoked every token of crew bd until now",
+        "revoked grant g-1 of crew bd",
+    ]
