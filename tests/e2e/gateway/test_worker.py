@@ -132,7 +132,7 @@ async def test_end_cuts_what_does_not_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
 async def test_end_waits_for_a_call(http2: bool, tmp_path: Path) -> None:
     """SIGTERM while a tool works: the call is answered, and `serve` ends with status 0."""
-    with installed(tmp_path, delay=4.0) as site:
+    with installed(tmp_path, delay=2.5) as site:
         agent = _run(site)
         async with site.client(http2=http2) as client, trio.open_nursery() as nursery:
             answers = []
