@@ -153,8 +153,10 @@ def renew(*, config_path: Path, certificate: Path, life: int | None, as_json: bo
 def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None:
     """Revoke a certificate: in the CRL and OCSP, in the table, and close what is open with it.
 
-    There is no way back.
+    There is no way back. Exit status 3: a gateway runs here, and no majority of the machines has it
+    on disk so far; it goes on being told.
     """
+    from crewgate.cli.receipt import end, reached
     from crewgate.pki.authority import Authority
 
     config = _load(config_path)
@@ -173,10 +175,14 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
     else:
         also = f" and {others} more of the same life" if others else ""
         click.echo(f"revoked {entry.label}, serial {entry.serial}{also}: {told(done)}")
+        for each in reached(done.reach) if done else ():
+            click.echo(each)
     if why:
         click.echo(f"crewgate: {why}; ask again once it runs, to close what is open", err=True)
     if unpublished is not None:
         raise unpublished
+    if done is not None:
+        end(done.reach)
 
 
 @command.command("list")

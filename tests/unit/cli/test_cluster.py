@@ -201,7 +201,7 @@ def test_fewer_than_asked_for_is_exit_status_3(ask: Any, agent: Agent) -> None:
     agent.receipt = replace(RECEIPT, reach=Reach("quorum", 1, 3, 9.5, ["a", "b"], enough=False))
     lines, status = ask("forget", "edge-2")
     assert status == 3
-    assert lines[-1] == "that is fewer than --until quorum asks for; it goes on being told"
+    assert lines[-1] == "that is no majority; it goes on being told"
 
 
 def test_another_key(ask: Any, agent: Agent) -> None:
