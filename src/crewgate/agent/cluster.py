@@ -134,9 +134,13 @@ class Cluster:
         return self._settings.max_staleness_seconds
 
     def synced_until_ns(self) -> int:
-        """Never while our clock is far from the others', or there is no room for what they say."""
+        """Never while our clock is far from the others', or what they say finds no room here.
+
+        Nor once they have sent this machine away, though of a pair each goes on alone.
+        """
         node = self.gossip.node
-        if self._lacks or abs(node.comparing.ahead) > limits.skew_max:
+        ahead = abs(node.comparing.ahead)
+        if self._lacks or self.gossip.company.is_outcast or ahead > limits.skew_max:
             return 0
         until = node.freshness.until(self.staleness)
         if math.isinf(until):
@@ -145,11 +149,12 @@ class Cluster:
 
     def in_touch(self) -> InTouch:
         """See `telling.Others`."""
-        return members.in_touch(self.gossip, self.staleness, self.synced_until_ns())
+        until_ns, unreached = self.synced_until_ns(), self.service.unreached
+        return members.in_touch(self.gossip, self.staleness, until_ns, unreached)
 
     def waiting_for(self) -> str:
         """See `telling.Others`."""
-        return members.waiting_for(self.gossip, self.in_touch(), self._lacks)
+        return members.waiting_for(self.gossip, self.in_touch(), self.staleness, self._lacks)
 
     def look(self) -> None:
         """See `telling.Others`."""
