@@ -12,6 +12,7 @@ from cryptography.x509 import Certificate
 
 from crewgate import limits
 from crewgate.agent import members
+from crewgate.agent.attendance import Attendance
 from crewgate.agent.entries import Entry
 from crewgate.agent.foreign import Foreign
 from crewgate.agent.machine import Machine
@@ -69,6 +70,7 @@ class Cluster:
         except (GossipError, OSError) as error:
             self._sockets.close()
             raise ConfigurationError(f"{config.path}: [cluster]: {error}") from error
+        self._attendance = Attendance(self.gossip)
         self._hurry()
         files = Files(settings.certificate, settings.key, ca.root)
         self.service = Service(self.gossip, self._sockets, files, settings.peers)
@@ -79,6 +81,7 @@ class Cluster:
     def restore(self) -> None:
         """Take up what others revoked, and tell them of what this machine alone knows. OSError."""
         self.gossip.restore()
+        self._attendance.begin()
         known, self._restored = self._restored or {}, None
         told = (_told(entry) for entry in self._machine.revocations if entry.kind)
         entries = [entry for entry in told if not _knows(known, entry)]
@@ -158,6 +161,7 @@ class Cluster:
 
     def look(self) -> None:
         """See `telling.Others`."""
+        self._attendance.look(self.now())
         self._machine.record(self._foreign.rest(self._machine.clock.wall_ns()))
 
     def status(self, number: int) -> ClusterStatus:

@@ -49,6 +49,8 @@ sync_pause_seconds = 0.2  # between two syncs with one member, whatever asks for
 gossip_receive_bytes = 8 * 2**20  # of datagrams that wait: a third of a second of a storm
 datagrams_step_max = 64  # read in one step: a storm must not keep others waiting
 foreign_records_per_second = 50  # revocations of others in the audit, 20 KB; the rest is counted
+member_words_burst = 10  # times that a person is told of members who come and go, one after another
+member_words_per_second = 1 / 60  # and then: one that does so all day is a line a minute
 members_named_max = 8  # in one line of a log or a status; the rest is counted
 quarantines_heard_max = 4096  # of orchestrators that no grant was seen of here since
 
