@@ -61,7 +61,7 @@ def waiting_for(gossip: Gossip, touch: InTouch, max_staleness: float, lacks: str
         there = sum(_state(gossip, each) in _THERE for each in node.freshness.others)
         who = "no peer answers"
         if touch.unreached:
-            who = f"no peer has answered: {', '.join(touch.unreached)}"
+            who = f"no peer could be joined: {', '.join(touch.unreached)}"
         if there:
             who = f"{there} {'peer answers' if there == 1 else 'peers answer'}, none of which knows"
         return f"what a majority of the members knows: {who}; {BOOTSTRAP}"

@@ -75,8 +75,8 @@ def touch_line(touch: "InTouch") -> str:
     """Of how many machines, and how far they have been compared with."""
     others = touch.members - 1
     if not others:
-        nobody = f"; no peer has answered: {', '.join(touch.unreached)}" if touch.unreached else ""
-        return f"this machine alone{nobody}"
+        unreached = ", ".join(touch.unreached)
+        return f"this machine alone{f'; no peer could be joined: {unreached}' if unreached else ''}"
     each = "other" if others == 1 else "others"
     line = f"{touch.members} machines; compared with {touch.compared} of {others} {each}"
     if touch.ago_seconds is not None:

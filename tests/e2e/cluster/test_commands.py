@@ -16,8 +16,8 @@ OUT_OF_TOUCH = (
     "silent: "
 )
 FIRST = (
-    "no peer has answered: 127.0.0.1:9 (Connection refused); the first machine of all is started "
-    "once with `crewgate serve"
+    "no peer could be joined: 127.0.0.1:9 (Connection refused); the first machine of all is "
+    "started once with `crewgate serve"
 )
 
 

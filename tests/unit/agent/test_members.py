@@ -131,7 +131,7 @@ def test_whoever_has_never_counted_is_told_of_the_first_machine_of_all(
         one.cluster.service.peers = (peer,)
         one.cluster.service._complaints.note(peer, "Connection refused")
         assert (
-            ": no peer has answered: 127.0.0.1:9 (Connection refused); the first machine of all is"
+            ": no peer could be joined: 127.0.0.1:9 (Connection refused); the first machine of all"
         ) in one.cluster.waiting_for()
         other = one.other("b", counts=False)
         one.cluster.gossip.node.hear([other.id], [], hands.boot / 1e9)

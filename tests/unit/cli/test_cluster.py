@@ -130,7 +130,7 @@ def test_a_machine_alone_says_which_peers_have_not_answered() -> None:
     alone = InTouch(1, 0, 0, "majority", True, None, None)
     assert touch_line(alone) == "this machine alone"
     assert touch_line(replace(alone, unreached=["a:1 (slow)", "b:2 (gone)"])) == (
-        "this machine alone; no peer has answered: a:1 (slow), b:2 (gone)"
+        "this machine alone; no peer could be joined: a:1 (slow), b:2 (gone)"
     )
     assert touch_line(InTouch(2, 0, 1, "majority", True, None, None)).endswith(
         "compared with 0 of 1 other; none is needed until the other has joined"
