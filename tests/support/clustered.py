@@ -55,9 +55,11 @@ class Clustered:
             self.cluster._sockets.close()
             self.cluster.gossip.log.close()
 
-    def renewed(self, name: str = ME, signing: Ed25519PrivateKey | None = None) -> None:
-        """Another certificate in the place of ours."""
-        self._authority.certify(self._folder / ME, name, signing or self.signing)
+    def renewed(
+        self, name: str = ME, signing: Ed25519PrivateKey | None = None, *, born: float = 0.0
+    ) -> None:
+        """Another certificate in the place of ours, issued so many seconds from now."""
+        self._authority.certify(self._folder / ME, name, signing or self.signing, born=born)
 
     def other(
         self, name: str, *, counts: bool = True, rights: tuple[str, ...] = (MAY_REVOKE,)

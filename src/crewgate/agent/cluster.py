@@ -12,6 +12,7 @@ from cryptography.x509 import Certificate
 
 from crewgate import limits
 from crewgate.agent import members, quarantines
+from crewgate.agent.attendance import Attendance
 from crewgate.agent.entries import Entry
 from crewgate.agent.foreign import Foreign
 from crewgate.agent.machine import Machine
@@ -69,6 +70,7 @@ class Cluster:
         except (GossipError, OSError) as error:
             self._sockets.close()
             raise ConfigurationError(f"{config.path}: [cluster]: {error}") from error
+        self._attendance = Attendance(self.gossip)
         self._hurry()
         files = Files(settings.certificate, settings.key, ca.root)
         self.service = Service(self.gossip, self._sockets, files, settings.peers)
@@ -79,6 +81,7 @@ class Cluster:
     def restore(self) -> None:
         """Take up what others revoked, and tell them of what this machine alone knows. OSError."""
         self.gossip.restore()
+        self._attendance.begin()
         known, self._restored = self._restored or {}, None
         told = (_told(entry) for entry in self._machine.revocations if entry.kind)
         entries = [entry for entry in told if not _knows(known, entry)]
@@ -135,9 +138,13 @@ class Cluster:
         return self._settings.max_staleness_seconds
 
     def synced_until_ns(self) -> int:
-        """Never while our clock is far from the others', or there is no room for what they say."""
+        """Never while our clock is far from the others', or what they say finds no room here.
+
+        Nor once they have sent this machine away, though of a pair each goes on alone.
+        """
         node = self.gossip.node
-        if self._lacks or abs(node.comparing.ahead) > limits.skew_max:
+        ahead = abs(node.comparing.ahead)
+        if self._lacks or self.gossip.company.is_outcast or ahead > limits.skew_max:
             return 0
         until = node.freshness.until(self.staleness)
         if math.isinf(until):
@@ -146,14 +153,16 @@ class Cluster:
 
     def in_touch(self) -> InTouch:
         """See `telling.Others`."""
-        return members.in_touch(self.gossip, self.staleness, self.synced_until_ns())
+        until_ns, unreached = self.synced_until_ns(), self.service.unreached
+        return members.in_touch(self.gossip, self.staleness, until_ns, unreached)
 
     def waiting_for(self) -> str:
         """See `telling.Others`."""
-        return members.waiting_for(self.gossip, self.in_touch(), self._lacks)
+        return members.waiting_for(self.gossip, self.in_touch(), self.staleness, self._lacks)
 
     def look(self) -> None:
         """See `telling.Others`."""
+        self._attendance.look(self.now())
         self._machine.record(self._foreign.rest(self._machine.clock.wall_ns()))
 
     def status(self, number: int) -> ClusterStatus:

@@ -1,21 +1,27 @@
 """How this machine stands among the others, in words and rows. Asks the gossip; changes nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from crewgate import limits
 from crewgate.core.gossip.messages import State
 from crewgate.link.cluster_messages import ClusterStatus, InTouch, MemberRow, MembersPage
 from crewgate.peers.credentials import Known
 from crewgate.peers.gossip import Gossip
-from crewgate.peers.sockets import to_where
+from crewgate.peers.sockets import shown, to_where
 
 BOOTSTRAP = "the first machine of all is started once with `crewgate serve --bootstrap`"
 ROOM = "room for what others revoke: raise [table] revocations and start again"
+_THERE = {"alive", "suspect"}
 FAULT = "a start that can do what others revoke: the log of the agent says what went wrong"
 
 
-def in_touch(gossip: Gossip, max_staleness: float, synced_until_ns: int) -> InTouch:
-    """With how many it has compared within `max_staleness` seconds, of how many."""
+def in_touch(
+    gossip: Gossip, max_staleness: float, synced_until_ns: int, unreached: Sequence[str]
+) -> InTouch:
+    """With how many it has compared within `max_staleness` seconds, of how many.
+
+    Which configured peers are `unreached` is told of a machine that knows no other.
+    """
     fresh, now = gossip.node.freshness, gossip.host.now()
     ages = sorted(now - fresh.compared_at(member) for member in fresh.others)
     compared = [age for age in ages if age < max_staleness]
@@ -29,17 +35,20 @@ def in_touch(gossip: Gossip, max_staleness: float, synced_until_ns: int) -> InTo
         counts=fresh.counts,
         ago_seconds=_round(compared[needed - 1]) if 0 < needed <= len(compared) else None,
         synced_seconds=None if is_endless else _round(synced_until_ns / 1e9 - now),
+        unreached=[] if fresh.others else named(unreached),
     )
 
 
-def waiting_for(gossip: Gossip, touch: InTouch, lacks: str) -> str:
+def waiting_for(gossip: Gossip, touch: InTouch, max_staleness: float, lacks: str) -> str:
     """What keeps this machine from admitting; empty if nothing does.
 
     It `lacks` what would have it obey what it has heard.
     """
     if lacks:
         return lacks
-    node = gossip.node
+    node, company = gossip.node, gossip.company
+    if company.is_outcast:
+        return f"others that count it: it was sent away, and to come back takes {company.way_back}"
     ahead = node.comparing.ahead
     if abs(ahead) > limits.skew_max:
         return (
@@ -49,17 +58,39 @@ def waiting_for(gossip: Gossip, touch: InTouch, lacks: str) -> str:
     if touch.synced_seconds is None or touch.synced_seconds > 0:
         return ""
     if not node.freshness.counted:  # nobody that it has ever heard of has all there is to know
-        there = sum(_state(gossip, each) in {"alive", "suspect"} for each in node.freshness.others)
+        there = sum(_state(gossip, each) in _THERE for each in node.freshness.others)
         who = "no peer answers"
+        if touch.unreached:
+            who = f"no peer could be joined: {', '.join(touch.unreached)}"
         if there:
             who = f"{there} {'peer answers' if there == 1 else 'peers answer'}, none of which knows"
         return f"what a majority of the members knows: {who}; {BOOTSTRAP}"
-    answered = "1 other" if touch.compared == 1 else f"{touch.compared} others"
+    others = "1 other" if touch.members == 2 else f"{touch.members - 1} others"  # noqa: PLR2004
     are = "is" if touch.needed == 1 else "are"
     return (
-        f"what a majority of the members knows: {answered} answered in time, and {touch.needed} "
-        f"{are} needed"
+        f"what a majority of the members knows: compared with {touch.compared} of {others} in "
+        f"time, and {touch.needed} {are} needed{_late(gossip, max_staleness)}"
     )
+
+
+def _late(gossip: Gossip, max_staleness: float) -> str:
+    """Who was not compared with in time: those who do not answer at all, and the rest."""
+    since, fresh = gossip.host.now() - max_staleness, gossip.node.freshness
+    late = [each for each in fresh.others if fresh.compared_at(each) <= since]
+    silent = [each for each in late if _state(gossip, each) not in _THERE]
+    rest = [each for each in late if each not in silent]
+    parts = (("silent", silent), ("not in time", rest))
+    name = gossip.company.directory.name
+    return "".join(
+        f"; {what}: {', '.join(named(sorted(map(name, some))))}" for what, some in parts if some
+    )
+
+
+def named(names: Collection[str]) -> list[str]:
+    """As many as go into a line, and how many more there are."""
+    most = limits.members_named_max
+    more = len(names) - most
+    return [*list(names)[:most], *([f"and {more} more"] if more > 0 else [])]
 
 
 def rows(gossip: Gossip) -> list[MemberRow]:
@@ -111,7 +142,7 @@ def _row(gossip: Gossip, member: bytes, known: Known | None) -> MemberRow:
     at = gossip.node.freshness.compared_at(member)
     return MemberRow(
         name=gossip.company.directory.name(member),
-        address=_place(known) if known else "",
+        address=shown(to_where(known.address)) if known else "",
         state=_state(gossip, member),
         standing=_standing(gossip, member),
         compared_seconds=_round(gossip.host.now() - at) if at > 0 else None,
@@ -129,6 +160,8 @@ def _state(gossip: Gossip, member: bytes) -> str:
 
 def _standing(gossip: Gossip, member: bytes) -> str:
     fresh, me = gossip.node.freshness, gossip.company.me.id
+    if member == me and gossip.company.is_outcast:
+        return "outcast"
     if member == me:
         return "counts" if fresh.counts else "joining"
     if member not in fresh.others:
@@ -136,8 +169,3 @@ def _standing(gossip: Gossip, member: bytes) -> str:
     if member in fresh.leaving:
         return "leaving"
     return "counts" if member in fresh.counted else "joining"
-
-
-def _place(known: Known) -> str:
-    host, port = to_where(known.address)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

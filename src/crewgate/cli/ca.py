@@ -153,8 +153,10 @@ def renew(*, config_path: Path, certificate: Path, life: int | None, as_json: bo
 def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None:
     """Revoke a certificate: in the CRL and OCSP, in the table, and close what is open with it.
 
-    There is no way back.
+    There is no way back. Exit status 3: a gateway runs here, and no majority of the machines has it
+    on disk so far; it goes on being told.
     """
+    from crewgate.cli.receipt import end, reached
     from crewgate.pki.authority import Authority
 
     config = _load(config_path)
@@ -173,10 +175,14 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
     else:
         also = f" and {others} more of the same life" if others else ""
         click.echo(f"revoked {entry.label}, serial {entry.serial}{also}: {told(done)}")
+        for each in reached(done.reach) if done else ():
+            click.echo(each)
     if why:
         click.echo(f"crewgate: {why}; ask again once it runs, to close what is open", err=True)
     if unpublished is not None:
         raise unpublished
+    if done is not None:
+        end(done.reach)
 
 
 @command.command("list")
@@ -184,17 +190,20 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
 @click.option("--all", "is_all", is_flag=True, help="Expired ones too.")
 @json_option
 def list_(*, config_path: Path, is_all: bool, as_json: bool) -> None:
-    """Show the certificates that were issued, oldest first."""
+    """Show the certificates that were issued, oldest first.
+
+    A gateway that `crewgate cluster forget` sent away is so called, as far as this machine knows.
+    """
     from crewgate.pki.register import Register
 
-    now = datetime.now(UTC).timestamp()
-    with Register(_ca(_load(config_path)).register) as register:
+    now, config = datetime.now(UTC).timestamp(), _load(config_path)
+    with Register(_ca(config).register) as register:
         entries = [each for each in register.all() if is_all or each.status(now) != "expired"]
     if as_json:
-        click.echo(json.dumps([row(entry) for entry in entries]))
+        click.echo(json.dumps([row(entry, config.state) for entry in entries]))
         return
     for entry in entries:
-        click.echo(line(entry, now))
+        click.echo(line(entry, now, config.state))
     if not entries:
         click.echo("no certificate is valid; make one with: crewgate ca issue", err=True)
 
@@ -207,12 +216,13 @@ def show(*, config_path: Path, which: str, as_json: bool) -> None:
     """Show one certificate: whom it speaks for, until when, and whether it is good."""
     from crewgate.pki.register import Register
 
-    with Register(_ca(_load(config_path)).register) as register:
+    config = _load(config_path)
+    with Register(_ca(config).register) as register:
         entry = find(register, which)
     if as_json:
-        click.echo(json.dumps({**row(entry), "pem": entry.pem}))
+        click.echo(json.dumps({**row(entry, config.state), "pem": entry.pem}))
         return
-    for name, value in row(entry).items():
+    for name, value in row(entry, config.state).items():
         click.echo(f"{name:10} {value}")
 
 

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,15 +12,30 @@ if TYPE_CHECKING:
     from crewgate.pki.register import Entry
 
 
-def row(entry: "Entry") -> dict[str, Any]:
-    """All that is known of a certificate but its bytes."""
+def status(entry: "Entry", now: float, state: Path) -> str:
+    """One word: the register's, or that the machines of `state` have sent a gateway away.
+
+    That is theirs to say, and the register does not hear of it.
+    """
+    from crewgate.core.identity import Role, member_id
+    from crewgate.peers.directory import sent_away
+
+    word = entry.status(now)
+    if word != "valid" or entry.role is not Role.GATEWAY:
+        return word
+    is_gone = entry.issued <= sent_away(state / "gossip").get(member_id(entry.name), -1)
+    return "sent-away" if is_gone else word
+
+
+def row(entry: "Entry", state: Path | None = None) -> dict[str, Any]:
+    """All that is known of a certificate but its bytes; `state` is where machines are known."""
     now = datetime.now(UTC).timestamp()
     return {
         "serial": entry.serial,
         "role": entry.role.value,
         "crew": entry.crew,
         "name": entry.name,
-        "status": entry.status(now),
+        "status": status(entry, now, state) if state else entry.status(now),
         "reason": entry.reason,
         "issued": _time(entry.issued),
         "not_before": _time(entry.not_before),
@@ -32,10 +48,10 @@ def _time(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def line(entry: "Entry", now: float) -> str:
+def line(entry: "Entry", now: float, state: Path) -> str:
     """One certificate of a list."""
     end = datetime.fromtimestamp(entry.not_after, UTC)
-    what = entry.status(now) + (f" ({entry.reason})" if entry.reason else "")
+    what = status(entry, now, state) + (f" ({entry.reason})" if entry.reason else "")
     return f"{entry.serial}  {entry.label:24}  until {end:%Y-%m-%d %H:%M}Z  {what}"
 
 

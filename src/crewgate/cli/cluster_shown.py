@@ -18,6 +18,7 @@ _STANDINGS = {
     "joining": "not yet: joining",
     "waiting": "no: waits to be admitted",
     "leaving": "until a majority agrees that it goes",
+    "outcast": "no: it was sent away",
 }
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
@@ -74,7 +75,8 @@ def touch_line(touch: "InTouch") -> str:
     """Of how many machines, and how far they have been compared with."""
     others = touch.members - 1
     if not others:
-        return "this machine alone"
+        unreached = ", ".join(touch.unreached)
+        return f"this machine alone{f'; no peer could be joined: {unreached}' if unreached else ''}"
     each = "other" if others == 1 else "others"
     line = f"{touch.members} machines; compared with {touch.compared} of {others} {each}"
     if touch.ago_seconds is not None:
@@ -85,6 +87,8 @@ def touch_line(touch: "InTouch") -> str:
 def _need(touch: "InTouch") -> str:
     if not touch.needed:
         return "none is needed"
+    if touch.synced_seconds is None:
+        return "none is needed until the other has joined"
     return f"{touch.needed} {'is' if touch.needed == 1 else 'are'} needed"
 
 

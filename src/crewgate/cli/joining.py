@@ -83,8 +83,10 @@ def cluster_of(first: Config) -> Cluster:
 def gateways_besides(first: Config, ca: CA) -> list[str]:
     """Names of gateways with a good certificate of `ca`, but for that of `first`. AuthorityError.
 
-    Who made a second one and never told the first has two machines all the same.
+    Who made a second one and never told the first has two machines all the same; one that was sent
+    away is none.
     """
+    from crewgate.cli.certificates import status
     from crewgate.pki.authority import identity_of
     from crewgate.pki.register import Register
 
@@ -96,8 +98,8 @@ def gateways_besides(first: Config, ca: CA) -> list[str]:
         register.close()
     own = _serials(cluster_of(first).certificate)
     mine = {each.name for each in found if each.serial in own}
-    good = {each.name for each in found if each.status(now) == "valid" and identity_of(each).key}
-    return sorted(good - mine)
+    valid = [each for each in found if status(each, now, first.state) == "valid"]
+    return sorted({each.name for each in valid if identity_of(each).key} - mine)
 
 
 def _serials(path: Path) -> set[str]:

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 _NEVER = ("type", "id")  # the link's own
 _TOO_FEW = 3  # the exit status
 _NAMED_MAX = 8  # machines in a line
+_FEWER = {
+    "local": "this machine's is not among them",
+    "quorum": "that is no majority",
+    "all": "that is not all of them",
+}
 
 
 def show(receipt: "Receipt", *, as_json: bool, without: Container[str] = ()) -> None:
@@ -44,7 +49,12 @@ def _print(
         click.echo(json.dumps(shown))
     else:
         click.echo("\n".join(lines))
-    if not receipt.reach.enough:
+    end(receipt.reach)
+
+
+def end(reach: "Reach") -> None:
+    """With exit status 3, where fewer have it than were asked for."""
+    if not reach.enough:
         click.get_current_context().exit(_TOO_FEW)
 
 
@@ -58,7 +68,7 @@ def reached(reach: "Reach") -> list[str]:
         more = "" if len(reach.missing) <= _NAMED_MAX else ", …"
         heard = f"nothing was heard yet from: {named}{more}" if named else "nobody could be asked"
         lines.append(heard)
-        lines.append(f"that is fewer than --until {reach.until} asks for; it goes on being told")
+        lines.append(f"{_FEWER[reach.until]}; it goes on being told")
     return lines
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
+import msgspec
 
 from crewgate.api.words import (
     CertificateAnswer,
@@ -17,11 +18,13 @@ from crewgate.api.words import (
     RevocationAnswer,
     RevocationAsk,
 )
+from crewgate.cli import receipt
 from crewgate.cli.certificates import tell
 from crewgate.cli.control_client import ControlClient
 from crewgate.core.certificate import serial_text
 from crewgate.core.identity import Role
 from crewgate.errors import AuthorityError
+from crewgate.link.owner_messages import Reach, Until
 from crewgate.pki.authority import request_pem
 from crewgate.pki.certificates import new_key
 from crewgate.pki.keys import PRIVATE, PUBLIC, key_pem, read_certificates, read_file, write_file
@@ -87,6 +90,8 @@ def revoke(client: ControlClient, *, which: str, reason: Any, as_json: bool) -> 
     ask = RevocationAsk(certificate=serial, reason=reason)
     done = client.post("/v1/revocations", ask, RevocationAnswer)
     is_told = done.missing != _AWAY  # an agent whose disk is full is told all the same
+    meant: Until = "quorum" if done.of > 1 else "local"
+    reach = Reach(meant, done.applied_on, done.of, done.ms, done.missing, done.enough)
     if as_json:
         document = {
             "serial": done.id,
@@ -96,16 +101,20 @@ def revoke(client: ControlClient, *, which: str, reason: Any, as_json: bool) -> 
             "announced": is_told,
             "calls_cut": done.calls_cut,
             "connections_closed": done.connections_closed,
-            "cut_ms": done.ms,
+            "cut_ms": done.cut_ms,
+            "reach": msgspec.to_builtins(reach) if is_told else None,
         }
         click.echo(json.dumps(document))
-        return
-    what = f"{done.connections_closed} open connections closed within {done.ms:.1f} ms"
-    if not is_told:
-        what = "no agent runs there; it is told when it starts"
-    elif not done.connections_closed:
-        what = "no connection was open with it"
-    click.echo(f"revoked serial {done.id}: {what}")
+    else:
+        what = f"{done.connections_closed} open connections closed within {done.cut_ms:.1f} ms"
+        if not is_told:
+            what = "no agent runs there; it is told when it starts"
+        elif not done.connections_closed:
+            what = "no connection was open with it"
+        lines = [f"revoked serial {done.id}: {what}", *(receipt.reached(reach) if is_told else ())]
+        click.echo("\n".join(lines))
+    if is_told:
+        receipt.end(reach)
 
 
 def _absent(*paths: Path) -> None:

@@ -53,6 +53,9 @@ foreign_records_per_second = 50  # revocations of others in the audit, 20 KB; th
 quarantines_heard_max = 4096  # words on orchestrators of whom no grant was seen here since
 quarantines_told_burst = 24  # that the watch of one machine tells others of at once: one capsule,
 quarantines_told_seconds = 60.0  # then one in so long: 1,500 a day, of two million that all keep
+member_words_burst = 10  # times that a person is told of members who come and go, one after another
+member_words_per_second = 1 / 60  # and then: one that does so all day is a line a minute
+members_named_max = 8  # in one line of a log or a status; the rest is counted
 
 # Spread (core/gossip/spread.py): simulated for 1,000 machines with a fifth of all datagrams lost.
 spread_eager_peers = 5  # at once: 99 % of 1,000 machines have it after five hops

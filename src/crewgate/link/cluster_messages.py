@@ -59,6 +59,7 @@ class InTouch(msgspec.Struct, frozen=True):
 
     `members` are all, this one too. `ago_seconds` is of the oldest comparison that is needed; None
     if there are too few. For `synced_seconds` more the machine may admit; None: without an end.
+    `unreached` are the peers that it is to join, each with why not, while it knows no other.
     """
 
     members: Count
@@ -68,6 +69,7 @@ class InTouch(msgspec.Struct, frozen=True):
     counts: bool  # it has all that it ever acknowledged
     ago_seconds: float | None
     synced_seconds: float | None
+    unreached: list[str] = []
 
 
 class MemberRow(msgspec.Struct, frozen=True):
@@ -75,12 +77,13 @@ class MemberRow(msgspec.Struct, frozen=True):
 
     `standing`: it counts; it is joining, until it has compared with a majority; it waits to be
     admitted until those before it have; or it was sent away, and goes once a majority was asked.
+    This machine may be the one: an outcast.
     """
 
     name: str
     address: str
     state: str  # "here" (this machine), or "alive", "suspect", "dead", "left"
-    standing: str  # "counts", "joining", "waiting" or "leaving"
+    standing: str  # "counts", "joining", "waiting", "leaving" or "outcast"
     compared_seconds: float | None  # ago
     ends: int
     may_revoke: bool

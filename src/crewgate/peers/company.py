@@ -10,7 +10,7 @@ from crewgate import limits
 from crewgate.core import certificate as certificate_
 from crewgate.core.gossip.capsules import Capsule, Entry
 from crewgate.core.gossip.protocol import Node
-from crewgate.core.identity import Role, member_id
+from crewgate.core.identity import MAY_REVOKE, Role, member_id
 from crewgate.core.ids import Kind, orchestrator_key
 from crewgate.errors import GossipError
 from crewgate.peers.credentials import Credential, Known
@@ -23,6 +23,10 @@ from crewgate.peers.stream import VERSION, Hello
 
 class OneselfError(GossipError):
     """The other side of a stream is this machine."""
+
+
+class OutcastError(GossipError):
+    """The other side was a member, and was sent away."""
 
 
 class Company:
@@ -49,6 +53,21 @@ class Company:
     def __repr__(self) -> str:
         return f"<Company {self.directory!r} {self.ring!r}>"
 
+    @property
+    def is_outcast(self) -> bool:
+        """Whether this machine was sent away, and shows no certificate that was issued since."""
+        return self.me.id not in self.directory
+
+    @property
+    def way_back(self) -> str:
+        """What an outcast takes to be a member again."""
+        days = limits.gateway_life_seconds_max // 86_400
+        return (
+            "a new certificate in the place of [cluster] certificate and key: `crewgate ca issue "
+            f"--role gateway --name {self.me.name} --signing-key FILE --right revoke "
+            f"--life {days}d` where the CA is"
+        )
+
     def hello(self, node: Node) -> Hello:
         """What we say first."""
         return Hello(
@@ -66,7 +85,7 @@ class Company:
     def recognise(self, leaf: bytes) -> None:
         """Whether there is a member behind a leaf that a handshake has proved; GossipError.
 
-        The CA has others' certificates too, and that of one who was sent away still serves.
+        The CA has others' certificates too, and that of an outcast (OutcastError) still serves.
         """
         try:
             found = certificate_.read(leaf)
@@ -78,7 +97,7 @@ class Company:
         if identity.role is not Role.GATEWAY:
             raise GossipError(f"{identity.label} is no gateway")
         if found.issued <= self.directory.gone.get(member_id(identity.name), -1):
-            raise GossipError(f"gateway {identity.name} was sent away")
+            raise OutcastError(f"gateway {identity.name} was sent away")
         keys = certificate_.revocable_by(identity, found.serial, found.issued)
         if self._host.is_dead(keys):
             raise GossipError(f"gateway {identity.name}: its certificate is revoked")
@@ -99,6 +118,14 @@ class Company:
             self.ring.make(self._host.wall())
             self._sync_soon([known.id])
         return known
+
+    def dismissed(self, node: Node, leaf: bytes) -> None:
+        """Whose leaf this is says that we were sent away: nothing is believed that it may not do.
+
+        It could have sent us away itself, if it may revoke.
+        """
+        if MAY_REVOKE in certificate_.read(leaf).speaks_for().rights:
+            self.send_away(node, self.me.id, self.me.issued)
 
     def introduce(self, credentials: Iterable[Credential]) -> None:
         """Gateways that a member knows; GossipError, and those before were taken. OSError."""
@@ -147,6 +174,9 @@ class Company:
             is_news = True
         if not is_news or member in self.directory:
             return False
+        if member == self.me.id:
+            self._host.say(f"this machine was sent away; to come back it takes {self.way_back}")
+            return True
         self._host.say(f"gateway {self.directory.name(member)} is no member any more")
         node.dismiss(member, self._host.now())
         self.opener.forget(member)

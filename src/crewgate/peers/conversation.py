@@ -15,12 +15,15 @@ import trio
 from crewgate import limits
 from crewgate.core.gossip.ranges import Range
 from crewgate.errors import GossipError
+from crewgate.peers.company import OutcastError
 from crewgate.peers.credentials import Known
 from crewgate.peers.gossip import Gossip
 from crewgate.peers.stream import (
     Capsules,
     Credentials,
     Digests,
+    Dismissal,
+    DismissedError,
     Held,
     Hello,
     Line,
@@ -39,7 +42,11 @@ async def begin(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
     """
     gossip.company.recognise(line.leaf)  # before a word: what we say first are the group's keys
     asked_at = gossip.host.now()
-    hello = await _greeted(line, gossip.company.hello(gossip.node))
+    try:
+        hello = await _greeted(line, gossip.company.hello(gossip.node))
+    except DismissedError:
+        gossip.company.dismissed(gossip.node, line.leaf)
+        raise
     known = gossip.company.meet(line.leaf, hello)
     await _introduce(gossip, line, known, hello)
     async with turn:
@@ -54,7 +61,12 @@ async def begin(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
 
 async def answer(gossip: Gossip, line: Line) -> None:
     """Speak second; GossipError, OSError."""
-    gossip.company.recognise(line.leaf)
+    try:
+        gossip.company.recognise(line.leaf)
+    except OutcastError:
+        await line.hear(Hello)  # unread, it would take our word along when the connection ends
+        await line.say(Dismissal())
+        raise
     asked_at = gossip.host.now()
     hello = await line.hear(Hello)
     known = gossip.company.meet(line.leaf, hello)
@@ -72,10 +84,11 @@ async def _greeted(line: Line, hello: Hello) -> Hello:
     try:
         await line.say(hello)
         return await line.hear(Hello)
+    except DismissedError:
+        raise
     except GossipError as error:
         raise GossipError(
-            f"it says no hello ({error}), as to a machine that was sent away or whose certificate "
-            "is revoked"
+            f"it says no hello ({error}), as to a machine whose certificate is revoked"
         ) from error
 
 
@@ -97,6 +110,7 @@ async def _introduce(gossip: Gossip, line: Line, known: Known, hello: Hello) -> 
     lacking = gossip.company.directory.beyond(hello.roll)
     await _both(line, credential_pages(lacking), take)
     gossip.company.hear(gossip.node, known, hello)
+    gossip.save()  # before others count on it that we think so
 
 
 async def _exchange(gossip: Gossip, line: Line, lacking: Iterator[bytes]) -> None:

@@ -6,6 +6,7 @@ wall clock.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,15 @@ from crewgate import limits
 from crewgate.core.gossip.capsules import Capsule
 from crewgate.errors import GossipError
 from crewgate.peers.credentials import Credential, Known, Trust
+
+
+def sent_away(folder: Path) -> dict[bytes, int]:
+    """Members, and until when issued certificates of theirs are none's, as `folder` has it."""
+    found = {}
+    for path in sorted(folder.glob("*.gone")):
+        with suppress(OSError, ValueError):
+            found[bytes.fromhex(path.stem)] = int(path.read_text())
+    return found
 
 
 class Directory:
@@ -56,11 +66,7 @@ class Directory:
 
     def restore(self, now: int) -> None:
         """Read what the folder has; what has long expired goes."""
-        for path in sorted(self._folder.glob("*.gone")):
-            try:
-                self.gone[bytes.fromhex(path.stem)] = int(path.read_text())
-            except (OSError, ValueError):
-                continue
+        self.gone = sent_away(self._folder)
         for path in sorted(self._folder.glob("*.member")):
             try:
                 credential = msgspec.msgpack.decode(path.read_bytes(), type=Credential)

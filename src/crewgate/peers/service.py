@@ -18,6 +18,7 @@ from crewgate.errors import GossipError
 from crewgate.peers import conversation
 from crewgate.peers.callers import Callers
 from crewgate.peers.company import OneselfError
+from crewgate.peers.complaints import Complaints, reason
 from crewgate.peers.gossip import Gossip
 from crewgate.peers.sockets import Sockets, Where, resolve, to_where
 from crewgate.peers.stream import Line, context
@@ -51,7 +52,7 @@ class Service:
         self._exchange = trio.Lock()  # one of those that we begin
         self._busy: set[bytes] = set()
         self._receipts: dict[int, trio.Event] = {}
-        self._complaints: dict[Where, str] = {}
+        self._complaints = Complaints(gossip.host.say)
         self._has_failed = False  # the disk, and a person has heard of it
         gossip.on_work = self._wake
         gossip.on_receipt = self._receipt_changed
@@ -75,6 +76,11 @@ class Service:
         finally:
             self.gossip.farewell()
             self._sockets.close()
+
+    @property
+    def unreached(self) -> list[str]:
+        """The configured peers where nobody was found the last time, each with why."""
+        return self._complaints.of(self.peers)
 
     async def wait(self, receipt: Receipt, is_enough: Callable[[Receipt], bool]) -> None:
         """Until a receipt says enough; the deadline is the caller's."""
@@ -245,7 +251,8 @@ class Service:
             found = await resolve(*peer)
             failures = [await self._why_not(where) for where in found if where not in known]
             is_found = len(failures) < len(found) or not all(failures)
-            self._complain(peer, "" if is_found else [*failures, "its name has no address"][0])
+            why = "" if is_found else [*failures, "its name has no address"][0]
+            self._complaints.note(peer, why)
 
     async def _why_not(self, where: Where) -> str:
         """Reach one, who may be this machine: all may have the same configuration."""
@@ -254,14 +261,8 @@ class Service:
         except OneselfError:
             return ""
         except (GossipError, OSError) as error:
-            return str(error)
+            return reason(error)
         return ""
-
-    def _complain(self, peer: Where, why: str) -> None:
-        """Once, until it is something else."""
-        if why and why != self._complaints.get(peer):
-            self.gossip.host.say(f"peer {peer[0]}:{peer[1]}: {why}")
-        self._complaints[peer] = why
 
 
 async def _shake(stream: "trio.SSLStream[trio.SocketStream]") -> None:

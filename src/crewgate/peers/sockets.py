@@ -26,6 +26,12 @@ def to_where(address: Address) -> Where:
     return str(given.ipv4_mapped or given), address.port
 
 
+def shown(where: Where) -> str:
+    """For people."""
+    host, port = where
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class Sockets:
     """The two sockets of one address and port; OSError if they cannot be had."""
 

@@ -75,7 +75,15 @@ class Capsules(msgspec.Struct, frozen=True, tag="capsules"):
     last: bool
 
 
-Words = Hello | Credentials | Digests | Held | Capsules
+class Dismissal(msgspec.Struct, frozen=True, tag="dismissal"):
+    """In the place of a hello, to a machine that was sent away: nobody else would tell it."""
+
+
+class DismissedError(GossipError):
+    """The other side says that this machine was sent away."""
+
+
+Words = Hello | Credentials | Digests | Held | Capsules | Dismissal
 W = TypeVar("W", Hello, Credentials, Digests, Held, Capsules)
 _DECODER: msgspec.msgpack.Decoder[Words] = msgspec.msgpack.Decoder(Words)
 _ENCODER = msgspec.msgpack.Encoder()
@@ -128,7 +136,7 @@ class Line:
             raise GossipError(f"the connection has ended: {_why(error)}") from error
 
     async def hear(self, kind: type[W]) -> W:
-        """The next message, which must be of this kind."""
+        """The next message, which must be of this kind; DismissedError."""
         length = int.from_bytes(await self._take(_PREFIX_BYTES))
         if not 0 < length <= limits.gossip_frame_bytes_max:
             raise GossipError("a frame of no such length")
@@ -136,6 +144,8 @@ class Line:
             words = _DECODER.decode(await self._take(length))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise GossipError(f"a frame that says nothing: {error}") from error
+        if isinstance(words, Dismissal):
+            raise DismissedError("it says that this machine was sent away")
         if not isinstance(words, kind):
             raise GossipError("a message out of turn")
         return words

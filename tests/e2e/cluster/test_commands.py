@@ -10,8 +10,15 @@ import pytest
 from gateways import answer, begin, counted, gateways, name_of, said, stands, token_of
 from installation import Installation, wait_until
 
-OUT_OF_TOUCH = "what a majority of the members knows: 0 others answered in time, and 1 is needed"
-FIRST = "no peer answers; the first machine of all is started once with `crewgate serve"
+OUTCAST = "others that count it: it was sent away, and to come back takes a new certificate"
+OUT_OF_TOUCH = (
+    "what a majority of the members knows: compared with 0 of 1 other in time, and 1 is needed; "
+    "silent: "
+)
+FIRST = (
+    "no peer could be joined: 127.0.0.1:9 (Connection refused); the first machine of all is "
+    "started once with `crewgate serve"
+)
 
 
 def states(machine: Installation) -> dict[str, str]:
@@ -67,9 +74,11 @@ def test_one_that_is_forgotten_refuses_calls_and_does_not_come_back(
     assert "revocation-unavailable" in answer(third, token)[1]
     assert third.stop() == 0
     begin(third)
-    wait_until(lambda: stands(third).waiting_for == OUT_OF_TOUCH)
+    wait_until(lambda: stands(third).waiting_for.startswith(OUTCAST))
+    assert OUTCAST in said(third, "status").stdout
     assert [answer(each, token)[0] for each in three] == [200, 200, 503]
     assert name not in states(first)
+    assert {row["name"]: row["status"] for row in first.ask("ca", "list")}[name] == "sent-away"
     again = said(second, "cluster", "forget", name)
     assert again.returncode == 2
     assert "was sent away before" in again.stderr
@@ -81,7 +90,7 @@ def test_where_no_majority_is_left_a_person_has_the_word(three: list[Installatio
     name, token = name_of(second), token_of(first)
     assert second.stop() == 0
     wait_until(lambda: states(first)[name] != "alive")
-    wait_until(lambda: stands(first).waiting_for == OUT_OF_TOUCH)
+    wait_until(lambda: stands(first).waiting_for == f"{OUT_OF_TOUCH}{name}")
     refused = said(first, "cluster", "forget", name)
     assert refused.returncode == 2
     assert "use --force on each machine that remains" in refused.stderr

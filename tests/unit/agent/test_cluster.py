@@ -110,7 +110,7 @@ def test_that_a_machine_is_out_of_touch_is_said_and_that_it_is_back(
         ticks.vouch(machine, watch)
     assert len(said) == 1
     assert said[0].startswith("out of touch, ")
-    assert "waiting for what a majority of the members knows: 0 others" in said[0]
+    assert "waiting for what a majority of the members knows: compared with 0 of 1 other" in said[0]
     clustered.compare(other)
     for _ in range(2):
         ticks.vouch(machine, watch)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from clustered import ME, Clustered
 from machines import Hands, Start
+from msgspec.structs import replace
 
 from crewgate import limits
 from crewgate.agent import members
@@ -61,8 +62,49 @@ def test_how_old_the_comparisons_are_that_are_needed(clustered: Clustered) -> No
     touch = clustered.cluster.in_touch()
     assert (touch.compared, touch.ago_seconds, touch.synced_seconds) == (1, None, 0.0)
     assert clustered.cluster.waiting_for() == (
-        "what a majority of the members knows: 1 other answered in time, and 2 are needed"
+        "what a majority of the members knows: compared with 1 of 4 others in time, and 2 are "
+        "needed; not in time: m1, m2, m3"
     )
+    gossip = clustered.cluster.gossip
+    for each in others[1:3]:
+        gossip.node.members.hear([Update(each.id, State.DEAD, 1, each.address)], 0.0)
+    assert clustered.cluster.waiting_for().endswith("; silent: m1, m2; not in time: m3")
+
+
+def test_not_all_who_are_silent_are_named(clustered: Clustered) -> None:
+    """As many as go into a line."""
+    assert members.named(list("abc")) == ["a", "b", "c"]
+    most = limits.members_named_max
+    assert members.named("x" * (most + 2)) == ["x"] * most + ["and 2 more"]
+
+
+def test_a_machine_alone_names_the_peers_that_have_not_answered(clustered: Clustered) -> None:
+    """Until it knows another: then there are members to be told of."""
+    cluster = clustered.cluster
+    cluster.service.peers = (("10.0.0.2", 8446), ("fd00::2", 8446), ("there", 8446))
+    for peer, why in zip(cluster.service.peers, ("No route to host", "slow", ""), strict=True):
+        cluster.service._complaints.note(peer, why)
+    expected = ["10.0.0.2:8446 (No route to host)", "[fd00::2]:8446 (slow)"]
+    assert cluster.in_touch().unreached == expected
+    clustered.other("b")
+    assert cluster.in_touch().unreached == []
+
+
+def test_an_outcast_says_so_and_how_it_comes_back(clustered: Clustered) -> None:
+    """And admits nothing, though of a pair each goes on alone; until its certificate is new."""
+    cluster, other = clustered.cluster, clustered.other("b")
+    gossip = cluster.gossip
+    settings = replace(clustered.settings, staleness_quorum="any")
+    cluster.load(settings)
+    assert cluster.synced_until_ns() == limits.always_ns
+    gossip.company.send_away(gossip.node, gossip.company.me.id, gossip.company.me.issued)
+    assert (cluster.synced_until_ns(), rows(clustered)[ME].standing) == (0, "outcast")
+    assert cluster.waiting_for().startswith("others that count it: it was sent away, and to come")
+    assert f"ca issue --role gateway --name {ME} --signing-key" in cluster.waiting_for()
+    assert other.id in gossip.node.freshness.others
+    clustered.renewed(born=1)
+    cluster.load(settings)
+    assert (cluster.synced_until_ns(), cluster.waiting_for()) == (limits.always_ns, "")
 
 
 def test_a_pair_that_goes_on_alone_says_so(clustered: Clustered) -> None:
@@ -85,6 +127,12 @@ def test_whoever_has_never_counted_is_told_of_the_first_machine_of_all(
         assert one.cluster.waiting_for() == (
             f"what a majority of the members knows: no peer answers; {members.BOOTSTRAP}"
         )
+        peer = ("127.0.0.1", 9)
+        one.cluster.service.peers = (peer,)
+        one.cluster.service._complaints.note(peer, "Connection refused")
+        assert (
+            ": no peer could be joined: 127.0.0.1:9 (Connection refused); the first machine of all"
+        ) in one.cluster.waiting_for()
         other = one.other("b", counts=False)
         one.cluster.gossip.node.hear([other.id], [], hands.boot / 1e9)
         assert "1 peer answers, none of which knows; the first" in one.cluster.waiting_for()

@@ -17,7 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from crewgate import limits
 from crewgate.config import load
 from crewgate.core.certificate import read
-from crewgate.core.identity import MAY_REVOKE, Identity, Role
+from crewgate.core.identity import MAY_REVOKE, Identity, Role, member_id
+from crewgate.link.owner_messages import Reach
+from crewgate.pki.announcing import Announced
 from crewgate.pki.authority import request_pem
 from crewgate.pki.certificates import new_key, pem
 from crewgate.pki.keys import read_key
@@ -214,6 +216,41 @@ def test_revoke_by_file_or_serial(run: Run, fresh: Path, by: str) -> None:
     assert entry.serial_number == int(row["serial"], 16)
     text = run("ca", "revoke", "-c", fresh, which).stdout
     assert text == f"revoked article/a-1, serial {row['serial']}: no gateway runs here\n"
+
+
+def test_a_revocation_that_too_few_machines_have_is_an_exit_status(
+    run: Run, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of `crewgate revoke`, with a line that says who has not answered."""
+    reach = Reach("quorum", applied_on=1, of=3, ms=1000.0, missing=["b", "c"], enough=False)
+    done = Announced(read_ns=1, reach=reach)
+    monkeypatch.setattr("crewgate.pki.announcing.announce", lambda *_: done)
+    row = issue(run, fresh)
+    result = run("ca", "revoke", "-c", fresh, row["serial"])
+    assert result.exit_code == 3
+    assert result.stdout.splitlines()[1:] == [
+        "on the disks of 1 of 3 machines after 1000.0 ms",
+        "nothing was heard yet from: b, c",
+        "that is no majority; it goes on being told",
+    ]
+    result = run("ca", "revoke", "-c", fresh, row["serial"], "--json")
+    assert (result.exit_code, json.loads(result.stdout)["reach"]["applied_on"]) == (3, 1)
+
+
+def test_a_gateway_that_was_sent_away_is_called_so(run: Run, fresh: Path) -> None:
+    """Though the register has not heard of it; not one of another name, nor one issued since."""
+    (row,) = ask(run, "list", "-c", fresh)
+    folder = load(fresh).state / "gossip"
+    issued = int(datetime.fromisoformat(row["issued"]).timestamp())
+    gone = folder / f"{member_id(row['name']).hex()}.gone"
+    (folder / f"{member_id('another').hex()}.gone").write_text(str(issued))
+    for until, status in ((issued - 1, "valid"), (issued, "sent-away")):
+        gone.write_text(str(until))
+        assert ask(run, "show", "-c", fresh, row["serial"])["status"] == status
+        assert ask(run, "list", "-c", fresh)[0]["status"] == status
+        assert run("ca", "list", "-c", fresh).stdout.endswith(f"Z  {status}\n")
+    run("ca", "revoke", "-c", fresh, row["serial"])
+    assert ask(run, "show", "-c", fresh, row["serial"])["status"] == "revoked"
 
 
 def test_a_list_that_cannot_be_written_is_told_last(run: Run, fresh: Path) -> None:

@@ -34,6 +34,7 @@ ROWS = [
     MemberRow("edge-2", "[fd00::2]:8446", "dead", "leaving", 130.2, 2_000_000_000, True),
     MemberRow("edge-3", "10.0.0.3:8446", "alive", "joining", None, 2_000_000_000, False),
     MemberRow("edge-4", "", "suspect", "waiting", 0.8, 0, False),
+    MemberRow("edge-5", "", "here", "outcast", None, 0, False),
 ]
 RECEIPT = NamesReceipt(
     id=1, read_ns=1, cut_ms=0.0, calls_cut=0, connections_closed=0, attachments=1, silent=0,
@@ -105,6 +106,7 @@ def test_one_row_a_machine(ask: Any) -> None:
          "2033-05-18 03:33", "yes"],
         ["edge-3", "10.0.0.3:8446", "alive", "not yet: joining", "never", "2033-05-18 03:33", "no"],
         ["edge-4", "unknown", "suspect", "no: waits to be admitted", "0.8 s ago", "unknown", "no"],
+        ["edge-5", "unknown", "this machine", "no: it was sent away", "–", "unknown", "no"],
     ]  # fmt: skip
 
 
@@ -121,6 +123,18 @@ def test_rows_for_a_program(ask: Any) -> None:
         "not_after": "2033-05-18T03:33:20Z",
     }
     assert document["members"][3]["not_after"] == ""
+
+
+def test_a_machine_alone_says_which_peers_have_not_answered() -> None:
+    """And one that is joined goes on without it until then."""
+    alone = InTouch(1, 0, 0, "majority", True, None, None)
+    assert touch_line(alone) == "this machine alone"
+    assert touch_line(replace(alone, unreached=["a:1 (slow)", "b:2 (gone)"])) == (
+        "this machine alone; no peer could be joined: a:1 (slow), b:2 (gone)"
+    )
+    assert touch_line(InTouch(2, 0, 1, "majority", True, None, None)).endswith(
+        "compared with 0 of 1 other; none is needed until the other has joined"
+    )
 
 
 def test_how_this_machine_stands(ask: Any, agent: Agent) -> None:
@@ -201,7 +215,7 @@ def test_fewer_than_asked_for_is_exit_status_3(ask: Any, agent: Agent) -> None:
     agent.receipt = replace(RECEIPT, reach=Reach("quorum", 1, 3, 9.5, ["a", "b"], enough=False))
     lines, status = ask("forget", "edge-2")
     assert status == 3
-    assert lines[-1] == "that is fewer than --until quorum asks for; it goes on being told"
+    assert lines[-1] == "that is no majority; it goes on being told"
 
 
 def test_another_key(ask: Any, agent: Agent) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 import click
 import httpx
 import pytest
+from click.testing import CliRunner
 from commands import Run
 
 from crewgate.api.words import Health
 from crewgate.cli import remote
 from crewgate.cli.control_client import ControlClient, Credentials
+from crewgate.cli.remote_ca import revoke
 from crewgate.errors import ConfigurationError, ControlError, LinkError
 
 NOTHING: dict[str, Any] = {
@@ -147,3 +149,45 @@ def test_what_is_revoked_by_the_api_is_what_the_options_name(credentials: Creden
             remote.revoke(client, **{**NOTHING, "crew": "bd"})
     named = [{k: v for k, v in each.items() if v and k != "reason"} for each in asked]
     assert named == [{"grant": "g-1", "crew": "bd"}, {"every_token_of": "bd"}]
+
+
+REVOKED = {
+    "target": "certificate", "id": "0B", "crew": "", "of": 3, "ms": 7.4, "connections_closed": 2,
+    "cut_ms": 1.5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "says"),
+    [
+        ({"applied_on": 2}, 0, "on the disks of 2 of 3 machines after 7.4 ms"),
+        (
+            {"applied_on": 1, "missing": ["b", "c"], "enough": False},
+            3,
+            "nothing was heard yet from: b, c\nthat is no majority; it goes on being told",
+        ),
+        (
+            {"applied_on": 0, "of": 1, "missing": ["this machine"], "enough": False},
+            0,
+            "revoked serial 0B: no agent runs there; it is told when it starts",
+        ),
+    ],
+)
+def test_a_certificate_that_too_few_machines_know_as_revoked_is_an_exit_status(
+    credentials: Credentials, found: dict[str, Any], status: int, says: str
+) -> None:
+    """As of `revoke`; where no agent runs it is in the register, which is all there was to do."""
+
+    @click.command()
+    @click.option("--json", "as_json", is_flag=True)
+    def command(*, as_json: bool) -> None:
+        with client_that_gets(httpx.Response(200, json=REVOKED | found), credentials) as client:
+            revoke(client, which="0B", reason="unspecified", as_json=as_json)
+
+    result = CliRunner().invoke(command)
+    assert (result.exit_code, result.output.splitlines()[-1]) == (status, says.splitlines()[-1])
+    assert says in result.output
+    result = CliRunner().invoke(command, ["--json"])
+    told = json.loads(result.output)
+    assert (result.exit_code, told["cut_ms"]) == (status, 1.5)
+    assert told["announced"] is (told["reach"] is not None) is (found["applied_on"] > 0)

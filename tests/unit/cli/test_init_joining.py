@@ -1,6 +1,7 @@
 """What `crewgate init --from` writes into [cluster]: whom a further machine joins, and how."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate.config import Cluster, Place, load
 from crewgate.core.certificate import read
-from crewgate.core.identity import MAY_REVOKE, Identity, Role
+from crewgate.core.identity import MAY_REVOKE, Identity, Role, member_id
 from crewgate.pki.signing import public_half
 
 ALONE = ("--budgets", "per-machine")
@@ -106,6 +107,17 @@ def test_a_third_one_is_no_pair_though_the_first_was_told_of_none(
     assert f'write peers = ["127.0.0.1:9603"] into [cluster] of {fresh}' in told
     name = identity_in(second).name
     assert f"write where {name} listens into peers, here and in {fresh}, and take {ANY}" in told
+
+
+def test_one_that_was_sent_away_is_no_third(run: Run, fresh: Path, tmp_path: Path) -> None:
+    """Its certificate is good by the CA's register alone: the new one makes a pair."""
+    second, _ = further(run, tmp_path / "second", 9500, fresh)
+    name = identity_in(second).name
+    gone = load(fresh).state / "gossip" / f"{member_id(name).hex()}.gone"
+    gone.write_text(str(int(time.time()) + 1))
+    third, told = further(run, tmp_path / "third", 9600, fresh)
+    assert cluster_of(third).staleness_quorum == "any"
+    assert name not in told
 
 
 def test_of_a_pair_one_line_says_the_quorum(run: Run, fresh: Path, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_how_many_machines_have_it(capsys: pytest.CaptureFixture[str]) -> None:
     result = CliRunner().invoke(command)
     assert result.exit_code == 3
     assert "nothing was heard yet from: gw-2\n" in result.output
-    assert result.output.endswith("fewer than --until all asks for; it goes on being told\n")
+    assert result.output.endswith("that is not all of them; it goes on being told\n")
     nobody = reached(Reach("quorum", of=3, enough=False))
     assert nobody[1] == "nobody could be asked"
 

@@ -1,5 +1,6 @@
 """Who is believed, about what: a member has its say, and no more."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,45 @@ def test_who_is_sent_away_reads_nothing_after(authority: Authority, tmp_path: Pa
     number = one.company.keys.number
     one.gossip.drop(two.id)
     assert one.company.keys.number != number
+
+
+def test_who_is_told_that_it_was_sent_away_is_an_outcast_until_it_is_renewed(pair: Pair) -> None:
+    """Also after a restart; and a person hears once how it comes back."""
+    one, other = pair.one, pair.other
+    assert not one.company.is_outcast
+    for _ in range(2):
+        one.company.dismissed(one.node, other.leaf)
+    assert one.company.is_outcast
+    assert [each.split(";")[0] for each in one.host.said] == ["this machine was sent away"]
+    assert "ca issue --role gateway --name m0 --signing-key" in one.host.said[0]
+    one.gossip.restore()
+    assert one.company.is_outcast
+    assert one.others == {other.id}
+
+
+def test_who_may_not_revoke_is_not_believed_that_we_were_sent_away(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """It could not have sent us away either."""
+    one = StillMember(authority, tmp_path / "m0", "m0", bootstrap=True)
+    liar = StillMember(authority, tmp_path / "m1", "m1", rights=())
+    acquaint(one, liar)
+    one.company.dismissed(one.node, liar.leaf)
+    assert (one.company.is_outcast, one.host.said) == (False, [])
+
+
+def test_a_machine_alone_goes_on_while_another_joins(authority: Authority, tmp_path: Path) -> None:
+    """And then for as long as if it had compared when it heard that the other counts."""
+    one = StillMember(authority, tmp_path / "m0", "m0", bootstrap=True)
+    new = StillMember(authority, tmp_path / "m1", "m1")
+    one.hears(new)
+    new.hears(one)
+    assert one.others == {new.id}
+    assert one.node.freshness.until(5.0) == math.inf
+    new.node.freshness.counts = True
+    one.host.sleep(2)
+    one.hears(new)
+    assert one.node.freshness.until(5.0) == one.host.now() + 5.0
 
 
 def test_who_may_not_revoke_hands_out_no_key_that_voids(

@@ -13,10 +13,12 @@ from liar import line_to, listening
 from still_member import StillMember, acquaint
 
 from crewgate import limits
+from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.identity import Role
 from crewgate.core.ids import Kind, orchestrator_key
 from crewgate.errors import GossipError
 from crewgate.peers.service import Files
+from crewgate.peers.standing import StandingFile
 from crewgate.peers.stream import Capsules, Credentials, Digests, Held, Hello, Line
 
 Talk = Callable[[Line], Awaitable[None]]
@@ -51,6 +53,22 @@ async def test_who_speaks_as_a_member_is_one(member: Member, liar: StillMember) 
         await line.say(Held({}), Capsules([], last=True))
         assert await line.hear(Capsules) == Capsules([], last=True)
         await until(lambda: member.others == 1)
+
+
+async def test_who_the_members_are_is_on_the_disk_before_others_can_count_on_it(
+    member: Member, liar: StillMember, tmp_path: Path
+) -> None:
+    """A restart that knew less would take itself for a majority that it is not any more."""
+    async with member.serving(), line_to(member.where, liar.files) as line:
+        await line.say(hello_of(liar))
+        await line.hear(Hello)
+        await line.say(Credentials([], last=True), Digests({}))
+        await line.hear(Credentials)
+        await line.hear(Held)
+        again = Freshness(member.gossip.company.me.id)
+        StandingFile(tmp_path / "m0" / "gossip" / "standing").restore(again)
+        assert again.others == (liar.id,)
+        assert liar.id in again.counted
 
 
 async def garbage(line: Line) -> None:
@@ -191,6 +209,25 @@ async def test_a_member_that_was_sent_away_is_not_told_the_next_key(
         await stack.enter_async_context(one.serving())
         await until(lambda: any("sent away" in each for each in one.host.said))
     assert heard == []
+
+
+async def test_who_was_sent_away_hears_that_and_nothing_else(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """By a stream that it begins; from then on it knows, and says so."""
+    one = Member(authority, tmp_path / "m0", "m0", bootstrap=True)
+    out = Member(authority, tmp_path / "m1", "m1", [one.where])
+    one.gossip.company.introduce([out.gossip.company.me.credential])
+    one.gossip.company.meet_all(one.gossip.node)
+    key = orchestrator_key("", "gateway/m1")
+    one.gossip.revoke([one.entry(key, kind=Kind.ORCHESTRATOR)])
+    async with one.serving(), out.serving():
+        await until(lambda: out.gossip.company.is_outcast)
+        assert out.host.said[0].startswith("this machine was sent away; to come back it takes")
+        await until(lambda: len(out.host.said) == 2)
+    assert out.host.said[1].endswith("it says that this machine was sent away")
+    assert out.others == 0
+    assert not out.gossip.company.keys.number
 
 
 async def test_a_conversation_ends_with_both_knowing_all(

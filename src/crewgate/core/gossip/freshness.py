@@ -11,6 +11,13 @@ that does not count yet, new or with an empty disk, does so once it has compared
 those who ever did. One that is sent away goes once a majority with it was compared with since. An
 answer counts only among those who think the same of who is a member, and who has ever counted:
 who waits to let one go goes with one that has.
+
+Who alone counts goes on admitting while the one other that it let in does not count yet. No
+majority is without it: of two both are needed; and whoever else is to count, or to send it away,
+needs an answer of it that is worth nothing before it knows, as they do, that the other counts. Once
+it hears that, it knows all that was acknowledged until then, as if it had compared at that moment.
+Of two newcomers that does not hold: they may count by its answers, and be a majority of three
+without it.
 """
 
 import math
@@ -92,11 +99,18 @@ class Freshness:
         self._join(sorted(new))
         return True
 
-    def hear(self, members: Iterable[bytes], counted: Iterable[bytes]) -> bool:
-        """What another thinks of who is a member, and who ever counted; whether that is news."""
-        before = self.digest
+    def hear(
+        self, members: Iterable[bytes], counted: Iterable[bytes], now: float = -math.inf
+    ) -> bool:
+        """What another thinks of who is a member, and who ever counted; whether that is news.
+
+        `now` is when it said so; what is read from a disk is of no time.
+        """
+        before, newcomer = self.digest, self._newcomer
         self._join(members)
         self._count(each for each in counted if each == self._me or each in self._others)
+        if newcomer in self._counted:
+            self._others[newcomer] = max(self._others[newcomer], now)
         return self.digest != before
 
     def leave(self, member: bytes, now: float) -> None:
@@ -141,11 +155,17 @@ class Freshness:
 
     def until(self, max_staleness: float) -> float:
         """When this machine must admit nothing more; -inf if it has not compared at all."""
-        return self._at() + max_staleness
+        return math.inf if self._newcomer else self._at() + max_staleness
 
     def compared_at(self, member: bytes) -> float:
         """As of when all that it had is here; -inf if that never was so."""
         return self._others.get(member, -math.inf)
+
+    @property
+    def _newcomer(self) -> bytes:
+        """The one other that there is, if it never counted and this one does; else empty."""
+        is_one = self.counts and len(self._others) == 1 and self._counted <= {self._me}
+        return next(iter(self._others)) if is_one else b""
 
     def _join(self, members: Iterable[bytes]) -> None:
         for member in members:

@@ -136,7 +136,7 @@ class Node:
 
     def hear(self, members: Iterable[bytes], counted: Iterable[bytes], now: float) -> None:
         """Whom another takes for members, and who of them has ever counted."""
-        self.freshness.hear(members, counted)
+        self.freshness.hear(members, counted, now)
         self.comparing.ask_all(now)
 
     def let_go(self, members: Iterable[bytes], now: float) -> None:

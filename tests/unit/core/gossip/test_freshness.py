@@ -141,6 +141,33 @@ def test_new_ones_are_admitted_together_and_then_nobody_until_they_count() -> No
     assert len(one.others) == 3
 
 
+def test_who_counts_alone_goes_on_until_the_one_that_it_let_in_counts() -> None:
+    """And for as long after that as if it had compared then: there was no majority without it."""
+    one = one_of(1)
+    one.admit([member_id(1)])
+    assert (one.needed, one.until(STALENESS)) == (1, math.inf)
+    one.hear([], [member_id(1)], 20.0)
+    assert one.until(STALENESS) == 20.0 + STALENESS
+    one.hear([], [member_id(1)], 30.0)
+    assert one.until(STALENESS) == 20.0 + STALENESS
+    one.compared(member_id(1), 31.0)
+    assert one.until(STALENESS) == 31.0 + STALENESS
+
+
+def test_who_counts_alone_does_not_outlast_two_newcomers() -> None:
+    """They may count by its answers, and acknowledge without it; nor what a disk says of one."""
+    one = one_of(1)
+    one.admit([member_id(1), member_id(2)])
+    assert one.until(STALENESS) == -math.inf
+    for counts in (True, False):
+        again = Freshness(member_id(0), counts=counts)
+        again.hear([member_id(1)], [member_id(1)])
+        assert again.until(STALENESS) == -math.inf
+    joiner = Freshness(member_id(1))
+    joiner.hear([member_id(0)], [])
+    assert joiner.until(STALENESS) == -math.inf
+
+
 def test_one_that_is_forgotten_goes_once_a_majority_was_asked_since() -> None:
     """Until then it is one of those who make up a majority; at once, by the word of a person."""
     one = one_of(5)
@@ -242,9 +269,9 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(who=WHO, whom=WHO)
     def ask(self, who: int, whom: int) -> None:
-        """A comparison begins."""
+        """A comparison begins; who was sent away is answered no more."""
         one, other = self.one(who), self.one(whom)
-        if one is not other and other.id in one.fresh.others:
+        if one is not other and other.id in one.fresh.others and one.index not in other.gone:
             self.asked.append((one, other, self.now))
 
     @rule(which=st.integers(0, 20), lost=st.booleans(), hears=st.booleans())
@@ -273,7 +300,8 @@ class Cluster(RuleBasedStateMachine):
             one.fresh.leave(member_id(gone), self.now)
         gone = {member_id(index) for index in one.gone}
         one.met |= other.met - gone
-        one.fresh.hear((each for each in other.members() if each not in gone), other.fresh.counted)
+        members = [each for each in other.members() if each not in gone]
+        one.fresh.hear(members, other.fresh.counted, self.now)
         if other.fresh.counts:
             one.fresh.let_go(other.members())
 
@@ -318,10 +346,10 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(who=WHO, whom=WHO)
     def forget(self, who: int, whom: int) -> None:
-        """A person says that a member is none any more; one at a time, as they are told to."""
+        """A person says to a member that another is none; one at a time, as they are told to."""
         one, other = self.one(who), self.one(whom)
         pending = {index for each in self.all for index in each.gone}
-        if one is not other and all(
+        if one is not other and one.index not in pending and all(
             member_id(index) not in each.fresh.others
             for index in pending
             for each in self.all
