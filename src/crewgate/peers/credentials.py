@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
 from crewgate._native.signature import verify
@@ -159,6 +160,8 @@ class Trust:
 
         From the top: only what the CA has made is worth the work that its keys may be.
         """
+        if not all(map(_is_whole, chain)):
+            raise ValueError("a signature that is not whole bytes")
         last = chain[-1]
         if not any(last == root or self._is_issued(last, root) for root in self._roots):
             raise ValueError("no root has signed it")
@@ -174,6 +177,14 @@ class Trust:
         except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
             return False
         return True
+
+
+def _is_whole(certificate: x509.Certificate) -> bool:
+    """Whether its signature has no unused bits, which X.690 allows and nobody signs.
+
+    Of one certificate there would be others that are as good, each with a fingerprint of its own.
+    """
+    return certificate.public_bytes(Encoding.DER).endswith(b"\0" + certificate.signature)
 
 
 def _check_address(credential: Credential) -> None:

@@ -143,3 +143,13 @@ def test_every_byte_of_a_certificate_counts(
     chain = (bytes(raw), good.chain[1]) if not which else (good.chain[0], bytes(raw))
     with pytest.raises(GossipError):
         trust.check(with_(good, chain=chain))
+
+
+def test_a_signature_has_no_bits_that_do_not_count(trust: Trust, good: Credential) -> None:
+    """Or there would be five certificates that are as good: `cryptography` takes no offence."""
+    leaf = good.chain[0]
+    at = len(leaf) - len(x509.load_der_x509_certificate(leaf).signature) - 1
+    for unused in range(1, 8):
+        other = leaf[:at] + bytes((unused,)) + leaf[at + 1 :]
+        with pytest.raises(GossipError):
+            trust.check(with_(good, chain=(other, good.chain[1])))
