@@ -96,14 +96,15 @@ def fill(config: Config, revocations: int, entries: int) -> None:
     wall = int(time.time())
     log = CapsuleLog(me.folder, print)
     origin = Trust(me.root).read(me.credential).id
-    line = origin + os.urandom(capsules.EPOCH_BYTES)
+    line, previous = origin + os.urandom(capsules.EPOCH_BYTES), capsules.NONE
     for number, at in enumerate(range(0, revocations, entries), 1):
         revoked = [
             member.entry(origin + each.to_bytes(member.KEY_BYTES // 2), wall + at // PER_SECOND)
             for each in range(at, min(at + entries, revocations))
         ]
-        capsule = capsules.unsigned(line, number, wall, revoked)
+        capsule = capsules.unsigned(line, number, wall, revoked, previous)
         capsule = capsules.seal(capsule, me.signing.sign(capsule.signed(me.cluster)))
+        previous = capsules.digest_of(capsule.raw)
         log.append(capsule.raw, capsule.expires)
     log.sync()
     log.close()

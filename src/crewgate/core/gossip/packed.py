@@ -66,8 +66,8 @@ class Packed:
         return tuple(found)
 
     def pages(self) -> Iterator[tuple[int, bytes]]:
-        """Each page, and what its last capsule has after its id, which begins with its age."""
-        for page, (entries, packed) in self._pages.items():
+        """Each page, the last one first, and what its last capsule has after its id: its age."""
+        for page, (entries, packed) in sorted(self._pages.items(), reverse=True):
             last = len(entries.rstrip(b"\0")) - 1
             yield page, packed[_place(entries, last)[0] :]
 
