@@ -15,6 +15,7 @@ capsules_max = 2_000_000  # of all: twice the largest table, each with one revoc
 capsule_conflicts_max = 1024  # capsules of an id that another has: an origin lies, or runs twice
 capsule_expiry_seconds = 64  # they are forgotten by spans of so long, after they expire
 capsule_file_seconds = 3600  # of expiry times in one file of the log: 25 files for a day
+capsule_piece_bytes = 1_048_576  # of a file that is read at once, beside what is held anyway
 capsule_files_max = 1024  # open at once: 42 days; no entry but a certificate's lives for so long
 
 # Seals (peers/sealing.py).

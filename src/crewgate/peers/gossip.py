@@ -206,9 +206,7 @@ class Gossip:
 
     def carry_out(self, effects: Effects) -> None:
         """Do what the protocol asks for, in its order."""
-        for raw in effects.kept:
-            if self.log.append(raw, capsules.expires_of(raw)):
-                self.unsynced.append(raw)  # else nobody is told that it is on the disk
+        self.unsynced += self.log.append(effects.kept)  # of no other is told that it is on the disk
         if effects.applied:
             self.company.watch(self.node, effects.applied)
             self.host.apply(effects.applied, effects.origins)

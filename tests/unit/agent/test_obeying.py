@@ -71,7 +71,7 @@ def test_the_ledger_hears_again_what_it_may_have_missed(
     """The agent is killed with the capsule on its disk, and what the ledger is to be told not."""
     entry = dead(1, clustered)
     capsule = capsules.unsigned(b"another. epoch..", 1, clustered.cluster.wall(), [entry])
-    assert clustered.cluster.gossip.log.append(capsule.raw, capsule.expires)
+    assert clustered.cluster.gossip.log.append([capsule.raw])
     clustered.cluster._sockets.close()
     clustered.machine = start()
     assert closed(clustered) == set()
@@ -164,7 +164,7 @@ def test_a_restart_ends_no_crew_anew(clustered: Clustered, start: Start) -> None
     apply(clustered, found)
     for at in range(0, 60, 20):
         capsule = capsules.unsigned(b"another. epoch..", at + 1, then, found[at : at + 20])
-        assert cluster.gossip.log.append(capsule.raw, capsule.expires)
+        assert cluster.gossip.log.append([capsule.raw])
     cluster._sockets.close()
     clustered.hands.go(3600)
     clustered.machine = start()
