@@ -62,6 +62,7 @@ class Gossip:
         self.log = CapsuleLog(me.folder, host.say)
         self.unsynced: list[bytes] = []  # capsules on their way to the disk
         self.to_sync: dict[bytes, None] = {}  # members to sync with, in this order
+        self.exchanging: set[bytes] = set()  # members whose own conversations are at capsules now
         self.on_work: Callable[[], None] = lambda: None
         self.on_receipt: Callable[[Receipt], None] = lambda _receipt: None
         directory = Directory(me.folder, Trust(me.root), me.cluster)
