@@ -37,16 +37,12 @@ class After:
     fresh_cpu_seconds: float
     fresh_megabytes: float
     giving_megabytes: float  # of who has handed all of it over
+    peak_megabytes: float  # the most that either ever was
 
     @property
     def name(self) -> str:
         """For a person."""
         return f"{self.entries} a capsule, a machine {self.host}"
-
-    @property
-    def most_megabytes(self) -> float:
-        """Of any of them."""
-        return max(self.restarted_megabytes, self.fresh_megabytes, self.giving_megabytes)
 
     def at_a_million(self, value: float) -> float:
         """As much for a million."""
@@ -83,6 +79,7 @@ def measure(folder: Path, revocations: int, entries: int, *, table: bool) -> Aft
                 fresh.cpu,
                 fresh.megabytes,
                 origin.megabytes,
+                max(origin.peak_megabytes, fresh.peak_megabytes),
             )
         finally:
             fresh.end()

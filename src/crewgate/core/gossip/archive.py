@@ -125,13 +125,13 @@ class Archive:
     def accept(self, capsule: Capsule, now: int) -> Standing:
         """Remember a capsule that was verified, and say what it was."""
         raw, name, number = capsule.raw, capsule.line, capsule.number
-        if self.knows(raw):
+        line = self._lines.get(name)
+        is_taken = line is not None and number in line.capsules
+        if is_taken and self.knows(raw):
             return Standing.KNOWN
         span = capsule.expires // _SPAN
         if _is_over(span, now):
             return Standing.EXPIRED
-        line = self._lines.get(name)
-        is_taken = line is not None and number in line.capsules
         if not self._has_room(capsule, is_taken=is_taken):
             return Standing.UNKEPT
         if line is None:

@@ -161,9 +161,10 @@ def decode(raw: bytes) -> Capsule:
         Entry(kind, key, crew, int.from_bytes(before), int.from_bytes(expires))
         for kind, key, crew, before, expires in packed
     )
-    latest = max(created, *(max(entry.before, entry.expires) for entry in entries))
-    if latest > limits.time_seconds_max or not all(entry.kind for entry in entries):
-        raise GossipError("a capsule with a time or a kind that cannot be")
+    most = limits.time_seconds_max
+    for kind, _, _, before, expires in entries:
+        if not kind or before > most or expires > most or created > most:
+            raise GossipError("a capsule with a time or a kind that cannot be")
     return Capsule(raw, created, entries)
 
 

@@ -40,8 +40,10 @@ class Packed:
     def get(self, number: int) -> bytes | None:
         """The capsule of that number."""
         entries, packed = self._page(number)
+        if not entries[number % PAGE]:
+            return None
         at, end = _place(entries, number % PAGE)
-        return capsule_id(self._line, number) + packed[at:end] if end > at else None
+        return capsule_id(self._line, number) + packed[at:end]
 
     def put(self, number: int, raw: bytes) -> None:
         """A capsule, in place of any other of its number."""
