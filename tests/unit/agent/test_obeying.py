@@ -80,6 +80,25 @@ def test_the_ledger_hears_again_what_it_may_have_missed(
         assert closed(clustered) == {key(1)}
 
 
+def test_a_restart_tells_what_this_machine_alone_knows(
+    clustered: Clustered, start: Start
+) -> None:
+    """Of what it has revoked: others' words, and its own that have gone out, are not told anew."""
+    cluster = clustered.cluster
+    capsule = capsules.unsigned(b"another. epoch..", 1, cluster.wall(), [dead(1, clustered)])
+    assert cluster.gossip.log.append([capsule.raw])
+    clustered.machine.revoke(branch_id(2), "article")
+    clustered.machine.telling.others = None  # as if it had been killed before it told of the next
+    clustered.machine.revoke(branch_id(3), "article")
+    cluster._sockets.close()
+    clustered.machine = start()
+    with clustered.begun(bootstrap=False):
+        node = clustered.cluster.gossip.node
+        held = node.archive.lacking(dict.fromkeys(node.archive.digests(), ()))
+        told = [entry.key for raw in held for entry in capsules.decode(raw).entries]
+        assert sorted(told) == sorted([key(1), key(2), key(3)])
+
+
 def test_no_crew_is_closed_for_ever_as_a_branch(clustered: Clustered) -> None:
     """By a member that was taken over: it can end a crew for a day, and its budget for none."""
     apply(clustered, [dead(1, clustered)._replace(key=ARTICLE), dead(2, clustered)])
