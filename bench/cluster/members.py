@@ -73,6 +73,11 @@ class Member:
         """Resident, 10^6 bytes."""
         return resident_megabytes(self._process.pid)
 
+    @property
+    def peak_megabytes(self) -> float:
+        """The most that it was since its start."""
+        return resident_megabytes(self._process.pid, "VmHWM")
+
     def end(self) -> None:
         """Let it say goodbye."""
         assert self._process.stdin is not None

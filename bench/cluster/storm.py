@@ -37,16 +37,12 @@ class After:
     fresh_cpu_seconds: float
     fresh_megabytes: float
     giving_megabytes: float  # of who has handed all of it over
+    peak_megabytes: float  # the most that either ever was
 
     @property
     def name(self) -> str:
         """For a person."""
         return f"{self.entries} a capsule, a machine {self.host}"
-
-    @property
-    def most_megabytes(self) -> float:
-        """Of any of them."""
-        return max(self.restarted_megabytes, self.fresh_megabytes, self.giving_megabytes)
 
     def at_a_million(self, value: float) -> float:
         """As much for a million."""
@@ -83,6 +79,7 @@ def measure(folder: Path, revocations: int, entries: int, *, table: bool) -> Aft
                 fresh.cpu,
                 fresh.megabytes,
                 origin.megabytes,
+                max(origin.peak_megabytes, fresh.peak_megabytes),
             )
         finally:
             fresh.end()
@@ -96,14 +93,15 @@ def fill(config: Config, revocations: int, entries: int) -> None:
     wall = int(time.time())
     log = CapsuleLog(me.folder, print)
     origin = Trust(me.root).read(me.credential).id
-    line = origin + os.urandom(capsules.EPOCH_BYTES)
+    line, previous = origin + os.urandom(capsules.EPOCH_BYTES), capsules.NONE
     for number, at in enumerate(range(0, revocations, entries), 1):
         revoked = [
             member.entry(origin + each.to_bytes(member.KEY_BYTES // 2), wall + at // PER_SECOND)
             for each in range(at, min(at + entries, revocations))
         ]
-        capsule = capsules.unsigned(line, number, wall, revoked)
+        capsule = capsules.unsigned(line, number, wall, revoked, previous)
         capsule = capsules.seal(capsule, me.signing.sign(capsule.signed(me.cluster)))
-        log.append(capsule.raw, capsule.expires)
+        previous = capsules.digest_of(capsule.raw)
+        log.append([capsule.raw])
     log.sync()
     log.close()

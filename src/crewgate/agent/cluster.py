@@ -50,7 +50,7 @@ class Cluster:
         self._settings = settings
         self._lacks = ""  # what it takes to obey all that others have revoked
         self._foreign = Foreign(machine.registry, self.name)
-        self._restored: _Known | None = {}  # what is revoked, while it is read in
+        self._restored: _Known | None = {}  # what we have revoked, while the disk is read in
         me = Me(
             _credential(settings),
             read_signing_key(settings.signing_key),
@@ -80,11 +80,12 @@ class Cluster:
 
     def restore(self) -> None:
         """Take up what others revoked, and tell them of what this machine alone knows. OSError."""
+        own = [_told(entry) for entry in self._machine.revocations if entry.kind]
+        self._restored = known = {entry.key: (0, 0) for entry in own}
         self.gossip.restore()
         self._attendance.begin()
-        known, self._restored = self._restored or {}, None
-        told = (_told(entry) for entry in self._machine.revocations if entry.kind)
-        entries = [entry for entry in told if not _knows(known, entry)]
+        self._restored = None
+        entries = [entry for entry in own if not _knows(known, entry)]
         if entries:
             self.gossip.revoke(entries)
 
@@ -205,8 +206,10 @@ class Cluster:
         self._close(entries)  # also once more: the ledger may not have heard of the last ones
         if self._restored is not None:
             for entry in entries:
-                before, expires = self._restored.get(entry.key, (0, 0))
-                self._restored[entry.key] = max(before, entry.before), max(expires, entry.expires)
+                if entry.key in self._restored:
+                    before, expires = self._restored[entry.key]
+                    most = max(before, entry.before), max(expires, entry.expires)
+                    self._restored[entry.key] = most
             return
         named, wall_ns = machine.revocations.by_key(crews), machine.clock.wall_ns()
         machine.record(self._foreign.records(entries, origins, named, wall_ns))
@@ -242,7 +245,7 @@ class Cluster:
 
 def _knows(known: _Known, entry: capsules.Entry) -> bool:
     """Whether as much is dead by what others were told, and for as long."""
-    before, expires = known.get(entry.key, (0, 0))
+    before, expires = known[entry.key]
     return entry.before <= before and entry.expires <= expires
 
 

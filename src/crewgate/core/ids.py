@@ -8,6 +8,7 @@ import enum
 from hashlib import blake2b
 from uuid import UUID
 
+KEY_BYTES = 16
 _CLUSTER = b"crewgate cluster\0"
 
 
@@ -29,7 +30,8 @@ def table_key(kind: Kind, crew: str, identifier: bytes) -> bytes:
     The crew's length goes first, so that no two (crew, id) pairs hash the same bytes.
     """
     name = crew.encode()
-    return blake2b(bytes((kind, len(name))) + name + identifier, digest_size=16).digest()
+    named = bytes((kind, len(name))) + name + identifier
+    return blake2b(named, digest_size=KEY_BYTES).digest()
 
 
 def branch_key(crew: str, branch: str) -> bytes:

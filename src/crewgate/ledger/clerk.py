@@ -7,7 +7,7 @@ nothing.
 
 import math
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -16,6 +16,7 @@ from typing import TypeVar
 import trio
 
 from crewgate import limits
+from crewgate.core.ids import KEY_BYTES
 from crewgate.core.ledger import Answer, Close, GiveBack, Operation, Settle
 from crewgate.errors import LedgerError, LedgerUnavailableError
 from crewgate.ledger.sql import SQLLedger
@@ -45,8 +46,8 @@ class Clerk:
         self._now = now
         self._say = say
         self._waiting: deque[_Errand] = deque()
-        # Ends of branches in a storm, which nobody waits for.
-        self._flood: OrderedDict[bytes, _Errand] = OrderedDict()
+        # Keys of branches whose ends, in a storm of them, nobody waits for: there may be a million.
+        self._flood = bytearray()
         self._newest: dict[tuple[type, bytes], _Errand] = {}
         self._carried: list[_Errand] = []  # at the ledger now, or to be taken there again
         self._loop: trio.lowlevel.TrioToken | None = None  # while it runs
@@ -76,7 +77,7 @@ class Clerk:
             if len(self._waiting) < limits.ledger_batch_max:
                 self._add(_Errand(operation))
             else:  # draws that come after go before them: a branch's end is in the table already
-                self._flood[operation.key] = _Errand(operation)
+                self._flood += operation.key
             return
         name = type(operation), operation.branch
         errand = self._newest.get(name)
@@ -136,11 +137,14 @@ class Clerk:
 
     def _take(self) -> list[_Errand]:
         """The next ones; what is told of their branches from now on is another errand."""
-        share = min(len(self._flood), limits.ledger_batch_max // 4)  # if there is more besides
+        flood = len(self._flood) // KEY_BYTES
+        share = min(flood, limits.ledger_batch_max // 4)  # if there is more besides
         count = min(len(self._waiting), limits.ledger_batch_max - share)
         batch = [self._waiting.popleft() for _ in range(count)]
-        ends = min(len(self._flood), limits.ledger_batch_max - count)
-        batch += [self._flood.popitem(last=False)[1] for _ in range(ends)]
+        keys = bytes(self._flood[: (limits.ledger_batch_max - count) * KEY_BYTES])
+        del self._flood[: len(keys)]
+        ends = (keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES))
+        batch += [_Errand(Close(key)) for key in ends]
         for errand in batch:
             operation = errand.operation
             if isinstance(operation, GiveBack | Settle):

@@ -16,6 +16,7 @@ capsules_each_max = 1_500_000  # of one origin, which must not take the places o
 capsule_conflicts_max = 1024  # capsules of an id that another has: an origin lies, or runs twice
 capsule_expiry_seconds = 64  # they are forgotten by spans of so long, after they expire
 capsule_file_seconds = 3600  # of expiry times in one file of the log: 25 files for a day
+capsule_piece_bytes = 1_048_576  # of a file that is read at once, beside what is held anyway
 capsule_files_max = 1024  # open at once: 42 days; no entry but a certificate's lives for so long
 
 # Seals (peers/sealing.py).
@@ -35,13 +36,13 @@ member_certificates_max = 16  # of one: renewed every two hours, kept as long as
 gossip_frame_bytes_max = 4 * 2**20  # a page of ranges: 64 epochs of 1,000 origins, with many gaps
 gossip_page_bytes = 262_144  # of capsules, or certificates, in one frame
 gossip_frame_capsules = 1024  # read out of the archive for one frame: a megabyte at most
-gossip_step_capsules = 64  # taken in one step: a signature takes 60 µs, and others wait
+gossip_step_capsules = 64  # taken in one step: 1 ms; 60 µs more for each that none names
 gossip_streams_max = 64  # at once, from others; and as many whose handshake is not over
 gossip_streams_each_max = 2  # of one certificate: it syncs with us, and finds us as its peer
 gossip_handshakes_each_max = 16  # of one address: a quarter, though some members may share one
 gossip_hello_seconds = 5.0  # from the connection to its first words, handshake included
 gossip_silence_seconds = 5.0  # between two pages: one is made in a tenth of a second
-gossip_sync_seconds = 120.0  # one sync, all of it: a million capsules take a minute
+gossip_sync_seconds = 120.0  # one sync, all of it: a million capsules take half a minute
 gossip_syncs_max = 4  # that we begin, at once
 join_seconds = 1.0  # between two tries to reach configured peers, when none has answered,
 join_seconds_max = 30.0  # and when all is well: names are resolved again

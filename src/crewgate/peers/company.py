@@ -202,12 +202,12 @@ class Company:
         self.ring.make(self._host.wall(), voids=voids)
         self._sync_soon(node.members.there)
 
-    def has_signed(self, capsule: Capsule, *, is_handed: bool) -> bool:
+    def has_signed(self, capsule: Capsule, *, is_named: bool, is_handed: bool) -> bool:
         """Whether a capsule is good: by a certificate of its time.
 
         Where that is revoked by now, it is one if a member had it before, and hands it over.
         """
-        signer = self.directory.signer(capsule)
+        signer = self.directory.signer(capsule, is_named=is_named)
         return signer is not None and (is_handed or not self._host.is_dead(signer.revocable_by()))
 
     def _known(self, leaf: bytes, hello: Hello) -> Known:

@@ -39,6 +39,7 @@ async def begin(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
 
     Capsules are exchanged in `turn`: who has just begun would be handed a million by each member
     that it asks, and those that came by another conversation meanwhile are not lacking any more.
+    For the same reason they are not exchanged with one who is at it already, and began that.
     """
     gossip.company.recognise(line.leaf)  # before a word: what we say first are the group's keys
     asked_at = gossip.host.now()
@@ -50,6 +51,8 @@ async def begin(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
     known = gossip.company.meet(line.leaf, hello)
     await _introduce(gossip, line, known, hello)
     async with turn:
+        if known.id in gossip.exchanging:
+            return known
         archive = gossip.node.archive
         await line.say(Digests(archive.digests()))
         theirs = (await _soon(line, Held)).held
@@ -73,9 +76,13 @@ async def answer(gossip: Gossip, line: Line) -> None:
     await line.say(gossip.company.hello(gossip.node))
     await _introduce(gossip, line, known, hello)
     digests = (await line.hear(Digests)).digests
-    await line.say(Held(gossip.node.archive.differing(digests)))
-    theirs: dict[bytes, tuple[Range, ...]] = (await line.hear(Held)).held
-    await _exchange(gossip, line, gossip.node.lacking(theirs))
+    gossip.exchanging.add(known.id)
+    try:
+        await line.say(Held(gossip.node.archive.differing(digests)))
+        theirs: dict[bytes, tuple[Range, ...]] = (await line.hear(Held)).held
+        await _exchange(gossip, line, gossip.node.lacking(theirs))
+    finally:
+        gossip.exchanging.discard(known.id)
     gossip.synced(known.id, hello, asked_at)
 
 

@@ -103,14 +103,15 @@ class Known(msgspec.Struct, frozen=True):
         """See `core.certificate.revocable_by`."""
         return certificate_.revocable_by(self.identity, self.serial, self.issued)
 
-    def has_signed(self, capsule: Capsule, cluster: bytes) -> bool:
-        """Whether it could, and did."""
+    def may_sign(self, capsule: Capsule) -> bool:
+        """Whether a capsule of that time is good if it has signed it."""
         skew = limits.skew_max
-        return (
-            self.not_before - skew <= capsule.created <= self.not_after + skew
-            and self.may_revoke
-            and verify(self.identity.key, capsule.signed(cluster), capsule.signature)
-        )
+        in_time = self.not_before - skew <= capsule.created <= self.not_after + skew
+        return in_time and self.may_revoke
+
+    def has_signed(self, capsule: Capsule, cluster: bytes) -> bool:
+        """Whether it has, whether or not it may."""
+        return verify(self.identity.key, capsule.signed(cluster), capsule.signature)
 
 
 class Trust:

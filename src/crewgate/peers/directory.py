@@ -117,10 +117,13 @@ class Directory:
         theirs = set(roll)
         return [known.credential for known in self._all() if known.fingerprint not in theirs]
 
-    def signer(self, capsule: Capsule) -> Known | None:
-        """Who has signed a capsule, by a certificate of its time."""
+    def signer(self, capsule: Capsule, *, is_named: bool = False) -> Known | None:
+        """Who has signed a capsule, by a certificate of its time.
+
+        That its origin has, if it had the right to, is known of one that is named by a later one.
+        """
         for known in reversed(self._known.get(capsule.origin, ())):
-            if known.has_signed(capsule, self._cluster):
+            if known.may_sign(capsule) and (is_named or known.has_signed(capsule, self._cluster)):
                 return known
         return None
 

@@ -3,7 +3,7 @@
 A record that `append` has returned from is in the kernel (it survives a SIGKILL of the process),
 and on the disk after `sync`. What a crash tore is left out when it is read, and what follows it is
 found again by its mark. Nothing is rewritten: when a span is over, its file goes. Knows nothing of
-what a capsule says but when it expires.
+what a capsule says but when it expires. Files are read in pieces: there may be a million in one.
 
     record: mark 4 | length 2, CRC-32 4 (of what follows) | capsule
 """
@@ -13,15 +13,18 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from crewgate import limits
+from crewgate.core.gossip.capsules import expires_of
 
 _MARK = b"\xc4cap"
 _HEAD = struct.Struct(">4sHI")
 _NAME = re.compile(r"capsules-(\d{1,12})", re.ASCII)
 _CAPSULE_BYTES_MAX = limits.gossip_message_bytes_max
+_RECORD_BYTES_MAX = _HEAD.size + _CAPSULE_BYTES_MAX
 
 
 class CapsuleLog:
@@ -44,18 +47,24 @@ class CapsuleLog:
     def __repr__(self) -> str:
         return f"<CapsuleLog {self._folder.name} files={len(self._open)}>"
 
-    def append(self, raw: bytes, expires: int) -> bool:
-        """Add one capsule; whether there was room."""
-        span = expires // limits.capsule_file_seconds
-        record = _HEAD.pack(_MARK, len(raw), zlib.crc32(raw)) + raw
+    def append(self, raws: Iterable[bytes]) -> list[bytes]:
+        """Add capsules, all of one span in one piece; those of spans for which there was room."""
+        spans: dict[int, list[bytes]] = {}
+        for raw in raws:
+            spans.setdefault(expires_of(raw) // limits.capsule_file_seconds, []).append(raw)
+        return [raw for span, some in spans.items() if self._write(span, some) for raw in some]
+
+    def _write(self, span: int, raws: Iterable[bytes]) -> bool:
+        """Whether there was room."""
+        data = b"".join(_HEAD.pack(_MARK, len(raw), zlib.crc32(raw)) + raw for raw in raws)
         try:
             descriptor = self._descriptor(span)
-            written = os.write(descriptor, record)
+            written = os.write(descriptor, data)
         except OSError as error:
             self._complain(error.strerror or type(error).__name__)
             return False
         self._unsynced.add(span)
-        if written != len(record):
+        if written != len(data):
             self._complain("the disk is full")
             return False
         return True
@@ -81,7 +90,8 @@ class CapsuleLog:
         """All whole capsules of spans that are not over; OSError."""
         for span, path in self._files():
             if not _is_over(span, now):
-                yield from records(path.read_bytes())
+                with path.open("rb") as file:
+                    yield from records(file)
 
     def drop(self, now: int) -> None:
         """Delete the files of spans that are over."""
@@ -130,19 +140,29 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def records(data: bytes) -> Iterator[bytes]:
-    """The whole records of a file, whatever is torn or damaged between them."""
-    at = data.find(_MARK)
-    while 0 <= at <= len(data) - _HEAD.size:
-        _, length, checksum = _HEAD.unpack_from(data, at)
-        raw = data[at + _HEAD.size : at + _HEAD.size + length]
-        is_whole = 0 < length <= _CAPSULE_BYTES_MAX and len(raw) == length
-        if is_whole and zlib.crc32(raw) == checksum:
-            yield raw
-            at += _HEAD.size + length
-        else:
-            at += 1
-        at = data.find(_MARK, at)
+def records(file: BinaryIO) -> Iterator[bytes]:
+    """The whole records of a file, whatever is torn or damaged between them; OSError."""
+    data, is_last = b"", False
+    while not is_last:
+        piece = file.read(limits.capsule_piece_bytes)
+        data, is_last = data + piece, not piece
+        # A record that begins after this may go on in the next piece.
+        last = len(data) - (_HEAD.size if is_last else _RECORD_BYTES_MAX)
+        at = 0
+        while 0 <= (found := data.find(_MARK, at)) <= last:
+            raw = _record(data, found)
+            if raw is not None:
+                yield raw
+            at = found + (1 if raw is None else _HEAD.size + len(raw))
+        data = data[max(at, last + 1) if found < 0 else found :]
+
+
+def _record(data: bytes, at: int) -> bytes | None:
+    """The capsule whose record begins there, if it is whole."""
+    _, length, checksum = _HEAD.unpack_from(data, at)
+    raw = data[at + _HEAD.size : at + _HEAD.size + length]
+    is_whole = 0 < length <= _CAPSULE_BYTES_MAX and len(raw) == length
+    return raw if is_whole and zlib.crc32(raw) == checksum else None
 
 
 def _is_over(span: int, now: int) -> bool:

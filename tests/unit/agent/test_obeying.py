@@ -72,13 +72,32 @@ def test_the_ledger_hears_again_what_it_may_have_missed(
     """The agent is killed with the capsule on its disk, and what the ledger is to be told not."""
     entry = dead(1, clustered)
     capsule = capsules.unsigned(b"another. epoch..", 1, clustered.cluster.wall(), [entry])
-    assert clustered.cluster.gossip.log.append(capsule.raw, capsule.expires)
+    assert clustered.cluster.gossip.log.append([capsule.raw])
     clustered.cluster._sockets.close()
     clustered.machine = start()
     assert closed(clustered) == set()
     with clustered.begun(bootstrap=False):
         assert clustered.machine.table.is_revoked(key(1), 0)
         assert closed(clustered) == {key(1)}
+
+
+def test_a_restart_tells_what_this_machine_alone_knows(
+    clustered: Clustered, start: Start
+) -> None:
+    """Of what it has revoked: others' words, and its own that have gone out, are not told anew."""
+    cluster = clustered.cluster
+    capsule = capsules.unsigned(b"another. epoch..", 1, cluster.wall(), [dead(1, clustered)])
+    assert cluster.gossip.log.append([capsule.raw])
+    clustered.machine.revoke(branch_id(2), "article")
+    clustered.machine.telling.others = None  # as if it had been killed before it told of the next
+    clustered.machine.revoke(branch_id(3), "article")
+    cluster._sockets.close()
+    clustered.machine = start()
+    with clustered.begun(bootstrap=False):
+        node = clustered.cluster.gossip.node
+        held = node.archive.lacking(dict.fromkeys(node.archive.digests(), ()))
+        told = [entry.key for raw in held for entry in capsules.decode(raw).entries]
+        assert sorted(told) == sorted([key(1), key(2), key(3)])
 
 
 def test_no_crew_is_closed_for_ever_as_a_branch(clustered: Clustered) -> None:
@@ -166,7 +185,7 @@ def test_a_restart_ends_no_crew_anew(clustered: Clustered, start: Start) -> None
     apply(clustered, found)
     for at in range(0, 60, 20):
         capsule = capsules.unsigned(b"another. epoch..", at + 1, then, found[at : at + 20])
-        assert cluster.gossip.log.append(capsule.raw, capsule.expires)
+        assert cluster.gossip.log.append([capsule.raw])
     cluster._sockets.close()
     clustered.hands.go(3600)
     clustered.machine = start()

@@ -210,9 +210,9 @@ async def test_who_fails_at_an_answer_keeps_nobody_from_his(
 async def test_a_draw_does_not_wait_for_a_storm_of_ends(
     clerk: Clerk, ledger: Fragile, nursery: trio.Nursery
 ) -> None:
-    """Of ends beyond one transaction a quarter of each next one; none is lost, or done twice."""
+    """Of ends beyond one transaction a quarter of each next one; none is lost."""
     keys = [bytes(12) + number.to_bytes(4) for number in range(1, 3001)]
-    for key in [*keys, *keys[-100:]]:
+    for key in keys:
         clerk.tell(Close(key))
     answers: list[object] = []
     clerk.ask(Draw(A, "one", BOOT, 1, 60), answers.append)

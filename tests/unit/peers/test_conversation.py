@@ -17,6 +17,7 @@ from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.identity import Role
 from crewgate.core.ids import Kind, orchestrator_key
 from crewgate.errors import GossipError
+from crewgate.peers.conversation import begin
 from crewgate.peers.service import Files
 from crewgate.peers.standing import StandingFile
 from crewgate.peers.stream import Capsules, Credentials, Digests, Held, Hello, Line
@@ -277,3 +278,38 @@ async def test_one_that_falls_silent_in_its_turn_keeps_nobody_waiting(
             await silent.wait()
             async with other.serving():
                 await until(lambda: entry.key in one.host.applied)
+
+
+async def test_what_is_being_exchanged_with_one_is_not_exchanged_twice(
+    member: Member, liar: StillMember
+) -> None:
+    """A machine that has just begun would be handed all of it by each side's conversation."""
+    exchanging = member.gossip.exchanging
+    heard = list[type]()
+
+    async def talk(line: Line) -> None:
+        await line.hear(Hello)
+        await line.say(hello_of(liar), Credentials([], last=True))
+        await line.hear(Credentials)
+        try:
+            heard.append(type(await line.hear(Digests)))
+        except GossipError as error:
+            heard.append(type(error))
+        await line.say(Held({}), Capsules([], last=True))
+
+    async with listening(liar.files, talk) as where, member.serving():
+        async with line_to(member.where, liar.files) as line:
+            await line.say(hello_of(liar), Credentials([], last=True))
+            await line.hear(Hello)
+            await line.hear(Credentials)
+            assert exchanging == set()
+            await line.say(Digests({}))
+            await line.hear(Held)
+            assert exchanging == {liar.id}
+            async with line_to(where, member.files) as another:
+                await begin(member.gossip, another, trio.Lock())
+            await until(lambda: heard == [GossipError])
+        await until(lambda: exchanging == set())
+        async with line_to(where, member.files) as another:
+            await begin(member.gossip, another, trio.Lock())
+        assert heard == [GossipError, Digests]

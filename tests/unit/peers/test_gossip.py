@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from still_member import StillMember, acquaint, company_of
 
 from crewgate import limits
-from crewgate.core.gossip.capsules import Capsule, seal, unsigned
+from crewgate.core.gossip.capsules import Capsule, digest_of, seal, unsigned
 from crewgate.core.gossip.messages import (
     Ack,
     Address,
@@ -191,6 +192,21 @@ def test_what_is_signed_in_another_s_name_is_not_obeyed(pair: Pair) -> None:
         with pytest.raises(GossipError):
             one.gossip.take([capsule.raw])
     assert one.host.applied == {}
+
+
+def test_who_signed_one_has_signed_the_one_before_it(pair: Pair) -> None:
+    """If it had the right to then: by a certificate of that time."""
+    one, other = pair
+    line, wall = other.id + b"one life", other.host.wall()
+    for number, (at, is_good) in enumerate(((wall, True), (wall - 100_000, False)), 1):
+        first = unsigned(line, 2 * number, at, [other.entry(os.urandom(16))])
+        last = unsigned(
+            line, 2 * number + 1, wall, [other.entry(os.urandom(16))], digest_of(first.raw)
+        )
+        last = seal(last, other.signing.sign(last.signed(cluster_id("crewgate.test"))))
+        with nullcontext() if is_good else pytest.raises(GossipError, match="no origin signed"):
+            one.gossip.take([last.raw, first.raw])
+        assert (first.entries[0].key in one.host.applied) is is_good
 
 
 def of_gateway(name: str) -> bytes:

@@ -55,6 +55,13 @@ class _Line:
         others = [each for each in self.conflicts if number_of(each) == number]
         return [*others, first] if first is not None else others
 
+    def ages(self) -> Iterator[tuple[bytes, int]]:
+        """Each page, the last one first, and when it was made: none after one that follows it."""
+        age = b"\xff" * TIME_BYTES
+        for page, rest in self.capsules.pages():
+            age = min(age, rest[:TIME_BYTES])
+            yield age, page
+
     def lacking(self, page: int, theirs: Ranges | None) -> Iterator[bytes]:
         """What of a page somebody has not got who has these; all of it, where that is None."""
         for number in self.capsules.numbers(page):
@@ -104,6 +111,11 @@ class Archive:
         line = self._lines.get(id_[:LINE_BYTES])
         return None if line is None else line.capsules.get(number_of(id_))
 
+    def of(self, line: bytes, number: int) -> list[bytes]:
+        """Every capsule of a number: more than one where its origin lies."""
+        found = self._lines.get(line)
+        return [] if found is None else found.of(number)
+
     def knows(self, raw: bytes) -> bool:
         """Whether exactly this capsule is here."""
         line = self._lines.get(raw[:LINE_BYTES])
@@ -114,13 +126,13 @@ class Archive:
     def accept(self, capsule: Capsule, now: int) -> Standing:
         """Remember a capsule that was verified, and say what it was."""
         raw, name, number = capsule.raw, capsule.line, capsule.number
-        if self.knows(raw):
+        line = self._lines.get(name)
+        is_taken = line is not None and number in line.capsules
+        if is_taken and self.knows(raw):
             return Standing.KNOWN
         span = capsule.expires // _SPAN
         if _is_over(span, now):
             return Standing.EXPIRED
-        line = self._lines.get(name)
-        is_taken = line is not None and number in line.capsules
         if not self._has_room(capsule, is_taken=is_taken):
             return Standing.UNKEPT
         if line is None:
@@ -161,17 +173,14 @@ class Archive:
     def lacking(self, held: Held) -> Iterator[bytes]:
         """What somebody has not got who has so much of lines that differ, the newest first.
 
+        Of one line none comes before what names it, whatever time its origin has given it.
         They are read when they are asked for, a few neighbours at a time: whoever lacks a million
         is not to have them twice in our memory. ValueError if `held` is nothing that `Archive.held`
         could say.
         """
         theirs = {name: Ranges(ranges) for name, ranges in held.items() if name in self._lines}
         same = [name for name in theirs if held[name] == self._lines[name].capsules.ranges()]
-        pages = [
-            (rest[:TIME_BYTES], page, name)
-            for name in theirs
-            for page, rest in self._lines[name].capsules.pages()
-        ]
+        pages = [(age, page, name) for name in theirs for age, page in self._lines[name].ages()]
         pages.sort(reverse=True)
         # Of two capsules of one number nobody can tell which is there: same numbers lack all.
         lines = {name: None if name in same else ranges for name, ranges in theirs.items()}

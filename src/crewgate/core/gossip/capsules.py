@@ -3,14 +3,16 @@
 Knows how they are written and read, and what is signed. Keys, clocks, and who may originate are
 others' business.
 
-    id: origin 8, epoch 8, number 4 | created 5 | entries 43 each | signature 64
+    id: origin 8, epoch 8, number 4 | created 5 | previous 16 | entries 43 each | signature 64
 
-An entry is kind 1, key 16, crew 16, before 5, expires 5. Numbers are big-endian, times whole
-seconds since 1970. How many entries there are is told by the length.
+`previous` is a digest of the capsule before it in its line, and zero in the first (`judging`). An
+entry is kind 1, key 16, crew 16, before 5, expires 5. Numbers are big-endian, times whole seconds
+since 1970. How many entries there are is told by the length.
 """
 
 import struct
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import NamedTuple
 
 import msgspec
@@ -23,11 +25,16 @@ MEMBER_BYTES = EPOCH_BYTES = 8
 LINE_BYTES = MEMBER_BYTES + EPOCH_BYTES
 SIGNATURE_BYTES = 64
 TIME_BYTES = 5
+# To have another capsule taken for one that is named takes a second preimage, 2**128 tries: whoever
+# signs could make two that collide, and may sign both anyway.
+PREVIOUS_BYTES = 16
+NONE = bytes(PREVIOUS_BYTES)  # before the first
 # Kinds of entries that are no `core.ids.Kind`: of an orchestrator, by its key, as of `before`.
 QUARANTINE = 128  # a person has it: no new grants of it are admitted until the entry expires
 LIFT = 129  # a quarantine of before is over
 SUSPICION = 130  # the same as a quarantine by a watch, for crews that are watched in that mode
-_HEAD_BYTES = ID_BYTES + TIME_BYTES
+_CREATED_BYTES = ID_BYTES + TIME_BYTES
+_HEAD_BYTES = _CREATED_BYTES + PREVIOUS_BYTES
 _ENTRY = struct.Struct(">B16s16s5s5s")
 ENTRY_BYTES = _ENTRY.size
 LEAST_BYTES = _HEAD_BYTES + SIGNATURE_BYTES  # of a capsule without entries, which is none
@@ -99,6 +106,16 @@ def number_of(raw: bytes) -> int:
     return int.from_bytes(raw[ID_BYTES - 4 : ID_BYTES])
 
 
+def digest_of(raw: bytes) -> bytes:
+    """What the next capsule of the line names it by, BLAKE2b (RFC 7693)."""
+    return blake2b(raw, digest_size=PREVIOUS_BYTES).digest()
+
+
+def previous_of(raw: bytes) -> bytes:
+    """What a capsule names: `digest_of` the one before it, or `NONE`."""
+    return raw[_CREATED_BYTES:_HEAD_BYTES]
+
+
 def expires_of(raw: bytes) -> int:
     """When the last entry of a capsule expires, by its bytes."""
     ends = range(_HEAD_BYTES + ENTRY_BYTES, len(raw) - SIGNATURE_BYTES + 1, ENTRY_BYTES)
@@ -110,13 +127,16 @@ def capsule_id(line: bytes, number: int) -> bytes:
     return line + number.to_bytes(4)
 
 
-def unsigned(line: bytes, number: int, created: int, entries: Sequence[Entry]) -> Capsule:
+def unsigned(
+    line: bytes, number: int, created: int, entries: Sequence[Entry], previous: bytes = NONE
+) -> Capsule:
     """A capsule whose signature is all zero, to be `seal`ed; ValueError for what is none."""
     body = b"".join(
         _ENTRY.pack(each.kind, each.key, each.crew, _time(each.before), _time(each.expires))
         for each in entries
     )
-    raw = capsule_id(line, number) + _time(created) + body + bytes(SIGNATURE_BYTES)
+    head = capsule_id(line, number) + _time(created) + previous
+    raw = head + body + bytes(SIGNATURE_BYTES)
     try:
         return decode(raw)
     except GossipError as error:
@@ -136,15 +156,16 @@ def decode(raw: bytes) -> Capsule:
         raise GossipError("a capsule of no such length")
     if not number_of(raw):
         raise GossipError("a capsule without a number")
-    created = int.from_bytes(raw[ID_BYTES:_HEAD_BYTES])
+    created = int.from_bytes(raw[ID_BYTES:_CREATED_BYTES])
     packed = _ENTRY.iter_unpack(raw[_HEAD_BYTES:-SIGNATURE_BYTES])
     entries = tuple(
         Entry(kind, key, crew, int.from_bytes(before), int.from_bytes(expires))
         for kind, key, crew, before, expires in packed
     )
-    latest = max(created, *(max(entry.before, entry.expires) for entry in entries))
-    if latest > limits.time_seconds_max or not all(entry.kind for entry in entries):
-        raise GossipError("a capsule with a time or a kind that cannot be")
+    most = limits.time_seconds_max
+    for kind, _, _, before, expires in entries:
+        if not kind or before > most or expires > most or created > most:
+            raise GossipError("a capsule with a time or a kind that cannot be")
     return Capsule(raw, created, entries)
 
 

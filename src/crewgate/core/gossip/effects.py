@@ -12,11 +12,12 @@ from crewgate.core.gossip.receipts import Receipt
 class Crypto(NamedTuple):
     """What of it the protocol needs.
 
-    `verify` says whether a capsule's origin may revoke, and has signed it; `sign` signs for this
-    member (64 bytes); `nonce` gives 8 bytes that nobody can guess.
+    `verify` says whether a capsule's origin may revoke, and has signed it: which is known of one
+    that is named (True) by another of that origin. `sign` signs for this member (64 bytes); `nonce`
+    gives 8 bytes that nobody can guess.
     """
 
-    verify: Callable[[Capsule], bool]
+    verify: Callable[[Capsule, bool], bool]
     sign: Callable[[bytes], bytes]
     nonce: Callable[[], bytes]
 

@@ -40,8 +40,10 @@ class Packed:
     def get(self, number: int) -> bytes | None:
         """The capsule of that number."""
         entries, packed = self._page(number)
+        if not entries[number % PAGE]:
+            return None
         at, end = _place(entries, number % PAGE)
-        return capsule_id(self._line, number) + packed[at:end] if end > at else None
+        return capsule_id(self._line, number) + packed[at:end]
 
     def put(self, number: int, raw: bytes) -> None:
         """A capsule, in place of any other of its number."""
@@ -66,8 +68,8 @@ class Packed:
         return tuple(found)
 
     def pages(self) -> Iterator[tuple[int, bytes]]:
-        """Each page, and what its last capsule has after its id, which begins with its age."""
-        for page, (entries, packed) in self._pages.items():
+        """Each page, the last one first, and what its last capsule has after its id: its age."""
+        for page, (entries, packed) in sorted(self._pages.items(), reverse=True):
             last = len(entries.rstrip(b"\0")) - 1
             yield page, packed[_place(entries, last)[0] :]
 

@@ -6,6 +6,7 @@ sockets nor seals, nor what a revocation does.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from crewgate import limits
 from crewgate.core.gossip import capsules
@@ -16,6 +17,7 @@ from crewgate.core.gossip.chance import Chance, some
 from crewgate.core.gossip.comparing import Comparing
 from crewgate.core.gossip.effects import Crypto, Effects
 from crewgate.core.gossip.freshness import Freshness
+from crewgate.core.gossip.judging import Judging
 from crewgate.core.gossip.membership import Members
 from crewgate.core.gossip.messages import (
     Ack,
@@ -36,8 +38,8 @@ from crewgate.core.gossip.receipts import Receipts
 from crewgate.core.gossip.spread import Egress, Spread
 from crewgate.errors import GossipError
 
-_SPREAD = {Standing.NEW, Standing.CONFLICT}
-_APPLIED = {*_SPREAD, Standing.UNKEPT}
+_SPREAD = Standing.NEW, Standing.CONFLICT  # no sets: it takes long to hash one of an enumeration
+_APPLIED = *_SPREAD, Standing.UNKEPT
 
 
 class Node:
@@ -69,10 +71,12 @@ class Node:
         self._line = line
         self._cluster = cluster
         self._chance = chance
-        self._crypto = crypto
+        self._sign = crypto.sign
+        self._judging = Judging(self.archive, crypto.verify)
         self._spread = Spread(chance, egress := Egress(), origin_peers=origin_peers)
         self._egress = egress
         self._number = 0
+        self._previous = capsules.NONE  # what our next capsule names
         self._wanted: dict[bytes, float] = {}  # until when it is asked of nobody else
         self._settled = Settled()
         self._news_at = 0.0
@@ -95,8 +99,9 @@ class Node:
         for at in range(0, len(entries), limits.capsule_entries_max):
             some_ = entries[at : at + limits.capsule_entries_max]
             self._number += 1
-            capsule = capsules.unsigned(self._line, self._number, wall, some_)
-            capsule = capsules.seal(capsule, self._crypto.sign(capsule.signed(self._cluster)))
+            capsule = capsules.unsigned(self._line, self._number, wall, some_, self._previous)
+            capsule = capsules.seal(capsule, self._sign(capsule.signed(self._cluster)))
+            self._previous = capsules.digest_of(capsule.raw)
             self._take(capsule, effects, now, wall, is_own=True)
         return effects
 
@@ -105,8 +110,8 @@ class Node:
         message = decode(data)
         effects = Effects()
         if isinstance(message, Carry):
-            if not self.archive.knows(message.raw):
-                self._take(self._judged(message.raw), effects, now, wall)
+            for capsule in self._judging.new([message.raw]):
+                self._take(capsule, effects, now, wall)
         elif isinstance(message, Have):
             self._ask_for(sender, message.ids, effects, now)
         elif isinstance(message, Want):
@@ -185,18 +190,23 @@ class Node:
         remembered and never applied would be taken for known ever after.
         """
         effects = Effects()
-        good = [self._judged(raw) for raw in raws if not self.archive.knows(raw)]
-        for capsule in good:
+        for capsule in self._judging.new(raws):
             self._take(capsule, effects, now, wall, tells=False)
         return effects
 
-    # Inside.
+    def restore(self, raws: Iterable[bytes], now: float, wall: int) -> Effects:
+        """What is on our own disk was good before it came there; what a later version wrote waits.
 
-    def _judged(self, raw: bytes) -> Capsule:
-        capsule = capsules.decode(raw)
-        if not self._crypto.verify(capsule):
-            raise GossipError("a capsule that no origin signed")
-        return capsule
+        Only what is to be applied is asked for.
+        """
+        effects = Effects()
+        for raw in raws:
+            with suppress(GossipError):
+                self._take(capsules.decode(raw), effects, now, wall, tells=False)
+        self.kept(effects.kept, now)
+        return Effects(applied=effects.applied, origins=effects.origins)
+
+    # Inside.
 
     def _take(
         self,
@@ -227,7 +237,7 @@ class Node:
             self._settled.add(capsule.id)
         if standing is Standing.CONFLICT:
             self.comparing.accepted.forget()
-        if standing in {Standing.CONFLICT, Standing.UNKEPT}:
+        if standing in (Standing.CONFLICT, Standing.UNKEPT):
             effects.alarms.append(f"{standing.value}: a capsule of {capsule.id.hex()}")
 
     def _holds(self, id_: bytes) -> bool:

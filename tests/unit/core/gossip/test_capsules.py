@@ -47,9 +47,9 @@ def test_another_length_is_none(change: int) -> None:
     [
         (slice(16, 20), bytes(4)),  # no number
         (slice(20, 25), b"\xff" * 5),  # created
-        (slice(25, 26), b"\0"),  # kind
-        (slice(58, 63), b"\xff" * 5),  # before
-        (slice(63, 68), b"\xff" * 5),  # expires
+        (slice(41, 42), b"\0"),  # kind
+        (slice(74, 79), b"\xff" * 5),  # before
+        (slice(79, 84), b"\xff" * 5),  # expires
     ],
 )
 def test_what_cannot_be_is_none(at: slice, bad: bytes) -> None:
