@@ -16,6 +16,7 @@ from typing import NamedTuple
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from crewgate import limits
+from crewgate.core.bucket import Bucket
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.capsules import Capsule, Entry
 from crewgate.core.gossip.effects import Crypto, Effects
@@ -76,6 +77,7 @@ class Gossip:
         self.traffic = Traffic()
         self._send = send
         self._handing = False  # a member hands over what it has accepted
+        self._alarms = Bucket(limits.gossip_alarms_per_second, limits.gossip_alarms_burst)
         self._stays_at = -math.inf  # when where we are may be said again
         self._strange_at = -math.inf  # from when what is strange counts again
         self._sealer = Sealer(known.id, os.urandom(8), self.company.keys)
@@ -215,7 +217,8 @@ class Gossip:
             self.save()
         self._say_all(effects.sends)
         for alarm in effects.alarms:
-            self.host.say(alarm)
+            if self._alarms.take(self.host.now()):
+                self.host.say(alarm)
         for receipt in effects.receipts:
             self.on_receipt(receipt)
         self.sync_soon(effects.compare)

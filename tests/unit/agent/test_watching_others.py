@@ -314,7 +314,7 @@ def test_a_word_outlives_the_agent_that_heard_it(watchful: Clustered, start: Sta
         told("article", "article/two", Word(wall + 1)),
     ]
     capsule = capsules.unsigned(b"another. epoch..", 1, wall, words)
-    assert cluster.gossip.log.append(capsule.raw, capsule.expires)
+    assert cluster.gossip.log.append([capsule.raw])
     cluster._sockets.close()
     watchful.machine = start()
     with watchful.begun(bootstrap=False):

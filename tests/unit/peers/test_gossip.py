@@ -343,6 +343,15 @@ def test_what_found_no_room_is_not_said_to_be_kept(
     assert receipt.applied_on == 0
 
 
+def test_a_log_is_not_filled_by_who_contradicts_himself(pair: Pair) -> None:
+    """A person hears of the first of them."""
+    one, other = pair
+    before = len(one.host.said)
+    for _ in range(2 * limits.gossip_alarms_burst):
+        one.gossip.receive(sealed(other, one, encode(Carry(capsule_of(other).raw))))
+    assert len(one.host.said) - before == limits.gossip_alarms_burst
+
+
 def test_to_sync_is_bounded(pair: Pair) -> None:
     """And each is in it once."""
     one, _ = pair

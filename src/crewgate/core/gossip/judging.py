@@ -7,6 +7,7 @@ kept: then whoever is handed both, in that order, finds the same.
 """
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.archive import Archive
@@ -14,6 +15,13 @@ from crewgate.core.gossip.capsules import Capsule
 from crewgate.errors import GossipError
 
 Name = tuple[bytes, int, bytes]  # a line, a number and the digest of its capsule
+
+
+class Good(NamedTuple):
+    """A capsule that its origin has signed; if `beside`, by another that is handed over with it."""
+
+    capsule: Capsule
+    beside: bool
 
 
 class Judging:
@@ -26,9 +34,9 @@ class Judging:
     def __repr__(self) -> str:
         return f"<Judging by {self._archive!r}>"
 
-    def new(self, raws: Iterable[bytes]) -> list[Capsule]:
+    def new(self, raws: Iterable[bytes]) -> list[Good]:
         """What of these is not here; GossipError if there is one among them that is no good."""
-        found: list[Capsule] = []
+        found: list[Good] = []
         named: dict[Name, int] = {}  # until when what names it is kept
         for raw in raws:
             if self._archive.knows(raw):
@@ -36,13 +44,24 @@ class Judging:
             capsule = capsules.decode(raw)
             line, number, expires = capsule.line, capsule.number, capsule.expires
             name = line, number, capsules.digest_of(raw)
-            is_named = named.get(name, 0) >= expires or self._is_named(name, expires)
-            if not self._verify(capsule, is_named):
+            is_named = self._is_named(name, expires)
+            beside = not is_named and named.get(name, 0) >= expires
+            if not self._verify(capsule, is_named or beside):
                 raise GossipError("a capsule that no origin signed")
             before = line, number - 1, capsules.previous_of(raw)
             named[before] = max(expires, named.get(before, 0))
-            found.append(capsule)
+            found.append(Good(capsule, beside))
         return found
+
+    def stands(self, good: Good) -> bool:
+        """Whether it is good by what is here now: for what was beside it there may be no room.
+
+        By the word of that alone it would be kept, and nobody could be handed it.
+        """
+        capsule = good.capsule
+        name = capsule.line, capsule.number, capsules.digest_of(capsule.raw)
+        is_named = not good.beside or self._is_named(name, capsule.expires)
+        return is_named or self._verify(capsule, is_named)
 
     def _is_named(self, name: Name, expires: int) -> bool:
         """Whether one that is here, and stays as long, names it."""

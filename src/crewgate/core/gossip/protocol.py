@@ -110,8 +110,8 @@ class Node:
         message = decode(data)
         effects = Effects()
         if isinstance(message, Carry):
-            for capsule in self._judging.new([message.raw]):
-                self._take(capsule, effects, now, wall)
+            for good in self._judging.new([message.raw]):
+                self._take(good.capsule, effects, now, wall)
         elif isinstance(message, Have):
             self._ask_for(sender, message.ids, effects, now)
         elif isinstance(message, Want):
@@ -190,8 +190,9 @@ class Node:
         remembered and never applied would be taken for known ever after.
         """
         effects = Effects()
-        for capsule in self._judging.new(raws):
-            self._take(capsule, effects, now, wall, tells=False)
+        for good in self._judging.new(raws):
+            if self._judging.stands(good):
+                self._take(good.capsule, effects, now, wall, tells=False)
         return effects
 
     def restore(self, raws: Iterable[bytes], now: float, wall: int) -> Effects:

@@ -8,6 +8,7 @@ from gossip_world import CLUSTER, LIFE, WALL, sign
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crewgate import limits
 from crewgate.core.gossip.archive import Archive
 from crewgate.core.gossip.capsules import (
     NONE,
@@ -18,7 +19,7 @@ from crewgate.core.gossip.capsules import (
     seal,
     unsigned,
 )
-from crewgate.core.gossip.judging import Judging
+from crewgate.core.gossip.judging import Good, Judging
 from crewgate.errors import GossipError
 
 
@@ -38,10 +39,14 @@ class Counted:
 
     def accept(self, raws: Sequence[bytes]) -> list[Capsule]:
         """Judge, and keep what is good."""
-        found = self.judging.new(raws)
-        for each in found:
-            self.archive.accept(each, WALL)
-        return found
+        found = [each for each in self.judging.new(raws) if self._keeps(each)]
+        return [each.capsule for each in found]
+
+    def _keeps(self, good: Good) -> bool:
+        stands = self.judging.stands(good)
+        if stands:
+            self.archive.accept(good.capsule, WALL)
+        return stands
 
 
 def is_signed(capsule: Capsule) -> bool:
@@ -134,6 +139,21 @@ def test_what_does_not_stay_as_long_names_nothing() -> None:
     revoked = [entry(3, life=LIFE + 1)]
     stays = signed(0, unsigned(line(), 2, WALL, revoked, digest_of(bare.raw)))
     assert len(Counted().accept([stays.raw, shorter.raw, bare.raw])) == 3
+
+
+def test_what_names_another_must_find_room_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or this machine had what it could hand to nobody: only the liar's own signature would do."""
+    monkeypatch.setattr(limits, "capsule_conflicts_max", 0)
+    bare, first = unsealed(chain(1)[0]), chain(1)[0]
+    second = signed(0, unsigned(line(), 2, WALL, [entry(2)]))
+    for named, kept in ((bare, []), (first, [first])):
+        one = Counted()
+        one.accept([second.raw])
+        liar = signed(0, unsigned(line(), 2, WALL, [entry(3)], digest_of(named.raw)))
+        assert one.accept([liar.raw, named.raw]) == [liar, *kept]
+        assert [one.archive.get(each.id) for each in (second, first)] == [
+            second.raw, *([first.raw] if kept else [None]),
+        ]  # fmt: skip
 
 
 def named_only(count: int, offsets: Sequence[int], *, index: int = 0) -> list[Capsule]:
