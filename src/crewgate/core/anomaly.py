@@ -197,6 +197,7 @@ class Watch:
         """Count a stranger's grant for its crew: that it is there, or all of it; is it admitted?"""
         name = (seen.crew, strangers(seen.crew))
         crowd = self._conducts.get(name) or self._make(name, now)
+        self._conducts.move_to_end(name)
         if not is_all:
             seen = msgspec.structs.replace(seen, **_BARE)
         self._note(name, crowd, seen, now, steps)
