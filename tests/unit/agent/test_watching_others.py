@@ -167,6 +167,20 @@ def test_an_old_word_lets_nobody_go_whom_the_watch_throttles(
     assert (held(machine) == before) is not is_news
 
 
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("by", ["owner", "watch"])
+def test_who_is_let_go_unseen_is_held_by_no_older_word(start: Start, by: By) -> None:
+    """Whether that came before its first grant here, or comes late: the lift was the last word."""
+    machine = start()
+    asking = Asking(machine)
+    hear(machine, by)
+    hear(machine, "", later=1)
+    assert asking.draw(grant(1, QUOTA)) == "granted"
+    hear(machine, by)
+    assert asking.draw(grant(1, QUOTA)) == "granted"
+    assert held(machine) == []
+
+
 async def test_a_person_lifts_what_nobody_here_has_seen(start: Start) -> None:
     """The word came from another machine, and no grant since; and sets what is let go there."""
     machine = start()
