@@ -141,6 +141,18 @@ def test_the_audit_says_which_machine_it_was(
     assert (found[0].branch, found[0].grant != "", found[1].branch) == (branch_id(1), True, "")
 
 
+def test_a_crew_is_named_by_the_key_that_was_entered(
+    clustered: Clustered, written: list[Record]
+) -> None:
+    """And not by whose share its origin says that it takes; one that nobody here knows by its key."""
+    end = 2**33
+    other = crew_key("another")
+    entries = [Entry(Kind.CREW, ARTICLE, other, 1, end), Entry(Kind.CREW, other, ARTICLE, 1, end)]
+    apply(clustered, entries)
+    found = [each for each in written if isinstance(each, Revocation)]
+    assert [(each.crew, each.id) for each in found] == [("article", "article"), ("", other.hex())]
+
+
 def test_a_storm_is_counted_and_not_written_one_by_one(
     clustered: Clustered, written: list[Record]
 ) -> None:
