@@ -141,6 +141,21 @@ def test_the_audit_says_which_machine_it_was(
     assert (found[0].branch, found[0].grant != "", found[1].branch) == (branch_id(1), True, "")
 
 
+def test_what_was_coarsened_here_is_told_as_it_was_asked_for(
+    clustered: Clustered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a later token of that branch would live wherever the ledger is another one."""
+    machine, told_ = clustered.machine, list[Entry]()
+    monkeypatch.setattr(clustered.cluster.gossip, "revoke", lambda some: told_.extend(some) or [])
+    for number in range(29):
+        done = machine.revoke(branch_id(number), "article").done
+    assert done.coarsened
+    last = [(each.kind, each.key) for each in told_[-2:]]
+    assert last == [(Kind.CREW, ARTICLE), (Kind.BRANCH, key(28))]
+    assert [each.before == limits.time_seconds_max for each in told_[-2:]] == [False, True]
+    assert len(told_) == 30
+
+
 def test_a_crew_is_named_by_the_key_that_was_entered(
     clustered: Clustered, written: list[Record]
 ) -> None:
