@@ -159,7 +159,7 @@ def test_what_was_coarsened_here_is_told_as_it_was_asked_for(
 def test_a_crew_is_named_by_the_key_that_was_entered(
     clustered: Clustered, written: list[Record]
 ) -> None:
-    """And not by whose share its origin says that it takes; one that nobody here knows by its key."""
+    """And not by whose share its origin says that it takes; one that nobody knows by its key."""
     end = 2**33
     other = crew_key("another")
     entries = [Entry(Kind.CREW, ARTICLE, other, 1, end), Entry(Kind.CREW, other, ARTICLE, 1, end)]
