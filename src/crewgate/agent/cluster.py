@@ -20,6 +20,7 @@ from crewgate.config import CA, Config
 from crewgate.config import Cluster as Settings
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.receipts import Receipt
+from crewgate.core.identity import MAY_REVOKE
 from crewgate.core.ids import Kind, cluster_id, crew_key
 from crewgate.core.ledger import Close
 from crewgate.errors import AuthorityError, ConfigurationError, GossipError
@@ -120,6 +121,11 @@ class Cluster:
         """See `telling.Others`. Of one without the right to begin it nobody would take it."""
         if self.gossip.company.me.may_revoke:
             self.gossip.revoke(entries)
+        else:
+            self.say(
+                "a quarantine is said here alone: this machine's certificate lacks the right "
+                f"{MAY_REVOKE!r}; issue it anew with --right {MAY_REVOKE}"
+            )
 
     async def wait(self, receipt: Receipt, is_enough: Callable[[Receipt], bool]) -> None:
         """See `telling.Others`."""

@@ -31,7 +31,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 class Done(msgspec.Struct, frozen=True):
     """What was entered for the `name` of what was `asked` for.
 
-    `coarsened`: `key` is the crew's, because its share is used up.
+    `coarsened`: `key` is the crew's, because its share is used up. `told` is for the other machines
+    too, which may have room for what was asked for, and a ledger to close its branch in.
     """
 
     asked: Target
@@ -40,7 +41,7 @@ class Done(msgspec.Struct, frozen=True):
     own_key: bytes
     key: bytes
     coarsened: bool
-    entry: Entry
+    told: tuple[Entry, ...]
 
     @property
     def branch_key(self) -> bytes:

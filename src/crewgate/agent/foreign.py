@@ -45,7 +45,8 @@ class Foreign:
                 self._more += 1
                 continue
             self._written += 1
-            yield self._record(entry, origin, crews.get(entry.crew), wall_ns)
+            named = entry.key if entry.kind == Kind.CREW else entry.crew
+            yield self._record(entry, origin, crews.get(named), wall_ns)
 
     def rest(self, wall_ns: int) -> Iterator[record.Event]:
         """How many were not written in the seconds before this one, if any; call now and then."""
@@ -64,10 +65,11 @@ class Foreign:
     ) -> record.Revocation:
         who = self._registry.who(entry.key if entry.kind == Kind.BRANCH else b"")
         who["crew"] = crossing.caller(crew.name) if crew else ""
+        whole = crew.name if crew and entry.kind == Kind.CREW else ""
         return record.Revocation(
             **who,
             time=record.when(wall_ns),
             target=_KINDS[entry.kind],
-            id=who["branch"] or (who["crew"] if entry.kind == Kind.CREW else entry.key.hex()),
+            id=who["branch"] or whole or entry.key.hex(),
             by=f"gateway/{self._name_of(origin)}",
         )

@@ -201,7 +201,7 @@ class Machine:
         done = self.revocations.revoke(
             name, crew, crews, clocks, target=target, coarsens=coarsens
         )
-        return Told(done, *self.telling.tell([done.entry]), len(self.guests))
+        return Told(done, *self.telling.tell(done.told), len(self.guests))
 
     def revoke_names(self, names: Sequence[Name]) -> ToldNames:
         """Revoke certificates and orchestrators in one step; RefusedError as `Revocations`."""

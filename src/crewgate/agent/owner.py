@@ -20,6 +20,7 @@ from crewgate.agent.watching import grant_of
 from crewgate.core import crossing, record
 from crewgate.core.credits import format_credits
 from crewgate.core.ids import branch_key
+from crewgate.core.ladder import Word
 from crewgate.errors import ConfigurationError, LedgerUnavailableError, LinkError, RefusedError
 from crewgate.link.cluster_messages import ClusterAsks
 from crewgate.link.messages import Failed
@@ -137,8 +138,11 @@ async def quarantine(machine: Machine, ask: Quarantine) -> Watched:
     else:
         standing = watching.set(ask.crew, ask.orchestrator, clocks, ask.seconds)
     if machine.telling.others is not None:
-        word = quarantines.told(ask.crew, ask.orchestrator, standing.word)
-        machine.telling.others.pass_on([word])
+        # An end that is moved forward must not be forgotten before the one it has taken the place
+        # of: what was said earlier is over, and that is remembered for as long as it might last.
+        words = (Word(standing.word.at), standing.word) if not ask.lift else (standing.word,)
+        entries = [quarantines.told(ask.crew, ask.orchestrator, word) for word in words]
+        machine.telling.others.pass_on(entries)
     await trio.to_thread.run_sync(watching.sync)
     return Watched(id=ask.id, row=status.watch_row(standing))
 

@@ -31,6 +31,10 @@ class Heard(NamedTuple):
     crew: bytes
     expires: int
 
+    def counts(self, wall: int) -> bool:
+        """It is to be done: neither over, nor of a time to come."""
+        return self.expires > wall and _has_come(self.word, wall)
+
 
 class Quarantines:
     """The last words on each orchestrator: a person's, and a watch's."""
@@ -51,53 +55,53 @@ class Quarantines:
         self._crews = {crew_key(crew): crew for crew in crews}
 
     def hear(self, entry: Entry, who: str, wall: int, *, is_news: bool = True) -> None:
-        """What another machine says, one of `KINDS`. An origin's clock may be years ahead."""
+        """What another machine says, one of `KINDS`. An origin's clock may be years ahead.
+
+        No quarantine is for longer than any may be, so that what lifts one is remembered for longer
+        than it; and what was said in a time to come takes no place of what was said before now.
+        """
         by = _BY[entry.kind]
-        most = wall + limits.quarantine_seconds_max + limits.clock_distrust_seconds
-        expires = min(entry.expires, most)
-        word = Word(entry.before, by, expires if by else 0)
+        heard = _heard(entry, entry.before, who, is_news=is_news)
         slot = entry.key, by != "watch"
         last = self._heard.get(slot)
         if last is None and not self._has_room(entry.crew, wall):
             slot = entry.crew, by != "watch"
             if by and entry.crew in self._crews:
-                self._hold_crew(slot, Heard(word, who, is_news, entry.crew, expires))
-        elif last is None or word.order > last.word.order:
+                at = min(entry.before, _latest(wall))
+                self._hold_crew(slot, _heard(entry, at, who, is_news=is_news))
+        elif last is None or _rank(heard.word, wall) > _rank(last.word, wall):
             self._taken[entry.crew] += last is None
             crew = entry.crew if last is None else last.crew
-            self._heard[slot] = Heard(word, who, is_news, crew, expires)
+            self._heard[slot] = heard._replace(crew=crew)
 
     def of(self, crew: str, orchestrator: str, wall: int) -> Iterator[Heard]:
-        """The last words, a person's first, on one and on its whole crew.
-
-        Of a time to come, by more than a clock may be wrong, is only the word of one who lies: it
-        would stand against all that is said from now on.
-        """
+        """The last words that count now, a person's first, on one and on its whole crew."""
         if not (self._heard or self._crowded):
             return
-        latest = wall + limits.clock_distrust_seconds
         own, all_ = orchestrator_key(crew, orchestrator), crew_key(crew)
         for is_owner in (True, False):
             for found in (self._heard.get((own, is_owner)), self._crowded.get((all_, is_owner))):
-                if found is not None and found.word.at <= latest and found.expires > wall:
+                if found is not None and found.counts(wall):
                     yield found
 
-    def done(self, crew: str, orchestrator: str) -> None:
-        """What was said of it was done, and is not said again."""
+    def done(self, crew: str, orchestrator: str, wall: int) -> None:
+        """What `of` has said of it at that time was done, and is not said again."""
         for is_owner in (True, False) if self._heard else ():
-            heard = self._heard.pop((orchestrator_key(crew, orchestrator), is_owner), None)
-            if heard is not None:
+            slot = orchestrator_key(crew, orchestrator), is_owner
+            heard = self._heard.get(slot)
+            if heard is not None and heard.counts(wall):
+                del self._heard[slot]
                 self._taken[heard.crew] -= 1
 
     def _has_room(self, crew: bytes, wall: int) -> bool:
-        """Half of the room at most is one crew's; what has expired makes room."""
+        """Half of the room at most is one crew's; what does not count now makes room."""
         if self._is_free(crew):
             return True
         if self._tidied == wall:  # once a second is enough: it looks at all of them
             return False
         self._tidied = wall
-        self._heard = {slot: each for slot, each in self._heard.items() if each.expires > wall}
-        self._crowded = {slot: each for slot, each in self._crowded.items() if each.expires > wall}
+        self._heard = {slot: each for slot, each in self._heard.items() if each.counts(wall)}
+        self._crowded = {slot: each for slot, each in self._crowded.items() if each.counts(wall)}
         self._taken = Counter(each.crew for each in self._heard.values())
         return self._is_free(crew)
 
@@ -152,6 +156,26 @@ class Untold:
                 f"are told of one in {limits.quarantines_told_seconds:.0f} s"
             )
         self._is_behind = bool(self._names)
+
+
+def _heard(entry: Entry, at: int, who: str, *, is_news: bool) -> Heard:
+    by = _BY[entry.kind]
+    expires = min(entry.expires, at + limits.quarantine_seconds_max)
+    return Heard(Word(at, by, expires if by else 0), who, is_news, entry.crew, expires)
+
+
+def _latest(wall: int) -> int:
+    """What is of a later time is only the word of one who lies, by more than a clock is wrong."""
+    return wall + limits.clock_distrust_seconds
+
+
+def _has_come(word: Word, wall: int) -> bool:
+    return word.at <= _latest(wall)
+
+
+def _rank(word: Word, wall: int) -> tuple[bool, tuple[int, int, int]]:
+    """Of two the last word counts, but one of a time to come for less than any other."""
+    return _has_come(word, wall), word.order
 
 
 def told(crew: str, orchestrator: str, word: Word) -> Entry:

@@ -86,7 +86,8 @@ class Revocations:
         coarsened = target != "crew" and not self._has_room(key, crew, self._shares(crews), wish)
         if coarsened and not coarsens:
             raise RefusedError(f"the share of crew {crew} in the table of revocations is used up")
-        entry = entry_for("crew" if coarsened else target, name, crew, clocks.wall)
+        wanted = entry_for(target, name, crew, clocks.wall)
+        entry = entry_for("crew", crew, crew, clocks.wall) if coarsened else wanted
         try:
             self._enter(entry, limits.revocation_seconds, clocks)
         except TableFullError as error:
@@ -102,7 +103,7 @@ class Revocations:
             own_key=key,
             key=bytes.fromhex(entry.key),
             coarsened=coarsened,
-            entry=entry,
+            told=(entry, wanted) if coarsened else (entry,),
         )
 
     def _whose(self, target: Target, name: str, crew: str, crews: Sequence[Crew]) -> str:

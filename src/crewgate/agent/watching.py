@@ -120,7 +120,7 @@ class Watching:
             except NoRoomError:
                 has_room = False
             else:
-                self.abroad.done(crew, name)
+                self.abroad.done(crew, name, wall)
         return has_room
 
     def _obey(self, crew: str, orchestrator: str, heard: Heard, clocks: Clocks) -> None:

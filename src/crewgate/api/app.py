@@ -7,6 +7,7 @@ moment: a connection outlives both a revocation that is just being made and the 
 import logging
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import PurePath
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from crewgate.api.call import Call, query_of
 from crewgate.api.endpoints import ENDPOINTS, Endpoint
 from crewgate.api.office import Office
 from crewgate.api.openapi import PATH, document
+from crewgate.api.turns import Turns
 from crewgate.api.turnstile import Turnstile
 from crewgate.api.words import CertificateAnswer, RevocationAnswer, TokenAnswer
 from crewgate.core.certificate import serial_text
@@ -53,7 +55,7 @@ def make_app(
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in (*ENDPOINTS, own):
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    desk = _Desk(office, Turnstile(), on_error, on_deed)
+    desk = _Desk(office, Turnstile(), Turns(), on_error, on_deed)
     routes = [
         Route(path, _guarded(desk, methods), methods=[*methods])
         for path, methods in by_path.items()
@@ -71,6 +73,7 @@ class _Desk(NamedTuple):
 
     office: Office
     turnstile: Turnstile
+    turns: Turns
     on_error: Complain
     on_deed: Complain
 
@@ -106,19 +109,22 @@ async def _serve(desk: _Desk, endpoint: Endpoint, request: Request) -> Response:
     holder = f"{caller.role.value}:{caller.label}"
     with desk.turnstile.enter(holder):
         serial = serial_text(peer.serial)
-        # Before the certificate is judged: a body may take its time, and a revocation come in it.
+        # Before the certificate is judged: a body and a turn may take their time, and a revocation
+        # come in it.
         body = await request.body()
-        await desk.office.check(serial)
-        call = Call(
-            request.path_params,
-            query_of(request.scope["query_string"]),
-            body,
-            request.headers.get("content-type", ""),
-            serial,
-            request.scope["raw_path"],
-        )
-        call.expect_query(endpoint.query)
-        answer = await endpoint.work(desk.office, caller, call)
+        revokes = endpoint.answer is RevocationAnswer
+        async with desk.turns.enter(caller) if revokes else nullcontext():
+            await desk.office.check(serial)
+            call = Call(
+                request.path_params,
+                query_of(request.scope["query_string"]),
+                body,
+                request.headers.get("content-type", ""),
+                serial,
+                request.scope["raw_path"],
+            )
+            call.expect_query(endpoint.query)
+            answer = await endpoint.work(desk.office, caller, call)
     if isinstance(answer, RevocationAnswer | TokenAnswer | CertificateAnswer):
         desk.on_deed(f"{caller.label}, certificate {serial}: {answer.deed}")
     data = answer if isinstance(answer, bytes) else _encode(answer)

@@ -27,7 +27,7 @@ COMMANDS = {
     "inspect": "Show what a token says.",
     "tree": "Show the branches, what they spent and may still spend.",
     "revoke": "End a branch and all that it spawned, at once.",
-    "quarantine": "Admit no new grants of an orchestrator, or let it go.",
+    "quarantine": "Admit no new grants of an orchestrator, or let it go; on all machines.",
     "crew": "Make a crew's signing key and JWKS, and print the section for the configuration.",
     "ca": "Make certificates, revoke them, and say what there is.",
     "run": "Run an orchestrator with a certificate that it uses and never holds.",

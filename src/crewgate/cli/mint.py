@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from crewgate import limits
 from crewgate.cli.controlled import controlled
 from crewgate.cli.options import Credits, Duration, json_option
 from crewgate.cli.tokens import read_token, show_token
@@ -79,11 +80,14 @@ def command(
 def check_alive(state: Path, shown: "Proved") -> None:
     """IssuerError if a running gateway here knows the token, or a branch of its path, to be dead.
 
-    Without one the gateways themselves refuse the token when they meet it.
+    Without one the gateways themselves refuse the token when they meet it. They forget what was
+    revoked after `revocation_seconds`, so that a token of then gets nobody another.
     """
     from crewgate.issuer.gateway import LocalGateway
 
     claims = shown.claims
+    if claims.exp + limits.revocation_seconds / 2 < time.time():
+        raise IssuerError("the token expired too long ago; start a new run")
     lineage = {claims.execution_branch_id, *(element.id for element in claims.branch_path)}
     gateway = LocalGateway(state, claims.crew)
     for branch, standing in gateway.standing(lineage).items():

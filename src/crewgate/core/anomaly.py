@@ -134,15 +134,14 @@ class Watch:
     ) -> Step | None:
         """What was said on another machine, if that moves anything; NoRoomError.
 
-        What is throttled may be so since an old word was done, and a person said no more.
+        What is throttled may be so since an old word was done, and a person said no more. Whom a
+        person lets go is remembered too: an older word on it may be heard after that.
         """
         name = crew, orchestrator
-        conduct = self._must_enter(name, now) if word.by else self._conducts.get(name)
-        if conduct is None:
+        conduct = self._must_enter(name, now) if word.by else self._enter(name, now)
+        if conduct is None or (conduct.place.rung is Rung.THROTTLE and not (word.by or is_news)):
             return None
         was = conduct.place.rung
-        if was is Rung.THROTTLE and not (word.by or is_news):
-            return None
         cause = conduct.place.obey(word)
         if cause is None:
             return None
@@ -197,6 +196,7 @@ class Watch:
         """Count a stranger's grant for its crew: that it is there, or all of it; is it admitted?"""
         name = (seen.crew, strangers(seen.crew))
         crowd = self._conducts.get(name) or self._make(name, now)
+        self._conducts.move_to_end(name)
         if not is_all:
             seen = msgspec.structs.replace(seen, **_BARE)
         self._note(name, crowd, seen, now, steps)
@@ -289,7 +289,6 @@ class Watch:
                 self._count[name[0]] -= 1
                 return True
         return False
-
 
 
 def _saved(name: Name, conduct: Conduct) -> Saved:

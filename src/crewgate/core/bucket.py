@@ -4,6 +4,9 @@ Knows no clock: whoever takes says what time it is, monotonic and in seconds.
 """
 
 
+_NEAR = 1e-6  # of one token: what floats lose by rounding keeps nobody waiting
+
+
 class Bucket:
     """Holds `burst`, and refills by `per_second`; full at first."""
 
@@ -17,7 +20,7 @@ class Bucket:
     def take(self, now: float) -> bool:
         """Take one; False if there is none left."""
         full_at = max(self._full_at, now)
-        if full_at - now > (self._burst - 1) * self._each:
+        if full_at - now > (self._burst - 1 + _NEAR) * self._each:
             return False
         self._full_at = full_at + self._each
         return True

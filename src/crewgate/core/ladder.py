@@ -188,9 +188,14 @@ class Place:
         return max(wall, self.owner.at + 1, self.watch.at + 1)
 
     def _go(self, cause: Cause) -> None:
-        """It is let go by itself: what was said until now holds it no more."""
+        """It is let go by itself: what was said until now holds it no more, nor if said again.
+
+        After a restart it is, for as long as the machines keep it.
+        """
         self._move(cause, "")
-        self.owner, self.watch = Word(self.owner.at), Word(self.watch.at)
+        self.owner, self.watch = (
+            Word(each.at + 1) if each.by else each for each in (self.owner, self.watch)
+        )
 
     def _move(self, cause: Cause, by: By) -> None:
         self.rung = LADDER[self.rung, cause]

@@ -160,6 +160,33 @@ def test_the_audit_says_which_machine_it_was(
     assert (found[0].branch, found[0].grant != "", found[1].branch) == (branch_id(1), True, "")
 
 
+def test_what_was_coarsened_here_is_told_as_it_was_asked_for(
+    clustered: Clustered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a later token of that branch would live wherever the ledger is another one."""
+    machine, told_ = clustered.machine, list[Entry]()
+    monkeypatch.setattr(clustered.cluster.gossip, "revoke", lambda some: told_.extend(some) or [])
+    for number in range(29):
+        done = machine.revoke(branch_id(number), "article").done
+    assert done.coarsened
+    last = [(each.kind, each.key) for each in told_[-2:]]
+    assert last == [(Kind.CREW, ARTICLE), (Kind.BRANCH, key(28))]
+    assert [each.before == limits.time_seconds_max for each in told_[-2:]] == [False, True]
+    assert len(told_) == 30
+
+
+def test_a_crew_is_named_by_the_key_that_was_entered(
+    clustered: Clustered, written: list[Record]
+) -> None:
+    """And not by whose share its origin says that it takes; one that nobody knows by its key."""
+    end = 2**33
+    other = crew_key("another")
+    entries = [Entry(Kind.CREW, ARTICLE, other, 1, end), Entry(Kind.CREW, other, ARTICLE, 1, end)]
+    apply(clustered, entries)
+    found = [each for each in written if isinstance(each, Revocation)]
+    assert [(each.crew, each.id) for each in found] == [("article", "article"), ("", other.hex())]
+
+
 def test_a_storm_is_counted_and_not_written_one_by_one(
     clustered: Clustered, written: list[Record]
 ) -> None:

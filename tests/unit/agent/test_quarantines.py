@@ -66,32 +66,67 @@ def test_the_last_words_count_in_whatever_order_they_come(
         hear(heard, *order)
         assert of(heard, ("bd", "bd/bd-2")) == of(heard, ("finance", "bd/bd-1")) == []
         assert of(heard) == found
-        heard.done(*BD)
+        heard.done(*BD, WALL)
         assert of(heard) == []
 
 
-def test_nobody_is_held_for_longer_than_may_be_whatever_an_origins_clock_says(
-    said: list[str],
-) -> None:
-    """And a word from a time to come counts once that has come: nobody could say a later one."""
+def test_nobody_is_held_for_longer_than_may_be_whatever_an_origin_says(said: list[str]) -> None:
+    """From its own time on: whoever is let go later is so for longer than it could be held."""
     heard = abroad(said)
     hear(heard, Word(WALL, "watch", 2 * WALL))
-    most = limits.quarantine_seconds_max + limits.clock_distrust_seconds
-    assert of(heard) == [Word(WALL, "watch", WALL + most)]
-    heard.done(*BD)
-    latest = WALL + limits.clock_distrust_seconds
-    hear(heard, Word(latest + 1, "watch", WALL + DAY))
+    end = WALL + limits.quarantine_seconds_max
+    assert of(heard) == [Word(WALL, "watch", end)]
+    hear(heard, Word(WALL + 1))
+    assert of(heard, wall=end - 1) == [Word(WALL + 1), Word(WALL, "watch", end)]
+    assert of(heard, wall=end) == [Word(WALL + 1)]
+
+
+LATER = WALL + limits.clock_distrust_seconds + 1
+LIE = Word(LATER, "owner", LATER + DAY)
+
+
+def test_what_is_said_in_a_time_to_come_stands_against_nothing(said: list[str]) -> None:
+    """Nobody could say a later word. It counts once that time has come, if nothing else does."""
+    heard = abroad(said)
+    hear(heard, LIE._replace(at=LATER + 1), LIE)
     assert of(heard) == []
-    assert len(of(heard, wall=WALL + 1)) == 1
+    heard.done(*BD, WALL)
+    assert of(heard, wall=WALL + 2) == [LIE._replace(at=LATER + 1)]
+    for order in permutations([LIE, LET_GO]):
+        heard = abroad(said)
+        hear(heard, *order)
+        assert of(heard) == of(heard, wall=WALL + 2) == [LET_GO]
+
+
+def test_what_does_not_count_at_a_time_is_not_done_then(said: list[str]) -> None:
+    """A clock that is ahead for a moment has nobody forget what holds."""
+    heard = abroad(said)
+    hear(heard, HELD)
+    assert of(heard, wall=WALL + DAY) == []
+    heard.done(*BD, WALL + DAY)
+    assert of(heard) == [HELD]
+
+
+def test_a_time_to_come_takes_no_place_and_lets_no_crew_go(said: list[str]) -> None:
+    """Where there is no room: what one lies about makes some, or holds the crew from now on."""
+    heard = abroad(said)
+    fill(heard, "bd", MOST // 2 - 1)
+    hear(heard, LIE, of=("bd", "bd/lie"))
+    hear(heard, HELD)
+    assert of(heard) == [HELD]
+    lie = LIE._replace(at=2 * WALL, until=2 * WALL + DAY)
+    hear(heard, lie, of=("bd", "bd/more"), wall=WALL + 1)
+    until = LATER + limits.quarantine_seconds_max
+    assert of(heard, ("bd", "bd/other"), WALL + 1) == [Word(LATER, "owner", until)]
+
+
+MOST = limits.quarantines_heard_max
 
 
 def fill(heard: Quarantines, crew: str, count: int, until: int = WALL + DAY) -> None:
     """With names that nobody sees."""
     for number in range(count):
         hear(heard, Word(WALL, "watch", until), of=(crew, f"{crew}/{number}"))
-
-
-MOST = limits.quarantines_heard_max
 
 
 def test_where_there_is_no_room_the_whole_crew_is_held(said: list[str]) -> None:
@@ -106,7 +141,7 @@ def test_where_there_is_no_room_the_whole_crew_is_held(said: list[str]) -> None:
     hear(heard, HELD, of=other)
     all_of_bd = Word(WALL + 7, "watch", WALL + DAY + 7)
     assert of(heard) == [all_of_bd]
-    heard.done(*BD)
+    heard.done(*BD, WALL)
     assert of(heard) == [all_of_bd]
     assert of(heard, ("bd", "bd/5")) == [SUSPECTED, all_of_bd]
     assert of(heard, other) == [HELD]
@@ -137,7 +172,7 @@ def test_what_is_over_or_done_makes_room(said: list[str]) -> None:
     fill(heard, "bd", MOST // 2, WALL + 60)
     hear(heard, LET_GO)
     assert of(heard) == []
-    heard.done("bd", "bd/0")
+    heard.done("bd", "bd/0", WALL)
     hear(heard, HELD)
     assert of(heard) == [HELD]
     hear(heard, HELD, of=("bd", "bd/new"), wall=WALL + 60)

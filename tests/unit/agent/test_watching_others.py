@@ -167,6 +167,20 @@ def test_an_old_word_lets_nobody_go_whom_the_watch_throttles(
     assert (held(machine) == before) is not is_news
 
 
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("by", ["owner", "watch"])
+def test_who_is_let_go_unseen_is_held_by_no_older_word(start: Start, by: By) -> None:
+    """Whether that came before its first grant here, or comes late: the lift was the last word."""
+    machine = start()
+    asking = Asking(machine)
+    hear(machine, by)
+    hear(machine, "", later=1)
+    assert asking.draw(grant(1, QUOTA)) == "granted"
+    hear(machine, by)
+    assert asking.draw(grant(1, QUOTA)) == "granted"
+    assert held(machine) == []
+
+
 async def test_a_person_lifts_what_nobody_here_has_seen(start: Start) -> None:
     """The word came from another machine, and no grant since; and sets what is let go there."""
     machine = start()
@@ -258,11 +272,25 @@ async def test_the_tick_tells_the_others_and_a_person_does_at_once(
     await hold(machine, lift=True)
     key, other = (orchestrator_key("article", each) for each in (ONE, "article/two"))
     assert [(each.kind, each.key, each.expires - each.before) for each in entries] == [
-        (SUSPICION, key, DAY), (QUARANTINE, other, 60),
+        (SUSPICION, key, DAY),
+        (LIFT, other, limits.quarantine_seconds_max), (QUARANTINE, other, 60),
         (LIFT, key, limits.quarantine_seconds_max),
     ]  # fmt: skip
     assert entries[0].before == wall
-    assert entries[2].before > wall
+    assert entries[1].before == entries[2].before
+    assert entries[3].before > wall
+
+
+async def test_an_end_that_was_moved_forward_stays_so(watchful: Clustered, start: Start) -> None:
+    """The longer word that it has taken the place of lives on, and has nothing to say any more."""
+    await hold(watchful.machine, seconds=limits.quarantine_seconds_max)
+    await hold(watchful.machine, seconds=60)
+    (watchful.machine.inforce.config.state / "watch").unlink()  # as where nobody has seen it
+    watchful.hands.go(2 * limits.capsule_file_seconds)
+    watchful.cluster._sockets.close()
+    watchful.machine = machine = start()
+    with watchful.begun(bootstrap=False):
+        assert Asking(machine).draw(grant(1, QUOTA)) == "granted"
 
 
 def test_what_is_heard_is_not_told_on(watchful: Clustered, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,14 +323,15 @@ def test_an_attacker_that_trips_the_watch_again_and_again_fills_no_wire(
 
 
 def test_whose_word_nobody_takes_says_none(
-    start: Start, hands: Hands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start, hands: Hands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
-    """Without the right in its certificate it obeys."""
+    """Without the right in its certificate it obeys; a person hears that the word stays here."""
     with Clustered(start, hands, tmp_path / "ca", ()).begun(bootstrap=True) as one:
         entries = listened(one, monkeypatch)
         wall = one.cluster.wall()
         one.cluster.pass_on([told("article", ONE, Word(wall, "watch", wall + DAY))])
         assert entries == []
+        assert said[-1].startswith("a quarantine is said here alone: this machine's certificate")
 
 
 def test_a_word_outlives_the_agent_that_heard_it(watchful: Clustered, start: Start) -> None:

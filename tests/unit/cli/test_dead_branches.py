@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from commands import Run
 
+from crewgate import limits
 from crewgate.config import load
 from crewgate.issuer.inspection import read_claims
 from crewgate.link.doors import Door, address
@@ -74,3 +76,15 @@ def test_a_branch_that_is_not_dead_is_refreshed(
         result = run("refresh", "-c", fresh, token)
     assert result.exit_code == 0
     assert read_claims(result.stdout).execution_branch_id == read_claims(token).execution_branch_id
+
+
+@pytest.mark.parametrize(("hours", "status"), [(11, 0), (13, 2)])
+def test_a_token_of_which_all_may_be_forgotten_gets_nobody_another(
+    mint: Run, run: Run, fresh: Path, monkeypatch: pytest.MonkeyPatch, hours: int, status: int
+) -> None:
+    """Its revocation is remembered for a day: half of that after its end it is not believed."""
+    token = mint().stdout.strip()
+    later = time.time() + limits.token_lifetime_seconds_max + hours * 3600
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert run("refresh", "-c", fresh, token).exit_code == status
+    assert mint("--parent", token).exit_code == status

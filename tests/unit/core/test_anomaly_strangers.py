@@ -98,6 +98,15 @@ def test_who_was_silent_for_a_day_makes_room() -> None:
     assert len(made) == 4
 
 
+def test_strangers_who_come_all_the_time_keep_no_place_of_the_silent() -> None:
+    """Their account was there first, and was seen a moment ago."""
+    made = watch(names_max=6)
+    for half_days, name in enumerate(("old", "mid", "late")):
+        made.see(seen(half_days, orchestrator=f"article/{name}"), half_days * DAY / 2)
+    kept = {each.orchestrator for each in made}
+    assert kept == {strangers("article"), "article/mid", "article/late"}
+
+
 def test_the_last_place_may_be_the_strangers() -> None:
     """A newcomer that was welcome a moment before has none then, and shares theirs."""
     made = watch(names_max=2)

@@ -185,6 +185,21 @@ def test_a_lift_lets_a_throttled_one_go_too() -> None:
     assert one.rung is Rung.THROTTLE
 
 
+@pytest.mark.parametrize("mode", list(Rung))
+def test_what_was_over_is_not_begun_again_by_the_words_of_before(mode: Rung) -> None:
+    """A restart hears all that has not expired, such as a watch's within a person's short word."""
+    one = place(Rung.OBSERVE)
+    late = Word(WALL + 10, "watch", WALL + HOUR)
+    one.obey(Word(WALL, "owner", WALL + 60))
+    one.obey(late)
+    assert one.look(0.0, WALL + 60, mode, CALM) is Cause.LAPSE
+    assert one.obey(late) is None
+    assert one.obey(late._replace(at=WALL + 11)) is Cause.TOLD
+    if one.look(CALM, WALL + 61, mode, CALM):
+        assert mode is not Rung.QUARANTINE
+        assert one.obey(late._replace(at=WALL + 11)) is None
+
+
 WORDS = st.lists(
     st.builds(
         Word,
