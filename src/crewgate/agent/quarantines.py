@@ -84,6 +84,10 @@ class Quarantines:
                 if found is not None and found.counts(wall):
                     yield found
 
+    def keys(self) -> Iterator[bytes]:
+        """Of the orchestrators that something was said of."""
+        return (key for key, _ in self._heard)
+
     def done(self, crew: str, orchestrator: str, wall: int) -> None:
         """What `of` has said of it at that time was done, and is not said again."""
         for is_owner in (True, False) if self._heard else ():

@@ -16,13 +16,14 @@ from crewgate.agent.registry import Entry, Registry
 from crewgate.agent.watch_steps import recorded, said
 from crewgate.config import Crew
 from crewgate.core import ids, record
+from crewgate.core.aliases import Name
 from crewgate.core.anomaly import Watch
 from crewgate.core.claims import Claims, is_text
 from crewgate.core.crossing import is_account
 from crewgate.core.evidence import Seen
 from crewgate.core.gossip import capsules
 from crewgate.core.grant import Grant
-from crewgate.core.ladder import Cause, IllegalStepError, NoRoomError
+from crewgate.core.ladder import Cause, IllegalStepError, NoRoomError, Rung
 from crewgate.core.policy import Tool
 from crewgate.core.scope import count_covered
 from crewgate.core.steps import Saved, Standing, Step, strangers
@@ -53,6 +54,7 @@ class Watching:
         self._watch = Watch()
         self.abroad = Quarantines(say)
         self._untold = Untold(say)
+        self._shown: dict[bytes, Name] = {}  # who stands above `observe`, and each crew's strangers
         self._most: dict[str, int] = {}  # micro-credits of a branch, by crew
         self._tools: list[str] = []
         self._began = Clocks(0, 0)  # of a new table
@@ -72,6 +74,8 @@ class Watching:
         self._most = {crew.name: crew.credits_per_branch for crew in crews}
         self._watch.load({crew.name: crew.watch for crew in crews})
         self.abroad.load(self._most)
+        for crew in self._most:
+            self._shown[ids.orchestrator_key(crew, strangers(crew))] = crew, strangers(crew)
         self._tools = sorted(tool.name for tool in tools)
 
     def restore(self, clocks: Clocks) -> None:
@@ -87,6 +91,8 @@ class Watching:
         for each in self._watch:
             if each.is_untold:
                 self._untold.add((each.crew, each.orchestrator))
+        for stands in self._watch.standings():
+            self._show(stands.crew, stands.orchestrator, stands.rung)
 
     def admits(self, grant: Grant, clocks: Clocks) -> bool:
         """Whether a grant may be used, which is counted if it is seen for the first time.
@@ -132,8 +138,11 @@ class Watching:
     def look(self, clocks: Clocks, *, lapses: bool) -> None:
         """Once a second: let go who has calmed down, keep what was learnt.
 
-        `lapses` is False while the time of day may be wrong: no quarantine ends by it.
+        What others have said of those who are shown is done now: nobody need mint for it. `lapses`
+        is False while the time of day may be wrong: no quarantine ends by it.
         """
+        for key in self._shown.keys() & self.abroad.keys():
+            self._heed(*self._shown[key], clocks)
         wall = self._believed().wall if lapses else 0
         steps, changed = self._watch.look(_seconds(clocks), wall)
         for saved in changed:
@@ -239,9 +248,17 @@ class Watching:
             return quota
         return max(0, quota - known.quota) if iat is not None and iat > known.quota_iat else 0
 
+    def _show(self, crew: str, orchestrator: str, rung: Rung) -> None:
+        key = ids.orchestrator_key(crew, orchestrator)
+        if rung is not Rung.OBSERVE:
+            self._shown[key] = crew, orchestrator
+        elif orchestrator != strangers(crew):
+            self._shown.pop(key, None)
+
     def _tell(self, step: Step, *, by: str = "", branch: str = "") -> Standing:
         """Write a step down, and say it aloud where the orchestrator moved."""
         by = by or step.by
+        self._show(step.crew, step.orchestrator, step.rung)
         self._sink([recorded(step, self._wall_ns(), by=by, branch=branch)])
         if step.was is not step.rung or step.by == "owner" or step.cause is Cause.TOLD:
             saved = self._watch.saved(step.crew, step.orchestrator)

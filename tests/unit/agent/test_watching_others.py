@@ -51,6 +51,11 @@ def held(machine: Machine) -> list[tuple[str, str, str]]:
     return [(row.orchestrator, row.in_force, row.by) for row in status(machine, 1).watched]
 
 
+def look(machine: Machine) -> None:
+    """As once a second."""
+    machine.watching.look(machine.clock.read(), lapses=True)
+
+
 def burst(asking: Asking, orchestrator: str, first: int) -> str:
     """Two mints in a minute; what became of the second."""
     for number in (first, first + 1):
@@ -81,6 +86,30 @@ def test_what_a_person_says_on_another_machine_holds_here(
         ("set", "gateway/b"), ("lifted", "gateway/b"),
     ]  # fmt: skip
     assert said[-1] == f"minting of {ONE} is let go: its owner says so at gateway/b"
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_who_is_shown_as_held_is_let_go_at_once(start: Start, *, is_restarted: bool) -> None:
+    """Whoever has lifted it elsewhere, or holds strangers, sees that here before the next grant."""
+    machine = start()
+    asking = Asking(machine)
+    assert asking.draw(grant(1, QUOTA)) == "granted"
+    hear(machine, "owner")
+    assert asking.draw(grant(2, QUOTA)) == "share"
+    if is_restarted:
+        machine.watching.sync()
+        machine = start()
+    assert held(machine) == [(ONE, "quarantine", "owner")]
+    hear(machine, "", later=1)
+    hear(machine, "owner", "article/*")
+    look(machine)
+    assert held(machine) == [("article/*", "quarantine", "owner")]
+    hear(machine, "", "article/*", later=1)
+    look(machine)
+    assert held(machine) == []
+    hear(machine, "owner", "article/*", later=2)
+    look(machine)
+    assert held(machine) == [("article/*", "quarantine", "owner")]
 
 
 @pytest.mark.parametrize("mode", ["observe", "throttle", "quarantine"])
