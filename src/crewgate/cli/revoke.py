@@ -25,6 +25,7 @@ class Revocable(NamedTuple):
     def target(self) -> "tuple[Target, str]":
         """The one thing that is named; a usage error if it is none, several or unreadable."""
         from crewgate.core.claims import is_text
+        from crewgate.core.ids import uuid_bytes
 
         named: tuple[tuple[Target, str | None], ...] = (
             ("branch", self.branch),
@@ -38,11 +39,22 @@ class Revocable(NamedTuple):
                 "name one of BRANCH, --grant JTI, --process ID and --every-token-of CREW"
             )
         ((target, name),) = given
-        if target in {"grant", "process"} and not is_text(name):  # not shown: it may be a token
+        # Nothing that is wrong is shown: it may be a token.
+        if target in {"grant", "process"} and not is_text(name):
             raise click.UsageError(
                 f"--{target}: that is none; expected what a token says, as `crewgate inspect`, "
                 "`tree` and `audit` show it"
             )
+        if target == "branch":
+            try:
+                uuid_bytes(name)
+            except ValueError as error:
+                raise click.UsageError(
+                    "BRANCH: that is no id; expected a UUID in lower case, as `crewgate tree` and "
+                    "`audit` show it, or of a token `inspect`"
+                ) from error
+        if target == "crew" and not name:
+            raise click.UsageError("--every-token-of: name a crew")
         if target == "crew" and self.crew:
             raise click.UsageError("--crew is for BRANCH, --grant and --process alone")
         return target, name
@@ -54,7 +66,7 @@ class Revocable(NamedTuple):
 @click.option("--grant", metavar="JTI", help="This one token, for good; with --crew.")
 @click.option("--process", metavar="ID", help="All tokens of a process; with --crew.")
 @click.option("--every-token-of", metavar="CREW", help="All tokens of a whole crew.")
-@click.option("--crew", metavar="CREW", default="", help="Whose branch; needed if it was not seen.")
+@click.option("--crew", metavar="CREW", default="", help="Whose; known of a branch seen here.")
 @until_option
 @json_option
 def command(

@@ -184,7 +184,14 @@ class Owner:
         try:
             data = self._connection.recv(_CHUNK)
         except OSError as error:
-            raise LinkError(f"the agent does not answer: {error}") from error
+            # What was asked lies in its socket.
+            raise LinkError(
+                f"the agent does not answer ({error}): it is stopped or very busy, and does what "
+                "it was asked once it goes on; see its log"
+            ) from error
         if not data:
-            raise LinkError("the agent closed the connection: only the service's user may ask")
+            raise LinkError(
+                "the agent hung up: it has ended, takes no question as long as this one, or is "
+                "asked by another than the service's user"
+            )
         self._received += [unpack(owner_answers, body) for body in self._decoder.feed(data)]

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import click
 import httpx
@@ -119,7 +120,7 @@ def test_a_command_needs_one_of_the_two(run: Run, fresh: Path, credentials: Cred
         (("-c", fresh, "--ca", credentials.root), "--ca is for --control URL alone"),
         ((*api, *prefix, "-c", fresh), "cannot connect"),
     ):
-        for command in (("tree",), ("revoke", "x"), ("ca", "revoke", "0B")):
+        for command in (("tree",), ("revoke", str(UUID(int=1))), ("ca", "revoke", "0B")):
             result = run(*command, *arguments)
             assert (result.exit_code, result.stdout) == (2, "")
             assert says in result.stderr

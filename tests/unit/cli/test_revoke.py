@@ -19,8 +19,6 @@ ONE = "name one of BRANCH, --grant JTI, --process ID and --every-token-of CREW"
         (Revocable(None, "g-1", None, None, "article"), ("grant", "g-1")),
         (Revocable(None, None, "pid_7", None, "article"), ("process", "pid_7")),
         (Revocable(None, None, None, "article", ""), ("crew", "article")),
-        # The agent says what is wrong with it.
-        (Revocable("", None, None, None, ""), ("branch", "")),
     ],
 )
 def test_each_option_names_its_kind(given: Revocable, target: tuple[Target, str]) -> None:
@@ -40,6 +38,10 @@ def test_each_option_names_its_kind(given: Revocable, target: tuple[Target, str]
         (("--grant", "eyJh.secret.x y"), "--grant: that is none"),
         (("--grant", "eyJh.secret." + 200 * "x"), "--grant: that is none"),
         (("--process", ""), "--process: that is none"),
+        (("--every-token-of", ""), "--every-token-of: name a crew"),
+        (("",), "BRANCH: that is no id"),
+        ((BRANCH.upper().replace("A", "B"),), "BRANCH: that is no id"),
+        (("eyJh.secret." + 800 * "x",), "BRANCH: that is no id"),
     ],
 )
 def test_what_is_not_plain_is_refused(

@@ -125,6 +125,19 @@ def test_another_answer_is_a_link_error(tmp_path: Path, answer: bytes) -> None:
         owner.reload()
 
 
+def test_an_agent_that_is_stopped_may_do_it_yet(tmp_path: Path) -> None:
+    """The question lies in its socket, and whoever asked is told so; nobody answers here."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        with address(tmp_path, Door.OWNER) as where:
+            listener.bind(where)
+        listener.listen()
+        with (
+            Owner(tmp_path, seconds=0.01) as owner,
+            pytest.raises(LinkError, match="does what it was asked once it goes on"),
+        ):
+            owner.revoke("b")
+
+
 def test_the_members_come_in_pages(tmp_path: Path) -> None:
     """All of them, until one page says that it is the last."""
     row = MemberRow("edge-1", "10.0.0.1:8446", "alive", "counts", 0.5, 2_000_000_000, True)
