@@ -119,7 +119,14 @@ def joining_steps(
     cluster, joined = cluster_of(first), cluster_of(second)
     if not cluster.peers and second.ledger.per_machine and not first.ledger.per_machine:
         yield f"write per_machine = true into [ledger] of {other}, and start its gateway again"
-    more = [f"peers = {json.dumps([str(joined.reached_at)])}"] if not cluster.peers else []
+    is_elsewhere = joined.reached_at == cluster.reached_at
+    if is_elsewhere:
+        yield (
+            f"write the addresses of its own host into {second.path}, which has those of {other}, "
+            f"and where [cluster] listens there into peers in [cluster] of {other}"
+        )
+    is_told = cluster.peers or is_elsewhere
+    more = [] if is_told else [f"peers = {json.dumps([str(joined.reached_at)])}"]
     if joined.staleness_quorum == "any" and cluster.staleness_quorum != "any":
         more.append(ANY)
     if more:

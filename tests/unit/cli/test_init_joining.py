@@ -109,6 +109,16 @@ def test_a_third_one_is_no_pair_though_the_first_was_told_of_none(
     assert f"write where {name} listens into peers, here and in {fresh}, and take {ANY}" in told
 
 
+def test_one_for_another_host_is_not_told_as_the_first_ones_peer(
+    run: Run, fresh: Path, tmp_path: Path
+) -> None:
+    """On the same ports it has the first one's addresses until a person writes its own."""
+    second, told = further(run, tmp_path / "second", 9000, fresh)
+    assert f"write the addresses of its own host into {second}, which has those of {fresh}" in told
+    assert "peers = [" not in told
+    assert f"write {ANY} into [cluster] of {fresh}" in told
+
+
 def test_one_that_was_sent_away_is_no_third(run: Run, fresh: Path, tmp_path: Path) -> None:
     """Its certificate is good by the CA's register alone: the new one makes a pair."""
     second, _ = further(run, tmp_path / "second", 9500, fresh)
