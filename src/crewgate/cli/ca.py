@@ -58,7 +58,7 @@ def init(*, config_path: Path, as_json: bool) -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="PREFIX")
 @click.option("--life", type=Duration(), metavar="4h", help="Else as the configuration says.")
 @click.option("--host", "hosts", multiple=True, help="DNS name or IP address of a gateway.")
-@click.option("--right", "rights", multiple=True, help="What the holder may do besides.")
+@click.option("--right", "rights", multiple=True, help="Of a gateway: `revoke`; others obey it.")
 @click.option(
     "--signing-key",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -123,7 +123,7 @@ class Watch:
         """A person lets it go, and what it does from now on is learnt; IllegalStepError."""
         conduct = self._conducts.get((crew, orchestrator))
         if conduct is None:
-            raise IllegalStepError("it is not known here")
+            raise IllegalStepError("nothing holds it: it was never seen here")
         was = conduct.place.rung
         conduct.place.lift(wall)
         conduct.pardon()

@@ -65,7 +65,7 @@ class Company:
         return (
             "a new certificate in the place of [cluster] certificate and key: `crewgate ca issue "
             f"--role gateway --name {self.me.name} --signing-key FILE --right revoke "
-            f"--life {days}d` where the CA is"
+            f"--life {days}d --out PREFIX` where the CA is"
         )
 
     def hello(self, node: Node) -> Hello:

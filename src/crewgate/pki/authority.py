@@ -142,7 +142,9 @@ class Authority:
         life = self._ca.life_seconds if life_seconds is None else life_seconds
         most = _life_max(identity)
         if not 0 < life <= most:
-            raise AuthorityError(f"a life of {life} seconds: expected 1 to {most}")
+            raise AuthorityError(
+                f"a life of {life} seconds: expected 1 to {most}, which are {most // 3600} hours"
+            )
         if hosts and identity.role is not Role.GATEWAY:
             raise AuthorityError("names and addresses are for a gateway's certificate")
         until = self.issuing.certificate.not_valid_after_utc

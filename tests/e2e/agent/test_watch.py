@@ -145,7 +145,7 @@ def test_what_cannot_be_quarantined_is_one_line(gateway: Installation) -> None:
     for arguments, told in (
         (["article"], "'article' is no CREW/NAME, such as article/article-1"),
         (["bd/one"], "no crew 'bd'; configured are: article"),
-        (["article/none", "--lift"], "article/none: it is not known here"),
+        (["article/none", "--lift"], "article/none: nothing holds it: it was never"),
         (["a b", "--crew", "article"], "is no orchestrator's client_id"),
         (["article/none", "--for", "5"], "'5' is no time for it; write one from 60s to 7d"),
         (["article/none", "--for", "8d"], "'8d' is no time for it; write one from 60s to 7d"),

@@ -34,7 +34,7 @@ def test_a_quarantine_leaves_live_branches_alone() -> None:
 def test_who_was_never_seen_can_be_quarantined_beforehand() -> None:
     """For as long as its crew's are, unless a person says another time; nothing is lifted twice."""
     made = watch()
-    with pytest.raises(IllegalStepError, match="not known"):
+    with pytest.raises(IllegalStepError, match="never seen here"):
         made.lift("article", "article/one", WALL)
     ends = []
     for seconds in (0, 60):
