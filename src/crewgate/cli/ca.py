@@ -10,7 +10,7 @@ import click
 from crewgate.cli.ca_given import absent, beside, find, host_names
 from crewgate.cli.certificates import line, receipt, row, tell, told
 from crewgate.cli.controlled import controlled
-from crewgate.cli.options import Duration, config_option, json_option
+from crewgate.cli.options import Duration, Subcommands, config_option, json_option
 from crewgate.core.identity import Identity, Role
 from crewgate.errors import AuthorityError, ConfigurationError, LinkError, UnpublishedError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from crewgate.pki.register import Entry
 
 
-@click.group("ca")
+@click.group("ca", cls=Subcommands)
 def command() -> None:
     """Make certificates, revoke them, and say what there is.
 

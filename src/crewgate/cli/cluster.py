@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crewgate.cli.cluster_shown import ago, as_document, show_members, status_lines
-from crewgate.cli.options import config_option, json_option, state_of
+from crewgate.cli.options import Subcommands, config_option, json_option, state_of
 from crewgate.cli.receipt import show_names
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _NEVER = ("type", "id")  # the link's own
 
 
-@click.group("cluster")
+@click.group("cluster", cls=Subcommands)
 def command() -> None:
     """Say which machines there are, send one away for good, change their keys."""
 
@@ -104,7 +104,7 @@ def forget(
     show_names(receipt, [line], as_json=as_json)
 
 
-@command.group("keys")
+@command.group("keys", cls=Subcommands)
 def keys() -> None:
     """Change the keys that datagrams between machines are sealed with."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crewgate.cli.ledger_report import reconcile, report
-from crewgate.cli.options import config_option, json_option
+from crewgate.cli.options import Subcommands, config_option, json_option
 from crewgate.core.credits import format_credits
 from crewgate.errors import LedgerUnavailableError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from crewgate.config import Config
 
 
-@click.group("ledger")
+@click.group("ledger", cls=Subcommands)
 def command() -> None:
     """Say what every crew, run and branch has spent, and keep the tables in order."""
 

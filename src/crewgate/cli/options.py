@@ -16,6 +16,16 @@ _DURATION = re.compile(r"([0-9]{1,7})(s|m|h|d)?", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
+class Subcommands(click.Group):
+    """Lists its commands with the whole first sentence of each; click cuts it short."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As `crewgate` itself lists its own."""
+        rows = [(name, self.commands[name].help or "") for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text.partition("\n\n")[0]) for name, text in rows])
+
+
 class Credits(click.ParamType[int]):
     """Decimal text such as 2.50, to micro-credits."""
 

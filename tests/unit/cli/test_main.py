@@ -44,6 +44,14 @@ def test_crewgate_alone_prints_its_help(run: Run) -> None:
     assert all(name in result.output for name in COMMANDS)
 
 
+@pytest.mark.parametrize("group", ["ca", "cluster", "ledger"])
+def test_a_groups_help_cuts_no_sentence_short(run: Run, group: str) -> None:
+    """What a command does is said to its end, over as many lines as that takes."""
+    result = run(group, "--help")
+    assert result.exit_code == 0
+    assert "..." not in result.output.partition("Commands:")[2]
+
+
 def test_help_imports_no_command() -> None:
     """`crewgate --help` is fast: beside click and the library itself nothing is imported."""
     program = (
