@@ -59,6 +59,11 @@ class Company:
         return self.me.id not in self.directory
 
     @property
+    def may_revoke(self) -> bool:
+        """Whether others obey what this machine signs now."""
+        return self.directory.may_sign(self.me, self._host.wall())
+
+    @property
     def way_back(self) -> str:
         """What an outcast takes to be a member again."""
         days = limits.gateway_life_seconds_max // 86_400

@@ -123,9 +123,15 @@ class Directory:
         That its origin has, if it had the right to, is known of one that is named by a later one.
         """
         for known in reversed(self._known.get(capsule.origin, ())):
-            if known.may_sign(capsule) and (is_named or known.has_signed(capsule, self._cluster)):
+            may_sign = known.may_sign(capsule.created)
+            if may_sign and (is_named or known.has_signed(capsule, self._cluster)):
                 return known
         return None
+
+    def may_sign(self, me: Known, now: int) -> bool:
+        """Whether a capsule that `me` signs now is good, by any certificate with its key."""
+        mine = self._known.get(me.id, ())
+        return any(each.may_sign(now) and each.identity.key == me.identity.key for each in mine)
 
     def _all(self) -> Iterator[Known]:
         """Each gateway by all its certificates: what it signed under an older one is good."""

@@ -24,6 +24,7 @@ from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.gossip.messages import Address
 from crewgate.core.gossip.protocol import Node
 from crewgate.core.gossip.receipts import Receipt
+from crewgate.core.identity import MAY_REVOKE
 from crewgate.errors import GossipError
 from crewgate.peers.company import Company
 from crewgate.peers.credentials import Credential, Trust
@@ -161,12 +162,22 @@ class Gossip:
     # What people ask for.
 
     def revoke(self, entries: Sequence[Entry]) -> list[bytes]:
-        """Tell all others; the ids of the capsules. They are in force here already."""
-        effects = self.node.revoke(entries, self.host.now(), self.host.wall())
-        effects.applied.clear()
+        """Tell all others; the ids of the capsules. They are in force here already.
+
+        ValueError if nobody would obey: who was handed what it cannot judge compares no more.
+        """
+        effects, may_revoke = Effects(), self.company.may_revoke
+        if may_revoke:
+            effects = self.node.revoke(entries, self.host.now(), self.host.wall())
+            effects.applied.clear()
         if self.company.watch(self.node, entries):
             self.company.rotate(self.node, voids=True)  # one who is out must not read on
         self.carry_out(effects)
+        if not may_revoke:
+            raise ValueError(
+                f"no certificate of this machine has the right {MAY_REVOKE} at this time, so no "
+                "other would obey; it tells them when it is started with one"
+            )
         return [raw[: capsules.ID_BYTES] for raw in effects.kept]
 
     def drop(self, member: bytes) -> None:

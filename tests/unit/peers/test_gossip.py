@@ -181,6 +181,21 @@ def test_who_may_not_revoke_is_not_obeyed(authority: Authority, tmp_path: Path) 
     assert list(one.gossip.to_sync) == [liar.id]
 
 
+def test_who_has_no_certificate_of_this_time_tells_nobody(pair: Pair) -> None:
+    """Nobody could judge it, ever, though it may show another certificate later."""
+    one, other = pair
+    over = other.company.me.not_after + limits.skew_max
+    for time, may_revoke in ((over, True), (over + 1, False)):
+        other.host.time = time
+        other.outbox()
+        with nullcontext() if may_revoke else pytest.raises(ValueError, match="right revoke at"):
+            other.gossip.revoke([other.entry(os.urandom(16))])
+        assert bool(other.outbox()) is may_revoke
+    held = dict.fromkeys(other.node.archive.digests(), ())
+    one.gossip.take(list(other.node.archive.lacking(held)))
+    assert len(one.node.archive) == len(other.node.archive) == 1
+
+
 def test_what_is_signed_in_another_s_name_is_not_obeyed(pair: Pair) -> None:
     """Nor what another cluster's member signed."""
     one, other = pair
