@@ -99,13 +99,14 @@ class Gossip:
     def restore(self) -> None:
         """Take up members and capsules of before; OSError."""
         wall = self.host.wall()
-        self.company.directory.restore(wall)
+        self.company.directory.restore()
         self._standing.restore(self.node.freshness)
         self.company.meet_all(self.node)
         replayed = self.log.replay(wall)
         while some := list(islice(replayed, limits.gossip_step_capsules)):
             restored = self.node.restore(some, self.host.now(), self.host.wall())
             self.host.apply(restored.applied, restored.origins)
+        self.company.directory.drop(wall, self.node.archive.origins)
         self.save()  # a word that we count is given once
 
     # Datagrams, timers, the disk.

@@ -248,6 +248,23 @@ def test_what_a_revoked_origin_signed_before_stays(authority: Authority, tmp_pat
     assert origin.id not in late.others
 
 
+def test_what_one_signed_who_is_long_gone_can_still_be_judged(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or nobody could join any more, once those who have its word were started again."""
+    one, origin = company_of(authority, tmp_path, 2)
+    made = capsule_of(origin)
+    one.gossip.take([made.raw])
+    one.company.send_away(one.node, origin.id, one.host.wall())
+    monkeypatch.setattr(limits, "clock_distrust_seconds", -100_000)  # its certificate is long over
+    again = StillMember(authority, tmp_path / "m0", "m0", signing=one.signing, bootstrap=True)
+    late = StillMember(authority, tmp_path / "m2", "m2")
+    late.hears(again)
+    late.gossip.take(list(again.node.archive.lacking({made.line: ()})))
+    assert made.entries[0].key in late.host.applied
+    assert origin.id not in late.others
+
+
 def test_a_renewed_origin_is_verified_by_the_certificate_of_its_time(
     authority: Authority, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ nothing, has the same capsules, whatever came late and whatever came never.
 
 import enum
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from hashlib import blake2b
 
 from crewgate import limits
@@ -105,6 +105,11 @@ class Archive:
     def digest(self) -> bytes:
         """8 bytes that are the same for all who have the same capsules."""
         return self._digest.to_bytes(DIGEST_BYTES)
+
+    @property
+    def origins(self) -> Container[bytes]:
+        """Members, 8 bytes each, of whom there is any capsule here."""
+        return self._each.keys()
 
     def get(self, id_: bytes) -> bytes | None:
         """The capsule of this id (20 bytes), unless it never came or has expired."""
