@@ -32,7 +32,7 @@ group_key_void_seconds = 10  # older keys still open for so long once there is o
 
 # Members' certificates and streams (peers/).
 skew_max = 30  # seconds that clocks of members may differ by
-member_certificates_max = 16  # of one: renewed every two hours, kept as long as capsules live
+member_certificates_max = 16  # of one: renewed every two hours, for a day and more
 gossip_frame_bytes_max = 4 * 2**20  # a page of ranges: 64 epochs of 1,000 origins, with many gaps
 gossip_page_bytes = 262_144  # of capsules, or certificates, in one frame
 gossip_frame_capsules = 1024  # read out of the archive for one frame: a megabyte at most

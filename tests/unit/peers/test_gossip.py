@@ -213,7 +213,7 @@ def test_who_signed_one_has_signed_the_one_before_it(pair: Pair) -> None:
     """If it had the right to then: by a certificate of that time."""
     one, other = pair
     line, wall = other.id + b"one life", other.host.wall()
-    for number, (at, is_good) in enumerate(((wall, True), (wall - 100_000, False)), 1):
+    for number, (at, is_good) in enumerate(((wall, True), (wall + 100_000, False)), 1):
         first = unsigned(line, 2 * number, at, [other.entry(os.urandom(16))])
         last = unsigned(
             line, 2 * number + 1, wall, [other.entry(os.urandom(16))], digest_of(first.raw)
@@ -280,6 +280,21 @@ def test_a_renewed_origin_is_verified_by_the_certificate_of_its_time(
         assert len(member.host.applied) == 2
         with pytest.raises(GossipError):
             member.gossip.take([capsule_of(again, 3, at=member.host.wall() + 10**6).raw])
+
+
+def test_a_renewed_origin_is_verified_though_the_certificate_of_that_time_is_forgotten(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lives as long as a certificate may outlast many renewals; nobody could join."""
+    monkeypatch.setattr(limits, "member_certificates_max", 1)
+    one, origin = company_of(authority, tmp_path, 2)
+    old = capsule_of(origin, at=origin.host.wall() - 10_000)
+    again = StillMember(authority, tmp_path / "m1", "m1", born=5, signing=origin.signing)
+    one.hears(again)
+    late = StillMember(authority, tmp_path / "m2", "m2")
+    late.hears(one)
+    late.gossip.take([old.raw])
+    assert old.entries[0].key in late.host.applied
 
 
 def test_renewal_shows_another_certificate(
