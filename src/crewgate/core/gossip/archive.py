@@ -169,11 +169,21 @@ class Archive:
         )
 
     def held(self, lines: Iterable[bytes]) -> dict[bytes, tuple[Range, ...]]:
-        """The numbers of what is here of each of these lines."""
-        return {
+        """The numbers of what is here of each of these lines.
+
+        As if nothing were of those that have the most gaps, where there are more than can be told:
+        what is handed over for that is known.
+        """
+        found = {
             name: self._lines[name].capsules.ranges() if name in self._lines else ()
             for name in lines
         }
+        left = limits.held_ranges_max
+        for name in sorted(found, key=lambda name: len(found[name])):
+            left -= len(found[name])
+            if left < 0:
+                found[name] = ()
+        return found
 
     def lacking(self, held: Held) -> Iterator[bytes]:
         """What somebody has not got who has so much of lines that differ, the newest first.
