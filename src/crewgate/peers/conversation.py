@@ -62,15 +62,18 @@ async def begin(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
     return known
 
 
-async def answer(gossip: Gossip, line: Line) -> None:
-    """Speak second; GossipError, OSError."""
+async def answer(gossip: Gossip, line: Line, asked_at: float) -> None:
+    """Speak second; GossipError, OSError.
+
+    `asked_at` is before the handshake: the other's hello may have come with the last of it, and who
+    the members are is as of that hello.
+    """
     try:
         gossip.company.recognise(line.leaf)
     except OutcastError:
         await line.hear(Hello)  # unread, it would take our word along when the connection ends
         await line.say(Dismissal())
         raise
-    asked_at = gossip.host.now()
     hello = await line.hear(Hello)
     known = gossip.company.meet(line.leaf, hello)
     await line.say(gossip.company.hello(gossip.node))

@@ -17,6 +17,7 @@ from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.identity import Role
 from crewgate.core.ids import Kind, orchestrator_key
 from crewgate.errors import GossipError
+from crewgate.peers import service
 from crewgate.peers.conversation import begin
 from crewgate.peers.service import Files
 from crewgate.peers.standing import StandingFile
@@ -54,6 +55,35 @@ async def test_who_speaks_as_a_member_is_one(member: Member, liar: StillMember) 
         await line.say(Held({}), Capsules([], last=True))
         assert await line.hear(Capsules) == Capsules([], last=True)
         await until(lambda: member.others == 1)
+
+
+async def test_whose_hello_has_waited_is_compared_with_as_of_before_it(
+    member: Member, liar: StillMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes with the last of the handshake; who a member is may have changed since it was said.
+
+    As of later, this machine would admit without what others have acknowledged meanwhile.
+    """
+    shake, said, asked = service._shake, trio.Event(), list[float]()
+
+    async def stalled(stream: "trio.SSLStream[trio.SocketStream]") -> None:
+        await shake(stream)
+        await said.wait()
+
+    monkeypatch.setattr(service, "_shake", stalled)
+    monkeypatch.setattr(
+        member.gossip, "synced", lambda _member, _hello, asked_at: asked.append(asked_at)
+    )
+    async with member.serving(), line_to(member.where, liar.files) as line:
+        said_at = member.host.now()
+        await line.say(hello_of(liar), Credentials([], last=True), Digests({}))
+        said.set()
+        await line.hear(Hello)
+        await line.hear(Credentials)
+        await line.hear(Held)
+        await line.say(Held({}), Capsules([], last=True))
+        await until(lambda: bool(asked))
+    assert asked[0] <= said_at
 
 
 async def test_who_the_members_are_is_on_the_disk_before_others_can_count_on_it(
