@@ -42,11 +42,11 @@ async def begin(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
     For the same reason they are not exchanged with one who is at it already, and began that.
     """
     gossip.company.recognise(line.leaf)  # before a word: what we say first are the group's keys
-    asked_at = gossip.host.now()
+    asked_at, shown = gossip.host.now(), gossip.company.me
     try:
         hello = await _greeted(line, gossip.company.hello(gossip.node))
     except DismissedError:
-        gossip.company.dismissed(gossip.node, line.leaf)
+        gossip.company.dismissed(gossip.node, line.leaf, shown)
         raise
     known = gossip.company.meet(line.leaf, hello)
     await _introduce(gossip, line, known, hello)
@@ -71,8 +71,9 @@ async def answer(gossip: Gossip, line: Line, asked_at: float) -> None:
     try:
         gossip.company.recognise(line.leaf)
     except OutcastError:
-        await line.hear(Hello)  # unread, it would take our word along when the connection ends
-        await line.say(Dismissal())
+        hello = await line.hear(Hello)  # unread, it takes our word along as the connection ends
+        if hello.credential.chain[:1] == (line.leaf,):  # else it was given another just now
+            await line.say(Dismissal())
         raise
     hello = await line.hear(Hello)
     known = gossip.company.meet(line.leaf, hello)
