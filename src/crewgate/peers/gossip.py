@@ -145,7 +145,7 @@ class Gossip:
         try:
             if self.node.freshness.counts and not self._standing.counts:
                 self.log.sync()  # or we should count, after a crash, for what we have lost
-            self._standing.save(self.node.freshness)
+            self._standing.save(self.node.freshness, is_complete=not self.log.incomplete)
         except OSError as error:
             self.host.say(f"{error.filename}: {error.strerror}; a restart may know less of members")
 

@@ -113,7 +113,7 @@ class CapsuleLog:
                     raise
         if not self._is_named:
             self._is_named = True
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
 
     def _files(self) -> list[tuple[int, Path]]:
         found = ((_NAME.fullmatch(path.name), path) for path in self._folder.iterdir())
@@ -137,7 +137,7 @@ class CapsuleLog:
         self.incomplete = True
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Or a loss of power takes whole files with it, however often they were synced."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -297,6 +297,19 @@ def test_a_renewed_origin_is_verified_though_the_certificate_of_that_time_is_for
     assert old.entries[0].key in late.host.applied
 
 
+@pytest.mark.parametrize("was_full", [False, True])
+def test_what_a_full_disk_lacks_counts_for_nobody_after_a_restart(
+    authority: Authority, tmp_path: Path, *, was_full: bool
+) -> None:
+    """It begins anew, and asks a majority first."""
+    one = StillMember(authority, tmp_path / "m0", "m0")
+    one.gossip.log.incomplete = was_full
+    one.node.freshness.counts = True
+    one.gossip.save()
+    again = StillMember(authority, tmp_path / "m0", "m0", signing=one.signing)
+    assert again.node.freshness.counts is not was_full
+
+
 def test_renewal_shows_another_certificate(
     pair: Pair, authority: Authority, tmp_path: Path
 ) -> None:
