@@ -88,7 +88,10 @@ class Cluster:
         self._restored = None
         entries = [entry for entry in own if not _knows(known, entry)]
         if entries:
-            self.gossip.revoke(entries)
+            try:
+                self.gossip.revoke(entries)
+            except ValueError as error:
+                self.say(f"{len(entries)} revocations are in force here alone: {error}")
 
     def load(self, settings: Settings) -> None:
         """A configuration that was changed while we serve."""
@@ -119,7 +122,7 @@ class Cluster:
 
     def pass_on(self, entries: Sequence[capsules.Entry]) -> None:
         """See `telling.Others`. Of one without the right to begin it nobody would take it."""
-        if self.gossip.company.me.may_revoke:
+        if self.gossip.company.may_revoke:
             self.gossip.revoke(entries)
         else:
             self.say(

@@ -32,8 +32,9 @@ group_key_void_seconds = 10  # older keys still open for so long once there is o
 
 # Members' certificates and streams (peers/).
 skew_max = 30  # seconds that clocks of members may differ by
-member_certificates_max = 16  # of one: renewed every two hours, kept as long as capsules live
-gossip_frame_bytes_max = 4 * 2**20  # a page of ranges: 64 epochs of 1,000 origins, with many gaps
+member_certificates_max = 16  # of one: renewed every two hours, for a day and more
+gossip_frame_bytes_max = 4 * 2**20  # the ranges of 64 epochs of 1,000 origins, with many gaps
+held_ranges_max = 200_000  # of numbers, 11 bytes each, beside 23 for each of all lines: one frame
 gossip_page_bytes = 262_144  # of capsules, or certificates, in one frame
 gossip_frame_capsules = 1024  # read out of the archive for one frame: a megabyte at most
 gossip_step_capsules = 64  # taken in one step: 1 ms; 60 µs more for each that none names

@@ -59,6 +59,11 @@ class Company:
         return self.me.id not in self.directory
 
     @property
+    def may_revoke(self) -> bool:
+        """Whether others obey what this machine signs now."""
+        return self.directory.may_sign(self.me, self._host.wall())
+
+    @property
     def way_back(self) -> str:
         """What an outcast takes to be a member again."""
         days = limits.gateway_life_seconds_max // 86_400
@@ -119,13 +124,14 @@ class Company:
             self._sync_soon([known.id])
         return known
 
-    def dismissed(self, node: Node, leaf: bytes) -> None:
+    def dismissed(self, node: Node, leaf: bytes, shown: Known) -> None:
         """Whose leaf this is says that we were sent away: nothing is believed that it may not do.
 
-        It could have sent us away itself, if it may revoke.
+        It could have sent us away itself, if it may revoke. It means the certificate that was
+        `shown`: another may have come to our rescue meanwhile.
         """
         if MAY_REVOKE in certificate_.read(leaf).speaks_for().rights:
-            self.send_away(node, self.me.id, self.me.issued)
+            self.send_away(node, shown.id, shown.issued)
 
     def introduce(self, credentials: Iterable[Credential]) -> None:
         """Gateways that a member knows; GossipError, and those before were taken. OSError."""

@@ -42,11 +42,11 @@ async def begin(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
     For the same reason they are not exchanged with one who is at it already, and began that.
     """
     gossip.company.recognise(line.leaf)  # before a word: what we say first are the group's keys
-    asked_at = gossip.host.now()
+    asked_at, shown = gossip.host.now(), gossip.company.me
     try:
         hello = await _greeted(line, gossip.company.hello(gossip.node))
     except DismissedError:
-        gossip.company.dismissed(gossip.node, line.leaf)
+        gossip.company.dismissed(gossip.node, line.leaf, shown)
         raise
     known = gossip.company.meet(line.leaf, hello)
     await _introduce(gossip, line, known, hello)
@@ -62,15 +62,19 @@ async def begin(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
     return known
 
 
-async def answer(gossip: Gossip, line: Line) -> None:
-    """Speak second; GossipError, OSError."""
+async def answer(gossip: Gossip, line: Line, asked_at: float) -> None:
+    """Speak second; GossipError, OSError.
+
+    `asked_at` is before the handshake: the other's hello may have come with the last of it, and who
+    the members are is as of that hello.
+    """
     try:
         gossip.company.recognise(line.leaf)
     except OutcastError:
-        await line.hear(Hello)  # unread, it would take our word along when the connection ends
-        await line.say(Dismissal())
+        hello = await line.hear(Hello)  # unread, it takes our word along as the connection ends
+        if hello.credential.chain[:1] == (line.leaf,):  # else it was given another just now
+            await line.say(Dismissal())
         raise
-    asked_at = gossip.host.now()
     hello = await line.hear(Hello)
     known = gossip.company.meet(line.leaf, hello)
     await line.say(gossip.company.hello(gossip.node))

@@ -103,11 +103,13 @@ class Known(msgspec.Struct, frozen=True):
         """See `core.certificate.revocable_by`."""
         return certificate_.revocable_by(self.identity, self.serial, self.issued)
 
-    def may_sign(self, capsule: Capsule) -> bool:
-        """Whether a capsule of that time is good if it has signed it."""
-        skew = limits.skew_max
-        in_time = self.not_before - skew <= capsule.created <= self.not_after + skew
-        return in_time and self.may_revoke
+    def may_sign(self, created: int) -> bool:
+        """Whether a capsule of that time is good if it has signed it.
+
+        Also one from before it was issued: whoever has the key can write any time into it, and the
+        certificate of that time may be forgotten by now, as one of too many.
+        """
+        return created <= self.not_after + limits.skew_max and self.may_revoke
 
     def has_signed(self, capsule: Capsule, cluster: bytes) -> bool:
         """Whether it has, whether or not it may."""

@@ -5,7 +5,7 @@ its origin had when it signed: the origin's key stays over renewals. Times are w
 wall clock.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -64,8 +64,8 @@ class Directory:
         known = self.get(member)
         return known.name if known else member.hex()
 
-    def restore(self, now: int) -> None:
-        """Read what the folder has; what has long expired goes."""
+    def restore(self) -> None:
+        """Read what the folder has; OSError."""
         self.gone = sent_away(self._folder)
         for path in sorted(self._folder.glob("*.member")):
             try:
@@ -73,16 +73,24 @@ class Directory:
                 known = self._trust.check(credential)
             except (OSError, msgspec.DecodeError, GossipError):
                 continue  # another CA's, or torn: whoever it is shows it again
-            is_old = known.not_after + limits.clock_distrust_seconds < now
-            if is_old and known.id in self.gone:
-                path.unlink(missing_ok=True)
-            elif not self._add(known):
+            if not self._add(known):
                 kept = self._by_leaf.get(credential.chain[0])
                 if kept is None or self._path(kept) != path:  # where it was before
                     path.unlink(missing_ok=True)
-        for member in self.gone.keys() - self._known.keys():
-            del self.gone[member]
-            self._gone_path(member).unlink(missing_ok=True)
+
+    def drop(self, now: int, origins: Container[bytes]) -> None:
+        """Forget who was sent away, and whose certificates have long expired; OSError.
+
+        None of `origins`: whoever is handed what it has signed judges it by them.
+        """
+        for member in [each for each in self.gone if each not in origins]:
+            for known in [*self._known.get(member, ())]:
+                if known.not_after + limits.clock_distrust_seconds < now:
+                    self._forget(known)
+            if not self._known.get(member):
+                self._known.pop(member, None)
+                del self.gone[member]
+                self._gone_path(member).unlink(missing_ok=True)
 
     def check(self, credential: Credential) -> Known:
         """Who that is, though its address is not signed yet; GossipError."""
@@ -123,9 +131,15 @@ class Directory:
         That its origin has, if it had the right to, is known of one that is named by a later one.
         """
         for known in reversed(self._known.get(capsule.origin, ())):
-            if known.may_sign(capsule) and (is_named or known.has_signed(capsule, self._cluster)):
+            may_sign = known.may_sign(capsule.created)
+            if may_sign and (is_named or known.has_signed(capsule, self._cluster)):
                 return known
         return None
+
+    def may_sign(self, me: Known, now: int) -> bool:
+        """Whether a capsule that `me` signs now is good, by any certificate with its key."""
+        mine = self._known.get(me.id, ())
+        return any(each.may_sign(now) and each.identity.key == me.identity.key for each in mine)
 
     def _all(self) -> Iterator[Known]:
         """Each gateway by all its certificates: what it signed under an older one is good."""

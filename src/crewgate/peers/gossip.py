@@ -24,6 +24,7 @@ from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.gossip.messages import Address
 from crewgate.core.gossip.protocol import Node
 from crewgate.core.gossip.receipts import Receipt
+from crewgate.core.identity import MAY_REVOKE
 from crewgate.errors import GossipError
 from crewgate.peers.company import Company
 from crewgate.peers.credentials import Credential, Trust
@@ -98,13 +99,14 @@ class Gossip:
     def restore(self) -> None:
         """Take up members and capsules of before; OSError."""
         wall = self.host.wall()
-        self.company.directory.restore(wall)
+        self.company.directory.restore()
         self._standing.restore(self.node.freshness)
         self.company.meet_all(self.node)
         replayed = self.log.replay(wall)
         while some := list(islice(replayed, limits.gossip_step_capsules)):
             restored = self.node.restore(some, self.host.now(), self.host.wall())
             self.host.apply(restored.applied, restored.origins)
+        self.company.directory.drop(wall, self.node.archive.origins)
         self.save()  # a word that we count is given once
 
     # Datagrams, timers, the disk.
@@ -143,7 +145,7 @@ class Gossip:
         try:
             if self.node.freshness.counts and not self._standing.counts:
                 self.log.sync()  # or we should count, after a crash, for what we have lost
-            self._standing.save(self.node.freshness)
+            self._standing.save(self.node.freshness, is_complete=not self.log.incomplete)
         except OSError as error:
             self.host.say(f"{error.filename}: {error.strerror}; a restart may know less of members")
 
@@ -161,12 +163,22 @@ class Gossip:
     # What people ask for.
 
     def revoke(self, entries: Sequence[Entry]) -> list[bytes]:
-        """Tell all others; the ids of the capsules. They are in force here already."""
-        effects = self.node.revoke(entries, self.host.now(), self.host.wall())
-        effects.applied.clear()
+        """Tell all others; the ids of the capsules. They are in force here already.
+
+        ValueError if nobody would obey: who was handed what it cannot judge compares no more.
+        """
+        effects, may_revoke = Effects(), self.company.may_revoke
+        if may_revoke:
+            effects = self.node.revoke(entries, self.host.now(), self.host.wall())
+            effects.applied.clear()
         if self.company.watch(self.node, entries):
             self.company.rotate(self.node, voids=True)  # one who is out must not read on
         self.carry_out(effects)
+        if not may_revoke:
+            raise ValueError(
+                f"no certificate of this machine has the right {MAY_REVOKE} at this time, so no "
+                "other would obey; it tells them when it is started with one"
+            )
         return [raw[: capsules.ID_BYTES] for raw in effects.kept]
 
     def drop(self, member: bytes) -> None:

@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import struct
+import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -41,6 +42,7 @@ class CapsuleLog:
         self._say = say
         self._open: dict[int, int] = {}  # descriptors by span
         self._unsynced: set[int] = set()
+        self._syncing = threading.Lock()
         self._is_named = True  # the names of all files are on the disk
         self.incomplete = False
 
@@ -70,21 +72,12 @@ class CapsuleLog:
         return True
 
     def sync(self) -> None:
-        """Wait until the disk has all that was appended; to be called in a thread. OSError.
+        """Wait until the disk has all that was appended; OSError. Any thread may, each in its turn.
 
         What could not be written then may be gone, though the next call says that all is well.
         """
-        for span in sorted(self._unsynced):
-            self._unsynced.discard(span)  # before: what is appended meanwhile is for the next
-            try:
-                os.fsync(self._open[span])
-            except (KeyError, OSError):
-                if span in self._open:  # else its time was over meanwhile
-                    self._unsynced.add(span)
-                    raise
-        if not self._is_named:
-            self._is_named = True
-            _sync_folder(self._folder)
+        with self._syncing:  # or what another has begun would pass for done
+            self._sync()
 
     def replay(self, now: int) -> Iterator[bytes]:
         """All whole capsules of spans that are not over; OSError."""
@@ -109,6 +102,19 @@ class CapsuleLog:
             os.close(descriptor)
         self._open.clear()
 
+    def _sync(self) -> None:
+        for span in sorted(self._unsynced):
+            self._unsynced.discard(span)  # before: what is appended meanwhile is for the next
+            try:
+                os.fsync(self._open[span])
+            except (KeyError, OSError):
+                if span in self._open:  # else its time was over meanwhile
+                    self._unsynced.add(span)
+                    raise
+        if not self._is_named:
+            self._is_named = True
+            sync_folder(self._folder)
+
     def _files(self) -> list[tuple[int, Path]]:
         found = ((_NAME.fullmatch(path.name), path) for path in self._folder.iterdir())
         return sorted((int(match[1]), path) for match, path in found if match)
@@ -131,7 +137,7 @@ class CapsuleLog:
         self.incomplete = True
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Or a loss of power takes whole files with it, however often they were synced."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

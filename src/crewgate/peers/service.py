@@ -197,13 +197,14 @@ class Service:
                 made = self._context(is_server=True)
                 stream = trio.SSLStream(plain, made, server_side=True, https_compatible=True)
                 address = str(plain.socket.getpeername()[0])
+                asked_at = self.gossip.host.now()
                 with self._guarded(), _patience(limits.gossip_sync_seconds):
                     with self._callers.shaking(address), _patience(limits.gossip_hello_seconds):
                         await _shake(stream)
                     line = Line(stream)
                     with self._callers.talking(line.leaf):
                         async with _closing(stream):
-                            await conversation.answer(self.gossip, line)
+                            await conversation.answer(self.gossip, line, asked_at)
             finally:
                 plain.socket.close()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from crewgate.core.gossip.freshness import Freshness
+from crewgate.peers.log import sync_folder
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -45,12 +46,16 @@ class StandingFile:
         freshness.hear(found.members, found.counted)
         self._saved = found
 
-    def save(self, freshness: Freshness) -> None:
-        """Write it if it is another."""
+    def save(self, freshness: Freshness, *, is_complete: bool = True) -> None:
+        """Write it if it is another, and wait until the disk has it.
+
+        Only where all that was heard `is_complete` on the disk, it says that this machine counts
+        from now on: others may rely on what was acknowledged before that.
+        """
         standing = Standing(
             list(freshness.others),
             [each for each in freshness.counted if each in freshness.others],
-            freshness.counts,
+            freshness.counts and (is_complete or self.counts),
         )
         if standing == self._saved:
             return
@@ -61,4 +66,5 @@ class StandingFile:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(self._path)
+        sync_folder(self._path.parent)
         self._saved = standing

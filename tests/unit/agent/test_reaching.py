@@ -2,12 +2,13 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 import trio
 from clustered import Clustered
 from lessees import branch_id, key
-from machines import S, Start
+from machines import Hands, S, Start
 
 from crewgate import limits
 from crewgate.agent.owner import revoke
@@ -34,6 +35,27 @@ async def test_one_that_nobody_can_be_asked_about_is_in_force_and_not_enough(
     assert (receipt.reach.applied_on, receipt.reach.of) == (1, 2)
     assert receipt.reach.enough is is_enough
     assert any("in force here, and nobody waits for the others" in each for each in said)
+
+
+async def test_one_that_no_other_would_obey_is_told_to_none(
+    start: Start, hands: Hands, tmp_path: Path, said: list[str]
+) -> None:
+    """Who was handed what it cannot judge would never compare with this machine again."""
+    clustered = Clustered(start, hands, tmp_path / "ca", ())
+    with clustered.begun(bootstrap=True):
+        clustered.other("b")
+        receipt = await _revoked(clustered, "quorum")
+        assert clustered.machine.table.is_revoked(key(1), 0)
+        assert (receipt.reach.applied_on, receipt.reach.of, receipt.reach.enough) == (1, 2, False)
+        assert "no certificate of this machine has the right revoke at this time" in said[-1]
+        assert len(clustered.cluster.gossip.node.archive) == 0
+    for told in (0, 1):
+        clustered.machine = start()
+        with clustered.begun(bootstrap=False):
+            assert len(clustered.cluster.gossip.node.archive) == told
+        assert ("1 revocations are in force here alone" in said[-1]) is (told == 0)
+        said.append("started with another certificate")
+        clustered.renewed()
 
 
 async def test_one_waiter_too_many_is_answered_too(clustered: Clustered) -> None:

@@ -245,7 +245,7 @@ def test_who_is_told_that_it_was_sent_away_is_an_outcast_until_it_is_renewed(pai
     one, other = pair.one, pair.other
     assert not one.company.is_outcast
     for _ in range(2):
-        one.company.dismissed(one.node, other.leaf)
+        one.company.dismissed(one.node, other.leaf, one.company.me)
     assert one.company.is_outcast
     assert [each.split(";")[0] for each in one.host.said] == ["this machine was sent away"]
     assert "ca issue --role gateway --name m0 --signing-key" in one.host.said[0]
@@ -261,7 +261,7 @@ def test_who_may_not_revoke_is_not_believed_that_we_were_sent_away(
     one = StillMember(authority, tmp_path / "m0", "m0", bootstrap=True)
     liar = StillMember(authority, tmp_path / "m1", "m1", rights=())
     acquaint(one, liar)
-    one.company.dismissed(one.node, liar.leaf)
+    one.company.dismissed(one.node, liar.leaf, one.company.me)
     assert (one.company.is_outcast, one.host.said) == (False, [])
 
 

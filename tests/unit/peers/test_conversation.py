@@ -17,10 +17,20 @@ from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.identity import Role
 from crewgate.core.ids import Kind, orchestrator_key
 from crewgate.errors import GossipError
+from crewgate.peers import service
 from crewgate.peers.conversation import begin
 from crewgate.peers.service import Files
 from crewgate.peers.standing import StandingFile
-from crewgate.peers.stream import Capsules, Credentials, Digests, Held, Hello, Line
+from crewgate.peers.stream import (
+    Capsules,
+    Credentials,
+    Digests,
+    Dismissal,
+    DismissedError,
+    Held,
+    Hello,
+    Line,
+)
 
 Talk = Callable[[Line], Awaitable[None]]
 
@@ -54,6 +64,35 @@ async def test_who_speaks_as_a_member_is_one(member: Member, liar: StillMember) 
         await line.say(Held({}), Capsules([], last=True))
         assert await line.hear(Capsules) == Capsules([], last=True)
         await until(lambda: member.others == 1)
+
+
+async def test_whose_hello_has_waited_is_compared_with_as_of_before_it(
+    member: Member, liar: StillMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes with the last of the handshake; who a member is may have changed since it was said.
+
+    As of later, this machine would admit without what others have acknowledged meanwhile.
+    """
+    shake, said, asked = service._shake, trio.Event(), list[float]()
+
+    async def stalled(stream: "trio.SSLStream[trio.SocketStream]") -> None:
+        await shake(stream)
+        await said.wait()
+
+    monkeypatch.setattr(service, "_shake", stalled)
+    monkeypatch.setattr(
+        member.gossip, "synced", lambda _member, _hello, asked_at: asked.append(asked_at)
+    )
+    async with member.serving(), line_to(member.where, liar.files) as line:
+        said_at = member.host.now()
+        await line.say(hello_of(liar), Credentials([], last=True), Digests({}))
+        said.set()
+        await line.hear(Hello)
+        await line.hear(Credentials)
+        await line.hear(Held)
+        await line.say(Held({}), Capsules([], last=True))
+        await until(lambda: bool(asked))
+    assert asked[0] <= said_at
 
 
 async def test_who_the_members_are_is_on_the_disk_before_others_can_count_on_it(
@@ -229,6 +268,43 @@ async def test_who_was_sent_away_hears_that_and_nothing_else(
     assert out.host.said[1].endswith("it says that this machine was sent away")
     assert out.others == 0
     assert not out.gossip.company.keys.number
+
+
+async def test_what_is_said_of_the_certificate_before_sends_no_later_one_away(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """A machine that was sent away calls all the time: one may be on its way."""
+    one = StillMember(authority, tmp_path / "m0", "m0")
+    other = StillMember(authority, tmp_path / "m1", "m1", bootstrap=True)
+    again = StillMember(authority, tmp_path / "again", "m0", born=5, signing=one.signing)
+
+    async def talk(line: Line) -> None:
+        await line.hear(Hello)
+        one.gossip.renew(again.company.me.credential)
+        await line.say(Dismissal())
+
+    async with listening(other.files, talk) as where, line_to(where, one.files) as line:
+        with pytest.raises(DismissedError):
+            await begin(one.gossip, line, trio.Lock())
+    assert one.leaf == again.leaf
+    assert not one.company.is_outcast
+
+
+async def test_who_shows_another_certificate_in_its_hello_is_not_dismissed(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """It would take that for the one that was sent away."""
+    one = Member(authority, tmp_path / "m0", "m0", bootstrap=True)
+    out = StillMember(authority, tmp_path / "m1", "m1")
+    again = StillMember(authority, tmp_path / "again", "m1", born=5, signing=out.signing)
+    one.gossip.company.introduce([out.company.me.credential])
+    one.gossip.company.send_away(one.gossip.node, out.id, out.company.me.issued)
+    async with one.serving():
+        for hello, error in ((hello_of(again), "has ended"), (hello_of(out), "sent away")):
+            async with line_to(one.where, out.files) as line:
+                await line.say(hello)
+                with pytest.raises(GossipError, match=error):
+                    await line.hear(Hello)
 
 
 async def test_a_conversation_ends_with_both_knowing_all(

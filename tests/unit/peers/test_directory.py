@@ -52,7 +52,7 @@ def directory(authority: Authority, tmp_path: Path) -> Directory:
 def again(authority: Authority, tmp_path: Path) -> Directory:
     """After a restart."""
     made = Directory(tmp_path / "gossip", Trust(authority.file), CLUSTER)
-    made.restore(int(time.time()))
+    made.restore()
     return made
 
 
@@ -151,12 +151,21 @@ def test_torn_files_take_nothing_with_them(
 def test_what_is_long_over_goes_with_its_gone(
     directory: Directory, issue: Issuer, tmp_path: Path, authority: Authority
 ) -> None:
-    """Nobody's name is kept for ever; one who was not sent away is a member that is silent."""
+    """Nobody's name is kept for ever; one who was not sent away is a member that is silent.
+
+    Nor does one go whose word is still kept.
+    """
     for name in ("m0", "m1"):
         directory.admit(issue(name))
     directory.send_away(M0, int(time.time()) + 10)
-    later = Directory(tmp_path / "gossip", Trust(authority.file), CLUSTER)
-    later.restore(int(time.time()) + 14_400 + limits.clock_distrust_seconds + 10)
+    over = int(time.time()) + 14_400 + limits.clock_distrust_seconds + 10
+    for now, origins in ((over - 100, ()), (over, (M0,))):
+        later = again(authority, tmp_path)
+        later.drop(now, origins)
+        assert later.get(M0)
+        assert (M0 in later.gone, M0 in later) == (True, False)
+        assert files(tmp_path) == 3
+    later.drop(over, ())
     assert (later.get(M0), later.gone) == (None, {})
     assert [known.id for known in later] == [M1]
     assert files(tmp_path) == 1

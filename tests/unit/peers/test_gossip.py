@@ -175,10 +175,25 @@ def test_who_may_not_revoke_is_not_obeyed(authority: Authority, tmp_path: Path) 
     acquaint(one, liar)
     forged = capsule_of(liar)
     one.gossip.receive(sealed(liar, one, encode(Carry(forged.raw))))
-    with pytest.raises(GossipError, match="no origin signed"):
+    with pytest.raises(GossipError, match="no origin may have signed"):
         one.gossip.take([forged.raw])
     assert one.host.applied == {}
     assert list(one.gossip.to_sync) == [liar.id]
+
+
+def test_who_has_no_certificate_of_this_time_tells_nobody(pair: Pair) -> None:
+    """Nobody could judge it, ever, though it may show another certificate later."""
+    one, other = pair
+    over = other.company.me.not_after + limits.skew_max
+    for time, may_revoke in ((over, True), (over + 1, False)):
+        other.host.time = time
+        other.outbox()
+        with nullcontext() if may_revoke else pytest.raises(ValueError, match="right revoke at"):
+            other.gossip.revoke([other.entry(os.urandom(16))])
+        assert bool(other.outbox()) is may_revoke
+    held = dict.fromkeys(other.node.archive.digests(), ())
+    one.gossip.take(list(other.node.archive.lacking(held)))
+    assert len(one.node.archive) == len(other.node.archive) == 1
 
 
 def test_what_is_signed_in_another_s_name_is_not_obeyed(pair: Pair) -> None:
@@ -189,8 +204,8 @@ def test_what_is_signed_in_another_s_name_is_not_obeyed(pair: Pair) -> None:
         seal(made, other.signing.sign(made.signed(cluster_id("crewgate.test")))),
         seal(made, one.signing.sign(made.signed(cluster_id("another.test")))),
     ):
-        with pytest.raises(GossipError):
-            one.gossip.take([capsule.raw])
+        one.gossip.receive(sealed(other, one, encode(Carry(capsule.raw))))
+        one.gossip.take([capsule.raw])
     assert one.host.applied == {}
 
 
@@ -198,13 +213,13 @@ def test_who_signed_one_has_signed_the_one_before_it(pair: Pair) -> None:
     """If it had the right to then: by a certificate of that time."""
     one, other = pair
     line, wall = other.id + b"one life", other.host.wall()
-    for number, (at, is_good) in enumerate(((wall, True), (wall - 100_000, False)), 1):
+    for number, (at, is_good) in enumerate(((wall, True), (wall + 100_000, False)), 1):
         first = unsigned(line, 2 * number, at, [other.entry(os.urandom(16))])
         last = unsigned(
             line, 2 * number + 1, wall, [other.entry(os.urandom(16))], digest_of(first.raw)
         )
         last = seal(last, other.signing.sign(last.signed(cluster_id("crewgate.test"))))
-        with nullcontext() if is_good else pytest.raises(GossipError, match="no origin signed"):
+        with nullcontext() if is_good else pytest.raises(GossipError, match="no origin may have"):
             one.gossip.take([last.raw, first.raw])
         assert (first.entries[0].key in one.host.applied) is is_good
 
@@ -233,6 +248,23 @@ def test_what_a_revoked_origin_signed_before_stays(authority: Authority, tmp_pat
     assert origin.id not in late.others
 
 
+def test_what_one_signed_who_is_long_gone_can_still_be_judged(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or nobody could join any more, once those who have its word were started again."""
+    one, origin = company_of(authority, tmp_path, 2)
+    made = capsule_of(origin)
+    one.gossip.take([made.raw])
+    one.company.send_away(one.node, origin.id, one.host.wall())
+    monkeypatch.setattr(limits, "clock_distrust_seconds", -100_000)  # its certificate is long over
+    again = StillMember(authority, tmp_path / "m0", "m0", signing=one.signing, bootstrap=True)
+    late = StillMember(authority, tmp_path / "m2", "m2")
+    late.hears(again)
+    late.gossip.take(list(again.node.archive.lacking({made.line: ()})))
+    assert made.entries[0].key in late.host.applied
+    assert origin.id not in late.others
+
+
 def test_a_renewed_origin_is_verified_by_the_certificate_of_its_time(
     authority: Authority, tmp_path: Path
 ) -> None:
@@ -248,6 +280,34 @@ def test_a_renewed_origin_is_verified_by_the_certificate_of_its_time(
         assert len(member.host.applied) == 2
         with pytest.raises(GossipError):
             member.gossip.take([capsule_of(again, 3, at=member.host.wall() + 10**6).raw])
+
+
+def test_a_renewed_origin_is_verified_though_the_certificate_of_that_time_is_forgotten(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lives as long as a certificate may outlast many renewals; nobody could join."""
+    monkeypatch.setattr(limits, "member_certificates_max", 1)
+    one, origin = company_of(authority, tmp_path, 2)
+    old = capsule_of(origin, at=origin.host.wall() - 10_000)
+    again = StillMember(authority, tmp_path / "m1", "m1", born=5, signing=origin.signing)
+    one.hears(again)
+    late = StillMember(authority, tmp_path / "m2", "m2")
+    late.hears(one)
+    late.gossip.take([old.raw])
+    assert old.entries[0].key in late.host.applied
+
+
+@pytest.mark.parametrize("was_full", [False, True])
+def test_what_a_full_disk_lacks_counts_for_nobody_after_a_restart(
+    authority: Authority, tmp_path: Path, *, was_full: bool
+) -> None:
+    """It begins anew, and asks a majority first."""
+    one = StillMember(authority, tmp_path / "m0", "m0")
+    one.gossip.log.incomplete = was_full
+    one.node.freshness.counts = True
+    one.gossip.save()
+    again = StillMember(authority, tmp_path / "m0", "m0", signing=one.signing)
+    assert again.node.freshness.counts is not was_full
 
 
 def test_renewal_shows_another_certificate(

@@ -11,6 +11,7 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 
 import pytest
 from gossip_capsules import capsule
@@ -63,6 +64,32 @@ def test_what_was_appended_is_replayed(log: CapsuleLog, said: list[str]) -> None
     another.close()
     assert list(log.replay(WALL)) == soon + late
     assert said == []
+
+
+def test_what_another_thread_is_writing_is_waited_for(
+    log: CapsuleLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or this machine would count, after a loss of power, for what it has lost."""
+    fsync, done = os.fsync, list[str]()
+
+    def second() -> None:
+        log.sync()
+        done.append("second")
+
+    other = Thread(target=second)
+
+    def slow(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", fsync)
+        other.start()
+        other.join(0.1)
+        fsync(descriptor)
+        done.append("first")
+
+    append(log, 1)
+    monkeypatch.setattr(os, "fsync", slow)
+    log.sync()
+    other.join()
+    assert done == ["first", "second"]
 
 
 def test_what_is_over_goes_as_a_file(log: CapsuleLog) -> None:

@@ -1,6 +1,8 @@
 """Who the members are, over restarts: as it was, or as of a machine that begins anew."""
 
+import os
 from pathlib import Path
+from stat import S_ISDIR
 
 import pytest
 from gossip_world import member_id
@@ -45,6 +47,31 @@ def test_it_is_written_when_it_is_another(tmp_path: Path) -> None:
     file.save(fresh)
     assert restored(tmp_path / "standing").counted == tuple(sorted([ME, YOU, THIRD]))
     assert [path.name for path in tmp_path.iterdir()] == ["standing"]
+
+
+def test_a_disk_that_lacks_something_says_not_that_its_machine_counts(tmp_path: Path) -> None:
+    """After a restart it would make up a majority with what it has lost; unless it did before."""
+    path = tmp_path / "standing"
+    for is_complete, counts in ((False, False), (True, True), (False, True)):
+        file = StandingFile(path)
+        file.restore(Freshness(ME))
+        file.save(freshness(), is_complete=is_complete)
+        after = restored(path)
+        assert (after.others, after.counts) == ((YOU, THIRD), counts)
+
+
+def test_its_name_is_on_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a loss of power brings back who the members were before."""
+    fsync, synced = os.fsync, list[str]()
+
+    def seen(descriptor: int) -> None:
+        there = (tmp_path / "standing").exists()
+        synced.append(f"{S_ISDIR(os.fstat(descriptor).st_mode)} {there}")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    StandingFile(tmp_path / "standing").save(freshness())
+    assert synced == ["False False", "True True"]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

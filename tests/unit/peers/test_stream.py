@@ -225,3 +225,12 @@ async def test_a_reset_is_the_end(authority: Authority, tmp_path: Path) -> None:
 async def say_for_ever(there: Line) -> None:
     while True:
         await there.say(Capsules([bytes(100_000)], last=False))
+
+
+def test_the_most_that_is_told_of_what_is_held_fits_into_a_frame() -> None:
+    """Of the most lines, with the most and the longest ranges."""
+    held = dict[bytes, tuple[tuple[int, int], ...]]()
+    for number in range(limits.capsule_lines_max):
+        held[number.to_bytes(16)] = ()
+    held[bytes(16)] = ((2**32 - 2, 2**32 - 1),) * limits.held_ranges_max
+    assert len(msgspec.msgpack.encode(Held(held))) <= limits.gossip_frame_bytes_max

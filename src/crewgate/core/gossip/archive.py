@@ -10,7 +10,7 @@ nothing, has the same capsules, whatever came late and whatever came never.
 
 import enum
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from hashlib import blake2b
 
 from crewgate import limits
@@ -106,6 +106,11 @@ class Archive:
         """8 bytes that are the same for all who have the same capsules."""
         return self._digest.to_bytes(DIGEST_BYTES)
 
+    @property
+    def origins(self) -> Container[bytes]:
+        """Members, 8 bytes each, of whom there is any capsule here."""
+        return self._each.keys()
+
     def get(self, id_: bytes) -> bytes | None:
         """The capsule of this id (20 bytes), unless it never came or has expired."""
         line = self._lines.get(id_[:LINE_BYTES])
@@ -164,11 +169,21 @@ class Archive:
         )
 
     def held(self, lines: Iterable[bytes]) -> dict[bytes, tuple[Range, ...]]:
-        """The numbers of what is here of each of these lines."""
-        return {
+        """The numbers of what is here of each of these lines.
+
+        As if nothing were of those that have the most gaps, where there are more than can be told:
+        what is handed over for that is known.
+        """
+        found = {
             name: self._lines[name].capsules.ranges() if name in self._lines else ()
             for name in lines
         }
+        left = limits.held_ranges_max
+        for name in sorted(found, key=lambda name: len(found[name])):
+            left -= len(found[name])
+            if left < 0:
+                found[name] = ()
+        return found
 
     def lacking(self, held: Held) -> Iterator[bytes]:
         """What somebody has not got who has so much of lines that differ, the newest first.

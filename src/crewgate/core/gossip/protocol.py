@@ -110,8 +110,10 @@ class Node:
         message = decode(data)
         effects = Effects()
         if isinstance(message, Carry):
-            for good in self._judging.new([message.raw]):
-                self._take(good.capsule, effects, now, wall)
+            for capsule in self._judging.new([message.raw]):
+                if not self._judging.is_good(capsule):
+                    raise GossipError("a capsule that no origin signed")
+                self._take(capsule, effects, now, wall)
         elif isinstance(message, Have):
             self._ask_for(sender, message.ids, effects, now)
         elif isinstance(message, Want):
@@ -186,13 +188,14 @@ class Node:
     def take(self, raws: Iterable[bytes], now: float, wall: int) -> Effects:
         """Capsules that somebody handed over; they are not told on, for they may be a million.
 
-        GossipError if there is one among them that is none, and none of them was taken: what is
-        remembered and never applied would be taken for known ever after.
+        Those that no origin signed are left out. GossipError if there is one among them that is
+        none, or of which nobody here can tell, and none of them was taken: what is remembered and
+        never applied would be taken for known ever after.
         """
         effects = Effects()
-        for good in self._judging.new(raws):
-            if self._judging.stands(good):
-                self._take(good.capsule, effects, now, wall, tells=False)
+        for capsule in self._judging.new(raws):
+            if self._judging.is_good(capsule):
+                self._take(capsule, effects, now, wall, tells=False)
         return effects
 
     def restore(self, raws: Iterable[bytes], now: float, wall: int) -> Effects:

@@ -1,7 +1,7 @@
 """The archive knows what is new, what others lack and what has expired, in bounded room."""
 
 import pytest
-from gossip_capsules import capsule
+from gossip_capsules import capsule, line
 from gossip_world import LIFE, WALL
 from hypothesis import given
 from hypothesis import strategies as st
@@ -187,3 +187,26 @@ def test_a_capsule_is_found_by_its_id(*, known: bool) -> None:
     if known:
         archive.accept(capsule(), WALL)
     assert archive.get(capsule().id) == (capsule().raw if known else None)
+
+
+def test_a_line_with_more_gaps_than_can_be_told_is_handed_over_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or two who differ in it could compare nothing any more; all others are as they were."""
+    monkeypatch.setattr(limits, "held_ranges_max", 4)
+    one, other = Archive(), Archive()
+    for number in range(1, 10, 2):
+        one.accept(capsule(number, epoch=1), WALL)
+    for number in (1, 2, 5, 7):
+        one.accept(capsule(number, epoch=2), WALL)
+        other.accept(capsule(number, epoch=2), WALL)
+    other.accept(capsule(2, epoch=1), WALL)
+    other.accept(capsule(9, epoch=2), WALL)
+    held = one.held(one.digests())
+    assert held == {line(0, 1): (), line(0, 2): ((1, 2), (5, 5), (7, 7))}
+    assert list(other.lacking(held)) == [capsule(9, epoch=2).raw, capsule(2, epoch=1).raw]
+    for raw in one.lacking(other.differing(one.digests())):
+        other.accept(decode(raw), WALL)
+    for raw in other.lacking(held):
+        one.accept(decode(raw), WALL)
+    assert one.digest == other.digest
