@@ -18,6 +18,7 @@ capsule_expiry_seconds = 64  # they are forgotten by spans of so long, after the
 capsule_file_seconds = 3600  # of expiry times in one file of the log: 25 files for a day
 capsule_piece_bytes = 1_048_576  # of a file that is read at once, beside what is held anyway
 capsule_files_max = 1024  # open at once: 42 days; no entry but a certificate's lives for so long
+capsule_life_seconds_max = 400 * 86_400  # until its end, a gateway's certificate's: 9,600 files
 
 # Seals (peers/sealing.py).
 group_keys_max = 4  # the last, the next, and two that are on their way out

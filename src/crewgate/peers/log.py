@@ -8,7 +8,6 @@ what a capsule says but when it expires. Files are read in pieces: there may be 
     record: mark 4 | length 2, CRC-32 4 (of what follows) | capsule
 """
 
-import errno
 import os
 import re
 import struct
@@ -124,12 +123,19 @@ class CapsuleLog:
         if found is not None:
             return found
         if len(self._open) >= limits.capsule_files_max:
-            raise OSError(errno.EMFILE, "capsules expire in too many spans of time")
+            self._close_half()
         path = self._folder / f"capsules-{span}"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._open[span] = descriptor = os.open(path, flags, 0o600)
         self._is_named = False
         return descriptor
+
+    def _close_half(self) -> None:
+        """Those files that were opened first, once the disk has what is in them; OSError."""
+        with self._syncing:
+            self._sync()
+            for span in [*self._open][: (len(self._open) + 1) // 2]:
+                os.close(self._open.pop(span))
 
     def _complain(self, why: str) -> None:
         if not self.incomplete:

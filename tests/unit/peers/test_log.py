@@ -204,15 +204,22 @@ def test_a_full_disk_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "not on this disk" in done.stdout
 
 
-def test_too_many_spans_are_said(
+def test_no_origin_fills_the_descriptors(
     log: CapsuleLog, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No origin fills this process's descriptors."""
+    """By capsules that end in so many hours; all of them are kept, on the disk as ever."""
     monkeypatch.setattr(limits, "capsule_files_max", 3)
-    for number in range(1, 6):
-        append(log, number, life=number * 2 * HOUR)
-    assert len(files(log)) == 3
-    assert len(said) == 1
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    for turn in range(2):
+        for number in range(1, 8):
+            append(log, number + 10 * turn, life=number * 2 * HOUR)
+            assert len(log._open) <= 3
+    log.sync()
+    assert len(synced) >= 14
+    assert len(files(log)) == 7
+    assert len(list(log.replay(WALL))) == 14
+    assert (said, log.incomplete) == ([], False)
 
 
 SCRIPT = """

@@ -36,7 +36,7 @@ class Standing(enum.Enum):
     KNOWN = "known"
     EXPIRED = "expired"
     CONFLICT = "conflict"  # new, with the id of another: its origin lies, or runs twice from a copy
-    UNKEPT = "unkept"  # there is no room to remember it: to be applied, and not passed on
+    UNKEPT = "unkept"  # no room, or for too long: it is to be applied, and not passed on
 
 
 class _Line:
@@ -138,7 +138,8 @@ class Archive:
         span = capsule.expires // _SPAN
         if _is_over(span, now):
             return Standing.EXPIRED
-        if not self._has_room(capsule, is_taken=is_taken):
+        is_lasting = capsule.expires > now + limits.capsule_life_seconds_max
+        if is_lasting or not self._has_room(capsule, is_taken=is_taken):
             return Standing.UNKEPT
         if line is None:
             line = self._lines[name] = _Line(name)

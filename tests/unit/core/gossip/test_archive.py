@@ -157,6 +157,13 @@ def test_room_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert archive.accept(capsule(2, index=1), WALL) is Standing.UNKEPT
 
 
+def test_what_no_honest_origin_says_is_not_kept_for_ever() -> None:
+    """Nothing lives for longer than a certificate; whoever says so would have it kept for good."""
+    archive, most = Archive(), limits.capsule_life_seconds_max
+    assert archive.accept(capsule(1, life=most + 1), WALL) is Standing.UNKEPT
+    assert archive.accept(capsule(1, life=most), WALL) is Standing.NEW
+
+
 def test_no_origin_takes_the_places_of_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """What has expired leaves room again."""
     monkeypatch.setattr(limits, "capsules_each_max", 2)
