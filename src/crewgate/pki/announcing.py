@@ -5,7 +5,7 @@ then is the register told, so that whoever starts after a crash finds what is st
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -47,13 +47,18 @@ def _left(reach: Reach) -> tuple[bool, int, float]:
 
 
 def announce(
-    register: Register, state: Path, entries: Sequence[Entry], more: Sequence[Name] = ()
+    register: Register,
+    state: Path,
+    entries: Sequence[Entry],
+    more: Sequence[Name] = (),
+    *,
+    wall: Callable[[], float] = time.time,
 ) -> Announced:
     """Have the agent of `state` revoke these, and `more` in the same step as the first of them.
 
     LinkError if it is away, RefusedError if it will not; what was not told stays pending. Blocks.
     """
-    now = time.time()
+    now = wall()
     done = Announced()
     names = [*more, *(_name(entry, now) for entry in entries)]
     size = limits.link_names_max
