@@ -56,6 +56,7 @@ standalone_reclaim_records = 64  # looked at a second, in a call that draws: 0.2
 # The configuration file: written by hand or by a script, read whole.
 config_bytes_max = 2**20  # 4,096 tools of 150 bytes take 0.6 MiB
 file_time_seconds = 2.0  # file systems stamp writes this coarsely at worst (FAT)
+draft_seconds_max = 3600.0  # a file is written in milliseconds, on a disk that stalls in minutes
 name_chars_max = 64  # a crew, listener or upstream; it is seen in logs, paths and columns
 workers_max = 64  # one a core; the largest machines that a gateway is put on have fewer
 listeners_max = 16  # two address families for each of a few faces

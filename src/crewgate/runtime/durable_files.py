@@ -1,0 +1,195 @@
+"""Files that are whole and on the disk when the call returns, and stay so after a power loss.
+
+A rename alone survives the death of a process, not that of the machine: the name may reach the disk
+before the content, or never. So data is synced before it gets its name, and the folder after it
+(fsync(2); Pillai et al. 2014, "All File Systems Are Not Created Equal"). Every function raises
+OSError, whose `filename` is the path that the caller gave; `describe` puts it into words. Blocks.
+"""
+
+import errno
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from crewgate import limits
+
+DRAFT_SUFFIX = ".draft"
+_DRAFT_BYTES = 8  # of randomness in a draft's name: two writers of one file never share a draft
+
+# What a person can do about it. `{user}` is whom the kernel judged.
+_MENDS = {
+    errno.ENOSPC: "make room there (`df` and `df -i` show what is left)",
+    errno.EDQUOT: "raise the disk quota of {user}, or remove files of that user",
+    errno.EROFS: "the kernel's log says why this file system is read-only; mount it for writing",
+    errno.EACCES: "give {user} the right to it and to the folders above it",
+    errno.EPERM: "give {user} the right to it (`lsattr` shows a file that nothing may change)",
+    errno.EIO: "the disk has failed: read the kernel's log, and replace the disk",
+    errno.ENOENT: "put it back, or name a path that is there",
+    errno.ENOTDIR: "a part of this path is no folder; name another path",
+    errno.EISDIR: "a folder stands there; remove it, or name another path",
+    errno.EEXIST: "nothing is overwritten; choose another name, or remove what stands there",
+    errno.ELOOP: "a symbolic link stands there; put the file itself in its place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "raise the limit on open files of this process (`ulimit -n`)",
+    errno.ENFILE: "raise the limit on open files of this machine (`sysctl fs.file-max`)",
+    errno.EFBIG: "raise the limit on the size of a file (`ulimit -f`)",
+    errno.ESTALE: "the server of this file system has lost it; mount the file system again",
+}
+
+
+def write_file(path: Path, data: bytes, mode: int, *, owner: tuple[int, int] | None = None) -> None:
+    """Put `data` in the place of what `path` holds; a reader sees the old file or the new one.
+
+    The new file has this mode, whatever the umask is, and belongs to `owner` (uid, gid), else to
+    this process: both from its first moment. If an error is raised, the old file still stands,
+    except where only the last step, the sync of the folder, has failed.
+    """
+    with _about(path), _draft(path, data, mode, owner) as draft:
+        draft.replace(path)
+        sync_folder(path.parent)
+
+
+def create_file(
+    path: Path, data: bytes, mode: int, *, owner: tuple[int, int] | None = None
+) -> None:
+    """The same for a file that must not be there yet: FileExistsError, and nothing has changed."""
+    with _about(path), _draft(path, data, mode, owner) as draft:
+        path.hardlink_to(draft)
+        draft.unlink()
+        sync_folder(path.parent)
+
+
+def rename_file(old: Path, new: Path) -> None:
+    """Give a file, whose content the caller has synced, its name; replaces what has that name."""
+    with _about(new):
+        old.replace(new)
+        sync_folder(new.parent)
+
+
+def remove_file(path: Path) -> None:
+    """Take a file away for good; one that is not there is as good."""
+    with _about(path):
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return
+        sync_folder(path.parent)
+
+
+def open_to_append(path: Path, mode: int) -> int:
+    """The descriptor of a file that is made if it is not there; to read, and to write at its end.
+
+    A new file's name is on the disk after `sync_folder`.
+    """
+    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Have the kernel take all of it; if an error is raised, it may have taken a part."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def append(descriptor: int, data: bytes) -> None:
+    """Write at the end of an open file, and wait until the disk has it and the new size."""
+    write_all(descriptor, data)
+    os.fdatasync(descriptor)
+
+
+def make_folder(path: Path, mode: int, *, parents: bool = False) -> bool:
+    """Make a folder if it is not there; whether it was not. Those above it get the usual mode."""
+    if parents and not path.parent.is_dir():
+        make_folder(path.parent, 0o777, parents=True)
+    with _about(path):
+        try:
+            path.mkdir(mode)
+        except FileExistsError:
+            if not path.is_dir():
+                raise
+            return False
+        sync_folder(path.parent)
+    return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk knows which names stand in a folder.
+
+    A folder that this process may write and not read cannot be opened for it: then all file systems
+    are synced, which takes longer. One whose file system knows no such thing is left as it is.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        os.sync()
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # fsync(2): the file system has no synchronisation
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Take away what writers have left who were killed in the middle; never raises.
+
+    A draft of another process that is alive is younger than any that this removes.
+    """
+    now = time.time()
+    with suppress(OSError):
+        for path in folder.glob(f".*{DRAFT_SUFFIX}"):
+            with suppress(OSError):
+                if now - path.lstat().st_mtime > limits.draft_seconds_max:
+                    path.unlink()
+
+
+def cause(error: OSError) -> str:
+    """What the kernel said, and what to do about it: the end of a sentence that names the path."""
+    said = error.strerror or str(error) or type(error).__name__
+    mend = _MENDS.get(error.errno or 0, "")
+    return f"{said}; {mend.format(user=f'user {os.geteuid()}')}" if mend else said
+
+
+def describe(error: OSError, path: Path | None = None) -> str:
+    """An error for a person: path, cause and what to do. `path` is for an error that has none."""
+    where = error.filename if isinstance(error.filename, str | bytes) else path
+    return f"{os.fsdecode(where)}: {cause(error)}" if where is not None else cause(error)
+
+
+@contextmanager
+def _about(path: Path) -> Iterator[None]:
+    """Name in an error the path that the caller knows, not a draft's or a folder's."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
+@contextmanager
+def _draft(path: Path, data: bytes, mode: int, owner: tuple[int, int] | None) -> Iterator[Path]:
+    """A whole file beside `path`, on the disk and without its name; gone afterwards.
+
+    Beside it, so that the rename stays within one file system and is one step.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(_DRAFT_BYTES)}{DRAFT_SUFFIX}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(draft, flags, mode)
+    try:
+        try:
+            if owner is not None and owner != (os.geteuid(), os.getegid()):
+                os.fchown(descriptor, *owner)
+            os.fchmod(descriptor, mode)
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        yield draft
+    finally:
+        with suppress(OSError):
+            draft.unlink()
