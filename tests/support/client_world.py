@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 from installation import Premises
 
@@ -116,7 +116,7 @@ def _tool_server() -> Iterator[int]:
 
 @contextmanager
 def _grpc_server() -> Iterator[int]:
-    """Echoes: Unary once, Stream three times, Fail with a status, Late after a deadline."""
+    """Echoes: Unary once, Stream three times, Hold until it is cut, Fail with a status."""
     try:
         import grpc  # noqa: PLC0415 - the other clients are tested where there is none
     except ImportError:
@@ -136,6 +136,12 @@ def _grpc_server() -> Iterator[int]:
     def chat(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         yield from requests
 
+    def hold(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        over = Event()
+        context.add_callback(over.set)
+        yield request
+        over.wait(60)
+
     def fail(request: bytes, context: grpc.ServicerContext) -> bytes:
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not today")
         raise AssertionError
@@ -143,6 +149,7 @@ def _grpc_server() -> Iterator[int]:
     handlers = {
         "Unary": grpc.unary_unary_rpc_method_handler(unary),
         "Stream": grpc.unary_stream_rpc_method_handler(stream),
+        "Hold": grpc.unary_stream_rpc_method_handler(hold),
         "Chat": grpc.stream_stream_rpc_method_handler(chat),
         "Fail": grpc.unary_unary_rpc_method_handler(fail),
     }
@@ -160,12 +167,17 @@ def _grpc_server() -> Iterator[int]:
 class ClientWorld:
     """Where the gateway is, whom to trust, and a token."""
 
-    def __init__(self, premises: Premises, token: str) -> None:
+    def __init__(self, premises: Premises) -> None:
         self.port = premises.port
         self.url = f"https://127.0.0.1:{premises.port}"
         self.ca = premises.folder / "certs" / "ca.pem"
-        self.token = token
+        self.token = ""
         self.premises = premises
+
+    def mint(self, credits_: str, tools: str = "client.*") -> str:
+        """A token of a branch of its own."""
+        arguments = ("--crew", "article", "--role", "tester", "--tools", tools)
+        return self.premises.run("mint", *arguments, "--credits", credits_).strip()
 
 
 @contextmanager
@@ -181,8 +193,8 @@ def client_world(folder: Path) -> Iterator[ClientWorld]:
         premises.file.write_text(text)
         try:
             premises.serve()
-            arguments = ("--crew", "article", "--role", "tester", "--tools", "client.*")
-            token = premises.run("mint", *arguments, "--credits", "100").strip()
-            yield ClientWorld(premises, token)
+            world = ClientWorld(premises)
+            world.token = world.mint("100")
+            yield world
         finally:
             premises.end()

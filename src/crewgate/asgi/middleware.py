@@ -79,6 +79,7 @@ class CrewgateMiddleware:
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         request, metadata = os.urandom(16), _metadata_url(scope)
+        asked: list[Field] = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
         head = scope["method"] == "HEAD"
         if scope["path"] == resource.PATH and scope["method"] in {"GET", "HEAD"}:
             document = resource.document(self._verifier.audience, self._verifier.issuers)
@@ -86,7 +87,7 @@ class CrewgateMiddleware:
             await respond(send, 200, json, document, head=head)
             return
         peer = certificate_of(scope)
-        found = self._token(scope)
+        found = self._token(asked, scope.get("query_string", b""))
         tool = self._tool_of(scope) or NONE
         verdict: Permit | Denial
         if found is Reason.MISSING_TOKEN and peer is not None:
@@ -98,31 +99,37 @@ class CrewgateMiddleware:
         if isinstance(verdict, Denial):
             kind = KINDS[verdict.reason]
             await _discard(scope, receive)
-            await answer(send, kind, request, metadata, denial=verdict, scope=tool, head=head)
+            reply = partial(answer, send, kind, request, metadata, asked=asked, head=head)
+            await reply(denial=verdict, scope=tool)
             return
         with verdict:
-            call = _Call(verdict, self._ends, request, metadata)
+            call = _Call(verdict, self._ends, request, metadata, asked)
             if peer is not None:
                 call.is_cut_off = partial(self._verifier.peer_revoked, peer)
             await call.run(self._app, scope, receive, send)
 
-    def _token(self, scope: Scope) -> bytes | Reason:
-        headers: list[Field] = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
+    def _token(self, headers: list[Field], query: bytes) -> bytes | Reason:
         if any(is_ours(name) for name, _ in headers):
             return Reason.INVALID_REQUEST
-        return find_token(headers, scope.get("query_string", b""), self._carriers)
+        return find_token(headers, query, self._carriers)
 
 
 class _Call:
     """A permitted call. Its branch's newest token says when it ends (`ends`: calls, exp)."""
 
     def __init__(
-        self, permit: Permit, ends: dict[bytes, list[int]], request: bytes, metadata: bytes
+        self,
+        permit: Permit,
+        ends: dict[bytes, list[int]],
+        request: bytes,
+        metadata: bytes,
+        asked: list[Field],
     ) -> None:
         self._permit = permit
         self._ends = ends
         self._request = request
         self._metadata = metadata
+        self._asked = asked
         self._why: Reason | None = None
         self.is_cut_off: Callable[[], bool] = lambda: False  # its connection's certificate revoked
 
@@ -141,7 +148,7 @@ class _Call:
         finally:
             self._leave()
         if self._why is not None:
-            await response.cut(KINDS[self._why], self._request, self._metadata)
+            await response.cut(KINDS[self._why], self._request, self._metadata, self._asked)
 
     def _is_over(self) -> bool:
         """Must the call end? Once it must, it stays so."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from crewgate.core.events import ENDS
-from crewgate.core.problems import Field, Kind, document, event, fields
+from crewgate.core.problems import Field, Kind, event, refusal
 from crewgate.core.verdict import Denial
 from crewgate.errors import StreamCutError
 
@@ -38,7 +38,9 @@ class Response:
         await self._send(message)
         self._torn = False
 
-    async def cut(self, kind: Kind, request: bytes, challenge: bytes) -> None:
+    async def cut(
+        self, kind: Kind, request: bytes, challenge: bytes, asked: Iterable[Field]
+    ) -> None:
         """Tell the client why its call ends, in whatever way is still open.
 
         StreamCutError where no way is: the server must end the connection, which an ASGI
@@ -48,7 +50,7 @@ class Response:
         if self.ended:
             return
         if not self.started:
-            await answer(self._send, kind, request, challenge)
+            await answer(self._send, kind, request, challenge, asked=asked)
         elif self._streams_events and self._between_events and not self._torn:
             last = {"type": "http.response.body", "body": event(kind, request), "more_body": False}
             await self._send(last)
@@ -80,13 +82,14 @@ async def answer(
     request: bytes,
     metadata: bytes,
     *,
+    asked: Iterable[Field],
     denial: Denial | None = None,
     scope: str = "",
     head: bool = False,
 ) -> None:
-    """Answer with a problem (RFC 9457), in the words of the gateway."""
-    body = document(kind, request, denial)
-    await respond(send, kind.status, fields(kind, metadata, scope=scope), body, head=head)
+    """Answer with a problem, in the words of the gateway; `asked` are the request's fields."""
+    said = refusal(kind, request, denial, asked=asked, metadata=metadata, scope=scope)
+    await respond(send, *said, head=head)
 
 
 async def respond(

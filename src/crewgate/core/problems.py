@@ -4,8 +4,12 @@ One home for the gateway and the ASGI middleware. Says nothing that helps to for
 key and signature share one description. Knows verdicts and texts, neither requests nor servers.
 """
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 import msgspec
 
+from crewgate.core import grpc_status
 from crewgate.core.credits import format_credits
 from crewgate.core.record import request_text
 from crewgate.core.verdict import Denial, Reason
@@ -13,8 +17,9 @@ from crewgate.core.verdict import Denial, Reason
 Field = tuple[bytes, bytes]
 
 TYPES = "https://crewgate.dev/problems/"
-_RETRY_SECONDS = b"1"
+_RETRY_SECONDS = 1
 _UNAVAILABLE = 503
+_OK = 200
 _CHALLENGED = {400, 401, 403}
 # By status, in the words that both of the large providers use.
 _ERRORS = {
@@ -37,6 +42,14 @@ class Kind(msgspec.Struct, frozen=True):
     detail: str
     error: str = ""
     challenge: bool = True
+
+
+class Refusal(NamedTuple):
+    """A refusal as HTTP says it."""
+
+    status: int
+    fields: list[Field]
+    body: bytes
 
 
 def _kind(reason: Reason, status: int, title: str, detail: str, error: str = "") -> Kind:
@@ -155,6 +168,28 @@ _TOO_MUCH = (
 _encode = msgspec.json.Encoder().encode
 
 
+def refusal(
+    kind: Kind,
+    request: bytes,
+    denial: Denial | None = None,
+    *,
+    asked: Iterable[Field],
+    metadata: bytes = b"",
+    scope: str = "",
+    for_models: bool = False,
+) -> Refusal:
+    """How a request is refused whose fields are `asked`: with a document, or as gRPC is told.
+
+    `request`, `metadata`, `scope` and `for_models` are as in `document` and `fields`.
+    """
+    content_type = grpc_status.answer_type(asked)
+    if content_type:
+        said = [(b"content-type", content_type), *grpc_fields(kind, request, denial)]
+        return Refusal(_OK, said, b"")
+    body = document(kind, request, denial, for_models=for_models)
+    return Refusal(kind.status, fields(kind, metadata, scope=scope), body)
+
+
 def document(
     kind: Kind, request: bytes, denial: Denial | None = None, *, for_models: bool = False
 ) -> bytes:
@@ -164,12 +199,29 @@ def document(
     Anthropic's both raise it, as the answer's body or as an event of a stream. It ends its line, so
     that a shell's prompt stands below it.
     """
-    detail = _TOO_MUCH if denial is not None and denial.left else kind.detail
-    members: dict[str, object] = {
+    members: dict[str, object] = dict(_members(kind, request, denial))
+    if for_models:
+        members["error"] = {
+            "type": _ERRORS.get(kind.status, "api_error"),
+            "code": kind.slug,
+            "message": _message(kind, denial),
+        }
+    return _encode(members) + b"\n"
+
+
+def grpc_fields(kind: Kind, request: bytes, denial: Denial | None = None) -> list[Field]:
+    """The fields that end a call of gRPC with the same problem, in the head or in the trailers."""
+    members = {name: str(value) for name, value in _members(kind, request, denial).items()}
+    message = _message(kind, denial)
+    return grpc_status.fields(kind.status, kind.slug, message, members, _retry_seconds(kind))
+
+
+def _members(kind: Kind, request: bytes, denial: Denial | None) -> dict[str, str | int]:
+    members: dict[str, str | int] = {
         "type": TYPES + kind.slug,
         "title": kind.title,
         "status": kind.status,
-        "detail": detail,
+        "detail": _detail(kind, denial),
         "request_id": request_text(request),
     }
     if denial is not None and denial.grant is not None:
@@ -181,13 +233,21 @@ def document(
             members["left_credits"] = format_credits(denial.left)
             if denial.need:
                 members["needed_credits"] = format_credits(denial.need)
-    if for_models:
-        members["error"] = {
-            "type": _ERRORS.get(kind.status, "api_error"),
-            "code": kind.slug,
-            "message": f"{kind.title}. {detail}",
-        }
-    return _encode(members) + b"\n"
+    return members
+
+
+def _detail(kind: Kind, denial: Denial | None) -> str:
+    return _TOO_MUCH if denial is not None and denial.left else kind.detail
+
+
+def _message(kind: Kind, denial: Denial | None) -> str:
+    """The problem in one text."""
+    return f"{kind.title}. {_detail(kind, denial)}"
+
+
+def _retry_seconds(kind: Kind) -> int:
+    """After how long the same call may succeed; 0 if it will not."""
+    return _RETRY_SECONDS if kind.status == _UNAVAILABLE else 0
 
 
 def fields(kind: Kind, metadata: bytes, *, scope: str = "") -> list[Field]:
@@ -199,8 +259,8 @@ def fields(kind: Kind, metadata: bytes, *, scope: str = "") -> list[Field]:
     headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
     if kind.challenge:
         headers.append((b"www-authenticate", _challenge(kind, metadata, scope)))
-    if kind.status == _UNAVAILABLE:
-        headers.append((b"retry-after", _RETRY_SECONDS))
+    if seconds := _retry_seconds(kind):
+        headers.append((b"retry-after", b"%d" % seconds))
     return headers
 
 

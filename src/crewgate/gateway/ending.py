@@ -23,15 +23,6 @@ _CUT = {
     Outcome.UNVOUCHED: Reason.REVOCATION_UNAVAILABLE,
 }
 
-# grpc.io, "Status codes": UNAUTHENTICATED, RESOURCE_EXHAUSTED and UNAVAILABLE.
-_GRPC = {
-    Reason.BRANCH_REVOKED: b"16",
-    Reason.TOKEN_EXPIRED: b"16",
-    Reason.CREDITS_EXHAUSTED: b"8",
-    Reason.BUDGET_UNAVAILABLE: b"14",
-    Reason.REVOCATION_UNAVAILABLE: b"14",
-}
-
 
 class Tower(Protocol):
     """The gateway, as a flight sees it."""
@@ -94,7 +85,6 @@ def say_why(
         kind = refusals.KINDS[reason]
         exchange.finish(refusals.event(kind, request, denial, for_models=manner.for_models))
     elif manner.is_grpc:
-        message = refusals.KINDS[reason].title.encode()
-        exchange.finish(b"", [(b"grpc-status", _GRPC[reason]), (b"grpc-message", message)])
+        exchange.finish(b"", refusals.grpc_fields(refusals.KINDS[reason], request, denial))
     else:
         exchange.reset(_CANCEL)

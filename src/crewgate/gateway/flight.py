@@ -13,6 +13,7 @@ from crewgate._native.permit import Permit
 from crewgate.core import calls, events
 from crewgate.core import record as audit
 from crewgate.core.credits import format_credits
+from crewgate.core.grpc_status import is_native
 from crewgate.core.record import Outcome
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import PeerError, UpstreamError
@@ -231,7 +232,7 @@ class Flight(Uploading):
             return
         if events.is_stream(fields):
             self._between_events = True
-        self._is_grpc = fields.get(b"content-type", b"").startswith(b"application/grpc")
+        self._is_grpc = is_native(fields.get(b"content-type", b""))
         grant, price, would = self.permit.grant, self.permit.price, self.permit.would
         self._tower.opened(calls.opened(self._request, grant, price, status=status, would=would))
 
@@ -246,6 +247,8 @@ class Flight(Uploading):
         self._leave()
         if not self._exchange.started:
             self._tower.answer(self._exchange, kind, self._request.id)
+        elif self._is_grpc:
+            self._exchange.finish(b"", refusals.grpc_fields(kind, self._request.id))
 
     def _end(self, outcome: Outcome) -> None:
         """End: the first reason counts."""

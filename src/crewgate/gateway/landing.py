@@ -41,14 +41,18 @@ class Landing:
         denial: Denial | None = None,
         scope: str = "",
     ) -> None:
-        """Answer with a problem."""
+        """Answer with a problem, or as gRPC is told of one."""
         asked = exchange.request
-        fields = refusals.fields(kind, asked.authority, scope=scope)
-        exchange.respond(
-            kind.status,
-            cors.shared_refusal(asked, self.site.find, fields),
-            refusals.document(kind, request, denial, for_models=self._is_for_models(asked)),
+        status, fields, body = refusals.refusal(
+            kind,
+            request,
+            denial,
+            authority=asked.authority,
+            asked=asked.headers,
+            scope=scope,
+            for_models=self._is_for_models(asked),
         )
+        exchange.respond(status, cors.shared_refusal(asked, self.site.find, fields), body)
 
     def _is_for_models(self, asked: Request) -> bool:
         entry = self.site.find(asked.method, asked.path) if self.site.serves_models else None

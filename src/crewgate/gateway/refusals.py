@@ -3,11 +3,14 @@
 Knows verdicts and texts only, neither requests nor connections.
 """
 
+from collections.abc import Iterable
+
 from crewgate.core import problems, resource
-from crewgate.core.problems import KINDS, Field, Kind, document, event
+from crewgate.core.problems import KINDS, Field, Kind, Refusal, event, grpc_fields
+from crewgate.core.verdict import Denial
 from crewgate.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavailableError
 
-__all__ = ["KINDS", "METADATA_PATH", "Kind", "document", "event", "fields"]
+__all__ = ["KINDS", "METADATA_PATH", "Kind", "event", "grpc_fields", "refusal"]
 
 METADATA_PATH = resource.PATH.encode()
 
@@ -57,6 +60,23 @@ def failed(error: UpstreamError) -> Kind:
     return UPSTREAM_UNAVAILABLE if isinstance(error, UpstreamUnavailableError) else UPSTREAM_FAILED
 
 
-def fields(kind: Kind, authority: bytes, *, scope: str = "") -> list[Field]:
-    """Return the fields of a refusal; `scope` is the tool that was asked for, if it is known."""
-    return problems.fields(kind, b"https://%b%b" % (authority, METADATA_PATH), scope=scope)
+def refusal(
+    kind: Kind,
+    request: bytes,
+    denial: Denial | None = None,
+    *,
+    authority: bytes,
+    asked: Iterable[Field],
+    scope: str = "",
+    for_models: bool = False,
+) -> Refusal:
+    """Return how a request to `authority` is refused, as `problems.refusal` says."""
+    return problems.refusal(
+        kind,
+        request,
+        denial,
+        asked=asked,
+        metadata=b"https://%b%b" % (authority, METADATA_PATH),
+        scope=scope,
+        for_models=for_models,
+    )

@@ -1,5 +1,7 @@
 """gRPC: grpcio at both ends, HTTP/2 on both sides, the status in trailers."""
 
+import base64
+import json
 from collections.abc import Iterator
 from threading import Semaphore
 
@@ -7,6 +9,8 @@ import pytest
 from client_world import ClientWorld
 
 grpc = pytest.importorskip("grpc", reason="grpcio is not installed")
+rpc_status = pytest.importorskip("grpc_status.rpc_status", reason="grpcio-status is not installed")
+error_details_pb2 = pytest.importorskip("google.rpc.error_details_pb2")
 
 
 @pytest.fixture
@@ -18,7 +22,11 @@ def channel(world: ClientWorld) -> Iterator["grpc.Channel"]:
 
 
 def metadata(world: ClientWorld) -> tuple[tuple[str, str], ...]:
-    return (("authorization", f"Bearer {world.token}"),)
+    return bearer(world.token)
+
+
+def bearer(token: str) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {token}"),) if token else ()
 
 
 def test_unary(world: ClientWorld, channel: "grpc.Channel") -> None:
@@ -64,8 +72,66 @@ def test_status(world: ClientWorld, channel: "grpc.Channel") -> None:
     assert raised.value.details() == "not today"
 
 
-def test_refusal(world: ClientWorld, channel: "grpc.Channel") -> None:
-    """A refusal is what gRPC makes of its HTTP status: 401 is UNAUTHENTICATED."""
+def refused(
+    channel: "grpc.Channel", token: str, method: str = "/echo.Echo/Unary"
+) -> tuple["grpc.StatusCode", str, "error_details_pb2.ErrorInfo"]:
+    """Code and message of a call that is refused, and its first detail."""
     with pytest.raises(grpc.RpcError) as raised:
-        channel.unary_unary("/echo.Echo/Unary")(b"", timeout=30)
-    assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        channel.unary_unary(method)(b"hello", metadata=bearer(token), timeout=30)
+    return told(raised.value)
+
+
+def told(
+    error: "grpc.RpcError",
+) -> tuple["grpc.StatusCode", str, "error_details_pb2.ErrorInfo"]:
+    """What grpcio-status makes of an error: it compares code and message with the details'."""
+    status = rpc_status.from_call(error)
+    assert status is not None
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    return error.code(), error.details(), info
+
+
+def test_a_call_without_a_token(channel: "grpc.Channel") -> None:
+    """UNAUTHENTICATED with its reason, each time: of HTTP's 401 it is UNKNOWN now and then."""
+    for _ in range(20):
+        code, details, info = refused(channel, "")
+        assert (code, info.reason) == (grpc.StatusCode.UNAUTHENTICATED, "MISSING_TOKEN")
+        assert details == "A token is needed. Send a Bearer token of your crew."
+        assert info.metadata["type"] == "https://crewgate.dev/problems/missing-token"
+
+
+def test_a_method_that_is_no_tool(world: ClientWorld, channel: "grpc.Channel") -> None:
+    """UNIMPLEMENTED, as gRPC's own servers say it."""
+    code, _, info = refused(channel, world.token, "/other.Service/Unary")
+    assert (code, info.reason) == (grpc.StatusCode.UNIMPLEMENTED, "UNKNOWN_TOOL")
+
+
+def test_a_tool_that_is_not_allowed(world: ClientWorld, channel: "grpc.Channel") -> None:
+    """PERMISSION_DENIED, and whose it is."""
+    code, _, info = refused(channel, world.mint("1", "client.page"))
+    assert (code, info.reason) == (grpc.StatusCode.PERMISSION_DENIED, "TOOL_NOT_ALLOWED")
+    assert info.metadata["branch"]
+
+
+def test_credits_that_are_spent(world: ClientWorld, channel: "grpc.Channel") -> None:
+    """RESOURCE_EXHAUSTED, with the numbers."""
+    code, _, info = refused(channel, world.mint("0.005"))
+    assert (code, info.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "CREDITS_EXHAUSTED")
+    assert (info.metadata["quota_credits"], info.metadata["needed_credits"]) == ("0.005", "0.01")
+
+
+def test_a_stream_whose_branch_is_revoked(world: ClientWorld, channel: "grpc.Channel") -> None:
+    """What came is heard, then the reason."""
+    token = world.mint("1")
+    call = channel.unary_stream("/echo.Echo/Hold")(b"n", metadata=bearer(token), timeout=30)
+    assert next(call) == b"n"
+    claims = token.split(".")[1]
+    branch = json.loads(base64.urlsafe_b64decode(claims + "=="))["execution_branch_id"]
+    world.premises.run("revoke", branch)
+    with pytest.raises(grpc.RpcError) as raised:
+        next(call)
+    code, details, info = told(raised.value)
+    assert (code, info.reason) == (grpc.StatusCode.UNAUTHENTICATED, "BRANCH_REVOKED")
+    assert details.startswith("The branch is revoked.")
+    assert info.metadata["status"] == "401"

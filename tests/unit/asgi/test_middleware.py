@@ -127,6 +127,13 @@ def test_a_timeout_of_the_application_s_own_is_its_own(verifier: Verifier, make:
         make().run(guarded(verifier, app))
 
 
+def test_a_call_of_grpc_is_refused_in_its_words(verifier: Verifier, make: Make) -> None:
+    """As at the gateway: HTTP 200, and the status in the head."""
+    play = make(headers=[(b"content-type", b"application/grpc")]).run(guarded(verifier, never))
+    assert (play.status, play.text) == (200, b"")
+    assert play.headers[b"grpc-status"] == b"16"
+
+
 @pytest.mark.parametrize(
     ("headers", "query", "status", "reason"),
     [

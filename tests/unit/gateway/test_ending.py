@@ -1,5 +1,6 @@
 """How a client is told that its call was cut: every reason has its words in every manner."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -65,8 +66,11 @@ def test_a_stream_of_events_ends_with_one(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("outcome", CUT)
 def test_a_call_of_grpc_ends_with_a_status(outcome: Outcome) -> None:
-    """In its trailers."""
-    assert dict(told(outcome, Manner(is_grpc=True))[0].trailers)[b"grpc-status"] == CUT[outcome][1]
+    """In its trailers, with the problem."""
+    trailers = dict(told(outcome, Manner(is_grpc=True))[0].trailers)
+    assert trailers[b"grpc-status"] == CUT[outcome][1]
+    details = base64.b64decode(trailers[b"grpc-status-details-bin"] + b"==")
+    assert f"/problems/{CUT[outcome][0]}".encode() in details
 
 
 @pytest.mark.parametrize("outcome", Outcome)

@@ -205,3 +205,20 @@ def test_a_call_that_is_cut_before_its_turn_ends_goes_nowhere(world: World) -> N
     assert not world.callers
     assert world.judge.permits[0].ended == "released"
     assert [record.outcome for record in world.sink.records] == [Outcome.REVOKED]
+
+
+def test_a_stream_of_grpc_whose_server_fails_ends_with_a_status(world: World) -> None:
+    """Its client hears why in the trailers; a reset would tell it nothing."""
+    world.client.receive(GET.replace(b"Host: a", b"Host: a\r\nTE: trailers"))
+    (caller,) = world.callers
+    carrier = Carrier()
+    caller.begun(carrier)  # type: ignore[arg-type]
+    carrier.status, carrier.came = 200, b"half"
+    carrier.headers = [(b"content-type", b"application/grpc+proto")]
+    caller.progressed()
+    caller.failed(UpstreamError("it broke"))
+    assert b"half" in world.client.out
+    assert b"\r\n0\r\ngrpc-status: 14\r\n" in world.client.out
+    assert world.client.keep_alive
+    world.close_books()
+    assert world.sink.records[-1].outcome is Outcome.UPSTREAM_ERROR

@@ -1,0 +1,128 @@
+"""How gRPC is told of a refusal: a status, a message and details, in the head or in the trailers.
+
+A client of gRPC looks at neither the HTTP status nor the body (gRPC over HTTP/2, "Responses"), so
+a refusal is an answer of trailers only: HTTP 200, and these fields. The details are a
+`google.rpc.Status`, in which an `ErrorInfo` holds the members of the problem document (AIP-193),
+and a `RetryInfo` says when to try again. The few messages are written by hand: protobuf is not
+needed for them (protobuf.dev, "Encoding"). Knows no problem but what it is given.
+"""
+
+import base64
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote
+
+Field = tuple[bytes, bytes]
+
+DOMAIN = "crewgate.dev"
+_TYPES = "type.googleapis.com/google.rpc."
+_FORM = re.compile(rb"application/grpc(?:-web(?:-text)?)?(?=[+; \t]|\Z)", re.IGNORECASE)
+# gRPC over HTTP/2, "Percent-Encoded": all of visible ASCII and the blank, but "%".
+_SAFE = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"
+_MORE = 0x80  # of a varint: another group of seven bits follows
+# grpc.io, "Status codes".
+_UNKNOWN = 2
+_INVALID_ARGUMENT = 3
+_DEADLINE_EXCEEDED = 4
+_PERMISSION_DENIED = 7
+_RESOURCE_EXHAUSTED = 8
+_UNIMPLEMENTED = 12
+_INTERNAL = 13
+_UNAVAILABLE = 14
+_UNAUTHENTICATED = 16
+# By the problem's HTTP status, as grpc.io has it in "HTTP to gRPC status code mapping" but where
+# this gateway can be more exact: 400 and 422 are the caller's argument, 504 is a deadline.
+_BY_STATUS = {
+    400: _INVALID_ARGUMENT,
+    401: _UNAUTHENTICATED,
+    403: _PERMISSION_DENIED,
+    404: _UNIMPLEMENTED,
+    408: _DEADLINE_EXCEEDED,
+    413: _RESOURCE_EXHAUSTED,
+    421: _UNIMPLEMENTED,  # the service is not at this host
+    422: _INVALID_ARGUMENT,
+    429: _RESOURCE_EXHAUSTED,
+    431: _RESOURCE_EXHAUSTED,
+    500: _INTERNAL,
+    501: _UNIMPLEMENTED,
+    502: _UNAVAILABLE,
+    503: _UNAVAILABLE,
+    504: _DEADLINE_EXCEEDED,
+    505: _UNIMPLEMENTED,
+}
+# Where the status alone does not say it: 403 of credits that are spent.
+_BY_SLUG = {"credits-exhausted": _RESOURCE_EXHAUSTED}
+
+
+def answer_type(request: Iterable[Field]) -> bytes:
+    """The Content-Type of an answer to a call of gRPC; b"" if the request's fields are of none."""
+    for name, value in request:
+        if name == b"content-type":
+            form = _FORM.match(value)
+            return form[0].lower() if form else b""
+    return b""
+
+
+def is_native(content_type: bytes) -> bool:
+    """Whether an answer of this type ends with trailers of HTTP; gRPC-Web has them in its body."""
+    form = _FORM.match(content_type)
+    return form is not None and form[0].lower() == b"application/grpc"
+
+
+def code(status: int, slug: str) -> int:
+    """The code of gRPC for a problem of this HTTP status and slug."""
+    return _BY_SLUG.get(slug, _BY_STATUS.get(status, _UNKNOWN))
+
+
+def fields(
+    status: int, slug: str, message: str, members: Mapping[str, str], retry_seconds: int = 0
+) -> list[Field]:
+    """The fields that end a call with a problem; `members` are those of its document, as texts.
+
+    `retry_seconds` is when to try again, 0 for never.
+    """
+    number = code(status, slug)
+    reason = slug.upper().replace("-", "_")
+    details = [_any("ErrorInfo", _error_info(reason, members))]
+    if retry_seconds:
+        details.append(_any("RetryInfo", _bytes(1, _varint(1, retry_seconds))))
+    whole = _varint(1, number) + _bytes(2, message.encode())
+    whole += b"".join([_bytes(3, each) for each in details])
+    return [
+        (b"grpc-status", b"%d" % number),
+        (b"grpc-message", quote(message, safe=_SAFE).encode()),
+        # "Binary headers": without padding.
+        (b"grpc-status-details-bin", base64.b64encode(whole).rstrip(b"=")),
+    ]
+
+
+def _error_info(reason: str, members: Mapping[str, str]) -> bytes:
+    entries = [
+        _bytes(3, _bytes(1, name.encode()) + _bytes(2, value.encode()))
+        for name, value in members.items()
+    ]
+    return _bytes(1, reason.encode()) + _bytes(2, DOMAIN.encode()) + b"".join(entries)
+
+
+def _any(name: str, value: bytes) -> bytes:
+    return _bytes(1, f"{_TYPES}{name}".encode()) + _bytes(2, value)
+
+
+def _bytes(field: int, value: bytes) -> bytes:
+    """A field of wire type LEN."""
+    return _number(field << 3 | 2) + _number(len(value)) + value
+
+
+def _varint(field: int, value: int) -> bytes:
+    """A field of wire type VARINT."""
+    return _number(field << 3) + _number(value)
+
+
+def _number(value: int) -> bytes:
+    """A number of 0 or more in groups of seven bits, the lowest first."""
+    groups = bytearray()
+    while value >= _MORE:
+        groups.append(value % _MORE | _MORE)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)
