@@ -15,6 +15,7 @@ from crewgate.agent import members, quarantines
 from crewgate.agent.attendance import Attendance
 from crewgate.agent.entries import Entry
 from crewgate.agent.foreign import Foreign
+from crewgate.agent.lists import PeerLists
 from crewgate.agent.machine import Machine
 from crewgate.config import CA, Config
 from crewgate.config import Cluster as Settings
@@ -71,6 +72,7 @@ class Cluster:
         except (GossipError, OSError) as error:
             self._sockets.close()
             raise ConfigurationError(f"{config.path}: [cluster]: {error}") from error
+        self.gossip.lists = PeerLists(lambda: machine.inforce.config, self.wall, self.now)
         self._attendance = Attendance(self.gossip)
         self._hurry()
         files = Files(settings.certificate, settings.key, ca.root)

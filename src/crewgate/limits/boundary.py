@@ -18,6 +18,7 @@ crl_renew_seconds = 3600  # signed anew so often, even if nothing was revoked
 crl_seconds = 24 * 3600  # until its next update at the latest; without a fresh one all are refused
 crl_warning_seconds = 6 * 3600  # before its next update: a night shift's time to sign another
 crl_bytes_max = 64 * 2**20  # a million revoked certificates; ours would have expired long before
+crl_number_max = 2**63 - 1  # of a list: the time in seconds, or one more than the last
 crl_look_seconds = 0.25  # whether there is another list; a revocation says so at once
 register_wait_seconds = 5.0  # for another process's transaction; one takes milliseconds
 ocsp_life_seconds = 60  # of an answer: what an attacker who can replay one wins at most

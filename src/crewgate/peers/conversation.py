@@ -1,7 +1,9 @@
 """One conversation of two members over a stream: who both are, and then what either lacks.
 
-    whoever began: hello, certificates, digests, held, capsules
-    the other:     hello, certificates, held, capsules
+    whoever began: hello, certificates, list, digests, held, capsules
+    the other:     hello, certificates, list, held, capsules
+
+The list of the revoked is said by whoever has the newer one, if the other wants it.
 
 After it each side has compared with the other as of the moment before the other said hello.
 """
@@ -10,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 
+import msgspec
 import trio
 
 from crewgate import limits
@@ -18,6 +21,7 @@ from crewgate.errors import GossipError
 from crewgate.peers.company import OutcastError
 from crewgate.peers.credentials import Known
 from crewgate.peers.gossip import Gossip
+from crewgate.peers.lists import ListMark
 from crewgate.peers.stream import (
     Capsules,
     Credentials,
@@ -27,6 +31,7 @@ from crewgate.peers.stream import (
     Held,
     Hello,
     Line,
+    RevokedList,
     W,
     Words,
     credential_pages,
@@ -42,14 +47,16 @@ async def begin(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
     For the same reason they are not exchanged with one who is at it already, and began that.
     """
     gossip.company.recognise(line.leaf)  # before a word: what we say first are the group's keys
+    own = await _hello(gossip)
     asked_at, shown = gossip.host.now(), gossip.company.me
     try:
-        hello = await _greeted(line, gossip.company.hello(gossip.node))
+        hello = await _greeted(line, own)
     except DismissedError:
         gossip.company.dismissed(gossip.node, line.leaf, shown)
         raise
     known = gossip.company.meet(line.leaf, hello)
     await _introduce(gossip, line, known, hello)
+    await _hand_over(gossip, line, own.revoked, hello.revoked)
     async with turn:
         if known.id in gossip.exchanging:
             return known
@@ -77,8 +84,10 @@ async def answer(gossip: Gossip, line: Line, asked_at: float) -> None:
         raise
     hello = await line.hear(Hello)
     known = gossip.company.meet(line.leaf, hello)
-    await line.say(gossip.company.hello(gossip.node))
+    own = await _hello(gossip)
+    await line.say(own)
     await _introduce(gossip, line, known, hello)
+    await _hand_over(gossip, line, own.revoked, hello.revoked)
     digests = (await line.hear(Digests)).digests
     gossip.exchanging.add(known.id)
     try:
@@ -101,6 +110,23 @@ async def _greeted(line: Line, hello: Hello) -> Hello:
         raise GossipError(
             f"it says no hello ({error}), as to a machine whose certificate is revoked"
         ) from error
+
+
+async def _hello(gossip: Gossip) -> Hello:
+    """What we say first."""
+    mark = await trio.to_thread.run_sync(gossip.lists.mark)
+    return msgspec.structs.replace(gossip.company.hello(gossip.node), revoked=mark)
+
+
+async def _hand_over(gossip: Gossip, line: Line, own: ListMark, other: ListMark) -> None:
+    """The newer list of the revoked, to who has an older one: each of both knows who speaks."""
+    if own.is_for(other):
+        await line.say(RevokedList(await trio.to_thread.run_sync(gossip.lists.data)))
+    elif other.is_for(own):
+        found = await line.hear(RevokedList)
+        await trio.to_thread.run_sync(gossip.lists.take, found.data)
+    if news := gossip.lists.news():
+        gossip.host.say(news)
 
 
 async def _introduce(gossip: Gossip, line: Line, known: Known, hello: Hello) -> None:

@@ -30,6 +30,7 @@ from crewgate.peers.company import Company
 from crewgate.peers.credentials import Credential, Trust
 from crewgate.peers.directory import Directory
 from crewgate.peers.host import Host
+from crewgate.peers.lists import Lists, NoLists
 from crewgate.peers.log import CapsuleLog
 from crewgate.peers.sealing import Sealer, StrangerError, UnknownKeyError, sealed_by
 from crewgate.peers.sockets import to_where
@@ -65,6 +66,7 @@ class Gossip:
         self.unsynced: list[bytes] = []  # capsules on their way to the disk
         self.to_sync: dict[bytes, None] = {}  # members to sync with, in this order
         self.exchanging: set[bytes] = set()  # members whose own conversations are at capsules now
+        self.lists: Lists = NoLists()
         self.on_work: Callable[[], None] = lambda: None
         self.on_receipt: Callable[[Receipt], None] = lambda _receipt: None
         directory = Directory(me.folder, Trust(me.root), me.cluster)

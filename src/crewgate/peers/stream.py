@@ -19,6 +19,7 @@ from crewgate.core.gossip.ranges import Range
 from crewgate.errors import GossipError
 from crewgate.peers.credentials import Credential
 from crewgate.peers.keyring import GroupKey
+from crewgate.peers.lists import NO_LIST, ListMark
 
 VERSION = 1
 _PREFIX_BYTES = 4
@@ -36,6 +37,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """Who speaks: `word` is its standing, `roll` fingerprints of the certificates that it has.
 
     `members` and `counted` are as in `Freshness`; who is `gone`, and until when, in `Directory`.
+    `revoked` says which list of the revoked it has; a machine of an older version says nothing.
     """
 
     version: int
@@ -47,6 +49,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     members: Annotated[list[_Id], _Members]
     counted: Annotated[list[_Id], _Members]
     keys: Annotated[list[GroupKey], msgspec.Meta(max_length=limits.group_keys_max)]
+    revoked: ListMark = NO_LIST
 
 
 class Credentials(msgspec.Struct, frozen=True, tag="credentials"):
@@ -54,6 +57,12 @@ class Credentials(msgspec.Struct, frozen=True, tag="credentials"):
 
     credentials: Annotated[list[Credential], msgspec.Meta(max_length=_CREDENTIALS_MAX)]
     last: bool
+
+
+class RevokedList(msgspec.Struct, frozen=True, tag="revoked-list"):
+    """The CA's list of the revoked (DER), from whoever has the newer one."""
+
+    data: Annotated[bytes, msgspec.Meta(max_length=limits.gossip_list_bytes_max)]
 
 
 class Digests(msgspec.Struct, frozen=True, tag="digests"):
@@ -83,8 +92,8 @@ class DismissedError(GossipError):
     """The other side says that this machine was sent away."""
 
 
-Words = Hello | Credentials | Digests | Held | Capsules | Dismissal
-W = TypeVar("W", Hello, Credentials, Digests, Held, Capsules)
+Words = Hello | Credentials | RevokedList | Digests | Held | Capsules | Dismissal
+W = TypeVar("W", Hello, Credentials, RevokedList, Digests, Held, Capsules)
 _DECODER: msgspec.msgpack.Decoder[Words] = msgspec.msgpack.Decoder(Words)
 _ENCODER = msgspec.msgpack.Encoder()
 

@@ -229,7 +229,7 @@ class Authority:
     def publish(self, now: datetime) -> None:
         """Sign the list of all that is revoked, and put it where gateways read it."""
         with _locked(self._ca.folder / "crl.lock"):
-            number = self.register.next_crl_number()
+            number = self.register.next_crl_number(int(now.timestamp()))
             dead = self.register.dead(int(now.timestamp()))
             data = make_crl(self.issuing, dead, number, now)
             write_file(self._ca.crl, data, PUBLIC, replace=True)

@@ -189,10 +189,15 @@ class Register(Book):
         where = "revoked IS NOT NULL AND not_after >= ?"
         return self._select(where, (now - limits.clock_distrust_seconds,))
 
-    def next_crl_number(self) -> int:
-        """A number that no CRL has had (RFC 5280, section 5.2.3)."""
+    def next_crl_number(self, now: int) -> int:
+        """A number above that of every CRL before (RFC 5280, section 5.2.3), and at least `now`.
+
+        Other machines keep the highest number that they have seen. A register that was restored
+        from a backup has forgotten its last numbers: the time makes up for them.
+        """
         ((number,),) = self._database.rows(
-            "UPDATE counter SET value = value + 1 WHERE name = 'crl' RETURNING value"
+            "UPDATE counter SET value = max(value + 1, ?) WHERE name = 'crl' RETURNING value",
+            (now,),
         )
         return int(number)
 

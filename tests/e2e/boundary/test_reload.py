@@ -9,7 +9,6 @@ import forge
 import httpx
 import trio
 from boundary import Boundary, Leaf, bounded
-from cryptography import x509
 from installation import wait_until
 
 from crewgate.config import CA
@@ -146,18 +145,13 @@ async def test_a_crew_that_is_no_longer_admitted_is_expelled(tmp_path: Path) -> 
         assert record["orchestrator"] == "bd/bd-1"
 
 
-def _number(boundary: Boundary) -> int:
-    crl = x509.load_pem_x509_crl(boundary.ca.crl.read_bytes())
-    return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-
-
 def test_a_list_that_cannot_be_read_is_taken_up_once_it_can(tmp_path: Path) -> None:
     """A broken file changes nothing; the next good one is in force, without a reload."""
     with bounded(tmp_path, workers=1) as boundary:
         leaf = boundary.issue(forge.bd())
         log = boundary.folder / "serve.log"
         # Which signs a list as it starts, and reads it as it opens its port.
-        wait_until(lambda: "control API at" in log.read_text() and _number(boundary) > 1)
+        wait_until(lambda: "control API at" in log.read_text())
         boundary.ca.crl.write_text("nonsense")
         wait_until(lambda: "list of revoked certificates before stays" in log.read_text())
         assert boundary.knock(leaf.files, 1, boundary.say("bd")).status == 200

@@ -271,7 +271,7 @@ def test_a_revoked_one_is_in_the_list(ca: CA, now: datetime) -> None:
             first.serial, second.serial,
         }  # fmt: skip
     crl = listed(ca)
-    assert number_of(crl) == before + 2
+    assert number_of(crl) >= before + 2
     assert {serial_text(each.serial_number) for each in crl} == {
         first.serial, second.serial,
     }  # fmt: skip
@@ -325,6 +325,7 @@ def test_of_many_lists_at_once_the_newest_stays(tmp_path: Path) -> None:
     """Numbers that a reader sees only grow, and the last list has everything."""
     ca = ca_in(tmp_path)
     create(ca, forge.now())
+    first = number_of(listed(ca))
     publishers = [
         subprocess.Popen([sys.executable, "-c", PUBLISHER, str(tmp_path)]) for _ in range(3)
     ]
@@ -334,7 +335,8 @@ def test_of_many_lists_at_once_the_newest_stays(tmp_path: Path) -> None:
         seen.append((number_of(crl), len(crl)))
     assert [publisher.returncode for publisher in publishers] == [0, 0, 0]
     assert seen == sorted(seen)
-    assert (number_of(listed(ca)), len(listed(ca))) == (1 + 75, 75)
+    assert number_of(listed(ca)) >= first + 75
+    assert len(listed(ca)) == 75
 
 
 def test_a_key_shows_nowhere(ca: CA) -> None:

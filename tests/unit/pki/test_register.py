@@ -174,7 +174,7 @@ def test_numbers_of_lists_only_grow(count: int) -> None:
         tempfile.TemporaryDirectory() as folder,
         Register(Path(folder) / "r", is_new=True) as register,
     ):
-        assert [register.next_crl_number() for _ in range(count)] == list(range(1, count + 1))
+        assert [register.next_crl_number(0) for _ in range(count)] == list(range(1, count + 1))
 
 
 def test_another_version_is_refused(path: Path) -> None:
@@ -232,7 +232,7 @@ WRITER = textwrap.dedent("""
             if number % 2:
                 register.revoke([serial], "unspecified", 5)
                 print(f"revoked {number}", flush=True)
-            register.next_crl_number()
+            register.next_crl_number(0)
 """)
 
 
@@ -252,7 +252,7 @@ def test_several_processes_write_at_once(path: Path) -> None:
     with Register(path) as register:
         assert len(register.all()) == 120
         assert len(register.pending()) == 60
-        assert register.next_crl_number() == 121
+        assert register.next_crl_number(0) == 121
 
 
 def test_what_was_answered_survives_a_kill(path: Path) -> None:

@@ -1,0 +1,68 @@
+"""Which list of the revoked a machine has, and who of two hands its own to the other.
+
+Both know this from what each has said first, so nobody asks. What a list says, and whether the CA
+has signed it, is for the machine to judge (`Lists`).
+"""
+
+from typing import Annotated, Protocol
+
+import msgspec
+
+from crewgate import limits
+
+
+class ListMark(msgspec.Struct, frozen=True, array_like=True):
+    """A list: its number, and the key that signed it (8 bytes). Number 0: there is none.
+
+    `takes` says whether its machine keeps a newer one: the machine that signs the list does not.
+    """
+
+    authority: Annotated[bytes, msgspec.Meta(max_length=8)] = b""
+    number: Annotated[int, msgspec.Meta(ge=0, le=limits.crl_number_max)] = 0
+    takes: bool = False
+
+    def is_for(self, other: "ListMark") -> bool:
+        """Whether who has this list hands it to who has the `other` one."""
+        if not other.takes or not self.number:
+            return False
+        return not other.number or (
+            self.authority == other.authority and self.number > other.number
+        )
+
+
+NO_LIST = ListMark()
+
+
+class Lists(Protocol):
+    """The list of one machine. Each method may block on its disk, and any thread may call it."""
+
+    def mark(self) -> ListMark:
+        """Which one it has now, if it can be handed over."""
+
+    def data(self) -> bytes:
+        """That list, as DER."""
+
+    def take(self, data: bytes) -> None:
+        """Another one: kept if it is good and newer. What is wrong with it is `news`."""
+
+    def news(self) -> str:
+        """A sentence for a person that was not said before, or nothing."""
+
+
+class NoLists:
+    """A machine that neither has a list nor wants one."""
+
+    def mark(self) -> ListMark:
+        """None."""
+        return NO_LIST
+
+    def data(self) -> bytes:
+        """Nothing."""
+        return b""
+
+    def take(self, data: bytes) -> None:
+        """Not wanted."""
+
+    def news(self) -> str:
+        """Nothing."""
+        return ""
