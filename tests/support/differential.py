@@ -10,7 +10,7 @@ import re
 import ssl
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -48,11 +48,12 @@ ALLOWED = {b"x_session", b"x-http-method-override", b"x-forwarded-for"}  # of th
 # What no client's field may be upstream, whatever its spelling.
 NEVER = set(
     b"authorization cookie host connection keep-alive proxy-connection te transfer-encoding "
-    b"upgrade http2-settings expect proxy-authorization content-length x-api-key "
+    b"upgrade http2-settings expect proxy-authorization content-length x-api-key x-goog-api-key "
     b"x-http-method x-http-method-override x-method-override x-original-url x-original-uri "
     b"x-rewrite-url x-forwarded-prefix x-forwarded-path x-forwarded-host x-forwarded-for "
     b"x-forwarded-proto x-forwarded-port x-real-ip forwarded x-host".split()
 )
+TOKEN = b"{token}"  # stands for the caller's, in a variant
 _LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+: ?[\t\x20-\x7e\x80-\xff]*")
 _TARGET = re.compile(rb"/[!-~]*")
 
@@ -153,8 +154,19 @@ def faults(stand: Stand, seen: Seen, sent: Sent | None = None) -> list[str]:
     """What is wrong with a request that reached the server; nothing if it is what was judged."""
     found = _malformed(stand, seen) + _misrouted(seen) + _mistaken(stand, seen)
     if sent is not None:
-        found += _changed(seen, sent)
+        found += _changed(seen, with_token(sent, None))
     return found
+
+
+def with_token(sent: Sent, token: bytes | None) -> Sent:
+    """The same with a token where it is asked for; with None, without what would hold it."""
+
+    def told(fields: Sequence[Field]) -> list[Field]:
+        kept = [field for field in fields if token is not None or TOKEN not in field[1]]
+        return [(name, value.replace(TOKEN, token or b"")) for name, value in kept]
+
+    target = sent.target.replace(TOKEN, token or b"")
+    return replace(sent, target=target, fields=told(sent.fields), trailers=told(sent.trailers))
 
 
 def _malformed(stand: Stand, seen: Seen) -> list[str]:

@@ -6,7 +6,7 @@ Each names itself. Nothing here says what must become of it: differential.py doe
 from collections.abc import Iterator
 from itertools import product
 
-from differential import Sent
+from differential import TOKEN, Sent
 
 BASES = (
     (b"GET", b"/items/new"),
@@ -76,6 +76,8 @@ QUERIES = (
     b"?a#b", b"?a b", b"?a\tb", b"?\xc3\xa4", b"?%ff", b"?a=\\", b"?a='\"<>|{}^`",
     b"?_method=DELETE",
     b"?access_token=x", b"?Access_Token=x", b"?%61ccess_token=x", b"?a=b&access%5ftoken=x",
+    b"?a=1;access_token=x", b"?access_token[]=x", b"?access_token%5b%5d=x", b"?access.token=x",
+    b"?+access_token=x", b"?access%u005ftoken=x", b"?access_token%00=x", b"?a=b;access+token",
     b"?a=" + b"b" * 5000, b"?" + b"a&" * 2000, b"?a\r\nx: y", b"?a\x00", b"?a=b?c=d", b"?%0d%0a",
     b"&a=b",
 )  # fmt: skip
@@ -213,6 +215,39 @@ def dressed() -> Iterator[tuple[str, Sent]]:
             yield f"{name}, trusting", Sent(b"POST", b"/trusting", more, b"12345")
             yield f"{name}, keyed", Sent(b"POST", b"/keyed", more, b"12345")
             yield f"{name}, judged with its body", Sent(b"POST", b"/judged", more, b"12345")
+
+
+DOUBLED = (
+    b"x-api-key", b"x-goog-api-key", b"x_api_key", b"x-api_key", b"x.goog.api.key", b"x-auth-token",
+    b"x-access-token", b"x-forwarded-authorization", b"x-forwarded-access-token", b"api-key",
+    b"proxy-authorization", b"cookie", b"referer", b"x-session", b"x-b",
+)  # fmt: skip
+HOLDING = {
+    "alone": TOKEN,
+    "with its scheme": b"Bearer " + TOKEN,
+    "in a cookie": b"a=b; token=" + TOKEN + b"; c",
+    "in a query": b"https://a/?key=" + TOKEN + b"&b",
+}
+SHOWN = (b"?key=" + TOKEN, b"?a=b&token=" + TOKEN + b"&c", b"?" + TOKEN, b"?a=Bearer%20" + TOKEN)
+
+
+def doubled() -> Iterator[tuple[str, Sent]]:
+    """Requests that show the caller's token a second time, where no carrier is."""
+    for name, (how, value) in product(DOUBLED, HOLDING.items()):
+        for path in (b"/search", b"/trusting"):
+            more = [(name, value), (b"x-c", b"2")]
+            yield f"{name!r} {how} at {path!r}", Sent(b"POST", path, more)
+    for query in SHOWN:
+        yield f"query {query!r}", Sent(b"POST", b"/search" + query)
+    yield "path", Sent(b"GET", b"/items/" + TOKEN)
+    yield "prefix", Sent(b"GET", b"/items/a/" + TOKEN + b"/b")
+
+
+def doubled_in_trailers() -> Iterator[tuple[str, Sent]]:
+    """The same behind a body."""
+    for name, (how, value) in product(DOUBLED, HOLDING.items()):
+        more = [(name, value), (b"x-sum", b"2")]
+        yield f"{name!r} {how}, behind", Sent(b"POST", b"/search", (), b"12345", more)
 
 
 def trailers() -> Iterator[tuple[str, Sent]]:

@@ -18,6 +18,7 @@ def passed(
     dropped: Collection[bytes],
     refused: Collection[bytes],
     allowed: Collection[bytes],
+    token: bytes = b"",
 ) -> list[Field]:
     """The client's fields that go upstream; RequestRefusedError for one like ours."""
     named = connection_options(headers)
@@ -31,7 +32,7 @@ def passed(
             raise RequestRefusedError(400, f"the field {name.decode('latin-1')} is the gateway's")
         if plain != name and name not in allowed:
             continue
-        if name not in named:
+        if name not in named and not (token and token in field[1]):
             fields.append(field)
     return fields
 

@@ -18,33 +18,60 @@ static inline int bearer_hex(unsigned char c) {
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Whether a text is a word (lower case) once its percent-encoding is undone and its case is gone;
- * what is no encoding stands for itself. */
-static int bearer_spells(const unsigned char *text, size_t n, const char *word) {
-    size_t at = 0;
-    for (; *word; word++) {
-        if (at == n) return 0;
-        unsigned char c = text[at++];
-        if (c == '%' && n - at >= 2 && bearer_hex(text[at]) >= 0 && bearer_hex(text[at + 1]) >= 0) {
-            c = (unsigned char)(bearer_hex(text[at]) << 4 | bearer_hex(text[at + 1]));
-            at += 2;
-        }
-        if (bearer_lower(c) != (unsigned char)*word) return 0;
+/* The octet that stands at a place of a name in a query, in lower case; moves on behind it. A "+" is
+ * a blank, %uXXXX is IIS's, and what is no encoding stands for itself. */
+static unsigned char bearer_next(const unsigned char *text, size_t n, size_t *at) {
+    unsigned char c = text[(*at)++];
+    const unsigned char *rest = text + *at;
+    size_t left = n - *at;
+    if (c == '+') return ' ';
+    if (c != '%') return bearer_lower(c);
+    size_t skip = 0;
+    if (left >= 5 && bearer_lower(rest[0]) == 'u' && rest[1] == '0' && rest[2] == '0' &&
+        rest[3] >= '0' && rest[3] <= '7')
+        skip = 3;
+    if (left >= 2 && bearer_hex(rest[skip]) >= 0 && bearer_hex(rest[skip + 1]) >= 0) {
+        *at += skip + 2;
+        c = (unsigned char)(bearer_hex(rest[skip]) << 4 | bearer_hex(rest[skip + 1]));
     }
-    return at == n;
+    return bearer_lower(c);
+}
+
+static inline int bearer_is_blank(unsigned char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* Whether a parameter of this name is a token to some server: core/bearer.py says which do what. */
+static int bearer_names_token(const unsigned char *text, size_t n) {
+    size_t at = 0, before = 0;
+    while (at < n && bearer_is_blank(bearer_next(text, n, &at))) before = at;
+    at = before;
+    for (const char *word = "access_token"; *word; word++) {
+        if (at == n) return 0;
+        unsigned char c = bearer_next(text, n, &at);
+        if (*word == '_' && (c == '.' || c == ' ' || c == '[')) continue;
+        if (c != (unsigned char)*word) return 0;
+    }
+    if (at == n) return 1;
+    unsigned char c = bearer_next(text, n, &at);
+    if (c == '[' || c == 0) return 1;
+    while (bearer_is_blank(c)) {
+        if (at == n) return 1;
+        c = bearer_next(text, n, &at);
+    }
+    return 0;
 }
 
 /* Whether a parameter of a query is named `access_token`, however it is spelled. */
 static int bearer_in_query(const unsigned char *query, size_t n) {
-    const unsigned char *end = query + n;
-    for (;;) {
-        const unsigned char *next = memchr(query, '&', (size_t)(end - query));
-        size_t size = (size_t)((next ? next : end) - query);
-        const unsigned char *equals = memchr(query, '=', size);
-        if (bearer_spells(query, equals ? (size_t)(equals - query) : size, "access_token"))
-            return 1;
-        if (next == NULL) return 0;
-        query = next + 1;
+    size_t begin = 0;
+    for (size_t at = 0;; at++) {
+        if (at < n && query[at] != '&' && query[at] != ';') continue;
+        const unsigned char *equals = memchr(query + begin, '=', at - begin);
+        size_t end = equals ? (size_t)(equals - query) : at;
+        if (bearer_names_token(query + begin, end - begin)) return 1;
+        if (at == n) return 0;
+        begin = at + 1;
     }
 }
 

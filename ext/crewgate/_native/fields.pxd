@@ -26,6 +26,7 @@ cdef class Filter:
     cdef bint is_dropped(self, bytes name) except -1
     cdef int passes(self, bytes name) except -1
     cdef set options(self, tuple fields)
+    cdef list chosen(self, tuple walked, bytes token)
 
 
 cdef class FieldFilter(Filter):

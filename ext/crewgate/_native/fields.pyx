@@ -108,19 +108,28 @@ cdef class Filter:
                     named.add((<bytes>option).strip().lower())
         return named
 
-    def kept(self, fields):
-        cdef tuple walked = checked(fields)
+    cdef list chosen(self, tuple walked, bytes token):
+        """The fields that go on; none whose value holds the token, unless that is empty."""
         cdef list kept = []
         cdef set named = self.options(walked)
-        cdef bytes name
+        cdef bytes name, value
+        cdef size_t least = size_of(token)
         for field in walked:
             name = <bytes>(<tuple>field)[0]
-            if self.passes(name) and (named is None or name not in named):
-                kept.append(field)
+            if not self.passes(name) or (named is not None and name in named):
+                continue
+            if least:
+                value = <bytes>(<tuple>field)[1]
+                if size_of(value) >= least and token in value:
+                    continue
+            kept.append(field)
         return kept
 
-    def written(self, fields):
-        return lines(tuple(self.kept(fields)))
+    def kept(self, fields, bytes token not None=b""):
+        return self.chosen(checked(fields), token)
+
+    def written(self, fields, bytes token not None=b""):
+        return lines(tuple(self.chosen(checked(fields), token)))
 
 
 cdef class FieldFilter(Filter):

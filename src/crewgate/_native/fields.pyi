@@ -18,14 +18,14 @@ class FieldFilter:
     (`core.bearer.OURS`, or a name of `refused`, once mapped by `core.bearer.PLAIN`) refuses the
     message, RequestRefusedError 400; one that `PLAIN`
     would change goes only if it is `allowed`; one that the
-    message's Connection names goes no further.
+    message's Connection names, or whose value holds the caller's `token`, goes no further.
     """
 
     def __init__(self, dropped: Iterable[bytes], refused: Iterable[bytes], allowed: Iterable[bytes]) -> None: ...
-    def kept(self, fields: Sequence[Field]) -> list[Field]:
+    def kept(self, fields: Sequence[Field], token: bytes = b"") -> list[Field]:
         """The fields that go on, unchanged and in order. RequestRefusedError."""
-    def written(self, fields: Sequence[Field]) -> bytes:
-        """`written(kept(fields))` in one go. RequestRefusedError."""
+    def written(self, fields: Sequence[Field], token: bytes = b"") -> bytes:
+        """`written(kept(fields, token))` in one go. RequestRefusedError."""
 
 class AnswerFilter:
     """What of an upstream's fields or trailers goes to the client: not what is `dropped`, named by

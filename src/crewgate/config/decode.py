@@ -32,6 +32,7 @@ from crewgate.config.structs import (
 )
 from crewgate.config.upstreams import read_upstream
 from crewgate.config.watch import read_watch
+from crewgate.core.bearer import CARRIERS
 from crewgate.core.policy import SHARED
 
 MODE: Kind[Mode] = kinds.one_of("enforce", "observe")
@@ -39,7 +40,7 @@ _JUDGE: Kind[Judge] = kinds.one_of("headers", "body")
 _WHEN_STALE: Kind[WhenStale] = kinds.one_of("closed", "open")
 _KEPT = kinds.whole(limits.audit_keep_bytes_min, limits.audit_keep_bytes_max)
 _ON_FULL: Kind[OnFull] = kinds.one_of("refuse", "continue")
-_CARRIER = kinds.one_of("authorization", "x-api-key", "x-goog-api-key")
+_CARRIER = kinds.one_of(*CARRIERS)
 _CLIENT_CERTIFICATE: Kind[ClientCertificate] = kinds.one_of("none", "optional", "required")
 _OCSP: Kind[OCSPMode] = kinds.one_of("required", "soft-fail", "off")
 _CREWS = kinds.listed(kinds.NAME, limits.crews_max, least=1)

@@ -4,17 +4,24 @@ Says only that there is one token and which bytes it is; whether it is good is t
 (RFC 6750 §2.1; §2.3, the token in the query, is never accepted).
 """
 
+import re
 from collections.abc import Collection
-from urllib.parse import unquote_to_bytes
 
 from crewgate.core.problems import Field
 from crewgate.core.verdict import Reason
 
 AUTHORIZATION = b"authorization"
+CARRIERS = ("authorization", "x-api-key", "x-goog-api-key")  # that a tool may choose from
 OURS = b"x-crewgate-"  # fields in which the gateway tells who is calling
 # What CGI, WSGI and PHP (".") make one of, and whatever else a name may hold beside letters.
 PLAIN = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
 _SCHEME = b"bearer"
+_DIVIDERS = re.compile(rb"[&;]")  # ";" of old: HTML 4.01, appendix B.2.2
+# What stands for one octet of a name; %uXXXX is IIS's.
+_ENCODED = re.compile(rb"\+|%u00([0-7][0-9a-f])|%([0-9a-f]{2})", re.IGNORECASE)
+# PHP takes ".", a blank and a "[" that is not closed for "_", leaves blanks before a name out, and
+# makes an array of what is called "name[]", as Rails does; C's strings end at the first 0.
+_NAMED = re.compile(rb"\s*access[_. \[]token(?:\s*\Z|[\[\0])", re.IGNORECASE)
 
 
 def find_token(headers: list[Field], query: bytes, carriers: Collection[bytes]) -> bytes | Reason:
@@ -58,10 +65,12 @@ def _bearer(value: bytes) -> bytes | None:
 
 def _holds_token(query: bytes) -> bool:
     """Return whether a parameter is named `access_token`, however it is spelled."""
-    for parameter in query.split(b"&"):
-        name = parameter.partition(b"=")[0]
-        if b"%" in name or b"+" in name:
-            name = unquote_to_bytes(name)
-        if name.lower() == b"access_token":
-            return True
-    return False
+    return any(
+        _NAMED.match(_ENCODED.sub(_octet, parameter.partition(b"=")[0]))
+        for parameter in _DIVIDERS.split(query)
+    )
+
+
+def _octet(match: re.Match[bytes]) -> bytes:
+    digits = match[1] or match[2]
+    return bytes.fromhex(digits.decode()) if digits else b" "

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import structs
 
 from crewgate import limits
+from crewgate._native.bearer import TokenFinder
 from crewgate._native.call_line import request_text
 from crewgate._native.fields import written
 from crewgate.core import record as audit
@@ -142,9 +143,9 @@ def read_head(
     if entry is None:
         if request.path != b"*" and plain_path(request.path) is None:
             return Reason.INVALID_REQUEST
-        token = site.tokens.find(request.headers, request.query)
+        token = _token(site.tokens, request)
         return token if isinstance(token, Reason) else (token, crew, [])
-    token = entry.tokens.find(request.headers, request.query)
+    token = _token(entry.tokens, request)
     if token is Reason.MISSING_TOKEN and crew is not None:
         signed = site.crossings.find(peer, entry.owner, now)
         if isinstance(signed, Signed):
@@ -155,20 +156,29 @@ def read_head(
         return token
     exchange.body_bytes_max = entry.body_bytes_max
     try:
-        return token, crew, passed(request, entry)
+        return token, crew, passed(request, entry, token)
     except RequestRefusedError:
         return token, crew, None
 
 
-def passed(request: Request, entry: Entry) -> Passed:
+def _token(finder: TokenFinder, request: Request) -> bytes | Reason:
+    """The caller's token; one that stands in the target as well, the tool would see and log."""
+    token = finder.find(request.headers, request.query)
+    if isinstance(token, bytes) and token in request.target:
+        return Reason.INVALID_REQUEST
+    return token
+
+
+def passed(request: Request, entry: Entry, token: bytes) -> Passed:
     """Return the fields that go on to a tool, as lines where its server can be given lines.
 
+    None of them holds the caller's `token`, whichever of them it was read from.
     RequestRefusedError for one that passes itself off as the gateway's.
     """
     rules = entry.fields
     if entry.is_http2 or rules.keeps_origin:
-        return rules.filter.kept(request.headers)
-    return rules.filter.written(request.headers)
+        return rules.filter.kept(request.headers, token)
+    return rules.filter.written(request.headers, token)
 
 
 def request_ids() -> Iterator[bytes]:

@@ -14,7 +14,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate._native.fields import AnswerFilter, FieldFilter, written
-from crewgate.core.bearer import PLAIN
+from crewgate.core.bearer import CARRIERS, PLAIN
 from crewgate.core.grant import Grant
 from crewgate.gateway.origin import via
 from crewgate.server import Field
@@ -36,6 +36,9 @@ HOP_BY_HOP = frozenset(
     }
 )
 _SECRETS = frozenset({b"authorization", b"cookie"})
+# Where clients of some kind show a key or a token. A tool that wants a key of its caller's own in
+# one of them lists it in `allow_fields`; it never gets the token that this gateway was shown.
+_CARRIERS = frozenset(carrier.encode() for carrier in CARRIERS)
 _FRAMING = frozenset({b"content-length", b"host"})
 # What a call has cost or holds, and what is left besides: said by the gateway alone.
 USED, RESERVED = b"x-crewgate-credits-used", b"x-crewgate-credits-reserved"
@@ -140,18 +143,20 @@ def rules(
         never |= {b"accept-encoding"}
     wanted = frozenset(name.lower().encode() for name in allow)
     allowed = frozenset(name for name in wanted if name.translate(PLAIN) not in never)
-    dropped = never | ((OVERRIDES | FORWARDING) - allowed)
+    dropped = never | ((OVERRIDES | FORWARDING | _CARRIERS) - allowed)
     refused = frozenset({credential[0].translate(PLAIN)}) - secrets if credential else frozenset()
     field_filter = FieldFilter(dropped, refused, allowed)
     return FieldRules(dropped, refused, allowed, field_filter, credential)
 
 
-def passed_fields(headers: Sequence[Field], rules: FieldRules) -> list[Field]:
-    """Return the client's fields or trailers that go upstream.
+def passed_fields(
+    headers: Sequence[Field], rules: FieldRules, token: bytes = b""
+) -> list[Field]:
+    """Return the client's fields or trailers that go upstream; none that holds its `token`.
 
     RequestRefusedError for one that passes itself off as ours.
     """
-    return rules.filter.kept(headers)
+    return rules.filter.kept(headers, token)
 
 
 def downstream_fields(headers: Sequence[Field], *, version: str = "") -> list[Field]:

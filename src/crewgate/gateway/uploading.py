@@ -78,7 +78,13 @@ class Uploading(ABC):
 
     def _trailers(self) -> Sequence[Field] | None:
         """Return those that go on; None if one passes itself off as the gateway's."""
+        exchange, entry = self._exchange, self._entry
+        if not exchange.trailers:
+            return ()
+        token = entry.tokens.find(exchange.request.headers, b"")
         try:
-            return passed_fields(self._exchange.trailers, self._entry.fields)
+            return passed_fields(
+                exchange.trailers, entry.fields, token if isinstance(token, bytes) else b""
+            )
         except RequestRefusedError:
             return None

@@ -12,7 +12,7 @@ from itertools import count
 import message_variants as messages
 import pytest
 import request_variants as variants
-from differential import ROUTES, Sent, Stand, faults, standing
+from differential import ROUTES, Sent, Stand, faults, standing, with_token
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from raw_http import SILENCE, http1, http2
@@ -94,7 +94,7 @@ class Round:
         fields = [*sent.fields, (VARIANT, number)]
         asked = replace(sent, fields=fields, version=version)
         self._sent[number] = (name, asked if version == b"2" else _plainly(asked))
-        self.note(name, send(self._stand, asked))
+        self.note(name, send(self._stand, with_token(asked, self._stand.token)))
 
     def note(self, name: str, status: int) -> None:
         """Take the status of an answer."""
@@ -150,7 +150,7 @@ def test_every_route_is_served(stand: Stand, send: Send, version: bytes) -> None
 def test_targets_methods_and_fields(stand: Stand, send: Send, version: bytes) -> None:
     """Whatever is spelled in any way in a request's line or its fields: as judged, or refused."""
     made = Round(stand)
-    for name, sent in variants.requests():
+    for name, sent in (*variants.requests(), *variants.doubled()):
         made.send(send, name, sent, version)
     assert not made.end()
     assert len(made.statuses) > 1400
@@ -161,7 +161,7 @@ def test_targets_methods_and_fields(stand: Stand, send: Send, version: bytes) ->
 def test_trailers(stand: Stand, send: Send, version: bytes) -> None:
     """Trailers pass as fields do: none is a credential, frames a message or passes for ours."""
     made = Round(stand)
-    for name, sent in variants.trailers():
+    for name, sent in (*variants.trailers(), *variants.doubled_in_trailers()):
         made.send(send, name, sent, version)
     assert not made.end()
     assert 20 < made.statuses.count(200) < len(made.statuses) - 50
@@ -171,7 +171,7 @@ def test_trailers(stand: Stand, send: Send, version: bytes) -> None:
 def test_http2_to_the_server(stand_h2: Stand, send: Send, version: bytes) -> None:
     """The same where the server speaks HTTP/2: no field is read anew on the way."""
     made = Round(stand_h2)
-    for name, sent in (*variants.dressed(), *variants.trailers()):
+    for name, sent in (*variants.dressed(), *variants.trailers(), *variants.doubled()):
         made.send(send, name, sent, version)
     assert not made.end()
     assert 200 < made.statuses.count(200) < len(made.statuses) - 200

@@ -20,24 +20,37 @@ values = st.one_of(
     st.text("bearerBEAREr ,\ta", max_size=10).map(str.encode),
     st.binary(max_size=8),
 )
-spelled = st.lists(
-    st.sampled_from(
-        [
-            lambda c: c,
-            lambda c: c.upper(),
-            lambda c: b"%%%02x" % c[0],
-            lambda c: b"%%%02X" % c.upper()[0],
-        ]
-    ),
-    min_size=12,
-    max_size=12,
-).map(lambda ways: b"".join(way(bytes([c])) for way, c in zip(ways, b"access_token", strict=True)))
+WAYS = [
+    lambda c: c,
+    lambda c: c.upper(),
+    lambda c: b"%%%02x" % c[0],
+    lambda c: b"%%%02X" % c.upper()[0],
+    lambda c: b"%%u%04x" % c[0],
+    lambda c: b"%%U%04X" % c.upper()[0],
+]
+NAMES = [b"access_token", b"access.token", b"access token", b"access[token", b"\t access_token\r"]
+NAMES += [b"access_token[]", b"access_token[a][b]", b"access_token\0.x"]
+
+
+@st.composite
+def spellings(draw: st.DrawFn) -> bytes:
+    """A name of the parameter, some of its octets encoded; a raw blank is a plus."""
+    name = draw(st.sampled_from(NAMES))
+    ways = draw(st.lists(st.sampled_from(WAYS), min_size=len(name), max_size=len(name)))
+    spelled = b"".join(way(bytes([c])) for way, c in zip(ways, name, strict=True))
+    return spelled.replace(b" ", b"+")
+
+
+spelled = spellings()
 parameters = st.one_of(
-    spelled, st.text("access_token%5F+=61", max_size=14).map(str.encode), st.binary(max_size=6)
+    spelled,
+    st.text("access_token%5F+=61u0.[] \0", max_size=16).map(str.encode),
+    st.binary(max_size=6),
 )
-queries = st.lists(
-    st.tuples(parameters, st.sampled_from([b"", b"=", b"=x", b"x"])).map(b"".join), max_size=3
-).map(b"&".join)
+parts = st.tuples(parameters, st.sampled_from([b"", b"=", b"=x", b"x", b"+", b"["])).map(b"".join)
+queries = st.lists(st.tuples(parts, st.sampled_from([b"&", b";"])).map(b"".join), max_size=3).map(
+    lambda each: b"".join(each)[:-1]
+)
 
 
 @given(st.lists(st.tuples(names, values), max_size=4), queries, st.sets(names, max_size=3))
@@ -46,6 +59,11 @@ queries = st.lists(
 @example([(b"authorization", b"Bearer a")], b"%4%31ccess_token", {b"authorization"})
 @example([(b"authorization", b"bearer ")], b"", {b"authorization"})
 @example([(b"x-api-key", b" a")], b"", {b"x-api-key"})
+@example([(b"authorization", b"Bearer a")], b"a=1;access_token=x", {b"authorization"})
+@example([(b"authorization", b"Bearer a")], b"%u00", {b"authorization"})
+@example([(b"authorization", b"Bearer a")], b"access%u0", {b"authorization"})
+@example([(b"authorization", b"Bearer a")], b"access_token%u007", {b"authorization"})
+@example([(b"authorization", b"Bearer a")], b"access_token+[", {b"authorization"})
 def test_find(fields: list[Field], query: bytes, carriers: set[bytes]) -> None:
     """The same token, or the same reason why there is none."""
     expected = find_token(fields, query, carriers)
@@ -53,11 +71,22 @@ def test_find(fields: list[Field], query: bytes, carriers: set[bytes]) -> None:
     assert TokenFinder(carriers).find(tuple(fields), query) == expected
 
 
-@given(spelled)
-def test_every_spelling_of_a_parameter(spelling: bytes) -> None:
-    """A token in the query is seen through case and encoding."""
+@given(spelled, st.sampled_from([b"&", b";"]))
+def test_every_spelling_of_a_parameter(spelling: bytes, divider: bytes) -> None:
+    """A token in the query is seen through case and encoding, and behind either divider."""
     fields = [(b"authorization", b"Bearer a")]
-    assert TokenFinder(CARRIERS).find(fields, b"a=b&" + spelling) is Reason.INVALID_REQUEST
+    for query in (b"a=b" + divider + spelling, spelling + b"=x" + divider + b"a=b"):
+        assert TokenFinder(CARRIERS).find(fields, query) is Reason.INVALID_REQUEST
+
+
+@pytest.mark.parametrize(
+    "query",
+    [b"access[token]=x", b"access-token=x", b"a[access_token]=x", b"a=access_token", b"token=x",
+     b"access_tokens=x", b"my.access_token=x", b"access%5Btoken%5D=x", b"access_token%3Dx=1"],
+)  # fmt: skip
+def test_other_parameters_are_no_token(query: bytes) -> None:
+    """What no server takes for that name is the tool's."""
+    assert TokenFinder(CARRIERS).find([(b"authorization", b"Bearer a")], query) == b"a"
 
 
 @pytest.mark.parametrize(

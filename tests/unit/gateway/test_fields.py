@@ -118,6 +118,29 @@ def test_a_tool_may_believe_its_clients() -> None:
     assert passed_fields(fields, rule) == fields[:1]
 
 
+@pytest.mark.parametrize("name", [b"x-api-key", b"x-goog-api-key", b"x_goog_api_key"])
+def test_no_carrier_goes_on_unless_the_tool_asks(name: bytes) -> None:
+    """Also where no tool of this gateway has its token there: clients double it."""
+    kept = (b"accept", b"*/*")
+    rule = rules(carriers=("authorization",), allow=(), credential=None)
+    assert passed_fields([(name, b"key"), kept], rule) == [kept]
+    wants = rules(carriers=("authorization",), allow=(name.decode(),), credential=None)
+    assert passed_fields([(name, b"key"), kept], wants) == [(name, b"key"), kept]
+    assert passed_fields([(name, b"token"), kept], wants, b"token") == [kept]
+
+
+def test_no_field_holds_the_callers_token() -> None:
+    """Whatever its name, and whatever stands round it."""
+    fields = [
+        (b"x-forwarded-authorization", b"Bearer t.o.k"),
+        (b"referer", b"https://a/?key=t.o.k&b"),
+        (b"x-session", b"t.o"),
+        (b"x-auth-token", b"t.o.k"),
+    ]
+    assert passed_fields(fields, _rules(), b"t.o.k") == [fields[2]]
+    assert passed_fields(fields, _rules()) == fields
+
+
 def test_connection_names_hop_by_hop_fields() -> None:
     """Fields that Connection names go no further; they can never name ours, which come later."""
     fields = [
