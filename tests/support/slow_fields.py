@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from crewgate.core.bearer import OURS, PLAIN
+from crewgate.core.bearer import OURS, PLAIN, is_ours
 from crewgate.errors import RequestRefusedError
 
 Field = tuple[bytes, bytes]
@@ -43,7 +43,7 @@ def answered(headers: Sequence[Field], dropped: Collection[bytes]) -> list[Field
     return [
         field
         for field in headers
-        if field[0] not in dropped and field[0] not in named and not field[0].startswith(OURS)
+        if field[0] not in dropped and field[0] not in named and not is_ours(field[0])
     ]
 
 

@@ -8,9 +8,12 @@ class AnswerReader:
     """Reads the answers of one connection, one after the other; `reset` goes before each.
 
     `status` is 0 until the head is complete. `began`: a byte has come. `reusable` says whether the
-    connection may carry another request after `complete`. Names of fields are in lower case.
+    connection may carry another request after `complete`; not where a head that ends its answer
+    announces a body (RFC 9110 §8.6). `bodyless`: the answer was over with its head, so that a
+    server's mistaken body would come after it. Names of fields are in lower case.
 
-    Refuses, with UpstreamError: switching protocols and statuses below 100, over
+    Refuses, with UpstreamError: what does not start as HTTP/1.0 or HTTP/1.1 does, switching
+    protocols and statuses below 100, a body of 205 (RFC 9110 §15.3.6), over
     `limits.upstream_fields_max` fields, over `limits.upstream_head_bytes_max` bytes between two
     pieces of a body, a transfer coding other than chunked (RFC 9112 §6.1), an answer that nobody
     asked for; and whatever the parser refuses.
@@ -23,6 +26,7 @@ class AnswerReader:
     reusable: bool
     began: bool
     informed: bool
+    bodyless: bool
 
     def __init__(self, make_parser: Callable[[object], object], errors: Iterable[type[Exception]]) -> None:
         """`make_parser` is given who is called back, as httptools does it; `errors` are its own."""

@@ -29,7 +29,7 @@ class FieldFilter:
 
 class AnswerFilter:
     """What of an upstream's fields or trailers goes to the client: not what is `dropped`, named by
-    its Connection, or begins like the gateway's own."""
+    its Connection, or begins like the gateway's own once mapped by `core.bearer.PLAIN`."""
 
     def __init__(self, dropped: Iterable[bytes]) -> None: ...
     def kept(self, fields: Sequence[Field]) -> list[Field]:

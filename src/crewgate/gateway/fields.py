@@ -8,6 +8,7 @@ and gateway/origin.py.
 """
 
 from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 from typing import NamedTuple
 
 import msgspec
@@ -45,6 +46,8 @@ USED, RESERVED = b"x-crewgate-credits-used", b"x-crewgate-credits-reserved"
 LEFT = b"x-crewgate-credits-left"
 _CREDITS = {USED, RESERVED, LEFT}
 ANSWERS = AnswerFilter(HOP_BY_HOP | _CREDITS)
+# RFC 9110 §8.6 forbids a length there, and HTTP/2 clients (nghttp2) break the call off for it.
+WITHOUT_LENGTH = AnswerFilter(HOP_BY_HOP | _CREDITS | {b"content-length"})
 TRAILERS = AnswerFilter(
     HOP_BY_HOP
     | _CREDITS
@@ -159,12 +162,13 @@ def passed_fields(
     return rules.filter.kept(headers, token)
 
 
-def downstream_fields(headers: Sequence[Field], *, version: str = "") -> list[Field]:
-    """Return the fields of an answer that go to the client.
+def downstream_fields(headers: Sequence[Field], status: int, *, version: str = "") -> list[Field]:
+    """Return the fields of an answer of this status that go to the client.
 
     `version` is the HTTP version in which it came: its Via says so; one on the way has none.
     """
-    fields = ANSWERS.kept(headers)
+    may_have_length = status >= HTTPStatus.OK and status != HTTPStatus.NO_CONTENT
+    fields = (ANSWERS if may_have_length else WITHOUT_LENGTH).kept(headers)
     if version:
         fields.append(via(version))
     return fields

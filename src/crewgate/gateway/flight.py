@@ -170,7 +170,7 @@ class Flight(Uploading):
         if not exchange.started:
             if answer.informed:
                 for status, fields in answer.take_informational():
-                    exchange.inform(status, downstream_fields(fields))
+                    exchange.inform(status, downstream_fields(fields, status))
             if not answer.status:
                 return
             data = self._take(answer)
@@ -217,7 +217,8 @@ class Flight(Uploading):
 
     def _begin_answer(self, answer: Answer, *, ends: bool) -> None:
         entry, exchange = self._entry, self._exchange
-        headers = self._passed_fields(downstream_fields(answer.headers, version=entry.version))
+        passed = downstream_fields(answer.headers, answer.status, version=entry.version)
+        headers = self._passed_fields(passed)
         if entry.cors is not None:
             headers = shared(entry.cors, exchange.request, headers)
         headers += (self._last_fields() if ends else []) or self._first_fields()

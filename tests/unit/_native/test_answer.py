@@ -94,9 +94,9 @@ def test_a_head_alone_keeps_no_connection_that_may_bring_a_body(
 def test_the_parsers_own_errors_are_the_servers_and_no_others() -> None:
     """What it raises is an answer that is none; what it does not own is ours."""
     with pytest.raises(UpstreamError):
-        _reader().feed(b"x")
+        _reader().feed(b"H")
     with pytest.raises(ValueError, match="no answer"):
-        AnswerReader(Parser, [KeyError]).feed(b"x")
+        AnswerReader(Parser, [KeyError]).feed(b"H")
 
 
 def test_bytes_behind_a_whole_answer_cost_the_connection_alone() -> None:

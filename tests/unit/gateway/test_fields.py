@@ -198,6 +198,8 @@ def test_answers() -> None:
         (b"connection", b"x-hop"),
         (b"x-hop", b"1"),
         (b"x-crewgate-crew", b"liar"),
+        (b"x_crewgate_credits_left", b"99"),
+        (b"x.crewgate-credits_used", b"0"),
         (b"keep-alive", b"timeout=5"),
         (b"proxy-authenticate", b"Basic"),
         (b"proxy-authentication-info", b"a"),
@@ -205,8 +207,15 @@ def test_answers() -> None:
         (b"via", b"1.1 cache"),
     ]
     end_to_end = [*fields[:2], fields[-1]]
-    assert downstream_fields(fields) == end_to_end
-    assert downstream_fields(fields, version="2") == [*end_to_end, (b"via", b"2 crewgate")]
+    assert downstream_fields(fields, 200) == end_to_end
+    assert downstream_fields(fields, 304, version="2") == [*end_to_end, (b"via", b"2 crewgate")]
+
+
+@pytest.mark.parametrize("status", [102, 103, 204])
+def test_an_answer_that_has_no_content_has_no_length(status: int) -> None:
+    """RFC 9110 §8.6; and what it says in the gateway's name is dropped as anywhere."""
+    fields = [(b"content-length", b"0"), (b"x_crewgate_credits_left", b"9"), (b"link", b"a")]
+    assert downstream_fields(fields, status) == [(b"link", b"a")]
 
 
 def test_trailers_describe_nothing_that_came_before() -> None:
@@ -218,6 +227,7 @@ def test_trailers_describe_nothing_that_came_before() -> None:
         (b"set-cookie", b"a=b"),
         (b"transfer-encoding", b"chunked"),
         (b"x-crewgate-crew", b"bd"),
+        (b"x_crewgate_credits_used", b"0"),
         (b"server-timing", b"a"),
     ]
     assert trailing_fields(trailers) == [(b"grpc-status", b"0"), (b"server-timing", b"a")]

@@ -34,6 +34,7 @@ class Carrier:
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.trailers: list[tuple[bytes, bytes]] = []
+        self.hints: list[tuple[int, list[tuple[bytes, bytes]]]] = []
         self.came = self.sent = b""
         self.ends = self.released = False
         self.answer = self
@@ -52,6 +53,9 @@ class Carrier:
     def take(self) -> bytes:
         came, self.came = self.came, b""
         return came
+
+    def take_informational(self) -> list[tuple[int, list[tuple[bytes, bytes]]]]:
+        return self.hints
 
     def release(self) -> None:
         self.released = True
@@ -222,3 +226,19 @@ def test_a_stream_of_grpc_whose_server_fails_ends_with_a_status(world: World) ->
     assert world.client.keep_alive
     world.close_books()
     assert world.sink.records[-1].outcome is Outcome.UPSTREAM_ERROR
+
+
+def test_what_has_no_content_goes_on_without_a_length(world: World) -> None:
+    """Neither 1xx nor 204 may say one (RFC 9110 §8.6), nor anything in the gateway's name."""
+    world.client.receive(GET)
+    (caller,) = world.callers
+    carrier = Carrier()
+    caller.begun(carrier)  # type: ignore[arg-type]
+    fields = [(b"content-length", b"0"), (b"x_crewgate_credits_left", b"9"), (b"x-a", b"b")]
+    carrier.hints, carrier.informed = [(103, fields)], True
+    carrier.status, carrier.headers, carrier.complete = 204, fields, True
+    caller.progressed()
+    sent = world.client.bytes_to_send()
+    assert sent.startswith(b"HTTP/1.1 103 Early Hints\r\nx-a: b\r\n\r\nHTTP/1.1 204 No Content\r\n")
+    assert b"content-length" not in sent
+    assert sent.count(b"-left") == sent.count(b"x-crewgate-credits-left: ") == 1
