@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "crewgate"
 LIMITS = sorted((SRC / "limits").glob("*.py"))
 EXT = ROOT / "ext" / "crewgate" / "_native"
-FILE_LINES_MAX = 300
+FILE_LINES_MAX = 400
 TEST_FILE_LINES_MAX = 500  # what one part must do, case by case, is long and still one idea
 FUNCTION_LINES_MAX = 70
 
@@ -39,7 +39,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def test_no_file_is_long() -> None:
-    """A file holds one idea, and one idea takes at most 300 lines."""
+    """A file holds one idea, and one idea takes at most 400 lines."""
     long = {
         name(path): lines
         for path in (*PYTHON, *NATIVE, *FACES)

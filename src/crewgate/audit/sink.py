@@ -54,6 +54,12 @@ class Sink:
         """Count a refusal before a good signature."""
         self._counts.add(listener, reason, network, self._now_ns())
 
+    def move(self, writer: Writer, *, refuses_when_full: bool) -> None:
+        """Write to another file from now on, whose folder and policy a configuration names."""
+        before, self._writer = self._writer, writer
+        self._refuses_when_full = refuses_when_full
+        before.close()
+
     def tick(self) -> None:
         """Do what is due: rotate, recover, and summarise the counts once an interval."""
         self._writer.tick()

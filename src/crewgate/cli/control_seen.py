@@ -17,11 +17,14 @@ _SOCKET = "ocsp.sock"
 def control_of(config_path: Path, state: Path) -> dict[str, Any]:
     """Whether it is to run, whether it does, and where its API is; None where that is not known.
 
-    A file with a mistake in it says nothing of what is in force.
+    A file with a mistake in it says nothing of what is in force. `has_key`: whether the CA's key is
+    here, as far as this user may look; without it the process serves nothing.
     """
     from crewgate.config import load
+    from crewgate.pki.authority import has_key
 
     wanted: bool | None = None
+    is_keyed: bool | None = None
     api: str | None = None
     try:
         config = load(config_path)
@@ -29,11 +32,14 @@ def control_of(config_path: Path, state: Path) -> dict[str, Any]:
         pass
     else:
         wanted = config.ca is not None
+        is_keyed = config.ca is not None and has_key(config.ca)
         if config.control is not None:
             address = config.control.address
             host = f"[{address}]" if ":" in address else address
             api = f"https://{host}:{config.control.port}"
-    return {"configured": wanted, "running": _answers(state), "api": api}
+    return {
+        "configured": wanted, "running": _answers(state), "api": api, "has_key": is_keyed
+    }  # fmt: skip
 
 
 def told(control: dict[str, Any]) -> str:
@@ -43,6 +49,8 @@ def told(control: dict[str, Any]) -> str:
         return f"runs{where}"
     if control["configured"] is False:
         return "not configured"
+    if control["has_key"] is False:
+        return "without the CA's key: no control API, no OCSP, no certificates from this machine"
     return "does not run: no control API, no OCSP, no certificates; `serve` says why"
 
 

@@ -18,9 +18,9 @@ from crewgate.audit.voice import Voice
 from crewgate.audit.writer import Rotation, Writer
 from crewgate.config import load
 from crewgate.control.process import ControlProcess
+from crewgate.control.serving import NAME
 from crewgate.errors import ConfigurationError, CrewgateError
-
-NAME = "control"
+from crewgate.verifier.watch import Watch
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,14 +39,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(file: Path) -> None:
     """Open CA and audit, and serve until told to end. CrewgateError, OSError."""
+    watch = Watch((file.absolute(),))  # before it is read: no later change escapes
     config = load(file)
     if config.ca is None:
         raise ConfigurationError(f"{config.path}: there is no [ca]; add the section")
     os.nice(limits.control_nice)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor starts another one
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a changed file is seen without
     writer = Writer(config.audit.folder, NAME, Rotation.of(config.audit))
     sink = Sink(writer, refuses_when_full=config.audit.on_full == "refuse")
     try:
-        trio.run(ControlProcess(config, config.ca, sink, Voice(NAME, sink)).run)
+        trio.run(ControlProcess(config.path, config, watch, sink, Voice(NAME, sink)).run)
     finally:
         sink.close()

@@ -2,14 +2,15 @@
 
 Everything blocking is done in threads, and each sort of work has its own: whoever floods one waits
 there and keeps nobody else. Revocations wait behind no question, and the workers' OCSP behind no
-client of the API.
+client of the API. Another configuration takes the place of the one before between two pieces of
+each sort of work, so that no request fails for it.
 """
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
-from functools import partial
-from typing import TypeVar
+from typing import Concatenate, NamedTuple, ParamSpec, Self, TypeVar
 
 import trio
 
@@ -36,6 +37,43 @@ from crewgate.pki.ocsp import Responder
 from crewgate.pki.register import Entry, Register
 
 T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class _Answers(NamedTuple):
+    """A responder of OCSP, and the connection to the register that it alone uses."""
+
+    register: Register
+    responder: Responder
+
+
+class _Tools(NamedTuple):
+    """What one configuration is worked with."""
+
+    ca: CA
+    reader: Reader
+    desk: Desk
+    register: Register
+    mint: Mint
+    api: _Answers
+    door: _Answers
+
+    @classmethod
+    def open(
+        cls, config: Config, ca: CA, graph: Graph, sight: Sight, on_error: Callable[[str], None]
+    ) -> Self:
+        """All of them, or none: AuthorityError, ConfigurationError. Blocks."""
+        with ExitStack() as stack:
+            crews = {crew.name for crew in config.crews}
+            desk = stack.enter_context(closing(Desk(ca, config.state, crews)))
+            registers = [stack.enter_context(Register(ca.register)) for _ in range(3)]
+            answers = [
+                _Answers(each, Responder(desk.authority.issuing, each)) for each in registers[1:]
+            ]
+            mint = stack.enter_context(closing(Mint(config, graph, sight)))
+            tools = cls(ca, Reader(config, on_error), desk, registers[0], mint, *answers)
+            stack.pop_all()
+        return tools
 
 
 class ControlOffice:
@@ -44,15 +82,15 @@ class ControlOffice:
     def __init__(self, config: Config, ca: CA, on_error: Callable[[str], None]) -> None:
         """Open the CA and read the crews' keys; AuthorityError, ConfigurationError."""
         self._state = config.state
-        self._ca = ca
-        self._reader = Reader(config, on_error)
-        self._desk = Desk(ca, config.state, {crew.name for crew in config.crews})
-        self._register = Register(ca.register)
-        self._counter = Counter(self._desk)
-        self.door = Counter(self._desk)  # of the unix socket, for this machine's workers
+        self._on_error = on_error
         self._graph = Graph(config.state)
         self._sight = Sight(config.state)
-        self._mint = Mint(config, self._graph, self._sight)
+        tools = _Tools.open(config, ca, self._graph, self._sight, on_error)
+        self._ca = ca
+        self._reader, self._desk = tools.reader, tools.desk
+        self._register, self._mint = tools.register, tools.mint
+        self._counter = Counter(tools.api)
+        self.door = Counter(tools.door)  # of the unix socket, for this machine's workers
         self._asking = trio.CapacityLimiter(limits.control_threads_max)
         self._revoking = trio.CapacityLimiter(limits.control_threads_max)
         self._signing = trio.CapacityLimiter(1)
@@ -62,6 +100,29 @@ class ControlOffice:
 
     def __repr__(self) -> str:
         return f"<ControlOffice {self._desk!r} {self._mint!r}>"
+
+    async def load(self, config: Config, ca: CA) -> None:
+        """Work by another configuration of the same `state`.
+
+        AuthorityError, ConfigurationError: then the one before stays.
+        """
+        new = await trio.to_thread.run_sync(
+            _Tools.open, config, ca, self._graph, self._sight, self._on_error
+        )
+        self._ca = ca
+        async with self._reading:
+            self._reader = new.reader
+        async with self._signing:
+            desk, self._desk = self._desk, new.desk
+            desk.close()
+        async with self._looking:
+            register, self._register = self._register, new.register
+            register.close()
+        async with self._minting:
+            mint, self._mint = self._mint, new.mint
+            mint.close()
+        await self._counter.load(new.api)
+        await self.door.load(new.door)
 
     def close(self) -> None:
         """Let everything go."""
@@ -102,19 +163,19 @@ class ControlOffice:
 
     async def revoke_certificate(self, serial: str, reason: str) -> RevocationAnswer:
         """See `Office`."""
-        return await self._sign(self._desk.revoke_certificate, serial, reason)
+        return await self._sign(Desk.revoke_certificate, serial, reason)
 
     async def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationAnswer:
         """See `Office`."""
-        return await self._sign(self._desk.revoke_orchestrator, crew, name, reason)
+        return await self._sign(Desk.revoke_orchestrator, crew, name, reason)
 
     async def complete(self) -> None:
         """Finish what is half done; LinkError while the agent is away, AuthorityError."""
-        await self._sign(self._desk.complete)
+        await self._sign(Desk.complete)
 
     async def publish(self) -> None:
         """Sign the list of revoked certificates anew; AuthorityError."""
-        await self._sign(self._desk.publish)
+        await self._sign(Desk.publish)
 
     # What there is.
 
@@ -129,15 +190,15 @@ class ControlOffice:
 
     async def knows(self, crew: str, name: str) -> bool:
         """See `Office`."""
-        return bool(await self._look(self._register.issued_since, crew, name, 0))
+        return bool(await self._look(Register.issued_since, crew, name, 0))
 
     async def entry(self, serial: str) -> Entry | None:
         """What the register has of a certificate; AuthorityError."""
-        return await self._look(self._register.find, serial)
+        return await self._look(Register.find, serial)
 
     async def dead(self) -> list[Entry]:
         """Every revoked certificate that would still be valid by its dates."""
-        return await self._look(self._register.dead_entries, int(time.time()))
+        return await self._look(Register.dead_entries, int(time.time()))
 
     async def tree(self) -> Snapshot:
         """See `Office`."""
@@ -168,21 +229,21 @@ class ControlOffice:
 
     async def start_run(self, crew: str, name: str, grant: Grant) -> TokenAnswer:
         """See `Office`."""
-        return await self._issue(self._mint.start_run, crew, name, grant)
+        return await self._issue(Mint.start_run, crew, name, grant)
 
     async def spawn(self, crew: str, name: str, parent: str, grant: Grant) -> TokenAnswer:
         """See `Office`."""
-        return await self._issue(self._mint.spawn, crew, name, parent, grant)
+        return await self._issue(Mint.spawn, crew, name, parent, grant)
 
     async def refresh(self, crew: str, name: str, token: str, grant: Grant) -> TokenAnswer:
         """See `Office`."""
-        return await self._issue(self._mint.refresh, crew, name, token, grant)
+        return await self._issue(Mint.refresh, crew, name, token, grant)
 
     # Certificates.
 
     async def certify(self, wish: Wish) -> CertificateAnswer:
         """See `Office`."""
-        return await self._sign(self._desk.certify, wish)
+        return await self._sign(Desk.certify, wish)
 
     async def ocsp(self, request: bytes) -> bytes:
         """See `Office`."""
@@ -207,38 +268,63 @@ class ControlOffice:
             return fresh
         return await trio.to_thread.run_sync(what.get, limiter=self._asking)
 
-    async def _sign(self, work: Callable[..., T], *with_: object) -> T:
-        return await trio.to_thread.run_sync(partial(work, *with_), limiter=self._signing)
+    # Which desk, register or mint is meant is decided once it is its turn: `load` may come first.
 
-    async def _look(self, work: Callable[..., T], *with_: object) -> T:
-        return await trio.to_thread.run_sync(partial(work, *with_), limiter=self._looking)
+    async def _sign(
+        self, work: Callable[Concatenate[Desk, P], T], *with_: P.args, **more: P.kwargs
+    ) -> T:
+        def sign() -> T:
+            return work(self._desk, *with_, **more)
 
-    async def _issue(self, work: Callable[..., T], *with_: object) -> T:
-        return await trio.to_thread.run_sync(partial(work, *with_), limiter=self._minting)
+        return await trio.to_thread.run_sync(sign, limiter=self._signing)
+
+    async def _look(
+        self, work: Callable[Concatenate[Register, P], T], *with_: P.args, **more: P.kwargs
+    ) -> T:
+        def look() -> T:
+            return work(self._register, *with_, **more)
+
+        return await trio.to_thread.run_sync(look, limiter=self._looking)
+
+    async def _issue(
+        self, work: Callable[Concatenate[Mint, P], T], *with_: P.args, **more: P.kwargs
+    ) -> T:
+        def issue() -> T:
+            return work(self._mint, *with_, **more)
+
+        return await trio.to_thread.run_sync(issue, limiter=self._minting)
 
 
 class Counter:
     """Answers OCSP in a thread of its own, from a register and with a delegate of its own."""
 
-    def __init__(self, desk: Desk) -> None:
-        """AuthorityError."""
-        self._register = Register(desk.authority.register.path)
-        self._responder = Responder(desk.authority.issuing, self._register)
+    def __init__(self, answers: _Answers) -> None:
+        self._answers = answers
         self._turn = trio.CapacityLimiter(1)
 
     def __repr__(self) -> str:
-        return f"<Counter {self._responder!r}>"
+        return f"<Counter {self._answers.responder!r}>"
+
+    async def load(self, answers: _Answers) -> None:
+        """Answer from others from now on."""
+        async with self._turn:
+            before, self._answers = self._answers, answers
+            before.register.close()
 
     def close(self) -> None:
         """Let the register go."""
-        self._register.close()
+        self._answers.register.close()
 
     async def answer(self, request: bytes) -> bytes:
         """The response to a request, both DER."""
-        work = partial(self._responder.answer, request, datetime.now(UTC))
-        return await trio.to_thread.run_sync(work, limiter=self._turn)
+        return await self._ask(Responder.answer, request)
 
     async def answer_path(self, tail: str) -> bytes:
         """The same for a GET."""
-        work = partial(self._responder.answer_path, tail, datetime.now(UTC))
-        return await trio.to_thread.run_sync(work, limiter=self._turn)
+        return await self._ask(Responder.answer_path, tail)
+
+    async def _ask(self, ask: Callable[[Responder, T, datetime], bytes], what: T) -> bytes:
+        def answer() -> bytes:
+            return ask(self._answers.responder, what, datetime.now(UTC))
+
+        return await trio.to_thread.run_sync(answer, limiter=self._turn)

@@ -47,6 +47,7 @@ control_connections_of_one_max = 256  # of one address, so that it cannot keep a
 control_calls_of_one_max = 32  # at once, of one holder of certificates: ten times a busy one's
 control_drain_seconds = 1.0  # answers under way; none takes longer than asking the agent
 control_end_seconds = 10.0  # of one that is told to end: a thread may be asking the agent for 5
+control_again_seconds = 2.0  # a CA that cannot be used is tried again: its key may be there by now
 control_nice = 5  # below workers and agent: a flood of questions is not to delay verdicts
 crew_revocations_burst = 1000  # of a crew by the API: a fleet that ends, one branch after the other
 crew_revocations_per_second = 2  # from then on: a tenth of what one machine may tell in a day

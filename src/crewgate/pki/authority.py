@@ -56,6 +56,11 @@ def create(ca: CA, now: datetime) -> None:
             authority.publish(now)
 
 
+def has_key(ca: CA) -> bool:
+    """Whether the issuing CA's key is on this machine, where this process may look."""
+    return os.path.exists(ca.issuing_key)  # noqa: PTH110 - no error for a folder of another user
+
+
 def read_passphrase(ca: CA) -> bytes | None:
     """The passphrase of the CA's keys, without the end of its line; AuthorityError."""
     if ca.passphrase_file is None:

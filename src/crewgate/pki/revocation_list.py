@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from crewgate import limits
 from crewgate.config import CA
 from crewgate.errors import AuthorityError
+from crewgate.pki.authority import has_key
 from crewgate.pki.certificates import is_issued
 from crewgate.pki.keys import PRIVATE, PUBLIC, read_bounded, read_certificates, write_file
 
@@ -103,7 +104,7 @@ class KeptList:
     @property
     def is_signed_here(self) -> bool:
         """Whether this machine has the CA's key: then it takes no list from anybody."""
-        return self.ca.issuing_key.exists()
+        return has_key(self.ca)
 
     def held(self) -> SignedList | None:
         """The list in the file, read again if that has changed; None for one that is no good."""

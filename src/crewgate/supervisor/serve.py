@@ -192,8 +192,8 @@ class Supervisor:
             self._leaving.append((child, now + self._config.drain_seconds))
 
     def _adopt(self, config: Config) -> None:
-        """The control process reads the file when it starts: a changed one wants another."""
-        if _of_control(config) != _of_control(self._config) and self._control.running:
+        """The control process takes a changed file up by itself; without a [ca] it ends."""
+        if config.ca is None and self._config.ca is not None and self._control.running:
             self._control.send(signal.SIGTERM)
             self._control_ends = time.monotonic() + limits.control_end_seconds
         self._config = config
@@ -264,11 +264,6 @@ def _validated(path: Path) -> Config:
     return config
 
 
-def _of_control(config: Config) -> tuple[object, ...]:
-    """What the control process goes by."""
-    return config.ca, config.control, config.crews, config.audience, config.state, config.audit
-
-
 def _has_word(descriptor: int) -> bool:
     """The agent wrote that it is ready; False at the end of the pipe or while it is silent."""
     os.set_blocking(descriptor, False)
@@ -281,4 +276,4 @@ def _has_word(descriptor: int) -> bool:
 def _told(status: int) -> str:
     if status < 0:
         return f"was ended by {signal.Signals(-status).name}"
-    return f"ended with status {status}" if status else "ended in order, as for a new configuration"
+    return f"ended with status {status}" if status else "ended in order"

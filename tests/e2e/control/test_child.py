@@ -4,7 +4,10 @@ import json
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -46,25 +49,30 @@ def test_it_is_started_again_and_calls_go_on_meanwhile(own: ControlSite) -> None
         "configured": True,
         "running": True,
         "api": f"https://127.0.0.1:{own.port + 2}",
+        "has_key": True,
     }
     refresh = {"grant_type": "refresh_token", "refresh_token": token}
     with own.api("bd") as api:
         assert api.post("/v1/tokens", data=refresh).status_code == 200
 
 
-def test_one_that_cannot_start_leaves_the_gateway_ready(own: ControlSite) -> None:
-    """The CA's key is gone: calls are judged as before, and `status` says what is missing."""
+def test_without_the_key_it_stays_and_takes_the_key_up(own: ControlSite) -> None:
+    """It says once what it does not do, and calls are judged as before; nobody starts it anew."""
     key = own.folder / "ca" / "issuing.key"
     away = key.rename(own.folder / "ca" / "elsewhere")
     os.kill(own.control_pid(), signal.SIGKILL)
-    wait_until(lambda: "issuing.key" in own.log())
+    wait_until(lambda: "no key of the CA" in own.log())
+    (pid,) = own.children("control")
     token = own.run("mint", "--crew", "bd", "--role", "r", "--tools", "search.*", "--credits", "1")
     assert own.call(token.strip()).status_code == 200
     found = json.loads(own.run("status", "--json"))
     assert (found["ready"], found["waiting_for"]) == (True, [])
-    assert "control        does not run" in own.run("status") or found["control"]["running"]
+    assert "control        without the CA's key" in own.run("status")
     away.rename(key)
     own.await_control()
+    assert own.children("control") == [pid]
+    assert own.log().count("no key of the CA") == 1
+    assert "control ended" not in own.log()
 
 
 def test_what_it_cannot_have_is_one_line(own: ControlSite) -> None:
@@ -92,51 +100,101 @@ def _took(sock: socket.socket, port: int) -> bool:
     return True
 
 
-def test_a_changed_configuration_wants_another_one(own: ControlSite) -> None:
-    """A new crew and another life of certificates; a change that is not its business does not."""
-    first = own.control_pid()
-    own.edit('price = "0.01"', 'price = "0.02"')
-    wait_until(lambda: own.generation() > 1)
-    assert own.control_pid() == first
-    add_crew(own.folder, "legal")
+def _add_crew(own: ControlSite, crew: str) -> None:
+    """As an operator does, whose file is changed in one step."""
+    add_crew(own.folder, crew)
     text = own.file.read_text()
-    crew = text[text.index("[crew.bd]") : text.index("[crew.finance]")].replace("bd", "legal")
-    own.file.write_text(text + crew)
-    wait_until(lambda: gone(first))
-    own.await_control()
+    more = text[text.index("[crew.bd]") : text.index("[crew.finance]")].replace("bd", crew)
+    draft = own.file.with_suffix(".draft")
+    draft.write_text(text + more)
+    draft.rename(own.file)
+
+
+def test_a_changed_configuration_is_taken_up_in_place(own: ControlSite) -> None:
+    """A new crew, another life of certificates, another port; the process is the same."""
+    pid = own.control_pid()
+    _add_crew(own, "legal")
     out = own.folder / "legal"
-    own.tell("ca", "issue", "--role", "orchestrator", "--crew", "legal", "--name", "l-1",
-             "--out", str(out))  # fmt: skip
+    ask = ("ca", "issue", "--role", "orchestrator", "--crew", "legal", "--name", "l-1",
+           "--out", str(out))  # fmt: skip
+    wait_until(lambda: own.tell(*ask, check=False).returncode == 0)
     with own.api("legal") as api:
         assert api.get("/v1/tree").status_code == 200
-    second = own.control_pid()
     own.edit("life_seconds = 14400", "life_seconds = 3600")
-    wait_until(lambda: gone(second))
+    wait_until(lambda: own.log().count("another configuration is in force") == 2)
+    own.tell("ca", "issue", "--role", "operator", "--name", "eve", "--out", str(own.folder / "eve"))
+    (row,) = [each for each in own.ask("ca", "list") if each["name"] == "eve"]
+    begin, end = (datetime.fromisoformat(row[key]) for key in ("issued", "not_after"))
+    assert (end - begin).total_seconds() == 3600
+    own.edit(f"port = {own.port + 2}", f"port = {own.port + 4}")
+    own.control = f"https://localhost:{own.port + 4}"
     own.await_control()
+    assert own.children("control") == [pid]
+    with own.api("bd") as api:
+        assert api.get("/v1/tree").status_code == 200
+
+
+def test_a_reload_refuses_no_connection_with_a_certificate(own: ControlSite) -> None:
+    """New ones all the time while a crew is added: at the API, and where OCSP decides of each."""
+    token = own.run_token()["access_token"]
+    outcomes: list[object] = []
+    is_over = threading.Event()
+
+    def knock(port: int) -> None:
+        context = own.context("bd")
+        head = f"host: localhost\r\nauthorization: Bearer {token}\r\ncontent-length: 2\r\n\r\n{{}}"
+        while not is_over.is_set():
+            try:
+                plain = socket.create_connection(("127.0.0.1", port), 20)
+                with context.wrap_socket(plain, server_hostname="localhost") as stream:
+                    stream.sendall(f"POST /search HTTP/1.1\r\n{head}".encode())
+                    outcomes.append(stream.recv(65_536)[:12])
+            except OSError as error:
+                outcomes.append(error)
+
+    with ThreadPoolExecutor() as pool:
+        for port in (own.port + 1, own.port + 2):
+            pool.submit(knock, port)
+        try:
+            generation = own.generation()
+            _add_crew(own, "legal")
+            wait_until(lambda: own.generation() > generation)
+            wait_until(lambda: "another configuration is in force" in own.log())
+            seen = len(outcomes)
+            wait_until(lambda: len(outcomes) > seen + 50)
+        finally:
+            is_over.set()
+    assert set(outcomes) == {b"HTTP/1.1 200", b"HTTP/1.1 404"}  # a tool's, and the API's
 
 
 def test_one_that_does_not_end_is_killed(own: ControlSite) -> None:
-    """Stopped in mid-life when the configuration changes: SIGKILL after a while, then another."""
+    """Stopped in mid-life when its section is taken out: SIGKILL after a while."""
+    without = _without_a_ca(own)
     first = own.control_pid()
     os.kill(first, signal.SIGSTOP)
-    own.edit("life_seconds = 14400", "life_seconds = 3600")
+    own.file.write_text(without)
     wait_until(lambda: gone(first), 60)
-    own.await_control()
-    assert own.control_pid() != first
+    assert own.children("control") == []
+
+
+def _without_a_ca(own: ControlSite) -> str:
+    """Serve without [cluster], which needs a CA; the file's text without [ca] and [control]."""
+    text = own.file.read_text()
+    begin, middle = text.index("[ca]"), text.index("# The other machines")
+    end = text.index("# Agents come here")
+    own.stop()  # [cluster] stays as long as a machine serves
+    own.file.write_text(text[:middle] + text[end:])
+    own.serve()
+    text = text[:begin] + text[end:]
+    begin, end = text.index("# Other crews come here"), text.index("# A crew: whose keys")
+    return text[:begin] + text[end:]
 
 
 def test_without_a_ca_there_is_none(own: ControlSite) -> None:
     """The sections are taken out of the file: it ends, and is not started again."""
-    text = own.file.read_text()
-    begin, middle = text.index("[ca]"), text.index("# The other machines")
-    end = text.index("# Agents come here")
-    own.stop()  # peers need a CA, and [cluster] stays as long as a machine serves
-    own.file.write_text(text[:middle] + text[end:])
-    own.serve()
+    without = _without_a_ca(own)
     first = own.control_pid()
-    text = text[:begin] + text[end:]
-    begin, end = text.index("# Other crews come here"), text.index("# A crew: whose keys")
-    own.file.write_text(text[:begin] + text[end:])
+    own.file.write_text(without)
     wait_until(lambda: gone(first))
     wait_until(lambda: own.ask("status", "--wait", "30")["control"]["configured"] is False)
     assert own.children("control") == []

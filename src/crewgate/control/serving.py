@@ -1,0 +1,330 @@
+"""The control process at work with the CA: the API behind mutual TLS, OCSP on a unix socket.
+
+It also keeps the list of the revoked fresh, and completes what was begun. A changed configuration
+is put in force beside what is under way: no connection is refused for it, no question of OCSP goes
+unanswered, and no request fails.
+"""
+
+import math
+import ssl
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import trio
+
+from crewgate import limits
+from crewgate.api.app import make_app
+from crewgate.api.bridge import Bridge
+from crewgate.audit.sink import Sink
+from crewgate.audit.voice import Voice
+from crewgate.audit.writer import Rotation, Writer
+from crewgate.config import CA, Config, Control, load
+from crewgate.control.ocsp_door import OCSPDoor
+from crewgate.control.office import ControlOffice
+from crewgate.core import certificate as certificate_
+from crewgate.core.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
+from crewgate.core.identity import Role
+from crewgate.core.ids import certificate_key
+from crewgate.core.record import Event, when
+from crewgate.errors import AuthorityError, ConfigurationError, LinkError, RefusedError
+from crewgate.pki.ending import complete_intents
+from crewgate.server import Clients, Listener, Poller, listen, server_context
+from crewgate.server.census import Census
+from crewgate.server.doorman import Doorman, Rules
+from crewgate.server.guests import Guests
+from crewgate.verifier.watch import Watch
+
+NAME = "control"  # of the process, and of its listener in the audit
+
+
+class _Open(NamedTuple):
+    """The API's listener, and the section that it was opened or changed for."""
+
+    listener: Listener
+    doorman: Doorman
+    section: Control
+
+
+class Serving:
+    """Serves with `office`, which it closes, until a signal comes.
+
+    `watch` of the configuration's file is older than `config`, which was read from it.
+    """
+
+    def __init__(
+        self, config: Config, watch: Watch, office: ControlOffice, sink: Sink, voice: Voice
+    ) -> None:
+        self._config = config
+        self._ca = _ca_of(config)
+        self._watch = watch
+        self._office = office
+        self._sink = sink
+        self._voice = voice
+        self._guests = Guests()
+        self._poller = Poller()
+        self._open: _Open | None = None
+        self._signed = -math.inf  # when the list was (wall clock, seconds)
+        app = make_app(office, voice.say, self._note)
+        self._application = Bridge(app, limits.control_body_bytes_max)
+
+    def __repr__(self) -> str:
+        return f"<Serving {self._office!r}>"
+
+    async def run(self, signals: AsyncIterator[int]) -> None:
+        """Serve; ConfigurationError if the port cannot be had."""
+        try:
+            # Without a fresh list every client would be refused at first.
+            await self._publish()
+            # What cannot be had is told as itself, not in a nursery's group.
+            door = OCSPDoor(self._config.state, self._office.door.answer)
+            if self._config.control is not None:
+                self._open = self._listen(self._config.control)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._poller.run)
+                nursery.start_soon(self._keep_list)
+                nursery.start_soon(self._complete)
+                nursery.start_soon(self._end_orchestrators)
+                nursery.start_soon(self._tick)
+                nursery.start_soon(door.serve)
+                nursery.start_soon(self._follow_files)
+                nursery.start_soon(self._follow_configuration, nursery)
+                if self._open is not None:
+                    nursery.start_soon(self._open.listener.run)
+                async for _ in signals:
+                    break
+                if self._open is not None:
+                    await self._open.listener.drain(limits.control_drain_seconds)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._poller.close()
+            self._office.close()
+
+    # Another configuration.
+
+    async def _follow_configuration(self, nursery: trio.Nursery) -> None:
+        """Put what the file says in force; a file with a mistake in it is the agent's to tell of.
+
+        What could not be had is tried again: a key may be there by then, or a port free.
+        """
+        again = math.inf
+        while True:
+            await trio.sleep(limits.crl_look_seconds)
+            if not self._watch.changed() and trio.current_time() < again:
+                continue
+            again = math.inf
+            try:
+                config = await trio.to_thread.run_sync(partial(load, self._config.path))
+            except ConfigurationError:
+                continue
+            try:
+                await self._adopt(config, nursery)
+            except (AuthorityError, ConfigurationError) as error:
+                self._voice.say(f"the configuration before stays: {error}")
+                again = trio.current_time() + limits.reload_refused_seconds
+
+    async def _adopt(self, config: Config, nursery: trio.Nursery) -> None:
+        """Work by another configuration; AuthorityError, ConfigurationError.
+
+        One without a [ca] has the supervisor end this process; another `state` is for a new start.
+        """
+        before, opened = self._config, self._open
+        if config.ca is None or config.state != before.state:
+            return
+        is_open = config.control == (opened and opened.section)
+        if is_open and _ours(config) == _ours(before):
+            return
+        await self._office.load(config, config.ca)
+        self._config, self._ca = msgspec.structs.replace(config, audit=before.audit), config.ca
+        if config.audit != before.audit:
+            writer = Writer(config.audit.folder, NAME, Rotation.of(config.audit))
+            self._sink.move(writer, refuses_when_full=config.audit.on_full == "refuse")
+            self._config = config
+        if config.ca != before.ca:
+            await self._publish()
+        self._fit(config.control, nursery)
+        self._voice.tell("another configuration is in force")
+
+    def _fit(self, section: Control | None, nursery: trio.Nursery) -> None:
+        """Have the API where the configuration says; ConfigurationError, and it stays as it was."""
+        before = self._open
+        if section is not None and before is not None and _place(section) == _place(before.section):
+            before.doorman.change(self._rules())
+            self._open = _Open(before.listener, before.doorman, section)
+            return
+        self._open = None if section is None else self._listen(section)
+        if self._open is not None:
+            nursery.start_soon(self._open.listener.run)
+        if before is not None:
+            nursery.start_soon(before.listener.drain, limits.control_drain_seconds)
+
+    # The API's listener.
+
+    def _listen(self, section: Control) -> _Open:
+        where = f"{self._config.path}: [control]"
+        sock = listen(section.address, section.port, where=where)
+        try:
+            context = self._context(section)
+        except ConfigurationError:
+            sock.close()
+            raise
+        doorman = Doorman(self._rules(), self._guests, _Nothing, self._sink, self._check)
+        listener = Listener(sock, context, self._application.accept, self._poller, doorman)
+        listener.census = Census(
+            limits.control_connections_max,
+            limits.control_connections_of_one_max,
+            listener.counters,
+        )
+        self._voice.tell(f"control API at https://{section.address}:{section.port}")
+        return _Open(listener, doorman, section)
+
+    def _rules(self) -> Rules:
+        crews = frozenset(crew.name for crew in self._config.crews)
+        return Rules(NAME, crews, frozenset(Role), ocsp="required")
+
+    def _context(self, section: Control) -> ssl.SSLContext:
+        clients = Clients(self._ca.root, self._ca.crl, is_required=True)
+        return server_context(section.certificate, section.key, clients)
+
+    def _note(self, deed: str) -> None:
+        """Who did what by the API, into the audit; a refusal changes nothing and is not there."""
+        self._sink.write(Event(time=when(time.time_ns()), event=NAME, detail=deed))
+
+    async def _check(self, key: bytes, certificate: bytes) -> Status:  # noqa: ARG002 - by serial
+        """The register's word, which is the CA's own: no OCSP is asked here."""
+        serial = certificate_.read(certificate).serial_text
+        try:
+            entry = await self._office.entry(serial)
+        except AuthorityError as error:
+            return Doubt(Flaw.UNREACHABLE, str(error))
+        if entry is None:
+            return Unknown()
+        if entry.revoked is not None:
+            return Revoked(entry.revoked, entry.reason, entry.not_after)
+        return Good(entry.not_after)
+
+    async def _follow_files(self) -> None:
+        """Show another certificate, refuse by another list, end whose certificate is revoked."""
+        crl, shown = self._ca.crl, self._shown()
+        watch = Watch({crl, *shown})
+        is_behind, is_renewed = True, False  # the context was made before the watch
+        while True:
+            await trio.sleep(limits.crl_look_seconds)
+            changed = watch.changed()
+            if (crl, shown) != (self._ca.crl, self._shown()):
+                is_behind, is_renewed = True, is_renewed or shown != self._shown()
+                crl, shown = self._ca.crl, self._shown()
+                watch = Watch({crl, *shown})
+            is_behind = is_behind or bool(changed)
+            is_renewed = is_renewed or any(path in shown for path in changed)
+            if not is_behind:
+                continue
+            try:
+                # Whoever is revoked goes, whatever the state of our own certificate.
+                await self._expel()
+                await self._show(is_renewed=is_renewed)
+            except (ConfigurationError, AuthorityError) as error:
+                self._voice.say(f"the certificate and list before stay for now: {error}")
+                continue
+            is_behind = is_renewed = False
+
+    def _shown(self) -> tuple[Path, ...]:
+        section = self._config.control
+        return () if section is None else (section.certificate, section.key, self._ca.root)
+
+    async def _show(self, *, is_renewed: bool) -> None:
+        """Have the listener use its files as they are now."""
+        opened = self._open
+        if opened is None:
+            return
+        context = await trio.to_thread.run_sync(self._context, opened.section)
+        if is_renewed:
+            opened.listener.renew(context)
+        opened.listener.context = context
+
+    async def _expel(self) -> None:
+        for entry in await self._office.dead():
+            key = certificate_key(entry.crew, int(entry.serial, 16))
+            for guest in self._guests.doomed([key]):
+                guest.abort()
+
+    # Upkeep.
+
+    async def _keep_list(self) -> None:
+        """Sign the list of revoked certificates anew, long before it ends by the wall clock.
+
+        That clock may have been set, and the machine may have slept: so it is looked at often.
+        """
+        while True:
+            await trio.sleep(limits.announce_again_seconds)
+            age = time.time() - self._signed
+            if not 0 <= age < limits.crl_renew_seconds:
+                await self._publish()
+
+    async def _publish(self) -> None:
+        try:
+            await self._office.publish()
+        except AuthorityError as error:
+            self._voice.say(f"the list of revoked certificates is not renewed: {error}")
+        else:
+            self._signed = time.time()
+
+    async def _complete(self) -> None:
+        """Complete what a crash, or an agent that was away, has left half done."""
+        while True:
+            try:
+                await self._office.complete()
+            except (LinkError, RefusedError, AuthorityError) as error:
+                self._voice.say(f"revocations are not announced yet: {error}")
+            await trio.sleep(limits.announce_again_seconds)
+
+    async def _end_orchestrators(self) -> None:
+        """Complete the ends of orchestrators whose supervisors died, or that nobody heard of.
+
+        A loop of its own: a process that is told to end has seconds for it.
+        """
+        while True:
+            try:
+                ended = await trio.to_thread.run_sync(complete_intents, self._config)
+            except (AuthorityError, ConfigurationError) as error:
+                self._voice.say(f"orchestrators that are to end do not yet: {error}")
+            else:
+                for each in ended:
+                    if each.is_complete and each.told is not None:
+                        self._note(f"completed the end of {each.life.label}")
+                    for complaint in each.complaints:
+                        self._voice.say(complaint)
+            await trio.sleep(limits.announce_again_seconds)
+
+    async def _tick(self) -> None:
+        while True:
+            await trio.sleep(limits.sweep_seconds)
+            self._sink.tick()
+            for guest in self._guests.drain_ended(time.time()):
+                guest.abort()
+
+
+class _Nothing:
+    """A table with nothing in it: here the register decides."""
+
+    def is_revoked(self, key: bytes, issued_at: int = 0) -> bool:  # noqa: ARG002 - the table's face
+        """Never by this."""
+        return False
+
+
+def _ours(config: Config) -> tuple[object, ...]:
+    """What this process goes by."""
+    return config.ca, config.control, config.crews, config.audience, config.audit
+
+
+def _place(section: Control) -> tuple[str, int]:
+    return section.address, section.port
+
+
+def _ca_of(config: Config) -> CA:
+    if config.ca is None:
+        raise AssertionError("the CA was opened by this configuration")
+    return config.ca
