@@ -72,6 +72,10 @@ class LedgerUnavailableError(CrewgateError):
     """The ledger's database cannot be reached, read or written now; nothing is known to be done."""
 
 
+class LedgerReplacedError(CrewgateError):
+    """The ledger is not the one, or not as far, as this machine knows: a person must decide."""
+
+
 class AuditError(CrewgateError):
     """The audit's files cannot be read, or hold what no reader of them could have written."""
 

@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,8 @@ class Fragile:
         self._step()
         self._session.lock(crews)
 
-    def expect(self, identity: str) -> None:
-        self._session.expect(identity)
+    def expect(self, identity: str, counts: Mapping[str, int]) -> None:
+        self._session.expect(identity, counts)
 
     def publish(self, news: Sequence[str]) -> None:
         self._session.publish(news)

@@ -161,6 +161,7 @@ typedef struct {
   cg_word retired;
   cg_word revocation_generation, policy_generation;
   cg_word lent; /* at most so much of all that was granted does the ledger not know */
+  cg_word ledger_count; /* what this machine has told its ledger, as the ledger counts it */
   alignas(64) cg_word credit_generation; /* credit came back to some lease or level */
   alignas(64) cg_word branch_moves[CG_SHARDS];
   cg_word revocation_moves[CG_SHARDS];

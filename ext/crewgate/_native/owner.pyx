@@ -131,6 +131,15 @@ cdef class OwnedTable(LeaseTable):
         self.check_open()
         cg_put(&self.t.header.lent, amount)
 
+    @property
+    def ledger_count(self):
+        self.check_open()
+        return cg_get(&self.t.header.ledger_count)
+
+    def set_ledger_count(self, uint64_t count):
+        self.check_open()
+        cg_put(&self.t.header.ledger_count, count)
+
     # -- revocations --------------------------------------------------------------------------
 
     def revoke(self, bytes key, bytes crew, uint64_t before, uint64_t life, uint64_t now_wall,

@@ -24,6 +24,7 @@ cdef extern from "index.h" nogil:
         cg_word revocation_generation
         cg_word policy_generation
         cg_word lent
+        cg_word ledger_count
         cg_word credit_generation
 
     ctypedef struct cg_branch:

@@ -25,6 +25,7 @@ class OwnedTable(LeaseTable):
     fd: int  # to pass to those who attach; -1 if private
     lost: int  # records that repair found without an index word
     lent: int  # at most so much of all that was granted does the ledger not know
+    ledger_count: int  # what this machine has told its ledger, as the ledger counts it; 0 at first
     def vouch(self, until_boot_ns: int, synced_until_boot_ns: int) -> None:
         """Everybody may admit until then (fresh_until), and calls of tools that are closed when
         stale no longer than this machine knows what a majority of members knows (synced_until);
@@ -33,6 +34,7 @@ class OwnedTable(LeaseTable):
         """Nobody may admit on this table any more."""
     def set_policy_generation(self, generation: int) -> None: ...
     def set_lent(self, amount: int) -> None: ...
+    def set_ledger_count(self, count: int) -> None: ...
     def revoke(self, key: bytes, crew: bytes, before: int, life: int, now_wall: int,
                now_boot_ns: int) -> bool:
         """Tokens with this key issued up to `before` (seconds) are dead for `life` seconds from

@@ -22,6 +22,7 @@ from crewgate.agent.clock import ClockWatch
 from crewgate.agent.clocks import Clock
 from crewgate.agent.doors import Doorkeeper
 from crewgate.agent.inforce import InForce
+from crewgate.agent.ledger_mark import MarkKeeper, open_known_ledger, require_table
 from crewgate.agent.machine import Machine
 from crewgate.agent.opening import holder_name, open_table, state_folder
 from crewgate.agent.reloading import reload_now
@@ -29,7 +30,6 @@ from crewgate.audit.writer import Rotation, Writer
 from crewgate.core.record import Event, Record, when
 from crewgate.errors import ConfigurationError, CrewgateError
 from crewgate.ledger.clerk import Clerk
-from crewgate.ledger.opening import open_ledger
 from crewgate.link.doors import Door
 
 if TYPE_CHECKING:
@@ -90,18 +90,21 @@ def run(file: Path, ready: int, *, bootstrap: bool = False) -> None:
     voice = Voice(clock)
     inforce = InForce(file)
     state_folder(inforce.config.state)
-    ledger = open_ledger(inforce.config.ledger)
-    drawn_as = f"{ledger.identity} {holder_name(inforce.config.state)}"
-    table, new = open_table(inforce.config, drawn_as, voice)
+    config = inforce.config
+    ledger, mark = open_known_ledger(config, holder_name(config.state))
+    table, new = open_table(config, mark.drawn_as, voice)
     try:
-        audit = inforce.config.audit
+        require_table(config, table, mark)
+        keeper = MarkKeeper(config.state, ledger, table, mark, voice)
+        audit = config.audit
         voice.audit = Writer(audit.folder, "agent", Rotation.of(audit))
         clerk = Clerk(ledger, lambda: clock.wall_ns() / 1e9, voice)
         machine = Machine(inforce, table, clerk, say=voice, sink=voice.write, clock=clock)
         machine.restore()
         cluster = _join(machine, bootstrap=bootstrap)
         voice(f"serving {'a new table' if new else 'the table that stood there'}: {_told(table)}")
-        trio.run(_serve, machine, cluster, voice.audit, ready)
+        trio.run(_serve, machine, cluster, keeper, voice.audit, ready)
+        keeper.write()
         voice("ended; the table stays for the next one")
     finally:
         if voice.audit is not None:
@@ -142,7 +145,11 @@ def _raise_descriptor_limit() -> None:
 
 
 async def _serve(
-    machine: Machine, cluster: "Cluster | None", audit: Writer, ready: int
+    machine: Machine,
+    cluster: "Cluster | None",
+    mark: MarkKeeper,
+    audit: Writer,
+    ready: int,
 ) -> None:
     keepers = [Doorkeeper(machine, door) for door in Door]
     watch = ClockWatch(machine.clock.wall_ns(), machine.clock.boot_ns())
@@ -150,6 +157,7 @@ async def _serve(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ticks.vouch_for_ever, machine, watch)
         nursery.start_soon(machine.clerk.run)
+        nursery.start_soon(mark.keep_for_ever)
         if cluster is not None:
             nursery.start_soon(cluster.service.run)
             nursery.start_soon(machine.telling.cut_for_ever)

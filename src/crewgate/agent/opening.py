@@ -54,7 +54,7 @@ def open_table(config: Config, drawn_as: str, say: Say) -> tuple[OwnedTable, boo
     path, geometry = config.state / "table", geometry_of(config)
     await_lock(path, limits.lock_wait_seconds)
     why = _usable(path, geometry)
-    if isinstance(why, OwnedTable) and _drawn_from(path) != drawn_as:
+    if isinstance(why, OwnedTable) and drawn_from(path) != drawn_as:
         why.retire()
         why.close()
         why = "its leases are of another ledger"
@@ -89,7 +89,8 @@ def _ledger_of(table: Path) -> Path:
     return table.with_name("table.ledger")
 
 
-def _drawn_from(table: Path) -> str:
+def drawn_from(table: Path) -> str:
+    """What the leases of a table are of (`Mark.drawn_as`); empty if that is not known."""
     try:
         return _ledger_of(table).read_text().strip()
     except FileNotFoundError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from crewgate.cli.ledger_accept import command as accept
 from crewgate.cli.ledger_report import reconcile, report
 from crewgate.cli.options import Subcommands, config_option, json_option
 from crewgate.core.credits import format_credits
@@ -125,5 +126,6 @@ def _load(config_path: Path) -> "Config":
     return load(config_path)
 
 
+command.add_command(accept)
 command.add_command(report)
 command.add_command(reconcile)

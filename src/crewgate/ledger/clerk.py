@@ -7,10 +7,12 @@ nothing.
 
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 import trio
@@ -58,6 +60,7 @@ class Clerk:
         self._limiter = trio.CapacityLimiter(1)
         self._pause = limits.ledger_again_seconds_min
         self._trouble = ""  # why the ledger does not answer; empty while it does
+        self._copy_at = math.inf  # when the file is to have what was committed, by time.monotonic
         self._asked = math.inf  # since when it has been asked what it has not answered
 
     def __repr__(self) -> str:
@@ -197,7 +200,7 @@ class Clerk:
     # In the thread.
 
     def _work(self, loop: trio.lowlevel.TrioToken) -> None:
-        while (batch := self._desk.get()) is not None:
+        while (batch := self._next()) is not None:
             answers: Answers | LedgerUnavailableError
             try:
                 answers = self._do([errand.operation for errand in batch])
@@ -205,11 +208,30 @@ class Clerk:
                 answers = error
             loop.run_sync_soon(self._hear, answers)
 
+    def _next(self) -> list[_Errand] | None:
+        """What is to be done next, or None at the end; the file is brought up to date when due."""
+        while True:
+            left = self._copy_at - time.monotonic()
+            if left <= 0:
+                self._copy()
+                continue
+            try:
+                return self._desk.get(timeout=None if left == math.inf else left)
+            except Empty:
+                continue
+
+    def _copy(self) -> None:
+        self._copy_at = math.inf
+        with suppress(LedgerUnavailableError), self._alone:  # the next batch says what is wrong
+            self.ledger.session.checkpoint()
+
     def _do(self, operations: Sequence[Operation]) -> Answers:
         """All in one transaction; LedgerUnavailableError, and then some may have been done."""
         try:
             with self._alone:
-                return self.ledger.do_all(operations, self._now())
+                answers = self.ledger.do_all(operations, self._now())
+            self._copy_at = min(self._copy_at, time.monotonic() + limits.ledger_copied_seconds)
+            return answers
         except LedgerUnavailableError:
             raise
         except Exception as error:  # noqa: BLE001 - the barrier again: one spoils no other

@@ -6,10 +6,12 @@ looked. `synchronous` trusts a failover too, because a standby has every commit.
 `trusted` asks nothing.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
 
+from crewgate import limits
 from crewgate.config import Durability
 
 _STATE = """
@@ -45,13 +47,39 @@ def another(connection: psycopg.Connection[Any], expected: str) -> str:
     if found == expected:
         return ""
     return (
-        f"is another ledger now ({found[:8]}, was {expected[:8]}): bring the old one back, or "
-        "restart the gateway to begin with this one"
+        f"is another ledger now ({found[:8]}, was {expected[:8]}): bring the old one back, or end "
+        "the gateway and say `crewgate ledger accept`"
     )
 
 
+def older(connection: psycopg.Connection[Any], counts: Mapping[str, int]) -> str:
+    """Why this is an older copy of the ledger, by what it has counted of these holders."""
+    query = "SELECT beat FROM holder WHERE name = %s"
+    for holder, count in [*counts.items()]:
+        row = connection.execute(query, (holder,)).fetchone()
+        missing = count - (row[0] if row is not None else 0)
+        if missing > 0:
+            return (
+                f"is older than it was: it lacks the last {missing} of {count} operations of "
+                f"{holder}; bring the newer one back, or end the gateway and say `crewgate ledger "
+                "accept`"
+            )
+    return ""
+
+
 def accept(connection: psycopg.Connection[Any]) -> str:
-    """Somebody has looked: this server is the one from now on; its timeline."""
+    """Somebody has looked: this server is the one from now on; its timeline.
+
+    Nor is it held against it that it may have lost the last operations of some holder.
+    """
+    with connection.transaction():
+        connection.execute(
+            "UPDATE holder SET beat = beat + %s", (limits.ledger_failover_operations_max,)
+        )
+        return _note_timeline(connection)
+
+
+def _note_timeline(connection: psycopg.Connection[Any]) -> str:
     now = timeline(connection)
     with connection.transaction():
         connection.execute("DELETE FROM server")
@@ -71,7 +99,7 @@ def _timeline(connection: psycopg.Connection[Any], durability: Durability) -> st
     if found is not None and found[0] == now:
         return ""
     if found is None or durability == "synchronous":
-        accept(connection)
+        _note_timeline(connection)
         return ""
     return (
         f"its timeline was {found[0]} and is {now}: after a failover it may have forgotten grants; "

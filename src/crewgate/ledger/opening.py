@@ -34,6 +34,7 @@ def open_ledger(ledger: Ledger, *, readonly: bool = False) -> SQLLedger:
     try:
         if ledger.file is not None and not readonly:
             schema.migrate(session)
+            session.checkpoint()  # so that a copy of the file alone is known for this ledger
         schema.require_current(session)
         return SQLLedger(session)
     except LedgerUnavailableError:

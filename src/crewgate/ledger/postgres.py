@@ -4,7 +4,7 @@ One connection, made again when it is lost. Transactions are READ COMMITTED unde
 crew (an advisory one, because a crew's first account has no row yet to be locked).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,7 @@ import psycopg
 from crewgate import limits
 from crewgate.config import Durability
 from crewgate.errors import LedgerUnavailableError
-from crewgate.ledger.durability import another, timeline, why_not
+from crewgate.ledger.durability import another, older, timeline, why_not
 from crewgate.ledger.session import Row, in_parts
 
 R = TypeVar("R")
@@ -57,6 +57,7 @@ class PostgreSQL:
         self._password_file = password_file
         self._connection: psycopg.Connection[Row] | None = None
         self._expected = ""
+        self._counts: Mapping[str, int] = {}
         self._newest = ""  # timeline of a server that was used
         self._is_within = False  # a transaction, which goes on on no other connection
 
@@ -93,12 +94,13 @@ class PostgreSQL:
             with self._mapped(), self._live().cursor() as cursor:
                 cursor.executemany(_translated(statement), rows)
 
-    def expect(self, identity: str) -> None:
+    def expect(self, identity: str, counts: Mapping[str, int]) -> None:
         """A server may be another one when it is back, or its database may have been made anew.
 
-        Its timeline is remembered from now on: before, there may have been no table for that.
+        Or an older copy may have been put in its place. Its timeline is remembered from now on:
+        before, there may have been no table for that.
         """
-        self._expected = identity
+        self._expected, self._counts = identity, counts
         if self._connection is not None and (why := self._why_not(self._connection)):
             raise LedgerUnavailableError(f"{self._where}: {why}")
 
@@ -112,6 +114,9 @@ class PostgreSQL:
         numbers = {int.from_bytes(key[:4], signed=True) for key in crews}
         for number in sorted(numbers):
             self.rows("SELECT pg_advisory_xact_lock(?, ?)", (_LOCKS, number))
+
+    def checkpoint(self) -> None:
+        """The server's own business."""
 
     def close(self) -> None:
         """Hang up."""
@@ -187,12 +192,19 @@ class PostgreSQL:
             return (
                 why_not(connection, self._durability)
                 or another(connection, self._expected)
+                or self._of_before(connection)
                 or self._older(connection)
             )
         except psycopg.Error as error:
             return _first_line(error)
 
     def _older(self, connection: psycopg.Connection[Row]) -> str:
+        """Why this ledger has forgotten what it acknowledged to this process."""
+        if self._durability == "trusted":
+            return ""
+        return older(connection, self._counts)
+
+    def _of_before(self, connection: psycopg.Connection[Row]) -> str:
         """Why this is the server of before a failover, which has come back as if nothing was."""
         if self._durability == "trusted":
             return ""

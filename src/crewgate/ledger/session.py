@@ -34,14 +34,20 @@ class Session(Protocol):
     def write(self, statement: str, rows: Sequence[Row]) -> None:
         """Do it once for each row."""
 
-    def expect(self, identity: str) -> None:
-        """From now on a connection to any other ledger is as good as none."""
+    def expect(self, identity: str, counts: Mapping[str, int]) -> None:
+        """From now on a connection to any other ledger is as good as none.
+
+        So is one to a ledger that has counted less of a holder than `counts` says, which grows.
+        """
 
     def publish(self, news: Sequence[str]) -> None:
         """Tell it to the other machines, if there are any, when the transaction is done."""
 
     def lock(self, crews: Sequence[bytes]) -> None:
         """Until the transaction ends, nobody else writes what belongs to these crews."""
+
+    def checkpoint(self) -> None:
+        """Have what was committed in the database's own file, where that is a matter of ours."""
 
     def close(self) -> None:
         """Let go of the database."""

@@ -40,7 +40,9 @@ class SQLLedger:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.identity = schema.identity(session)
-        session.expect(self.identity)
+        # Of each holder that this process tells it of, as far as a commit has acknowledged.
+        self.counts: dict[str, int] = {}
+        session.expect(self.identity, self.counts)
         self._tidings = Tidings()
 
     def __repr__(self) -> str:
@@ -65,6 +67,8 @@ class SQLLedger:
             answers = [_answer(ledger, operation, now) for operation in operations]
             unit.store()
             self._session.publish(self._tidings.of(operations, answers, unit.books, now))
+        if is_durable:
+            self.counts.update((name, each.beat) for name, each in unit.books.holders.items())
         return answers
 
     def do(self, operation: Operation, now: float) -> Answer:

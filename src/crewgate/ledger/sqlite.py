@@ -4,7 +4,7 @@ WAL and synchronous = FULL: what was granted is still granted after a loss of po
 the one that writes; whoever else opens the file reads.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar
@@ -48,6 +48,9 @@ class SQLite:
                     self._connection.execute("PRAGMA journal_mode = WAL")
                     self._connection.execute("PRAGMA synchronous = FULL")
                     self._connection.execute("PRAGMA foreign_keys = ON")
+                    self._connection.execute(
+                        f"PRAGMA journal_size_limit = {2 * limits.ledger_log_bytes}"
+                    )
                     self._lengthen_log()
         except LedgerUnavailableError:
             self._connection.close()
@@ -91,7 +94,7 @@ class SQLite:
         except (apsw.Error, OSError) as error:
             raise self._unavailable(error) from error
 
-    def expect(self, identity: str) -> None:
+    def expect(self, identity: str, counts: Mapping[str, int]) -> None:
         """The file stays open, so it stays the same."""
 
     def publish(self, news: Sequence[str]) -> None:
@@ -99,6 +102,15 @@ class SQLite:
 
     def lock(self, crews: Sequence[bytes]) -> None:
         """Nobody else writes during a transaction."""
+
+    def checkpoint(self) -> None:
+        """Copy the log into the file: whoever copies that alone has all but the last moment.
+
+        The log keeps its length, and is begun anew with the next commit. A reader holds up what
+        was committed after it began, until the next time.
+        """
+        with self._mapped():
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def close(self) -> None:
         """Let the file go."""

@@ -26,4 +26,7 @@ recall_again_seconds = 0.1  # others are asked again for the credit of a level t
 ledger_listen_seconds = 1.0  # until a connection that hears of recalls is made again
 ledger_beat_seconds = 1.0  # thirty signs of life before a machine counts as silent
 ledger_log_bytes = 4096 * 1000  # of SQLite's log: pages until it is copied and begun anew
+ledger_copied_seconds = 1.0  # what is committed stands in SQLite's own file so much later
+ledger_mark_seconds = 5.0  # the mark on the disk is behind at most so long: 0.2 syncs a second
+ledger_failover_operations_max = 10**6  # lost by one: ten seconds of the fastest machine and more
 ledger_busy_seconds = 5.0  # for another process that writes to the file: a migration, a forgiveness

@@ -14,6 +14,7 @@ from crewgate.config import Durability
 from crewgate.core.ledger import Draw, Granted
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger import schema
+from crewgate.ledger.durability import accept
 from crewgate.ledger.postgres import PostgreSQL
 from crewgate.ledger.sql import SQLLedger
 
@@ -82,3 +83,26 @@ def test_a_file_never_becomes_another_one(tmp_path: Path) -> None:
     file = write_all(tmp_path / "gate", 8443)
     done = CliRunner().invoke(main, ["ledger", "resume", "-c", str(file)])
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+
+
+def test_a_server_that_was_put_back_while_a_machine_draws_grants_nothing(synced: Server) -> None:
+    """Restored from a dump: the same ledger by its identity, and behind its machine.
+
+    A person who has looked lets it grant again (`ledger resume`).
+    """
+    url = synced.new_database("put-back")
+    session = PostgreSQL(url, durability="single")
+    schema.migrate(session)
+    ledger = SQLLedger(session)
+    family(lambda: ledger)
+    for seq in (1, 2):
+        assert isinstance(ledger.draw(Draw(A, "one", BOOT, seq, 1), NOW), Granted)
+    somebody = PostgreSQL(url)
+    somebody.rows("UPDATE holder SET beat = 1")
+    session.close()  # its connection is lost, and made again
+    with pytest.raises(LedgerUnavailableError, match="lacks the last 1 of 2 operations of one"):
+        ledger.draw(Draw(A, "one", BOOT, 3, 1), NOW)
+    somebody.use(accept)
+    somebody.close()
+    assert isinstance(ledger.draw(Draw(A, "one", BOOT, 3, 1), NOW), Granted)
+    session.close()

@@ -1,0 +1,80 @@
+"""The mark of a machine's ledger (`core.ledger_mark`), kept in its state folder.
+
+A start on a ledger that the mark speaks against is refused, until a person says that it counts.
+Before that nothing is made or changed where the ledger should be.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from crewgate.config import Ledger
+from crewgate.core.ledger_mark import Book, Mark, mark_of, why_not
+from crewgate.errors import LedgerReplacedError, LedgerUnavailableError
+from crewgate.ledger import schema
+from crewgate.ledger.opening import open_session
+from crewgate.runtime.durable_files import write_file
+
+_WAYS_OUT = (
+    "Bring the newer one back, or end `crewgate serve` and say `crewgate ledger accept` to go on "
+    "with what is there"
+)
+
+
+def look(ledger: Ledger) -> Book | None:
+    """What stands where the configuration says; None for nothing. LedgerUnavailableError."""
+    file = ledger.file
+    if file is not None:
+        try:
+            if file.stat().st_size == 0:
+                return None
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise LedgerUnavailableError(f"{file}: {error.strerror}") from error
+    session = open_session(ledger, readonly=True)
+    try:
+        if not schema.version(session):
+            return None
+        found = session.rows("SELECT name, beat FROM holder")
+        return Book(schema.identity(session), {name: int(beat) for name, beat in found})
+    finally:
+        session.close()
+
+
+def require(ledger: Ledger, known: Mark | None, book: Book | None) -> None:
+    """LedgerReplacedError for a ledger that has not got as far as is known."""
+    why = why_not(known, book)
+    if why:
+        raise LedgerReplacedError(f"ledger {ledger}: {why}. {_WAYS_OUT}")
+
+
+def read_mark(state: Path) -> Mark | None:
+    """What this machine knows of its ledger; None before it has drawn. LedgerReplacedError.
+
+    A table of a version that kept no marks has the ledger's identity beside it.
+    """
+    path = mark_file(state)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Mark)
+    except FileNotFoundError:
+        pass
+    except (OSError, msgspec.DecodeError, ValueError) as error:
+        raise LedgerReplacedError(
+            f"{path}: how far the ledger had got cannot be read ({error}). Bring the file back, or "
+            "say `crewgate ledger accept` to go on with the ledger that is there"
+        ) from error
+    with suppress(OSError, ValueError):
+        return mark_of((state / "table.ledger").read_text().strip())
+    return None
+
+
+def write_mark(state: Path, mark: Mark) -> None:
+    """On the disk when this returns; OSError."""
+    write_file(mark_file(state), msgspec.json.encode(mark) + b"\n", 0o600)
+
+
+def mark_file(state: Path) -> Path:
+    """Where it is kept."""
+    return state / "ledger.mark"
