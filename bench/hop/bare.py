@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import Any, Self, cast
 
 from crewgate._native.call_line import CallLine, CallLines
 from crewgate._native.permit import Permit
@@ -21,7 +21,7 @@ from crewgate.audit.sink import Sink
 from crewgate.core.grant import Grant
 from crewgate.core.record import Record, Request
 from crewgate.core.verdict import Denial, Reason
-from crewgate.gateway import forward, judge, main, worker
+from crewgate.gateway import judge, landing, main, worker
 from crewgate.supervisor.serve import Supervisor
 
 VERDICT, AUDIT = "verdict", "audit"
@@ -31,19 +31,27 @@ VARIABLE = "BENCH_WITHOUT"
 class Waved:
     """Stands for a permit, and holds nothing."""
 
-    __slots__ = ("grant", "held", "price", "remaining", "revoked", "tool", "would")
+    revocable: tuple[bytes, ...] = ()
+    revoked = False
+    vouched = True
+    held = True
+    observed = False
+    would: Reason | None = None
 
     def __init__(self, permit: Permit) -> None:
         self.grant = permit.grant
         self.tool = permit.tool
         self.price = permit.price
         self.remaining = permit.remaining
-        self.would: Reason | None = None
-        self.revoked = False
-        self.held = True
+        self.left = permit.left
 
     def settle(self, cost_micro: int | None = None) -> None:
         """Charge nobody."""
+
+    def grow(self, more: int) -> bool:
+        """Nothing besides: all calls here have a fixed price."""
+        del more
+        return False
 
     def release(self) -> None:
         """Give nothing back."""
@@ -53,6 +61,12 @@ class Waved:
         del until_boot_ns
         return True
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        """Nothing to end."""
+
 
 class Waving(judge.GateJudge):
     """Lets everybody through once one token was good."""
@@ -60,23 +74,16 @@ class Waving(judge.GateJudge):
     waved: Waved | None = None
 
     def decide(  # type: ignore[override]  # what a flight asks of a permit, Waved answers
-        self,
-        token: bytes,
-        tool: int,
-        *,
-        request: bytes = b"",
-        peer_crew: str | None = None,
-        observe: bool = False,
-        drawn: bool = False,
+        self, token: bytes, tool: int, **asked: Any  # noqa: ANN401 - whatever a judge is asked
     ) -> Waved | Permit | Denial:
         """The one permit; judges as long as there is none."""
         if self.waved is not None:
             return self.waved
-        verdict = super().decide(
-            token, tool, request=request, peer_crew=peer_crew, observe=observe, drawn=drawn
-        )
+        verdict = super().decide(token, tool, **asked)
         if isinstance(verdict, Permit):
             self.waved = Waved(verdict)
+            verdict.settle()
+            return self.waved
         return verdict
 
 
@@ -137,7 +144,7 @@ def work() -> int:
         put(worker, "GateJudge", judge.GateJudge, Waving)
     if AUDIT in without:
         put(main, "Sink", Sink, Silent)
-        put(forward, "CallLines", CallLines, NoLines)
+        put(landing, "CallLines", CallLines, NoLines)
     return main.main()
 
 

@@ -1,0 +1,68 @@
+"""The worker without verdict or audit keeps up with the one that it stands for."""
+
+import inspect
+
+import pytest
+from gatehouse import Gatehouse
+from world import World
+
+from bench.hop import bare
+from crewgate._native.call_line import CallLine, CallLines
+from crewgate.audit.sink import Sink
+from crewgate.core.verdict import Denial
+from crewgate.gateway import landing, main, parties, worker
+
+
+def public(kind: object) -> set[str]:
+    """What it offers, `with` included."""
+    return {name for name in dir(kind) if name[0] != "_" or name in {"__enter__", "__exit__"}}
+
+
+@pytest.mark.parametrize(
+    ("stand_in", "real"),
+    [
+        (bare.Waving, parties.Judge),
+        (bare.Silent, parties.Sink),
+        (bare.Silent, Sink),
+        (bare.NoLines, CallLines),
+        (bare.NoLine, CallLine),
+    ],
+)
+def test_a_stand_in_offers_what_it_stands_for(stand_in: type, real: type) -> None:
+    assert public(real) <= public(stand_in)
+
+
+def test_one_good_token_lets_all_through_whatever_is_asked_of_the_judge() -> None:
+    """What stands for the permit answers all that a permit does, and charges nobody."""
+    house = Gatehouse(World.make())
+    number, _ = house.table.take_attachment()
+    waving = bare.Waving(house.table, number, house.world.policy, lambda *_: None)
+    asked = inspect.signature(parties.Judge.decide).parameters.values()
+    how = {each.name: each.default for each in asked if each.kind is each.KEYWORD_ONLY}
+    denial = waving.decide(house.world.token, 0, **how)
+    assert isinstance(denial, Denial)
+    assert denial.grant is not None
+    house.draw(denial.grant, house.world.policy.tools[0].price)
+    waved = waving.decide(house.world.token, 0, **how)
+    assert isinstance(waved, bare.Waved)
+    assert waving.decide(b"no token at all", 0, **how) is waved
+    real = house.permit(house.world.token)
+    assert public(real) <= public(waved)
+    assert (waved.grant, waved.price, waved.observed) == (denial.grant, real.price, real.observed)
+    real.release()
+    left = real.left
+    for _ in range(3):
+        waved.settle()
+        waved.release()
+    assert (waved.held, waved.grow(1), real.left) == (True, False, left)
+
+
+def test_a_worker_is_put_together_as_the_bench_believes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its run would end, or measure a worker that lacks nothing."""
+    for module, name in ((worker, "GateJudge"), (main, "Sink"), (landing, "CallLines")):
+        monkeypatch.setattr(module, name, vars(module)[name])  # taken back at the end
+    monkeypatch.setenv(bare.VARIABLE, f"{bare.VERDICT},{bare.AUDIT}")
+    monkeypatch.setattr(main, "main", lambda: 0)
+    assert bare.work() == 0
+    assert (worker.GateJudge, main.Sink) == (bare.Waving, bare.Silent)
+    assert landing.CallLines is bare.NoLines
