@@ -1,0 +1,65 @@
+"""A skip that hides something fails the run in CI, wherever it comes from."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import skips
+
+ROOT = Path(__file__).parents[2]
+TESTS = """
+import pytest
+
+def test_that_runs(): pass
+
+@pytest.mark.skipif(True, reason="no h2load")
+def test_marked(): pass
+
+def test_while_it_runs(): pytest.skip("no compiler")
+
+@pytest.fixture
+def server(): pytest.skip("no PostgreSQL")
+
+def test_in_its_fixture(server): pass
+
+@pytest.mark.xfail(reason="as expected")
+def test_that_fails(): raise AssertionError
+"""
+WHOLE_FILE = 'import pytest\npytest.importorskip("no_such_library", reason="no library")\n'
+
+
+def outcome(folder: Path, *options: str) -> dict[str, int]:
+    """How many passed, failed and so on, in a run of pytest with the plugin."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "skips", *options],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tests/support")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    counts = re.findall(r"(\d+) (passed|failed|skipped|xfailed|errors)", done.stdout[-200:])
+    assert counts, done.stdout + done.stderr
+    assert "in tests/support/skips.py" in done.stdout
+    return {kind: int(count) for count, kind in counts}
+
+
+def test_every_way_to_skip_fails_but_for_what_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "test_some.py").write_text(TESTS)
+    (tmp_path / "test_none.py").write_text(WHOLE_FILE)
+    allowed = tmp_path / "tests/e2e/clients"
+    allowed.mkdir(parents=True)
+    (allowed / "test_h2spec.py").write_text(TESTS + WHOLE_FILE)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    alone = outcome(tmp_path, "--continue-on-collection-errors")
+    assert alone == {"passed": 1, "failed": 1, "errors": 3, "skipped": 1, "xfailed": 1}
+    workers = outcome(tmp_path, "-n1", "test_some.py")
+    assert workers == {"passed": 1, "failed": 1, "errors": 2, "xfailed": 1}
+
+
+def test_the_list_names_tests_that_are_there() -> None:
+    for start, reason in skips.ALLOWED.items():
+        assert (ROOT / start.partition("::")[0]).is_file()
+        assert len(reason) > len("no")
