@@ -23,7 +23,8 @@ def status(entry: "Entry", now: float, state: Path) -> str:
     word = entry.status(now)
     if word != "valid" or entry.role is not Role.GATEWAY:
         return word
-    is_gone = entry.issued <= sent_away(state / "gossip").get(member_id(entry.name), -1)
+    gone, _ = sent_away(state / "gossip", int(now))
+    is_gone = entry.issued <= gone.get(member_id(entry.name), -1)
     return "sent-away" if is_gone else word
 
 

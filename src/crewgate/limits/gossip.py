@@ -34,6 +34,7 @@ group_key_void_seconds = 10  # older keys still open for so long once there is o
 # Members' certificates and streams (peers/).
 skew_max = 30  # seconds that clocks of members may differ by
 member_certificates_max = 16  # of one: renewed every two hours, for a day and more
+directory_files_max = 64  # written at once, each an open descriptor: a sync costs 5 to 20 ms
 gossip_frame_bytes_max = 4 * 2**20  # the ranges of 64 epochs of 1,000 origins, with many gaps
 held_ranges_max = 200_000  # of numbers, 11 bytes each, beside 23 for each of all lines: one frame
 gossip_list_bytes_max = 4_000_000  # of the list of the revoked, in one frame: 130,000 of them

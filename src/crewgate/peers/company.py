@@ -108,7 +108,7 @@ class Company:
             raise GossipError(f"gateway {identity.name}: its certificate is revoked")
 
     def meet(self, leaf: bytes, hello: Hello) -> Known:
-        """Who has said hello, by the certificate of its handshake; GossipError. OSError.
+        """Who has said hello, by the certificate of its handshake; GossipError.
 
         Of two who meet without any key, one makes it.
         """
@@ -134,9 +134,12 @@ class Company:
             self.send_away(node, shown.id, shown.issued)
 
     def introduce(self, credentials: Iterable[Credential]) -> None:
-        """Gateways that a member knows; GossipError, and those before were taken. OSError."""
-        for credential in credentials:
-            self.directory.admit(credential)
+        """Gateways that a member knows; GossipError, and those before were taken."""
+        try:
+            for credential in credentials:
+                self.directory.admit(credential)
+        finally:
+            self.directory.flush()
 
     def hear(self, node: Node, known: Known, hello: Hello) -> None:
         """What another thinks of who is a member, of all whose certificates have been seen here.
@@ -173,12 +176,7 @@ class Company:
 
     def send_away(self, node: Node, member: bytes, before: int) -> bool:
         """No certificate issued until then is a member's; whether it was one."""
-        try:
-            is_news = self.directory.send_away(member, before)
-        except OSError as error:
-            self._host.say(f"{error.filename}: {error.strerror}; a restart may not know of it")
-            is_news = True
-        if not is_news or member in self.directory:
+        if not self.directory.send_away(member, before) or member in self.directory:
             return False
         if member == self.me.id:
             self._host.say(f"this machine was sent away; to come back it takes {self.way_back}")

@@ -1,29 +1,54 @@
 """Who the members are: their certificates, kept as long as their words.
 
 A member is a gateway by the name in its certificates. A capsule is judged by the certificate that
-its origin had when it signed: the origin's key stays over renewals. Times are whole seconds of the
-wall clock.
+its origin had when it signed: the origin's key stays over renewals. What the disk does not take
+holds all the same, and is written once the disk takes it. Times are whole seconds of the wall
+clock.
 """
 
 from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
 from crewgate import limits
-from crewgate.core.gossip.capsules import Capsule
+from crewgate.core.gossip.capsules import MEMBER_BYTES, Capsule
 from crewgate.errors import GossipError
 from crewgate.peers.credentials import Credential, Known, Trust
+from crewgate.runtime.durable_files import (
+    describe,
+    make_folder,
+    remove_drafts,
+    write_file,
+    write_files,
+)
+
+_PRIVATE = 0o600
 
 
-def sent_away(folder: Path) -> dict[bytes, int]:
-    """Members, and until when issued certificates of theirs are none's, as `folder` has it."""
-    found = {}
+def sent_away(folder: Path, now: int) -> tuple[dict[bytes, int], list[Path]]:
+    """Members, and until when issued certificates of theirs are none's, as `folder` has it.
+
+    And the marks that cannot be read: the disk has lost when it was, and not that it was, so no
+    certificate that was issued before `now` is one.
+    """
+    found: dict[bytes, int] = {}
+    unreadable = []
     for path in sorted(folder.glob("*.gone")):
-        with suppress(OSError, ValueError):
-            found[bytes.fromhex(path.stem)] = int(path.read_text())
-    return found
+        try:
+            member = bytes.fromhex(path.stem)
+        except ValueError:
+            continue
+        if len(member) != MEMBER_BYTES:
+            continue
+        try:
+            found[member] = int(path.read_bytes())
+        except (OSError, ValueError):
+            found[member] = now
+            unreadable.append(path)
+    return found, unreadable
 
 
 class Directory:
@@ -35,7 +60,10 @@ class Directory:
 
     def __init__(self, folder: Path, trust: Trust, cluster: bytes) -> None:
         """Make the folder, if it is not there; OSError."""
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_folder(folder, 0o700)
+        self.trouble = ""  # why not all that is here is on the disk
+        self._unwritten: dict[Path, bytes] = {}
+        self._outdated: set[Path] = set()  # to go once what takes their place is written
         self.gone: dict[bytes, int] = {}  # members, and until when issued certificates are none's
         self._folder = folder
         self._trust = trust
@@ -64,40 +92,79 @@ class Directory:
         known = self.get(member)
         return known.name if known else member.hex()
 
-    def restore(self) -> None:
-        """Read what the folder has; OSError."""
-        self.gone = sent_away(self._folder)
+    def restore(self, now: int) -> list[str]:
+        """Read what the folder has; what of it a person should know. OSError.
+
+        Of a mark that cannot be read a new one is written: it counts from `now`, and not from each
+        start anew.
+        """
+        remove_drafts(self._folder)
+        self.gone, unreadable = sent_away(self._folder, now)
+        said = [
+            f"{path}: cannot be read, so gateway {path.stem} counts as sent away; a certificate "
+            "that is issued from now on brings it back"
+            for path in unreadable
+        ]
         for path in sorted(self._folder.glob("*.member")):
             try:
                 credential = msgspec.msgpack.decode(path.read_bytes(), type=Credential)
                 known = self._trust.check(credential)
-            except (OSError, msgspec.DecodeError, GossipError):
-                continue  # another CA's, or torn: whoever it is shows it again
+            except OSError as error:
+                said.append(f"{describe(error, path)}; its gateway has to show it again")
+                continue
+            except msgspec.DecodeError:
+                said.append(f"{path}: not a certificate; its gateway has to show it again")
+                continue
+            except GossipError:
+                continue  # another CA's: no member
             if not self._add(known):
                 kept = self._by_leaf.get(credential.chain[0])
                 if kept is None or self._path(kept) != path:  # where it was before
-                    path.unlink(missing_ok=True)
+                    _discard(path)
+        self._unwritten |= {path: str(now).encode() for path in unreadable}
+        self.flush()
+        return said
+
+    def flush(self) -> None:
+        """Wait until the disk has all that is here; `trouble` says why it has not."""
+        self.trouble = ""
+        while not self.trouble and self._unwritten:
+            some = dict(islice(self._unwritten.items(), limits.directory_files_max))
+            try:
+                write_files(some, _PRIVATE)
+            except OSError as error:
+                self.trouble = describe(error, self._folder)
+                some = dict(each for each in some.items() if _is_written(*each))
+            for path in some:
+                del self._unwritten[path]
+        while self._outdated and not self._unwritten:
+            _discard(self._outdated.pop())
 
     def drop(self, now: int, origins: Container[bytes]) -> None:
-        """Forget who was sent away, and whose certificates have long expired; OSError.
+        """Forget who was sent away, and whose certificates have long expired.
 
-        None of `origins`: whoever is handed what it has signed judges it by them.
+        Where none is here, when none can be good any more: the disk may have lost some. None of
+        `origins`: whoever is handed what it has signed judges it by them.
         """
         for member in [each for each in self.gone if each not in origins]:
-            for known in [*self._known.get(member, ())]:
+            had = [*self._known.get(member, ())]
+            for known in had:
                 if known.not_after + limits.clock_distrust_seconds < now:
                     self._forget(known)
-            if not self._known.get(member):
+            ends = self.gone[member] + limits.gateway_life_seconds_max
+            is_over = bool(had) or ends + limits.clock_distrust_seconds < now
+            if is_over and not self._known.get(member):
                 self._known.pop(member, None)
                 del self.gone[member]
-                self._gone_path(member).unlink(missing_ok=True)
+                self._outdated.add(self._gone_path(member))
+        self.flush()
 
     def check(self, credential: Credential) -> Known:
         """Who that is, though its address is not signed yet; GossipError."""
         return self._trust.read(credential)
 
     def admit(self, credential: Credential) -> Known:
-        """One that is shown, or handed on; GossipError. OSError if it cannot be kept."""
+        """One that is shown, or handed on, to be kept by the next `flush`; GossipError."""
         found = self._by_leaf.get(credential.chain[0]) if credential.chain else None
         if found is not None and found.credential == credential:
             return found
@@ -105,15 +172,21 @@ class Directory:
         if known.id not in self._known and len(self._known) >= limits.gossip_members_max:
             raise GossipError(f"{known.name} is one gateway too many")
         if self._add(known):
-            _write(self._path(known), msgspec.msgpack.encode(credential))
+            self._unwritten[self._path(known)] = msgspec.msgpack.encode(credential)
+            self._outdated.discard(self._path(known))
         return known
 
     def send_away(self, member: bytes, before: int) -> bool:
-        """No certificate issued until then is a member's; whether that was news. OSError."""
+        """No certificate issued until then is a member's; whether that was news.
+
+        The disk has it, or `trouble` says why it has not.
+        """
         if before <= self.gone.get(member, -1) or len(self.gone) >= limits.gossip_members_max:
             return False
         self.gone[member] = before
-        _write(self._gone_path(member), str(before).encode())
+        self._unwritten[self._gone_path(member)] = str(before).encode()
+        self._outdated.discard(self._gone_path(member))
+        self.flush()
         return True
 
     def roll(self) -> list[bytes]:
@@ -164,7 +237,8 @@ class Directory:
         return leaf in self._by_leaf
 
     def _forget(self, known: Known) -> None:
-        self._path(known).unlink(missing_ok=True)
+        self._unwritten.pop(self._path(known), None)
+        self._outdated.add(self._path(known))
         self._known[known.id].remove(known)
         del self._by_leaf[known.credential.chain[0]]
 
@@ -175,8 +249,15 @@ class Directory:
         return self._folder / f"{member.hex()}.gone"
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Whole, or as it was before."""
-    beside = path.with_name(path.name + ".new")
-    beside.write_bytes(data)
-    beside.replace(path)
+def _discard(path: Path) -> None:
+    """One that comes back after a power loss, or stays, does no harm: it is outdated again."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _is_written(path: Path, data: bytes) -> bool:
+    """One by itself: another that nobody may replace must not keep it off the disk."""
+    with suppress(OSError):
+        write_file(path, data, _PRIVATE)
+        return True
+    return False

@@ -37,6 +37,8 @@ from crewgate.peers.sockets import to_where
 from crewgate.peers.standing import StandingFile
 from crewgate.peers.stream import Hello
 from crewgate.peers.traffic import Traffic
+from crewgate.runtime.durable_files import describe, make_folder
+from crewgate.runtime.trouble import Trouble
 
 Send = Callable[[Address, bytes], None]
 
@@ -60,8 +62,9 @@ class Gossip:
     def __init__(
         self, me: Me, host: Host, send: Send, *, any_other: bool = False, bootstrap: bool = False
     ) -> None:
-        me.folder.mkdir(mode=0o700, exist_ok=True)
+        make_folder(me.folder, 0o700)
         self.host = host
+        self.disk = Trouble(host.say, passed="who the members are is on the disk again")
         self.log = CapsuleLog(me.folder, host.say)
         self.unsynced: list[bytes] = []  # capsules on their way to the disk
         self.to_sync: dict[bytes, None] = {}  # members to sync with, in this order
@@ -101,12 +104,14 @@ class Gossip:
     def restore(self) -> None:
         """Take up members and capsules of before; OSError."""
         wall = self.host.wall()
-        self.company.directory.restore()
+        for text in self.company.directory.restore(wall):
+            self.host.say(text)
         self._standing.restore(self.node.freshness)
         self.company.meet_all(self.node)
         replayed = self.log.replay(wall)
         while some := list(islice(replayed, limits.gossip_step_capsules)):
             restored = self.node.restore(some, self.host.now(), self.host.wall())
+            self.company.watch(self.node, restored.applied)  # a mark may be lost
             self.host.apply(restored.applied, restored.origins)
         self.company.directory.drop(wall, self.node.archive.origins)
         self.save()  # a word that we count is given once
@@ -143,13 +148,19 @@ class Gossip:
         self.carry_out(self.node.kept(raws, self.host.now()))
 
     def save(self) -> None:
-        """Have the disk know who the members are, and whether we count; before we act on it."""
+        """Have the disk know who the members are, and whether we count; before we act on it.
+
+        Certificates first: a member without one can be asked nothing, and counts for ever.
+        """
+        self.company.directory.flush()
+        why = self.company.directory.trouble
         try:
             if self.node.freshness.counts and not self._standing.counts:
                 self.log.sync()  # or we should count, after a crash, for what we have lost
             self._standing.save(self.node.freshness, is_complete=not self.log.incomplete)
         except OSError as error:
-            self.host.say(f"{error.filename}: {error.strerror}; a restart may know less of members")
+            why = describe(error)
+        self.disk.note(f"{why}; a restart may know less of members" if why else "")
 
     def upkeep(self) -> None:
         """Every second: keys, members, where we are, and files that are over. OSError."""
@@ -202,12 +213,13 @@ class Gossip:
         self.carry_out(effects)
 
     def renew(self, credential: Credential) -> None:
-        """Show another certificate of this machine from now on; GossipError. OSError."""
+        """Show another certificate of this machine from now on; GossipError."""
         known = self.company.directory.check(credential)
         if known.id != self.company.me.id or known.identity.key != self.company.me.identity.key:
             raise GossipError(f"{known.name} has another name or signing key")
         shown = credential.signed_by(self._sign, self.host.wall())
         self.company.me = self.company.directory.admit(shown)
+        self.save()
 
     def synced(self, member: bytes, hello: Hello, asked_at: float) -> None:
         """All that a member had when it said hello is here."""
@@ -240,7 +252,7 @@ class Gossip:
     # Inside.
 
     def _stay(self) -> None:
-        """Where another machine has said that it is us, say again where we are. OSError.
+        """Where another machine has said that it is us, say again where we are.
 
         It runs on a copy of our folder, and has what was meant for us; and would, once it has
         ended, until we are started again. Two that go on so must not fill the wire with it.

@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from crewgate import limits
 from crewgate.core.gossip.capsules import expires_of
+from crewgate.runtime.durable_files import cause, make_folder, open_to_append, sync_folder
 
 _MARK = b"\xc4cap"
 _HEAD = struct.Struct(">4sHI")
@@ -36,7 +37,7 @@ class CapsuleLog:
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         """Make the folder, if it is not there; OSError."""
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_folder(folder, 0o700)
         self._folder = folder
         self._say = say
         self._open: dict[int, int] = {}  # descriptors by span
@@ -62,7 +63,7 @@ class CapsuleLog:
             descriptor = self._descriptor(span)
             written = os.write(descriptor, data)
         except OSError as error:
-            self._complain(error.strerror or type(error).__name__)
+            self._complain(cause(error))
             return False
         self._unsynced.add(span)
         if written != len(data):
@@ -125,8 +126,7 @@ class CapsuleLog:
         if len(self._open) >= limits.capsule_files_max:
             self._close_half()
         path = self._folder / f"capsules-{span}"
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._open[span] = descriptor = os.open(path, flags, 0o600)
+        self._open[span] = descriptor = open_to_append(path, 0o600)
         self._is_named = False
         return descriptor
 
@@ -141,15 +141,6 @@ class CapsuleLog:
         if not self.incomplete:
             self._say(f"{self._folder}: {why}; revocations are in force, and not on this disk")
         self.incomplete = True
-
-
-def sync_folder(folder: Path) -> None:
-    """Or a loss of power takes whole files with it, however often they were synced."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def records(file: BinaryIO) -> Iterator[bytes]:

@@ -4,13 +4,12 @@ A machine that forgot its members would take itself for all there are. Written w
 acted upon, in the folder of the capsules: whoever empties that empties both.
 """
 
-import os
 from pathlib import Path
 
 import msgspec
 
 from crewgate.core.gossip.freshness import Freshness
-from crewgate.peers.log import sync_folder
+from crewgate.runtime.durable_files import write_file
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -59,12 +58,5 @@ class StandingFile:
         )
         if standing == self._saved:
             return
-        beside = self._path.with_name(self._path.name + ".new")
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.msgpack.encode(standing))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self._path)
-        sync_folder(self._path.parent)
+        write_file(self._path, msgspec.msgpack.encode(standing), 0o600)
         self._saved = standing

@@ -10,11 +10,13 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from crewgate import limits
+
+Owner = tuple[int, int]  # uid, gid
 
 DRAFT_SUFFIX = ".draft"
 _DRAFT_BYTES = 8  # of randomness in a draft's name: two writers of one file never share a draft
@@ -40,23 +42,41 @@ _MENDS = {
 }
 
 
-def write_file(path: Path, data: bytes, mode: int, *, owner: tuple[int, int] | None = None) -> None:
+def write_file(path: Path, data: bytes, mode: int, *, owner: Owner | None = None) -> None:
     """Put `data` in the place of what `path` holds; a reader sees the old file or the new one.
 
     The new file has this mode, whatever the umask is, and belongs to `owner` (uid, gid), else to
     this process: both from its first moment. If an error is raised, the old file still stands,
     except where only the last step, the sync of the folder, has failed.
     """
-    with _about(path), _draft(path, data, mode, owner) as draft:
-        draft.replace(path)
-        sync_folder(path.parent)
+    write_files({path: data}, mode, owner=owner)
 
 
-def create_file(
-    path: Path, data: bytes, mode: int, *, owner: tuple[int, int] | None = None
-) -> None:
+def write_files(files: Mapping[Path, bytes], mode: int, *, owner: Owner | None = None) -> None:
+    """The same for several, which takes the disk little more time than one.
+
+    Each is old or new by itself: if an error is raised, some may be new. All are open at once.
+    """
+    with ExitStack() as stack:
+        drafts = {
+            path: stack.enter_context(_draft(path, data, mode, owner))
+            for path, data in files.items()
+        }
+        for path, (_, descriptor) in drafts.items():
+            with _about(path):
+                os.fsync(descriptor)
+        for path, (draft, _) in drafts.items():
+            with _about(path):
+                draft.replace(path)
+        for folder in {path.parent for path in files}:
+            with _about(folder):
+                sync_folder(folder)
+
+
+def create_file(path: Path, data: bytes, mode: int, *, owner: Owner | None = None) -> None:
     """The same for a file that must not be there yet: FileExistsError, and nothing has changed."""
-    with _about(path), _draft(path, data, mode, owner) as draft:
+    with _draft(path, data, mode, owner) as (draft, descriptor), _about(path):
+        os.fsync(descriptor)
         path.hardlink_to(draft)
         draft.unlink()
         sync_folder(path.parent)
@@ -172,24 +192,23 @@ def _about(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _draft(path: Path, data: bytes, mode: int, owner: tuple[int, int] | None) -> Iterator[Path]:
-    """A whole file beside `path`, on the disk and without its name; gone afterwards.
+def _draft(path: Path, data: bytes, mode: int, owner: Owner | None) -> Iterator[tuple[Path, int]]:
+    """A file beside `path` with all the data, open, and not synced yet; gone afterwards.
 
     Beside it, so that the rename stays within one file system and is one step.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(_DRAFT_BYTES)}{DRAFT_SUFFIX}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(draft, flags, mode)
+    with _about(path):
+        descriptor = os.open(draft, flags, mode)
     try:
-        try:
+        with _about(path):
             if owner is not None and owner != (os.geteuid(), os.getegid()):
                 os.fchown(descriptor, *owner)
             os.fchmod(descriptor, mode)
             write_all(descriptor, data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        yield draft
+        yield draft, descriptor
     finally:
+        os.close(descriptor)
         with suppress(OSError):
             draft.unlink()

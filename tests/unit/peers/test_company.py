@@ -1,9 +1,12 @@
 """Who is believed, about what: a member has its say, and no more."""
 
+import errno
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -172,15 +175,19 @@ def test_it_is_said_once_that_somebody_is_gone(pair: Pair) -> None:
 
 
 def test_a_disk_that_is_full_keeps_nobody_in(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is sent away is, and a person hears that a restart may not know."""
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device", "gone")
-
-    monkeypatch.setattr("crewgate.peers.directory._write", full)
-    pair.one.company.send_away(pair.one.node, pair.other.id, pair.one.host.wall())
-    assert pair.other.id not in pair.one.company.directory
-    assert "No space left" in pair.one.host.said[0]
+    """Who is sent away is; a person hears once that a restart may not know, and when it will."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", Mock(side_effect=full))
+        pair.one.company.send_away(pair.one.node, pair.other.id, pair.one.host.wall())
+        assert pair.other.id not in pair.one.company.directory
+        pair.one.gossip.upkeep()
+        pair.one.gossip.upkeep()
+        assert "No space left on device; make room" in pair.one.host.said[1]
+        assert pair.one.gossip.disk.since > 0
+    pair.one.gossip.upkeep()
+    assert pair.one.host.said[2:] == ["who the members are is on the disk again"]
+    assert (pair.one.gossip.disk.why, pair.one.gossip.disk.since) == ("", 0)
 
 
 def test_members_are_there_once_they_speak(pair: Pair) -> None:

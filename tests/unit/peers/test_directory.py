@@ -1,7 +1,10 @@
 """Who the members are, over renewals, moves, removals and restarts."""
 
+import errno
+import os
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -49,10 +52,16 @@ def directory(authority: Authority, tmp_path: Path) -> Directory:
     return again(authority, tmp_path)
 
 
-def again(authority: Authority, tmp_path: Path) -> Directory:
+class Restarted(Directory):
+    """With what it said of its folder."""
+
+    said: list[str]
+
+
+def again(authority: Authority, tmp_path: Path) -> Restarted:
     """After a restart."""
-    made = Directory(tmp_path / "gossip", Trust(authority.file), CLUSTER)
-    made.restore()
+    made = Restarted(tmp_path / "gossip", Trust(authority.file), CLUSTER)
+    made.said = made.restore(int(time.time()))
     return made
 
 
@@ -67,6 +76,7 @@ def test_renewals_are_kept_and_the_newest_counts(
     shown = [issue(born=n, port=n + 1) for n in range(limits.member_certificates_max + 2)]
     for each in (*shown[5:], *shown[:5], *shown):
         directory.admit(each)
+    directory.flush()
     for one in (directory, again(authority, tmp_path)):
         got = one.get(M0)
         assert got is not None
@@ -85,8 +95,30 @@ def test_a_gateway_moves_by_its_own_newest_word(
         directory.admit(each)
         assert [known.address.port for known in directory] == [port]
         assert len(directory.roll()) == 1
+        directory.flush()
     for one in (directory, again(authority, tmp_path)):
         assert [known.address.port for known in one] == [2]
+    assert files(tmp_path) == 1
+
+
+def test_where_a_gateway_was_is_on_the_disk_until_where_it_is_stands_there(
+    directory: Directory,
+    issue: Issuer,
+    authority: Authority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A crash between the two would leave a member without a certificate."""
+    shown = issue(port=1, told=10)
+    directory.admit(shown)
+    directory.flush()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", Mock(side_effect=OSError(errno.EIO, "I/O error")))
+        directory.admit(issue.moved(shown, 2, 20))
+        directory.flush()
+        assert [known.address.port for known in again(authority, tmp_path)] == [1]
+    directory.flush()
+    assert [known.address.port for known in again(authority, tmp_path)] == [2]
     assert files(tmp_path) == 1
 
 
@@ -119,11 +151,13 @@ def test_who_is_sent_away_is_out_until_a_newer_certificate(
     known = directory.admit(issue())
     assert directory.send_away(M0, known.issued)
     assert not directory.send_away(M0, known.issued)
+    directory.flush()
     for one in (directory, again(authority, tmp_path)):
         assert M0 not in one
         assert list(one) == []
         assert one.get(M0) == known
     directory.admit(issue(born=5))
+    directory.flush()
     for one in (directory, again(authority, tmp_path)):
         assert M0 in one
 
@@ -131,21 +165,97 @@ def test_who_is_sent_away_is_out_until_a_newer_certificate(
 def test_torn_files_take_nothing_with_them(
     directory: Directory, issue: Issuer, authority: Authority, tmp_path: Path
 ) -> None:
-    """What is not whole is left out; whoever it was shows it again."""
+    """What is not whole is left out, and said; whoever it was shows it again."""
     shown = [issue(name) for name in ("m0", "m1")]
     for each in shown:
         directory.admit(each)
+    directory.flush()
     folder = tmp_path / "gossip"
     path = next(folder.glob(f"{M0.hex()}-*.member"))
     whole = path.read_bytes()
     (folder / "zz.gone").write_text("1")
-    (folder / f"{M1.hex()}.gone").write_text("not a number")
     for end in range(0, len(whole), 37):
         path.write_bytes(whole[:end])
         found = again(authority, tmp_path)
         assert [known.id for known in found] == [M1]
+        assert found.said == [f"{path}: not a certificate; its gateway has to show it again"]
     found.admit(shown[0])
+    found.flush()
     assert {known.id for known in again(authority, tmp_path)} == {M0, M1}
+
+
+@pytest.mark.parametrize("mark", [b"", b"not a number", b"\0\0\0\0"])
+def test_one_whose_mark_cannot_be_read_was_sent_away(
+    directory: Directory, issue: Issuer, authority: Authority, tmp_path: Path, mark: bytes
+) -> None:
+    """The disk has lost when, and not that; said once, and a new certificate brings it back."""
+    for each in (issue("m0"), issue("m1")):
+        directory.admit(each)
+    directory.flush()
+    path = tmp_path / "gossip" / f"{M0.hex()}.gone"
+    path.write_bytes(mark)
+    found = again(authority, tmp_path)
+    assert [known.id for known in found] == [M1]
+    assert [text for text in found.said if text.startswith(str(path))] == found.said != []
+    found.admit(issue(born=60))
+    found.flush()
+    once_more = again(authority, tmp_path)
+    assert (M0 in once_more, once_more.said) == (True, [])
+
+
+def test_a_mark_that_the_process_may_not_read_counts(
+    directory: Directory, issue: Issuer, authority: Authority, tmp_path: Path
+) -> None:
+    """A folder of that name stands for anything that cannot be read; the start goes on."""
+    directory.admit(issue())
+    directory.flush()
+    (tmp_path / "gossip" / f"{M0.hex()}.gone").mkdir()
+    found = again(authority, tmp_path)
+    assert M0 not in found
+    assert "Is a directory" in found.trouble
+    found.admit(issue("m1"))  # it keeps no other off the disk
+    found.flush()
+    assert M1 in again(authority, tmp_path)
+
+
+def test_a_mark_outlives_a_certificate_that_the_disk_has_lost(
+    directory: Directory, issue: Issuer, authority: Authority, tmp_path: Path
+) -> None:
+    """A peer that hands the certificate on again would make it a member again."""
+    shown = issue()
+    known = directory.admit(shown)
+    directory.send_away(M0, known.issued)
+    for path in (tmp_path / "gossip").glob("*.member"):
+        path.unlink()
+    found, now = again(authority, tmp_path), int(time.time())
+    found.drop(now, ())
+    found.admit(shown)
+    assert M0 not in found
+    lost = again(authority, tmp_path)
+    lost.drop(now + limits.gateway_life_seconds_max + limits.clock_distrust_seconds + 1, ())
+    assert lost.gone == {}
+
+
+def test_what_a_full_disk_does_not_take_is_there_and_written_later(
+    directory: Directory,
+    issue: Issuer,
+    authority: Authority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Members and who was sent away; until then it is said why not."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", Mock(side_effect=full))
+        known = directory.admit(issue())
+        directory.admit(issue("m1"))
+        directory.send_away(M0, known.issued)
+        assert [each.id for each in directory] == [M1]
+        assert "No space left on device; make room" in directory.trouble
+        assert files(tmp_path) == 0
+    directory.flush()
+    assert directory.trouble == ""
+    assert [each.id for each in again(authority, tmp_path)] == [M1]
 
 
 def test_what_is_long_over_goes_with_its_gone(
@@ -157,6 +267,7 @@ def test_what_is_long_over_goes_with_its_gone(
     """
     for name in ("m0", "m1"):
         directory.admit(issue(name))
+    directory.flush()
     directory.send_away(M0, int(time.time()) + 10)
     over = int(time.time()) + 14_400 + limits.clock_distrust_seconds + 10
     for now, origins in ((over - 100, ()), (over, (M0,))):

@@ -24,6 +24,7 @@ from crewgate.runtime.durable_files import (
     sync_folder,
     write_all,
     write_file,
+    write_files,
 )
 
 
@@ -76,6 +77,21 @@ def test_the_disk_has_the_content_before_the_name_and_then_the_name(
         "replace",
         "sync folder",
     ]
+
+
+def test_of_several_files_none_has_its_name_before_its_content(
+    tmp_path: Path, steps: list[str]
+) -> None:
+    """And their folder is synced once, after the last."""
+    paths = [tmp_path / name for name in "abc"]
+    write_files({path: path.name.encode() for path in paths}, 0o600)
+    assert [each for each in steps if each != "unlink"] == [
+        *["write"] * 3,
+        *["sync file"] * 3,
+        *["replace"] * 3,
+        "sync folder",
+    ]
+    assert [path.read_bytes() for path in paths] == [b"a", b"b", b"c"]
 
 
 def test_a_new_file_is_made_in_the_same_order(tmp_path: Path, steps: list[str]) -> None:
