@@ -166,6 +166,74 @@ def test_every_native_module_that_python_uses_has_a_face() -> None:
     assert faces <= native
 
 
+# Files that are written elsewhere than by `durable_files`, each with what it does of its own.
+OWN_WRITING = {
+    "src/crewgate/_native/storage.py": {"os.open", "os.fsync"},  # allocated in full; the lock
+    "src/crewgate/agent/journal.py": {"os.open", "os.fsync"},  # a stream of lines
+    "src/crewgate/agent/machine.py": {"replace"},  # a configuration, no file
+    "src/crewgate/audit/ballast.py": {"os.open"},  # holds space, and has no name
+    "src/crewgate/audit/folder.py": {"os.open"},  # locked before its first line
+    "src/crewgate/issuer/journal.py": {"os.fsync"},  # cuts a torn line off
+    "src/crewgate/peers/log.py": {"os.fsync"},  # many appends, then one sync in a thread
+}
+WRITING = {"write_text", "write_bytes", "touch", "rename", "hardlink_to"}
+MAKING = re.compile(r"os\.O_(?:WRONLY|APPEND|TRUNC|EXCL)\b")
+WRITING_OF_OS = {"replace", "rename", "renames", "link", "fsync", "fdatasync", "sync"}
+
+
+def writing(call: ast.Call, flags: str = "") -> str:
+    """What a call does to files, by the look of it; "" for one that does nothing.
+
+    `flags` is how the file puts together what it gives to os.open.
+    """
+    function, name, owner = call.func, "", ""
+    if isinstance(function, ast.Name):
+        name = function.id
+    elif isinstance(function, ast.Attribute):
+        name = function.attr
+        owner = function.value.id if isinstance(function.value, ast.Name) else ""
+    text = ast.unparse(call)
+    if owner == "shutil" or (owner == "os" and name in WRITING_OF_OS):
+        return f"{owner}.{name}"
+    if owner == "os" and name == "open":  # a lock file is opened with O_RDWR, and never written
+        return "os.open" if MAKING.search(text + flags) else ""
+    if name == "open" and re.search(r"""[(,=] ?['"][rbt]*[wax+]""", text):
+        return "open"
+    # str.replace has two arguments; Path.replace has one.
+    if name == "replace" and len(call.args) == 1 and not call.keywords:
+        return "replace"
+    return name if name in WRITING else ""
+
+
+def test_files_are_written_in_one_place() -> None:
+    """What is renamed without a sync is lost with the power; the demo's folder may be."""
+    found: dict[str, set[str]] = {}
+    for path in PYTHON:
+        module = path.is_relative_to(SRC) and path.relative_to(SRC)
+        if not module or module.parts[0] == "demo" or module.name == "durable_files.py":
+            continue
+        flags = "".join(re.findall(r"^ *(?:flags|mode) = .*", path.read_text(), re.MULTILINE))
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call) and (what := writing(node, flags)):
+                found.setdefault(name(path), set()).add(what)
+    assert found == OWN_WRITING
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "path.write_text('a')", "beside.replace(path)", "open(p, 'w')", "path.open('ab')",
+        "os.replace(a, b)", "os.open(p, os.O_RDWR | os.O_TRUNC)", "shutil.move(a, b)",
+        "path.open(mode='x')",
+    ],
+)  # fmt: skip
+def test_a_file_that_is_written_is_seen(code: str) -> None:
+    """The test above can fail."""
+    call = ast.parse(code, mode="eval").body
+    assert isinstance(call, ast.Call)
+    assert writing(call)
+
+
 def test_every_limit_is_held_somewhere() -> None:
     """A bound that no code reads is no bound."""
     code = "\n".join(

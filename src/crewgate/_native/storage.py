@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from crewgate.errors import TableError
+from crewgate.runtime.durable_files import cause, rename_file
 
 
 def create(path: str, header: bytes, size: int, mode: int) -> tuple[int, int]:
@@ -25,14 +26,15 @@ def create(path: str, header: bytes, size: int, mode: int) -> tuple[int, int]:
             os.fchmod(fd, mode)
             _allocate(fd, path, size)
             os.pwrite(fd, header, 0)
-            Path(temporary).rename(path)
+            os.fsync(fd)
+            rename_file(Path(temporary), Path(path))
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             os.close(fd)
             raise
     except OSError as error:
         os.close(lock)
-        message = f"{path}: cannot make the table: {error.strerror}"
+        message = f"{path}: cannot make the table: {cause(error)}"
         raise TableError(message) from error
     except BaseException:
         os.close(lock)
@@ -50,7 +52,7 @@ def open_existing(path: str, mode: int) -> tuple[int, int]:
         raise
     except OSError as error:
         os.close(lock)
-        message = f"{path}: cannot open the table: {error.strerror}"
+        message = f"{path}: cannot open the table: {cause(error)}"
         raise TableError(message) from error
 
 
@@ -77,7 +79,7 @@ def _lock(path: str, mode: int) -> int:
     try:
         fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
     except OSError as error:
-        message = f"{name}: cannot open the table's lock: {error.strerror}"
+        message = f"{name}: cannot open the table's lock: {cause(error)}"
         raise TableError(message) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,7 +3,6 @@
 Decides whether what stands in the files now may replace what is in force. Tells nobody.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from crewgate.config import Config, load
 from crewgate.config.cluster import wants_restart
 from crewgate.core.policy import Policy
 from crewgate.errors import ConfigurationError
+from crewgate.runtime.durable_files import write_file
 from crewgate.verifier.policy import load_policy
 from crewgate.verifier.watch import Watch, key_files
 
@@ -102,12 +102,8 @@ class InForce:
         more than it had to.
         """
         stamp = Stamp(life, self.policy.generation, self._loaded.digest)
-        beside = self._stamp_path.with_name(self._stamp_path.name + ".new")
         with suppress(OSError):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-            with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
-                file.write(msgspec.json.encode(stamp))
-            beside.replace(self._stamp_path)
+            write_file(self._stamp_path, msgspec.json.encode(stamp), 0o600)
 
     @property
     def _stamp_path(self) -> Path:

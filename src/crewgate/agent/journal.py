@@ -4,7 +4,6 @@ Knows nothing of what the records mean. A line is in the kernel when `append` re
 a SIGKILL) and on disk after `sync`. A line that was torn by a crash is skipped when it is read.
 """
 
-import errno
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from crewgate import limits
+from crewgate.runtime.durable_files import append, cause, open_to_append, rename_file
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -62,7 +62,7 @@ class Journal(Generic[R]):
         try:
             written = os.write(self._descriptor, line)
         except OSError as error:
-            self._complain(error.strerror)
+            self._complain(cause(error))
         else:
             if written != len(line):
                 self._complain("the disk is full")
@@ -72,7 +72,7 @@ class Journal(Generic[R]):
         try:
             os.fsync(self._descriptor)
         except OSError as error:
-            self._complain(error.strerror)
+            self._complain(cause(error))
 
     def is_due(self, live: int) -> bool:
         """Most lines are outdated (or some are missing): rewrite with the `live` records."""
@@ -103,17 +103,19 @@ class Journal(Generic[R]):
 
     def finish(self, count: int) -> None:
         """Put what `write` wrote, and what came meanwhile, in the old file's place."""
+        why = ""
         meanwhile, self._meanwhile = self._meanwhile or [], None
         lines = b"".join(meanwhile)
-        descriptor = os.open(self._beside, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        descriptor = open_to_append(self._beside, 0o600)
         try:
-            if lines:
-                _write_all(descriptor, lines)
-                os.fsync(descriptor)  # in the old file they may have been synced already
-            self._beside.replace(self._path)
-        except OSError:
-            os.close(descriptor)
-            raise
+            if lines:  # in the old file they may have been synced already
+                append(descriptor, lines)
+            rename_file(self._beside, self._path)
+        except OSError as error:
+            if self._beside.exists():
+                os.close(descriptor)
+                raise
+            why = cause(error)  # it has its name, though perhaps not on the disk
         if self._descriptor < 0:
             self._descriptor = descriptor
         else:  # in one step: another thread may be in `sync`
@@ -121,6 +123,8 @@ class Journal(Generic[R]):
             os.close(descriptor)
         self._lines = count + len(meanwhile)
         self.incomplete = False
+        if why:
+            self._complain(why)
 
     def abandon(self) -> None:
         """`write` failed: the old file goes on."""
@@ -140,9 +144,3 @@ class Journal(Generic[R]):
         if not self.incomplete:
             self._say(f"{self._path}: {why}; until there is room, a restart would lack records")
         self.incomplete = True
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    """OSError also where the disk took only a part."""
-    if os.write(descriptor, data) != len(data):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

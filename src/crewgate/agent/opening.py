@@ -16,6 +16,13 @@ from crewgate._native.records import Geometry
 from crewgate._native.table import StaleTableError
 from crewgate.config import Config
 from crewgate.errors import TableError
+from crewgate.runtime.durable_files import (
+    cause,
+    describe,
+    make_folder,
+    remove_drafts,
+    write_file,
+)
 
 Say = Callable[[str], None]
 
@@ -26,11 +33,12 @@ def state_folder(path: Path) -> None:
     TableError where that cannot be.
     """
     try:
-        path.mkdir(mode=0o710, parents=True, exist_ok=True)
+        make_folder(path, 0o710, parents=True)
     except OSError as error:
         raise TableError(
-            f"state folder {path}: {error.strerror}; name another as `state`"
+            f"state folder {path}: {cause(error)}; or name another as `state`"
         ) from error
+    remove_drafts(path)
 
 
 def geometry_of(config: Config) -> Geometry:
@@ -63,14 +71,14 @@ def open_table(config: Config, drawn_as: str, say: Say) -> tuple[OwnedTable, boo
     gone = f"; {why}, and what the old one had leased is burned"
     say(f"{path}: a new table{gone if _ledger_of(path).exists() else ''}")
     table = OwnedTable.create(str(path), geometry)
-    _ledger_of(path).write_text(drawn_as + "\n")
+    _write(_ledger_of(path), drawn_as)
     return table, True
 
 
 def holder_name(state: Path) -> str:
     """What this machine is called in the ledger: its node's name, and what no other node has.
 
-    Kept in the state folder, as the table is; OSError.
+    Kept in the state folder, as the table is; TableError where that cannot be.
     """
     path = state / "holder"
     try:
@@ -79,10 +87,16 @@ def holder_name(state: Path) -> str:
         name = ""
     if not name:
         name = f"{os.uname().nodename[: limits.holder_chars_max]}-{secrets.token_hex(4)}"
-        beside = path.with_name("holder.new")
-        beside.write_text(name + "\n")
-        beside.replace(path)
+        _write(path, name)
     return name
+
+
+def _write(path: Path, line: str) -> None:
+    """TableError where the disk does not take it: leases would be nobody's after a power loss."""
+    try:
+        write_file(path, f"{line}\n".encode(), 0o600)
+    except OSError as error:
+        raise TableError(describe(error, path)) from error
 
 
 def _ledger_of(table: Path) -> Path:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from crewgate.errors import ConfigurationError
+from crewgate.runtime.durable_files import cause, make_folder
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _FILE = re.compile(
@@ -21,9 +22,9 @@ _FILE = re.compile(
 def prepare(folder: Path) -> None:
     """Make the folder, for its owner alone; ConfigurationError where that cannot be."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder, 0o700, parents=True)
     except OSError as error:
-        message = f"audit folder {folder}: {error.strerror}; name another in [audit] folder"
+        message = f"audit folder {folder}: {cause(error)}; or name another in [audit] folder"
         raise ConfigurationError(message) from error
 
 
@@ -35,7 +36,7 @@ def create(folder: Path, process: str, time_ns: int) -> tuple[int, Path]:
     if not _NAME.fullmatch(process):
         message = f"not a process name: {process[:64]!r}; lower-case letters, digits and hyphens"
         raise ValueError(message)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder, 0o700, parents=True)
     start = datetime.fromtimestamp(time_ns // 1000 / 1e6, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     turn = 0

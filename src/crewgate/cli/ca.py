@@ -13,6 +13,7 @@ from crewgate.cli.controlled import controlled
 from crewgate.cli.options import Duration, Subcommands, config_option, json_option
 from crewgate.core.identity import Identity, Role
 from crewgate.errors import AuthorityError, ConfigurationError, LinkError, UnpublishedError
+from crewgate.runtime.durable_files import cause, make_folder
 
 if TYPE_CHECKING:
     from crewgate.config import CA, Config
@@ -40,9 +41,9 @@ def init(*, config_path: Path, as_json: bool) -> None:
     ca = _ca(_load(config_path))
     for folder in {ca.folder, ca.root.parent, ca.crl.parent}:
         try:
-            folder.mkdir(mode=0o700 if folder == ca.folder else 0o755, parents=True, exist_ok=True)
+            make_folder(folder, 0o700 if folder == ca.folder else 0o755, parents=True)
         except OSError as error:
-            raise AuthorityError(f"{folder}: cannot be made ({error.strerror})") from error
+            raise AuthorityError(f"{folder}: cannot be made: {cause(error)}") from error
     create(ca, datetime.now(UTC))
     if as_json:
         click.echo(json.dumps({"root": str(ca.root), "crl": str(ca.crl)}))

@@ -1,5 +1,6 @@
 """`crewgate crew`: another crew's keys beside a configuration, and the section that names it."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ import click
 from crewgate.cli.options import config_option, json_option
 from crewgate.config import kinds
 from crewgate.errors import ConfigurationError
+from crewgate.runtime.durable_files import cause, create_file, make_folder
 
 _SECTION = """
 [crew.{name}]
@@ -58,13 +60,12 @@ def write_crew(crews: Path, name: str) -> None:
     key = SigningKey.generate(f"{name}-{os.urandom(4).hex()}")
     jwks = f"{json.dumps({'keys': [key.jwk()]}, indent=2)}\n"
     try:
-        (crews / name).mkdir(mode=0o700)
+        if not make_folder(crews / name, 0o700):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(crews / name))
         key.write(crews / name / "signing.key")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with os.fdopen(os.open(crews / f"{name}.jwks.json", flags, 0o644), "w") as stream:
-            stream.write(jwks)
+        create_file(crews / f"{name}.jwks.json", jwks.encode(), 0o644)
     except OSError as error:
         raise ConfigurationError(
-            f"{error.filename}: cannot be written ({error.strerror}); nothing is overwritten, and "
-            "the folder crews stands beside the configuration"
+            f"{error.filename}: cannot be written: {cause(error)}; the folder crews stands beside "
+            "the configuration"
         ) from error

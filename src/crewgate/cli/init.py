@@ -5,7 +5,6 @@ The secrets of CA, gateway and crew lie in folders of their own, each for its ow
 """
 
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from crewgate.cli.machine import begin, write_machine
 from crewgate.cli.options import json_option
 from crewgate.config import CA
 from crewgate.errors import ConfigurationError
+from crewgate.runtime.durable_files import cause, create_file, make_folder
 
 
 @click.command("init")
@@ -83,7 +83,7 @@ def write_all(folder: Path, port: int) -> Path:
         write_crew(folder / "crews", CREW)
         begin(folder / "state")
         config = folder / "crewgate.toml"
-        _write(config, fresh_config(port).encode(), 0o644)
+        create_file(config, fresh_config(port).encode(), 0o644)
     except OSError as error:
         raise _unwritten(folder, error) from error
     return config
@@ -114,7 +114,7 @@ def write_further(
         for file, place in further.copies.items():
             _copy(file, folder / place)
         config = folder / "crewgate.toml"
-        _write(config, text.encode(), 0o644)
+        create_file(config, text.encode(), 0o644)
     except OSError as error:
         raise _unwritten(folder, error) from error
     second = load(config)
@@ -128,14 +128,14 @@ def write_further(
 def _copy(file: Path, place: Path) -> None:
     """With its mode: a key stays a secret."""
     data, mode = file.read_bytes(), file.stat().st_mode & 0o777
-    place.parent.mkdir(mode=0o700 if mode & 0o077 == 0 else 0o755, parents=True, exist_ok=True)
-    _write(place, data, mode)
+    make_folder(place.parent, 0o700 if mode & 0o077 == 0 else 0o755, parents=True)
+    create_file(place, data, mode)
 
 
 def _unwritten(folder: Path, error: OSError) -> ConfigurationError:
     return ConfigurationError(
-        f"{error.filename or folder}: cannot be read or written ({error.strerror}); choose a "
-        "folder where you may write, and be who may read the keys"
+        f"{error.filename or folder}: cannot be read or written: {cause(error)}; `init` needs a "
+        "folder where you may write, and, with --from, the right to read the other's keys"
     )
 
 
@@ -146,9 +146,9 @@ def _open(folder: Path, names: tuple[str, ...] = ("certs", "ca", "gateway", "cre
         )
     if folder.exists() and not folder.is_dir():
         raise ConfigurationError(f"{folder}: not a folder; choose another name")
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    make_folder(folder, 0o755, parents=True)
     for name in names:
-        (folder / name).mkdir(mode=0o700 if name in {"ca", "gateway"} else 0o755)
+        make_folder(folder / name, 0o700 if name in {"ca", "gateway"} else 0o755)
 
 
 def _write_certificates(folder: Path) -> None:
@@ -157,10 +157,3 @@ def _write_certificates(folder: Path) -> None:
     ca = CA(folder / "ca", folder / "certs" / "ca.pem", folder / "certs" / "crl.pem", DOMAIN)
     create(ca, datetime.now(UTC))
     write_machine(folder, ca)
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    """A new file with this mode from the first moment (less the umask)."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)

@@ -14,6 +14,7 @@ from pathlib import Path
 from crewgate import limits
 from crewgate.config import CA
 from crewgate.core.identity import MAY_REVOKE, Identity, Role
+from crewgate.runtime.durable_files import make_folder
 
 HOSTS = ("localhost", "127.0.0.1", "::1")
 SERVER, SERVER_KEY = Path("certs", "gateway.pem"), Path("gateway", "gateway.key")
@@ -62,9 +63,9 @@ def begin(state: Path) -> None:
     from crewgate.core.gossip.freshness import Freshness
     from crewgate.peers.standing import StandingFile
 
-    state.mkdir(mode=0o710)
+    make_folder(state, 0o710)
     folder = state / "gossip"
-    folder.mkdir(mode=0o700)
+    make_folder(folder, 0o700)
     StandingFile(folder / "standing").save(Freshness(b"", counts=True))
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 
 from crewgate.errors import AuthorityError
-from crewgate.pki.keys import PRIVATE, sync_folder, write_file
+from crewgate.pki.keys import PRIVATE, write_file
+from crewgate.runtime.durable_files import cause, describe, make_folder, remove_file
 
 _FOLDER = "ending"
 _SUFFIX = ".json"
@@ -40,19 +41,18 @@ class Intents:
         intent = Intent(crew, name, reason, int(time.time()))
         path = self._path(intent)
         try:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            sync_folder(self._folder.parent)
+            make_folder(self._folder, 0o700)
         except OSError as error:
-            raise AuthorityError(f"{path}: cannot be written ({error.strerror})") from error
+            raise AuthorityError(f"{path}: cannot be written: {cause(error)}") from error
         write_file(path, msgspec.json.encode(intent), PRIVATE, replace=True)
         return intent
 
     def done(self, intent: Intent) -> None:
         """All steps were made."""
         try:
-            self._path(intent).unlink(missing_ok=True)
+            remove_file(self._path(intent))
         except OSError as error:
-            raise AuthorityError(f"{self._folder}: {error.strerror}") from error
+            raise AuthorityError(describe(error)) from error
 
     def open(self) -> Iterator[Intent]:
         """Those that nobody has completed; then AuthorityError for a file that is none."""
@@ -60,7 +60,7 @@ class Intents:
             paths = sorted(self._folder.glob(f"*{_SUFFIX}"))
             texts = [path.read_bytes() for path in paths]
         except OSError as error:
-            raise AuthorityError(f"{self._folder}: {error.strerror}") from error
+            raise AuthorityError(describe(error, self._folder)) from error
         damaged = []
         for path, text in zip(paths, texts, strict=True):
             try:

@@ -6,7 +6,6 @@ off at the next start; damage anywhere else is an error, because a forgotten lin
 One process at a time writes a journal (flock). What the lines mean is for `lineage`.
 """
 
-import contextlib
 import fcntl
 import logging
 import os
@@ -19,6 +18,13 @@ import msgspec
 from crewgate.core import scope
 from crewgate.core.claims import Claims
 from crewgate.errors import JournalError, JournalTakenError
+from crewgate.runtime.durable_files import (
+    append,
+    cause,
+    make_folder,
+    open_to_append,
+    sync_folder,
+)
 
 _log = logging.getLogger(__name__)
 _CHUNK = 2**20
@@ -89,11 +95,10 @@ class Journal:
         self._process = os.getpid()
         self._broken = ""
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            self._descriptor = os.open(path, flags, 0o600)
+            make_folder(path.parent, 0o700, parents=True)
+            self._descriptor = open_to_append(path, 0o600)
         except OSError as error:
-            raise JournalError(f"{path}: cannot open the journal: {error.strerror}") from error
+            raise JournalError(f"{path}: cannot open the journal: {cause(error)}") from error
         self._close = weakref.finalize(self, os.close, self._descriptor)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -104,7 +109,11 @@ class Journal:
                 "name, or end the other"
             ) from None
         self._size = os.fstat(self._descriptor).st_size
-        _sync_folder(path.parent)
+        try:
+            sync_folder(path.parent)
+        except OSError as error:
+            self.close()
+            raise JournalError(f"{path}: cannot keep the journal: {cause(error)}") from error
 
     def __repr__(self) -> str:
         return f"<Journal {self.path} {self._size} bytes>"
@@ -146,14 +155,11 @@ class Journal:
             raise JournalError(f"{self.path}: cannot write the journal: {self._broken}")
         line = _encode(entry) + b"\n"
         try:
-            written = os.write(self._descriptor, line)
-            if written < len(line):
-                os.write(self._descriptor, line[written:])
-            os.fsync(self._descriptor)
+            append(self._descriptor, line)
         except OSError as error:
-            self._undo(str(error.strerror))
+            self._undo(cause(error))
             raise JournalError(
-                f"{self.path}: cannot write the journal: {error.strerror}; nothing was minted"
+                f"{self.path}: cannot write the journal, so nothing was minted: {cause(error)}"
             ) from error
         self._size += len(line)
 
@@ -170,20 +176,16 @@ class Journal:
             self.path,
             self._size - size,
         )
-        os.ftruncate(self._descriptor, size)
-        os.fsync(self._descriptor)
+        try:
+            os.ftruncate(self._descriptor, size)
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise JournalError(f"{self.path}: cannot mend the journal: {cause(error)}") from error
         self._size = size
 
     def _lines(self) -> Iterator[bytes]:
-        with self.path.open("rb", buffering=_CHUNK) as file:
-            yield from file
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the file's name durable too; a file system that cannot is no worse than before."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            with self.path.open("rb", buffering=_CHUNK) as file:
+                yield from file
+        except OSError as error:
+            raise JournalError(f"{self.path}: cannot read the journal: {cause(error)}") from error

@@ -21,6 +21,7 @@ from crewgate import limits
 from crewgate.core.claims import is_text
 from crewgate.core.policy import Key
 from crewgate.errors import ConfigurationError
+from crewgate.runtime.durable_files import cause, create_file
 
 
 class SigningKey:
@@ -78,13 +79,9 @@ class SigningKey:
         return jwk
 
     def write(self, path: Path) -> None:
-        """Write the private key as PKCS 8 PEM into a new file of mode 0600; OSError if there."""
+        """Write the private key as PKCS 8 PEM into a new file of mode 0600; FileExistsError."""
         pem = self.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(descriptor)
+        create_file(path, pem, 0o600)
 
 
 def _read(path: Path) -> Ed25519PrivateKey:
@@ -93,7 +90,7 @@ def _read(path: Path) -> Ed25519PrivateKey:
             mode = os.fstat(file.fileno()).st_mode
             pem = file.read(limits.key_file_bytes_max)
     except OSError as error:
-        raise ConfigurationError(f"{path}: cannot read the signing key: {error.strerror}") from None
+        raise ConfigurationError(f"{path}: cannot read the signing key: {cause(error)}") from None
     if stat.S_IMODE(mode) & 0o077:
         raise ConfigurationError(
             f"{path}: a signing key that others can read (mode {stat.S_IMODE(mode):04o}); "

@@ -4,13 +4,12 @@ A reader sees the old token or the new one, never a part. Knows neither claims n
 """
 
 import contextlib
-import os
 import re
-import secrets
 from pathlib import Path
 
 from crewgate import limits
 from crewgate.errors import IssuerError
+from crewgate.runtime.durable_files import cause, write_file
 
 # What a compact JWS is made of; anything else must not get into a header.
 _TOKEN = re.compile(rb"[A-Za-z0-9_.-]+")
@@ -18,21 +17,10 @@ _TOKEN = re.compile(rb"[A-Za-z0-9_.-]+")
 
 def write_token(path: Path, token: str) -> None:
     """Put `token` in the place of what `path` holds; IssuerError if the folder refuses."""
-    # Written beside it, so that the rename stays within one file system and is atomic.
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        descriptor = os.open(fresh, flags, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(token)
-            fresh.replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                fresh.unlink()
-            raise
+        write_file(path, token.encode("ascii"), 0o600)
     except OSError as error:
-        raise IssuerError(f"{path}: cannot write the token file: {error.strerror}") from None
+        raise IssuerError(f"{path}: cannot write the token file: {cause(error)}") from None
 
 
 def read_token(path: Path) -> str:

@@ -4,8 +4,6 @@ A key is readable by its owner from its first moment, and a file is whole or not
 there already is replaced in one step, and only where the caller says so. Keys are never shown.
 """
 
-import os
-import secrets
 import stat
 from pathlib import Path
 
@@ -15,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from crewgate import limits
 from crewgate.errors import AuthorityError
+from crewgate.runtime import durable_files
+from crewgate.runtime.durable_files import cause
 
 PRIVATE = 0o600
 PUBLIC = 0o644
@@ -32,39 +32,15 @@ def write_file(
 
     It belongs to `owner` (uid, gid) from its first moment, else to us.
     """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    write = durable_files.write_file if replace else durable_files.create_file
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                if owner is not None and owner != (os.geteuid(), os.getegid()):
-                    os.fchown(descriptor, *owner)
-                os.fchmod(descriptor, mode)  # whatever the umask is: others must read a CRL
-                stream.write(data)
-                stream.flush()
-                os.fsync(descriptor)
-            if replace:
-                draft.replace(path)
-            else:
-                path.hardlink_to(draft)
-        finally:
-            draft.unlink(missing_ok=True)
-        sync_folder(path.parent)
+        write(path, data, mode, owner=owner)
     except FileExistsError as error:
         raise AuthorityError(
             f"{path}: stands there already and is not overwritten; choose another name"
         ) from error
     except OSError as error:
-        raise AuthorityError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Have on the disk which names stand in a folder; OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        raise AuthorityError(f"{path}: cannot be written: {cause(error)}") from error
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey, passphrase: bytes | None = None) -> bytes:
@@ -95,7 +71,10 @@ def read_key(path: Path, passphrase: bytes | None = None) -> ec.EllipticCurvePri
 
 def refuse_shared(path: Path) -> None:
     """AuthorityError for a private key that somebody else may have read."""
-    mode = stat.S_IMODE(path.stat().st_mode)
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError as error:
+        raise AuthorityError(f"{path}: the private key cannot be read: {cause(error)}") from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise AuthorityError(
             f"{path}: a private key that others can read (mode {mode:04o}); chmod 600, and make "
@@ -130,7 +109,7 @@ def read_bounded(path: Path, bytes_max: int, what: str) -> bytes:
         with path.open("rb") as stream:
             data = stream.read(bytes_max + 1)
     except OSError as error:
-        raise AuthorityError(f"{path}: the {what} cannot be read ({error.strerror})") from error
+        raise AuthorityError(f"{path}: the {what} cannot be read: {cause(error)}") from error
     if len(data) > bytes_max:
         raise AuthorityError(f"{path}: over {bytes_max} bytes, which no {what} has")
     return data

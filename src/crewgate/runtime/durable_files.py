@@ -122,7 +122,7 @@ def append(descriptor: int, data: bytes) -> None:
 
 def make_folder(path: Path, mode: int, *, parents: bool = False) -> bool:
     """Make a folder if it is not there; whether it was not. Those above it get the usual mode."""
-    if parents and not path.parent.is_dir():
+    if parents and not path.parent.exists():
         make_folder(path.parent, 0o777, parents=True)
     with _about(path):
         try:

@@ -88,6 +88,7 @@ def test_lines_that_were_synced_stay_so_when_the_file_is_replaced(
         on_disk[status.st_ino] = status.st_size
 
     monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "fdatasync", fsync)
     journal = _journal(path, said)
     journal.rewrite([Line(1)])
     descriptor = journal._descriptor

@@ -169,7 +169,7 @@ def test_a_restart_with_the_same_files_is_the_same_generation(start: Start, file
 
 def test_a_stamp_that_cannot_be_written_costs_a_generation_only(start: Start, file: Path) -> None:
     """A full disk is no reason not to serve: a restart takes the next number."""
-    (file.parent / "state" / "generation.new").mkdir()
+    (file.parent / "state" / "generation").mkdir()
     assert start().inforce.policy.generation == 1
     assert start().inforce.policy.generation == 2
 

@@ -440,7 +440,7 @@ def test_bad_reasons_and_a_missing_ca_are_said(run: Run, fresh: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_said(run: Run, fresh: Path) -> None:
     """A file stands in its place."""
     fresh.write_text(fresh.read_text().replace('folder = "ca"', 'folder = "crewgate.toml/ca"'))
-    assert "cannot be made (Not a directory)" in refused(run, "init", "-c", fresh)
+    assert "cannot be made: Not a directory" in refused(run, "init", "-c", fresh)
 
 
 @pytest.mark.parametrize("role", [Role.OPERATOR, Role.GATEWAY])

@@ -49,7 +49,7 @@ PROBLEMS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "operator": (lambda it: signed_at(it, NOW, role=Role.OPERATOR), [", and peers are gateways"]),
     "no signing key": (lambda it: signed_at(it, NOW, key=b""), ["has no signing key in it"]),
     "another signing key": (_another_key, ["signing.key: not the key in "]),
-    "signing key gone": (lambda it: cluster_of(it).signing_key.unlink(), ["cannot be read (No su"]),
+    "signing key gone": (lambda it: cluster_of(it).signing_key.unlink(), ["cannot be read: No su"]),
     "signing key open": (lambda it: cluster_of(it).signing_key.chmod(0o640), ["(mode 0640)"]),
     "ended": (lambda it: signed_at(it, NOW - timedelta(days=400)), ["; peers refuse it: renew it"]),
 }

@@ -155,7 +155,7 @@ def test_a_full_disk_leaves_nothing_half_written(
     journal.append(ENTRIES[0])
     real = os.write
     monkeypatch.setattr(os, "write", failing(100, real))
-    with pytest.raises(JournalError, match="No space left on device; nothing was minted"):
+    with pytest.raises(JournalError, match="nothing was minted: No space left on device; make"):
         journal.append(ENTRIES[1])
     monkeypatch.setattr(os, "write", real)
     journal.append(ENTRIES[2])

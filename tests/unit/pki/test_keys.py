@@ -50,7 +50,7 @@ def test_what_stands_there_is_replaced_only_where_it_is_said(tmp_path: Path) -> 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     """With the file that could not be written."""
-    with pytest.raises(AuthorityError, match=r"nowhere/x: cannot be written \(No such file"):
+    with pytest.raises(AuthorityError, match=r"nowhere/x: cannot be written: No such file"):
         write_file(tmp_path / "nowhere" / "x", b"", PUBLIC)
 
 
