@@ -33,6 +33,39 @@ def _in_unicode(change: Callable[[str], str]) -> Callable[[bytes], bytes]:
     return step
 
 
+def _trimmed(path: str) -> str:
+    """Blanks of any alphabet and control characters round each name, and dots and colons after."""
+    return "/".join([_right(_left(name)) for name in path.split("/")])
+
+
+def _is_blank(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character) == "Cc"
+
+
+def _left(name: str) -> str:
+    while name and _is_blank(name[0]):
+        name = name[1:]
+    return name
+
+
+def _right(name: str) -> str:
+    while name and (_is_blank(name[-1]) or name[-1] in ".:"):
+        name = name[:-1]
+    return name
+
+
+# Beside what Unicode has in its category of formats: selectors, fillers and joiners.
+_UNSEEN = {0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, *range(0x180B, 0x1810)}
+_UNSEEN |= {*range(0xFE00, 0xFE10), *range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE1000), 0x2065}
+
+
+def _drawn(path: str) -> str:
+    """Without characters that have no width."""
+    return "".join(
+        [c for c in path if unicodedata.category(c) != "Cf" and ord(c) not in _UNSEEN]
+    )
+
+
 STEPS: dict[str, Callable[[bytes], bytes]] = {
     "percent-decoding": unquote_to_bytes,
     "decoding of letters": lambda path: re.sub(
@@ -48,6 +81,12 @@ STEPS: dict[str, Callable[[bytes], bytes]] = {
     "fragment": lambda path: path.partition(b"#")[0],
     "end of a C string": lambda path: path.partition(b"\0")[0],
     "blanks at an end": lambda path: re.sub(rb"[ .\t\r\n]+(?=/|\Z)", b"", path),
+    "forms": lambda path: path.replace(b"+", b" "),
+    "trimmed names": _in_unicode(_trimmed),
+    "no width": _in_unicode(_drawn),
+    "streams of NTFS": _in_unicode(
+        lambda path: re.sub(r":[^:/]*:\$\w+(?=/|\Z)", "", path)
+    ),
     "overlong UTF-8": overlong,
     "compatibility": _in_unicode(lambda path: unicodedata.normalize("NFKC", path)),
 }

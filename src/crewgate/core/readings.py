@@ -2,28 +2,45 @@
 
 Some match it as it was sent (chi), some decode it; Express ignores case and a last slash, Windows
 blanks and dots at the end of a name; Rails takes "/a.json" for "/a"; a proxy that decodes first
-cuts at "?" and "#"; and some normalise Unicode (NFKC makes a slash of U+FF0F). Reads what
-`routing.plain_path` lets through and judges nothing.
+cuts at "?" and "#"; some normalise Unicode (NFKC makes a slash of U+FF0F). Many trim blanks of any
+alphabet, which "+" is to one that decodes forms; Apple's file system skips what has no width
+(CVE-2014-9390), and NTFS takes "a::$DATA" for "a" (CVE-1999-0278). Reads what `routing.plain_path`
+lets through and judges nothing.
 """
 
 import re
 import unicodedata
 from urllib.parse import unquote_to_bytes
 
-# A path of which there is one reading.
-is_tame = re.compile(rb"/[a-z0-9_~!$&'()*+,=:@/-]*(?<!/)").fullmatch
+_TAME = re.compile(rb"/[a-z0-9_~!$&'()*+,=:@/-]*(?<!/)").fullmatch
+_EDGED = re.compile(rb"/[+:]|[+:](?:/|\Z)|:\$").search
 _PARAMETERS = re.compile(rb";[^/]*")
 _BEHIND = re.compile(rb"[?#].*", re.DOTALL)  # a query, a fragment
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
-# A dot segment, also where blanks, parameters or what is cut away follow the dots.
-_CLIMBING = re.compile(r"/\.{1,2} *(?:[/;?#]|\Z)")
+_BLANK = r"\s\x00-\x1f\x7f-\x9f+"  # Unicode's White_Space, control characters, and forms' blank
+# Unicode's Default_Ignorable_Code_Point, and what else is of its category Cf: nothing is drawn.
+_WIDTHLESS = re.compile(
+    "[\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5"
+    "\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0"
+    "\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+_STREAM = r":[^:/]*:\$\w+"  # of NTFS, with its type; an empty name is the file itself
+_ENDS = re.compile(rf"\A[{_BLANK}]+|(?:[{_BLANK}.:]|{_STREAM})+\Z")
+# A dot segment, also where blanks, parameters or what is cut away stand round the dots.
+_CLIMBING = re.compile(rf"/[{_BLANK}]*\.{{1,2}}(?:[{_BLANK}:]|{_STREAM})*(?:[/;?#]|\Z)")
 # RFC 3986, section 6.2.2.2: what may be decoded without a change of meaning.
 _UNRESERVED = re.compile(rb"%(?:2[DE]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)", re.IGNORECASE)
 
 
+def is_tame(path: bytes) -> bool:
+    """Whether there is one reading of a path."""
+    return _TAME(path) is not None and not _EDGED(path)
+
+
 def loose_segment(segment: str) -> bytes:
     """The segment without what servers ignore; b"" for one that they leave out."""
-    return _caseless(segment).rstrip(" .").encode()
+    return _trimmed(_caseless(segment)).encode()
 
 
 def spellings(path: bytes, plain: bytes) -> set[bytes]:
@@ -46,29 +63,37 @@ def readings(spelling: bytes) -> list[tuple[list[bytes], bool]]:
 
     To be compared with patterns made of `loose_segment`. Empty segments are left out.
     """
-    words = [word.encode() for word in _caseless(spelling.decode())[1:].split("/")]
-    short = [word.rstrip(b" .") for word in words]
+    words = _caseless(spelling.decode())[1:].split("/")
+    short = [_trimmed(word) for word in words]
     found = _named(short)
-    if b"" in short:  # names of blanks and dots alone: nothing to Windows, a name to others
+    if "" in short:  # names of blanks and dots alone: nothing to Windows, a name to others
         found += _named([name or word for name, word in zip(short, words, strict=True)])
-    if words[-1].rpartition(b".")[0] == b"..":  # "...json" without its format climbs
-        found.append(([word for word in short[:-1] if word][:-1], True))
+    if words[-1].rpartition(".")[0] == "..":  # "...json" without its format climbs
+        found.append(([word.encode() for word in short[:-1] if word][:-1], True))
     return found
 
 
-def _named(words: list[bytes]) -> list[tuple[list[bytes], bool]]:
+def _named(words: list[str]) -> list[tuple[list[bytes], bool]]:
     """With and without a format at the end."""
     *head, last = words
     names = {last}
-    if b"." in last:
-        names |= {last.partition(b".")[0].rstrip(b" ."), last.rpartition(b".")[0].rstrip(b" .")}
-    before = [word for word in head if word]
-    return [([*before, name], False) if name else (before, True) for name in names]
+    if "." in last:
+        names |= {_trimmed(last.partition(".")[0]), _trimmed(last.rpartition(".")[0])}
+    before = [word.encode() for word in head if word]
+    return [([*before, name.encode()], False) if name else (before, True) for name in names]
+
+
+def _trimmed(word: str) -> str:
+    """A name without what has no width, and without what is trimmed at its ends."""
+    return _ENDS.sub("", _WIDTHLESS.sub("", word))
 
 
 def climbs(plain: bytes) -> bool:
     """Whether a server could find a dot segment, or one more encoding, in a decoded path."""
-    texts = [plain.decode()] if plain.isascii() else _normalised(plain)
+    texts = [plain.decode()]
+    if not plain.isascii():
+        texts = _normalised(plain)
+        texts += [_WIDTHLESS.sub("", text) for text in texts]
     return any(_ENCODED.search(text) or _CLIMBING.search(text) for text in texts)
 
 

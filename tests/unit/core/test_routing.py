@@ -1,5 +1,6 @@
 """The router against a slow, obvious model, and against what servers read in different ways."""
 
+import unicodedata
 from urllib.parse import quote, unquote_to_bytes
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from lenient_servers import matched, served
 
+from crewgate.core.readings import loose_segment
 from crewgate.core.routing import UNKNOWN, Route, Router, parse_path
 
 
@@ -89,6 +91,14 @@ def test_a_path_that_servers_read_differently_means_no_tool(path: str) -> None:
         "/items/new%23a", "/items/nEW/%20", "/%C4%B1tems/new", "/items/%EF%BD%8Eew",
         "/items/7%EF%BC%8F", "/items/%EF%BC%8E%EF%BC%8E/x", "/items/%E2%80%A5/x",
         "/items/%EF%BC%852e", "/items/..%23", "/items/..%20/x", "/items/x/..%3B",
+        "/items/new%C2%85", "/items/new%E2%80%8B", "/items/new::$DATA", "/items/new+",
+        "/items/new:", "/items/new%C2%A0", "/items/%E3%80%80new", "/items/%20new", "/items/+new",
+        "/items/n%C2%ADew", "/items/%EF%BC%9A",
+        "/items/new%EF%BB%BF", "/items/new%C2%9F", "/items/new%E2%80%A8", "/items/new%EF%BC%9A",
+        "/items/new%EF%BC%8B", "/items/new:$DATA:$DATA", "/items/new::$data+", "/items/new:.json",
+        "/items/new.::", "/items/new/+", "/items/new/%E2%80%8B", "/items::$INDEX_ALLOCATION/new",
+        "/items/new%F3%A0%80%A0", "/items/%E2%80%AEnew", "/items/new%EF%B8%8F", "/+/items/new",
+        "/items/.%E2%80%8B./x", "/items/x/+..", "/items/..:/x", "/items/..::$DATA/x",
     ],
 )
 def test_a_path_that_a_lenient_server_takes_for_another_tools_means_no_tool(path: str) -> None:
@@ -103,13 +113,27 @@ def test_a_path_that_a_lenient_server_takes_for_another_tools_means_no_tool(path
     ("path", "tool"),
     [
         ("/items/report.pdf", 1), ("/items/C%23", 1), ("/items/What%3F", 1), ("/items/100%25", -1),
-        ("/items/Caf%C3%A9", 1), ("/items/%EF%BC%9A", 1), ("/items/a.b/C", 0), ("/items/Anew", 1),
+        ("/items/Caf%C3%A9", 1), ("/items/a%EF%BC%9Ab", 1), ("/items/a.b/C", 0), ("/items/Anew", 1),
+        ("/items/new:old", 1), ("/items/urn:isbn:3", 1), ("/items/a+b", 1), ("/items/+4930", 1),
+        ("/items/C++", 1), ("/items/12:", 1), ("/items/new-", 1), ("/items/newer+", 1),
+        ("/items/%F0%9F%91%A9%E2%80%8D%F0%9F%92%BB", 1), ("/items/%D9%85%DB%8C%E2%80%8C", 1),
+        ("/items/$new", 1), ("/items/a:$b", 1), ("/items/new,", 1), ("/items/re+new/x", 0),
     ],
 )
 def test_a_name_that_nobody_takes_for_another_tools_is_served(path: str, tool: int) -> None:
     """Capitals, dots, "#" and letters of the world are good wherever they change nothing."""
     table = Router(routes("GET /items/*", "GET /items/{id}", "GET /items/new"))
     assert table.find(b"GET", path.encode()) == tool
+
+
+def test_no_character_without_width_is_forgotten() -> None:
+    """All that Unicode has in its category of formats, and blanks of any alphabet at an end."""
+    for code in (*range(0x80, 0xD800), *range(0xE000, 0x20000), *range(0xE0000, 0xE1000)):
+        character = chr(code)
+        if unicodedata.category(character) == "Cf":
+            assert loose_segment(f"n{character}ew") == b"new", hex(code)
+        elif character.isspace() or unicodedata.category(character) == "Cc":
+            assert loose_segment(f"{character}new{character}") == b"new", hex(code)
 
 
 @pytest.mark.parametrize(
@@ -177,11 +201,12 @@ requests = st.builds(
     lambda parts, end: quote("/" + "/".join(parts) + end, safe="/%:"),
     st.lists(
         st.sampled_from(
-            ["a", "b", "c", "%61", "a.b", "a%2Eb", "m:n", "m%3An", "", "A", "a.", "b.a", "\uff41"]
+            ["a", "b", "c", "%61", "a.b", "a%2Eb", "m:n", "m%3An", "", "A", "a.", "b.a", "\uff41",
+             "a+", "+a", "a:", "a::$DATA", "a\u200b", "\u00ada", "\u0085b", "b\u3000", "m:n:", "+"]
         ),
         max_size=4,
     ),
-    st.sampled_from(["", "/", "#x", ".json"]),
+    st.sampled_from(["", "/", "#x", ".json", "+", "::$data", "\ufeff"]),
 )
 
 
@@ -216,7 +241,7 @@ def test_the_router_answers_as_the_model_does(paths: list[str], path: str) -> No
 
 @given(
     st.lists(patterns, min_size=1, max_size=8, unique=True),
-    st.text("aAbB./%25eEfFcC0;?#\\\uff0e\uff0f\u2025 ", max_size=12),
+    st.text("aAbB./%25eEfFcC0;?#\\\uff0e\uff0f\u2025 +:$\u200b\u0085\u3000\uff1a", max_size=12),
 )
 @example(["/", "/*"], "0/...")
 @example(["/", "/*"], "0/...json")
@@ -230,6 +255,9 @@ def test_the_router_answers_as_the_model_does(paths: list[str], path: str) -> No
 @example(["/{x}", "/{x}/{x}/"], " \uff0f0")
 @example(["/{x}", "/{x}/{x}/"], "\uff1b\uff0f0")
 @example(["/a", "/a/*"], "a/.../...b")
+@example(["/a", "/*"], "a+\u200b:.")
+@example(["/a", "/{x}/{x}/"], "a/:")
+@example(["/a/b", "/*"], "a/\u200b/+b")
 def test_no_server_serves_another_tool(paths: list[str], path: str) -> None:
     """Whatever a server makes of a path that is let through, it is the tool that was judged."""
     table, router = accepted(paths)
