@@ -24,8 +24,8 @@ INSERTED = (
     b"%e2%80%a5", b"%ef%bc%852e", b"*", b"/*", b"{id}", b".", b".json", b".tar.gz", b"::$DATA",
     b"~",
     b"~1", b"$", b"!", b"'", b'"', b"<", b"|", b"^", b"`", b"[", b"@", b":", b",", b"=", b"&",
-    b"%26", b"%c2%85", b"%c2%a0", b"%e2%80%8b", b"%e3%80%80", b"%c2%ad", b"%ef%bb%bf", b"::", b"+:.",
-    b":$a:$DATA", b"%ef%bc%9a", b"%ef%bc%8b", b"+.json",
+    b"%26", b"%c2%85", b"%c2%a0", b"%e2%80%8b", b"%e3%80%80", b"%c2%ad", b"%ef%bb%bf", b"::",
+    b"+:.", b":$a:$DATA", b"%ef%bc%9a", b"%ef%bc%8b", b"+.json",
 )  # fmt: skip
 PLACES = ("middle", "front", "end")
 SPELLINGS = {

@@ -93,6 +93,7 @@ def are_claims(value: dict[str, Any]) -> bool:
     if not isinstance(path, list) or len(path) > 8 or not all(map(is_path_element, path)):
         return False
     ids = [element["id"] for element in path] + [value.get("execution_branch_id")]
+    times = [element.get("iat", 0) for element in path]
     return (
         all(is_text(value.get(name)) for name in TEXT_CLAIMS)
         and is_audience(value.get("aud"))
@@ -104,6 +105,7 @@ def are_claims(value: dict[str, Any]) -> bool:
         and all(isinstance(tool, str) and scope.is_pattern(tool) for tool in tools)
         and is_id(ids[-1])
         and len(set(ids)) == len(ids)
+        and max(times, default=0) <= value["iat"] + 5  # seconds between two clocks
     )
 
 

@@ -11,6 +11,7 @@ from crewgate import limits
 from crewgate.core.claims import decode_claims, refuse_null
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t
 from libc.string cimport memcmp
 
 cdef extern from "Python.h":
@@ -33,6 +34,8 @@ cdef extern from "compact_jws.h" nogil:
     int claim_matches(const unsigned char*, size_t, const unsigned char*, size_t) noexcept
     int jws_split(const unsigned char*, size_t, jws_parts*) noexcept
     int json_scan_object(const unsigned char*, size_t) noexcept
+
+cdef int64_t LEEWAY = limits.leeway_seconds
 
 base64url_prepare()
 claim_prepare()
@@ -100,6 +103,16 @@ cdef bint _is_audience(object audience):
     return True
 
 
+cdef bint _are_older(object claims):
+    """Was no ancestor's grant issued after this one? By clocks that differ by the leeway."""
+    cdef int64_t latest = <int64_t> claims.iat + LEEWAY
+    for element in <list> claims.branch_path:
+        issued = element.iat
+        if issued is not None and <int64_t> issued > latest:
+            return False
+    return True
+
+
 cdef bint _are_distinct(object claims, Ids* ids):
     """Fills `ids`; False if one is no UUID, or one is there twice."""
     cdef size_t i, j
@@ -128,6 +141,7 @@ cdef bint _are_well_formed(object claims, Ids* ids):
         and _is_text(claims.agent_role)
         and _are_patterns(claims.allowed_tools)
         and _are_distinct(claims, ids)
+        and _are_older(claims)
     )
 
 

@@ -25,7 +25,11 @@ def is_text(value: str) -> bool:
 
 
 class PathElement(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One ancestor in `branch_path`; with an `iat` it counts as that grant of the ancestor."""
+    """One ancestor in `branch_path`; with an `iat` it counts as that grant of the ancestor.
+
+    The grant of an ancestor was not issued after the token's own, but for the leeway of clocks:
+    the newest grant governs, so that one from the future would govern for ever.
+    """
 
     id: str
     credit_quota: MicroCredits

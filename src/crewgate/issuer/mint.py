@@ -93,6 +93,7 @@ class Minter:
             raise IssuerError(f"a branch of crew {parent.crew} has no children in {self.crew.name}")
         check_within(parent, tools, quota)
         above = PathElement(parent.execution_branch_id, parent.credit_quota, parent.iat)
+        path = [*parent.branch_path, above]
         return self._grant(
             sub=parent.sub,
             process_id=process,
@@ -100,8 +101,8 @@ class Minter:
             execution_branch_id=str(uuid.uuid4()),
             allowed_tools=list(tools),
             credit_quota=quota,
-            branch_path=[*parent.branch_path, above],
-            iat=int(now),
+            branch_path=path,
+            iat=_after(path, int(now), int(now)),
             exp=int(now) + self._lifetime(lifetime),
         )
 
@@ -127,7 +128,8 @@ class Minter:
                 f"{claims.client_id}'s"
             )
         quota = claims.credit_quota if quota is None else quota
-        issued = self._next_iat(claims, quota, int(now))
+        path = claims.branch_path if path is None else path
+        issued = _after(path, self._next_iat(claims, quota, int(now)), int(now))
         return self._grant(
             client_id=claims.client_id,
             sub=claims.sub,
@@ -136,7 +138,7 @@ class Minter:
             execution_branch_id=claims.execution_branch_id,
             allowed_tools=list(claims.allowed_tools if tools is None else tools),
             credit_quota=quota,
-            branch_path=list(claims.branch_path if path is None else path),
+            branch_path=list(path),
             iat=issued,
             exp=issued + self._lifetime(lifetime),
         )
@@ -209,6 +211,19 @@ class Minter:
                 "gateways would refuse this token's form: check crew, issuer, audience and tools"
             ) from None
         return token
+
+
+def _after(path: Sequence[PathElement], at: int, now: int) -> int:
+    """When a grant is issued that was to be at `at`: no earlier than the newest of its ancestors'.
+
+    Those may be ahead of this clock by the leeway, which gateways allow. IssuerError beyond that.
+    """
+    newest = max([each.iat or 0 for each in path], default=0)
+    if newest > now + limits.leeway_seconds:
+        raise IssuerError(
+            f"an ancestor's grant was issued {newest - now} s ahead of this clock: set the clock"
+        )
+    return max(at, newest)
 
 
 def check_within(parent: Claims, tools: Sequence[str], quota: int) -> None:

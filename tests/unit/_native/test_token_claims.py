@@ -72,7 +72,7 @@ def test_no_claim_may_be_null(name: str) -> None:
         {"branch_path": []},
         {"branch_path": path(8)},
         {"branch_path": [{"id": IDS[0], "credit_quota": 0, "iat": 0, "unknown": None}]},
-        {"iat": 0, "exp": 0},
+        {"iat": 0, "exp": 0, "branch_path": []},
         {"exp": 2**33},
         {"allowed_tools": ["a"] * 64},
         {"allowed_tools": ["a-b_c.d0.*", "0", "_", LONG, "x" * 126 + ".*"]},
@@ -146,6 +146,41 @@ def test_ids_that_are_no_uuid_are_refused(identifier: object) -> None:
 def test_paths_are_refused(ancestry: object) -> None:
     """Too long, an id twice, the branch itself, or an element that is none."""
     assert not accepted(tokens.payload(branch_path=ancestry))
+
+
+@pytest.mark.parametrize(
+    ("iat", "times", "good"),
+    [
+        (1000, (1000, 1000), True),
+        (1000, (1005, None), True),
+        (1000, (1006,), False),
+        (1000, (None, 1006), False),
+        (1000, (1006, 0), False),
+        (1000, (2**33,), False),
+        (2**33, (2**33,) * 8, True),
+        (0, (5,), True),
+        (0, (6,), False),
+    ],
+)
+def test_no_ancestor_is_issued_after_its_child(
+    iat: int, times: tuple[int | None, ...], good: bool
+) -> None:
+    """But for the leeway between two clocks: what an ancestor's newest grant says would govern."""
+    ancestry = [
+        element if time is None else element | {"iat": time}
+        for element, time in zip(path(8), times, strict=False)
+    ]
+    assert accepted(tokens.payload(iat=iat, branch_path=ancestry)) == good
+
+
+@given(st.integers(0, 2**33), st.lists(st.integers(-20, 20), max_size=8))
+def test_times_of_ancestors_are_judged_like_the_model(iat: int, after: list[int]) -> None:
+    """At any time, whichever of them it is."""
+    ancestry = [
+        element | {"iat": min(max(0, iat + seconds), 2**33)}
+        for element, seconds in zip(path(8), after, strict=False)
+    ]
+    accepted(tokens.payload(iat=iat, branch_path=ancestry))
 
 
 @pytest.mark.parametrize("name", ["iat", "exp", "nbf", "credit_quota"])

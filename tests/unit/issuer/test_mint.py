@@ -175,6 +175,22 @@ def test_changes_cannot_run_ahead_of_the_clock(minter: Minter) -> None:
         minter.extend(claims, now=NOW, quota=9)
 
 
+def test_no_grant_is_older_than_an_ancestors(minter: Minter) -> None:
+    """A parent that is ahead of the clock, as changed quotas are, has children no older than it."""
+    parent = root(minter)
+    for quota in (9_000_000, 8_000_000, 7_000_000):
+        parent = minter.extend(parent.claims, now=NOW, quota=quota)
+    young = child(minter, parent, now=NOW)
+    assert young.claims.iat == parent.claims.iat == int(NOW) + 3
+    path = [PathElement(parent.claims.execution_branch_id, 1, int(NOW) + 5)]
+    assert minter.extend(young.claims, now=NOW, path=path).claims.iat == int(NOW) + 5
+    ahead = [PathElement(parent.claims.execution_branch_id, 1, int(NOW) + 6)]
+    with pytest.raises(IssuerError, match="6 s ahead of this clock"):
+        minter.extend(young.claims, now=NOW, path=ahead)
+    with pytest.raises(IssuerError, match="set the clock"):
+        child(minter, parent, now=NOW - 60)
+
+
 def test_a_clock_that_went_back_is_said(minter: Minter) -> None:
     """A grant older than the last one would not govern; the clock is to be set."""
     with pytest.raises(IssuerError, match="set the clock"):
