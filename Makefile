@@ -9,7 +9,7 @@ SOURCES := $(shell find ext -type f ! -name '*.c')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench bench-hop bench-cluster simulate soak coverage clean
+.PHONY: help setup demo test lint bench bench-hop bench-cluster simulate soak sanitize fuzz coverage clean
 
 help:  ## these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -45,6 +45,24 @@ simulate: setup  ## the gossip in seeded worlds, an hour of them; ARGS="--revoca
 
 soak: setup  ## half an hour of mixed load and upheaval, books balanced; ARGS="--seconds 120"
 	@$(BIN)/python tests/support/soak.py $(ARGS)
+
+# Beside the real build, in build/sanitize. The runtimes must be loaded before Python's own memory is;
+# `malloc` of each object alone lets ASan see where each ends. Python leaks what lives for ever. What
+# is compiled by tests that bring their own sanitizer or build is not run here.
+SANITIZED = build/sanitize/lib
+RUNTIMES = $(shell $(or $(CC),cc) -print-file-name=libasan.so):$(shell $(or $(CC),cc) -print-file-name=libubsan.so)
+sanitize: setup  ## unit tests of the native core under ASan and UBSan; a report ends them
+	@CREWGATE_SANITIZE=1 $(BIN)/python setup.py -q build --build-lib $(SANITIZED) --build-temp build/sanitize/temp
+	@PYTHONPATH=$(SANITIZED) LD_PRELOAD=$(RUNTIMES) ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -c \
+		'from crewgate._native import gate; assert "sanitize" in gate.__file__, gate.__file__'
+	@cd $(SANITIZED) && LD_PRELOAD=$(RUNTIMES) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+		PYTHONPATH=$(abspath $(SANITIZED)) \
+		$(abspath $(BIN))/pytest -q -p no:cacheprovider -c $(abspath pyproject.toml) --rootdir=$(CURDIR) \
+		$(addprefix --ignore=$(CURDIR)/tests/unit/_native/,test_stress.py test_faults.py) \
+		$(CURDIR)/tests/unit/_native $(ARGS)
+
+fuzz: setup  ## fuzz the headers of the native core; needs clang; ARGS="--seconds 60 --target token"
+	@$(BIN)/python -m fuzz $(ARGS)
 
 # The extension is built with line tracing for this and built again without afterwards.
 coverage: setup  ## tests with branch coverage, Python and Cython
@@ -84,6 +102,7 @@ $(STAMPS)/tools: pyproject.toml $(STAMPS)/venv
 $(STAMPS)/extension: setup.py $(SOURCES) $(STAMPS)/tools
 	@$(FORGET)
 	@touch $(STAMPS)/building
+	@$(if $(filter setup.py,$?),rm -rf build/cython)
 	@$(BIN)/python setup.py -q build_ext --inplace $(if $(filter setup.py,$?),$(if $(wildcard $@),--force))
 	@rm $(STAMPS)/building
 	@touch $@

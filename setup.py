@@ -18,8 +18,11 @@ SOURCES = Path("ext/crewgate/_native")
 flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter"]
 # Cython's own output trips these two; ours does not use either.
 flags += ["-Wno-missing-field-initializers", "-Wno-unused-function"]
+sanitizers = []
 if SANITIZE:
-    flags += ["-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
+    # A report of either ends the process: what only a log says is never read.
+    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    flags += ["-O1", "-g", *sanitizers, "-fno-omit-frame-pointer"]
 
 macros = [("CREWGATE_FAULTS", "1")] if FAULTS else []
 if TRACE:
@@ -33,7 +36,7 @@ extensions = [
         depends=[str(header) for header in sorted(SOURCES.glob("*.h"))],
         define_macros=macros,
         extra_compile_args=flags,
-        extra_link_args=["-fsanitize=address,undefined"] if SANITIZE else [],
+        extra_link_args=sanitizers,
     )
     for source in sorted(SOURCES.glob("*.pyx"))
 ]
@@ -51,6 +54,10 @@ setup(
             "wraparound": False,
             "initializedcheck": False,
             "cdivision": True,
+            # An object that `__new__` made and nothing filled raises; it does not end the process.
+            "nonecheck": True,
+            # No object of ours is copied: a state that a stranger wrote is never set.
+            "auto_pickle": False,
             "freethreading_compatible": False,
             "linetrace": TRACE,
         },

@@ -20,8 +20,13 @@ FILE_LINES_MAX = 400
 TEST_FILE_LINES_MAX = 500  # what one part must do, case by case, is long and still one idea
 FUNCTION_LINES_MAX = 70
 
-PYTHON = sorted(path for top in ("src", "tests", "bench") for path in (ROOT / top).rglob("*.py"))
-NATIVE = sorted(path for path in EXT.iterdir() if path.suffix in {".pyx", ".pxd", ".h"})
+PYTHON = sorted(
+    path for top in ("src", "tests", "bench", "fuzz") for path in (ROOT / top).rglob("*.py")
+)
+NATIVE = sorted(
+    [path for path in EXT.iterdir() if path.suffix in {".pyx", ".pxd", ".h"}]
+    + [path for path in (ROOT / "fuzz").iterdir() if path.suffix in {".h", ".c"}]
+)
 FACES = sorted(SRC.rglob("*.pyi"))
 # Split, so that this file does not hold what it looks for.
 LEFT_UNDONE = re.compile(r"\b(?:TO" + "DO|FIX" + "ME|X" + "XX|HA" + r"CK)\b")

@@ -48,12 +48,24 @@ static inline void cg_untake(cg_table *t, cg_branch *branch, uint64_t generation
   cg_increment(&t->header->credit_generation);
 }
 
-/* Adds to what the branch has settled for good (a negative amount undoes a settled call). */
-static inline void cg_settle(cg_branch *branch, uint64_t generation, int64_t amount) {
-  uint64_t settled = cg_get(&branch->settled);
+/* Adds to what the branch has settled for good. What has no room in its 53 bits is not counted,
+ * rather than become a generation. */
+static inline void cg_settle(cg_branch *branch, uint64_t generation, uint64_t amount) {
+  uint64_t settled = cg_get(&branch->settled), more;
   do {
     if (!CG_SAME_SETTLED(settled, generation)) return;
-  } while (!cg_cas(&branch->settled, &settled, settled + (uint64_t)amount));
+    uint64_t room = CG_SETTLED_MAX - CG_SETTLED(settled);
+    more = amount < room ? amount : room;
+  } while (!cg_cas(&branch->settled, &settled, settled + more));
+}
+
+/* Undoes that for a call whose cost went back to the lease: never below nothing. */
+static inline void cg_unsettle(cg_branch *branch, uint64_t generation, uint64_t amount) {
+  uint64_t settled = cg_get(&branch->settled), less;
+  do {
+    if (!CG_SAME_SETTLED(settled, generation)) return;
+    less = amount < CG_SETTLED(settled) ? amount : CG_SETTLED(settled);
+  } while (!cg_cas(&branch->settled, &settled, settled - less));
 }
 
 /* Takes `amount` and settles it at once. Killed between the stores, it is settled but still there:
@@ -63,11 +75,11 @@ static inline int cg_spend(cg_branch *branch, uint64_t generation, uint64_t amou
   uint64_t available = cg_get(&branch->available);
   int has = cg_has(available, generation, amount);
   if (has != CG_TAKEN) return has;
-  cg_settle(branch, generation, (int64_t)amount);
+  cg_settle(branch, generation, amount);
   while (!cg_cas(&branch->available, &available, available - amount)) {
     has = cg_has(available, generation, amount);
     if (has == CG_TAKEN) continue;
-    cg_settle(branch, generation, -(int64_t)amount);
+    cg_unsettle(branch, generation, amount);
     return has;
   }
   *left = CG_AMOUNT(available) - amount;
@@ -78,7 +90,7 @@ static inline int cg_spend(cg_branch *branch, uint64_t generation, uint64_t amou
 static inline void cg_unspend(cg_table *t, cg_branch *branch, uint64_t generation,
                               uint64_t amount) {
   cg_untake(t, branch, generation, amount);
-  cg_settle(branch, generation, -(int64_t)amount);
+  cg_unsettle(branch, generation, amount);
 }
 
 /* Moves a slot on from `state`; 0 if the agent has ended it meanwhile (deadline, detached). */
@@ -157,7 +169,7 @@ static inline int cg_hold_settle(cg_table *t, cg_hold *hold, uint64_t cost) {
   cg_branch *branch = &t->branch[hold->branch];
   if (!cg_slot_step(hold->slot, &hold->state, CG_SLOT_SETTLING)) return 0;
   cg_put(&hold->slot->cost, cost);
-  if (cost) cg_settle(branch, hold->generation, (int64_t)cost);
+  if (cost) cg_settle(branch, hold->generation, cost);
   cg_untake(t, branch, hold->generation, hold->amount - cost);
   cg_slot_end(hold->slot, hold->state);
   return 1;

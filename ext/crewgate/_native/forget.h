@@ -6,8 +6,6 @@
 #ifndef CREWGATE_FORGET_H
 #define CREWGATE_FORGET_H
 
-#include <stdlib.h>
-
 #include "owner.h"
 
 #define CG_NS 1000000000ull

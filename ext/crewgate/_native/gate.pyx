@@ -28,7 +28,7 @@ cdef object NOT_FRESH = Denial(Reason.REVOCATION_UNAVAILABLE, retry=True)
 cdef class Gate:
     """See gate.pyi."""
 
-    def __init__(self, Table table not None, uint64_t attachment=0, *, bint holds=True):
+    def __cinit__(self, Table table not None, uint64_t attachment=0, *, bint holds=True):
         self.table = table
         self.holder = Holder(table, attachment)
         self.holds = holds

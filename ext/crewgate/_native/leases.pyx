@@ -70,6 +70,6 @@ cdef int has_room(cg_branch *branch, uint64_t amount) except -1:
     """
     cdef int64_t out = <int64_t>(cg_get(&branch.granted) - cg_get(&branch.given_back)
                                  - CG_SETTLED(cg_get(&branch.settled)))
-    if amount > CG_AMOUNT_MAX or <int64_t>amount + out > <int64_t>CG_AMOUNT_MAX:
+    if amount > CG_AMOUNT_MAX or out > <int64_t>(CG_AMOUNT_MAX - amount):
         raise ValueError(f"a lease is at most {CG_AMOUNT_MAX} micro-credits")
     return 0

@@ -63,14 +63,22 @@ static inline void cg_sum_record(const cg_table *t, uint64_t record, cg_seen *se
   }
 }
 
-/* Granted and neither given back nor settled nor, by this reading, in the lease. */
-static inline int64_t cg_gone(const cg_branch *branch, uint64_t available, uint64_t settled) {
-  return (int64_t)(cg_get(&branch->granted) - cg_get(&branch->given_back) - available - settled);
+/* Granted and neither given back nor settled nor in the lease, by this reading, nor `reserved`.
+ * Counted modulo 2^64 and read as signed: whatever a damaged table says has a sum. */
+static inline int64_t cg_gone(const cg_branch *branch, uint64_t available, uint64_t settled,
+                              uint64_t reserved) {
+  return (int64_t)(cg_get(&branch->granted) - cg_get(&branch->given_back) - available - settled -
+                   reserved);
 }
 
 static inline uint64_t cg_between(uint64_t least, int64_t most) {
   if (most < 0) return 0;
   return least < (uint64_t)most ? least : (uint64_t)most;
+}
+
+/* Whether a reading leaves more missing than is known. */
+static inline int cg_exceeds(int64_t missing, uint64_t known) {
+  return missing > 0 && (uint64_t)missing > known;
 }
 
 /* One look; `missing` is nobody's if it returns 1. */
@@ -82,7 +90,7 @@ static inline int cg_look_once(const cg_table *t, uint64_t record, cg_seen *seen
   cg_sum_record(t, record, seen);
   seen->settled = CG_SETTLED(cg_get(&branch->settled));
   seen->available = CG_AMOUNT(cg_get(&branch->available));
-  *missing = cg_gone(branch, first, seen->settled) - (int64_t)seen->reserved;
+  *missing = cg_gone(branch, first, seen->settled, seen->reserved);
   return cg_get(&t->header->credit_generation) == returns;
 }
 
@@ -94,12 +102,12 @@ static inline void cg_look(const cg_table *t, uint64_t record, uint64_t known, c
   int sure = 0;
   for (int looks = 0; looks < CG_LOOKS && !sure; looks++) {
     sure = cg_look_once(t, record, seen, &missing);
-    if (missing <= (int64_t)known) break;
+    if (!cg_exceeds(missing, known)) break;
   }
-  seen->burned = sure && missing > (int64_t)known ? (uint64_t)missing : known;
+  seen->burned = sure && cg_exceeds(missing, known) ? (uint64_t)missing : known;
   if (sure)
     seen->burned = cg_between(seen->burned,
-                              cg_gone(&t->branch[record], seen->available, seen->settled));
+                              cg_gone(&t->branch[record], seen->available, seen->settled, 0));
 }
 
 /* The same with the sums of `cg_sum_slots`, which are older than the lease: where they leave more
@@ -111,9 +119,9 @@ static inline void cg_look_after(const cg_table *t, uint64_t record, const uint6
   seen->loose = sums[t->branches + record];
   seen->settled = CG_SETTLED(cg_get(&branch->settled));
   seen->available = CG_AMOUNT(cg_get(&branch->available));
-  int64_t gone = cg_gone(branch, seen->available, seen->settled);
-  seen->burned = cg_between(known, gone);
-  if (gone - (int64_t)seen->reserved > (int64_t)known) cg_look(t, record, known, seen);
+  seen->burned = cg_between(known, cg_gone(branch, seen->available, seen->settled, 0));
+  if (cg_exceeds(cg_gone(branch, seen->available, seen->settled, seen->reserved), known))
+    cg_look(t, record, known, seen);
 }
 
 #endif

@@ -9,6 +9,8 @@
 #ifndef CREWGATE_OWNER_H
 #define CREWGATE_OWNER_H
 
+#include <stdlib.h>
+
 #include "credit.h"
 #include "index.h"
 
@@ -244,22 +246,66 @@ static inline uint64_t cg_reindex(const cg_table *t, const cg_index *x) {
   return lost;
 }
 
-/* Records whose parents cannot be: the file was damaged, not left by a killed process. */
-static inline uint64_t cg_drop_damaged(cg_table *t) {
-  uint64_t dropped = 0;
-  for (uint64_t number = 0; number < t->branches; number++) {
-    cg_branch *branch = &t->branch[number];
-    uint64_t count = cg_get(&branch->parent_count), bad = count > CG_PARENTS;
-    int used = CG_STATE(cg_get(&branch->life)) != CG_FREE;
-    for (uint64_t i = 0; i < count && !bad; i++)
-      bad = branch->parents[i] >= t->branches ||
-            (used && CG_STATE(cg_get(&t->branch[branch->parents[i]].life)) != CG_LIVE);
-    if (!bad) continue;
-    cg_put(&branch->parent_count, 0);
-    cg_put(&branch->life, cg_get(&branch->life) & ~7ull);
-    dropped += (uint64_t)used;
+/* What `cg_drop_damaged` knows of a record: found out once each, its ancestors first. */
+typedef struct {
+  uint32_t below; /* the record that asked, if this one is being looked at; itself: none asked */
+  uint8_t parent; /* the next of its parents to look at */
+  uint8_t known;
+} cg_check;
+enum { CG_UNSEEN = 0, CG_LOOKING = 1, CG_SOUND = 2, CG_DAMAGED = 3 };
+
+/* Looks at the next parents of a record: CG_SOUND or CG_DAMAGED, or CG_LOOKING if `ask` must be
+ * looked at first. A parent that is being looked at is its own ancestor. */
+static inline int cg_check_step(const cg_table *t, cg_check *checks, uint64_t number,
+                                uint64_t *ask) {
+  const cg_branch *branch = &t->branch[number];
+  uint64_t count = cg_get(&branch->parent_count);
+  int used = CG_STATE(cg_get(&branch->life)) != CG_FREE;
+  if (count > CG_PARENTS) return CG_DAMAGED;
+  for (; checks[number].parent < count; checks[number].parent++) {
+    uint64_t parent = branch->parents[checks[number].parent];
+    if (parent >= t->branches) return CG_DAMAGED;
+    if (!used) continue;
+    if (CG_STATE(cg_get(&t->branch[parent].life)) != CG_LIVE) return CG_DAMAGED;
+    if (checks[parent].known == CG_SOUND) continue;
+    *ask = parent;
+    return checks[parent].known == CG_UNSEEN ? CG_LOOKING : CG_DAMAGED;
   }
-  return dropped;
+  return CG_SOUND;
+}
+
+/* Finds out about a record and all above it. No recursion: a damaged table may name a path as long
+ * as it has records. */
+static inline void cg_check_record(cg_table *t, cg_check *checks, uint64_t number) {
+  uint64_t ask;
+  checks[number] = (cg_check){(uint32_t)number, 0, CG_LOOKING};
+  for (;;) {
+    uint64_t below = checks[number].below;
+    int found = cg_check_step(t, checks, number, &ask);
+    if (found == CG_LOOKING) {
+      checks[ask] = (cg_check){(uint32_t)number, 0, CG_LOOKING};
+      number = ask;
+      continue;
+    }
+    checks[number].known = (uint8_t)found;
+    if (found == CG_DAMAGED) {
+      cg_put(&t->branch[number].parent_count, 0);
+      cg_put(&t->branch[number].life, cg_get(&t->branch[number].life) & ~7ull);
+    }
+    if (below == number) return;
+    number = below;
+  }
+}
+
+/* Frees the records whose parents cannot be, and all below them: the file was damaged, not left by a
+ * killed process. Looks at each record once. 0 if there is no memory. */
+static inline int cg_drop_damaged(cg_table *t) {
+  cg_check *checks = calloc(t->branches, sizeof *checks);
+  if (checks == NULL) return 0;
+  for (uint64_t number = 0; number < t->branches; number++)
+    if (checks[number].known == CG_UNSEEN) cg_check_record(t, checks, number);
+  free(checks);
+  return 1;
 }
 
 /* Ends the forgetting that a killed agent had begun: else what such a branch consumed would be
@@ -272,14 +318,14 @@ static inline void cg_end_dying(cg_table *t) {
   }
 }
 
-/* The agent's first act on a table that another agent left: everything is whole afterwards. Returns
- * how many records no index word named. */
-static inline uint64_t cg_repair(cg_table *t) {
+/* The agent's first act on a table that another agent left: everything is whole afterwards. `lost`
+ * is how many records no index word named. 0 if there is no memory. */
+static inline int cg_repair(cg_table *t, uint64_t *lost) {
   cg_index branches = cg_branches(t), revocations = cg_revocations(t);
   cg_recover(t);
-  while (cg_drop_damaged(t)) continue; /* their descendants are damaged then */
+  if (!cg_drop_damaged(t)) return 0;
   cg_end_dying(t);
-  uint64_t lost = cg_reindex(t, &branches) + cg_reindex(t, &revocations);
+  *lost = cg_reindex(t, &branches) + cg_reindex(t, &revocations);
   for (uint64_t number = 0; number < t->branches; number++) {
     cg_branch *branch = &t->branch[number];
     uint64_t available = cg_get(&branch->available);
@@ -289,7 +335,7 @@ static inline uint64_t cg_repair(cg_table *t) {
   }
   cg_increment(&t->header->revocation_generation);
   cg_increment(&t->header->credit_generation);
-  return lost;
+  return 1;
 }
 
 #endif

@@ -18,7 +18,7 @@ cdef extern from "forget.h" nogil:
     void cg_write_revocation(cg_revocation *entry, const uint64_t *key, uint64_t before,
                              uint64_t expires, uint64_t held_from, uint64_t held_for,
                              uint64_t crew)
-    uint64_t cg_repair(cg_table *t)
+    bint cg_repair(cg_table *t, uint64_t *lost)
 
     ctypedef struct cg_private:
         uint32_t *free_branches

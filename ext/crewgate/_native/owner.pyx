@@ -39,8 +39,10 @@ cdef class OwnedTable(LeaseTable):
 
     @staticmethod
     def create(str path, geometry, *, int mode=0o600):
-        header = new_header(geometry)
-        return OwnedTable.take(storage.create(path, header, table_size(header), mode), path)
+        cdef cg_header header
+        new_header(geometry, &header)
+        first = (<const char *>&header)[:sizeof(cg_header)]
+        return OwnedTable.take(storage.create(path, first, header.bytes, mode), path)
 
     @staticmethod
     def open(str path, *, int mode=0o600):
@@ -58,22 +60,25 @@ cdef class OwnedTable(LeaseTable):
             os.close(table.lock)
             table.descriptor = -1
             raise type(wrong)(f"{path}: {wrong}") from None
+        cdef int repaired
         with nogil:
-            table.lost = cg_repair(&table.t)
+            repaired = cg_repair(&table.t, &table.lost)
+        if not repaired:
+            raise MemoryError
         table.count()
         return table
 
     @staticmethod
     def private(geometry):
         cdef OwnedTable table = OwnedTable.__new__(OwnedTable)
-        cdef bytes header = new_header(geometry)
-        cdef uint64_t size = table_size(header)
-        cdef void *base = mmap(NULL, size, PROT_READ | PROT_WRITE,
+        cdef cg_header header
+        new_header(geometry, &header)
+        cdef void *base = mmap(NULL, header.bytes, PROT_READ | PROT_WRITE,
                                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         if base == MAP_FAILED:
-            raise TableError(f"cannot map {size} bytes of memory for a private table")
-        memcpy(base, <const char *>header, len(header))
-        table.view(base, <const cg_header *><const char *>header)
+            raise TableError(f"cannot map {header.bytes} bytes of memory for a private table")
+        memcpy(base, &header, sizeof(cg_header))
+        table.view(base, &header)
         cg_put(&table.t.header.fresh_until, ALWAYS)
         cg_put(&table.t.header.synced_until, ALWAYS)
         table.count()
@@ -146,25 +151,25 @@ cdef class OwnedTable(LeaseTable):
                uint64_t now_boot_ns):
         cdef uint64_t half[2]
         cdef uint64_t owner[2]
-        cdef cg_index index = cg_revocations(&self.t)
         cdef cg_revocation *entry
         self.check_open()
+        cdef cg_index index = cg_revocations(&self.t)
         halves(key, half)
         halves(crew, owner)
         cdef int64_t number = cg_lookup(&self.t, &index, half[0], half[1])
         known = number >= 0
         if known:
             entry = &self.t.revocation[number]
-            cg_put(&entry.held_for, max(cg_get(&entry.held_for), life * NS))
+            cg_put(&entry.held_for, max(cg_get(&entry.held_for), nanoseconds(life)))
             cg_put(&entry.held_from, now_boot_ns)
-            cg_put(&entry.expires, max(cg_get(&entry.expires), now_wall + life))
+            cg_put(&entry.expires, max(cg_get(&entry.expires), later(now_wall, life)))
             cg_put(&entry.before, max(cg_get(&entry.before), before))
         else:
             if not self.mine.revocations_free:
                 raise TableFullError(f"all {self.t.revocations} revocations are in use")
             number = self.mine.free_revocations[self.mine.revocations_free - 1]
-            cg_write_revocation(&self.t.revocation[number], half, before, now_wall + life,
-                                now_boot_ns, life * NS, owner[0])
+            cg_write_revocation(&self.t.revocation[number], half, before, later(now_wall, life),
+                                now_boot_ns, nanoseconds(life), owner[0])
             entered(cg_enter(&self.t, &index, self.mine.free_revocations,
                              &self.mine.revocations_free))
             self.revoked(owner[0], 1)
@@ -173,6 +178,7 @@ cdef class OwnedTable(LeaseTable):
 
     def revocations_of(self, bytes crew):
         cdef uint64_t owner[2]
+        self.check_open()
         halves(crew, owner)
         return self.revoked_by_crew.get(owner[0], 0)
 
@@ -185,6 +191,7 @@ cdef class OwnedTable(LeaseTable):
         cdef uint64_t half[2]
         cdef uint64_t path[2]
         cdef uint32_t above[9]
+        self.check_open()
         cdef cg_index index = cg_branches(&self.t)
         halves(key, half)
         halves(path_digest, path)
@@ -269,8 +276,16 @@ cdef class OwnedTable(LeaseTable):
 cdef void amended(cg_branch *branch, uint64_t quota, uint64_t iat, uint64_t expires,
                   uint64_t now_wall, uint64_t now_boot_ns) noexcept:
     cdef uint64_t life = expires - now_wall if expires > now_wall else 0
-    cg_amend(branch, quota, iat, expires, now_boot_ns,
-             ALWAYS if life > ALWAYS // NS else life * NS)
+    cg_amend(branch, quota, iat, expires, now_boot_ns, nanoseconds(life))
+
+
+cdef uint64_t nanoseconds(uint64_t seconds) noexcept:
+    """What is too long to count in nanoseconds is held for ever."""
+    return ALWAYS if seconds > ALWAYS // NS else seconds * NS
+
+
+cdef uint64_t later(uint64_t time, uint64_t seconds) noexcept:
+    return ALWAYS if seconds > ALWAYS - time else time + seconds
 
 
 cdef int entered(int64_t number) except -1:

@@ -92,12 +92,13 @@ cdef class Permit:
 
     @property
     def left(self):
-        cdef cg_branch *branch = &self.holder.table.t.branch[self.entry.record]
         self.holder.table.check_open()
+        cdef cg_branch *branch = &self.holder.table.t.branch[self.entry.record]
         cdef uint64_t available = cg_get(&branch.available)
         if not CG_SAME_AVAILABLE(available, self.entry.generation):
             return self.remaining
-        return CG_AMOUNT(available) + cg_get(&branch.beyond)
+        cdef uint64_t amount = CG_AMOUNT(available)
+        return amount + min(cg_get(&branch.beyond), NOWHERE - amount)
 
     @property
     def held(self):
@@ -132,7 +133,7 @@ cdef class Permit:
     def grow(self, uint64_t more):
         cdef int taken
         self.holder.table.check_open()
-        if self.hold.slot == NULL or self.ended or self.price + more > PRICE_MAX:
+        if self.hold.slot == NULL or self.ended or more > PRICE_MAX - self.price:
             return False
         if not self.vouched:
             return False

@@ -59,7 +59,7 @@ cdef class Crew:
 
 
 cdef class Key:
-    def __cinit__(self, key, Crew crew):
+    def __cinit__(self, key, Crew crew not None):
         kid = key.kid.encode()
         if len(key.public) != 32:
             raise ValueError(f"key {key.kid!r}: a public key has 32 bytes, not {len(key.public)}")

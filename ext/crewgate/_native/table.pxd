@@ -149,5 +149,4 @@ cdef class Table:
 
 cdef int halves(bytes key, uint64_t *out) except -1
 cdef bytes joined(const cg_word *words)
-cdef bytes new_header(geometry)
-cdef uint64_t table_size(bytes header)
+cdef int new_header(geometry, cg_header *header) except -1

@@ -32,13 +32,12 @@ def boot_id() -> bytes:
         return bytes.fromhex(file.read().strip().replace("-", ""))
 
 
-cdef bytes new_header(geometry):
-    """The first bytes of a new table: who it is, how large, on which boot of the kernel."""
-    cdef cg_header header
+cdef int new_header(geometry, cg_header *header) except -1:
+    """Write the first bytes of a new table: who it is, how large, on which boot of the kernel."""
     cdef cg_table scratch
     cdef bytes random = secrets.token_bytes(32)
     cdef bytes boot = boot_id()
-    memset(&header, 0, sizeof(cg_header))
+    memset(header, 0, sizeof(cg_header))
     header.magic = CG_MAGIC
     header.version = CG_VERSION
     header.branches, header.revocations, header.reservations, header.attachments = geometry
@@ -47,15 +46,11 @@ cdef bytes new_header(geometry):
     memcpy(header.boot, <const char *>boot, 16)
     memcpy(header.identity, <const char *>random, 16)
     memcpy(header.seed, <const char *>random + 16, 16)
-    header.checksum = cg_checksum(&header)
-    if cg_validate(&header, header.bytes) != CG_OK:
+    header.checksum = cg_checksum(header)
+    if cg_validate(header, header.bytes) != CG_OK:
         raise TableError(f"a table cannot have the capacities {tuple(geometry)}: each is a power "
                          "of two, at least 64 (2 attachments), at most 16,777,216 (32,768)")
-    return (<const char *>&header)[:sizeof(cg_header)]
-
-
-cdef uint64_t table_size(bytes header):
-    return (<const cg_header *><const char *>header).bytes
+    return 0
 
 
 cdef int halves(bytes key, uint64_t *out) except -1:
@@ -180,8 +175,8 @@ cdef class Table:
 
     def revoked_before(self, bytes key):
         cdef uint64_t half[2]
-        cdef cg_index index = cg_revocations(&self.t)
         self.check_open()
+        cdef cg_index index = cg_revocations(&self.t)
         halves(key, half)
         cdef int64_t number = cg_lookup(&self.t, &index, half[0], half[1])
         return None if number < 0 else cg_get(&self.t.revocation[number].before)

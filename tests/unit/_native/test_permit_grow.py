@@ -86,3 +86,33 @@ def test_what_is_left_counts_what_the_ledger_has_besides(house: Gatehouse) -> No
     quota = house.world.grant.quota
     with house.permit(house.world.token) as permit:
         assert permit.left == quota - 10
+
+
+@pytest.mark.parametrize("more", [limits.price_micro_max, 2**63, 2**64 - 1])
+def test_it_never_grows_beyond_any_bound(house: Gatehouse, more: int) -> None:
+    """A sum that wraps is not less: nothing moves."""
+    with held(house, 10) as permit:
+        assert not permit.grow(more)
+        assert (permit.price, house.record().available, house.record().reserved) == (10, 90, 10)
+
+
+def test_what_is_left_does_not_wrap(house: Gatehouse) -> None:
+    """What the ledger could grant besides may be any number of 64 bits."""
+    with held(house, 10) as permit:
+        house.table.expect(house.record().number, 2**64 - 1)
+        assert permit.left == 2**64 - 1
+
+
+def test_what_is_settled_does_not_become_a_generation() -> None:
+    """The count of a branch that has settled all that 53 bits hold stays there."""
+    house = Gatehouse(World.make(), holds=False)
+    grant, most = house.world.grant, limits.quota_micro_max
+    told = (0, most, 0, most)  # as a ledger says it that has seen it
+    number = house.table.open_branch(
+        grant.branch_key, (), grant.path_digest, grant.quota, grant.claims.iat, 2**40, 0, 0, told
+    )
+    house.table.lend(number, 100)
+    assert isinstance(house.gate.decide(house.world.token, 0), Permit)
+    record = house.table.branch(number)
+    assert record is not None
+    assert (record.settled, record.available) == (most, 90)

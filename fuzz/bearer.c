@@ -1,0 +1,19 @@
+/* Where a stranger's token may hide: a query, a field. */
+#include "bytes.h"
+#include "bearer.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
+  size_t begin = 0, size = 0;
+  uint8_t *text = malloc(n ? n : 1);
+  memcpy(text, data, n);
+  int hidden = bearer_in_query(text, n);
+  REQUIRE(hidden == 0 || hidden == 1);
+  if (bearer_token(text, n, &begin, &size)) {
+    REQUIRE(n >= 6 && begin <= n && size <= n - begin);
+    REQUIRE(size == 0 || (text[begin] != ' ' && text[begin + size - 1] != ' '));
+    if (bearer_is_one(text + begin, size))
+      for (size_t at = 0; at < size; at++) REQUIRE(text[begin + at] != ' ');
+  }
+  free(text);
+  return 0;
+}

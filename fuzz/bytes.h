@@ -1,0 +1,31 @@
+/* A fuzzer's input taken apart: whatever is asked of it, it gives; what is over is zeros. */
+#ifndef CREWGATE_FUZZ_BYTES_H
+#define CREWGATE_FUZZ_BYTES_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+  const uint8_t *at, *end;
+} input;
+
+static inline uint64_t take(input *in, size_t bytes) {
+  uint64_t value = 0;
+  for (size_t i = 0; i < bytes; i++)
+    if (in->at < in->end) value |= (uint64_t)*in->at++ << 8 * i;
+  return value;
+}
+
+/* What must hold whatever the input is; ends the process with where it does not. */
+#define REQUIRE(condition)                                                        \
+  do {                                                                            \
+    if (!(condition)) {                                                           \
+      fprintf(stderr, "%s:%d: broken: %s\n", __FILE__, __LINE__, #condition);     \
+      abort();                                                                    \
+    }                                                                             \
+  } while (0)
+
+#endif

@@ -1,0 +1,38 @@
+"""What the fuzzers found worth keeping is played through the real build, each input once."""
+
+from pathlib import Path
+
+import pytest
+import replay
+
+CORPUS = Path(__file__).parents[3] / "fuzz" / "corpus"
+PLAYED = {
+    "base64url": replay.base64url,
+    "bearer": replay.bearers,
+    "credit": replay.credit,
+    "field_name": replay.field_name,
+    "json": replay.json,
+    "request_line": replay.request_line,
+    "token": replay.token,
+}
+
+
+@pytest.mark.parametrize("target", PLAYED)
+def test_an_input_of_a_stranger_is_read_or_refused(target: str) -> None:
+    """And nothing is raised but what callers are promised."""
+    inputs = sorted((CORPUS / target).iterdir())
+    assert inputs
+    for path in inputs:
+        PLAYED[target](path.read_bytes())
+
+
+def test_a_damaged_table_is_read_or_refused(tmp_path: Path) -> None:
+    """Whatever was written into it."""
+    for path in sorted((CORPUS / "table").iterdir()):
+        replay.table(path.read_bytes(), tmp_path)
+
+
+def test_every_target_has_inputs_and_is_played() -> None:
+    """A new one is put into the list above."""
+    targets = {source.stem for source in CORPUS.parent.glob("*.c")}
+    assert targets == {*PLAYED, "table"} == {path.name for path in CORPUS.iterdir()}
