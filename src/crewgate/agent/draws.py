@@ -69,8 +69,9 @@ class Draws:
     """The draws of all guests; a guest that asks for too many at once is told to try again.
 
     The ledger is asked about one draw of a branch at a time: those that come meanwhile wait for
-    that one, and are tried again after it. A wait is bounded, whatever the ledger does; what comes
-    too late for the call that asked is in the lease for the next.
+    that one, and are tried again after it. A wait is bounded, whatever the ledger does, and ends as
+    soon as the ledger is known not to answer; what comes too late for the call that asked is in the
+    lease for the next.
     """
 
     def __init__(
@@ -129,7 +130,9 @@ class Draws:
         guest.draws += 1
         waiting = Waiting(guest, ask, clocks.boot_ns + self._wait_ns)
         if not self._lend(waiting):
-            self._begin(waiting, clocks)
+            self._begin(waiting, clocks)  # also then: the next call finds what is drawn
+        if not waiting.answered and self._asking.trouble:
+            self._answer(waiting, Status.CONTENDED)
         if not waiting.answered:
             self._waiting.append(waiting)
             self._some.set()
@@ -137,7 +140,7 @@ class Draws:
     def retry(self, clocks: Clocks) -> None:
         """Try those that wait for credit, in order: at once when it came back, else now and then.
 
-        Whoever has waited long enough is told so, what the ledger is doing notwithstanding.
+        Who has waited long enough is answered, and everybody once the ledger does not answer.
         """
         generation = self._table.credit_generation
         due = clocks.boot_ns - self._tried_ns >= _AGAIN_NS
@@ -171,7 +174,8 @@ class Draws:
                 self._go_on(key, self._lessor.repay(key), None)
 
     def _is_over(self, waiting: Waiting, clocks: Clocks) -> bool:
-        return waiting.answered or waiting.guest.gone or clocks.boot_ns >= waiting.until_ns
+        is_late = clocks.boot_ns >= waiting.until_ns
+        return waiting.answered or waiting.guest.gone or is_late or bool(self._asking.trouble)
 
     def _begin(self, waiting: Waiting, clocks: Clocks) -> None:
         """Draw for it, or have it wait for who draws for the same branch."""

@@ -42,9 +42,16 @@ class Clerk:
     """
 
     def __init__(
-        self, ledger: SQLLedger, now: Callable[[], float], say: Callable[[str], None]
+        self,
+        ledger: SQLLedger,
+        now: Callable[[], float],
+        say: Callable[[str], None],
+        *,
+        patience_seconds: float = limits.ledger_patience_seconds,
     ) -> None:
+        """A ledger that has not answered for `patience_seconds` is in trouble."""
         self.ledger = ledger
+        self._patience = patience_seconds
         self._now = now
         self._say = say
         self._waiting: deque[_Errand] = deque()
@@ -72,7 +79,7 @@ class Clerk:
         if self._trouble or self._asked == math.inf:
             return self._trouble
         seconds = trio.current_time() - self._asked
-        return f"no answer for {seconds:.1f} s" if seconds > limits.ledger_patience_seconds else ""
+        return f"no answer for {seconds:.1f} s" if seconds > self._patience else ""
 
     def tell(self, operation: GiveBack | Settle | Close) -> None:
         """Nobody waits for the answer. Of what is said in totals only the newest is carried."""

@@ -48,7 +48,7 @@ token_cache_entries_max = 65_536
 token_cache_bytes_max = 64 * 2**20  # the entries above at 1 KiB, the size of a usual token
 
 # Waiting for credit.
-credit_wait_seconds = 0.25  # unless configured: more than a draw, less than a client waits
+credit_wait_seconds = 2.0  # unless configured: a draw on a busy machine; clients wait ten and more
 credit_wait_seconds_max = 5.0  # for a ledger on a disk that stalls; a call is not kept longer
 reservation_seconds_max = 600.0  # a call in flight is burned after this unless it extends
 standalone_reclaim_records = 64  # looked at a second, in a call that draws: 0.2 ms

@@ -2,7 +2,7 @@
 
 # Leases and draws (core/accounts.py, verifier/, agent/draws.py).
 lease_rate_divisor = 4  # a lease holds a quarter second of recent spend: what a crash may burn
-ticket_seconds = 0.5  # two waits; whoever did not come back by then has given up
+ticket_seconds = 0.5  # who waits comes back every 0.02 s; who has not by then has given up
 draw_rounds_max = 32  # recalls of one draw: two for each of ten levels, and a few lost races
 leases_scanned_per_look = 4096  # 10 ms a second at 2.5 µs each; the largest table in 64 looks
 draw_ahead_seconds_max = 0.25  # half a lease that lasts longer is not spent before somebody asks
@@ -15,7 +15,9 @@ holder_silence_seconds = 30.0  # a recall waits no longer: ten times what a rest
 holder_chars_max = 64  # of a node's name (HOST_NAME_MAX of Linux), which people read in reports
 ledger_batch_max = 256  # operations of one transaction: 25 ms of work, and then a commit
 ledger_keys_max = 1024  # of one question; SQLite takes 32,766 values
-ledger_patience_seconds = 0.5  # two waits of a call: a ledger that takes longer counts as away
+# A ledger that takes longer counts as away, and calls are refused at once: one wait of a call, or
+# the wait that is configured if that is longer.
+ledger_patience_seconds = 2.0
 ledger_again_seconds_min = 0.05  # a ledger that is away is asked again after so long, doubling
 ledger_again_seconds_max = 2.0  # that long at most: it is not kept waiting when it is back
 ledger_farewell_seconds = 2.0  # for what an agent that ends gives back; else it burns

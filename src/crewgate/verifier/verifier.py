@@ -166,9 +166,10 @@ class Verifier:
         peer_certificate: bytes | None = None,
         cost_micro: int | None = None,
     ) -> Permit | Denial:
-        """The verdict; waits at most 0.25 s for credit. Under asyncio and Trio.
+        """The verdict; waits for credit. Under asyncio and Trio.
 
-        Of the others holds what `decide` says.
+        It waits while a draw is under way, at most `[limits] credit_wait_seconds_max` (2 s), and
+        not at all while the ledger does not answer. Of the others holds what `decide` says.
         """
         case = case_of(self._source.judge, self._peers, token, tool, peer_certificate, cost_micro)
         if isinstance(case, Denial):
@@ -190,7 +191,7 @@ class Verifier:
         peer_certificate: bytes | None = None,
         cost_micro: int | None = None,
     ) -> Permit | Denial:
-        """The verdict; waits at most 0.25 s for credit. For threads.
+        """The verdict; waits for credit as `admit` does. For threads.
 
         Of the others holds what `decide` says.
         """

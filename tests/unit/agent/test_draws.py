@@ -241,6 +241,42 @@ def test_a_slow_ledger_holds_up_nobody_longer_than_the_wait(
     assert record.available == 10
 
 
+def test_a_ledger_that_is_known_to_be_away_holds_up_nobody(
+    draws: Draws, guest: Guest, slow: Slow, table: OwnedTable
+) -> None:
+    """Who waits is answered as soon as it is known, who comes then at once; both draws go on."""
+    for number in (1, 2):
+        draws.ask(guest, Draw(id=0, grant=grant(number, 500), need=5), _at(0))
+    _told(guest)
+    slow.waits = True
+    draws.ask(guest, Draw(id=1, grant=grant(1, 500), need=10), _at(0))
+    draws.retry(_at(0))
+    assert _told(guest) == []
+    slow.trouble = "the disk is full"
+    draws.retry(_at(0))
+    assert _told(guest) == [Drawn(id=1, status="contended")]
+    draws.ask(guest, Draw(id=2, grant=grant(2, 500), need=10), _at(0))
+    assert _told(guest) == [Drawn(id=2, status="contended")]
+    assert (guest.draws, len(slow.errands)) == (0, 2)
+    slow.carry()
+    slow.trouble = ""
+    for number in (1, 2):
+        record = table.branch(table.find(key(number)))
+        assert record is not None
+        assert record.available == 10
+
+
+def test_a_lease_that_suffices_is_used_while_the_ledger_is_away(
+    draws: Draws, guest: Guest, slow: Slow
+) -> None:
+    """What needs no ledger does not wait for it, nor is it refused."""
+    draws.ask(guest, Draw(id=0, grant=grant(1, 500), need=5), _at(0))
+    _told(guest)
+    slow.waits, slow.trouble = True, "down"
+    draws.ask(guest, Draw(id=1, grant=grant(1, 500), need=5), _at(0))
+    assert _told(guest) == [Drawn(id=1, status="granted")]
+
+
 def test_one_draw_of_a_branch_is_asked_at_a_time(
     draws: Draws, guest: Guest, slow: Slow, lessor: Scripted
 ) -> None:

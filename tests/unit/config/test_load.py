@@ -61,6 +61,7 @@ def test_every_key_of_a_whole_file_arrives(write: Write, whole: str, tmp_path: P
     assert config.audit == Audit(tmp_path / "audit", 1_048_576, 3600, 10_000_000, "continue")
     assert config.table == Table(1024, 4096, 512)
     assert config.limits == Limits(credit_wait_seconds_max=0.1)
+    assert Limits().credit_wait_seconds_max == 2
 
 
 def test_tools_and_upstreams_of_a_whole_file_arrive(
