@@ -76,6 +76,10 @@ class LedgerReplacedError(CrewgateError):
     """The ledger is not the one, or not as far, as this machine knows: a person must decide."""
 
 
+class BackupError(CrewgateError):
+    """A backup cannot be made or restored: what is in the way, or what of it is damaged."""
+
+
 class AuditError(CrewgateError):
     """The audit's files cannot be read, or hold what no reader of them could have written."""
 

@@ -35,6 +35,8 @@ COMMANDS = {
     "cluster": "Say which machines there are, send one away for good, change their keys.",
     "audit": "Ask who called what, under which grant, at what cost.",
     "ledger": "Say what every crew, run and branch has spent, and keep the tables in order.",
+    "backup": "Copy all that this machine would be lost without into a new folder.",
+    "restore": "Put a machine back as `crewgate backup` copied it into DIR.",
     "demo": "Replay the incident on a real gateway.",
 }
 

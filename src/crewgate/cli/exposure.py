@@ -32,6 +32,8 @@ def secrets(config: Config) -> list[Secret]:
         found += [
             Secret("the gateway", path) for path in (config.cluster.key, config.cluster.signing_key)
         ]
+    if config.ledger.password_file is not None:
+        found.append(Secret("the gateway", config.ledger.password_file))
     found += [
         Secret("the gateway", upstream.credential.file)
         for upstream in config.upstreams

@@ -17,8 +17,8 @@ from crewgate.ledger.opening import open_session
 from crewgate.runtime.durable_files import write_file
 
 _WAYS_OUT = (
-    "Bring the newer one back, or end `crewgate serve` and say `crewgate ledger accept` to go on "
-    "with what is there"
+    "Bring the newer one back (docs/disaster-recovery.md), or end `crewgate serve` and say "
+    "`crewgate ledger accept` to go on with what is there"
 )
 
 

@@ -60,3 +60,18 @@ class StandingFile:
             return
         write_file(self._path, msgspec.msgpack.encode(standing), 0o600)
         self._saved = standing
+
+
+def demote(path: Path) -> None:
+    """Say on a disk that was put back from a copy that its machine counts no more; OSError.
+
+    It may have acknowledged what the copy lacks, so it catches up first. A machine that knows of no
+    other has nobody to learn from, and goes on.
+    """
+    try:
+        found = msgspec.msgpack.decode(path.read_bytes(), type=Standing)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return
+    if found.members and found.counts:
+        data = msgspec.msgpack.encode(msgspec.structs.replace(found, counts=False))
+        write_file(path, data, 0o600)
