@@ -97,24 +97,26 @@ def answers(gateway: Gateway, fields: tuple[str, ...], log: Path) -> tuple[int, 
     return statuses(h2load(gateway.port, Load(ONE, PAGE.path, fields), 1, log))
 
 
-def introduce(gateway: Gateway, token: str, log: Path) -> None:
-    """Show a new token until it is let through; `prove` is for whoever never does that.
+def introduce(gateway: Gateway, token: str, log: Path) -> bool:
+    """Show a new token until it is let through; False if that takes too many attempts.
 
     Crewgate draws credit for a branch that it sees for the first time; on a machine that is busy
     otherwise, that may take longer than a call waits for it.
     """
     for _ in range(ATTEMPTS):
         if answers(gateway, bearer(token), log)[0]:
-            return
+            return True
         time.sleep(ATTEMPT_SECONDS)
+    return False
 
 
 def prove(gateway: Gateway, token: str, log: Path) -> None:
     """End the run unless the token opens the gateway, and its absence does not."""
-    opened = answers(gateway, bearer(token), log)[0] == 1
-    refused = answers(gateway, (), log)[2] == 1
-    if not opened or refused is not gateway.judges:
-        raise SystemExit(f"bench: {gateway.name} does not judge as it should")
+    opened = introduce(gateway, token, log)
+    without = answers(gateway, (), log)
+    if not opened or (without[2] == 1) is not gateway.judges:
+        said = f"it {'opens' if opened else 'does not open'} to a token; without: {without}"
+        raise SystemExit(f"bench: {gateway.name} does not judge as it should: {said}")
 
 
 @contextmanager
@@ -164,7 +166,6 @@ def standing(folder: Path, environment: Path, names: set[str]) -> Iterator[Arena
                 continue
             begin = partial(kind.start, stage, folder, environment)
             gateway = stack.enter_context(running(begin))
-            introduce(gateway, arena.tokens.tool, arena.log)
             prove(gateway, arena.tokens.tool, arena.log)
             arena.versions[gateway.name] = gateway.version
             arena.gateways.append(gateway)
