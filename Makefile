@@ -5,6 +5,8 @@ VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 NATIVE := src/crewgate/_native
+# Else every process of a test compiles all modules that it imports: a third of its start.
+unexport PYTHONDONTWRITEBYTECODE
 SOURCES := $(shell find ext -type f ! -name '*.c')
 
 .DEFAULT_GOAL := help

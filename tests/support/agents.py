@@ -43,12 +43,17 @@ sys.exit(Supervisor(Path(sys.argv[1]), worker="stub_worker").run())
 PRICE = 10_000  # of the one tool, in micro-credits
 COMMAND = [sys.executable, "-c", "from crewgate.cli import main; main()"]
 
+# What is tested is neither how fast a disk is nor how busy a machine.
+WAIT = "credit_wait_seconds_max = 5.0"
+
 TOML = """
 audience = "https://gateway.example"
 state = "{state}"
 workers = {workers}
 drain_seconds = {drain}
 {listener}
+[limits]
+{wait}
 [table]
 branches = 256
 revocations = 256
@@ -152,6 +157,7 @@ class Site:
             workers=self.workers,
             drain=self.drain,
             listener=LISTENER.format(port=self._port) if self.workers else "",
+            wait=WAIT,
             price=price,
         )
         beside.write_text(text)

@@ -1,8 +1,11 @@
 """Workers as `serve` runs them: reloads, a killed agent, revocations, drains, under real calls."""
 
+import errno
 import os
+import shutil
 import signal
-import time
+import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,23 +132,34 @@ async def test_end_cuts_what_does_not_end(tmp_path: Path) -> None:
         assert not [record for record in site.records() if record["kind"] == "burned"]
 
 
-@pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
-async def test_end_waits_for_a_call(http2: bool, tmp_path: Path) -> None:
-    """SIGTERM while a tool works: the call is answered, and `serve` ends with status 0."""
-    with installed(tmp_path, delay=2.5) as site:
-        agent = _run(site)
-        async with site.client(http2=http2) as client, trio.open_nursery() as nursery:
-            answers = []
+def _refuses(port: int) -> bool:
+    """Whether nobody listens there (any more)."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
 
-            async def call() -> None:
-                answers.append(await client.post("/search", json={}, headers=_bearer(agent)))
 
-            nursery.start_soon(call)
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+async def test_end_waits_for_a_call(version: str, tmp_path: Path) -> None:
+    """SIGTERM while a tool works: the call is answered, and `serve` ends with status 0.
+
+    The tool answers once nobody listens any more. Asked by curl: other than httpx 0.28 it does not
+    give up a call when it hears that its connection takes no further ones.
+    """
+    with installed(tmp_path) as site:
+        header = tmp_path / "header"
+        header.write_text(f"authorization: Bearer {_run(site).token()}\n")
+        ca = str(site.folder / "certs" / "ca.pem")
+        where = f"https://127.0.0.1:{site.port}/search"
+        command = ["curl", "-sS", version, "--noproxy", "*", "--cacert", ca, "-d", "{}"]
+        command += ["-H", f"@{header}", "-w", "%{http_code}", "-o", "/dev/null", where]
+        assert site.serving is not None
+        site.tools.send_signal(signal.SIGSTOP)
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as call:  # noqa: ASYNC220 - at once
             await _until(lambda: site.ask("status")["counts"]["reservations"] == 1)
-            started = time.monotonic()
-            assert site.serving is not None
             site.serving.send_signal(signal.SIGTERM)
-            await trio.to_thread.run_sync(site.serving.wait, 30)
-            assert time.monotonic() - started < 20
-        assert [answer.status_code for answer in answers] == [200]
-        assert site.serving.returncode == 0
+            await _until(lambda: _refuses(site.port))
+            site.tools.send_signal(signal.SIGCONT)
+            answer, _ = await trio.to_thread.run_sync(call.communicate)
+        assert (answer, call.returncode) == (b"200", 0)
+        assert await trio.to_thread.run_sync(site.serving.wait, 30) == 0

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 import trio
-from agents import Site
+from agents import WAIT, Site
 from embedded import denied, permitted
 from installation import wait_until
 from world import BRANCH, World
@@ -118,15 +118,22 @@ def test_an_embedder_may_not_revoke(verifier: Verifier) -> None:
 
 
 def test_a_stopped_agent_holds_nobody_up(site: Site) -> None:
-    """SIGSTOP: `decide` answers, `admit` gives up after its 0.25 s, and both go on afterwards."""
+    """SIGSTOP: `decide` answers, `admit` gives up after its time, and both go on afterwards.
+
+    On a busy machine the agent's last word may be too old by then.
+    """
+    text = site.file.read_text()
+    assert WAIT in text
+    site.file.write_text(text.replace(WAIT, "credit_wait_seconds_max = 0.25"))
     agent = site.agent()
     with Verifier.from_config(site.file) as verifier:
         agent.send_signal(signal.SIGSTOP)
         began = time.monotonic()
         assert denied(verifier.decide(site.world.token, SEARCH)).retry
         denial = denied(verifier.admit_blocking(site.world.token, SEARCH))
-        assert (denial.reason, denial.retry) == (Reason.BUDGET_UNAVAILABLE, True)
-        assert time.monotonic() - began >= verifier._source.wait_seconds
+        assert denial.reason in {Reason.BUDGET_UNAVAILABLE, Reason.REVOCATION_UNAVAILABLE}
+        assert denial.retry
+        assert time.monotonic() - began >= verifier._source.wait_seconds == 0.25
         agent.send_signal(signal.SIGCONT)
         wait_until(lambda: is_permit(verifier.decide(site.world.token, SEARCH)))
 
