@@ -101,9 +101,7 @@ def run(file: Path, ready: int, *, bootstrap: bool = False) -> None:
         patience = max(
             limits.ledger_patience_seconds, inforce.config.limits.credit_wait_seconds_max
         )
-        clerk = Clerk(
-            ledger, lambda: clock.wall_ns() / 1e9, voice, patience_seconds=patience
-        )
+        clerk = Clerk(ledger, lambda: clock.wall_ns() / 1e9, voice, patience_seconds=patience)
         machine = Machine(inforce, table, clerk, say=voice, sink=voice.write, clock=clock)
         machine.restore()
         cluster = _join(machine, bootstrap=bootstrap)

@@ -3,10 +3,13 @@
 import base64
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Semaphore
 
 import pytest
 from client_world import ClientWorld
+
+from crewgate.issuer.grpc_auth import TokenAuth
 
 grpc = pytest.importorskip("grpc", reason="grpcio is not installed")
 rpc_status = pytest.importorskip("grpc_status.rpc_status", reason="grpcio-status is not installed")
@@ -135,3 +138,22 @@ def test_a_stream_whose_branch_is_revoked(world: ClientWorld, channel: "grpc.Cha
     assert (code, info.reason) == (grpc.StatusCode.UNAUTHENTICATED, "BRANCH_REVOKED")
     assert details.startswith("The branch is revoked.")
     assert info.metadata["status"] == "401"
+
+
+def test_a_token_file(world: ClientWorld, tmp_path: Path) -> None:
+    """Read for every call; without one the call fails with gRPC's own error, and the reason."""
+    file = tmp_path / "token"
+    file.write_text(world.token)
+    credentials = grpc.composite_channel_credentials(
+        grpc.ssl_channel_credentials(world.ca.read_bytes()),
+        grpc.metadata_call_credentials(TokenAuth(file)),
+    )
+    options = [("grpc.enable_http_proxy", 0)]
+    with grpc.secure_channel(f"127.0.0.1:{world.port}", credentials, options) as channel:
+        call = channel.unary_unary("/echo.Echo/Unary")
+        assert call(b"hello", timeout=30) == b"hello"
+        file.unlink()
+        with pytest.raises(grpc.RpcError) as raised:
+            call(b"hello", timeout=30)
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "its branch was revoked" in raised.value.details()

@@ -1,12 +1,25 @@
-"""httpx and aiohttp, stock."""
+"""httpx, httpx2, requests and aiohttp, stock; each presents a token file by its hook."""
 
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
+import httpx2
 import pytest
+import requests
 from client_world import EVENTS, PAGE, UPLOAD, ClientWorld, received
+
+from crewgate.issuer import aiohttp_auth, httpx2_auth, httpx_auth, requests_auth
+
+
+@pytest.fixture
+def file(world: ClientWorld, tmp_path: Path) -> Path:
+    """The token, where an orchestrator would keep it."""
+    path = tmp_path / "token"
+    path.write_text(world.token)
+    return path
 
 
 @pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
@@ -69,5 +82,47 @@ def test_aiohttp(world: ClientWorld) -> None:
                 assert [line async for line in answer.content if line.strip()] == [
                     event.rstrip(b"\n") + b"\n" for event in EVENTS
                 ]
+
+    asyncio.run(run())
+
+
+def test_httpx_with_a_token_file(world: ClientWorld, file: Path) -> None:
+    """Both of its generations."""
+    context = ssl.create_default_context(cafile=str(world.ca))
+    with httpx.Client(auth=httpx_auth.TokenAuth(file), verify=context, trust_env=False) as old:
+        assert old.get(f"{world.url}/page").content == PAGE
+    with httpx2.Client(auth=httpx2_auth.TokenAuth(file), verify=context, trust_env=False) as new:
+        assert new.get(f"{world.url}/page").content == PAGE
+
+
+def test_requests_with_a_token_file(world: ClientWorld, file: Path) -> None:
+    """A refusal is a status, a missing token the client's own error."""
+    with requests.Session() as session:
+        session.auth, session.verify = requests_auth.TokenAuth(file), str(world.ca)
+        session.trust_env = False
+        assert session.get(f"{world.url}/page").content == PAGE
+        assert session.post(f"{world.url}/upload", data=UPLOAD).json() == received(UPLOAD)
+        file.write_text("no.good.token")
+        assert session.get(f"{world.url}/page").status_code == 401
+        file.unlink()
+        with pytest.raises(requests.RequestException, match="its branch was revoked"):
+            session.get(f"{world.url}/page")
+
+
+def test_aiohttp_with_a_token_file(world: ClientWorld, file: Path) -> None:
+    """As one of a session's middlewares."""
+    aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed")
+
+    async def run() -> None:
+        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=str(world.ca)))
+        auth = aiohttp_auth.TokenAuth(file, world.url)
+        async with aiohttp.ClientSession(
+            world.url, connector=connector, middlewares=(auth,)
+        ) as session:
+            async with session.post("/upload", data=UPLOAD) as answer:
+                assert await answer.json() == received(UPLOAD)
+            file.unlink()  # noqa: ASYNC240 - in memory
+            with pytest.raises(aiohttp.ClientError, match="its branch was revoked"):
+                await session.get("/page")
 
     asyncio.run(run())

@@ -2,10 +2,13 @@
 
 import json
 import os
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import anthropic
+import httpx2
 import openai
 import pytest
 from installation import wait_until
@@ -13,6 +16,7 @@ from priced import Priced, priced
 from trust_domain import branch_of
 
 from crewgate.core.credits import MICRO
+from crewgate.issuer.httpx2_auth import TokenAuth
 
 MESSAGES: Any = [{"role": "user", "content": "Tell me of otters."}]
 WORD = 1000  # micro-credits of each that is answered
@@ -75,6 +79,24 @@ def test_openai_pays_for_the_tokens_that_are_stated(models: Priced, streams: boo
     read = (call["tokens_in"] - cached) * 10 + cached * 5
     assert call["cost_micro"] == 30 * WORD + read
     assert (call["model"], call["tokens_out"], call["outcome"]) == ("m-1", 30, "done")
+
+
+def test_clients_present_a_token_file(models: Priced, tmp_path: Path) -> None:
+    """On httpx2, of which their own errors are made; a file that is gone is such an error."""
+    file = tmp_path / "token"
+    file.write_text(models.mint("1"))
+    trust = ssl.create_default_context(cafile=str(models.folder / "certs" / "ca.pem"))
+    url, none = f"https://localhost:{models.port}", "kept in a file"
+    with httpx2.Client(auth=TokenAuth(file), verify=trust, trust_env=False) as http:
+        asked = openai.OpenAI(api_key=none, base_url=f"{url}/v1", http_client=http, max_retries=1)
+        wanted: Any = {"messages": MESSAGES, "max_tokens": 20}
+        assert asked.chat.completions.create(model="m-1", **wanted).usage
+        other = anthropic.Anthropic(auth_token=none, api_key=None, base_url=url, http_client=http)
+        assert other.messages.create(model="m-1", **wanted).usage.output_tokens == 20
+        file.unlink()
+        with pytest.raises(openai.APIConnectionError) as raised:
+            asked.chat.completions.create(model="m-1", **wanted)
+    assert "its branch was revoked" in str(raised.value.__cause__)
 
 
 def test_usage_is_seen_by_who_asked_for_it(models: Priced) -> None:

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-import httpx
 import pytest
 
 from crewgate import limits
 from crewgate.errors import IssuerError
 from crewgate.issuer import Orchestrator, SubAgent
-from crewgate.issuer.httpx_auth import TokenAuth
 from crewgate.issuer.keeper import Keeper
 from crewgate.issuer.token_file import read_token, write_token
 
@@ -167,70 +165,3 @@ def test_a_failed_write_leaves_nothing_behind(
         write_token(path, "new")
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_text() == "old"
-
-
-def client(auth: httpx.Auth, answer: Callable[[httpx.Request], httpx.Response]) -> httpx.Client:
-    """A client of a server that is a function."""
-    return httpx.Client(auth=auth, transport=httpx.MockTransport(answer))
-
-
-def test_the_hook_reads_the_file_for_each_request(tmp_path: Path) -> None:
-    """A long-lived client presents the token that is there now."""
-    path = tmp_path / "token"
-    seen: list[str] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request.headers["Authorization"])
-        return httpx.Response(200)
-
-    with client(TokenAuth(path), answer) as http:
-        for token in ("one", "two"):
-            write_token(path, token)
-            http.get("https://gateway.example/search")
-        path.unlink()
-        with pytest.raises(IssuerError, match="its branch was revoked"):
-            http.get("https://gateway.example/search")
-    assert seen == ["Bearer one", "Bearer two"]
-
-
-def test_the_hook_asks_a_handle_or_a_function(article: Orchestrator, tmp_path: Path) -> None:
-    """In process there is no file in between."""
-    agent = spawn(article, tmp_path / "token")
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, text=request.headers["Authorization"])
-
-    for source in (agent, agent.token, str(tmp_path / "token")):
-        with client(TokenAuth(source), answer) as http:
-            said = http.get("https://gateway.example/").text
-            assert said == f"Bearer {agent.token()}"
-
-
-def test_a_refused_request_is_repeated_once_with_a_newer_token() -> None:
-    """A file replaced between reading and use costs a second try, never a third."""
-    tokens = iter(["old", "new", "newer", "newest"])
-    seen: list[str] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request.headers["Authorization"])
-        return httpx.Response(401)
-
-    with client(TokenAuth(lambda: next(tokens)), answer) as http:
-        assert http.post("https://gateway.example/", content=b"x").status_code == 401
-    assert seen == ["Bearer old", "Bearer new"]
-
-
-def test_a_refusal_of_the_same_token_stands() -> None:
-    """The same token would be refused again; and a streamed body is gone."""
-    seen: list[str] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request.headers["Authorization"])
-        return httpx.Response(401)
-
-    with client(TokenAuth(lambda: "same"), answer) as http:
-        http.get("https://gateway.example/")
-    tokens = iter(["one", "two"])
-    with client(TokenAuth(lambda: next(tokens)), answer) as http:
-        http.post("https://gateway.example/", content=iter([b"x"]))
-    assert seen == ["Bearer same", "Bearer one"]
