@@ -45,14 +45,18 @@ class Turns:
 
     def take(self) -> None:
         """One turn: what is ready, then what is due."""
+        self.read()
+        while due := self.due():
+            for work in due:
+                work()
+
+    def read(self) -> None:
+        """What is ready."""
         poll = select.poll()
         for descriptor, (_, events) in self._watched.items():
             poll.register(descriptor, events)
         for descriptor, events in poll.poll(0):
             self._watched[descriptor][0](events)
-        while due := self.due():
-            for work in due:
-                work()
 
     def due(self) -> list[Callable[[], None]]:
         """Take what is to be done at the turn's end."""
@@ -106,7 +110,7 @@ class Owner:
     first_byte_seconds = idle_seconds = 10.0
 
     def __init__(self) -> None:
-        self.freed_times = self.left_times = self.ended_times = 0
+        self.freed_times = self.left_times = self.ended_times = self.rested_times = 0
         self.broken: list[tuple[Caller, Fate]] = []
 
     def left(self, connection: object, *, answered: bool) -> None:
@@ -114,6 +118,9 @@ class Owner:
 
     def freed(self, connection: object) -> None:
         self.freed_times += 1
+
+    def rests(self, connection: object) -> None:
+        self.rested_times += 1
 
     def ended(self, connection: object) -> None:
         self.ended_times += 1

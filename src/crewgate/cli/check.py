@@ -1,6 +1,7 @@
 """`crewgate check`: everything that can be said of a configuration before it is served.
 
-Problems are what `serve` would refuse; warnings are what an attacker or a full moon would use.
+Problems are what `serve` would refuse; warnings are what an attacker or a full moon would use;
+hints are what careful people set, although all is well without it.
 """
 
 import json
@@ -21,6 +22,7 @@ def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     Exit status 0 if it can be served, with warnings or without; 2 if not.
     """
     from crewgate.cli.exposure import exposures
+    from crewgate.cli.shared_connections import shared_connections
     from crewgate.cli.soundness import oddities, problems
     from crewgate.cli.unbounded import unbounded
     from crewgate.config import load
@@ -28,14 +30,22 @@ def command(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     config = load(config_path)
     wrong = list(problems(config))
     warnings = [*exposures(config), *oddities(config), *unbounded(config)]
+    hints = list(shared_connections(config))
     if as_json:
-        document = {"config": str(config.path), "problems": wrong, "warnings": warnings}
+        document = {
+            "config": str(config.path),
+            "problems": wrong,
+            "warnings": warnings,
+            "hints": hints,
+        }
         click.echo(json.dumps(document))
     else:
         for text in wrong:
             click.echo(f"problem: {text}")
         for text in warnings:
             click.echo(f"warning: {text}")
+        for text in hints:
+            click.echo(f"hint: {text}")
         if not wrong:
             click.echo(f"{config_path}: can be served" + (", but see above" if warnings else ""))
     if wrong:

@@ -26,6 +26,7 @@ WhenStale = Literal["closed", "open"]
 OnFull = Literal["refuse", "continue"]
 Durability = Literal["single", "synchronous", "trusted"]  # what is asked of a ledger's server
 ClientCertificate = Literal["none", "optional", "required"]
+Reuse = Literal["shared", "crew", "branch"]  # whose calls follow each other on a connection
 Dialect = Literal["http/1.1", "h2"]  # how an upstream is spoken to; the names are those of ALPN
 
 
@@ -135,6 +136,7 @@ class Upstream(msgspec.Struct, frozen=True):
     `host` is what requests say in Host or :authority, if it is not the endpoint's own authority.
     `connections` are those of one worker to all the endpoints together, busy and idle.
     `retry_share` are the retries that may be made, as a share of the calls; `retry` = False: none.
+    `reuse`: a connection carries the calls of everybody, of one crew, or of one branch.
     """
 
     name: str
@@ -149,6 +151,7 @@ class Upstream(msgspec.Struct, frozen=True):
     connections: int = limits.upstream_connections_default
     retry: bool = True
     retry_share: float = limits.upstream_retry_share
+    reuse: Reuse = "shared"
     health: Health | None = None
 
     @property

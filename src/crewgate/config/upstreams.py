@@ -9,9 +9,18 @@ from typing import cast
 from crewgate import limits
 from crewgate.config import kinds
 from crewgate.config.section import Kind, Section
-from crewgate.config.structs import Credential, Dialect, Health, Origin, Upstream, UpstreamTLS
+from crewgate.config.structs import (
+    Credential,
+    Dialect,
+    Health,
+    Origin,
+    Reuse,
+    Upstream,
+    UpstreamTLS,
+)
 
 _DIALECT: Kind[Dialect] = kinds.one_of("http/1.1", "h2")
+_REUSE: Kind[Reuse] = kinds.one_of("shared", "crew", "branch")
 _NOWHERE = Origin("http", "localhost", 80)  # stands for what could not be read; never seen outside
 _ENDPOINTS = kinds.listed(kinds.ORIGIN, limits.endpoints_max, least=1)
 _THRESHOLD = kinds.whole(1, limits.health_threshold_max)
@@ -37,6 +46,7 @@ def read_upstream(name: str, section: Section, path: Kind[Path]) -> Upstream:
             kinds.whole(1, limits.upstream_connections_max),
             limits.upstream_connections_default,
         ),
+        reuse=section.optional("reuse", _REUSE, "shared"),
         retry=section.optional("retry", kinds.SWITCH, default=True),
         retry_share=section.optional("retry_share", kinds.SHARE, limits.upstream_retry_share),
         health=None if health is None else _health(health),

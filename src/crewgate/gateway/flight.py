@@ -24,7 +24,7 @@ from crewgate.gateway.fields import LEFT, USED, downstream_fields, trailing_fiel
 from crewgate.gateway.site import Entry
 from crewgate.gateway.uploading import Uploading
 from crewgate.server import Exchange, Field
-from crewgate.upstream import Answer, Carrier, Head
+from crewgate.upstream import Answer, Carrier, Head, ReuseKey
 
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110 §9.2.2
 
@@ -35,7 +35,7 @@ class Flight(Uploading):
     __slots__ = (
         "_between_events", "_bytes_out", "_head", "_is_grpc", "_request", "_seen", "_started_ns",
         "_tower",
-        "attempts", "extend_after_ns", "peer", "permit",
+        "attempts", "extend_after_ns", "peer", "permit", "reuse_key",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +52,7 @@ class Flight(Uploading):
         self.permit = permit
         self.peer = exchange.peer
         self.attempts = 0
+        self.reuse_key: ReuseKey = ""
         self.extend_after_ns = 0
         self._tower = tower
         self._head = head

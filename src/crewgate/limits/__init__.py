@@ -200,6 +200,8 @@ upstream_connections_default = 256  # of one upstream and worker, busy and idle 
 upstream_connections_max = 4096  # a call a connection: with calls of 1 s what a worker can carry
 upstream_retry_share = 0.2  # of the calls; Finagle's and Envoy's default for a retry budget
 upstream_keep_seconds = 4.0  # unused; servers of the field close after 5 (uvicorn, Node)
+# Unused after an answer that was over with its head: a mistaken body comes a round trip later.
+upstream_rest_seconds = 0.1  # from the other side of an ocean; 100 such calls a second rest on 10
 upstream_connect_seconds_max = 10.0  # name, TCP and TLS together; also the wait for a free one
 upstream_first_byte_seconds_max = 300.0  # a model that thinks before it answers
 upstream_idle_seconds_max = 300.0  # between two bytes of an answer, or of a request

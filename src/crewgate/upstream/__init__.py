@@ -1,6 +1,6 @@
 """Tools' servers: HTTP over kept connections, opened by a `Permit` and by nothing else."""
 
-from crewgate.upstream.call import Answer, Caller, Carrier, Head
+from crewgate.upstream.call import Answer, Caller, Carrier, Head, ReuseKey
 from crewgate.upstream.opening import Opener
 from crewgate.upstream.pool import Pool
 from crewgate.upstream.resolve import Resolver
@@ -14,6 +14,7 @@ __all__ = [
     "Opener",
     "Pool",
     "Resolver",
+    "ReuseKey",
     "client_context",
     "fingerprint",
 ]

@@ -16,6 +16,8 @@ from crewgate.errors import UpstreamError
 from crewgate.upstream.members import Member
 
 Field = tuple[bytes, bytes]
+# Those whose calls may follow each other on a connection: of everybody, a crew, or a branch.
+ReuseKey = str | bytes
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -60,6 +62,7 @@ class Fate(Enum):
     """What the server has seen of a call whose connection broke."""
 
     UNSEEN = "nothing"
+    STALE = "nothing: what came on a kept connection ended it before the call was written"
     MET_ITS_END = "nothing, most likely: the server had closed a kept connection"
     LOST = "all of it, perhaps"
     LOST_TOO = "the same, on a connection whose end has been counted with another call"
@@ -70,6 +73,7 @@ class Connection(Protocol):
     """A connection of either protocol, as the pool sees it."""
 
     member: Member
+    reuse_key: ReuseKey | None  # whose calls it has carried; None before the first
 
     @property
     def room(self) -> int:
@@ -103,6 +107,12 @@ class Owner(Protocol):
 
     def freed(self, connection: Connection) -> None:
         """There is room for another call."""
+
+    def rests(self, connection: Connection) -> None:
+        """There is room for another call, but not for `limits.upstream_rest_seconds` yet.
+
+        Its last answer was over with its head: a server that sends a body all the same has so long.
+        """
 
     def ended(self, connection: Connection) -> None:
         """The connection is closed."""
@@ -154,10 +164,11 @@ class Carrier(Protocol):
 class Caller(Protocol):
     """Who asks. Called by carriers and the pool.
 
-    `attempts` is the pool's, 0 at first.
+    `attempts`, 0 at first, and `reuse_key` are the pool's.
     """
 
     attempts: int
+    reuse_key: ReuseKey
 
     @property
     def over(self) -> bool:

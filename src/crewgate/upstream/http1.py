@@ -12,12 +12,16 @@ from collections.abc import Sequence
 from crewgate import limits
 from crewgate._native.fields import written
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream.call import Caller, Fate, Field, Head, Owner
+from crewgate.upstream.call import Caller, Fate, Field, Head, Owner, ReuseKey
 from crewgate.upstream.members import Member
 from crewgate.upstream.response import Response
 from crewgate.upstream.wire import Turns, Wire
 
 _HAVE_BODIES = frozenset({b"POST", b"PUT", b"PATCH"})
+
+
+class _UnaskedError(UpstreamError):
+    """Something came on a connection whose request was not written yet."""
 
 
 class HTTP1Connection:
@@ -26,6 +30,7 @@ class HTTP1Connection:
     __slots__ = (
         "_chunked",
         "_full",
+        "_head_bytes",
         "_kept",
         "_out",
         "_out_bytes",
@@ -39,6 +44,7 @@ class HTTP1Connection:
         "deadline",
         "fresh",
         "member",
+        "reuse_key",
     )
 
     def __init__(
@@ -48,7 +54,9 @@ class HTTP1Connection:
         self.authority = authority
         self.caller: Caller | None = None
         self.answer = Response()
+        self.reuse_key: ReuseKey | None = None
         self.fresh = True  # it has carried no call yet
+        self._head_bytes = 0  # of the call's request
         self._kept = True  # it may carry another call after this one
         self._out: list[bytes] = []  # said in this turn, and written at its end
         self._out_bytes = 0
@@ -76,8 +84,9 @@ class HTTP1Connection:
     def is_usable(self, caller: Caller) -> bool:
         """Return whether the connection is alive, as far as one can see.
 
-        A closed one is noticed by the poller in its next turn. A request that must not be sent
-        twice is worth a system call to see what came within this one.
+        A closed one is noticed by the poller in its next turn, one that was closed within this
+        turn before the request is written. A request that must not be sent twice, and may have to
+        give up its body by then, is worth a look of its own.
         """
         return caller.idempotent or self.fresh or not self._wire.is_stale()
 
@@ -131,6 +140,7 @@ class HTTP1Connection:
         )
         owner = self._owner
         self.deadline = owner.now + (owner.first_byte_seconds if ends else owner.idle_seconds)
+        self._head_bytes = len(data)
         self._say(data + body)
         return True
 
@@ -166,16 +176,22 @@ class HTTP1Connection:
         self.caller = None
         answer = self.answer
         unsaid = not self.touched  # a client that takes its call back at once costs no connection
-        done = unsaid or (answer.complete and answer.reusable and not self._sending)
+        # Whatever is still to be said of a body would have the next request taken for its rest.
+        is_sent = not (self._sending or self._out or self._wire.queued)
+        done = unsaid or (answer.complete and answer.reusable and is_sent)
         self._owner.left(self, answered=answer.status > 0)
-        if not done or not self._kept or self._wire.queued:
+        if not done or not self._kept:
             self._end()
             return
         self._forget_unsaid()
         self._wire.resume()  # the answer may have come to its end while nobody wanted more
         self.fresh = self.fresh and unsaid
         self.deadline = self._owner.now + limits.upstream_keep_seconds
-        self._owner.freed(self)
+        if answer.bodyless and not unsaid:
+            self._wire.acknowledge()
+            self._owner.rests(self)
+        else:
+            self._owner.freed(self)
 
     # The wire's side.
 
@@ -185,8 +201,8 @@ class HTTP1Connection:
         if caller is None:  # what nobody asked for
             self._end()
             return
-        if not self._wire.sent:  # nor did this call, of which nothing has gone out yet
-            raise UpstreamError("an answer without a request")
+        if self._wire.sent < self._head_bytes:  # nor did this call, which has yet to ask
+            raise _UnaskedError("an answer without a request")
         self.answer.feed(data)
         self.deadline = self._owner.now + self._owner.idle_seconds
         caller.progressed()
@@ -218,8 +234,9 @@ class HTTP1Connection:
     def _fate(self, error: UpstreamError) -> Fate:
         """Say what the server has seen of a call that failed (RFC 9112 §9.3.1, §9.6)."""
         if not self.touched:
-            return Fate.UNSEEN
-        if self.answer.began:  # also what is no answer: it was made for this request
+            return Fate.UNSEEN if self.fresh else Fate.STALE
+        # Also what is no answer: it was made for this request, or for none; the server is there.
+        if self.answer.began or isinstance(error, _UnaskedError):
             return Fate.ANSWERED
         closed = not self.fresh and not isinstance(error, UpstreamTimeoutError)
         return Fate.MET_ITS_END if closed else Fate.LOST
@@ -236,6 +253,11 @@ class HTTP1Connection:
         """Give the kernel what was said in this turn."""
         out = self._out
         if not out:  # it was taken back
+            return
+        # What came since the last turn answers an earlier request, or none: this one must not be
+        # there to be answered by it. The poller would only see it in the next turn.
+        if not (self._wire.sent or self.fresh) and self._wire.is_stale():
+            self.failed(_UnaskedError("the kept connection had ended, or had more to say"))
             return
         data = out[0] if len(out) == 1 else b"".join(out)
         self._forget_unsaid()

@@ -11,7 +11,7 @@ from ngh2 import Configuration, Connection, ErrorCode, Role, Setting
 
 from crewgate import limits
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream.call import Caller, Fate, Owner
+from crewgate.upstream.call import Caller, Fate, Owner, ReuseKey
 from crewgate.upstream.http2_stream import HTTP2Stream, Part
 from crewgate.upstream.members import Member
 from crewgate.upstream.wire import Turns, Wire
@@ -36,6 +36,7 @@ class HTTP2Connection:
         self, sock: socket.socket, turns: Turns, owner: Owner, authority: bytes, member: Member
     ) -> None:
         self.member = member
+        self.reuse_key: ReuseKey | None = None
         self.authority = authority
         self.scheme = b"https" if member.endpoint.scheme == "https" else b"http"
         self.owner = owner

@@ -5,7 +5,6 @@ Knows neither calls nor which server is wanted.
 
 import socket
 import ssl
-from collections.abc import Sized
 
 import trio
 
@@ -28,10 +27,10 @@ class Opener:
         self._context = context
         self._is_http2 = upstream.protocol == "h2"
 
-    def wanted(self, waiting: Sized) -> int:
-        """Return how many connections so many calls need."""
-        each = limits.upstream_streams_max if self._is_http2 else 1
-        return -(-len(waiting) // each)
+    @property
+    def calls_each(self) -> int:
+        """How many calls a connection may carry at once."""
+        return limits.upstream_streams_max if self._is_http2 else 1
 
     async def open(self, member: Member, owner: Owner) -> Connection:
         """Connect; UpstreamError if that is impossible, UpstreamTimeoutError if it takes long."""

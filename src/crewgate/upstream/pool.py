@@ -8,7 +8,6 @@ are exact to a second. Knows of HTTP only which class speaks it.
 import math
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -18,13 +17,14 @@ from crewgate import limits
 from crewgate.config import Origin, Upstream
 from crewgate.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavailableError
 from crewgate.upstream.budget import RetryBudget
-from crewgate.upstream.call import Caller, Connection, Fate
+from crewgate.upstream.call import Caller, Connection, Fate, ReuseKey
 from crewgate.upstream.complaints import Complaints
 from crewgate.upstream.members import Address, Member, Members
 from crewgate.upstream.opening import Opener
 from crewgate.upstream.probing import Prober
+from crewgate.upstream.queue import Queue
 from crewgate.upstream.resolve import Resolver
-from crewgate.upstream.stock import Stock, Stocks, late, tell
+from crewgate.upstream.stock import Stock, Stocks, tell
 
 if TYPE_CHECKING:
     from crewgate._native.permit import Permit
@@ -49,20 +49,23 @@ class Pool:
         self._resolver = resolver
         self._budget = RetryBudget(upstream.retry_share if upstream.retry else 0.0)
         self._stocks = Stocks(upstream.connections)
-        self._homeless: deque[tuple[Caller, float]] = deque()  # until an address is known
+        self._homeless = Queue()  # until an address is known
         self._nursery: trio.Nursery | None = None
         self._say = say
         self.regret = Complaints(upstream.name, say).hear  # why a call failed
         self._prober = Prober(upstream, self.members, opener, self._turned)
+        self._is_refilling = False
+        self._is_waking = False  # connections that rest are watched for the end of that
         self._closed = False
         self._news = trio.Event()  # it may be done by now
 
     def __repr__(self) -> str:
         return f"<Pool {self.upstream.name}: {list(self._stocks)!r}>"
 
-    def start(self, permit: "Permit", caller: Caller) -> None:  # noqa: ARG002 - it is the key
+    def start(self, permit: "Permit", caller: Caller) -> None:
         """Carry a call as soon as may be; nothing is sent for a caller without a permit."""
         self._budget.called(self.now)
+        caller.reuse_key = self._reuse_key(permit)
         self._place(caller)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -85,7 +88,7 @@ class Pool:
             for connection in list(self._stocks.of):
                 connection.abort()
             for queue in [*[stock.waiting for stock in self._stocks], self._homeless]:
-                for caller in late(queue, math.inf):
+                for caller in queue.take_expired(math.inf):
                     tell(caller, UpstreamError("the gateway is ending"))
 
     def sweep(self, now: float) -> None:
@@ -95,10 +98,10 @@ class Pool:
             connection.sweep(now)
         full = f"all {self.upstream.connections} connections are in use"
         for stock in self._stocks:
-            for caller in late(stock.waiting, now):
+            for caller in stock.waiting.take_expired(now):
                 self.members.give_back(stock.member)
                 tell(caller, UpstreamTimeoutError(full))
-        for caller in late(self._homeless, now):
+        for caller in self._homeless.take_expired(now):
             tell(caller, UpstreamTimeoutError("no address was found in time"))
         self._end_if_done()
 
@@ -115,18 +118,18 @@ class Pool:
         """Call these addresses from now on."""
         changes = self.members.update({endpoint: addresses})
         for member in changes.added:
-            self._stocks.by_member[member] = Stock(member)
+            self._stocks.by_member[member] = Stock(member, self._opener.calls_each)
         for member in changes.gone:
             self._leave(member)
-        homeless, self._homeless = self._homeless, deque()
-        for caller, _ in homeless:
+        homeless, self._homeless = self._homeless, Queue()
+        for caller in homeless:
             self._place(caller)
 
     def unresolved(self, endpoint: Origin, error: UpstreamError) -> None:  # noqa: ARG002
         """Go on with what is known; without any address there is nothing to wait for."""
         if not len(self.members):
-            homeless, self._homeless = self._homeless, deque()
-            for caller, _ in homeless:
+            homeless, self._homeless = self._homeless, Queue()
+            for caller in homeless:
                 tell(caller, error)
 
     # The connections' side.
@@ -141,15 +144,30 @@ class Pool:
     def freed(self, connection: Connection) -> None:
         """Give the room to who waits, or keep it."""
         stock = self._stocks.of[connection]
-        stock.free.append(connection)
+        stock.free.add(connection)
         if stock.waiting:
             self._serve(stock)
+            if stock.waiting and not stock.serving:  # others' turn, who may not use it
+                self._refill(stock)
         if self._closed or stock.member.gone or self._stocks.is_in_the_way(stock):
             connection.close()
 
+    def rests(self, connection: Connection) -> None:
+        """Keep a connection, and use it once what may still come on it would have ended it."""
+        stock = self._stocks.of[connection]
+        if self._closed or stock.member.gone or self._nursery is None:
+            connection.close()
+            return
+        self._stocks.resting[connection] = trio.current_time() + limits.upstream_rest_seconds
+        if stock.waiting:
+            self._refill(stock)
+        if not self._is_waking:
+            self._is_waking = True
+            self._nursery.start_soon(self._wake)
+
     def ended(self, connection: Connection) -> None:
         """Forget a connection; who waits needs another."""
-        if self._stocks.forget(connection):
+        if self._stocks.forget(connection) and not self._is_refilling:
             for stock in self._stocks:
                 self._refill(stock)
         self._end_if_done()
@@ -160,6 +178,10 @@ class Pool:
         """Try again what the server has not seen, or may see twice; else tell the caller."""
         member = connection.member
         self.members.give_back(member)
+        if fate is Fate.STALE and caller.repeatable and not caller.over:
+            caller.again()  # costs no retry: it ends with the last of the kept connections
+            self._place(caller)
+            return
         if fate is Fate.LOST:
             self._blame(member, error)
         may_repeat = fate is Fate.UNSEEN or (fate is Fate.MET_ITS_END and caller.idempotent)
@@ -167,6 +189,16 @@ class Pool:
         self._again(caller, error, may_repeat=may_repeat)
 
     # Inside.
+
+    def _reuse_key(self, permit: "Permit") -> ReuseKey:
+        """Those whose calls may follow this one's on its connection."""
+        match self.upstream.reuse:
+            case "crew":
+                return permit.grant.caller
+            case "branch":
+                return permit.grant.branch_key
+            case _:
+                return ""
 
     def _place(
         self,
@@ -236,8 +268,8 @@ class Pool:
         if stock is None:  # it had left, and its last connection is what failed
             return
         stock.close()
-        waiting, stock.waiting = stock.waiting, deque()
-        for caller, _ in waiting:
+        waiting, stock.waiting = stock.waiting, Queue(self._opener.calls_each)
+        for caller in waiting:
             self.members.give_back(member)
             self._place(caller)
         self._stocks.tidy(stock)
@@ -248,22 +280,43 @@ class Pool:
             return
         stock.serving = True
         try:
-            while stock.waiting and stock.free:
-                caller, _ = stock.waiting.popleft()
-                if caller.over:
+            while True:
+                promised = stock.opening + len(self._stocks.leaving)
+                entry = stock.take_next(promised)
+                if entry is None:
+                    break
+                if entry[0].over:
                     self.members.give_back(stock.member)
-                elif not stock.carry(caller):
-                    stock.waiting.appendleft((caller, self.now + self.upstream.connect_seconds))
+                elif not stock.carry(entry[0]):
+                    stock.waiting.put_back(entry)
         finally:
             stock.serving = False
 
     def _refill(self, stock: Stock) -> None:
         """Make as many connections as are wanted and allowed."""
-        while self._nursery is not None and stock.opening < self._opener.wanted(stock.waiting):
-            if self._stocks.is_full and not self._stocks.make_room(stock):
-                return
-            stock.opening += 1
-            self._nursery.start_soon(self._open, stock)
+        if self._nursery is None or self._is_refilling:
+            return
+        self._is_refilling = True  # what is closed for this one is none of the others' business
+        try:
+            while stock.opening < stock.waiting.needed:
+                if self._stocks.is_full and not self._stocks.make_room(stock):
+                    return
+                stock.opening += 1
+                self._nursery.start_soon(self._open, stock)
+        finally:
+            self._is_refilling = False
+
+    async def _wake(self) -> None:
+        """Let connections be used that have rested, until none rests; what came has ended them."""
+        resting = self._stocks.resting
+        try:
+            while resting:
+                connection, until = next(iter(resting.items()))
+                await trio.sleep_until(until)
+                if resting.pop(connection, None) is not None:
+                    self.freed(connection)
+        finally:
+            self._is_waking = False
 
     async def _open(self, stock: Stock) -> None:
         """Make one connection for whoever has waited longest, or tell him why there is none."""

@@ -14,7 +14,7 @@ import trio
 from crewgate import limits
 from crewgate.config import Upstream
 from crewgate.errors import UpstreamError
-from crewgate.upstream.call import Caller, Carrier, Connection, Fate, Head
+from crewgate.upstream.call import Caller, Carrier, Connection, Fate, Head, ReuseKey
 from crewgate.upstream.members import Member, Members
 from crewgate.upstream.opening import Opener
 
@@ -82,6 +82,7 @@ class _Probe:
     """One health request: `Owner` of its connection and `Caller` on it."""
 
     attempts = 0
+    reuse_key: ReuseKey = ""
     over = False
     repeatable = False
     idempotent = True
@@ -130,6 +131,9 @@ class _Probe:
         """The connection is not kept."""
 
     def freed(self, connection: Connection) -> None:
+        """The connection is not kept."""
+
+    def rests(self, connection: Connection) -> None:
         """The connection is not kept."""
 
     def ended(self, connection: Connection) -> None:

@@ -3,29 +3,81 @@
 Decides nothing: which member, how many connections and what a failure means is the pool's.
 """
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterator
 
 from crewgate.errors import UpstreamError
-from crewgate.upstream.call import Caller, Connection
+from crewgate.upstream.call import Caller, Connection, ReuseKey
 from crewgate.upstream.members import Member
+from crewgate.upstream.queue import Entry, Queue
+
+
+class Free:
+    """Connections with room, by the reuse key whose calls they carry; None: nobody's yet.
+
+    The last one of a key is used next, so that those which are not needed grow old.
+    """
+
+    __slots__ = ("_by_key",)
+
+    def __init__(self) -> None:
+        self._by_key: OrderedDict[ReuseKey | None, list[Connection]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return sum([len(each) for each in self._by_key.values()])
+
+    def __contains__(self, key: ReuseKey) -> bool:
+        return key in self._by_key or None in self._by_key
+
+    def add(self, connection: Connection) -> None:
+        """Keep a connection, the last that was used."""
+        key = connection.reuse_key
+        self._by_key.setdefault(key, []).append(connection)
+        self._by_key.move_to_end(key)
+
+    def take(self, key: ReuseKey) -> Connection | None:
+        """Take out one that may carry a call of `key`; None if there is none."""
+        for each in (key, None):
+            found = self._by_key.get(each)
+            if found:
+                connection = found.pop()
+                if not found:
+                    del self._by_key[each]
+                return connection
+        return None
+
+    def take_oldest(self, *but: ReuseKey | None) -> Connection | None:
+        """Take out one of the key that was used longest ago, and is none of these."""
+        for key, found in self._by_key.items():
+            if key not in but:
+                connection = found.pop(0)
+                if not found:
+                    del self._by_key[key]
+                return connection
+        return None
+
+    def discard(self, connection: Connection) -> None:
+        """Drop a connection, if it is there."""
+        found = self._by_key.get(connection.reuse_key, [])
+        if connection in found:
+            found.remove(connection)
+            if not found:
+                del self._by_key[connection.reuse_key]
 
 
 class Stock:
-    """What there is for `member`: all connections, those with room, and who waits until when.
-
-    The last of `free` is used next, so that those which are not needed grow old.
-    """
+    """What there is for `member`: all connections, those with room, and who waits until when."""
 
     __slots__ = ("all", "free", "member", "opening", "serving", "waiting")
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, calls_each: int) -> None:
+        """A connection carries up to `calls_each` calls at once."""
         self.member = member
         self.all: set[Connection] = set()
-        self.free: list[Connection] = []
+        self.free = Free()
         self.opening = 0
         self.serving = False  # who waits is being given what is free
-        self.waiting: deque[tuple[Caller, float]] = deque()
+        self.waiting = Queue(calls_each)
 
     def __repr__(self) -> str:
         return (
@@ -39,25 +91,36 @@ class Stock:
         return not (self.all or self.opening or self.waiting)
 
     def carry(self, caller: Caller) -> bool:
-        """Have a connection with room carry the call; False if there is none."""
-        free = self.free
-        while free:
-            connection = free[-1]
+        """Have a connection with room carry the call; False if there is none for it."""
+        free, key = self.free, caller.reuse_key
+        while (connection := free.take(key)) is not None:
             if not connection.is_usable(caller):
-                free.pop()
                 connection.close()
                 continue
-            if connection.room == 1:
-                free.pop()
+            connection.reuse_key = key
+            if connection.room > 1:
+                free.add(connection)
             connection.carry(caller)
             return True
         return False
 
+    def take_next(self, promised: int) -> Entry | None:
+        """Take out of the queue who may have a connection that is free, in turns.
+
+        None if it is the turn of somebody else: the first `promised` have one that is on its way.
+        """
+        for key in self.waiting.turns:
+            if key in self.free:
+                return self.waiting.pop(key)
+            promised -= 1
+            if promised < 0:
+                break
+        return None
+
     def forget(self, connection: Connection) -> None:
         """Drop a connection that is closed."""
         self.all.discard(connection)
-        if connection in self.free:
-            self.free.remove(connection)
+        self.free.discard(connection)
 
     def close(self) -> None:
         """Close what is not in use."""
@@ -66,11 +129,17 @@ class Stock:
 
 
 class Stocks:
-    """The stocks of all members of an upstream, which share `most` connections."""
+    """The stocks of all members of an upstream, which share `most` connections.
+
+    `resting` are those that are not to be used yet, and until when (monotonic seconds): they count
+    as open, and are the first to make room.
+    """
 
     def __init__(self, most: int) -> None:
         self.by_member: dict[Member, Stock] = {}
         self.of: dict[Connection, Stock] = {}
+        self.resting: dict[Connection, float] = {}
+        self.leaving: set[Connection] = set()  # closed to make room, with calls on them
         self._most = most
 
     def __iter__(self) -> Iterator[Stock]:
@@ -98,6 +167,8 @@ class Stocks:
         stock = self.of.pop(connection, None)
         if stock is None:
             return False
+        self.resting.pop(connection, None)
+        self.leaving.discard(connection)
         stock.forget(connection)
         self.tidy(stock)
         return True
@@ -114,21 +185,27 @@ class Stocks:
         return any(other.waiting for other in self.by_member.values() if other is not stock)
 
     def make_room(self, stock: Stock) -> bool:
-        """Close an idle connection of another member than this; False if there is none."""
+        """Close a connection that none of those who wait for `stock` may use.
+
+        False if that has given no room: there is none, or it carries calls of others to their end.
+        """
+        if len(self.leaving) + stock.opening >= stock.waiting.needed:
+            return False
+        found = next(iter(self.resting), None) or self._least_wanted(stock)
+        if found is None:
+            return False
+        self.leaving.add(found)
+        found.close()
+        return not self.is_full
+
+    def _least_wanted(self, stock: Stock) -> Connection | None:
+        found = stock.free.take_oldest(next(iter(stock.waiting.turns)), None)
+        if found is not None:
+            return found
         for other in self:
-            if other is not stock and other.free:
-                other.free[0].close()
-                return not self.is_full
-        return False
-
-
-def late(waiting: deque[tuple[Caller, float]], now: float) -> list[Caller]:
-    """Take out of a queue who has waited too long, or is over."""
-    kept = [(caller, until) for caller, until in waiting if not caller.over and now <= until]
-    gone = [caller for caller, until in waiting if caller.over or now > until]
-    waiting.clear()
-    waiting.extend(kept)
-    return gone
+            if other is not stock and (found := other.free.take_oldest()) is not None:
+                return found
+        return None
 
 
 def tell(caller: Caller, error: UpstreamError) -> None:

@@ -10,7 +10,7 @@ from scripted import read_request, scripted
 from crewgate import limits
 from crewgate.config import Origin
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream import Head
+from crewgate.upstream import Head, Pool
 
 GET = Head(b"GET", b"/", 0, b"x-a: b\r\n")
 POST = Head(b"POST", b"/p?q", None)
@@ -275,3 +275,48 @@ async def test_a_body_behind_the_answer_to_head_is_nobodys_answer() -> None:
     async with scripted(script) as origin, running_pool(origin) as pool:
         assert await Asked(Head(b"HEAD", b"/", 0)).start(pool).whole() == b""
         assert await Asked(GET).start(pool).whole() == b"ok"
+
+
+@pytest.mark.parametrize("pause", [None, 0.0, 0.02], ids=["one packet", "two packets", "later"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"204 No Content\r\n\r\n",
+        b"204 No Content\r\nContent-Length: 44\r\n\r\n",
+        b"304 Not Modified\r\n\r\n",
+        b"200 OK\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+async def test_a_body_behind_an_answer_without_one_is_nobodys_answer(
+    head: bytes, pause: float | None
+) -> None:
+    """Four connections, eight callers at once: each good call has the answer that it asked for."""
+    forged = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
+
+    async def script(stream: trio.SocketStream, number: int) -> None:
+        while request := await read_request(stream):
+            target = request.split(b" ")[1]
+            if target == b"/sloppy":
+                await stream.send_all(b"HTTP/1.1 " + head + (forged if pause is None else b""))
+                if pause is not None:
+                    await trio.sleep(pause)
+                    await stream.send_all(forged)
+            else:
+                answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
+                await stream.send_all(answer % (len(target), target))
+
+    async def ask(pool: Pool, caller: int) -> None:
+        for number in range(20):
+            if (number + caller) % 5 == 0:
+                assert await Asked(Head(b"GET", b"/sloppy", 0)).start(pool).whole() == b""
+            else:
+                target = b"/%d/%d" % (caller, number)
+                assert await Asked(Head(b"GET", target, 0)).start(pool).whole() == target
+
+    async with (
+        scripted(script) as origin,
+        running_pool(origin, connections=4) as pool,
+        trio.open_nursery() as nursery,
+    ):
+        for caller in range(8):
+            nursery.start_soon(ask, pool, caller)

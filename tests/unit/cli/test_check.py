@@ -148,6 +148,24 @@ def test_a_model_that_needs_a_limit_of_its_clients_is_told(run: Run, fresh: Path
     assert about("anthropic", rates) == []
 
 
+def test_crews_that_share_the_connections_to_a_server_are_told(run: Run, fresh: Path) -> None:
+    """A hint, not a warning; none where they do not, or where answers name their calls."""
+    crew = '[crew.bd]\nissuer = "https://bd.example"\njwks = "bd.json"\ntools = ["search.*"]\n'
+    (fresh.parent / "bd.json").write_text('{"keys": []}')
+    assert json.loads(run("check", "-c", fresh, "--json").stdout)["hints"] == []
+    text = fresh.read_text() + crew
+
+    def hints(line: str = "") -> list[str]:
+        where = "[upstream.tools]\n"
+        fresh.write_text(text.replace(where, where + line))
+        return json.loads(run("check", "-c", fresh, "--json").stdout)["hints"]
+
+    (hint,) = hints()
+    assert hint.startswith("upstream tools: calls of the crews article and bd follow each other")
+    assert "hint: upstream tools: calls" in run("check", "-c", fresh).stdout
+    assert hints('reuse = "crew"\n') == hints('protocol = "h2"\n') == []
+
+
 def test_a_crossing_that_nobody_can_use_is_told(run: Run, fresh: Path) -> None:
     """Without a listener that asks for certificates; with one, its tools have somebody to call."""
     crew = '[crew.bd]\nissuer = "https://bd.example"\njwks = "bd.json"\ntools = []\n'

@@ -33,6 +33,7 @@ connect_seconds = 1
 first_byte_seconds = 30.5
 idle_seconds = 10
 connections = 8
+reuse = "branch"
 retry = true
 retry_share = 0.5
 credential = { header = "authorization", env = "FLEET_KEY" }
@@ -101,6 +102,7 @@ def test_every_key_of_an_upstream_arrives(write: Write, tmp_path: Path) -> None:
         first_byte_seconds=30.5,
         idle_seconds=10.0,
         connections=8,
+        reuse="branch",
         retry=True,
         retry_share=0.5,
         health=Health("/health?deep=1", 2.0, 0.5, 1, 4),
@@ -118,6 +120,7 @@ def test_a_plain_upstream_has_the_documented_defaults(write: Write) -> None:
         limits.upstream_idle_seconds_max,
     )
     assert upstream.connections == limits.upstream_connections_default
+    assert upstream.reuse == "shared"
     assert (upstream.retry, upstream.retry_share) == (True, limits.upstream_retry_share)
 
 
@@ -202,6 +205,11 @@ BAD = [
         "upstream.fleet.first_byte_seconds = 0",
     ),
     ("connections = 8", "connections = 0", "expected a whole number from 1 to 4096"),
+    (
+        'reuse = "branch"',
+        'reuse = "none"',
+        'reuse = "none": expected "shared" or "crew" or "branch"',
+    ),
     ("retry = true", 'retry = "yes"', 'retry = "yes": expected true or false'),
     ("retry_share = 0.5", "retry_share = 0", "retry_share = 0: expected a share, more than 0"),
     ("retry_share = 0.5", "retry_share = nan", "retry_share = NaN: expected a share"),

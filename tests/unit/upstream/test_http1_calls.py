@@ -7,6 +7,7 @@ import pytest
 from h2_upstream import GET, POST, Call, Owner, Turns, connected
 
 from crewgate import limits
+from crewgate.upstream import Head
 from crewgate.upstream.call import Fate
 from crewgate.upstream.http1 import HTTP1Connection
 
@@ -114,7 +115,7 @@ def test_a_server_that_leaves_before_the_turn_ends_has_seen_nothing(line: Line) 
     line.theirs.close()
     call = line.call(Call())
     line.turns.take()
-    assert call.fate is Fate.UNSEEN
+    assert call.fate is Fate.STALE
 
 
 def test_what_a_server_says_before_it_is_asked_answers_nobody(line: Line) -> None:
@@ -123,7 +124,7 @@ def test_what_a_server_says_before_it_is_asked_answers_nobody(line: Line) -> Non
     line.theirs.sendall(OK)
     call = line.call(Call())
     line.turns.take()
-    assert (call.fate, call.body) == (Fate.UNSEEN, b"")
+    assert (call.fate, call.body) == (Fate.STALE, b"")
     assert line.owner.ended_times == 1
 
 
@@ -179,3 +180,78 @@ def test_get_is_sent_again_only_after_it_was_sent(line: Line) -> None:
     line.theirs.close()
     line.turns.take()
     assert call.fate is Fate.MET_ITS_END
+
+
+def test_an_early_answer_leaves_no_rest_of_a_body_to_be_sent(line: Line) -> None:
+    """What was still to go out in this turn is lost; the next request must not fill its place."""
+    line.finish()
+    call = line.call(Call(Head(b"POST", b"/", 10), is_open=True))
+    line.turns.take()
+    line.theirs.sendall(OK)
+    call.carrier.send_body(bytes(10))
+    call.carrier.end_body(())
+    line.turns.read()
+    assert call.body == b"ok"
+    call.carrier.release()
+    assert (line.owner.freed_times, line.owner.ended_times) == (1, 1)
+
+
+def test_what_comes_before_a_request_is_written_is_nobodys_answer(line: Line) -> None:
+    """It reaches the kernel within the turn that begins the call: the call goes elsewhere."""
+    line.finish()
+    call = line.call(Call(GET))
+    line.theirs.sendall(OK)
+    for work in line.turns.due():  # the turn's end: the poller has not seen it
+        work()
+    assert (call.fate, call.body, call.carrier.touched) == (Fate.STALE, b"", False)
+    assert line.owner.ended_times == 1
+
+
+def test_an_answer_to_half_a_head_is_nobodys(line: Line) -> None:
+    """The server cannot know what is asked; it is there all the same, and is not blamed."""
+    line.finish()
+    call = line.call(Call(Head(b"GET", b"/", 0, b"x-a: %b\r\n" % bytes(2**20))))
+    line.turns.take()
+    assert call.carrier.touched
+    line.theirs.sendall(OK)
+    line.turns.read()
+    assert (call.fate, call.body) == (Fate.ANSWERED, b"")
+    assert line.owner.ended_times == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "rests"),
+    [
+        (b"204 No Content\r\n\r\n", True),
+        (b"304 Not Modified\r\n\r\n", True),
+        (b"200 OK\r\ncontent-length: 0\r\n\r\n", True),
+        (b"205 Reset Content\r\ncontent-length: 0\r\n\r\n", True),
+        (b"200 OK\r\ncontent-length: 2\r\n\r\nok", False),
+        (b"200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", False),
+    ],
+)
+def test_a_connection_rests_after_an_answer_that_was_over_with_its_head(
+    line: Line, answer: bytes, *, rests: bool
+) -> None:
+    """A server that sends a body all the same does so behind it, and is seen to."""
+    call = line.call(Call())
+    line.turns.take()
+    line.answer(b"HTTP/1.1 " + answer)
+    call.carrier.release()
+    assert (line.owner.rested_times, line.owner.freed_times) == (rests, not rests)
+    line.answer(b"surplus")
+    assert line.owner.ended_times == 1
+
+
+@pytest.mark.parametrize("head", [b"204 X", b"304 X"])
+@pytest.mark.parametrize("field", [b"content-length: 7", b"transfer-encoding: chunked"])
+def test_a_body_that_is_announced_where_none_may_be_ends_the_connection(
+    line: Line, head: bytes, field: bytes
+) -> None:
+    """It may come at any time, and would answer the next call."""
+    call = line.call(Call())
+    line.turns.take()
+    line.answer(b"HTTP/1.1 %b\r\n%b\r\n\r\n" % (head, field))
+    assert call.carrier.answer.complete
+    call.carrier.release()
+    assert (line.owner.ended_times, line.owner.rested_times) == (1, 0)

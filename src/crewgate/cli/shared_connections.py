@@ -1,0 +1,39 @@
+"""Upstreams whose kept connections carry the calls of several crews, one after the other.
+
+A server of HTTP/1.1 that counts a body wrong answers a call with what another one asked for; no
+gateway can tell. Over HTTP/2 each answer names its call.
+"""
+
+from collections.abc import Iterator
+
+from crewgate.config import Config, Upstream
+from crewgate.core.scope import matches
+
+
+def shared_connections(config: Config) -> Iterator[str]:
+    """A recommendation for each such upstream, one line each."""
+    for upstream in config.upstreams:
+        if upstream.reuse != "shared" or upstream.protocol != "http/1.1":
+            continue
+        crews = _callers(config, upstream)
+        if len(crews) > 1:
+            named = f"{', '.join(crews[:-1])} and {crews[-1]}"
+            yield (
+                f"upstream {upstream.name}: calls of the crews {named} follow each other on its "
+                'connections; reuse = "crew" (or "branch") keeps them apart, should its servers '
+                "ever confuse answers"
+            )
+
+
+def _callers(config: Config, upstream: Upstream) -> list[str]:
+    """The crews that may be granted a tool of it, or may cross to one."""
+    tools = [tool.name for tool in config.tools if tool.upstream == upstream.name]
+    granted = [(crew.name, crew.tools) for crew in config.crews]
+    granted += [(crossing.source, crossing.tools) for crossing in config.crossings]
+    return sorted(
+        {
+            name
+            for name, patterns in granted
+            if any(matches(pattern, tool) for pattern in patterns for tool in tools)
+        }
+    )

@@ -1,0 +1,117 @@
+"""A pool without sockets: connections carry calls until a test says how that ended."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import trio
+
+from crewgate.config import Origin, Upstream
+from crewgate.errors import UpstreamError
+from crewgate.upstream import Pool
+from crewgate.upstream.call import Fate
+from crewgate.upstream.members import Address, Member
+
+TOOL = Origin("http", "tool.example", 80)
+HERE = Address(2, ("192.0.2.1", 80))
+LOST = UpstreamError("the connection broke")
+
+
+class Call:
+    """A caller that remembers what it was told."""
+
+    over, repeatable, idempotent = False, True, False
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.carriers: list[object] = []
+        self.error: UpstreamError | None = None
+        self.parted = 0
+
+    def begun(self, carrier: object) -> None:
+        self.carriers.append(carrier)
+
+    def again(self) -> None:
+        self.parted += 1
+
+    def failed(self, error: UpstreamError) -> None:
+        self.error = error
+
+
+class Connection:
+    """Carries one call until a test says how it ended."""
+
+    def __init__(self, member: Member, pool: Pool) -> None:
+        self.member = member
+        self.reuse_key = None
+        self.call: Call | None = None
+        self._pool = pool
+
+    @property
+    def room(self) -> int:
+        return 0 if self.call else 1
+
+    def is_usable(self, caller: Call) -> bool:
+        return True
+
+    def carry(self, caller: Call) -> None:
+        self.call = caller
+        caller.begun(self)
+
+    def sweep(self, now: float) -> None:
+        pass
+
+    def close(self) -> None:
+        if self.call is None:
+            self._pool.ended(self)
+
+    def abort(self) -> None:
+        self.breaks(Fate.LOST)
+
+    def breaks(self, fate: Fate) -> None:
+        call, self.call = self.call, None
+        self._pool.ended(self)
+        if call is not None:
+            self._pool.broke(self, call, LOST, fate)  # type: ignore[arg-type]
+
+    def finishes(self) -> None:
+        self.call = None
+        self._pool.left(self, answered=True)
+        self._pool.freed(self)
+
+
+class Opener:
+    """Connects while `lets`, else hangs."""
+
+    def __init__(self) -> None:
+        self.opened: list[Connection] = []
+        self.lets = True
+
+    calls_each = 1
+
+    async def open(self, member: Member, pool: Pool) -> Connection:
+        await trio.lowlevel.checkpoint()
+        if not self.lets:
+            await trio.sleep_forever()
+        self.opened.append(Connection(member, pool))
+        return self.opened[-1]
+
+
+class Names:
+    """A resolver that says nothing of itself."""
+
+    def watch(self, *_: object) -> None:
+        pass
+
+    unwatch = want = watch
+
+
+@asynccontextmanager
+async def running(opener: Opener, **settings: object) -> AsyncIterator[Pool]:
+    upstream = msgspec.structs.replace(Upstream("tools", (TOOL,)), **settings)
+    pool = Pool(upstream, opener, Names(), print)  # type: ignore[arg-type]
+    pool.resolved(TOOL, [HERE])
+    async with trio.open_nursery() as nursery:
+        await nursery.start(pool.run)
+        yield pool
+        nursery.cancel_scope.cancel()

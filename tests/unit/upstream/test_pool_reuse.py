@@ -1,0 +1,239 @@
+"""Who follows whom on a connection, where not everybody may follow everybody."""
+
+import itertools
+import random
+from types import SimpleNamespace
+
+import pytest
+import trio
+from fake_pool import Call, Connection, Opener, running
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from crewgate import limits
+from crewgate.upstream import Pool
+from crewgate.upstream.call import Fate
+
+
+class Shared(Connection):
+    """Carries several calls at once, and closes when it is told to and has none."""
+
+    streams = 4
+
+    def __init__(self, member: object, pool: Pool) -> None:
+        super().__init__(member, pool)  # type: ignore[arg-type]
+        self.calls: list[Call] = []
+        self.closing = False
+
+    @property
+    def room(self) -> int:
+        return 0 if self.closing else self.streams - len(self.calls)
+
+    def is_usable(self, caller: Call) -> bool:
+        return self.room > 0
+
+    def carry(self, caller: Call) -> None:
+        self.calls.append(caller)
+        caller.begun(self)
+
+    def close(self) -> None:
+        self.closing = True
+        if not self.calls:
+            self._pool.ended(self)
+
+    def abort(self) -> None:
+        self._pool.ended(self)
+
+    def ends(self, call: Call) -> None:
+        was_full = self.room == 0
+        self.calls.remove(call)
+        self._pool.left(self, answered=True)
+        if self.closing and not self.calls:
+            self._pool.ended(self)
+        elif was_full and not self.closing:
+            self._pool.freed(self)
+
+
+def _permit(branch: bytes, crew: str = "article") -> SimpleNamespace:
+    return SimpleNamespace(grant=SimpleNamespace(caller=crew, branch_key=branch))
+
+
+def _ask(pool: Pool, branch: bytes, crew: str = "article") -> Call:
+    call = Call()
+    pool.start(_permit(branch, crew), call)  # type: ignore[arg-type]
+    return call
+
+
+async def _answered(pool: Pool, branch: bytes, crew: str = "article") -> object:
+    """One whole call; what carried it."""
+    call = _ask(pool, branch, crew)
+    await wait_all_tasks_blocked()
+    (connection,) = call.carriers
+    connection.finishes()  # type: ignore[attr-defined]
+    return connection
+
+
+async def test_connections_are_everybodys_unless_it_is_said() -> None:
+    """Without `reuse`, a branch's call follows another crew's."""
+    async with running(Opener()) as pool:
+        assert await _answered(pool, b"a") is await _answered(pool, b"b", "sales")
+
+
+async def test_a_crew_keeps_its_connections_to_itself() -> None:
+    """`reuse = "crew"`: branches of one crew share; another crew has its own."""
+    async with running(Opener(), reuse="crew") as pool:
+        mine = await _answered(pool, b"a")
+        assert await _answered(pool, b"b") is mine
+        theirs = await _answered(pool, b"c", "sales")
+        assert theirs is not mine
+        assert await _answered(pool, b"a") is mine
+        assert await _answered(pool, b"d", "sales") is theirs
+
+
+async def test_a_branch_keeps_its_connections_to_itself() -> None:
+    """`reuse = "branch"`."""
+    async with running(Opener(), reuse="branch") as pool:
+        mine = await _answered(pool, b"a")
+        assert await _answered(pool, b"b") is not mine
+        assert await _answered(pool, b"a") is mine
+
+
+async def test_an_idle_connection_of_others_makes_room() -> None:
+    """Where all connections are others', the one whose branch called longest ago is closed."""
+    opener = Opener()
+    async with running(opener, connections=2, reuse="branch") as pool:
+        first, second = await _answered(pool, b"a"), await _answered(pool, b"b")
+        assert await _answered(pool, b"a") is first
+        third = await _answered(pool, b"c")
+        assert third is not second
+        assert await _answered(pool, b"a") is first
+        assert len(opener.opened) == 3
+
+
+async def test_no_branch_waits_for_all_calls_of_another() -> None:
+    """With one connection for all, branches take turns, and none meets what another left."""
+    opener = Opener()
+    async with running(opener, connections=1, reuse="branch") as pool:
+        calls = [(branch, _ask(pool, branch)) for branch in (b"a", b"a", b"a", b"a", b"b", b"b")]
+        served = []
+        for _ in calls:
+            await wait_all_tasks_blocked()
+            ((branch, call),) = [
+                (branch, call)
+                for branch, call in calls
+                if call.carriers and call.carriers[-1].call is call  # type: ignore[attr-defined]
+            ]
+            served.append(branch)
+            call.carriers[-1].finishes()  # type: ignore[attr-defined]
+        assert served == [b"a", b"b", b"a", b"b", b"a", b"a"]
+        assert not any(call.error for _, call in calls)
+
+
+async def test_streams_of_one_connection_are_one_branchs() -> None:
+    """HTTP/2: many calls at once on a connection, all of one branch; others have their own."""
+
+    class Streams(Opener):
+        calls_each = Shared.streams
+
+        async def open(self, member: object, pool: Pool) -> Shared:  # type: ignore[override]
+            await trio.lowlevel.checkpoint()
+            connection = Shared(member, pool)
+            self.opened.append(connection)
+            return connection
+
+    opener = Streams()
+    async with running(opener, connections=2, reuse="branch") as pool:
+        mine = [_ask(pool, b"a") for _ in range(3)]
+        theirs = [_ask(pool, b"b") for _ in range(2)]
+        await wait_all_tasks_blocked()
+        assert len(opener.opened) == 2
+        assert {call.carriers[0] for call in mine}.isdisjoint(call.carriers[0] for call in theirs)
+        # Both are in use: the third branch has to wait until one of them carries nothing more,
+        waits = _ask(pool, b"c")
+        await wait_all_tasks_blocked()
+        assert not waits.carriers
+        # and whoever's that is has to wait in turn.
+        (closing,) = [connection for connection in opener.opened if connection.closing]
+        again = _ask(pool, b"a" if closing.calls[0] in mine else b"b")
+        for call in list(closing.calls):
+            closing.ends(call)
+        await wait_all_tasks_blocked()
+        assert waits.carriers == [opener.opened[2]]
+        assert not again.carriers
+
+
+async def test_calls_of_many_branches_are_all_carried_each_on_its_own() -> None:
+    """However they come and go, with fewer connections than branches: nobody is forgotten."""
+    chance = random.Random(7)
+    opener = Opener()
+    async with running(opener, connections=3, reuse="branch") as pool:
+        calls: list[tuple[bytes, Call]] = []
+        for _ in range(300):
+            if chance.random() < 0.6:
+                branch = b"%d" % chance.randrange(6)
+                calls.append((branch, _ask(pool, branch)))
+            else:
+                await wait_all_tasks_blocked()
+                busy = [each for each in opener.opened if each.call is not None]
+                if busy:
+                    chance.choice(busy).finishes()
+        for _ in itertools.takewhile(lambda _: any(o.call for o in opener.opened), range(999)):
+            for connection in list(opener.opened):
+                if connection.call is not None:
+                    connection.finishes()
+            await wait_all_tasks_blocked()
+        carried: dict[object, set[bytes]] = {}
+        for branch, call in calls:
+            assert len(call.carriers) == 1
+            carried.setdefault(call.carriers[0], set()).add(branch)
+        assert all(len(branches) == 1 for branches in carried.values())
+
+
+class Resting(Connection):
+    """Says after each call that it is to rest."""
+
+    def finishes(self) -> None:
+        self.call = None
+        self._pool.left(self, answered=True)
+        self._pool.rests(self)
+
+
+class RestingOpener(Opener):
+    async def open(self, member: object, pool: Pool) -> Connection:
+        await trio.lowlevel.checkpoint()
+        self.opened.append(Resting(member, pool))  # type: ignore[arg-type]
+        return self.opened[-1]
+
+
+async def test_a_connection_that_rests_is_not_used_until_it_has(autojump_clock: MockClock) -> None:
+    """The next call has another one; later it is as good as any."""
+    opener = RestingOpener()
+    async with running(opener) as pool:
+        first = await _answered(pool, b"a")
+        assert await _answered(pool, b"a") is not first
+        await trio.sleep(limits.upstream_rest_seconds * 1.5)
+        await _answered(pool, b"a")
+        assert len(opener.opened) == 2
+
+
+async def test_nobody_waits_for_a_connection_to_have_rested() -> None:
+    """Where there may be no further connection, one that rests is closed for a new one."""
+    opener = RestingOpener()
+    async with running(opener, connections=1) as pool:
+        for _ in range(5):
+            await _answered(pool, b"a")
+        assert len(opener.opened) == 5
+
+
+@pytest.mark.parametrize("retry", [True, False])
+async def test_a_call_that_met_what_another_left_is_carried_anew(*, retry: bool) -> None:
+    """It was not written, and is no retry: neither is a budget spent nor is anything refused."""
+    opener = Opener()
+    async with running(opener, retry=retry, retry_share=0.0) as pool:
+        for _ in range(limits.retry_floor_per_second * limits.retry_window_seconds + 5):
+            call = _ask(pool, b"a")
+            await wait_all_tasks_blocked()
+            call.carriers[-1].breaks(Fate.STALE)  # type: ignore[attr-defined]
+            await wait_all_tasks_blocked()
+            call.carriers[-1].finishes()  # type: ignore[attr-defined]
+            assert (len(call.carriers), call.error, call.attempts) == (2, None, 0)
+        assert pool.members.take(pool.now) is not None
