@@ -28,8 +28,16 @@ def rated(name: str = "m", **changes: Any) -> Model:
     return Model(name, **{**rates, **changes})
 
 
+# So that one body may be asked of every dialect; a tool allows nothing by itself.
+OTHERS = ("messages", "prompt", "input", "model", "stream", "max_tokens", "max_completion_tokens",
+          "max_output_tokens", "generationConfig", "generation_config", "stream_options",
+          "functions", "system", "a")  # fmt: skip
+
+
 def by_usage(dialect: Dialect = "openai", *models: Model, **changes: Any) -> Usage:
-    return Usage(dialect, models or (rated(),), **changes)
+    """Prices of one dialect, which allow the members of the others beside `allow`."""
+    allow = (*OTHERS, *changes.pop("allow", ()))
+    return Usage(dialect, models or (rated(),), allow=allow, **changes)
 
 
 def asking(
@@ -45,7 +53,8 @@ def plain(value: object) -> bytes:
 
 def ask(body: object, dialect: Dialect = "openai", path: bytes = b"", **model: Any) -> Asked:
     text = body if isinstance(body, bytes) else plain(body)
-    usage = by_usage(dialect, rated(**model))
+    allow = model.pop("allow", ())
+    usage = by_usage(dialect, rated(**model), allow=allow)
     return asked(usage, Document(text), path or PATHS[dialect], len(text))
 
 

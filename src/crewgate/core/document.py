@@ -57,6 +57,20 @@ class Document:
             part = below
         return _written(part)
 
+    def names(self, steps: Sequence[str]) -> list[str]:
+        """The names of the members of the object there; none of anything else.
+
+        RequestRefusedError as `find` says.
+        """
+        part: Part | None = self._root
+        for step in steps:
+            below = None if part is None else _member(part, step)
+            if isinstance(below, bytes) and below.startswith((b"{", b"[")) and part is not None:
+                below = self._below(step, below)
+                _replace(part, step, below)
+            part = below
+        return [*part] if isinstance(part, dict) else []
+
     def items(self, steps: Sequence[str]) -> int:
         """How many values stand there: an array's items, one of anything else, none of nothing."""
         text = self.find(steps)

@@ -9,8 +9,10 @@ import re
 from typing import NamedTuple
 
 from crewgate import limits
+from crewgate.core import usage_members
 from crewgate.core.document import UNPRICED, Document
 from crewgate.core.prices import Dialect, Model, Usage, amount
+from crewgate.core.usage_members import SETTINGS, Members
 from crewgate.errors import RequestRefusedError
 
 Steps = tuple[str, ...]
@@ -40,18 +42,24 @@ class _Shape(NamedTuple):
     limits: tuple[Steps, ...]
     choices: tuple[Steps, ...]
     input: str
+    members: Members
 
 
-_CHAT = _Shape((("max_completion_tokens",), ("max_tokens",)), (("n",), ("best_of",)), "messages")
-_TEXT = _Shape((("max_tokens",),), (("n",), ("best_of",)), "prompt")
-_RESPONSES = _Shape((("max_output_tokens",),), (), "input")
-_EMBEDDINGS = _Shape((), (), "input")  # nothing is written, and some servers know no limit
-_MESSAGES = _Shape((("max_tokens",),), (), "messages")
-_SETTINGS = ("generationConfig", "generation_config")  # ProtoJSON takes either spelling, anywhere
+_CHOICES: tuple[Steps, ...] = (("n",), ("best_of",))
+_CHAT = _Shape(
+    (("max_completion_tokens",), ("max_tokens",)), _CHOICES, "messages", usage_members.CHAT
+)
+_TEXT = _Shape((("max_tokens",),), _CHOICES, "prompt", usage_members.TEXT)
+_RESPONSES = _Shape((("max_output_tokens",),), (), "input", usage_members.RESPONSES)
+# Nothing is written, and some servers know no limit.
+_EMBEDDINGS = _Shape((), (), "input", usage_members.EMBEDDINGS)
+_MESSAGES = _Shape((("max_tokens",),), (), "messages", usage_members.MESSAGES)
+# ProtoJSON takes either spelling, anywhere.
 _CONTENTS = _Shape(
-    tuple((top, name) for top in _SETTINGS for name in ("maxOutputTokens", "max_output_tokens")),
-    tuple((top, name) for top in _SETTINGS for name in ("candidateCount", "candidate_count")),
+    tuple((top, name) for top in SETTINGS for name in ("maxOutputTokens", "max_output_tokens")),
+    tuple((top, name) for top in SETTINGS for name in ("candidateCount", "candidate_count")),
     "contents",
+    usage_members.CONTENTS,
 )
 _BY_PATH = {
     b"/chat/completions": _CHAT,
@@ -76,14 +84,6 @@ _BEYOND = re.compile(
 # Go takes the long s for an s, and the sign for kelvin for a k.
 _LONG_S = re.compile(rb"\xc5\xbf|\\u017f", re.IGNORECASE)
 _KELVIN = re.compile(rb"\xe2\x84\xaa|\\u212a", re.IGNORECASE)
-# Members that make a call cost something else than its tokens say, or that some servers prefer to
-# the limits above.
-_COSTLY: dict[Dialect, tuple[str, ...]] = {
-    "openai": ("service_tier", "prediction", "n_predict", "models", "route", "background"),
-    "anthropic": ("service_tier", "speed"),
-    "gemini": ("serviceTier", "service_tier"),
-}
-_HARMLESS = {None, b"null", b"false", b'"auto"', b'"default"', b'"standard"', b'"standard_only"'}
 _LONG_CACHE = re.compile(  # "ttl": "1h", with any of its characters escaped
     rb'"(?:(?:t|\\u00[57]4){2})(?:l|\\u00[46]c)"\s*:\s*"(?:1|\\u0031)(?:h|\\u00[46]8)"',
     re.IGNORECASE,
@@ -106,10 +106,12 @@ def asked(usage: Usage, document: Document, path: bytes, size: int) -> Asked:
     if model is None:
         raise RequestRefusedError(UNPRICED, f'there is no price for the model "{name}"')
     text = document.written()
-    _check(usage, document, text)
     shape = _shape(usage.dialect, document, path)
-    read = _read(model, document, text, size)
     given = {place: bound for place in shape.limits if (bound := _whole(document, place))}
+    usage_members.check(document, text, shape.members, usage.allow)
+    if "ttl" not in usage.allow and _LONG_CACHE.search(text):
+        raise RequestRefusedError(UNPRICED, '"ttl": "1h" costs more than writing into a cache')
+    read = _read(model, document, text, size)
     if not (model.output and answers and shape.limits):
         return Asked(model, name, read, 0, 1, (), streams)
     limit = tuple(given) or (_unsaid(document, shape),)
@@ -135,7 +137,7 @@ def bound(document: Document, request: Asked, tokens: int) -> None:
 
 def ask_for_usage(document: Document, path: bytes) -> bool:
     """Have an OpenAI's stream end with its usage; True if the client had not asked for that."""
-    if _shape("openai", document, path) not in {_CHAT, _TEXT}:
+    if _shape("openai", document, path) not in (_CHAT, _TEXT):
         return False
     if document.find(_STREAM_OPTION) == b"true":
         return False
@@ -165,17 +167,6 @@ def _model(document: Document) -> str:
 
 def _is_plain(name: bytes) -> bool:
     return name.isascii() and name.decode().isprintable()
-
-
-def _check(usage: Usage, document: Document, text: bytes) -> None:
-    """RequestRefusedError for what would make the price another."""
-    for name in _COSTLY[usage.dialect]:
-        if name not in usage.allow and document.find((name,)) not in _HARMLESS:
-            raise RequestRefusedError(
-                UNPRICED, f'"{name}" changes what the call costs; the tool does not allow it'
-            )
-    if "ttl" not in usage.allow and _LONG_CACHE.search(text):
-        raise RequestRefusedError(UNPRICED, '"ttl": "1h" costs more than writing into a cache')
 
 
 def _shape(dialect: Dialect, document: Document, path: bytes) -> _Shape:

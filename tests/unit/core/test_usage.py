@@ -117,7 +117,8 @@ def test_a_second_spelling_of_what_prices_a_call_is_refused(member: str, first: 
     """A server that ignores case would take it for the one that was read."""
     rest = json.dumps(CHAT)[1:-1]
     text = f"{{{member},{rest}}}" if first else f"{{{rest},{member}}}"
-    assert "two spellings" in refusal(text.encode(), output_tokens=500)
+    said = refusal(text.encode(), output_tokens=500)
+    assert "two spellings" in said or "may change what the call costs" in said
 
 
 @pytest.mark.parametrize("member", ['"MAX_TOKENS":9', '"max_to\u212aens":9'])

@@ -1,0 +1,200 @@
+"""Which members of a request to a language model cost nothing beside its tokens.
+
+A list of what is known, for each shape of request: what stands in none is refused, since nobody
+knows what it costs (a second model, a search, sound, a dearer lane). Some are known to cost nothing
+with some values only. A tool's configuration may allow the others by name. Reads names and short
+values; knows neither models nor rates.
+
+The lists follow the providers' API references as of 2026 (OpenAI: chat, completions, responses,
+embeddings; Anthropic: messages; Gemini: models.generateContent), and what the servers of open
+models (vLLM, llama.cpp) add that only steers the choice of the next token.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from crewgate.core.document import UNPRICED, Document
+from crewgate.core.printable import printable
+from crewgate.errors import RequestRefusedError
+
+Values = frozenset[bytes]
+
+_SHOWN_CHARS = 64  # of a name, in the problem that a client reads
+_ABSENT = b"null"
+# What is done without such a member, so that to say it changes nothing.
+_USUAL: Values = frozenset({b"false", b'"auto"', b'"default"', b'"standard"', b'"standard_only"'})
+_NONE: Values = frozenset()
+
+
+class Members(NamedTuple):
+    """What a request of one shape may hold, outermost: `usual` only with the values there.
+
+    `inner` is the same for what stands in an object of that name.
+    """
+
+    free: frozenset[str]
+    usual: Mapping[str, Values]
+    inner: Mapping[str, "Members"] = {}
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _spelled(names: frozenset[str]) -> frozenset[str]:
+    """Each name as ProtoJSON takes it: in camel case, and with underscores."""
+    return names | {re.sub(r"[A-Z]", lambda upper: "_" + upper[0].lower(), name) for name in names}
+
+
+# Sampling: of these, a server that does not know one fails or ignores it.
+_SAMPLING = _names(
+    "temperature top_p top_k top_a min_p typical_p seed stop frequency_penalty presence_penalty "
+    "repetition_penalty length_penalty logit_bias logprobs top_logprobs prompt_logprobs min_tokens "
+    "ignore_eos stop_token_ids bad_words skip_special_tokens spaces_between_special_tokens "
+    "include_stop_str_in_output truncate_prompt_tokens add_special_tokens add_generation_prompt "
+    "continue_final_message echo chat_template_kwargs guided_json guided_regex guided_choice "
+    "guided_grammar structured_outputs grammar json_schema response_format user"
+)
+_OF_ALL = _names("model stream stream_options metadata user store")
+_CACHE = _names("prompt_cache_key prompt_cache_retention safety_identifier")
+_LANE: Mapping[str, Values] = {"service_tier": _USUAL}
+_OPENAI: Mapping[str, Values] = {
+    **_LANE,
+    **dict.fromkeys(("background", "prediction", "n_predict", "models", "route"), _USUAL),
+}
+_TOOLS = _names("tools tool_choice parallel_tool_calls")
+
+CHAT = Members(
+    _OF_ALL | _SAMPLING | _CACHE | _TOOLS
+    | _names("messages max_tokens max_completion_tokens n best_of functions function_call "
+             "reasoning_effort reasoning thinking enable_thinking thinking_budget verbosity"),
+    {**_OPENAI, "modalities": frozenset({b'["text"]'}), "audio": _NONE,
+     "web_search_options": _NONE},
+)  # fmt: skip
+TEXT = Members(
+    _OF_ALL | _SAMPLING | _CACHE | _names("prompt suffix max_tokens n best_of"), _OPENAI
+)
+RESPONSES = Members(
+    _OF_ALL | _SAMPLING | _CACHE | _TOOLS
+    | _names("input instructions max_output_tokens max_tool_calls previous_response_id "
+             "conversation reasoning text truncation include"),
+    {**_OPENAI, "modalities": frozenset({b'["text"]'}), "audio": _NONE, "prompt": _NONE},
+)  # fmt: skip
+EMBEDDINGS = Members(
+    _names("model input user dimensions encoding_format input_type truncate truncation metadata"),
+    _OPENAI,
+)
+MESSAGES = Members(
+    _names("model messages system max_tokens stream metadata stop_sequences temperature top_p "
+           "top_k thinking tools tool_choice output_config output_format cache_control"),
+    {**_LANE, "speed": _USUAL, "container": _NONE, "mcp_servers": frozenset({b"[]"}),
+     "inference_geo": frozenset({b'"global"'}), "context_management": _NONE},
+)  # fmt: skip
+_GENERATION = Members(
+    _spelled(_names(
+        "stopSequences responseMimeType responseSchema responseJsonSchema candidateCount "
+        "maxOutputTokens temperature topP topK seed presencePenalty frequencyPenalty "
+        "responseLogprobs logprobs thinkingConfig mediaResolution audioTimestamp "
+        "enableEnhancedCivicAnswers"
+    )),
+    dict.fromkeys(_spelled(_names("responseModalities")),
+                  frozenset({b'["TEXT"]', b'["text"]', b'["Text"]', b"[]"})),
+)  # fmt: skip
+SETTINGS = ("generationConfig", "generation_config")
+CONTENTS = Members(
+    _spelled(_names(
+        "contents model systemInstruction safetySettings tools toolConfig generationConfig "
+        "cachedContent labels content taskType title outputDimensionality autoTruncate "
+        "generateContentRequest"
+    )),
+    dict.fromkeys(("serviceTier", "service_tier"), _USUAL),
+    dict.fromkeys(SETTINGS, _GENERATION),
+)  # fmt: skip
+
+# Tools that the client runs itself: they cost what their descriptions and results have of tokens.
+_CLIENTS_TOOLS = re.compile(r"function|custom|(?:bash|text_editor|memory)_[0-9]{8}")
+_DECLARED = _spelled(frozenset({"functionDeclarations"}))
+
+
+def _escapable(word: str) -> bytes:
+    """A pattern of a word in JSON, in any case, with any of its characters escaped."""
+    each = [
+        rf"(?:{re.escape(c)}|\\u00(?:{ord(c.lower()):02x}|{ord(c.upper()):02x}))" for c in word
+    ]
+    return "".join(each).encode()
+
+
+# Sound that is read is dearer than text.
+_SOUND = {
+    "input_audio": re.compile(rb'"' + _escapable("input_audio") + rb'"', re.IGNORECASE),
+    "audio": re.compile(
+        rb'"' + _escapable("mime") + rb"(?:_|\\u005f)?" + _escapable("type") + rb'"\s*:\s*"'
+        + _escapable("audio"),
+        re.IGNORECASE,
+    ),
+}  # fmt: skip
+
+
+def check(document: Document, text: bytes, members: Members, allow: tuple[str, ...]) -> None:
+    """RequestRefusedError for the first member or tool that may cost something of its own.
+
+    `text` is the document's; `allow` names what may stand there nevertheless.
+    """
+    for name in _unknown(document, members, ()):
+        if name not in allow:
+            raise _unpriced(f'"{_shown(name)}"', name)
+    if "tools" in members.free:
+        for kind in _tools(document, is_gemini=members is CONTENTS):
+            if kind not in allow:
+                raise _unpriced(f'the tool "{_shown(kind)}"', kind)
+    for name, pattern in _SOUND.items():
+        if name not in allow and pattern.search(text):
+            raise _unpriced(f'"{name}"', name)
+
+
+def _unknown(document: Document, members: Members, within: tuple[str, ...]) -> Iterator[str]:
+    """The names of members that nobody knows to be free, or not with their values."""
+    for name in document.names(within):
+        place = (*within, name)
+        if name in members.inner:
+            yield from _unknown(document, members.inner[name], place)
+        if name in members.free:
+            continue
+        value = document.find(place)
+        if value != _ABSENT and value not in members.usual.get(name, _NONE):
+            yield name
+
+
+def _tools(document: Document, *, is_gemini: bool) -> Iterator[str]:
+    """The kinds of tools that the provider runs, which may cost by the call."""
+    found = document.find(("tools",))
+    if found is None or found == _ABSENT:
+        return
+    if not found.startswith(b"["):
+        raise RequestRefusedError(UNPRICED, '"tools" is no array')
+    for at in range(document.items(("tools",))):
+        place = ("tools", str(at))
+        if is_gemini:
+            yield from (name for name in document.names(place) if name not in _DECLARED)
+            continue
+        kind = document.find((*place, "type"))
+        if kind is None or kind == _ABSENT:
+            continue
+        if not kind.startswith(b'"') or b"\\" in kind:
+            raise RequestRefusedError(UNPRICED, 'the "type" of a tool is no plain text')
+        name = kind[1:-1].decode(errors="replace")
+        if not _CLIENTS_TOOLS.fullmatch(name):
+            yield name
+
+
+def _unpriced(what: str, name: str) -> RequestRefusedError:
+    return RequestRefusedError(
+        UNPRICED,
+        f"{what} may change what the call costs; leave it out, or have the tool's price say "
+        f'allow = ["{_shown(name)}"]',
+    )
+
+
+def _shown(name: str) -> str:
+    return printable(name[:_SHOWN_CHARS])

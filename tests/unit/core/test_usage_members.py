@@ -1,0 +1,207 @@
+"""What is not known to cost nothing has no price: by member, by value, by tool and by sound."""
+
+import json
+from typing import Any
+
+import pytest
+
+from crewgate.core.document import Document
+from crewgate.core.prices import MILLION, Dialect, Model, Usage
+from crewgate.core.usage import asked
+from crewgate.errors import RequestRefusedError
+
+MODEL = Model("m", MILLION, MILLION, MILLION, MILLION, context_tokens=1000, output_tokens=100)
+CHAT, TEXT, RESPONSES = b"/v1/chat/completions", b"/v1/completions", b"/v1/responses"
+EMBEDDINGS, MESSAGES = b"/v1/embeddings", b"/v1/messages"
+CONTENTS = b"/v1beta/models/m:generateContent"
+SHAPES: dict[bytes, tuple[Dialect, dict[str, Any]]] = {
+    CHAT: ("openai", {"model": "m", "messages": []}),
+    TEXT: ("openai", {"model": "m", "prompt": "a"}),
+    RESPONSES: ("openai", {"model": "m", "input": "a"}),
+    EMBEDDINGS: ("openai", {"model": "m", "input": "a"}),
+    MESSAGES: ("anthropic", {"model": "m", "messages": [], "max_tokens": 9}),
+    CONTENTS: ("gemini", {"contents": []}),
+}
+
+
+def price(path: bytes, more: dict[str, Any] | str, allow: tuple[str, ...] = ()) -> str:
+    """Why a request has no price; "" if it has one. `more` is a text where spelling matters."""
+    dialect, body = SHAPES[path]
+    if isinstance(more, str):
+        text = json.dumps(body)[:-1] + "," + more + "}"
+    else:
+        text = json.dumps({**body, **more})
+    try:
+        asked(Usage(dialect, (MODEL,), allow=allow), Document(text.encode()), path, len(text))
+    except RequestRefusedError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("path", SHAPES)
+def test_what_no_list_knows_is_refused_by_its_name(path: bytes) -> None:
+    """With what would allow it; and what is said to be absent is."""
+    said = price(path, {"sing": True})
+    assert said.startswith('"sing" may change what the call costs; ')
+    assert said.endswith('allow = ["sing"]')
+    assert not price(path, {"sing": True}, ("sing",))
+    assert not price(path, {"sing": None})
+    assert "sing" in price(path, {"sing": False})
+
+
+DEAR: list[tuple[bytes, str, Any]] = [
+    (CHAT, "modalities", ["text", "audio"]),
+    (CHAT, "modalities", ["audio"]),
+    (CHAT, "audio", {"voice": "alloy", "format": "wav"}),
+    (CHAT, "prediction", {"type": "content", "content": "a"}),
+    (CHAT, "web_search_options", {}),
+    (CHAT, "service_tier", "priority"),
+    (CHAT, "service_tier", "flex"),
+    (CHAT, "use_beam_search", True),
+    (CHAT, "Modalities", ["audio"]),
+    (TEXT, "models", ["dear"]),
+    (RESPONSES, "background", True),
+    (RESPONSES, "prompt", {"id": "stored"}),
+    (RESPONSES, "modalities", ["image"]),
+    (EMBEDDINGS, "service_tier", "priority"),
+    (MESSAGES, "speed", "fast"),
+    (MESSAGES, "inference_geo", "us"),
+    (MESSAGES, "mcp_servers", [{"url": "https://a"}]),
+    (MESSAGES, "container", "c"),
+    (CONTENTS, "serviceTier", "priority"),
+    (CONTENTS, "service_tier", "priority"),
+]
+
+
+@pytest.mark.parametrize(("path", "name", "value"), DEAR, ids=str)
+def test_what_is_known_to_cost_more_is_allowed_by_name_only(
+    path: bytes, name: str, value: object
+) -> None:
+    """Sound, searches, second models, dearer lanes and places."""
+    assert price(path, {name: value}).startswith(f'"{name}" may change what the call costs')
+    assert not price(path, {name: value}, (name,))
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        (CHAT, {"modalities": ["text"], "audio": None, "n": 2, "temperature": 0.5, "stop": ["a"]}),
+        (CHAT, {"response_format": {"type": "json_object"}, "reasoning_effort": "low", "seed": 1}),
+        (CHAT, {"service_tier": "auto", "background": False, "user": "u", "top_k": 5, "min_p": 0}),
+        (CHAT, {"stream": True, "stream_options": {"include_usage": True}, "logprobs": True}),
+        (TEXT, {"suffix": "b", "best_of": 2, "echo": True}),
+        (RESPONSES, {"instructions": "a", "text": {"format": {"type": "text"}}, "store": False}),
+        (RESPONSES, {"reasoning": {"effort": "low"}, "truncation": "auto", "include": []}),
+        (EMBEDDINGS, {"dimensions": 256, "encoding_format": "base64"}),
+        (MESSAGES, {"system": "a", "thinking": {"type": "enabled", "budget_tokens": 5}}),
+        (MESSAGES, {"service_tier": "standard_only", "top_k": 3, "inference_geo": "global"}),
+        (CONTENTS, {"systemInstruction": {"parts": []}, "safety_settings": []}),
+        (CONTENTS, {"generationConfig": {"topK": 3, "response_modalities": ["TEXT"]}}),
+        (CONTENTS, {"generation_config": {"thinking_config": {"thinkingBudget": 5}}}),
+    ],
+    ids=str,
+)
+def test_what_steers_an_answer_is_free(path: bytes, more: dict[str, Any]) -> None:
+    """Tokens are what is paid for, however they are chosen."""
+    assert not price(path, more)
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ({"responseModalities": ["TEXT", "AUDIO"]}, "responseModalities"),
+        ({"response_modalities": ["IMAGE"]}, "response_modalities"),
+        ({"speechConfig": {}}, "speechConfig"),
+        ({"modelSelectionConfig": {}}, "modelSelectionConfig"),
+    ],
+)
+@pytest.mark.parametrize("outer", ["generationConfig", "generation_config"])
+def test_geminis_settings_are_looked_into(outer: str, config: dict[str, Any], name: str) -> None:
+    """In either spelling."""
+    assert price(CONTENTS, {outer: config}).startswith(f'"{name}" may change')
+    assert not price(CONTENTS, {outer: config}, (name,))
+
+
+@pytest.mark.parametrize(
+    ("path", "tools", "name"),
+    [
+        (RESPONSES, [{"type": "function"}, {"type": "web_search"}], "web_search"),
+        (RESPONSES, [{"type": "image_generation"}], "image_generation"),
+        (RESPONSES, [{"type": "code_interpreter", "container": "c"}], "code_interpreter"),
+        (CHAT, [{"type": "builtin_search"}], "builtin_search"),
+        (MESSAGES, [{"name": "a"}, {"type": "web_search_20250305"}], "web_search_20250305"),
+        (MESSAGES, [{"type": "code_execution_20250825"}], "code_execution_20250825"),
+        (CONTENTS, [{"functionDeclarations": []}, {"googleSearch": {}}], "googleSearch"),
+        (CONTENTS, [{"function_declarations": [], "google_maps": {}}], "google_maps"),
+    ],
+)
+def test_a_tool_that_the_provider_runs_is_allowed_by_its_kind(
+    path: bytes, tools: list[Any], name: str
+) -> None:
+    """A search is paid for by the call; what the client runs is text."""
+    assert price(path, {"tools": tools}).startswith(f'the tool "{name}" may change')
+    assert not price(path, {"tools": tools}, (name,))
+
+
+@pytest.mark.parametrize(
+    ("path", "tools"),
+    [
+        (CHAT, [{"type": "function", "function": {"name": "f"}}, {"type": "custom"}]),
+        (MESSAGES, [{"name": "f", "input_schema": {}}, {"type": "bash_20250124", "name": "bash"}]),
+        (MESSAGES, [{"type": "text_editor_20250728"}, {"type": "custom", "name": "f"}]),
+        (CONTENTS, [{"functionDeclarations": [{"name": "f"}]}]),
+        (CHAT, None),
+    ],
+)
+def test_tools_of_the_client_are_free(path: bytes, tools: Any) -> None:
+    """They are counted as text."""
+    assert not price(path, {"tools": tools})
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [
+        '"tools":[{"type":"function","type":"web_search"}]',
+        '"tools":[{"type":"web\\u005fsearch"}]',
+        '"tools":[{"\\u0074ype":"web_search"}]',
+        '"tools":[{"Type":"web_search","type":"function"}]',
+        '"tools":{"type":"web_search"}',
+        '"tools":[{"type":["web_search"]}]',
+        '"tools":"web_search"',
+    ],
+)
+def test_no_spelling_hides_a_tools_kind(tools: str) -> None:
+    """Doubled, escaped, in another case, or in another form."""
+    assert price(RESPONSES, tools)
+
+
+def test_of_a_doubled_kind_only_the_one_that_was_read_goes_on() -> None:
+    """A server that takes the first would see the search otherwise."""
+    text = b'{"model":"m","input":"a","tools":[{"type":"web_search","type":"function"}]}'
+    document = Document(text)
+    asked(Usage("openai", (MODEL,)), document, RESPONSES, len(text))
+    assert json.loads(document.written())["tools"] == [{"type": "function"}]
+    assert b"web_search" not in document.written()
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "name"),
+    [
+        (CHAT, '"user":[{"type":"input_audio","input_audio":{"data":"a"}}]', "input_audio"),
+        (CHAT, '"user":[{"type":"input\\u005fAudio"}]', "input_audio"),
+        (CONTENTS, '"labels":[{"inlineData":{"mimeType":"audio/wav"}}]', "audio"),
+        (CONTENTS, '"labels":[{"inline_data":{"mime_type" : "AUDIO/wav"}}]', "audio"),
+        (CONTENTS, '"labels":[{"fileData":{"mimeTyp\\u0065":"\\u0061udio/wav"}}]', "audio"),
+    ],
+)
+def test_sound_that_is_read_is_dearer_than_text(path: bytes, more: str, name: str) -> None:
+    """Wherever it stands, and however it is spelled; not where a text speaks of it."""
+    assert price(path, more).startswith(f'"{name}" may change')
+    assert not price(path, more, (name,))
+    assert not price(path, {"user" if path == CHAT else "labels": more})
+
+
+def test_a_name_is_shown_as_it_may_be() -> None:
+    """Cut, and without what drives a terminal."""
+    said = price(CHAT, {"\x1b[31m" + "a" * 100: 1})
+    assert said.startswith('"\\x1b[31m' + "a" * 59 + '" may')
