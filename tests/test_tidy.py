@@ -1,12 +1,15 @@
 """House style as tests: sizes, docstrings, layers, words, limits. Each failure names its places."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import pytest
 
@@ -38,9 +41,30 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+class Seen(NamedTuple):
+    """What several tests ask of a file; the tree itself is too large to be kept."""
+
+    is_described: bool
+    functions: tuple[tuple[str, int], ...]  # name, and lines after the first
+    imports: tuple[ast.Import | ast.ImportFrom, ...]
+
+
 def tree(path: Path) -> ast.Module:
     """The syntax tree of a file."""
     return ast.parse(path.read_text(), name(path))
+
+
+@functools.cache
+def seen(path: Path) -> Seen:
+    """One walk through a file."""
+    module = tree(path)
+    functions, imports = [], []
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            functions.append((node.name, (node.end_lineno or 0) - node.lineno))
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            imports.append(node)
+    return Seen(bool(ast.get_docstring(module)), tuple(functions), tuple(imports))
 
 
 def test_no_file_is_long() -> None:
@@ -74,11 +98,10 @@ def native_functions(path: Path) -> Iterator[tuple[str, int]]:
 def test_no_function_is_long() -> None:
     """A function can be seen at once: at most 70 lines, Python and Cython."""
     long = [
-        f"{name(path)}: {node.name}"
+        f"{name(path)}: {function}"
         for path in PYTHON
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and (node.end_lineno or 0) - node.lineno >= FUNCTION_LINES_MAX
+        for function, lines in seen(path).functions
+        if lines >= FUNCTION_LINES_MAX
     ]
     long += [
         f"{name(path)}: {line}"
@@ -95,7 +118,7 @@ def test_every_source_file_says_what_it_is() -> None:
     silent = [
         name(path)
         for path in PYTHON
-        if path.is_relative_to(SRC) and not ast.get_docstring(tree(path))
+        if path.is_relative_to(SRC) and not seen(path).is_described
     ]
     silent += [
         name(path)
@@ -121,7 +144,7 @@ def test_nobody_imports_the_root_of_the_package() -> None:
     for path in PYTHON:
         if not path.is_relative_to(SRC):
             continue
-        for node in ast.walk(tree(path)):
+        for node in seen(path).imports:
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names if alias.name == "crewgate"]
             elif isinstance(node, ast.ImportFrom) and node.module == "crewgate":
@@ -159,7 +182,7 @@ def test_every_native_module_that_python_uses_has_a_face() -> None:
     """A `.pyi` for each native module imported from Python, and none without its source."""
     used = set()
     for path in PYTHON:
-        for node in ast.walk(tree(path)):
+        for node in seen(path).imports:
             if isinstance(node, ast.ImportFrom) and node.module:
                 if node.module == "crewgate._native":
                     used |= {alias.name for alias in node.names}
@@ -241,19 +264,20 @@ def test_a_file_that_is_written_is_seen(code: str) -> None:
 
 def test_every_limit_is_held_somewhere() -> None:
     """A bound that no code reads is no bound."""
-    code = "\n".join(
-        path.read_text()
+    code = {
+        word
         for path in (*PYTHON, *NATIVE)
         if path not in LIMITS and not path.is_relative_to(ROOT / "tests")
-    )
-    own = "\n".join(path.read_text() for path in LIMITS)
+        for word in re.findall(r"\w+", path.read_text())
+    }
+    own = Counter(word for path in LIMITS for word in re.findall(r"\w+", path.read_text()))
     unused = [
         bound
         for bound, value in vars(limits).items()
         if not bound.startswith("_")
         and not isinstance(value, ModuleType)
-        and not re.search(rf"\b{bound}\b", code)
-        and len(re.findall(rf"\b{bound}\b", own)) == 1
+        and bound not in code
+        and own[bound] == 1
     ]
     assert not unused
 
