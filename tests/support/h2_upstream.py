@@ -146,14 +146,17 @@ def connected(
 class Line:
     """A connection, and the server at its other end; `heard` are the server's events."""
 
-    def __init__(self, settings: dict[ngh2.Setting, int] | None = None) -> None:
+    def __init__(
+        self, settings: dict[ngh2.Setting, int] | None = None, *, greets: bool = True
+    ) -> None:
         self.turns, self.owner = Turns(), Owner()
         self.connection, self.theirs = connected(HTTP2Connection, self.turns, self.owner)
         self.server = ngh2.Connection(ngh2.Role.SERVER)
         self.server.initiate_connection(settings)
         self.heard: list[ngh2.Event] = []
         self._unsent = b""
-        self.exchange()
+        if greets:
+            self.exchange()
 
     def call(self, head: Head = GET, **how: bool) -> Call:
         call = Call(head, **how)

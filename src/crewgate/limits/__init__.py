@@ -207,6 +207,10 @@ upstream_first_byte_seconds_max = 300.0  # a model that thinks before it answers
 upstream_idle_seconds_max = 300.0  # between two bytes of an answer, or of a request
 upstream_head_bytes_max = 65_536  # of an answer; twice what we take from a client
 upstream_streams_max = 128  # of one HTTP/2 connection at once, if its server allows as many
+# Malformed answers of one HTTP/2 connection, before its calls move to another: ngh2 0.3 never opens
+# the connection's window again by what was in the frame at fault, which has 16 KiB at most. And a
+# server that minds resets (CVE-2023-44487) gives up a connection at 1,000.
+upstream_malformed_max = 100
 upstream_window_bytes = 262_144  # of one stream; 5 MB/s over a way of 50 ms
 probe_look_seconds = 0.25  # whether a server is to be probed
 upstream_retries_max = 2  # of one call: one that met an old connection, one bad server

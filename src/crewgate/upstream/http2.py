@@ -21,6 +21,7 @@ _CONFIGURATION = Configuration(
     max_inbound_header_list_size=limits.upstream_head_bytes_max,
     max_inbound_header_count=limits.upstream_fields_max + 1,  # :status
 )
+_NO_HTTP2 = "the tool's server does not speak HTTP/2, or breaks its rules"
 _SETTINGS = {
     Setting.ENABLE_PUSH: 0,
     Setting.INITIAL_WINDOW_SIZE: limits.upstream_window_bytes,
@@ -46,6 +47,8 @@ class HTTP2Connection:
         self._turns = turns
         self._deadline = owner.now + limits.upstream_keep_seconds
         self._has_answered = False
+        self._malformed = 0  # answers
+        self._has_greeted = False  # it speaks HTTP/2: its settings have come
         self._is_offered = True  # the pool knows that there is room
         self._is_closing = False  # takes no further call
         self._is_over = False
@@ -98,7 +101,7 @@ class HTTP2Connection:
 
     def abort(self) -> None:
         """Close, and fail the calls under way."""
-        self.failed(UpstreamError("the gateway is ending"))
+        self._break(UpstreamError("the gateway is ending"), Fate.LOST_TOO)
 
     # The streams' side.
 
@@ -130,7 +133,8 @@ class HTTP2Connection:
         try:
             self.engine.receive_data(data)
         except ngh2.NGH2Error as error:
-            raise UpstreamError("the tool's server does not speak HTTP/2") from error
+            self._take_events()  # what was whole before it
+            raise UpstreamError(_NO_HTTP2) from error
         self._take_events()
         self._offer()
         if self.engine.want_write:
@@ -148,8 +152,12 @@ class HTTP2Connection:
         self._break(UpstreamError(f"the connection broke: {reason}"), lost)
 
     def failed(self, error: UpstreamError) -> None:
-        """End the connection, and every call on it."""
-        self._break(error, Fate.LOST)
+        """End the connection, and every call on it.
+
+        A server that speaks HTTP/2 and breaks its rules is there: an answer to one call, which
+        others may have asked for, must not have it given up (`breaker`).
+        """
+        self._break(error, Fate.MET_ITS_END if self._has_greeted else Fate.LOST)
 
     # Inside.
 
@@ -178,14 +186,13 @@ class HTTP2Connection:
                 case ngh2.StreamReset():
                     self._reset_by_server(event)
                 case ngh2.StreamClosed():
-                    stream = self._streams.get(event.stream_id)
-                    if stream is not None and not stream.complete:
-                        early = "the tool's server ended the call in mid-answer"
-                        self._fail(stream, UpstreamError(early))
+                    self._closed_by_engine(event)
                 case ngh2.GoAwayReceived():
                     self._go_away(event.last_stream_id)
+                case ngh2.SettingsReceived():
+                    self._has_greeted = True
                 case _:
-                    pass  # settings, pings and windows are the engine's business
+                    pass  # pings and windows are the engine's business
 
     def _answer(self, event: Part) -> None:
         stream = self._streams.get(event.stream_id)
@@ -197,6 +204,7 @@ class HTTP2Connection:
             stream.take_part(event)
             self._has_answered = True
         except UpstreamError as error:
+            stream.reset = True
             self._fail(stream, error)
             return
         if not stream.paused:
@@ -212,6 +220,24 @@ class HTTP2Connection:
         if not stream.complete:
             code = event.error_code
             self._fail(stream, UpstreamError(f"the tool's server broke it off (code {code})"))
+
+    def _closed_by_engine(self, event: ngh2.StreamClosed) -> None:
+        """Take the end of a stream that the server has not ended.
+
+        nghttp2 breaks off what is no answer (RFC 9113 §8.1.1) and says so here, once its RST_STREAM
+        has gone out; or it could not send the request.
+        """
+        stream = self._streams.get(event.stream_id)
+        if stream is None or stream.complete:
+            return
+        if event.local_error is not None and stream.disown():
+            self._fail(stream, UpstreamError(f"the request cannot be sent: {event.local_error}"))
+            return
+        stream.reset = True
+        self._malformed += 1
+        if self._malformed >= limits.upstream_malformed_max:
+            self._is_closing = True
+        self._fail(stream, UpstreamError("the tool's server gave a malformed answer"))
 
     def _go_away(self, last: int) -> None:
         """Take no further call; those above `last` were not looked at (RFC 9113 §6.8)."""
@@ -272,8 +298,9 @@ class HTTP2Connection:
             return  # reading tells why, in the next turn
         except ngh2.NGH2Error:
             is_over = True
+        self._take_events()  # the ends of streams whose last frame has just been made
         if is_over:  # we have said so to its server, who may stay
-            self.failed(UpstreamError("the tool's server does not speak HTTP/2"))
+            self.failed(UpstreamError(_NO_HTTP2))
             return
         for stream in list(self.blocked):
             if not stream.is_full():

@@ -53,6 +53,7 @@ class HTTP2Stream:
         "_disowned",
         "_host",
         "_interim",
+        "_interim_bytes",
         "_interim_count",
         "_sending",
         "_starts",
@@ -72,7 +73,8 @@ class HTTP2Stream:
         self.caller = caller
         self.number = 0  # of the stream; 0 before `begin`
         self.paused = False  # the caller waits for the client
-        self.reset = False  # by the server: an answer of a kind, which says nothing of its health
+        # By the server, or because its answer is malformed: that says nothing of its health.
+        self.reset = False
         self.status = 0
         self.headers: list[Field] = []
         self.trailers: list[Field] = []
@@ -81,7 +83,7 @@ class HTTP2Stream:
         self._host = host
         self._chunks: list[bytes] = []
         self._interim: list[tuple[int, list[Field]]] = []
-        self._interim_count = 0
+        self._interim_count = self._interim_bytes = 0
         self.informed = False
         self._sending = False
         self._disowned = False  # the server has said that it did not look
@@ -217,6 +219,8 @@ class HTTP2Stream:
         match part:
             case ngh2.DataReceived():
                 if part.data:
+                    if self.status == HTTPStatus.RESET_CONTENT:  # RFC 9110 §15.3.6
+                        raise UpstreamError("a body where none may be")
                     self._chunks.append(part.data)
                 self.complete = self.complete or part.end_stream
             case ngh2.ResponseReceived():
@@ -233,6 +237,9 @@ class HTTP2Stream:
     def _take_interim(self, part: ngh2.InformationalResponseReceived) -> None:
         interim = _split(part.headers)
         self._interim_count += 1
+        self._interim_bytes += sum(len(name) + len(value) + 32 for name, value in part.headers)
+        if self._interim_bytes > limits.upstream_head_bytes_max:  # as RFC 9113 §6.5.2 counts them
+            raise UpstreamError("informational answers without an end")
         # 100 (Continue) answers an Expect, which is ours to give and which we do not send.
         known = interim[0] == HTTPStatus.CONTINUE
         if not known and self._interim_count <= limits.upstream_informational_max:
