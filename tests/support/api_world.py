@@ -119,6 +119,10 @@ class FakeOffice:
         self.note("certify", wish)
         return CertificateAnswer(serial="0C", certificate="PEM", not_before=0, not_after=1)
 
+    async def certify_server(self, request: str, before: str, by: str) -> CertificateAnswer:
+        self.note("certify_server", request, before, by)
+        return CertificateAnswer(serial="0D", certificate="PEM", not_before=0, not_after=1)
+
     async def ocsp(self, request: bytes) -> bytes:
         self.note("ocsp", request)
         return b"der"

@@ -159,6 +159,13 @@ def watched(config: Config) -> Iterator[Path]:
     if config.cluster is not None:
         yield config.cluster.certificate
         yield config.cluster.key
+    if config.ca is not None and config.ca.ocsp is not None:
+        yield from _there(config.ca.ocsp.certificate, config.ca.ocsp.key)
     for upstream in config.upstreams:
+        yield from _there(upstream.tls.certificate, upstream.tls.key)
         if upstream.credential is not None and upstream.credential.file is not None:
             yield upstream.credential.file
+
+
+def _there(*paths: Path | None) -> Iterator[Path]:
+    yield from (path for path in paths if path is not None)

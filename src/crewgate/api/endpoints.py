@@ -155,6 +155,8 @@ async def tree(office: Office, caller: Identity, call: Call) -> bytes:
 async def certify(office: Office, caller: Identity, call: Call) -> CertificateAnswer:
     """A certificate for a CSR's key: the caller's own next one, or any if an operator asks."""
     ask = call.decode(CertificateAsk)
+    if ask.renews:
+        return await _renew_server(office, caller, call, ask)
     wanted = _wanted(caller, ask)
     is_own = wanted == (caller.role, caller.crew, caller.name)
     if not is_own and caller.role is not Role.OPERATOR:
@@ -167,6 +169,17 @@ async def certify(office: Office, caller: Identity, call: Call) -> CertificateAn
     return await office.certify(
         Wish(identity, ask.request, call.serial, is_own, ask.life_seconds, tuple(ask.hosts))
     )
+
+
+async def _renew_server(
+    office: Office, caller: Identity, call: Call, ask: CertificateAsk
+) -> CertificateAnswer:
+    """What a machine shows to clients that cannot read who it is; whose key it has is known."""
+    if caller.role not in {Role.GATEWAY, Role.OPERATOR}:
+        access.refuse("only a gateway or an operator renews a server's certificate")
+    if ask.role or ask.crew or ask.name or ask.hosts or ask.life_seconds:
+        access.malformed("renews: the next certificate says what the one before does; name no more")
+    return await office.certify_server(ask.request, ask.renews, call.serial)
 
 
 def _wanted(caller: Identity, ask: CertificateAsk) -> tuple[Role, str, str]:

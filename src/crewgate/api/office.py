@@ -95,6 +95,12 @@ class Office(Protocol):
     async def certify(self, wish: Wish) -> CertificateAnswer:
         """Sign a leaf for the key of a CSR."""
 
+    async def certify_server(self, request: str, before: str, by: str) -> CertificateAnswer:
+        """Sign the next of a server's certificate (PEM) for its key, of which there is a CSR.
+
+        `by` is the serial of the certificate that whoever asks has shown.
+        """
+
     async def ocsp(self, request: bytes) -> bytes:
         """The answer to a question of RFC 6960, as DER."""
 

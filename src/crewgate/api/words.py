@@ -153,9 +153,14 @@ class IntrospectionAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
 
 
 class CertificateAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A certificate for the key of a CSR (PEM). Without a name: for whom the caller speaks."""
+    """A certificate for the key of a CSR (PEM). Without a name: for whom the caller speaks.
+
+    `renews` is a server's certificate (PEM) that this CA signed and that has not ended: the next
+    one has the same key, which the CSR must be of, and the same names.
+    """
 
     request: PEM
+    renews: PEM = ""
     role: Role | None = None
     crew: Crew = ""
     name: Text = ""

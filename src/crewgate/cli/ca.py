@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crewgate.cli.ca_given import absent, beside, find, host_names
-from crewgate.cli.certificates import line, receipt, row, tell, told
+from crewgate.cli.ca_given import absent, beside, find, host_names, required
+from crewgate.cli.certificates import line, receipt, row, tell, tell_server, told
 from crewgate.cli.controlled import controlled
 from crewgate.cli.options import Duration, Subcommands, config_option, json_option
 from crewgate.core.identity import Identity, Role
@@ -53,10 +53,10 @@ def init(*, config_path: Path, as_json: bool) -> None:
 
 @command.command("issue")
 @controlled("ca_issue")
-@click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
+@click.option("--role", type=click.Choice([role.value for role in Role]))
 @click.option("--crew", metavar="CREW", default="", help="Of an orchestrator.")
-@click.option("--name", required=True, help="Of the process, within its crew or role.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="PREFIX")
+@click.option("--name", help="Of the process, within its crew or role.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="PREFIX")
 @click.option("--life", type=Duration(), metavar="4h", help="Else as the configuration says.")
 @click.option("--host", "hosts", multiple=True, help="DNS name or IP address of a gateway.")
 @click.option("--right", "rights", multiple=True, help="Of a gateway: `revoke`; others obey it.")
@@ -77,10 +77,10 @@ def init(*, config_path: Path, as_json: bool) -> None:
 def issue(
     *,
     config_path: Path,
-    role: str,
+    role: str | None,
     crew: str,
-    name: str,
-    out: Path,
+    name: str | None,
+    out: Path | None,
     life: int | None,
     hosts: tuple[str, ...],
     rights: tuple[str, ...],
@@ -90,13 +90,16 @@ def issue(
 ) -> None:
     """Sign a certificate.
 
-    Writes PREFIX.pem (leaf, then issuing CA) and PREFIX.key, which must not be there yet.
+    Writes PREFIX.pem (leaf, then issuing CA) and PREFIX.key, which must not be there yet. With
+    --control and neither --role, --name nor --out, the next one for the key of --cert takes the
+    place of that certificate.
     """
     from crewgate.pki.authority import Authority, new_instance, read_request
     from crewgate.pki.certificates import new_key
     from crewgate.pki.keys import PRIVATE, PUBLIC, key_pem, read_file, write_file
     from crewgate.pki.signing import certified_half
 
+    role, name, out = required(role, name, out)
     if signing_key is not None and role != Role.GATEWAY:
         raise click.UsageError("--signing-key: only a gateway's certificate has one")
     config = _load(config_path)
@@ -132,18 +135,25 @@ def issue(
 )
 @json_option
 def renew(*, config_path: Path, certificate: Path, life: int | None, as_json: bool) -> None:
-    """Sign the next certificate for the same key and the same identity, in place of the file.
+    """Sign the next certificate for the same key and the same names, in place of the file.
 
-    The one before stays good until it ends.
+    Also of a listener, as `crewgate init` makes them. The one before stays good until it ends. A
+    running gateway renews its own by itself, and takes the file up.
     """
+    from crewgate.core.certificate import serial_text
     from crewgate.pki.authority import Authority
-    from crewgate.pki.keys import PUBLIC, write_file
+    from crewgate.pki.keys import read_certificates
+    from crewgate.pki.renewal import next_chain, put
 
     with Authority(_ca(_load(config_path))) as authority:
-        serial = find(authority.register, str(certificate)).serial
-        entry = authority.renew(serial, datetime.now(UTC), life_seconds=life)
-        write_file(certificate, authority.chain(entry), PUBLIC, replace=True)
-    tell(entry, f"Wrote {certificate}", as_json=as_json)
+        before = read_certificates(certificate)[0]
+        chain = next_chain(authority, before, datetime.now(UTC), life)
+        leaf = put(certificate, before, chain, however_long=True)
+        entry = authority.register.find(serial_text(leaf.serial_number))
+    if entry is not None:
+        tell(entry, f"Wrote {certificate}", as_json=as_json)
+    else:
+        tell_server(leaf, f"Wrote {certificate}", as_json=as_json)
 
 
 @command.command("revoke")

@@ -7,13 +7,23 @@ import os
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import click
 
 from crewgate.config.kinds import HOST_NAME
 from crewgate.errors import AuthorityError
 
 if TYPE_CHECKING:
     from crewgate.pki.register import Entry, Register
+
+
+def required(role: str | None, name: str | None, out: Path | None) -> tuple[str, str, Path]:
+    """What a new certificate cannot be without; UsageError as click words it."""
+    for option, value in (("--role", role), ("--name", name), ("--out", out)):
+        if value is None:
+            raise click.UsageError(f"Missing option '{option}'.")
+    return cast("str", role), cast("str", name), cast("Path", out)
 
 
 def beside(prefix: Path, ending: str) -> Path:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from cryptography import x509
+
     from crewgate.pki.announcing import Announced
     from crewgate.pki.register import Entry
 
@@ -83,3 +85,21 @@ def tell(entry: "Entry", text: str, *, as_json: bool) -> None:
         end = datetime.fromtimestamp(entry.not_after, UTC)
         signed = f"{entry.label}, serial {entry.serial}, until {end:%Y-%m-%d %H:%M}Z"
         click.echo(f"{text}: {signed}", err=True)
+
+
+def tell_server(leaf: "x509.Certificate", text: str, *, as_json: bool) -> None:
+    """The same of a server's, which is in no register."""
+    from crewgate.core.certificate import serial_text
+
+    serial, end = serial_text(leaf.serial_number), leaf.not_valid_after_utc
+    if as_json:
+        document = {
+            "serial": serial,
+            "role": "server",
+            "name": leaf.subject.rfc4514_string(),
+            "not_before": _time(int(leaf.not_valid_before_utc.timestamp())),
+            "not_after": _time(int(end.timestamp())),
+        }
+        click.echo(json.dumps(document))
+    else:
+        click.echo(f"{text}: a server's, serial {serial}, until {end:%Y-%m-%d %H:%M}Z", err=True)

@@ -45,12 +45,12 @@ def control_of(config_path: Path, state: Path) -> dict[str, Any]:
 def told(control: dict[str, Any]) -> str:
     """The same for a person."""
     where = f", API at {control['api']}" if control["api"] else ""
+    if control["has_key"] is False and control["configured"]:
+        return "without the CA's key: it issues nothing and serves no control API"
     if control["running"]:
         return f"runs{where}"
     if control["configured"] is False:
         return "not configured"
-    if control["has_key"] is False:
-        return "without the CA's key: no control API, no OCSP, no certificates from this machine"
     return "does not run: no control API, no OCSP, no certificates; `serve` says why"
 
 

@@ -19,6 +19,7 @@ from crewgate.api.words import (
     RevocationAsk,
 )
 from crewgate.cli import receipt
+from crewgate.cli.ca_given import required
 from crewgate.cli.certificates import tell
 from crewgate.cli.control_client import ControlClient
 from crewgate.core.certificate import serial_text
@@ -27,8 +28,17 @@ from crewgate.errors import AuthorityError
 from crewgate.link.owner_messages import Reach, Until
 from crewgate.pki.authority import request_pem
 from crewgate.pki.certificates import new_key
-from crewgate.pki.keys import PRIVATE, PUBLIC, key_pem, read_certificates, read_file, write_file
+from crewgate.pki.keys import (
+    PRIVATE,
+    PUBLIC,
+    key_pem,
+    read_certificates,
+    read_file,
+    read_key,
+    write_file,
+)
 from crewgate.pki.register import Entry
+from crewgate.pki.renewal import put
 
 _AWAY = ["this machine"]  # whom an answer misses when no agent runs there (control/answers)
 
@@ -38,8 +48,8 @@ def issue(
     *,
     role: Any,  # noqa: ANN401 - one of click's choices, which are the API's
     crew: str,
-    name: str,
-    out: Path,
+    name: str | None,
+    out: Path | None,
     life: int | None,
     hosts: tuple[str, ...],
     rights: tuple[str, ...],
@@ -47,7 +57,13 @@ def issue(
     request: Path | None,
     as_json: bool,
 ) -> None:
-    """PREFIX.pem and PREFIX.key, which must not be there yet."""
+    """PREFIX.pem and PREFIX.key, which must not be there yet; or our own certificate anew."""
+    if role is None and name is None and out is None:
+        if crew or hosts or rights or signing_key or request:
+            raise click.UsageError("our own next certificate says what the one before says")
+        _renew(client, life, as_json=as_json)
+        return
+    role, name, out = required(role, name, out)
     for option, value in (("--right", rights), ("--signing-key", signing_key)):
         if value:
             raise click.UsageError(f"{option}: the control API gives none; use -c where the CA is")
@@ -67,9 +83,31 @@ def issue(
     if key is not None:
         write_file(private, key_pem(key), PRIVATE)
     write_file(certificate, answer.certificate.encode(), PUBLIC)
+    _tell(answer, Role(role), crew, name, certificate, as_json=as_json)
+
+
+def _renew(client: ControlClient, life: int | None, *, as_json: bool) -> None:
+    """The next certificate for the key that we showed, in place of the one before."""
+    own, who = client.credentials, client.credentials.identity()
+    before = read_certificates(own.certificate)[0]
+    ask = CertificateAsk(request=request_pem(read_key(own.key)).decode(), life_seconds=life)
+    answer = client.post("/v1/certificates", ask, CertificateAnswer)
+    put(own.certificate, before, answer.certificate.encode(), however_long=True)
+    _tell(answer, who.role, who.crew, who.name, own.certificate, as_json=as_json)
+
+
+def _tell(
+    answer: CertificateAnswer,
+    role: Role,
+    crew: str,
+    name: str,
+    certificate: Path,
+    *,
+    as_json: bool,
+) -> None:
     entry = Entry(
         serial=answer.serial,
-        role=Role(role),
+        role=role,
         crew=crew,
         name=name,
         instance=b"",

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -13,9 +13,10 @@ from crewgate.cli.cluster_soundness import cluster_oddities, cluster_problems
 from crewgate.cli.unkept import unkept
 from crewgate.config import Cluster, Config, Control, Crew, Listener, Upstream
 from crewgate.core.scope import matches
-from crewgate.errors import ConfigurationError
+from crewgate.errors import AuthorityError, ConfigurationError
 from crewgate.gateway.inquiry import Inquiry
 from crewgate.issuer.signing import SigningKey
+from crewgate.pki.renewal import Life, is_ours
 from crewgate.server.tls import server_context
 from crewgate.upstream.tls import client_context
 from crewgate.verifier.policy import crew_keys, load_policy
@@ -57,14 +58,14 @@ def oddities(config: Config) -> Iterator[str]:
     yield from ca_oddities(config, datetime.now(UTC))
     yield from _lenient(config)
     for listener in _shown(config):
-        yield from _expiring(listener.certificate)
+        yield from _expiring(config, listener.certificate)
     for each in (config.control, config.cluster):
         if each is not None and not _is_shown(config, each):
-            yield from _expiring(each.certificate)
+            yield from _expiring(config, each.certificate)
     yield from cluster_oddities(config)
     for upstream in config.upstreams:
         if upstream.tls.certificate:
-            yield from _expiring(upstream.tls.certificate)
+            yield from _expiring(config, upstream.tls.certificate)
         variable = upstream.credential and upstream.credential.env
         if variable and not os.environ.get(variable):
             yield f"upstream {upstream.name}: {variable} is not set here; set it for `serve`"
@@ -115,7 +116,7 @@ def _lenient(config: Config) -> Iterator[str]:
             )
     responder = config.ca and config.ca.ocsp
     if responder and responder.certificate:
-        yield from _expiring(responder.certificate)
+        yield from _expiring(config, responder.certificate)
 
 
 def _unasked(config: Config) -> Iterator[str]:
@@ -201,10 +202,19 @@ def _expired(certificate: Path, effect: str) -> Iterator[str]:
         yield f"{certificate}: ended on {end:%Y-%m-%d}; {effect}: renew it"
 
 
-def _expiring(certificate: Path) -> Iterator[str]:
+def _expiring(config: Config, certificate: Path) -> Iterator[str]:
+    """Those that somebody must renew; `serve` renews those of our CA long before they end."""
+    now = datetime.now(UTC).timestamp()
     try:
-        left = _end(certificate) - datetime.now(UTC)
+        leaf = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
     except (OSError, ValueError, IndexError):
         return  # told as a problem
-    if timedelta() < left < timedelta(days=limits.certificate_warning_days):
-        yield f"{certificate}: ends in {left.days} days; renew it"
+    life = Life.of(leaf)
+    try:
+        ours = config.ca is not None and is_ours(config.ca, leaf)
+    except AuthorityError:
+        ours = False
+    left = life.end - now
+    is_near = life.ends_soon(now) if ours else left < limits.certificate_warning_days * 86_400
+    if left > 0 and is_near:
+        yield f"{certificate}: ends in {(life.end - now) // 86_400:.0f} days; renew it"

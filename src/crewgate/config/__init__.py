@@ -1,6 +1,6 @@
 """The operator's TOML file as frozen structs; `load` refuses what it does not understand."""
 
-from crewgate.config.boundary import CA, Control
+from crewgate.config.boundary import CA, Control, Remote
 from crewgate.config.cluster import Cluster, Place
 from crewgate.config.crossing import Crossing
 from crewgate.config.load import load
@@ -43,6 +43,7 @@ __all__ = [
     "OCSPMode",
     "Origin",
     "Place",
+    "Remote",
     "Responder",
     "Table",
     "Tool",

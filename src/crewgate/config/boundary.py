@@ -1,11 +1,29 @@
 """The internal CA and the control API, as a configuration names them; opens nothing."""
 
 from pathlib import Path
+from typing import cast
+from urllib.parse import urlsplit
 
 import msgspec
 
 from crewgate import limits
 from crewgate.config.ocsp import Responder
+from crewgate.config.section import Kind, Section
+
+
+class Remote(msgspec.Struct, frozen=True):
+    """The control API of the machine that has the CA's key: `url` is https://HOST:PORT.
+
+    `certificate` (PEM, chain included) and `key` are a gateway's of the CA: what it is shown; None:
+    those of [cluster].
+    """
+
+    url: str
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def __str__(self) -> str:
+        return self.url
 
 
 class CA(msgspec.Struct, frozen=True):
@@ -22,6 +40,7 @@ class CA(msgspec.Struct, frozen=True):
     life_seconds: int = limits.certificate_life_seconds
     passphrase_file: Path | None = None  # of the keys; None: they are not encrypted
     ocsp: Responder | None = None  # None: nobody is asked
+    control: Remote | None = None  # None: what this machine lacks comes from its peers alone
 
     @property
     def issuing(self) -> Path:
@@ -51,3 +70,31 @@ class Control(msgspec.Struct, frozen=True):
     port: int
     certificate: Path
     key: Path
+
+
+def read_remote(section: Section, path: Kind[Path]) -> Remote | None:
+    """What `[ca]` says of another machine's control API; None if it names none."""
+    file = cast("Kind[Path | None]", path)
+    url = section.optional("control", _URL, "")
+    certificate = section.optional("control_certificate", file, None)
+    key = section.optional("control_key", file, None)
+    if (certificate is None) != (key is None):
+        section.problem("expected control_certificate and control_key, or neither")
+    if certificate and not url:
+        section.problem("control_certificate: nobody is shown it; add control")
+    return Remote(url, certificate, key) if url else None
+
+
+def _url(value: object) -> str:
+    if not isinstance(value, str) or len(value) > limits.ocsp_url_chars_max:
+        raise ValueError
+    parts = urlsplit(value)
+    is_place = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+    if not is_place or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError
+    if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError
+    return f"https://{parts.netloc}"
+
+
+_URL = Kind('"https://HOST:PORT", without path, user or query', _url)

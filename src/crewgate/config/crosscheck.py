@@ -57,6 +57,12 @@ def _listeners(config: Config) -> Iterator[str]:
 
 
 def _certificates(config: Config) -> Iterator[str]:
+    asked = config.ca and config.ca.control
+    if asked and asked.certificate is None and config.cluster is None:
+        yield (
+            "ca.control: without [cluster] this machine has no certificate to show there; add "
+            "control_certificate and control_key, a gateway's of this CA"
+        )
     for listener in config.listeners:
         if listener.client_certificate != "none" and config.ca is None:
             yield (

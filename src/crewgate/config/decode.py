@@ -8,7 +8,7 @@ from typing import cast
 
 from crewgate import limits
 from crewgate.config import kinds
-from crewgate.config.boundary import CA, Control
+from crewgate.config.boundary import CA, Control, read_remote
 from crewgate.config.crossings import read_crossings
 from crewgate.config.ledger import read_ledger
 from crewgate.config.ocsp import OCSPMode, read_responder
@@ -145,6 +145,7 @@ def _ca(section: Section | None, path: Kind[Path], folder: Path) -> CA | None:
         ),
         passphrase_file=section.optional("passphrase_file", cast("Kind[Path | None]", path), None),
         ocsp=read_responder(section, path),
+        control=read_remote(section, path),
     )
     section.close()
     return ca

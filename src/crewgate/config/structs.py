@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from crewgate import limits
-from crewgate.config.boundary import CA, Control
+from crewgate.config.boundary import CA, Control, Remote
 from crewgate.config.cluster import Cluster
 from crewgate.config.crossing import Crossing
 from crewgate.config.ocsp import OCSPMode
@@ -288,6 +288,14 @@ class Config(msgspec.Struct, frozen=True):
     control: Control | None = None  # None: no control API
     cluster: Cluster | None = None  # None: no other machine is told of revocations, or tells any
     crossings: tuple[Crossing, ...] = ()
+
+    @property
+    def remote(self) -> Remote | None:
+        """The control API that `[ca]` names, with the certificate that it is shown."""
+        asked = self.ca.control if self.ca is not None else None
+        if asked is None or asked.certificate is not None or self.cluster is None:
+            return asked
+        return Remote(asked.url, self.cluster.certificate, self.cluster.key)
 
     def crew(self, name: str) -> Crew:
         """The crew of that name; ConfigurationError names those that exist."""

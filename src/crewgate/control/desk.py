@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from crewgate import limits
 from crewgate.api.office import Wish
@@ -19,13 +20,17 @@ from crewgate.api.words import CertificateAnswer, RevocationAnswer
 from crewgate.config import CA
 from crewgate.control.answers import host, revoked
 from crewgate.control.intents import Intent, Intents
-from crewgate.core.identity import Identity, Role, check
+from crewgate.core.certificate import serial_text
+from crewgate.core.identity import Identity, Role, check, member_id
 from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError
 from crewgate.link.owner_messages import Name
+from crewgate.peers.directory import sent_away
 from crewgate.pki.announcing import Announced, announce
 from crewgate.pki.authority import Authority, new_instance, read_request
+from crewgate.pki.certificates import pem
 from crewgate.pki.lives import Lives
 from crewgate.pki.register import Entry
+from crewgate.pki.renewal import next_chain
 
 _SUPERSEDED = "superseded"
 
@@ -123,7 +128,7 @@ class Desk:
         """Sign a leaf; ControlError says what is wrong with the wish."""
         now = datetime.now(UTC)
         before = self._entry_of(wish.by)
-        identity = self._identity(wish)
+        identity = self._identity(wish, before)
         self._check_rate(identity, int(now.timestamp()))
         try:
             public = read_request(wish.request.encode())
@@ -131,6 +136,9 @@ class Desk:
         except AuthorityError as error:
             raise ControlError(400, "invalid-request", str(error)) from error
         life = wish.life_seconds
+        if wish.is_own and identity.role is Role.GATEWAY:
+            self._refuse_outcast(before)
+            life = life or _life_of(before)
         entry = self.authority.issue(identity, public, now, life_seconds=life, hosts=hosts)
         self._check_again(wish.by, entry, now)
         return CertificateAnswer(
@@ -140,7 +148,39 @@ class Desk:
             not_after=entry.not_after,
         )
 
-    def _identity(self, wish: Wish) -> Identity:
+    def certify_server(self, request: str, before: str, by: str) -> CertificateAnswer:
+        """Sign the next of a server's certificate; ControlError says what is wrong with the wish.
+
+        That it is renewed for who has its key, the signature of the CSR says.
+        """
+        now = datetime.now(UTC)
+        self._refuse_outcast(self._entry_of(by))
+        try:
+            leaf = _server_of(request, before, now)
+            new = self.authority.renew_server(leaf, now)
+        except AuthorityError as error:
+            raise ControlError(400, "invalid-request", str(error)) from error
+        return CertificateAnswer(
+            serial=serial_text(new.serial_number),
+            certificate=(pem(new) + self.authority.issuing.certificate_pem).decode(),
+            not_before=int(new.not_valid_before_utc.timestamp()),
+            not_after=int(new.not_valid_after_utc.timestamp()),
+        )
+
+    def next_chain(self, leaf: x509.Certificate) -> bytes:
+        """PEM of the next certificate after one whose key is on this machine; AuthorityError."""
+        return next_chain(self.authority, leaf, datetime.now(UTC))
+
+    def _refuse_outcast(self, entry: Entry) -> None:
+        """ControlError for a machine that was sent away: renewed, it would be a member again."""
+        gone, _ = sent_away(self._state / "gossip", int(time.time()))
+        is_gone = entry.issued <= gone.get(member_id(entry.name), -1)
+        if entry.role is Role.GATEWAY and is_gone:
+            raise ControlError(
+                403, "not-permitted", f"{entry.label} was sent away; whoever has the CA issues anew"
+            )
+
+    def _identity(self, wish: Wish, before: Entry) -> Identity:
         identity = wish.identity
         if not identity.instance:
             identity = msgspec.structs.replace(identity, instance=new_instance())
@@ -155,6 +195,8 @@ class Desk:
                 400, "invalid-request", "names and addresses are for another gateway's certificate"
             )
         most = self._ca.life_seconds
+        if identity.role is Role.GATEWAY:
+            most = max(most, _life_of(before))
         if wish.is_own and wish.life_seconds is not None and wish.life_seconds > most:
             raise ControlError(400, "invalid-request", f"life_seconds: at most {most} for oneself")
         return identity
@@ -194,6 +236,26 @@ def check_good(entry: Entry | None, now: float) -> None:
     status = "unknown" if entry is None else entry.status(now)
     if status != "valid":
         raise ControlError(401, "certificate-not-valid", f"this certificate is {status}")
+
+
+def _server_of(request: str, before: str, now: datetime) -> x509.Certificate:
+    """The certificate, if it has not ended and the request is for its key. AuthorityError."""
+    public = read_request(request.encode())
+    try:
+        leaf = x509.load_pem_x509_certificate(before.encode())
+        is_its_key = leaf.public_key() == public
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise AuthorityError("renews: not a certificate of PEM whose key is known") from error
+    if not is_its_key:
+        raise AuthorityError("renews: the request is for another key than the certificate")
+    if leaf.not_valid_after_utc < now:
+        raise AuthorityError("renews: the certificate has ended; renew it where the CA is")
+    return leaf
+
+
+def _life_of(entry: Entry) -> int:
+    """Seconds, without what it is dated back."""
+    return entry.not_after - entry.issued
 
 
 def _hosts_of(entry: Entry) -> list[x509.GeneralName]:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Concatenate, NamedTuple, ParamSpec, Self, TypeVar
 
 import trio
+from cryptography import x509
 
 from crewgate import limits
 from crewgate.api.office import Grant, Holder, Wish
@@ -244,6 +245,14 @@ class ControlOffice:
     async def certify(self, wish: Wish) -> CertificateAnswer:
         """See `Office`."""
         return await self._sign(Desk.certify, wish)
+
+    async def certify_server(self, request: str, before: str, by: str) -> CertificateAnswer:
+        """See `Office`."""
+        return await self._sign(Desk.certify_server, request, before, by)
+
+    async def next_chain(self, leaf: x509.Certificate) -> bytes:
+        """PEM of the next certificate after one whose key is here; AuthorityError."""
+        return await self._sign(Desk.next_chain, leaf)
 
     async def ocsp(self, request: bytes) -> bytes:
         """See `Office`."""

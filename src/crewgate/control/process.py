@@ -16,8 +16,10 @@ from crewgate import limits
 from crewgate.audit.sink import Sink
 from crewgate.audit.voice import Voice
 from crewgate.config import CA, Config, load
+from crewgate.control.ocsp_door import OCSPDoor
 from crewgate.control.office import ControlOffice
 from crewgate.control.serving import Serving
+from crewgate.control.upkeep import Upkeep
 from crewgate.errors import AuthorityError, ConfigurationError
 from crewgate.pki.authority import has_key
 from crewgate.verifier.watch import Watch
@@ -54,9 +56,15 @@ class ControlProcess:
         office = self._open()
         if office is not None:
             return office
+        upkeep = Upkeep(lambda: self._config, self._voice.tell)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_told, signals, nursery.cancel_scope)
             nursery.start_soon(self._tick)
+            nursery.start_soon(upkeep.renew)
+            nursery.start_soon(upkeep.follow_list)
+            if self._config.remote is not None:
+                door = OCSPDoor(self._config.state, upkeep.answer)
+                nursery.start_soon(door.serve)
             while office is None:
                 await trio.sleep(limits.control_again_seconds)
                 await self._follow()
@@ -70,7 +78,7 @@ class ControlProcess:
         if ca is None:  # the supervisor will end this process
             return None
         if not has_key(ca):
-            self._explain(_keyless(ca))
+            self._explain(_keyless(self._config, ca))
             return None
         try:
             return ControlOffice(self._config, ca, self._voice.say)
@@ -102,10 +110,16 @@ async def _cancel_when_told(signals: AsyncIterator[int], scope: trio.CancelScope
         scope.cancel()
 
 
-def _keyless(ca: CA) -> str:
+def _keyless(config: Config, ca: CA) -> str:
     """What a machine without the key does not do, and where that is done."""
+    what = "no key of the CA"
+    if config.remote is not None:
+        return (
+            f"this machine has {what} ({ca.issuing_key}), so it serves no control API and issues "
+            f"nothing: {config.remote} does, and what this one lacks is fetched there"
+        )
     return (
-        f"this machine has no key of the CA ({ca.issuing_key}): it issues no certificate, answers "
-        "no OCSP and serves no control API; ask the machine that has the key, or put the key "
-        "there, and it is taken up"
+        f"this machine has {what} ({ca.issuing_key}): it issues no certificate, answers no OCSP "
+        "and serves no control API. Name the control API of the machine that has the key as "
+        "`control` in [ca]; or put the key there, and it is taken up"
     )

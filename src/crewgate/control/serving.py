@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 import trio
+from cryptography import x509
 
 from crewgate import limits
 from crewgate.api.app import make_app
@@ -25,6 +26,8 @@ from crewgate.audit.writer import Rotation, Writer
 from crewgate.config import CA, Config, Control, load
 from crewgate.control.ocsp_door import OCSPDoor
 from crewgate.control.office import ControlOffice
+from crewgate.control.remote import Pair
+from crewgate.control.upkeep import Upkeep
 from crewgate.core import certificate as certificate_
 from crewgate.core.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
 from crewgate.core.identity import Role
@@ -76,6 +79,7 @@ class Serving:
 
     async def run(self, signals: AsyncIterator[int]) -> None:
         """Serve; ConfigurationError if the port cannot be had."""
+        upkeep = Upkeep(lambda: self._config, self._voice.tell, _Here(self._office))
         try:
             # Without a fresh list every client would be refused at first.
             await self._publish()
@@ -86,6 +90,7 @@ class Serving:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._poller.run)
                 nursery.start_soon(self._keep_list)
+                nursery.start_soon(upkeep.renew)
                 nursery.start_soon(self._complete)
                 nursery.start_soon(self._end_orchestrators)
                 nursery.start_soon(self._tick)
@@ -305,6 +310,18 @@ class Serving:
             self._sink.tick()
             for guest in self._guests.drain_ended(time.time()):
                 guest.abort()
+
+
+class _Here:
+    """The CA's key, which is on this machine; is a `Source`, to be used in Trio's threads."""
+
+    def __init__(self, office: ControlOffice) -> None:
+        self._office = office
+
+    def next_chain(self, leaf: x509.Certificate, pair: Pair, *, is_server: bool) -> bytes:  # noqa: ARG002 - the register says so
+        """See `Source`."""
+        chain: bytes = trio.from_thread.run(self._office.next_chain, leaf)
+        return chain
 
 
 class _Nothing:

@@ -34,7 +34,11 @@ ocsp_nonce_bytes = 32  # what a client sends (RFC 9654 §2.1)
 ocsp_nonce_bytes_max = 128  # what a responder takes (RFC 9654 §2.1); RFC 8954 had 32
 ocsp_url_chars_max = 256  # of the configuration
 ocsp_responder_seconds = 7 * 86_400  # nobody can revoke it, so it is short
-certificate_warning_days = 14  # two working weeks to renew it
+certificate_warning_days = 30  # four working weeks to renew it; a third of a shorter life
+ca_warning_days = 180  # before the CA itself ends: a new root is new trust on every client
+renewal_share = 0.6  # of a certificate's life: two fifths are left for attempts that fail
+renewal_look_seconds = 5.0  # at the dates of certificates; of four hours it is nothing
+renewal_again_seconds = 60.0  # after a renewal that failed; of the shortest life 96 such attempts
 certificate_backdate_seconds = 300  # a virtual machine's clock after a pause
 
 # The control API (api/, control/).
@@ -48,6 +52,8 @@ control_calls_of_one_max = 32  # at once, of one holder of certificates: ten tim
 control_drain_seconds = 1.0  # answers under way; none takes longer than asking the agent
 control_end_seconds = 10.0  # of one that is told to end: a thread may be asking the agent for 5
 control_again_seconds = 2.0  # a CA that cannot be used is tried again: its key may be there by now
+remote_seconds_max = 5.0  # one question to another machine's control API, between two bytes
+remote_list_seconds = 60.0  # between two looks at its list of the revoked
 control_nice = 5  # below workers and agent: a flood of questions is not to delay verdicts
 crew_revocations_burst = 1000  # of a crew by the API: a fleet that ends, one branch after the other
 crew_revocations_per_second = 2  # from then on: a tenth of what one machine may tell in a day

@@ -23,7 +23,16 @@ from crewgate.config import CA
 from crewgate.core.certificate import read, serial_text
 from crewgate.core.identity import INSTANCE_BYTES, Identity, Role
 from crewgate.errors import AuthorityError, UnpublishedError
-from crewgate.pki.certificates import Issued, Validity, make_issuing, make_leaf, make_root, pem
+from crewgate.pki.certificates import (
+    Issued,
+    Validity,
+    is_issued,
+    make_issuing,
+    make_leaf,
+    make_next_server,
+    make_root,
+    pem,
+)
 from crewgate.pki.crl import KEY_COMPROMISE, REASONS, make_crl
 from crewgate.pki.keys import PRIVATE, PUBLIC, key_pem, read_certificates, read_key, write_file
 from crewgate.pki.register import Entry, Register
@@ -177,13 +186,17 @@ class Authority:
         self.register.add(entry, after=after)
         return entry
 
-    def renew(self, serial: str, now: datetime, *, life_seconds: int | None = None) -> Entry:
+    def renew(
+        self, serial: str, now: datetime, *, life_seconds: int | None = None, late: bool = False
+    ) -> Entry:
         """Sign the next one for the key and identity of one that is good; AuthorityError.
 
-        A gateway's lives as long as the one before, unless another life is asked for.
+        A gateway's lives as long as the one before, unless another life is asked for. `late`: one
+        that has ended is good enough, for its key is on the machine that has the CA's.
         """
         before = self.register.find(serial)
-        if before is None or before.status(now.timestamp()) != "valid":
+        good = {"valid", "expired"} if late else {"valid"}
+        if before is None or before.status(now.timestamp()) not in good:
             what = f"is {before.status(now.timestamp())}" if before else "was not issued here"
             raise AuthorityError(f"certificate {serial} {what}, so it is not renewed: issue one")
         leaf = x509.load_pem_x509_certificate(before.pem.encode())
@@ -198,6 +211,40 @@ class Authority:
         return self.issue(
             identity, public, now, life_seconds=life_seconds, hosts=hosts, after=before.serial
         )
+
+    def renew_server(
+        self, before: x509.Certificate, now: datetime, *, life_seconds: int | None = None
+    ) -> x509.Certificate:
+        """Sign the next one of a server's certificate, for the same key and names; AuthorityError.
+
+        It says whom nobody speaks for, so the register does not have it: the signature alone says
+        that this CA made it. It lives as long as the one before, unless another life is asked for.
+        """
+        serial = serial_text(before.serial_number)
+        if not is_issued(before, self.issuing.certificate):
+            raise AuthorityError(
+                f"certificate {serial} is not of this CA; renew it where it was made, or make one "
+                "with `crewgate ca issue --role gateway`"
+            )
+        most = limits.gateway_life_seconds_max
+        if life_seconds is None:
+            issued = before.not_valid_before_utc + timedelta(
+                seconds=limits.certificate_backdate_seconds
+            )
+            life_seconds = min(int((before.not_valid_after_utc - issued).total_seconds()), most)
+        if not 0 < life_seconds <= most:
+            raise AuthorityError(
+                f"a life of {life_seconds} seconds: expected 1 to {most}, which are "
+                f"{most // 3600} hours"
+            )
+        until = self.issuing.certificate.not_valid_after_utc
+        validity = Validity.of(now, timedelta(seconds=life_seconds), until=until)
+        if validity.end <= now:
+            raise AuthorityError("the issuing CA's own certificate has ended; make a new CA")
+        try:
+            return make_next_server(self.issuing, before, validity)
+        except (ValueError, x509.ExtensionNotFound) as error:
+            raise AuthorityError(f"certificate {serial} is not renewed: {error}") from error
 
     def _refuse_twins(self, identity: Identity, now: datetime) -> None:
         """AuthorityError where another gateway of this name signs with another key."""

@@ -120,6 +120,24 @@ def make_server(issuing: Issued, hosts: Sequence[x509.GeneralName], now: datetim
     return Issued(_signed(builder, key.public_key(), issuing.key), key)
 
 
+def make_next_server(
+    issuing: Issued, before: x509.Certificate, validity: Validity
+) -> x509.Certificate:
+    """The next of a server's certificate: same subject, key and names. ValueError for another's."""
+    extensions = before.extensions
+    usages = list(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    public = before.public_key()
+    is_server = usages == [ExtendedKeyUsageOID.SERVER_AUTH]
+    if not is_server or any(each.oid == _IDENTITY for each in extensions):
+        raise ValueError("not a certificate of a server alone")
+    if not isinstance(public, ec.EllipticCurvePublicKey):
+        raise ValueError("a key of another kind")  # noqa: TRY004 - one kind of error for all
+    builder = _leaf(issuing, before.subject, public, validity, usages)
+    builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return _signed(builder, public, issuing.key)
+
+
 def make_responder(issuing: Issued, now: datetime) -> Issued:
     """A delegated OCSP responder's (RFC 6960, section 4.2.2.2), whose life is its revocation."""
     key = new_key()

@@ -171,6 +171,28 @@ def test_a_renewed_gateway_lives_as_long_as_before(run: Run, fresh: Path) -> Non
     assert (end - began).days == limits.ca_server_days
 
 
+def test_a_listeners_certificate_is_renewed_as_init_made_it(run: Run, fresh: Path) -> None:
+    """It says who nobody is, so that any client can read it, and no register has it."""
+    file = fresh.parent / "certs" / "gateway.pem"
+    before, chain = x509.load_pem_x509_certificates(file.read_bytes())
+    row = ask(run, "renew", "-c", fresh, file)
+    after, issuing = x509.load_pem_x509_certificates(file.read_bytes())
+    assert (row["role"], int(row["serial"], 16)) == ("server", after.serial_number)
+    assert after.serial_number != before.serial_number
+    assert (after.public_key(), after.subject, issuing) == (
+        before.public_key(), before.subject, chain,
+    )  # fmt: skip
+    for kind in (x509.SubjectAlternativeName, x509.ExtendedKeyUsage):
+        one, other = (each.extensions.get_extension_for_class(kind) for each in (before, after))
+        assert one == other
+    assert len(after.extensions) == len(before.extensions)
+    after.verify_directly_issued_by(issuing)
+    life = after.not_valid_after_utc - after.not_valid_before_utc
+    assert life == before.not_valid_after_utc - before.not_valid_before_utc
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert "a life of" in refused(run, "renew", "-c", fresh, file, "--life", "9999d")
+
+
 def test_renew_replaces_the_file_and_keeps_the_key(run: Run, fresh: Path) -> None:
     """The one before is still listed as valid."""
     before = issue(run, fresh)
@@ -395,9 +417,10 @@ def test_what_this_ca_has_not_issued_is_said(run: Run, fresh: Path, command: str
     (there / "other.pem").write_bytes(pem(forge.leaf(other, identity=forge.bd()).certificate))
     (there / "twin.pem").write_bytes(_twin(other, int(row["serial"], 16)))
     (there / "text.pem").write_text("nonsense")
+    stranger = "is not of this CA" if command == "renew" else "issued no such certificate"
     for which, says in (
-        ("other.pem", "issued no such certificate"),
-        ("twin.pem", "issued no such certificate"),
+        ("other.pem", stranger),
+        ("twin.pem", stranger),
         ("text.pem", "not a certificate of PEM"),
         ("certs", "cannot be read" if command != "renew" else "is a directory"),
         ("none.pem", "cannot be read" if command != "renew" else "does not exist"),

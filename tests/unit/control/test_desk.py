@@ -1,9 +1,10 @@
 """The CA at work: who gets which certificate, and revocations that are never half done."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
+import forge
 import msgspec
 import pytest
 from control_world import ca_of, csr, identity
@@ -17,11 +18,12 @@ from crewgate.config import Config
 from crewgate.control import desk as desk_
 from crewgate.control.desk import Desk
 from crewgate.core.certificate import read
-from crewgate.core.identity import MAY_REVOKE, Identity, Role
+from crewgate.core.identity import MAY_REVOKE, Identity, Role, member_id
 from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError
 from crewgate.link.owner_messages import Name
 from crewgate.pki.announcing import Announced
-from crewgate.pki.authority import read_request
+from crewgate.pki.authority import read_request, request_pem
+from crewgate.pki.certificates import make_server, new_key
 from crewgate.pki.crl import REASONS
 from crewgate.pki.lives import Lives, State
 from crewgate.pki.processes import this
@@ -315,3 +317,82 @@ def test_the_next_process_completes_what_a_killed_one_began(
 def test_the_api_s_reasons_are_the_ca_s() -> None:
     """What the one takes the other can write into a list (RFC 5280, section 5.3.1)."""
     assert set(get_args(Reason)) == set(REASONS)
+
+
+def test_a_gateway_s_next_certificate_lives_as_long_as_the_one_before(desk: Desk) -> None:
+    """It is a server, too: nobody wants one of four hours in the place of one of a year."""
+    year = limits.gateway_life_seconds_max
+    entry = first(desk, EDGE, life_seconds=year)
+    answer = desk.certify(own(desk, EDGE, entry))
+    assert answer.not_after - answer.not_before == year + limits.certificate_backdate_seconds
+    brief = first(desk, EDGE, life_seconds=600)
+    answer = desk.certify(own(desk, EDGE, brief))
+    assert answer.not_after - answer.not_before == 600 + limits.certificate_backdate_seconds
+
+
+def test_a_machine_that_was_sent_away_renews_nothing(desk: Desk, config: Config) -> None:
+    """Its next certificate would make it a member again, and clients would take it for ours."""
+    entry = first(desk, EDGE)
+    gossip = config.state / "gossip"
+    gossip.mkdir(exist_ok=True)
+    (gossip / f"{member_id('edge-1').hex()}.gone").write_text(str(entry.issued))
+    assert status(desk, own(desk, EDGE, entry)) == 403
+    request, before = _server(desk)
+    with pytest.raises(ControlError, match="was sent away"):
+        desk.certify_server(request, before, entry.serial)
+
+
+def test_a_server_s_certificate_is_renewed_for_who_has_its_key(desk: Desk) -> None:
+    """By a gateway, for what its clients are shown: same key and names."""
+    by = first(desk, EDGE).serial
+    request, before = _server(desk)
+    answer = desk.certify_server(request, before, by)
+    old = x509.load_pem_x509_certificate(before.encode())
+    new, issuing = x509.load_pem_x509_certificates(answer.certificate.encode())
+    new.verify_directly_issued_by(issuing)
+    assert (new.public_key(), new.subject) == (old.public_key(), old.subject)
+    assert new.serial_number == int(answer.serial, 16) != old.serial_number
+    names = [each.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+             for each in (old, new)]  # fmt: skip
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("another key", "for another key"),
+        ("over", "has ended"),
+        ("another CA", "not of this CA"),
+        ("an orchestrator", "not a certificate of a server alone"),
+        ("nonsense", "not a certificate of PEM"),
+    ],
+)
+def test_what_is_no_server_of_ours_is_not_renewed(desk: Desk, what: str, says: str) -> None:
+    """Each says why."""
+    by, now = first(desk, EDGE).serial, datetime.now(UTC)
+    request, before = _server(desk)
+    if what == "another key":
+        request = csr()
+    elif what == "over":
+        request, before = _server(desk, now - timedelta(days=limits.ca_server_days + 1))
+    elif what == "another CA":
+        other = forge.other_issuing()
+        made = make_server(other, [x509.DNSName("x.example")], now)
+        request, before = request_pem(made.key).decode(), made.certificate_pem.decode()
+    elif what == "an orchestrator":
+        key = new_key()
+        request = request_pem(key).decode()
+        before = desk.authority.issue(BD, key.public_key(), now).pem
+    else:
+        before = "nonsense"
+    with pytest.raises(ControlError, match=says) as refused:
+        desk.certify_server(request, before, by)
+    assert refused.value.status == 400
+
+
+def _server(desk: Desk, at: datetime | None = None) -> tuple[str, str]:
+    """A CSR for the key of a server's certificate, and that."""
+    made = make_server(
+        desk.authority.issuing, [x509.DNSName("gw.example")], at or datetime.now(UTC)
+    )
+    return request_pem(made.key).decode(), made.certificate_pem.decode()

@@ -1,0 +1,157 @@
+"""Renews what this machine shows before it ends, and says of each certificate that nobody renews.
+
+Certificates of our CA, two fifths before their end: by the CA's key where that is here, else by the
+control API of the machine that has it. Of any other, and of one whose renewal fails, a person hears
+from 30 days before its end on. Reads no clock but `wall`. Blocks.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from crewgate import limits
+from crewgate.config import CA, Config
+from crewgate.control.remote import Pair, RemoteAuthority
+from crewgate.core.certificate import Certificate, read
+from crewgate.core.identity import Role, member_id
+from crewgate.errors import AuthorityError
+from crewgate.peers.directory import sent_away
+from crewgate.pki.keys import read_certificates
+from crewgate.pki.renewal import Life, Shown, is_ours, put, read_pair, shown
+
+_DAY = 86_400
+
+
+class Source(Protocol):
+    """Whoever signs the next certificate."""
+
+    def next_chain(self, leaf: x509.Certificate, pair: Pair, *, is_server: bool) -> bytes:
+        """PEM of the next certificate after `leaf`, and of its CA; AuthorityError."""
+
+
+def source_of(config: Config) -> Source | None:
+    """The control API that the configuration names, for a machine without the CA's key."""
+    if config.remote is None or config.ca is None:
+        return None
+    return RemoteAuthority(config.remote, config.ca.root)
+
+
+class Renewing:
+    """Looks at certificates; `tell` is for what was done, `note` for what ails one, or "" again.
+
+    `note` is given a name of the certificate, the same each time, and what is wrong with it.
+    """
+
+    def __init__(
+        self,
+        wall: Callable[[], float],
+        tell: Callable[[str], None],
+        note: Callable[[str, str], None],
+    ) -> None:
+        self._wall = wall
+        self._tell = tell
+        self._note = note
+        self._not_before: dict[Shown, float] = {}  # when a renewal that failed is tried again
+        self._failed: dict[Shown, str] = {}
+
+    def __repr__(self) -> str:
+        return f"<Renewing {len(self._failed)} failed>"
+
+    def look(self, config: Config, source: Source | None) -> None:
+        """Renew what is due, and note what is wrong with each certificate and with the CA's own."""
+        ca, now = config.ca, self._wall()
+        if ca is None:
+            return
+        pairs = shown(config)
+        for gone in self._failed.keys() - set(pairs):
+            self._forget(gone)
+        for pair in pairs:
+            try:
+                self._note(_name(pair), self._look(config, ca, pair, source, now))
+            except AuthorityError as error:
+                self._note(_name(pair), str(error))
+        self._look_at_authority(ca, now)
+
+    def _look(
+        self, config: Config, ca: CA, pair: Shown, source: Source | None, now: float
+    ) -> str:
+        """Renew one if it is due; what is wrong with it. AuthorityError."""
+        leaf = read_certificates(pair.certificate)[0]
+        life, ours = Life.of(leaf), is_ours(ca, leaf)
+        if ours and life.is_due(now) and now >= self._not_before.get(pair, 0.0):
+            why = self._renew(config, pair, source)
+            if not why:
+                self._forget(pair)
+                return ""
+            self._failed[pair] = why
+            self._not_before[pair] = now + limits.renewal_again_seconds
+        if not life.ends_soon(now):
+            return ""
+        why = self._failed.get(pair, "renew it where it was made") if ours else (
+            "it is not of our CA, so it is not renewed here: put another in its place"
+        )
+        return f"{pair.certificate}, which {pair.by} shows, {_end(life, now)}; {why}"
+
+    def _renew(self, config: Config, pair: Shown, source: Source | None) -> str:
+        """Have the next one in the place of the one before; why not, if it is not."""
+        if source is None:
+            return (
+                "the CA's key is elsewhere, and [ca] names no control: name the control API of the "
+                "machine that has the key, or copy another certificate here"
+            )
+        try:
+            leaf = read_pair(pair)
+            who = read(leaf.public_bytes(Encoding.DER))
+            if _is_outcast(config, who, int(self._wall())):
+                return "this machine was sent away, so its certificate is not renewed"
+            files = Pair(pair.certificate, pair.key)
+            is_server = who.identity is None
+            chain = source.next_chain(leaf, files, is_server=is_server)
+            new = put(pair.certificate, leaf, chain)
+        except (AuthorityError, ValueError) as error:
+            return f"it is not renewed: {error}"
+        until = f"{new.not_valid_after_utc:%Y-%m-%d %H:%M}Z"
+        self._tell(f"renewed {pair.certificate}, which {pair.by} shows, until {until}")
+        return ""
+
+    def _look_at_authority(self, ca: CA, now: float) -> None:
+        """Nothing renews the CA itself, and no certificate outlives it."""
+        for path, what in ((ca.issuing, "issuing CA"), (ca.root, "root")):
+            try:
+                life = Life.of(read_certificates(path)[0])
+            except AuthorityError as error:
+                self._note(what, str(error))
+                continue
+            is_near = life.end - now < limits.ca_warning_days * _DAY
+            mend = "make a new CA, and give every machine its root before that"
+            self._note(what, f"{path}: the {what} {_end(life, now)}; {mend}" if is_near else "")
+
+    def _forget(self, pair: Shown) -> None:
+        self._failed.pop(pair, None)
+        self._not_before.pop(pair, None)
+
+
+def _is_outcast(config: Config, who: Certificate, now: int) -> bool:
+    """Whether the other machines have sent this one away: it would come back by itself."""
+    if who.identity is None:
+        return False
+    identity = who.speaks_for()
+    gone, _ = sent_away(config.state / "gossip", now)
+    is_gone = who.issued <= gone.get(member_id(identity.name), -1)
+    return identity.role is Role.GATEWAY and is_gone
+
+
+def _name(pair: Shown) -> str:
+    return f"certificate {pair.certificate.name} of {pair.by}"
+
+
+def _end(life: Life, now: float) -> str:
+    """When it ends, for people."""
+    at = f"{datetime.fromtimestamp(life.end, UTC):%Y-%m-%d %H:%M}Z"
+    left = life.end - now
+    if left <= 0:
+        return f"has ended on {at}"
+    return f"ends on {at}, in {left / _DAY:.0f} days" if left >= 2 * _DAY else f"ends on {at}"
