@@ -11,7 +11,7 @@ SOURCES := $(shell find ext -type f ! -name '*.c')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench bench-hop bench-cluster simulate soak sanitize fuzz coverage clean
+.PHONY: help setup demo test lint bench bench-hop bench-cluster simulate isolation soak sanitize fuzz coverage clean
 
 help:  ## these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -44,6 +44,9 @@ bench-cluster: setup  ## measure revocation across three machines, and a storm; 
 simulate: setup  ## the gossip in seeded worlds, an hour of them; ARGS="--revocations 200 --worlds 50"
 	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/pip -q install 'matplotlib>=3.9,<4'
 	@$(BIN)/python tests/support/simulate.py $(ARGS)
+
+isolation: setup  ## tools that break the rules of HTTP beside checked callers; minutes; ARGS="--calls 6"
+	@$(BIN)/python tests/support/isolation.py $(ARGS)
 
 soak: setup  ## half an hour of mixed load and upheaval, books balanced; ARGS="--seconds 120"
 	@$(BIN)/python tests/support/soak.py $(ARGS)
