@@ -4,6 +4,7 @@ Gateways refuse everybody without a fresh list of the revoked. What this user ma
 over: the CA's folder is for its own user alone.
 """
 
+import os
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,11 +14,14 @@ from cryptography import x509
 from crewgate import limits
 from crewgate.config import CA, Config
 from crewgate.errors import AuthorityError
-from crewgate.pki.authority import read_passphrase
+from crewgate.pki.authority import has_key, read_passphrase
 from crewgate.pki.certificates import is_issued
 from crewgate.pki.keys import read_certificates, read_key
 
-MEND = "sign it anew with `crewgate ca crl`, and have that done every day"
+MEND = (
+    "`crewgate serve` signs it anew where the CA's key is, and `crewgate ca crl` does once; to "
+    "other machines peers bring it, or `control` in [ca]"
+)
 
 
 def ca_problems(config: Config, now: datetime) -> Iterator[str]:
@@ -39,6 +43,7 @@ def ca_oddities(config: Config, now: datetime) -> Iterator[str]:
         if isinstance(crl, x509.CertificateRevocationList) and _end(crl) < soon:
             yield f"{ca.crl}: refuses everybody from {_end(crl):%Y-%m-%d %H:%M}Z on; {MEND}"
     yield from _unissuing(ca)
+    yield from _unrenewed(config, ca)
 
 
 def _refusals(ca: CA, now: datetime) -> Iterator[str]:
@@ -95,6 +100,23 @@ def _unissuing(ca: CA) -> Iterator[str]:
         yield str(error)
     if not ca.register.exists():
         yield f"{ca.register}: the register is not there, so nothing can be issued; put it back"
+
+
+def _unrenewed(config: Config, ca: CA) -> Iterator[str]:
+    """Who has neither the key nor anybody to ask."""
+    if has_key(ca) or not _is_known_keyless(ca) or config.remote is not None:
+        return
+    if config.cluster is None or not config.cluster.peers:
+        yield (
+            f"{ca.issuing_key}: the CA's key is not here, and neither `control` in [ca] nor peers "
+            f"are named: nobody renews {ca.crl}, and it ends after "
+            f"{limits.crl_seconds // 3600} hours"
+        )
+
+
+def _is_known_keyless(ca: CA) -> bool:
+    """Whether this user may see that there is no key."""
+    return not ca.folder.is_dir() or os.access(ca.folder, os.X_OK)
 
 
 def _is_readable(folder: Path) -> bool:
