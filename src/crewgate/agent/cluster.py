@@ -73,6 +73,13 @@ class Cluster:
             self._sockets.close()
             raise ConfigurationError(f"{config.path}: [cluster]: {error}") from error
         self.gossip.lists = PeerLists(lambda: machine.inforce.config, self.wall, self.now)
+        known = self.gossip.company.me.name
+        if config.name not in {"", known}:
+            self._sockets.close()
+            raise ConfigurationError(
+                f'{config.path}: [cluster] certificate is of machine {known}, and name is '
+                f'"{config.name}": make both the same'
+            )
         self._attendance = Attendance(self.gossip)
         self._hurry()
         files = Files(settings.certificate, settings.key, ca.root)

@@ -71,7 +71,7 @@ class Machine:
         self.notes_journal = Journal(config.state / "overruns", Note, say)
         self.notes = Notes(self.notes_journal, table.life)
         self.clerk = clerk
-        holder = holder_name(config.state)
+        holder = holder_name(config)
         self.lessor = Lessor(
             table,
             clerk.ledger,

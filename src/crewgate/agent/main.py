@@ -91,13 +91,13 @@ def run(file: Path, ready: int, *, bootstrap: bool = False) -> None:
     inforce = InForce(file)
     state_folder(inforce.config.state)
     config = inforce.config
-    ledger, mark = open_known_ledger(config, holder_name(config.state))
+    ledger, mark = open_known_ledger(config, holder_name(config))
     table, new = open_table(config, mark.drawn_as, voice)
     try:
         require_table(config, table, mark)
         keeper = MarkKeeper(config.state, ledger, table, mark, voice)
         audit = config.audit
-        voice.audit = Writer(audit.folder, "agent", Rotation.of(audit))
+        voice.audit = Writer(audit.folder, "agent", Rotation.of(audit), machine=config.name)
         patience = max(
             limits.ledger_patience_seconds, inforce.config.limits.credit_wait_seconds_max
         )

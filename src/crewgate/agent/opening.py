@@ -75,12 +75,15 @@ def open_table(config: Config, drawn_as: str, say: Say) -> tuple[OwnedTable, boo
     return table, True
 
 
-def holder_name(state: Path) -> str:
-    """What this machine is called in the ledger: its node's name, and what no other node has.
+def holder_name(config: Config) -> str:
+    """What this machine is called in the ledger: its name, as the configuration says it.
 
-    Kept in the state folder, as the table is; TableError where that cannot be.
+    Without one it makes one of its node's name and what no other node has, and keeps it in the
+    state folder, as the table is; TableError where that cannot be.
     """
-    path = state / "holder"
+    if config.name:
+        return config.name
+    path = config.state / "holder"
     try:
         name = path.read_text().strip()
     except FileNotFoundError:

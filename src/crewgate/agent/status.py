@@ -51,6 +51,7 @@ def status(machine: Machine, number: int) -> Status:
         watched=watched[: limits.watch_rows_max],
         watched_more=max(0, len(watched) - limits.watch_rows_max),
         in_touch=others.in_touch() if others is not None else None,
+        machine=machine.lessor.holder,
     )
 
 

@@ -29,6 +29,7 @@ class Row(msgspec.Struct, frozen=True):
     """
 
     time: datetime
+    machine: str  # that judged it; empty for one without a name
     request: str
     crew: str
     orchestrator: str

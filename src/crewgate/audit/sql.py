@@ -20,6 +20,7 @@ ENGINE: Final = {
 # Read as these types: a line that does not fit becomes a row of NULLs, never an error.
 COLUMNS: Final = {
     "kind": "VARCHAR",
+    "machine": "VARCHAR",
     "time": "TIMESTAMP",
     "request": "VARCHAR",
     "crew": "VARCHAR",
@@ -109,7 +110,8 @@ _ROWS = f"""
 
 CALLS: Final = f"""{_ROWS}
     SELECT
-        time, coalesce(request, '') AS request, coalesce(crew, '') AS crew,
+        time, coalesce(machine, '') AS machine, coalesce(request, '') AS request,
+        coalesce(crew, '') AS crew,
         coalesce(orchestrator, '') AS orchestrator, coalesce(process, '') AS process,
         coalesce(role, '') AS role, coalesce(branch, '') AS branch,
         coalesce(ancestry, []) AS ancestry, coalesce("grant", '') AS "grant",

@@ -62,17 +62,21 @@ class Writer:
         process: str,
         rotation: Rotation = _DEFAULT,
         *,
+        machine: str = "",
         ballast_bytes: int = limits.audit_ballast_bytes,
         complain: Callable[[str], None] = _complain,
         now_ns: Callable[[], int] = time.time_ns,
         write: Write = os.write,
     ) -> None:
-        """Open the first file. ConfigurationError where the folder cannot be made.
+        """Open the first file; each line names the `machine`, if that has a name.
+
+        ConfigurationError where the folder cannot be made.
 
         A folder that exists but has no room leaves the writer degraded, not unmade.
         """
         self._folder = folder
         self._process = process
+        self._stamp = b'{"machine":"%b",' % machine.encode() if machine else b"{"
         self._rotation = rotation
         self._ballast_bytes = ballast_bytes
         self._complain = complain
@@ -105,7 +109,7 @@ class Writer:
 
     def write(self, record: Record) -> bool:
         """Append one record; True once the kernel has it, False when it is lost (and counted)."""
-        return self._append(encode(record), 1)
+        return self._append(self._stamped(encode(record)), 1)
 
     def write_many(self, records: Iterable[Record]) -> bool:
         """Append records with one system call; True once the kernel has them all."""
@@ -116,6 +120,8 @@ class Writer:
 
         Each is one record: one newline, at its end.
         """
+        if len(self._stamp) > 1:
+            lines = [self._stamped(line) for line in lines]
         return self._append(b"".join(lines), len(lines)) if lines else True
 
     def tick(self) -> None:
@@ -132,6 +138,10 @@ class Writer:
             os.close(self._descriptor)
             self._descriptor = -1
         self.writable = False
+
+    def _stamped(self, line: bytes) -> bytes:
+        """The line with the machine as its first member: also one that native code has written."""
+        return self._stamp + line[1:]
 
     def _append(self, data: bytes, count: int) -> bool:
         missing, error = self._put(data)
@@ -202,7 +212,7 @@ class Writer:
         """Write how many records were lost; False, and no empty file left, if even that fails."""
         now = when(self._now_ns())
         event = Event(time=now, event="audit-recovered", count=self._unreported)
-        _, error = self._put(encode(event))
+        _, error = self._put(self._stamped(encode(event)))
         if error is not None:
             self._discard()
             self._degrade(error)

@@ -34,6 +34,7 @@ def cluster_problems(config: Config) -> Iterator[str]:
     else:
         yield from _strange(cluster, ca)
         yield from _unfit(cluster)
+        yield from _misnamed(config, cluster)
     try:
         read_signing_key(cluster.signing_key)
     except AuthorityError as error:
@@ -80,6 +81,16 @@ def _unfit(cluster: Cluster) -> Iterator[str]:
         yield (
             f"{cluster.signing_key}: not the key in {cluster.certificate}, so peers refuse what it "
             "signs; put back the one that is"
+        )
+
+
+def _misnamed(config: Config, cluster: Cluster) -> Iterator[str]:
+    identity = _identity(cluster.certificate)
+    is_fit = identity is not None and identity.role is Role.GATEWAY and identity.key
+    if config.name and identity is not None and is_fit and identity.name != config.name:
+        yield (
+            f'{cluster.certificate}: is of machine {identity.name}, and this one is name = '
+            f'"{config.name}"; members know it by its certificate: make both the same'
         )
 
 

@@ -7,12 +7,14 @@ CREW = "article"
 DOMAIN = "crewgate.internal"
 UPSTREAM = "tools"
 UPSTREAM_OFFSET = 10  # the example's tool server listens so many ports above the agents
+_COMMENT_AT = 48  # the column of the comments
 PORT_MAX = 65_535 - UPSTREAM_OFFSET
 
 _TEXT = """\
 # Crewgate's configuration. Paths are relative to this file. `crewgate check -c FILE` reads it and
 # everything that it names, and says what is wrong; SIGHUP makes a running gateway read it again.
 
+name = "{name}"{gap}# this machine: members, leases, audit, receipts
 audience = "https://gateway.crewgate.example"   # what a token's `aud` must name
 state = "state"                                 # sockets, table and audit of this machine
 workers = 2                                     # processes that serve; 0: embedders only
@@ -115,9 +117,11 @@ price = "0.01"
 """
 
 
-def fresh_config(port: int) -> str:
-    """The text of a new crewgate.toml whose agents' listener is at `port`."""
+def fresh_config(port: int, name: str) -> str:
+    """The text of a new crewgate.toml of machine `name` whose agents' listener is at `port`."""
     return _TEXT.format(
+        name=name,
+        gap=" " * max(2, _COMMENT_AT - len(f'name = "{name}"')),
         address=ADDRESS,
         crew=CREW,
         domain=DOMAIN,

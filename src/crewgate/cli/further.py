@@ -44,7 +44,14 @@ class Further:
     of those that there are besides.
     """
 
-    def __init__(self, other: Config, port: int, ledger: str, gateways: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        other: Config,
+        port: int,
+        ledger: str,
+        gateways: Sequence[str] = (),
+        name: str = "",
+    ) -> None:
         self.copies: dict[Path, Path] = {}
         self.moved: dict[str, str] = {}
         listening = [listener.port for listener in other.listeners]
@@ -57,10 +64,13 @@ class Further:
         self._joining = Joining(other, self._offset, gateways)
         self._ledger = ledger
         self._section = ""
+        self._name = name
 
     def text(self) -> str:
         """Of crewgate.toml."""
         lines = "".join(self._lines(self._other.path.read_text().splitlines(keepends=True)))
+        if self._name and not self._other.name:  # which was made before machines had names
+            lines = f'name = "{self._name}"\n{lines}'
         return _GAP.sub("\n\n", lines).rstrip("\n") + f"\n\n{self._ledger}"
 
     def _lines(self, lines: list[str]) -> Iterator[str]:
@@ -114,6 +124,8 @@ class Further:
             return str(_OWN.get(key, value))
         if section.startswith("crew.") and key in {"jwks", "signing_key"}:
             return self._copied(self._where(value))
+        if (section, key) == ("", "name"):
+            return self._name or value
         if (section, key) in {("", "state"), ("audit", "folder")}:
             return "state" if key == "state" else "state/audit"
         return value

@@ -12,7 +12,7 @@ import click
 
 from crewgate.cli.crew import write_crew
 from crewgate.cli.fresh import CREW, DOMAIN, PORT_MAX, fresh_config
-from crewgate.cli.machine import begin, write_machine
+from crewgate.cli.machine import begin, choose_name, write_machine
 from crewgate.cli.options import json_option
 from crewgate.config import CA
 from crewgate.errors import ConfigurationError
@@ -36,6 +36,14 @@ from crewgate.runtime.durable_files import cause, create_file, make_folder
     help="Make a further machine of that one's trust domain, whose folder (CA, keys) can be read "
     "from here: another folder of its host, or a copy.",
 )
+@click.option(
+    "--name",
+    default="",
+    metavar="NAME",
+    callback=lambda _context, _option, value: _checked_name(value),
+    help="What this machine is called: among members, in leases, audit and receipts.",
+    show_default="the host's name",
+)
 @click.option("--ledger", "url", metavar="URL", help="Where all its machines keep budgets.")
 @click.option(
     "--budgets",
@@ -48,6 +56,7 @@ def command(
     folder: Path,
     port: int,
     other: Path | None,
+    name: str,
     url: str | None,
     budgets: str | None,
     as_json: bool,
@@ -62,42 +71,45 @@ def command(
     if other is None:
         if url or budgets:
             raise click.UsageError("--ledger and --budgets go with --from")
-        config = write_all(folder, port)
+        config = write_all(folder, port, name)
         told = [f"Wrote {config}; start it with: crewgate serve -c {config}"]
     else:
-        config, told = write_further(folder, port, other, url, per_machine=bool(budgets))
+        config, told = write_further(
+            folder, port, other, url, per_machine=bool(budgets), asked=name
+        )
     if as_json:
         click.echo(json.dumps({"config": str(config), "ca": str(folder / "certs" / "ca.pem")}))
     else:
         click.echo("\n".join(told), err=True)
 
 
-def write_all(folder: Path, port: int) -> Path:
-    """Write everything; the path of the configuration.
+def write_all(folder: Path, port: int, asked: str = "") -> Path:
+    """Write everything for a machine of the name that was asked for; the configuration's path.
 
     ConfigurationError says what is in the way; a part may have been written then.
     """
     try:
         _open(folder)
-        _write_certificates(folder)
+        name = choose_name(asked, ())
+        _write_certificates(folder, name)
         write_crew(folder / "crews", CREW)
         begin(folder / "state")
         config = folder / "crewgate.toml"
-        create_file(config, fresh_config(port).encode(), 0o644)
+        create_file(config, fresh_config(port, name).encode(), 0o644)
     except OSError as error:
         raise _unwritten(folder, error) from error
     return config
 
 
 def write_further(
-    folder: Path, port: int, other: Path, url: str | None, *, per_machine: bool
+    folder: Path, port: int, other: Path, url: str | None, *, per_machine: bool, asked: str = ""
 ) -> tuple[Path, list[str]]:
     """Write a further machine; the path of its configuration, and what a person is told of it.
 
     ConfigurationError says what is in the way; a part may have been written then.
     """
     from crewgate.cli.further import Further, changes, ledger_section, next_steps
-    from crewgate.cli.joining import gateways_besides
+    from crewgate.cli.joining import gateway_names, gateways_besides
     from crewgate.config.load import load
     from crewgate.pki.ending import authority_of
 
@@ -105,11 +117,12 @@ def write_further(
     ca = authority_of(first)
     section = ledger_section(first, url, per_machine=per_machine)
     gateways = gateways_besides(first, ca)
-    further = Further(first, port, section, gateways)
+    name = choose_name(asked, gateway_names(first, ca))
+    further = Further(first, port, section, gateways, name)
     text = further.text()
     try:
         _open(folder, ("certs", "gateway", "crews"))
-        write_machine(folder, ca)
+        write_machine(folder, ca, name)
         _copy(ca.root, folder / "certs" / "ca.pem")
         for file, place in further.copies.items():
             _copy(file, folder / place)
@@ -151,9 +164,18 @@ def _open(folder: Path, names: tuple[str, ...] = ("certs", "ca", "gateway", "cre
         make_folder(folder / name, 0o700 if name in {"ca", "gateway"} else 0o755)
 
 
-def _write_certificates(folder: Path) -> None:
+def _checked_name(value: str) -> str:
+    from crewgate.config.kinds import NAME
+
+    try:
+        return NAME.read(value) if value else ""
+    except ValueError:
+        raise click.BadParameter(f"expected {NAME.expected}") from None
+
+
+def _write_certificates(folder: Path, name: str) -> None:
     from crewgate.pki.authority import create
 
     ca = CA(folder / "ca", folder / "certs" / "ca.pem", folder / "certs" / "crl.pem", DOMAIN)
     create(ca, datetime.now(UTC))
-    write_machine(folder, ca)
+    write_machine(folder, ca, name)

@@ -8,12 +8,16 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crewgate import limits
 from crewgate.config import CA, Cluster, Config, Place
 from crewgate.core.certificate import serial_text
 from crewgate.core.identity import Role
 from crewgate.errors import AuthorityError, ConfigurationError
+
+if TYPE_CHECKING:
+    from crewgate.pki.register import Entry
 
 ANY = 'staleness_quorum = "any"'
 _PAIR = (
@@ -86,8 +90,21 @@ def gateways_besides(first: Config, ca: CA) -> list[str]:
     Who made a second one and never told the first has two machines all the same; one that was sent
     away is none.
     """
-    from crewgate.cli.certificates import status
     from crewgate.pki.authority import identity_of
+
+    found = _valid_gateways(first, ca)
+    own = _serials(cluster_of(first).certificate)
+    mine = {each.name for each in found if each.serial in own}
+    return sorted({each.name for each in found if identity_of(each).key} - mine)
+
+
+def gateway_names(first: Config, ca: CA) -> set[str]:
+    """All names that no further machine may have. AuthorityError."""
+    return {each.name for each in _valid_gateways(first, ca)}
+
+
+def _valid_gateways(first: Config, ca: CA) -> "list[Entry]":
+    from crewgate.cli.certificates import status
     from crewgate.pki.register import Register
 
     now = time.time()
@@ -96,10 +113,7 @@ def gateways_besides(first: Config, ca: CA) -> list[str]:
         found = [each for each in register.all() if each.role is Role.GATEWAY]
     finally:
         register.close()
-    own = _serials(cluster_of(first).certificate)
-    mine = {each.name for each in found if each.serial in own}
-    valid = [each for each in found if status(each, now, first.state) == "valid"]
-    return sorted({each.name for each in valid if identity_of(each).key} - mine)
+    return [each for each in found if status(each, now, first.state) == "valid"]
 
 
 def _serials(path: Path) -> set[str]:

@@ -49,7 +49,7 @@ def command(*, config_path: Path, as_json: bool) -> None:
         return
     ledger = open_ledger(config.ledger)
     try:
-        holder = holder_name(config.state)
+        holder = holder_name(config)
         _, count = ledger.beats().get(holder, (b"", 0))
         term = max(int(time.time()), known.term + 1 if known else 0)
         mark = Mark(ledger.identity, holder, count, term)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from crewgate.core.ledger import Statement
 
 _LEVELS = {"crew": 0, "run": 1, "branch": None}
+_MACHINE = "machine"
 _AUDITED = ["role", "tool", "day"]  # what the ledger does not know, and the audit does
 
 
@@ -24,10 +25,11 @@ _AUDITED = ["role", "tool", "day"]  # what the ledger does not know, and the aud
 @config_option
 @click.option(
     "--by",
-    type=click.Choice([*_LEVELS, *_AUDITED]),
+    type=click.Choice([*_LEVELS, _MACHINE, *_AUDITED]),
     default="run",
     show_default=True,
-    help="A line for each. Levels count all below them; role, tool and day are of the audit.",
+    help="A line for each. Levels count all below them; a machine has what it drew; role, tool and "
+    "day are of the audit.",
 )
 @click.option("--crew", metavar="CREW", help="What this crew has.")
 @json_option
@@ -36,6 +38,8 @@ def report(*, config_path: Path, by: str, crew: str | None, as_json: bool) -> No
     config = _load(config_path)
     if by in _AUDITED:
         rows = [_audited(each) for each in _groups(config, by, crew)]
+    elif by == _MACHINE:
+        rows = _leased(config, crew)
     else:
         rows = [_row(*each) for each in _named(config) if _is_level(each[0], by)]
         rows = [row for row in rows if crew in {None, row["crew"]}]
@@ -134,6 +138,29 @@ def _named(config: "Config") -> "list[tuple[Statement, str]]":
     return [(each, crews[each.path[0]] if each.path else each.name) for each in statements]
 
 
+def _leased(config: "Config", crew: str | None) -> list[dict[str, Any]]:
+    """What each machine drew: spent, still leased, and lost."""
+    from crewgate.core.ids import crew_key
+    from crewgate.ledger.opening import open_ledger
+
+    ledger = open_ledger(config.ledger, readonly=True)
+    try:
+        found = ledger.by_holder(None if crew is None else crew_key(crew))
+    finally:
+        ledger.close_session()
+    return [
+        {
+            "machine": name,
+            "spent_micro": totals.settled,
+            "reserved_micro": totals.reserved,
+            "leased_micro": totals.idle,
+            "burned_micro": totals.burned,
+            "overrun_micro": totals.overrun,
+        }
+        for name, totals in sorted(found.items())
+    ]
+
+
 def _is_level(statement: "Statement", by: str) -> bool:
     depth = len(statement.path)
     return depth == _LEVELS[by] if _LEVELS[by] is not None else depth > 0
@@ -187,8 +214,10 @@ def _show(rows: list[dict[str, Any]], by: str) -> None:
     amounts = ["quota", "spent", "reserved", "leased", "burned", "left"]
     shown = [each for each in amounts if rows[0].get(f"{each}_micro") is not None]
     shown += ["overrun"] if any(row["overrun_micro"] for row in rows) else []
-    names = {"crew": ["crew"], "run": ["crew", "branch"], "branch": ["crew", "branch"]}
-    keys = names.get(by, ["key", "calls"])
+    if by in _LEVELS:
+        keys = ["crew"] if by == "crew" else ["crew", "branch"]
+    else:
+        keys = [_MACHINE] if by == _MACHINE else ["key", "calls"]
     table = new_table(*(_heads(key, by) for key in keys), *shown, "", numbers=("calls", *shown))
     for row in rows:
         texts = [_text(key, row[key]) for key in keys]

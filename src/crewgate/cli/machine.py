@@ -5,15 +5,17 @@ counted by their names, and two of one name would be one.
 """
 
 import re
+import secrets
 import socket
+from collections.abc import Container
 from datetime import UTC, datetime
-from hashlib import blake2b
 from ipaddress import ip_address
 from pathlib import Path
 
 from crewgate import limits
 from crewgate.config import CA
 from crewgate.core.identity import MAY_REVOKE, Identity, Role
+from crewgate.errors import ConfigurationError
 from crewgate.runtime.durable_files import make_folder
 
 HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -22,10 +24,10 @@ CERTIFICATE, KEY = Path("certs", "machine.pem"), Path("gateway", "machine.key")
 SIGNING_KEY = Path("gateway", "signing.key")
 _ODD = re.compile(r"[^a-z0-9]+", re.ASCII)
 _HOST_CHARS_MAX = 40  # of a certificate's name, which has 64
-_DIGEST_BYTES = 5  # two of a thousand machines of one host's name share it in one of 2**21 domains
+_RANDOM_BYTES = 3  # two of ten machines of one host share them in one of 300,000 trust domains
 
 
-def write_machine(folder: Path, ca: CA) -> None:
+def write_machine(folder: Path, ca: CA, name: str) -> None:
     """Make all keys and have both certificates signed, in the folders of `folder`; AuthorityError.
 
     One is shown to clients, of whom some cannot read who a gateway is; the other to its peers. They
@@ -39,7 +41,6 @@ def write_machine(folder: Path, ca: CA) -> None:
     from crewgate.pki.signing import write_signing_key
 
     key, public = new_key(), write_signing_key(folder / SIGNING_KEY)
-    name = machine_name(socket.gethostname(), public)
     identity = Identity(Role.GATEWAY, name, new_instance(), key=public, rights=(MAY_REVOKE,))
     hosts = [x509.DNSName(HOSTS[0]), *(x509.IPAddress(ip_address(each)) for each in HOSTS[1:])]
     with Authority(ca) as authority:
@@ -69,11 +70,26 @@ def begin(state: Path) -> None:
     StandingFile(folder / "standing").save(Freshness(b"", counts=True))
 
 
-def machine_name(host: str, public: bytes) -> str:
-    """Of a certificate: the host's name for people, and what no other signing key has.
+def choose_name(asked: str, taken: Container[str]) -> str:
+    """What a new machine is called: as was asked, or its host's name; ConfigurationError if taken.
 
-    A counter in the register would not do: a machine may be made over a copy of the CA.
+    A second machine of one host has the host's name and something random: a counter would not do,
+    since a machine may be made over a copy of the CA.
     """
+    if asked:
+        if asked in taken:
+            raise ConfigurationError(
+                f"--name {asked}: a machine of this trust domain is called that; choose another "
+                "name, or forget that one (`crewgate cluster forget`)"
+            )
+        return asked
+    name = host_name(socket.gethostname())
+    while name in taken:
+        name = f"{host_name(socket.gethostname())}-{secrets.token_hex(_RANDOM_BYTES)}"
+    return name
+
+
+def host_name(host: str) -> str:
+    """A host's name as a machine's: its first label, of characters that a name may have."""
     words = _ODD.sub("-", host.partition(".")[0].lower()).strip("-")[:_HOST_CHARS_MAX]
-    digest = blake2b(public, digest_size=_DIGEST_BYTES).hexdigest()
-    return f"{words.rstrip('-') or 'gateway'}-{digest}"
+    return words.rstrip("-") or "gateway"

@@ -81,6 +81,7 @@ def decode(file: Path, top: Section) -> Config:
         control=_control(top.child("control"), path),
         cluster=read_cluster(top.child("cluster"), path),
         crossings=read_crossings(top),
+        name=top.optional("name", kinds.NAME, ""),
     )
 
 

@@ -288,6 +288,7 @@ class Config(msgspec.Struct, frozen=True):
     control: Control | None = None  # None: no control API
     cluster: Cluster | None = None  # None: no other machine is told of revocations, or tells any
     crossings: tuple[Crossing, ...] = ()
+    name: str = ""  # of this machine; empty: its ledger knows it by one that it made itself
 
     @property
     def remote(self) -> Remote | None:

@@ -45,7 +45,7 @@ def run(file: Path) -> None:
         raise ConfigurationError(f"{config.path}: there is no [ca]; add the section")
     os.nice(limits.control_nice)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a changed file is seen without
-    writer = Writer(config.audit.folder, NAME, Rotation.of(config.audit))
+    writer = Writer(config.audit.folder, NAME, Rotation.of(config.audit), machine=config.name)
     sink = Sink(writer, refuses_when_full=config.audit.on_full == "refuse")
     try:
         trio.run(ControlProcess(config.path, config, watch, sink, Voice(NAME, sink)).run)

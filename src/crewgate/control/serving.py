@@ -145,7 +145,8 @@ class Serving:
         await self._office.load(config, config.ca)
         self._config, self._ca = msgspec.structs.replace(config, audit=before.audit), config.ca
         if config.audit != before.audit:
-            writer = Writer(config.audit.folder, NAME, Rotation.of(config.audit))
+            rotation = Rotation.of(config.audit)
+            writer = Writer(config.audit.folder, NAME, rotation, machine=config.name)
             self._sink.move(writer, refuses_when_full=config.audit.on_full == "refuse")
             self._config = config
         if config.ca != before.ca:

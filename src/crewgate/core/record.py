@@ -63,7 +63,12 @@ class End(msgspec.Struct, frozen=True, gc=False):
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", gc=False):
-    """What all records share: how they are written. Its subclasses are the kinds of records."""
+    """What all records share. Its subclasses are the kinds of records.
+
+    `machine` is the one that wrote it, by its name; the writer puts it into every line.
+    """
+
+    machine: str = ""
 
 
 class Identity(Line, frozen=True, kw_only=True):

@@ -42,7 +42,7 @@ def run(file: Path, index: int, name: str) -> None:
     config = load(file)
     _raise_descriptor_limit()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the agent says when to load
-    writer = Writer(config.audit.folder, name, Rotation.of(config.audit))
+    writer = Writer(config.audit.folder, name, Rotation.of(config.audit), machine=config.name)
     sink = Sink(writer, refuses_when_full=config.audit.on_full == "refuse")
     try:
         trio.run(Worker(config, index, sink, Voice(name, sink)).run)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from crewgate.core.accounts import MemoryLedger
+from crewgate.core.lease import NOTHING, Totals
 from crewgate.core.ledger import (
     Answer,
     Close,
@@ -29,7 +30,7 @@ from crewgate.core.statements import statement, told_of
 from crewgate.errors import LedgerError
 from crewgate.ledger import schema
 from crewgate.ledger.news import Tidings
-from crewgate.ledger.rows import ACCOUNT, LEASE, account_of, lease_of
+from crewgate.ledger.rows import ACCOUNT, LEASE, account_of, lease_of, split
 from crewgate.ledger.session import Session
 from crewgate.ledger.unit import READ_ACCOUNTS, READ_CLOSED, Unit
 
@@ -133,6 +134,18 @@ class SQLLedger:
         )
         found = [(row[0], row[1], lease_of(row).totals.idle) for row in rows]
         return [each for each in found if each[2]]
+
+    def by_holder(self, crew: bytes | None = None) -> dict[str, Totals]:
+        """What each machine has drawn in all its boots, for one crew or all."""
+        session, found = self._session, dict[str, Totals]()
+        with session.transaction():
+            paths: dict[bytes, bytes] = dict(session.rows("SELECT key, path FROM account"))
+            leases = session.rows(f"SELECT {LEASE} FROM lease")
+        for row in leases:
+            if crew in {None, *split(paths[row[0]])}:
+                totals = found.get(row[1], NOTHING)
+                found[row[1]] = totals.changed(NOTHING, lease_of(row).totals)
+        return found
 
     def beats(self) -> dict[str, tuple[bytes, int]]:
         """Of each holder its boot, and how often it has said that it lives."""

@@ -273,6 +273,7 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     watched: list[WatchRow] = []
     watched_more: Count = 0
     in_touch: InTouch | None = None
+    machine: str = ""  # its name, as the ledger has it
 
 
 class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):

@@ -171,10 +171,21 @@ class Directory:
         known = self._trust.check(credential)
         if known.id not in self._known and len(self._known) >= limits.gossip_members_max:
             raise GossipError(f"{known.name} is one gateway too many")
+        before = self.get(known.id)
+        if before is not None and known.id in self and not self._may_follow(known, before):
+            raise GossipError(
+                f"another machine is called {known.name}, with another signing key: give this one "
+                f"another name (`init --name`), or `crewgate cluster forget {known.name}` if that "
+                "one is gone"
+            )
         if self._add(known):
             self._unwritten[self._path(known)] = msgspec.msgpack.encode(credential)
             self._outdated.discard(self._path(known))
         return known
+
+    def _may_follow(self, known: Known, before: Known) -> bool:
+        """Whether a certificate is of the machine that has the name: its signing key stays."""
+        return known.identity.key == before.identity.key
 
     def send_away(self, member: bytes, before: int) -> bool:
         """No certificate issued until then is a member's; whether that was news.

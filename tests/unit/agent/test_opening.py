@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from crewgate.agent.inforce import InForce
@@ -33,9 +34,16 @@ def test_a_table_goes_on_with_the_ledger_that_its_leases_are_of(
 
 def test_a_machine_keeps_its_name(config: Config) -> None:
     """Two nodes of one name are two holders; one that is asked again is the same."""
-    name = holder_name(config.state)
-    assert holder_name(config.state) == name
+    name = holder_name(config)
+    assert holder_name(config) == name
     (config.state / "holder").unlink()
-    assert holder_name(config.state) != name
+    assert holder_name(config) != name
     (config.state / "holder").write_text("")  # a disk that was full
-    assert holder_name(config.state)
+    assert holder_name(config)
+
+
+def test_a_name_that_was_given_outlives_the_state_folder(config: Config) -> None:
+    """The configuration has it, and the ledger knows the machine by it."""
+    named = msgspec.structs.replace(config, name="west-1")
+    (config.state / "holder").write_text("node-0011\n")
+    assert holder_name(named) == "west-1"

@@ -1,6 +1,7 @@
 """What `write` reports as written is in the file; what is lost is counted and said."""
 
 import errno
+import json
 import stat
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from crewgate.audit.folder import files
 from crewgate.audit.writer import Rotation, Writer
 from crewgate.core.line import decode, encode
-from crewgate.core.record import Record
+from crewgate.core.record import Event, Record, when
 from crewgate.errors import ConfigurationError
 
 Make = Callable[..., Writer]
@@ -251,3 +252,16 @@ def test_room_may_end_at_any_byte(
     found = [record.detail for record in records(folder) if record.event == "test"]
     assert found == written
     writer.close()
+
+
+def test_every_line_names_the_machine(tmp_path: Path) -> None:
+    """Whoever wrote it: a record, a line that native code has made, or what is said of losses."""
+    writer = Writer(tmp_path, "w", machine="west-1", ballast_bytes=0)
+    event = Event(time=when(0), event="start")
+    assert writer.write(event)
+    assert writer.write_lines([encode(event), encode(event)])
+    assert writer.path is not None
+    lines = [json.loads(line) for line in writer.path.read_text().splitlines()]
+    writer.close()
+    assert [line["machine"] for line in lines] == ["west-1"] * 3
+    assert [line["event"] for line in lines] == ["start"] * 3

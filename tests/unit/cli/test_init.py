@@ -5,14 +5,17 @@ import stat
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from commands import Run
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
+from crewgate.cli import main
 from crewgate.cli.init import write_all
-from crewgate.cli.machine import machine_name
+from crewgate.cli.machine import choose_name, host_name
 from crewgate.config import load
+from crewgate.config.kinds import NAME
 from crewgate.core.certificate import read
 from crewgate.core.identity import MAY_REVOKE, Identity, Role, check
 from crewgate.issuer.signing import SigningKey
@@ -116,27 +119,53 @@ def test_a_machine_can_be_joined_and_revoke(fresh: Path) -> None:
     identity = read(leaf.public_bytes(Encoding.DER)).speaks_for()
     assert (identity.role, identity.rights) == (Role.GATEWAY, (MAY_REVOKE,))
     assert identity.key == public_half(cluster.signing_key)
-    assert identity.name == machine_name(socket.gethostname(), identity.key)
+    assert identity.name == host_name(socket.gethostname()) == config.name
     assert (leaf.not_valid_after_utc - leaf.not_valid_before_utc).days == limits.ca_server_days
 
 
 @pytest.mark.parametrize(
     ("host", "name"),
     [
-        ("Web_1.example.com", "web-1-"),
-        ("", "gateway-"),
-        ("-.x", "gateway-"),
-        ("münchen", "m-nchen-"),
-        ("h" * 64, "h" * 40 + "-"),
-        ("h" * 39 + "_x", "h" * 39 + "-"),
+        ("Web_1.example.com", "web-1"),
+        ("", "gateway"),
+        ("-.x", "gateway"),
+        ("münchen", "m-nchen"),
+        ("h" * 64, "h" * 40),
+        ("h" * 39 + "_x", "h" * 39),
     ],
 )
-def test_a_machine_s_name_is_its_host_s_and_its_key_s(host: str, name: str) -> None:
-    """Two keys have two names, on one host too; each is what a certificate may say."""
-    one, other = (machine_name(host, key) for key in (bytes(32), bytes(31) + b"1"))
-    assert one[: len(name)] == other[: len(name)] == name
-    assert (len(one), one != other) == (len(name) + 10, True)
-    check(Identity(Role.GATEWAY, one, bytes(16)))
+def test_a_machine_is_called_as_its_host(
+    monkeypatch: pytest.MonkeyPatch, host: str, name: str
+) -> None:
+    """A second one of that host has another name; each is what a certificate may say."""
+    monkeypatch.setattr(socket, "gethostname", lambda: host)
+    assert choose_name("", ()) == name
+    other = choose_name("", {name})
+    assert other.startswith(f"{name}-")
+    for each in (name, other):
+        check(Identity(Role.GATEWAY, each, bytes(16)))
+        assert NAME.read(each) == each
+
+
+def test_a_machine_has_the_name_that_was_asked_for(tmp_path: Path) -> None:
+    """In its configuration and its certificate; one that is taken, or none at all, is refused."""
+    file = tmp_path / "gw" / "crewgate.toml"
+    done = CliRunner().invoke(main, ["init", str(file.parent), "--name", "west-1"])
+    assert done.exit_code == 0, done.output
+    config = load(file)
+    assert config.name == "west-1"
+    assert config.cluster is not None
+    leaf = x509.load_pem_x509_certificates(config.cluster.certificate.read_bytes())[0]
+    assert read(leaf.public_bytes(Encoding.DER)).speaks_for().name == "west-1"
+    further = ["init", str(tmp_path / "two"), "--port", "9443", "--from", str(file)]
+    further += ["--budgets", "per-machine"]
+    taken = CliRunner().invoke(main, [*further, "--name", "west-1"])
+    assert (taken.exit_code, "is called that" in taken.stderr) == (2, True)
+    assert not (tmp_path / "two").exists()
+    bad = CliRunner().invoke(main, [*further, "--name", "No Name"])
+    assert (bad.exit_code, "expected a name" in bad.stderr) == (2, True)
+    assert CliRunner().invoke(main, [*further, "--name", "east-1"]).exit_code == 0
+    assert load(tmp_path / "two" / "crewgate.toml").name == "east-1"
 
 
 def test_an_empty_folder_will_do_and_a_full_one_is_left_alone(tmp_path: Path, run: Run) -> None:

@@ -159,3 +159,16 @@ def test_every_difference_is_named(config: Path) -> None:
     found = json.loads(run(config, "reconcile", "--json").stdout)
     assert found["ok"] is False
     assert found["differences"][1]["audit_spent_micro"] == 249_999
+
+
+def test_each_machine_has_what_it_drew(config: Path) -> None:
+    """Spent, reserved, leased and burned, of all crews or one."""
+    lines = run(config, "report", "--by", "machine").stdout.splitlines()
+    assert [line.split() for line in lines] == [
+        ["machine", "spent", "reserved", "leased", "burned"],
+        ["one", "0.25", "0.01", "0.74", "0.00"],
+    ]
+    rows = json.loads(run(config, "report", "--by", "machine", "--json").stdout)["rows"]
+    assert [row["machine"] for row in rows] == ["one"]
+    other = run(config, "report", "--by", "machine", "--crew", "bd", "--json")
+    assert json.loads(other.stdout) == {"rows": []}

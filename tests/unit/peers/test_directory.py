@@ -292,3 +292,15 @@ def test_there_are_so_many_gateways(
     with pytest.raises(GossipError, match="one gateway too many"):
         directory.admit(issue("m1"))
     assert repr(directory) == "<Directory gateways=1 gone=0>"
+
+
+def test_a_name_is_one_machines(directory: Directory, issue: Issuer) -> None:
+    """Another one with it is refused, whoever shows it, until the first is forgotten."""
+    first = directory.admit(issue())
+    del issue.keys["m0"]  # a machine that was made anew, or a second one of that name
+    second = issue(born=1, told=2)
+    with pytest.raises(GossipError, match="another machine is called m0"):
+        directory.admit(second)
+    assert directory.get(M0) == first
+    directory.send_away(M0, first.issued)
+    assert directory.admit(second).identity.key != first.identity.key
