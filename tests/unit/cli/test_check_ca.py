@@ -89,7 +89,7 @@ def test_what_keeps_the_ca_from_its_work_is_a_warning(run: Run, fresh: Path, ca:
     assert any("not the key of" in text for text in check(run, fresh)[1])
     ca.issuing_key.unlink()
     assert check(run, fresh)[0] == []
-    assert not any("issuing.key" in text for text in check(run, fresh)[1])
+    assert not any("not the key of" in text for text in check(run, fresh)[1])
 
 
 def test_the_cas_key_is_a_secret_of_its_own_holder(run: Run, fresh: Path, ca: CA) -> None:
@@ -119,3 +119,19 @@ def test_a_passphrase_is_a_secret_too(run: Run, fresh: Path, ca: CA) -> None:
     assert any(f"{file}: a secret of the CA" in text for text in warnings)
     assert any("has no passphrase" in text for text in warnings)
     assert not any("xyzzy" in text for text in warnings)
+
+
+def test_a_list_that_nobody_renews_is_told_of(run: Run, fresh: Path, ca: CA) -> None:
+    """Without the key, it comes from peers or from the API that is named; with it, it is signed."""
+
+    def is_told() -> bool:
+        return any("nobody renews" in text for text in check(run, fresh)[1])
+
+    assert not is_told()
+    ca.issuing_key.unlink()
+    assert is_told()
+    text = fresh.read_text()
+    fresh.write_text(text.replace("[ca]\n", '[ca]\ncontrol = "https://gw1.example:8445"\n'))
+    assert not is_told()
+    fresh.write_text(text.replace("peers = []", 'peers = ["127.0.0.1:4711"]'))
+    assert not is_told()
