@@ -133,5 +133,6 @@ def test_a_list_that_nobody_renews_is_told_of(run: Run, fresh: Path, ca: CA) -> 
     text = fresh.read_text()
     fresh.write_text(text.replace("[ca]\n", '[ca]\ncontrol = "https://gw1.example:8445"\n'))
     assert not is_told()
-    fresh.write_text(text.replace("peers = []", 'peers = ["127.0.0.1:4711"]'))
+    joined = text.replace("peers = []", 'peers = ["127.0.0.1:4711"]')
+    fresh.write_text(joined.replace("[ledger]\n", "[ledger]\nper_machine = true\n"))
     assert not is_told()
