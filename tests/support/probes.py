@@ -181,12 +181,6 @@ HTTP1 = {
     "foreign path": (b"GET /\xc3\xa4 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "foreign method": (b"G\xc3T / HTTP/1.1\r\n" + HOST + b"\r\n", 501),
     "connect": (b"CONNECT a:443 HTTP/1.1\r\n" + HOST + b"\r\n", 501),
-    "h2c upgrade": (
-        b"GET / HTTP/1.1\r\n"
-        + HOST
-        + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n\r\n",
-        501,
-    ),
     "h2 preface": (PREFACE, 400),
     "no host": (b"GET / HTTP/1.1\r\n\r\n", 400),
     "two hosts": (b"GET / HTTP/1.1\r\n" + HOST + HOST + b"\r\n", 400),

@@ -20,7 +20,7 @@ from crewgate.asgi.tls import certificate_of
 from crewgate.asgi.tools import NONE, Scope, Tool, tool_of
 from crewgate.core import resource
 from crewgate.core.bearer import find_token, is_ours
-from crewgate.core.problems import KINDS, Field
+from crewgate.core.problems import KINDS, Field, kind_of
 from crewgate.core.verdict import Denial, Reason
 from crewgate.verifier import Verifier
 
@@ -97,7 +97,7 @@ class CrewgateMiddleware:
         else:
             verdict = await self._verifier.admit(found, tool, peer_certificate=peer)
         if isinstance(verdict, Denial):
-            kind = KINDS[verdict.reason]
+            kind = kind_of(verdict.reason, verdict)
             await _discard(scope, receive)
             reply = partial(answer, send, kind, request, metadata, asked=asked, head=head)
             await reply(denial=verdict, scope=tool)

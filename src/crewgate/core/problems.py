@@ -5,12 +5,14 @@ key and signature share one description. Knows verdicts and texts, neither reque
 """
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
 
 from crewgate.core import grpc_status
 from crewgate.core.credits import format_credits
+from crewgate.core.ledger import WINDOW_SECONDS_DAY, WINDOW_SECONDS_HOUR
 from crewgate.core.record import request_text
 from crewgate.core.verdict import Denial, Reason
 
@@ -18,8 +20,10 @@ Field = tuple[bytes, bytes]
 
 TYPES = "https://crewgate.dev/problems/"
 _RETRY_SECONDS = 1
+_AFTER_SECONDS = 1  # an agent looks once a second whether a window has ended
 _UNAVAILABLE = 503
 _OK = 200
+_WINDOWS = {WINDOW_SECONDS_HOUR: "hour", WINDOW_SECONDS_DAY: "day"}
 _CHALLENGED = {400, 401, 403}
 # By status, in the words that both of the large providers use.
 _ERRORS = {
@@ -29,6 +33,7 @@ _ERRORS = {
     404: "not_found_error",
     413: "request_too_large",
     422: "invalid_request_error",
+    429: "rate_limit_error",
     503: "overloaded_error",
 }
 
@@ -41,7 +46,7 @@ class Kind(msgspec.Struct, frozen=True):
     title: str
     detail: str
     error: str = ""
-    challenge: bool = True
+    challenge: bool = False
 
 
 class Refusal(NamedTuple):
@@ -158,6 +163,37 @@ KINDS: dict[Reason, Kind] = {
     Reason.UNPRICED: _kind(
         Reason.UNPRICED, 422, "The call has no price", "It does not say what it costs."
     ),
+    Reason.UPGRADE: _kind(
+        Reason.UPGRADE,
+        501,
+        "No other protocol is spoken here",
+        "Send a request of HTTP/1.1 or HTTP/2 without Upgrade; WebSocket is not served.",
+    ),
+}
+
+# The crew's credits of an hour or a day. Unlike a branch's, which end for good, they come back, so
+# that a client that waits as it is told (RFC 6585, section 4) is right to try again.
+ALLOWANCE = Kind(
+    "allowance-exhausted",
+    429,
+    "The crew's credits for now do not cover this call",
+    "They are spent until the window ends. Retry after that.",
+)
+
+# What the HTTP server refuses by itself: a request that none could be made of, or that took too
+# long. So it has no id and no record, but is counted.
+WIRE: dict[int, Kind] = {
+    kind.status: kind
+    for kind in (
+        Kind("malformed", 400, "This is no request", "Two servers could read it in two ways."),
+        Kind("too-slow", 408, "The request came too slowly", "Send it in one go."),
+        Kind("body-too-large", 413, "The body is too large", "No tool takes one of this size."),
+        Kind("too-many-at-once", 429, "Too many requests at once", "Wait for some answers first."),
+        Kind("head-too-large", 431, "The head is too large", "Send fewer fields, or shorter ones."),
+        Kind("internal-error", 500, "The gateway failed", "This is an error of its own."),
+        Kind("not-implemented", 501, "This is not served here", "Neither CONNECT nor TRACE is."),
+        Kind("unknown-version", 505, "This version of HTTP is unknown", "Use HTTP/1.1 or HTTP/2."),
+    )
 }
 
 _TOO_MUCH = (
@@ -166,6 +202,11 @@ _TOO_MUCH = (
 )
 
 _encode = msgspec.json.Encoder().encode
+
+
+def kind_of(reason: Reason, denial: Denial | None) -> Kind:
+    """How a refusal for `reason` is told."""
+    return KINDS[reason] if denial is None or denial.window is None else ALLOWANCE
 
 
 def refusal(
@@ -187,13 +228,18 @@ def refusal(
         said = [(b"content-type", content_type), *grpc_fields(kind, request, denial)]
         return Refusal(_OK, said, b"")
     body = document(kind, request, denial, for_models=for_models)
-    return Refusal(kind.status, fields(kind, metadata, scope=scope), body)
+    return Refusal(kind.status, fields(kind, metadata, denial, scope=scope), body)
+
+
+def of_wire(status: int, asked: Iterable[Field] = ()) -> Refusal:
+    """How the HTTP server refuses by itself, with one of the statuses of `WIRE`."""
+    return refusal(WIRE[status], b"", asked=asked)
 
 
 def document(
     kind: Kind, request: bytes, denial: Denial | None = None, *, for_models: bool = False
 ) -> bytes:
-    """The problem document (RFC 9457, section 3); `request` is the 16-byte request id.
+    """The problem document (RFC 9457, section 3); `request` is the 16-byte request id, or empty.
 
     `for_models` adds the member in which clients of language models look for an error: OpenAI's and
     Anthropic's both raise it, as the answer's body or as an event of a stream. It ends its line, so
@@ -213,7 +259,8 @@ def grpc_fields(kind: Kind, request: bytes, denial: Denial | None = None) -> lis
     """The fields that end a call of gRPC with the same problem, in the head or in the trailers."""
     members = {name: str(value) for name, value in _members(kind, request, denial).items()}
     message = _message(kind, denial)
-    return grpc_status.fields(kind.status, kind.slug, message, members, _retry_seconds(kind))
+    seconds = _retry_seconds(kind, denial)
+    return grpc_status.fields(kind.status, kind.slug, message, members, seconds)
 
 
 def _members(kind: Kind, request: bytes, denial: Denial | None) -> dict[str, str | int]:
@@ -222,8 +269,9 @@ def _members(kind: Kind, request: bytes, denial: Denial | None) -> dict[str, str
         "title": kind.title,
         "status": kind.status,
         "detail": _detail(kind, denial),
-        "request_id": request_text(request),
     }
+    if request:
+        members["request_id"] = request_text(request)
     if denial is not None and denial.grant is not None:
         members["branch"] = denial.grant.branch
         if denial.level:
@@ -233,11 +281,17 @@ def _members(kind: Kind, request: bytes, denial: Denial | None) -> dict[str, str
             members["left_credits"] = format_credits(denial.left)
             if denial.need:
                 members["needed_credits"] = format_credits(denial.need)
+    if denial is not None and denial.window is not None:
+        members["window"] = _WINDOWS[denial.window.seconds]
+        ends = datetime.fromtimestamp(denial.window.ends, UTC)
+        members["window_ends"] = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
     return members
 
 
 def _detail(kind: Kind, denial: Denial | None) -> str:
-    return _TOO_MUCH if denial is not None and denial.left else kind.detail
+    if denial is None or denial.window is not None or not denial.left:
+        return kind.detail
+    return _TOO_MUCH
 
 
 def _message(kind: Kind, denial: Denial | None) -> str:
@@ -245,12 +299,16 @@ def _message(kind: Kind, denial: Denial | None) -> str:
     return f"{kind.title}. {_detail(kind, denial)}"
 
 
-def _retry_seconds(kind: Kind) -> int:
+def _retry_seconds(kind: Kind, denial: Denial | None) -> int:
     """After how long the same call may succeed; 0 if it will not."""
+    if denial is not None and denial.window is not None:
+        return denial.window.left + _AFTER_SECONDS
     return _RETRY_SECONDS if kind.status == _UNAVAILABLE else 0
 
 
-def fields(kind: Kind, metadata: bytes, *, scope: str = "") -> list[Field]:
+def fields(
+    kind: Kind, metadata: bytes, denial: Denial | None = None, *, scope: str = ""
+) -> list[Field]:
     """The header fields of a refusal.
 
     `metadata` is the URL of the document of RFC 9728, empty where none is served; `scope` the
@@ -259,7 +317,7 @@ def fields(kind: Kind, metadata: bytes, *, scope: str = "") -> list[Field]:
     headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
     if kind.challenge:
         headers.append((b"www-authenticate", _challenge(kind, metadata, scope)))
-    if seconds := _retry_seconds(kind):
+    if seconds := _retry_seconds(kind, denial):
         headers.append((b"retry-after", b"%d" % seconds))
     return headers
 

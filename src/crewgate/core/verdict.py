@@ -30,7 +30,8 @@ class Reason(enum.Enum):
     CREDITS_EXHAUSTED = "credits-exhausted"
     BUDGET_UNAVAILABLE = "budget-unavailable"
     REVOCATION_UNAVAILABLE = "revocation-unavailable"
-    UNPRICED = "unpriced"  # after a verdict: what the call costs cannot be told from it
+    UNPRICED = "unpriced"  # after a verdict: what the call costs cannot be told from it,
+    UPGRADE = "upgrade-unsupported"  # or it asks for another protocol
 
 
 class PeerReason(enum.Enum):
@@ -51,13 +52,26 @@ class PeerReason(enum.Enum):
     INVALID = "certificate-invalid"
 
 
+class Spent(msgspec.Struct, frozen=True, gc=False):
+    """A window of a crew's allowance that is spent.
+
+    Its length, its end since the epoch, and how far that was ahead when the call was refused; all
+    in seconds.
+    """
+
+    seconds: int
+    ends: int
+    left: int
+
+
 class Denial(msgspec.Struct, frozen=True):
     """A refusal and its evidence.
 
     `grant` is known only after a good signature. `retry` says that the same call may succeed
     shortly. For credits-exhausted, `level` names the account that cannot pay (a branch's UUID text,
     or the crew's name), with `used` of `quota` in micro-credits, and `need` is what the call would
-    have reserved, 0 where that is not known. `would` denials never leave the gate.
+    have reserved, 0 where that is not known; `window` is the allowance that is spent, where that
+    begins anew. `would` denials never leave the gate.
     """
 
     reason: Reason
@@ -67,6 +81,7 @@ class Denial(msgspec.Struct, frozen=True):
     used: int = 0
     quota: int = 0
     need: int = 0
+    window: Spent | None = None
 
     @property
     def left(self) -> int:

@@ -39,6 +39,9 @@ class Tower(Protocol):
     ) -> None:
         """Answer with a problem."""
 
+    def explained(self, denial: Denial) -> Denial:
+        """The same with the window that is spent, if credits come back by themselves."""
+
     def opened(self, record: audit.Record) -> None:
         """Write that a stream has begun."""
 
@@ -79,12 +82,13 @@ def say_why(
     denial = manner.denial if outcome is Outcome.EXHAUSTED else None
     if reason is None:
         exchange.reset(_INTERNAL_ERROR if outcome is Outcome.UPSTREAM_ERROR else _CANCEL)
-    elif not exchange.started:
-        tower.answer(exchange, refusals.KINDS[reason], request, denial=denial)
+        return
+    kind = refusals.kind_of(reason, denial)
+    if not exchange.started:
+        tower.answer(exchange, kind, request, denial=denial)
     elif manner.between_events:
-        kind = refusals.KINDS[reason]
         exchange.finish(refusals.event(kind, request, denial, for_models=manner.for_models))
     elif manner.is_grpc:
-        exchange.finish(b"", refusals.grpc_fields(refusals.KINDS[reason], request, denial))
+        exchange.finish(b"", refusals.grpc_fields(kind, request, denial))
     else:
         exchange.reset(_CANCEL)

@@ -77,6 +77,9 @@ class Gateway(Landing):
         case = self._open(exchange)
         if case is None:
             return None
+        if exchange.upgrades:
+            self._refuse_after(case, Reason.UPGRADE)
+            return None
         entry = case.entry
         if entry is None or not (entry.judges_body or entry.tariff):
             return self._decide(case)
@@ -139,18 +142,28 @@ class Gateway(Landing):
             return None
 
     def _cannot_price(self, case: Case, why: str) -> None:
-        """Say why, to whoever may use the tool."""
+        """Say why, to whoever may use the tool; what is only observed is charged nothing."""
+        self._refuse_after(case, Reason.UNPRICED, f"{why[:1].upper()}{why[1:]}.", observes=True)
+
+    def _refuse_after(
+        self, case: Case, reason: Reason, detail: str = "", *, observes: bool = False
+    ) -> None:
+        """Refuse a call for `reason` once the gate has found nothing else against it.
+
+        `observes`: one that is only observed goes on.
+        """
         verdict = self._ask(case, drawn=False, price=0)
         if isinstance(verdict, Denial) and (verdict.grant is None or not verdict.retry):
             self._act(case, verdict)
             return
         if not isinstance(verdict, Denial):
-            if verdict.observed:  # then it goes on, and is charged nothing
+            if observes and verdict.observed:
                 self._act(case, verdict)
                 return
             verdict.release()
-        denial = Denial(Reason.UNPRICED, verdict.grant)
-        kind = structs.replace(refusals.KINDS[denial.reason], detail=f"{why[:1].upper()}{why[1:]}.")
+        denial = Denial(reason, verdict.grant)
+        kind = refusals.KINDS[reason]
+        kind = structs.replace(kind, detail=detail) if detail else kind
         self.answer(case.exchange, kind, case.described.id)
         self.sink.write(calls.denied(case.described, denial))
 
@@ -272,7 +285,7 @@ class Gateway(Landing):
             self._strangers.note(exchange, time.monotonic())
         self.answer(
             exchange,
-            refusals.KINDS[reason],
+            refusals.kind_of(reason, denial),
             described.id,
             denial=denial,
             scope=described.tool,

@@ -4,6 +4,7 @@ One draw a branch is under way at a time; whoever needs the same branch's credit
 asks the gate again. No event loop ever waits inside a draw (design/table.md).
 """
 
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -12,6 +13,7 @@ import trio
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.table import Table
+from crewgate.core.allowance import explained
 from crewgate.core.grant import Grant
 from crewgate.core.policy import Policy
 from crewgate.core.verdict import Denial, Reason
@@ -57,11 +59,20 @@ class Relief:
 class GateJudge:
     """Judges by a table and a policy, both of which may be replaced."""
 
-    def __init__(self, table: Table, attachment: int, policy: Policy, ask: Ask) -> None:
+    def __init__(
+        self,
+        table: Table,
+        attachment: int,
+        policy: Policy,
+        ask: Ask,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`wall` is the clock in seconds since the epoch."""
         self.table = table
         self.policy = policy
         self._attachment = attachment
         self._ask = ask
+        self._wall = wall
         self._gate = Gate(table, attachment)
         self._gate.load(policy)
         self._draws: dict[bytes, _Draw] = {}
@@ -109,8 +120,13 @@ class GateJudge:
             loose=loose,
         )
         if isinstance(verdict, Denial) and verdict.reason is Reason.CREDITS_EXHAUSTED:
-            return msgspec.structs.replace(verdict, need=self._need(tool, price))
+            need = self._need(tool, price)
+            return self.explained(msgspec.structs.replace(verdict, need=need))
         return verdict
+
+    def explained(self, denial: Denial) -> Denial:
+        """The same with the window that is spent, if credits come back by themselves."""
+        return explained(denial, self.policy, self._wall())
 
     def _need(self, tool: int, price: int) -> int:
         return self.policy.tools[tool].price if price < 0 else price

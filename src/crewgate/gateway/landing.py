@@ -58,6 +58,10 @@ class Landing:
         entry = self.site.find(asked.method, asked.path) if self.site.serves_models else None
         return entry is not None and entry.serves_models
 
+    def explained(self, denial: Denial) -> Denial:
+        """The same with the window that is spent, if credits come back by themselves."""
+        return self._judge.explained(denial)
+
     def opened(self, record: audit.Record) -> None:
         """Write that a stream has begun."""
         self.sink.write(record)

@@ -223,7 +223,8 @@ class MeteredFlight(Flight):
             forget()
 
     def _denial(self) -> Denial | None:
-        return self._funding.denial
+        denial = self._funding.denial
+        return None if denial is None else self._tower.explained(denial)
 
     def _cost(self, outcome: Outcome) -> int:
         complete = outcome is Outcome.DONE or self._ended

@@ -36,6 +36,9 @@ class Judge(Protocol):
     ) -> Permit | Denial:
         """Return the verdict, without waiting; `price` is the call's own, a bound if `loose`."""
 
+    def explained(self, denial: Denial) -> Denial:
+        """Return the same with the window that is spent, if credits come back by themselves."""
+
     def relieve(self, denial: Denial, tool: int, price: int = -1) -> Relief:
         """Begin to work on what a denial with `retry` is about."""
 

@@ -6,50 +6,46 @@ Knows verdicts and texts only, neither requests nor connections.
 from collections.abc import Iterable
 
 from crewgate.core import problems, resource
-from crewgate.core.problems import KINDS, Field, Kind, Refusal, event, grpc_fields
+from crewgate.core.problems import KINDS, Field, Kind, Refusal, event, grpc_fields, kind_of
 from crewgate.core.verdict import Denial
 from crewgate.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavailableError
 
-__all__ = ["KINDS", "METADATA_PATH", "Kind", "event", "grpc_fields", "refusal"]
+__all__ = ["KINDS", "METADATA_PATH", "Kind", "event", "grpc_fields", "kind_of", "refusal"]
 
 METADATA_PATH = resource.PATH.encode()
 
 AUDIT_UNAVAILABLE = Kind(
-    "audit-unavailable", 503, "The audit cannot be written", "Retry later.", challenge=False
+    "audit-unavailable", 503, "The audit cannot be written", "Retry later."
 )
 BODY_TOO_LARGE = Kind(
     "body-too-large",
     413,
     "The body is too large",
     "This tool takes no request of this size.",
-    challenge=False,
 )
 BUSY = Kind(
     "busy",
     503,
     "Too much is being read",
     "Other requests fill the room that there is for reading prices. Retry shortly.",
-    challenge=False,
 )
 MISDIRECTED = Kind(
-    "misdirected", 421, "Not this gateway", "This listener serves other hosts.", challenge=False
+    "misdirected", 421, "Not this gateway", "This listener serves other hosts."
 )
 UPSTREAM_FAILED = Kind(
-    "upstream-failed", 502, "The tool's server failed", "It did not answer.", challenge=False
+    "upstream-failed", 502, "The tool's server failed", "It did not answer."
 )
 UPSTREAM_TIMEOUT = Kind(
     "upstream-timeout",
     504,
     "The tool's server is too slow",
     "It did not answer in time.",
-    challenge=False,
 )
 UPSTREAM_UNAVAILABLE = Kind(
     "upstream-unavailable",
     503,
     "The tool's servers do not answer",
     "They are called again when they do. Retry later.",
-    challenge=False,
 )
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import trio
 
 from crewgate import limits
+from crewgate.core import problems
 from crewgate.errors import PeerError
 from crewgate.openssl import forget_errors
 from crewgate.server.entrance import Entrance, enter
@@ -297,4 +298,4 @@ def _fail(exchange: Exchange) -> None:
     if exchange.started:
         exchange.reset(_INTERNAL_ERROR)
     else:
-        exchange.respond(500, ())
+        exchange.respond(*problems.of_wire(500, exchange.request.headers))

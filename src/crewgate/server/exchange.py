@@ -48,7 +48,8 @@ class Exchange(ABC):
 
     `started` tells that an answer's head was sent, `done` that the answer is over (finished, reset
     or impossible), `complete` that the whole body of the request has arrived, `trailers` what
-    followed it. A call of `read` and one of `send` may wait at the same time, in two tasks.
+    followed it, `upgrades` that the client asks for another protocol, which none can have. A call
+    of `read` and one of `send` may wait at the same time, in two tasks.
     """
 
     __slots__ = (
@@ -68,6 +69,7 @@ class Exchange(ABC):
         "request",
         "started",
         "trailers",
+        "upgrades",
         "watcher",
     )
 
@@ -79,6 +81,7 @@ class Exchange(ABC):
         self.started = False
         self.done = False
         self.gone = False
+        self.upgrades = False
         self.bytes_in = 0
         self.body_bytes_max = limits.request_body_bytes_max  # until somebody says otherwise
         self.watcher: Watcher | None = None

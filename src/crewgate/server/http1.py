@@ -1,7 +1,8 @@
 """HTTP/1.1 over httptools: messages to exchanges and back, one exchange at a time.
 
 Refuses to know sockets and tasks, and whatever two parsers could frame in two ways (RFC 9112
-§11.2): llhttp's strictness, no transfer coding but `chunked`, no upgrade. Further requests of a
+§11.2): llhttp's strictness, no transfer coding but `chunked`. A request for another protocol is the
+last one of its connection, and left to the application to refuse. Further requests of a
 pipeline wait in the order they came, and nothing is read or answered while one of them waits or the
 client leaves its answers unread.
 """
@@ -11,6 +12,8 @@ from collections import deque
 import httptools
 
 from crewgate import limits
+from crewgate._native.fields import written
+from crewgate.core import problems
 from crewgate.errors import RequestRefusedError
 from crewgate.server.allowance import Allowance
 from crewgate.server.counters import Counters
@@ -45,6 +48,7 @@ class HTTP1:
         self._refusal: RequestRefusedError | None = None
         self._advancing = False
         self._is_retiring = False  # the next request is the last
+        self._is_upgraded = False  # what follows is of another protocol, to the client
 
     # The connection's side.
 
@@ -64,7 +68,7 @@ class HTTP1:
 
     def receive(self, data: bytes) -> bool:
         """Take bytes from the client; True while a body arrives."""
-        if not self.keep_alive and self._arriving is None:
+        if (self._is_upgraded or not self.keep_alive) and self._arriving is None:
             return False  # what follows a last request is nobody's
         self._allowance.octets += len(data)
         self._overhead_bytes += len(data)
@@ -72,7 +76,9 @@ class HTTP1:
             self._head_since = self._head_since or self.host.now()
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+        except httptools.HttpParserUpgrade:
+            self._is_upgraded = True
+        except httptools.HttpParserError as error:
             self._break(self._refusal or refusal_of(error))
         else:
             if self._overhead_bytes > limits.head_bytes_max:
@@ -207,13 +213,13 @@ class HTTP1:
                 self._target,
                 self._fields,
                 version=parser.get_http_version(),
-                upgrade=parser.should_upgrade(),
             )
         except RequestRefusedError as refusal:
             self._refuse(refusal)
             return
         exchange = HTTP1Exchange(request, self)
-        exchange.last = not parser.should_keep_alive()
+        exchange.upgrades = parser.should_upgrade()
+        exchange.last = exchange.upgrades or not parser.should_keep_alive()
         self._arriving = exchange
         self._waiting.append(exchange)
 
@@ -295,6 +301,11 @@ class HTTP1:
     def _end(self, status: int | None) -> None:
         """Close, with an answer of this status if one may still be given."""
         if status is not None:
-            line = status, PHRASES.get(status, b"")
-            self.out += b"HTTP/1.1 %d %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % line
+            asked = None if self.current is None else self.current.request
+            status, fields, body = problems.of_wire(status, () if asked is None else asked.headers)
+            own = [(b"date", self.host.date()), (b"content-length", b"%d" % len(body))]
+            self.out += b"HTTP/1.1 %d %b\r\n" % (status, PHRASES.get(status, b""))
+            self.out += written([*fields, *own, (b"connection", b"close")]) + b"\r\n"
+            if asked is None or asked.method != b"HEAD":
+                self.out += body
         self.abandon()

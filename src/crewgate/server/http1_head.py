@@ -11,17 +11,13 @@ from crewgate.server.request import Field, Request, build
 _SCHEME = b"https://"
 
 
-def read_head(
-    method: bytes, target: bytes, fields: list[Field], *, version: str, upgrade: bool
-) -> Request:
-    """Make a request of what the parser found; `upgrade` if it asks for another protocol.
+def read_head(method: bytes, target: bytes, fields: list[Field], *, version: str) -> Request:
+    """Make a request of what the parser found.
 
     RequestRefusedError with 501 or 505, or as `request.build` says.
     """
     if version not in {"1.1", "1.0"}:
         raise RequestRefusedError(505, "this is neither HTTP/1.1 nor HTTP/1.0")
-    if upgrade:
-        raise RequestRefusedError(501, "no upgrade and no CONNECT")
     codings = [value for name, value in fields if name == b"transfer-encoding"]
     if codings and version == "1.0":  # its framing is faulty whatever it says: RFC 9112 §6.1
         raise RequestRefusedError(400, "HTTP/1.0 has no transfer codings")

@@ -11,6 +11,7 @@ import ngh2
 from ngh2 import ErrorCode
 
 from crewgate import limits
+from crewgate.core import problems
 from crewgate.errors import RequestRefusedError
 from crewgate.server.allowance import Allowance
 from crewgate.server.counters import Counters
@@ -200,7 +201,7 @@ class HTTP2:
                 raise RequestRefusedError(431, "too many fields")  # noqa: TRY301
             request = read(event.headers, stream, not event.end_stream)
         except RequestRefusedError as error:
-            self._refuse(stream, error.status, ended=event.end_stream)
+            self._refuse(event, error.status)
             return
         exchange = self.exchanges[stream] = HTTP2Exchange(request, self)
         exchange.complete = event.end_stream
@@ -240,14 +241,20 @@ class HTTP2:
 
     # Inside.
 
-    def _refuse(self, stream: int, status: int, *, ended: bool) -> None:
+    def _refuse(self, event: ngh2.RequestReceived, status: int) -> None:
         """Answer a malformed request without the application."""
         self.counters.refused(status)
-        fields = [(b":status", b"%d" % status), (b"content-length", b"0")]
+        status, said, body = problems.of_wire(status, event.headers)
+        own = [(b"date", self.host.date()), (b"content-length", b"%d" % len(body))]
+        fields = [(b":status", b"%d" % status), *said, *own]
+        if (b":method", b"HEAD") in event.headers:
+            body = b""
         with contextlib.suppress(ngh2.NGH2Error):
-            self.engine.send_response(stream, fields, end_stream=True)
-            if not ended:
-                self._refused.add(stream)
+            self.engine.send_response(event.stream_id, fields, end_stream=not body)
+            if body:
+                self.engine.send_data(event.stream_id, body, end_stream=True)
+            if not event.end_stream:
+                self._refused.add(event.stream_id)
 
     def _discard(self, stream: int, exchange: HTTP2Exchange | None, count: int) -> None:
         """Drop bytes of a body that nobody reads, and end the stream if there are too many."""
@@ -271,7 +278,7 @@ class HTTP2:
         if exchange.started:
             self.reset(exchange, ErrorCode.CANCEL)
         else:
-            exchange.respond(413, ())
+            exchange.respond(*problems.of_wire(413, exchange.request.headers))
         exchange.lose()
 
     def _choke(self) -> None:

@@ -12,6 +12,7 @@ from typing import Protocol, Self, TypeVar
 from weakref import WeakSet
 
 from crewgate._native.permit import Permit
+from crewgate.core.allowance import explained
 from crewgate.core.crossing import is_account
 from crewgate.core.verdict import Denial, Reason
 from crewgate.verifier.asking import CHARS, INVALID, MISSING, case_of
@@ -156,7 +157,9 @@ class Verifier:
         verdict = judge.decide(token, number)
         if type(verdict) is Denial and verdict.retry:
             verdict = source.fund(Case(judge, token, number), verdict)
-        return verdict if self._sink is None else self._tell(tool, verdict)
+        if self._sink is None and type(verdict) is not Denial:
+            return verdict
+        return self._tell(tool, verdict)
 
     async def admit(
         self,
@@ -269,6 +272,8 @@ class Verifier:
         return verdict
 
     def _tell(self, tool: str, verdict: Permit | Denial) -> Permit | Denial:
+        if isinstance(verdict, Denial):
+            verdict = explained(verdict, self._source.judge.policy, time.time())
         if self._sink is not None:
             self._sink(tool, verdict)
         return verdict

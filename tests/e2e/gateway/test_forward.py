@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
+from edge import read_all
 from gateway_world import BRANCH, ROOT, World, answering, running_gateway
 from scripted import read_request
 
@@ -171,6 +172,41 @@ async def test_request_that_is_refused_before_a_good_signature(
         assert [record.reason for record in world.sink.records] == [slug]
     else:
         assert world.sink.counts == [("agents", Reason(slug), "127.0.0.0/24")]
+
+
+WEBSOCKET = "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
+H2C = "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMA\r\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "status", "slug", "upgrade"),
+    [
+        ("/summary", "good", 501, "upgrade-unsupported", WEBSOCKET),
+        ("/summary", "good", 501, "upgrade-unsupported", H2C),
+        ("/summary", "bad", 401, "invalid-token", WEBSOCKET),
+        ("/nowhere", "good", 404, "unknown-tool", WEBSOCKET),
+    ],
+)
+async def test_a_request_for_another_protocol_is_refused_like_any(
+    path: str, token: str, status: int, slug: str, upgrade: str, tmp_path: Path
+) -> None:
+    """With a problem, and a record of whose it was; who may not call the tool hears no more."""
+    seen: list[bytes] = []
+    async with running_gateway(answering(OK, seen), tmp_path) as world:
+        stream = await world.edge.connect("http/1.1")
+        line = f"GET {path} HTTP/1.1\r\nHost: a\r\nauthorization: Bearer {token}\r\n"
+        await stream.send_all(f"{line}{upgrade}\r\n".encode())
+        answer = await read_all(stream)
+        await trio.aclose_forcefully(stream)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert json.loads(body)["type"].endswith(f"/{slug}")
+    assert not seen
+    if token == "good":
+        assert [record.reason for record in world.sink.records] == [slug]
+        assert [permit.ended for permit in world.judge.permits] == ["released"] * (status == 501)
+    else:
+        assert not world.sink.records
 
 
 @pytest.mark.parametrize("field", ["X-Crewgate-Crew", "x_crewgate_crew", "x-upstream-key"])

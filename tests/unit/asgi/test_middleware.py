@@ -127,6 +127,16 @@ def test_a_timeout_of_the_application_s_own_is_its_own(verifier: Verifier, make:
         make().run(guarded(verifier, app))
 
 
+def test_a_crew_whose_hour_is_spent_is_told_when_it_ends(world: World, make: Make) -> None:
+    """429 with Retry-After, unlike a branch's own credits."""
+    with standalone(world, credits_per_hour="0.00001") as verifier:
+        plays = [make().run(guarded(verifier)) for _ in range(3)]  # an hour may end once meanwhile
+    assert plays[0].status == 200
+    assert plays[-1].status == 429
+    assert 1 <= int(plays[-1].headers[b"retry-after"]) <= 3601
+    assert json.loads(plays[-1].text)["window"] == "hour"
+
+
 def test_a_call_of_grpc_is_refused_in_its_words(verifier: Verifier, make: Make) -> None:
     """As at the gateway: HTTP 200, and the status in the head."""
     play = make(headers=[(b"content-type", b"application/grpc")]).run(guarded(verifier, never))

@@ -1,5 +1,6 @@
 """Refusals are said as DESIGN's table has them, in the same words wherever they are said."""
 
+import base64
 import json
 
 import pytest
@@ -8,7 +9,7 @@ from msgspec import structs
 
 from crewgate.core import problems
 from crewgate.core.problems import KINDS
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial, Reason, Spent
 
 STATUS = {
     Reason.INVALID_REQUEST: (400, "invalid_request"),
@@ -28,6 +29,7 @@ STATUS = {
     Reason.BUDGET_UNAVAILABLE: (503, ""),
     Reason.REVOCATION_UNAVAILABLE: (503, ""),
     Reason.UNPRICED: (422, ""),
+    Reason.UPGRADE: (501, ""),
 }
 METADATA = b"https://tools.example/.well-known/oauth-protected-resource"
 
@@ -93,6 +95,34 @@ def test_credits_that_are_left_but_too_few_are_not_said_to_be_spent() -> None:
         said = json.loads(problems.document(kind, bytes(16), none))
         assert (said["left_credits"], "needed_credits" in said) == ("0.00", bool(need))
         assert said["detail"] == "They are spent. Do not retry."
+
+
+def test_what_comes_back_by_itself_says_when() -> None:
+    """A crew's hour: 429 with Retry-After, and the end of the window; no word against trying."""
+    spent = Denial(
+        Reason.CREDITS_EXHAUSTED, grant(1, 50), level="article", used=9, quota=10, need=5,
+        window=Spent(3600, 1_800_003_600, 120),
+    )  # fmt: skip
+    kind = problems.kind_of(spent.reason, spent)
+    assert (kind.slug, kind.status) == ("allowance-exhausted", 429)
+    status, headers, body = problems.refusal(kind, bytes(16), spent, asked=(), for_models=True)
+    assert (status, dict(headers)[b"retry-after"]) == (429, b"121")
+    said = json.loads(body)
+    assert (said["window"], said["window_ends"]) == ("hour", "2027-01-15T09:00:00Z")
+    assert said["detail"] == "They are spent until the window ends. Retry after that."
+    assert said["error"]["type"] == "rate_limit_error"
+    grpc = [(b"content-type", b"application/grpc")]
+    fields = dict(problems.refusal(kind, bytes(16), spent, asked=grpc).fields)
+    assert fields[b"grpc-status"] == b"8"
+    assert b"RetryInfo" in base64.b64decode(fields[b"grpc-status-details-bin"] + b"==")
+
+
+def test_a_branch_that_has_spent_its_own_is_never_asked_to_come_back() -> None:
+    """403, and nothing that says when."""
+    spent = Denial(Reason.CREDITS_EXHAUSTED, grant(1, 50), level="a", used=10, quota=10, need=5)
+    kind = problems.kind_of(spent.reason, spent)
+    assert (kind.slug, kind.status) == ("credits-exhausted", 403)
+    assert b"retry-after" not in dict(problems.fields(kind, b"", spent))
 
 
 def test_a_document_ends_its_line() -> None:

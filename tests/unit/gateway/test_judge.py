@@ -4,13 +4,13 @@ import msgspec
 import pytest
 import trio
 from gatehouse import Gatehouse
-from world import PARENT, ROOT, World
+from world import CREW, PARENT, ROOT, World
 
 from crewgate._native.owner import OwnedTable
 from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
 from crewgate.core.grant import Grant
-from crewgate.core.verdict import Denial, Reason
+from crewgate.core.verdict import Denial, Reason, Spent
 from crewgate.gateway.judge import GateJudge
 from crewgate.gateway.parties import Told
 from crewgate.link.messages import Drawn
@@ -196,3 +196,16 @@ def test_a_refusal_for_credit_says_how_much_was_needed(price: int, need: int) ->
     verdict = judge.decide(token, 0, price=price)
     assert isinstance(verdict, Denial)
     assert (verdict.left, verdict.need) == (5, need)
+
+
+def test_a_refusal_by_the_crews_hour_says_when_that_ends() -> None:
+    """By the judge's own policy, also after a reload; a branch's own credits never come back."""
+    world = World.make(hourly_max=100)
+    table = OwnedTable.private(Geometry(64, 64, 64, 2))
+    judge = GateJudge(table, 0, world.policy, Agent().ask, lambda: 7200.0 + 60)
+    spent = Denial(Reason.CREDITS_EXHAUSTED, world.grant, level=CREW, used=100, quota=100)
+    assert judge.explained(spent).window == Spent(3600, 10_800, 3540)
+    assert judge.explained(msgspec.structs.replace(spent, level=PARENT)).window is None
+    raised = World.make(daily_max=100).policy
+    judge.load(msgspec.structs.replace(raised, generation=2))
+    assert judge.explained(spent).window == Spent(86_400, 86_400, 86_400 - 7260)

@@ -15,6 +15,7 @@ from crewgate.core.grant import Grant
 from crewgate.core.meter import Meter
 from crewgate.core.prices import MILLION, Tariff, Term
 from crewgate.core.record import Outcome
+from crewgate.core.verdict import Denial
 from crewgate.gateway.metered import MeteredFlight
 from crewgate.gateway.parties import Told
 from crewgate.gateway.site import build
@@ -90,6 +91,9 @@ class Tower:
     def later(self, seconds: float, work: Callable[[], None]) -> Callable[[], None]:
         self.pauses.append(work)
         return lambda: self.pauses.remove(work)
+
+    def explained(self, denial: Denial) -> Denial:
+        return denial
 
     def overran(self, request: bytes, grant: Grant, amount: int) -> None:
         self.overruns.append((request, amount))

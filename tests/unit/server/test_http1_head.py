@@ -1,5 +1,7 @@
 """What is a request of HTTP/1.1 and how it is addressed: a strict reader's cases (RFC 9112)."""
 
+import json
+
 import pytest
 from fake_host import FakeHost
 
@@ -77,10 +79,7 @@ REFUSED = {
     "space in a name": (b"GET / HTTP/1.1\r\n" + HOST + b"A B: c\r\n\r\n", b"400"),
     "space before the first field": (b"GET / HTTP/1.1\r\n Host: a\r\n\r\n", b"400"),
     "HTTP/2.0 in words": (b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", b"505"),
-    "upgrade": (
-        b"GET / HTTP/1.1\r\n" + HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-        b"501",
-    ),
+    "connect": (b"CONNECT a:443 HTTP/1.1\r\n" + HOST + b"\r\n", b"501"),
     "trace": (b"TRACE / HTTP/1.1\r\n" + HOST + b"\r\n", b"501"),
 }
 
@@ -95,6 +94,46 @@ def test_refused(name: str) -> None:
     assert protocol.closing
     assert protocol.counters.requests_malformed == 1
 
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refusal_says_why(name: str) -> None:
+    """In a problem document, of which nothing is known to have an id; with a date, and the end."""
+    host = FakeHost()
+    protocol = HTTP1(host)
+    protocol.receive(REFUSED[name][0])
+    head, _, body = protocol.bytes_to_send().partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    assert b"content-length: %d" % len(body) in lines
+    assert {b"content-type: application/problem+json", b"connection: close"} <= {*lines}
+    assert b"date: " + host.date() in lines
+    document = json.loads(body)
+    assert document["status"] == int(REFUSED[name][1])
+    assert set(document) == {"type", "title", "status", "detail"}
+
+
+UPGRADE = b"GET / HTTP/1.1\r\n" + HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /first HTTP/1.1\r\n" + HOST + b"\r\n"])
+def test_a_request_for_another_protocol_is_the_applications_to_refuse(before: bytes) -> None:
+    """It is the last one, and what its client sends behind it is not HTTP."""
+    host = FakeHost()
+    protocol = HTTP1(host)
+    protocol.receive(before + UPGRADE)
+    for _ in range(3):
+        protocol.receive(b"\x81\x85\0\0\0\0hello" + UPGRADE)
+    if before:
+        host.exchanges[0].respond(200, [], b"one")
+        protocol.receive(UPGRADE)
+    exchange = host.exchanges[-1]
+    assert (exchange.upgrades, exchange.complete, exchange.request.path) == (True, True, b"/")
+    assert len(host.exchanges) == 1 + bool(before)
+    exchange.respond(501, [], b"no")
+    sent = protocol.bytes_to_send()
+    assert sent.endswith(b"connection: close\r\n\r\nno")
+    assert sent.count(b"HTTP/1.1 ") == 1 + bool(before)
+    assert protocol.closing
+    assert protocol.counters.requests_malformed == 0
 
 CHUNKS = {
     "space before a size": b" 1\r\nx\r\n0\r\n\r\n",

@@ -1,9 +1,11 @@
 """HTTP/2 without a socket, against ngh2 as a client: windows, resets, drains, what is left over."""
 
+import json
+
 import ngh2
 import pytest
 import trio
-from http2_pair import GET, POST, Pair
+from http2_pair import GET, HEAD, POST, Pair
 
 from crewgate import limits
 from crewgate.errors import PeerError
@@ -228,3 +230,36 @@ async def test_body_over_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     pair.pump()
     assert dict(pair.of(ngh2.ResponseReceived)[0].headers)[b":status"] == b"413"
     assert scope.cancel_called
+
+
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"TRACE"])
+def test_a_refusal_of_the_servers_own_says_why(method: bytes, *, ended: bool) -> None:
+    """In a problem document; the stream ends, and the connection goes on."""
+    pair = Pair()
+    head = [(b":method", method), *HEAD, (b"host", b"b" if method != b"TRACE" else b"a")]
+    stream = pair.ask(head, ended=ended)
+    (answer,) = pair.of(ngh2.ResponseReceived)
+    status = 501 if method == b"TRACE" else 400
+    fields = dict(answer.headers)
+    assert fields[b":status"] == b"%d" % status
+    assert fields[b"content-type"] == b"application/problem+json"
+    body = b"".join([event.data for event in pair.of(ngh2.DataReceived)])
+    if method == b"HEAD":
+        assert body == b""
+    else:
+        assert json.loads(body)["status"] == status
+        assert fields[b"content-length"] == b"%d" % len(body)
+    pair.ask(GET)
+    assert [exchange.request.stream for exchange in pair.host.exchanges] == [stream + 2]
+
+
+def test_a_call_of_grpc_that_is_malformed_ends_in_its_own_way() -> None:
+    """In the head, with a status that is no OK."""
+    pair = Pair()
+    pair.ask([*POST, (b"content-type", b"application/grpc"), (b"host", b"b")])
+    (answer,) = pair.of(ngh2.ResponseReceived)
+    fields = dict(answer.headers)
+    assert (fields[b":status"], fields[b"grpc-status"]) == (b"200", b"3")
+    assert not pair.of(ngh2.DataReceived)
+    assert answer.end_stream
