@@ -25,6 +25,7 @@ from crewgate.errors import LedgerError, LinkError
 from crewgate.link.messages import Draw, Drawn
 from crewgate.verifier.leasing import Lessor, Status, Steps
 
+_FULL_NS = round(limits.table_full_seconds * 1e9)
 _AGAIN_NS = round(limits.draw_again_seconds * 1e9)
 # With these the branch has a record, so the registry may know it.
 _OPENED = {Status.GRANTED, Status.EXHAUSTED, Status.CONTENDED}
@@ -101,11 +102,18 @@ class Draws:
         self._planned: set[bytes] = set()
         self._generation = -1
         self._tried_ns = 0
+        self._full_ns: int | None = None  # when the table was last found full
         self._some = trio.Event()
         self._busy = trio.Event()
 
     def __repr__(self) -> str:
         return f"<Draws waiting={len(self._waiting)} talks={len(self._talks)}>"
+
+    @property
+    def found_full(self) -> bool:
+        """The table had no record left for a branch, a moment ago."""
+        since = self._full_ns
+        return since is not None and self._read().boot_ns - since < _FULL_NS
 
     async def wait(self) -> None:
         """Until there is a draw that waits."""
@@ -229,6 +237,8 @@ class Draws:
     def _end(self, branch: bytes, status: Status) -> None:
         """The first of those that wait has its outcome; the others are tried with what is there."""
         talk, clocks = self._talks.pop(branch), self._read()
+        if status is Status.FULL:
+            self._full_ns = clocks.boot_ns
         if status is Status.GRANTED:
             self._plan(branch, clocks)
         first = talk.first

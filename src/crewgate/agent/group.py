@@ -25,6 +25,7 @@ from crewgate.link.messages import (
     Draw,
     Failed,
     GroupAsks,
+    Healthy,
     Overran,
     group_asks,
     pack,
@@ -105,6 +106,10 @@ def _hear(machine: Machine, guest: Guest, ask: GroupAsks) -> None:
         guest.tell(overran(machine, ask))
     elif isinstance(ask, Cut):
         machine.telling.cuts.answer(guest, ask)
+    elif isinstance(ask, Healthy):
+        if guest.worker < 0:
+            raise LinkError("only a gateway's worker reports its health")
+        guest.facts, guest.heard_ns = tuple(ask.facts), machine.clock.boot_ns()
     elif isinstance(ask, Accepting):
         guest.accepting = ask.accepting
         guest.policy_generation = ask.policy_generation

@@ -12,6 +12,7 @@ import trio
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Burned
+from crewgate.core.health import Fact
 from crewgate.link import straight
 from crewgate.link.messages import Attach, Drawn, Failed, Noted, Reload, Revoked
 
@@ -28,6 +29,8 @@ class Guest:
         self.answers_cuts = ask.answers_cuts
         self.accepting = False
         self.policy_generation = 0
+        self.facts: tuple[Fact, ...] = ()  # of its health, as a worker last reported them
+        self.heard_ns = 0  # when it attached or reported last (CLOCK_BOOTTIME)
         self.draws = 0  # in flight
         self.gone = False
         # Answers are bounded by what is in flight, pushes by their own bound.
@@ -118,6 +121,7 @@ class Guests:
         return [burned for number in gone for burned in self._table.drop_attachment(number)]
 
     def worker(self, index: int) -> Guest | None:
-        """The gateway worker of this index; the newest, if an old one has not ended yet."""
+        """The gateway worker of this index: the newest one that accepts, or else the newest."""
         found = [guest for guest in self._guests.values() if guest.worker == index]
-        return found[-1] if found else None
+        accepting = [guest for guest in found if guest.accepting]
+        return next(reversed(accepting or found), None)

@@ -21,9 +21,14 @@ from crewgate.agent.journal import Journal
 from crewgate.agent.notes import Note, Notes
 from crewgate.agent.opening import holder_name
 from crewgate.agent.registry import Registry
+from crewgate.agent.reports import Reports
 from crewgate.agent.revocations import Revocations
 from crewgate.agent.telling import Telling, Told, ToldNames
 from crewgate.agent.watching import Watching
+from crewgate.audit.disk import Disk
+from crewgate.audit.writer import Writer
+from crewgate.config import Config
+from crewgate.core.health import Health
 from crewgate.core.ids import Kind, table_key
 from crewgate.core.ledger import Close
 from crewgate.core.record import Record
@@ -39,6 +44,15 @@ _CLOSED = frozenset({0, Kind.BRANCH, Kind.KEY})
 
 Say = Callable[[str], None]
 Sink = Callable[[Iterable[Record]], None]
+
+
+def disks(config: Config) -> dict[str, Disk]:
+    """The folders that an agent must be able to write in, by what they are called."""
+    folders = {"state folder": config.state, "audit folder": config.audit.folder}
+    ledger = config.ledger.file
+    if ledger is not None and ledger.parent != config.state:
+        folders["ledger's folder"] = ledger.parent
+    return {name: Disk(folder) for name, folder in folders.items()}
 
 
 class Machine:
@@ -105,7 +119,10 @@ class Machine:
         )
         self.guests = Guests(table)
         self.telling = Telling(self.guests, clock.monotonic_ns)
-        self.steady = True
+        self.health, self.reports = Health(), Reports()
+        self.audit: Writer | None = None  # the agent's own, once it is open
+        self.disks = disks(config)
+        self.steady, self.step_seconds = True, 0.0  # and how far the wall clock has jumped, if not
         self.in_touch = True  # with the other machines, as far as a person was told
         self.began_ns = clock.boot_ns()
         self.offset_ns = clock.wall_ns() - clock.boot_ns()  # as far as the wall clock is believed
@@ -163,6 +180,7 @@ class Machine:
     def enter(self, ask: Attach) -> tuple[Guest, Attached]:
         """A guest attaches; TableFullError."""
         guest = self.guests.enter(ask)
+        guest.heard_ns = self.clock.boot_ns()
         return guest, Attached(
             number=guest.number,
             nonce=guest.nonce,

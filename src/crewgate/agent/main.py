@@ -17,7 +17,7 @@ import trio
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
-from crewgate.agent import ticks
+from crewgate.agent import health, ticks
 from crewgate.agent.clock import ClockWatch
 from crewgate.agent.clocks import Clock
 from crewgate.agent.doors import Doorkeeper
@@ -103,6 +103,7 @@ def run(file: Path, ready: int, *, bootstrap: bool = False) -> None:
         )
         clerk = Clerk(ledger, lambda: clock.wall_ns() / 1e9, voice, patience_seconds=patience)
         machine = Machine(inforce, table, clerk, say=voice, sink=voice.write, clock=clock)
+        machine.audit = voice.audit
         machine.restore()
         cluster = _join(machine, bootstrap=bootstrap)
         voice(f"serving {'a new table' if new else 'the table that stood there'}: {_told(table)}")
@@ -172,6 +173,9 @@ async def _serve(
         nursery.start_soon(ticks.retry_draws, machine)
         nursery.start_soon(ticks.draw_ahead, machine)
         nursery.start_soon(ticks.tidy_for_ever, machine, audit.tick)
+        nursery.start_soon(health.look_for_ever, machine)
+        for disk in machine.disks.values():
+            nursery.start_soon(disk.watch)
         for keeper in keepers:
             nursery.start_soon(keeper.serve)
         if ready >= 0:

@@ -39,6 +39,7 @@ from crewgate.link.owner_messages import (
     Reach,
     Receipt,
     Reloaded,
+    Report,
     Revoke,
     RevokeNames,
     Watched,
@@ -49,14 +50,26 @@ from crewgate.link.owner_messages import (
 async def converse(machine: Machine, stream: trio.SocketStream) -> None:
     """Serve one connection until it ends; LinkError if it breaks the protocol."""
     talk = Conversation(stream, owner_asks)
-    while (ask := await talk.next()) is not None:
-        try:
-            if isinstance(ask, ClusterAsks):
-                await _answer_of_others(machine, talk, ask)
-            else:
-                await _answer(machine, talk, ask)
-        except (RefusedError, ConfigurationError) as error:
-            await talk.say(Failed(id=ask.id, message=str(error)[: limits.link_note_chars_max]))
+    try:
+        while (ask := await talk.next()) is not None:
+            await _answer_in_words(machine, talk, ask)
+    finally:
+        machine.reports.leave(talk)
+
+
+async def _answer_in_words(
+    machine: Machine, talk: Conversation[OwnerAsks], ask: OwnerAsks
+) -> None:
+    """Also where the answer is that it will not be done."""
+    try:
+        if isinstance(ask, Report):
+            machine.reports.hear(talk, ask, machine.clock.boot_ns())
+        elif isinstance(ask, ClusterAsks):
+            await _answer_of_others(machine, talk, ask)
+        else:
+            await _answer(machine, talk, ask)
+    except (RefusedError, ConfigurationError) as error:
+        await talk.say(Failed(id=ask.id, message=str(error)[: limits.link_note_chars_max]))
 
 
 async def _answer(machine: Machine, talk: Conversation[OwnerAsks], ask: OwnerAsks) -> None:

@@ -213,6 +213,13 @@ class Revocations:
             shares.took(entry.crew)
         return True
 
+    def crowded(self, crews: Sequence[Crew]) -> list[str] | None:
+        """Crews whose next revocation ends all their tokens; None if that is so of every crew."""
+        shares = self._shares(crews)
+        if shares.is_coarse:
+            return None
+        return [crew.name for crew in crews if not shares.has_room(crew_key(crew.name), "branch")]
+
     def sync(self) -> None:
         """Wait until the disk has what was entered; to be called in a thread."""
         self._journal.sync()

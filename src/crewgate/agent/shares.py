@@ -31,6 +31,11 @@ class Shares:
     def __repr__(self) -> str:
         return f"<Shares {self._used} of {self._capacity}>"
 
+    @property
+    def is_coarse(self) -> bool:
+        """No crew has room for another branch, grant or process: all its tokens would end."""
+        return self._used + len(self._crews) + self._capacity // 8 >= self._capacity
+
     def took(self, key: bytes) -> None:
         """A crew has another place."""
         crew = self._crews.get(key)

@@ -9,6 +9,7 @@ import trio
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Branch
+from crewgate.agent import health
 from crewgate.agent.machine import Machine
 from crewgate.agent.tree import Beyond, beyond, rows
 from crewgate.core.steps import Standing
@@ -18,28 +19,19 @@ from crewgate.link.owner_messages import Status, TreePage, TreeRow, WatchRow, Wo
 
 
 def status(machine: Machine, number: int) -> Status:
-    """The answer to question `number`: ready = fresh, and all workers accept under our policy."""
-    policy = machine.inforce.policy.generation
+    """The answer to question `number`: what `health.look` finds, and what there is to count."""
     workers = [_worker(machine, index) for index in range(machine.inforce.config.workers)]
-    fresh = machine.is_fresh()
     others = machine.telling.others
     watched = [watch_row(each) for each in machine.watching.standings()]
-    waiting_for = [why for each in workers if (why := _waiting(each, policy))]
-    if not fresh:
-        waiting_for.insert(0, "a steady clock" if not machine.steady else "a fresh table")
-    elif not machine.is_synced():
-        said = others.waiting_for() if others is not None else ""
-        waiting_for.insert(0, said or "what a majority of the members knows")
-    if machine.clerk.trouble:
-        waiting_for.append(f"the ledger: {machine.clerk.trouble}")
+    found = health.look(machine)
     return Status(
         id=number,
-        ready=not waiting_for,
-        waiting_for=waiting_for,
+        ready=found.ready,
+        waiting_for=found.refusals[: limits.health_shown_max],
         pid=os.getpid(),
         life=machine.table.life.hex(),
-        fresh=fresh,
-        policy_generation=policy,
+        fresh=machine.is_fresh(),
+        policy_generation=machine.inforce.policy.generation,
         revocation_generation=machine.table.revocation_generation,
         ledger=str(machine.inforce.config.ledger),
         lent=machine.lessor.lending.debt,
@@ -52,6 +44,9 @@ def status(machine: Machine, number: int) -> Status:
         watched_more=max(0, len(watched) - limits.watch_rows_max),
         in_touch=others.in_touch() if others is not None else None,
         machine=machine.lessor.holder,
+        state=found.state,
+        health=list(found.conditions[: limits.health_shown_max]),
+        health_more=max(0, len(found.conditions) - limits.health_shown_max),
     )
 
 
@@ -75,16 +70,6 @@ def _worker(machine: Machine, index: int) -> WorkerStatus:
         accepting=guest is not None and guest.accepting,
         policy_generation=guest.policy_generation if guest else 0,
     )
-
-
-def _waiting(worker: WorkerStatus, policy: int) -> str:
-    if not worker.attached:
-        return f"worker {worker.index} to attach"
-    if not worker.accepting:
-        return f"worker {worker.index} to accept"
-    if worker.policy_generation != policy:
-        return f"worker {worker.index} to load configuration {policy}"
-    return ""
 
 
 async def tree(machine: Machine) -> list[TreeRow]:

@@ -31,7 +31,7 @@ def vouch(machine: Machine, watch: ClockWatch) -> None:
             else f"the clock jumped by {watch.step_seconds:+.1f} s: admitting nothing until it is "
             f"back, or steady for {limits.clock_settle_seconds:.0f} s"
         )
-    machine.steady = steady
+    machine.steady, machine.step_seconds = steady, watch.step_seconds
     machine.offset_ns = watch.offset_ns
     machine.table.vouch(boot + _AHEAD_NS if steady else 0, machine.synced_until_ns())
     _say_touch(machine)

@@ -198,8 +198,12 @@ async def health(office: Office, caller: Identity, call: Call) -> Health:  # noq
 
 
 async def ready(office: Office, caller: Identity, call: Call) -> Health:  # noqa: ARG001
-    """All workers accept, the agent is up, revocations are known."""
-    return await office.health()
+    """What `crewgate status` says there; reasons, which name paths and crews, are for operators."""
+    found = await office.health()
+    if caller.role is Role.OPERATOR:
+        return found
+    named = [text.partition(":")[0] for text in found.waiting_for]
+    return Health(status=found.status, waiting_for=named)
 
 
 async def ocsp(office: Office, caller: Identity, call: Call) -> bytes:  # noqa: ARG001

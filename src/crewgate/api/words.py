@@ -182,11 +182,31 @@ class CertificateAnswer(msgspec.Struct, frozen=True, kw_only=True):
         return f"got certificate {self.serial}"
 
 
-class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the process is there, or the whole gateway ready; `waiting_for` says what is not."""
+class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+    """A component that is not well: since when (seconds since 1970), why, and how to mend it.
 
-    status: Literal["ok", "waiting"]
+    `refuses`: while it has failed the gateway answers no calls. `passing`: it is starting.
+    """
+
+    component: str
+    state: Literal["degraded", "failed"]
+    since: float
+    why: str
+    mend: str
+    refuses: bool
+    passing: bool
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the process is there, or the whole gateway ready; `waiting_for` says what is not.
+
+    `status` is degraded while the gateway is ready and a component is not well. `troubles` are
+    those components, the worst first, of this machine's `crewgate status`.
+    """
+
+    status: Literal["ok", "degraded", "waiting"]
     waiting_for: list[str] = []
+    troubles: list[Trouble] = []
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from crewgate import limits
+from crewgate.audit.health import audit_fact
 from crewgate.audit.refusals import RefusalCounts
 from crewgate.audit.writer import Writer
+from crewgate.core.health import Fact
 from crewgate.core.record import Record
 from crewgate.core.verdict import PeerReason, Reason
 
@@ -37,6 +39,11 @@ class Sink:
     def ready(self) -> bool:
         """Return False if calls must be refused because they could not be recorded."""
         return self._writer.writable or not self._refuses_when_full
+
+    def health(self, component: str, *, refuses: bool = True) -> Fact:
+        """Whether records can be written; calls are refused if not, where the policy says so."""
+        is_refusing = refuses and self._refuses_when_full
+        return audit_fact(component, self._writer, refuses=is_refusing)
 
     def write(self, record: Record) -> bool:
         """Append a record; True once the kernel has it, False when it is lost (and counted)."""

@@ -103,6 +103,11 @@ class Writer:
         return f"<Writer {self._path} {state} written={self.written} lost={self.lost}>"
 
     @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return self._folder
+
+    @property
     def path(self) -> Path | None:
         """The file being written; None while none could be opened."""
         return self._path

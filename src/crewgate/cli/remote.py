@@ -19,8 +19,8 @@ from crewgate.api.words import (
     RevocationAsk,
     TokenAnswer,
 )
+from crewgate.cli import health_shown, tree_shown
 from crewgate.cli import receipt as receipt_
-from crewgate.cli import tree_shown
 from crewgate.cli.control_client import ControlClient
 from crewgate.cli.remote_ca import issue as ca_issue
 from crewgate.cli.remote_ca import revoke as ca_revoke
@@ -100,16 +100,24 @@ def status(client: ControlClient, *, wait_seconds: float, as_json: bool) -> None
     while True:
         found = _health(client)
         left = deadline - time.monotonic()
-        if found.status == "ok" or left <= 0:
+        is_settled = found.status != "waiting" and not any(each.passing for each in found.troubles)
+        if is_settled or left <= 0:
             break
         time.sleep(min(left, _LOOK_SECONDS))
-    is_ready = found.status == "ok"
+    state = "failed" if found.status == "waiting" else found.status
+    troubles = [msgspec.to_builtins(each) for each in found.troubles]
     if as_json:
-        click.echo(json.dumps({"ready": is_ready, "waiting_for": found.waiting_for}))
+        is_ready = state != "failed"
+        click.echo(json.dumps(
+            {"ready": is_ready, "state": state, "waiting_for": found.waiting_for,
+             "health": troubles}
+        ))  # fmt: skip
+    elif not troubles and found.waiting_for:
+        click.echo(f"not ready: {'; '.join(found.waiting_for)}")
     else:
-        waiting = "; ".join(found.waiting_for)
-        click.echo("ready" if is_ready else f"not ready: waiting for {waiting}")
-    click.get_current_context().exit(0 if is_ready else 1)
+        lines = health_shown.lines(troubles, time.time())
+        click.echo("\n".join([health_shown.headline(state, troubles), *lines]))
+    click.get_current_context().exit(health_shown.EXIT_STATUS[state])
 
 
 def _health(client: ControlClient) -> Health:

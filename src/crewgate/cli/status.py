@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from crewgate import limits
+from crewgate.cli import health_shown
 from crewgate.cli.cluster_shown import touch_line
 from crewgate.cli.control_seen import control_of, told
 from crewgate.cli.controlled import controlled
@@ -38,19 +39,28 @@ class _Seconds(click.FloatRange):
 def command(ctx: click.Context, *, config_path: Path, wait_seconds: float, as_json: bool) -> None:
     """Say whether the gateway is ready.
 
-    Ready means: the agent is up, its table is fresh, and every worker accepts. Exit status 0 if it
-    is ready, 1 if not.
+    Ready means: the agent and every worker answer calls. Each component is ok, degraded (calls go
+    on, and somebody must act) or failed; of what is not ok it says since when, why, and how to mend
+    it.
+
+    Exit status: 0 if all is well, 1 if the gateway is ready and some component is degraded or
+    failed, 2 if it is not ready.
     """
     state = state_of(config_path)
     deadline = time.monotonic() + wait_seconds
     while True:
         found = _look(state, config_path)
         left = deadline - time.monotonic()
-        if found["ready"] or left <= 0:
+        if _is_settled(found) or left <= 0:
             break
         time.sleep(min(left, _LOOK_SECONDS))
     click.echo(json.dumps(found) if as_json else _explained(found))
-    ctx.exit(0 if found["ready"] else 1)
+    ctx.exit(health_shown.EXIT_STATUS[found["state"]])
+
+
+def _is_settled(found: dict[str, Any]) -> bool:
+    """Ready, and nothing is still starting."""
+    return found["ready"] and not any(each["passing"] for each in found["health"])
 
 
 def _look(state: Path, config_path: Path) -> dict[str, Any]:
@@ -63,21 +73,37 @@ def _look(state: Path, config_path: Path) -> dict[str, Any]:
         with Owner(state) as owner:
             document: dict[str, Any] = msgspec.to_builtins(owner.status())
     except LinkError as error:
-        return {"ready": False, "waiting_for": [f"the agent ({error})"]}
+        return _absent(str(error))
     del document["type"], document["id"]
     document["control"] = control_of(config_path, state)
     return document
 
 
+def _absent(why: str) -> dict[str, Any]:
+    """There is nobody to ask."""
+    import msgspec
+
+    from crewgate.core import health
+
+    fact = health.failed("agent", why, "start `crewgate serve`, or see its log")
+    condition = msgspec.to_builtins(health.Condition(**msgspec.structs.asdict(fact)))
+    refusal = f"agent: {why}"
+    return {
+        "ready": False, "state": "failed", "waiting_for": [refusal], "health": [condition]
+    }  # fmt: skip
+
+
 def _explained(found: dict[str, Any]) -> str:
+    troubles = [each for each in found["health"] if each["state"] != "ok"]
+    headline = health_shown.headline(found["state"], troubles)
     if "pid" not in found:
-        return f"not ready: waiting for {found['waiting_for'][0]}"
-    waiting = "; ".join(found["waiting_for"])
+        return "\n".join([headline, *health_shown.lines(troubles, troubles[0]["since"])])
     workers = found["workers"]
     accepting = sum(worker["accepting"] for worker in workers)
     counts = found["counts"]
     lines = [
-        "ready" if found["ready"] else f"not ready: waiting for {waiting}",
+        headline,
+        *health_shown.lines(troubles, time.time()),
         f"agent          process {found['pid']}, table {found['life'][:8]}"
         + ("" if found["fresh"] else ", not fresh"),
         f"workers        {accepting} of {len(workers)} accept",

@@ -3,19 +3,24 @@
 import re
 from collections.abc import Sequence
 from ipaddress import ip_address
+from typing import Literal
 
 import msgspec
 from cryptography import x509
 
-from crewgate.api.words import BranchAnswer, RevocationAnswer
+from crewgate.api.words import BranchAnswer, Health, RevocationAnswer, Trouble
+from crewgate.core.health import State
 from crewgate.errors import AuthorityError
-from crewgate.link.owner_messages import TreeRow
+from crewgate.link.owner_messages import Status, TreeRow
 from crewgate.pki.announcing import Announced
 from crewgate.pki.register import Entry
 
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # RFC 1123 §2.1
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII | re.IGNORECASE)
 _HOST_CHARS_MAX = 253  # RFC 1035 §2.3.4, without lengths and root
+_STATUS: dict[State, Literal["ok", "degraded", "waiting"]] = {
+    State.OK: "ok", State.DEGRADED: "degraded", State.FAILED: "waiting"
+}  # fmt: skip
 HERE = "this machine"  # in the list of those that are missing
 
 
@@ -64,6 +69,19 @@ def branch(row: TreeRow) -> BranchAnswer:
         left_micro=row.left,
         leased_micro=row.leased,
         leased_on=row.leased_on,
+    )
+
+
+def health(status: Status) -> Health:
+    """What the agent says of this machine."""
+    return Health(
+        status=_STATUS[status.state],
+        waiting_for=status.waiting_for,
+        troubles=[
+            msgspec.convert(each, Trouble)
+            for each in msgspec.to_builtins(status.health)
+            if each["state"] != "ok"
+        ],
     )
 
 

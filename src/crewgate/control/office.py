@@ -26,6 +26,7 @@ from crewgate.api.words import (
     TokenAnswer,
 )
 from crewgate.config import CA, Config
+from crewgate.control.answers import health
 from crewgate.control.desk import Desk, check_good
 from crewgate.control.graph import Graph, Shared
 from crewgate.control.mint import Mint, said
@@ -211,9 +212,7 @@ class ControlOffice:
             status = await self._shared(self._graph.status)
         except LinkError:
             return Health(status="waiting", waiting_for=["the agent to answer"])
-        return Health(
-            status="ok" if status.ready else "waiting", waiting_for=list(status.waiting_for)
-        )
+        return health(status)
 
     async def introspect(self, token: str) -> IntrospectionAnswer:
         """See `Office`; LinkError while nobody can say what is revoked."""

@@ -16,11 +16,12 @@ from crewgate import limits
 from crewgate.audit.sink import Sink
 from crewgate.audit.voice import Voice
 from crewgate.config import CA, Config, load
+from crewgate.control.health import ControlHealth
 from crewgate.control.ocsp_door import OCSPDoor
 from crewgate.control.office import ControlOffice
 from crewgate.control.serving import Serving
 from crewgate.control.upkeep import Upkeep
-from crewgate.errors import AuthorityError, ConfigurationError
+from crewgate.errors import AuthorityError, ConfigurationError, CrewgateError
 from crewgate.pki.authority import has_key
 from crewgate.verifier.watch import Watch
 
@@ -37,6 +38,8 @@ class ControlProcess:
         self._watch = watch
         self._sink = sink
         self._voice = voice
+        ca = config.state if config.ca is None else config.ca.folder
+        self._health = ControlHealth(config.state, ca, sink)
         self._why = ""  # the CA cannot be used, as far as that was said
 
     def __repr__(self) -> str:
@@ -45,11 +48,22 @@ class ControlProcess:
     async def run(self) -> None:
         """Serve; ConfigurationError if the port cannot be had."""
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            office = await self._await_authority(signals)
-            if office is not None:
-                await Serving(self._config, self._watch, office, self._sink, self._voice).run(
-                    signals
-                )
+            failed: list[CrewgateError] = []
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._health.run)
+                try:
+                    await self._work(signals)
+                except CrewgateError as error:  # carried out by hand, to arrive as itself
+                    failed.append(error)
+                nursery.cancel_scope.cancel()
+            if failed:
+                raise failed[0]
+
+    async def _work(self, signals: AsyncIterator[int]) -> None:
+        office = await self._await_authority(signals)
+        if office is not None:
+            parts = self._sink, self._voice, self._health
+            await Serving(self._config, self._watch, office, *parts).run(signals)
 
     async def _await_authority(self, signals: AsyncIterator[int]) -> ControlOffice | None:
         """The CA, once it can be used; None if a signal came first. ConfigurationError."""
@@ -81,10 +95,15 @@ class ControlProcess:
             self._explain(_keyless(self._config, ca))
             return None
         try:
-            return ControlOffice(self._config, ca, self._voice.say)
+            office = ControlOffice(self._config, ca, self._voice.say)
         except AuthorityError as error:
-            self._explain(f"the CA cannot be used, so nothing is issued or served here: {error}")
+            why = f"the CA cannot be used, so nothing is issued or served here: {error}"
+            self._health.note("CA", why)
+            self._explain(why)
             return None
+        self._health.note("CA")
+        self._health.is_signing = True
+        return office
 
     def _explain(self, why: str) -> None:
         if why != self._why:

@@ -24,6 +24,7 @@ from crewgate.audit.sink import Sink
 from crewgate.audit.voice import Voice
 from crewgate.audit.writer import Rotation, Writer
 from crewgate.config import CA, Config, Control, load
+from crewgate.control.health import ControlHealth
 from crewgate.control.ocsp_door import OCSPDoor
 from crewgate.control.office import ControlOffice
 from crewgate.control.remote import Pair
@@ -59,7 +60,13 @@ class Serving:
     """
 
     def __init__(
-        self, config: Config, watch: Watch, office: ControlOffice, sink: Sink, voice: Voice
+        self,
+        config: Config,
+        watch: Watch,
+        office: ControlOffice,
+        sink: Sink,
+        voice: Voice,
+        health: ControlHealth,
     ) -> None:
         self._config = config
         self._ca = _ca_of(config)
@@ -67,6 +74,7 @@ class Serving:
         self._office = office
         self._sink = sink
         self._voice = voice
+        self._health = health
         self._guests = Guests()
         self._poller = Poller()
         self._open: _Open | None = None
@@ -143,6 +151,7 @@ class Serving:
         if is_open and _ours(config) == _ours(before):
             return
         await self._office.load(config, config.ca)
+        self._health.disk.folder = config.ca.folder
         self._config, self._ca = msgspec.structs.replace(config, audit=before.audit), config.ca
         if config.audit != before.audit:
             rotation = Rotation.of(config.audit)
@@ -275,8 +284,10 @@ class Serving:
             await self._office.publish()
         except AuthorityError as error:
             self._voice.say(f"the list of revoked certificates is not renewed: {error}")
+            self._health.note("list of the revoked", f"it is not renewed: {error}")
         else:
             self._signed = time.time()
+            self._health.note("list of the revoked")
 
     async def _complete(self) -> None:
         """Complete what a crash, or an agent that was away, has left half done."""
@@ -285,6 +296,9 @@ class Serving:
                 await self._office.complete()
             except (LinkError, RefusedError, AuthorityError) as error:
                 self._voice.say(f"revocations are not announced yet: {error}")
+                self._health.note("announcements", f"revocations are not announced yet: {error}")
+            else:
+                self._health.note("announcements")
             await trio.sleep(limits.announce_again_seconds)
 
     async def _end_orchestrators(self) -> None:
@@ -297,7 +311,9 @@ class Serving:
                 ended = await trio.to_thread.run_sync(complete_intents, self._config)
             except (AuthorityError, ConfigurationError) as error:
                 self._voice.say(f"orchestrators that are to end do not yet: {error}")
+                self._health.note("ends of orchestrators", f"they are not complete: {error}")
             else:
+                self._health.note("ends of orchestrators")
                 for each in ended:
                     if each.is_complete and each.told is not None:
                         self._note(f"completed the end of {each.life.label}")

@@ -100,7 +100,7 @@ def read(data: bytes) -> Certificate:
     body.take(der.SEQUENCE)  # signature algorithm
     body.take(der.SEQUENCE)  # issuer
     validity = body.enter()
-    not_before, not_after = _time(validity), _time(validity)
+    not_before, not_after = time_of(validity), time_of(validity)
     subject = _name(body.enter())
     body.take(der.SEQUENCE)  # public key
     for tag in _UNIQUE_IDS:
@@ -153,8 +153,11 @@ def _identifiers(value: bytes | None) -> list[bytes]:
     return found
 
 
-def _time(reader: der.Reader) -> int:
-    """RFC 5280 §4.1.2.5: two digits of the year mean 1950 to 2049."""
+def time_of(reader: der.Reader) -> int:
+    """The next value as seconds since 1970; ValueError.
+
+    RFC 5280 §4.1.2.5: two digits of the year mean 1950 to 2049.
+    """
     if reader.tag == der.UTC_TIME:
         text = reader.take_any().decode("ascii")
         text = ("19" if text >= "5" else "20") + text

@@ -12,6 +12,7 @@ import trio
 
 from crewgate import limits
 from crewgate.core.grant import Grant
+from crewgate.core.health import Fact
 from crewgate.errors import LinkError
 from crewgate.gateway.parties import Told
 from crewgate.gateway.untold import Untold
@@ -25,6 +26,7 @@ from crewgate.link.messages import (
     Failed,
     GroupAnswers,
     GroupAsks,
+    Healthy,
     Noted,
     Overran,
     Reload,
@@ -106,6 +108,10 @@ class AgentLink:
     def tell_accepting(self, generation: int, *, accepting: bool) -> None:
         """Tell the agent that the listeners are open under this policy, or closed."""
         self._say(Accepting(accepting=accepting, policy_generation=generation))
+
+    def tell_health(self, facts: list[Fact]) -> None:
+        """Tell the agent how this worker is; lost while the agent is away."""
+        self._say(Healthy(facts=facts))
 
     def tell_overrun(self, request: bytes, grant: Grant, amount: int) -> None:
         """Tell the agent, until it has noted it, that an answer stated more than its call may cost.

@@ -5,6 +5,7 @@ connections end, each when it has nothing under way. Under a new list of revoked
 new handshakes differ; who is connected is expelled by the table.
 """
 
+import math
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -93,6 +94,15 @@ class Listeners:
         async with trio.open_nursery() as nursery:
             for opened in self._open.values():
                 nursery.start_soon(opened.listener.drain, seconds)
+
+    def faces(self) -> list[Face]:
+        """What is open, and shown to clients."""
+        return [opened.face for opened in self._open.values()]
+
+    def exhausted_at(self) -> float:
+        """When (Trio's clock) a connection last had to wait for want of a descriptor."""
+        times = (opened.listener.exhausted_at for opened in self._open.values())
+        return max(times, default=-math.inf)
 
     def look(self) -> None:
         """Look now whether there is another list of revoked certificates."""

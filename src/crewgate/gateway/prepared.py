@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from crewgate.config import Config, Listener, Upstream, load
+from crewgate.core import certificate
 from crewgate.core.certificate_status import Status
 from crewgate.core.policy import Policy
 from crewgate.gateway.site import Site, build
@@ -23,17 +24,22 @@ from crewgate.upstream import fingerprint as upstream_fingerprint
 from crewgate.verifier.crossing import Crossings, Signer
 from crewgate.verifier.policy import load_policy
 
+_PEM_BEGIN, _PEM_END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 Pools = dict[tuple[Upstream, bytes], Pool]  # by upstream and fingerprint of its TLS files
 
 
 class Face(NamedTuple):
-    """A listener: the certificate that it shows, whose it accepts, and what is asked of those."""
+    """A listener: the certificate that it shows, whose it accepts, and what is asked of those.
+
+    `dates` are the first and the last second of its certificate; None if they cannot be told.
+    """
 
     section: Listener
     context: ssl.SSLContext
     fingerprint: bytes
     clients: Clients | None = None
     rules: Rules | None = None
+    dates: tuple[int, int] | None = None
 
     def make_context(self) -> ssl.SSLContext:
         """Make the context anew, with the list of revoked certificates as it is now."""
@@ -128,4 +134,16 @@ def _face(config: Config, listener: Listener) -> Face:
     files = (listener.certificate, listener.key, clients)
     # First: of files that change in between, the next reload sees that they are others.
     digest = fingerprint(*files)
-    return Face(listener, server_context(*files), digest, clients, rules)
+    dates = _dates(listener.certificate)
+    return Face(listener, server_context(*files), digest, clients, rules, dates)
+
+
+def _dates(path: Path) -> tuple[int, int] | None:
+    """Of the first certificate in a PEM file, which is the listener's own."""
+    try:
+        text = path.read_text("ascii")
+        end = text.index(_PEM_END) + len(_PEM_END)
+        found = certificate.read(ssl.PEM_cert_to_DER_cert(text[text.index(_PEM_BEGIN) : end]))
+    except (OSError, ValueError):
+        return None
+    return found.not_before, found.not_after

@@ -23,6 +23,7 @@ from crewgate.gateway.agent_link import AgentLink
 from crewgate.gateway.case import Door
 from crewgate.gateway.errands import Errands
 from crewgate.gateway.forward import Gateway
+from crewgate.gateway.health import WorkerHealth, bounded
 from crewgate.gateway.judge import GateJudge
 from crewgate.gateway.listeners import Listeners
 from crewgate.gateway.live import Live
@@ -50,6 +51,7 @@ class Worker:
         self._guests = Guests()
         self._signer = Signer()
         self._expelled = Expelled()
+        self._health = WorkerHealth(sink)
         self._look_at_lists: Callable[[], None] = lambda: None
         self._poller = Poller()
         wait = config.limits.credit_wait_seconds_max
@@ -76,7 +78,7 @@ class Worker:
                 nursery.start_soon(self._errands.run)
                 nursery.start_soon(self._follow, listeners, nursery)
                 nursery.start_soon(self._look_for_revocations)
-                nursery.start_soon(self._sweep)
+                nursery.start_soon(self._sweep, listeners)
                 async for _ in signals:
                     break
                 await self._drain(listeners)
@@ -202,7 +204,9 @@ class Worker:
                 except ConfigurationError as error:
                     stays = "the configuration in force stays" if self._prepared else "cannot serve"
                     self._voice.say(f"{stays}: {error}")
+                    self._health.trouble = f"{stays}: {error}"
                     await trio.sleep(limits.reload_again_seconds)
+            self._health.trouble = ""
 
     async def _drain(self, listeners: Listeners) -> None:
         """Let calls end; those that do not are cut as our doing, not as the client's."""
@@ -273,7 +277,7 @@ class Worker:
                     self._live.look(time.monotonic_ns())
                     self._look_at_guests()
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, listeners: Listeners) -> None:
         """Do once a second what no call has a timer for."""
         while True:
             self._live.sweep(time.time(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
@@ -281,6 +285,8 @@ class Worker:
             for pool in list(self._pools):
                 pool.sweep(time.monotonic())
             self._sink.tick()
+            facts = self._health.facts(listeners, time.time(), trio.current_time())
+            self._link.tell_health(bounded(facts))
             await trio.sleep(limits.sweep_seconds)
 
 

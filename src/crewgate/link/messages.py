@@ -14,6 +14,7 @@ from msgspec import Meta
 from crewgate import limits
 from crewgate.core.claims import MicroCredits
 from crewgate.core.grant import Grant
+from crewgate.core.health import Fact
 from crewgate.errors import LinkError
 from crewgate.link.frames import frame
 
@@ -26,6 +27,8 @@ Count = Annotated[int, Meta(ge=0, lt=2**53)]
 Nonce = Annotated[int, Meta(ge=0)]
 Key = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Note = Annotated[str, Meta(max_length=limits.link_note_chars_max)]
+
+Facts = Annotated[list[Fact], Meta(max_length=limits.health_facts_max)]
 
 DrawStatus = Literal["granted", "exhausted", "contended", "full", "share", "closed", "mismatch"]
 
@@ -55,6 +58,12 @@ class Accepting(msgspec.Struct, frozen=True, tag="accepting"):
 
     accepting: bool
     policy_generation: Count
+
+
+class Healthy(msgspec.Struct, frozen=True, tag="health"):
+    """The facts of a worker's health, once a second; its silence is a fact too."""
+
+    facts: Facts
 
 
 class Draw(msgspec.Struct, frozen=True, tag="draw"):
@@ -137,7 +146,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     message: Note
 
 
-GroupAsks = Attach | Accepting | Draw | Overran | Cut
+GroupAsks = Attach | Accepting | Healthy | Draw | Overran | Cut
 GroupAnswers = Attached | Drawn | Noted | Revoked | Reload | Failed
 
 M = TypeVar("M")

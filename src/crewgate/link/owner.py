@@ -10,6 +10,7 @@ from typing import Self, TypeVar
 
 from crewgate import limits
 from crewgate.core.claims import Claims
+from crewgate.core.health import Fact
 from crewgate.errors import LinkError, RefusedError
 from crewgate.link.cluster_messages import (
     AskCluster,
@@ -40,8 +41,10 @@ from crewgate.link.owner_messages import (
     Quarantine,
     Receipt,
     Reloaded,
+    Report,
     Revoke,
     RevokeNames,
+    Source,
     Status,
     Target,
     TreePage,
@@ -125,6 +128,13 @@ class Owner:
         """Is this machine ready, and if not, why?"""
         return self._ask(AskStatus(id=self._next_id()), Status)
 
+    def report(self, source: Source, facts: Sequence[Fact]) -> None:
+        """Report the health of a process; it holds until the next one, or the connection's end.
+
+        Waits for no answer.
+        """
+        self._send(Report(id=self._next_id(), source=source, facts=list(facts)))
+
     def reload(self) -> Reloaded:
         """Read configuration and keys again; a bad file is a RefusedError, the old one stays."""
         return self._ask(AskReload(id=self._next_id()), Reloaded)
@@ -156,11 +166,14 @@ class Owner:
         self._last_id += 1
         return self._last_id
 
-    def _ask(self, question: OwnerAsks, kind: type[A]) -> A:
+    def _send(self, question: OwnerAsks) -> None:
         try:
             self._connection.sendall(pack(question))
         except OSError as error:
             raise LinkError(f"the agent does not take the question: {error}") from error
+
+    def _ask(self, question: OwnerAsks, kind: type[A]) -> A:
+        self._send(question)
         return self._answer(question.id, kind)
 
     def _pages(self, question: OwnerAsks, kind: type[P]) -> Iterator[P]:

@@ -10,8 +10,9 @@ from msgspec import Meta
 
 from crewgate import limits
 from crewgate.core.claims import Claims
+from crewgate.core.health import Condition, State
 from crewgate.link.cluster_messages import ClusterAnswers, ClusterAsks, InTouch
-from crewgate.link.messages import Count, Failed, Id, Nanoseconds
+from crewgate.link.messages import Count, Facts, Failed, Id, Nanoseconds
 
 
 class Name(msgspec.Struct, frozen=True):
@@ -109,6 +110,21 @@ class AskStatus(msgspec.Struct, frozen=True, tag="ask-status"):
     """Is this machine ready?"""
 
     id: Id
+
+
+# Who reports its health at the owner's door.
+Source = Literal["control", "supervisor"]
+
+
+class Report(msgspec.Struct, frozen=True, tag="report"):
+    """The facts of a process's health, which hold until the next or its connection's end.
+
+    Has no answer.
+    """
+
+    id: Id
+    source: Source
+    facts: Facts
 
 
 class AskReload(msgspec.Struct, frozen=True, tag="ask-reload"):
@@ -250,6 +266,9 @@ class Minted(msgspec.Struct, frozen=True, tag="minted"):
 class Status(msgspec.Struct, frozen=True, tag="status"):
     """Is this machine ready, and if not, why; `waiting_for` is empty when `ready`.
 
+    `health` has each component, the worst first, with `since` in seconds since 1970; `health_more`
+    are not shown. `state` is failed if the machine is not ready, degraded if any is not ok.
+
     `ledger` is where budgets are kept; of `lent_max` micro-credits that the machine may lend itself
     while that is away, `lent` are. `watched` are orchestrators above `observe`, and `watched_more`
     how many are not told. `in_touch` is None where there are no other machines.
@@ -274,6 +293,9 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     watched_more: Count = 0
     in_touch: InTouch | None = None
     machine: str = ""  # its name, as the ledger has it
+    state: State = State.OK
+    health: list[Condition] = []
+    health_more: Count = 0
 
 
 class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
@@ -286,7 +308,7 @@ class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
 
 OwnerAsks = (
     Revoke | RevokeNames | Quarantine | Forgive | AskMint | AskTree | AskStatus | AskReload
-    | ClusterAsks
+    | Report | ClusterAsks
 )  # fmt: skip
 OwnerAnswers = (
     Receipt | NamesReceipt | Watched | Forgiven | Minted | TreePage | Status | Reloaded | Failed

@@ -7,6 +7,7 @@ the same address (SO_REUSEPORT), and the kernel spreads connections over them.
 
 import errno
 import logging
+import math
 import socket
 import ssl
 from email.utils import formatdate
@@ -84,6 +85,7 @@ class Listener:
             limits.connections_max, limits.connections_per_address_max, self.counters
         )
         self.handshakes = trio.CapacityLimiter(limits.handshakes_at_once)
+        self.exhausted_at = -math.inf  # when there was last no descriptor for a connection
         self.now = 0.0
         self.date = b""
         self._sock = sock
@@ -139,6 +141,7 @@ class Listener:
                 if error.errno not in _EXHAUSTED | _PASSING:
                     raise
                 if error.errno in _EXHAUSTED:
+                    self.exhausted_at = trio.current_time()
                     _log.warning("no new connection: %s", error.strerror)
                     await trio.sleep(limits.accept_pause_seconds)
                 continue

@@ -7,9 +7,11 @@ import ctypes
 import os
 import signal
 import subprocess
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from crewgate import limits
+from crewgate.core.health import Fact, failed, ok
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _prctl = ctypes.CDLL(None).prctl
@@ -30,6 +32,11 @@ def _bind_to(parent: int) -> Callable[[], None]:
     return bind
 
 
+def ended(status: int) -> str:
+    """How a process has ended, by its exit status (negative: the signal)."""
+    return signal.Signals(-status).name if status < 0 else f"status {status}"
+
+
 class Child:
     """A process that is to run: its arguments, and the times of its last life."""
 
@@ -39,6 +46,8 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._wait = 0.0
+        self._deaths: deque[float] = deque(maxlen=limits.health_deaths_max)
+        self._status = 0  # of the last end
         self.due = 0.0  # when to start it again (monotonic seconds), if it does not run
 
     def __repr__(self) -> str:
@@ -81,6 +90,8 @@ class Child:
         if status is None:
             return None
         self._process = None
+        self._status = status
+        self._deaths.append(now)
         if now - self._started >= limits.restart_forgiven_seconds:
             self._wait = 0.0
         self.due = now + self._wait
@@ -88,6 +99,15 @@ class Child:
             max(2 * self._wait, limits.restart_seconds_min), limits.restart_seconds_max
         )
         return status
+
+    def health(self, now: float, *, refuses: bool) -> Fact:
+        """Whether it keeps ending; `refuses`: no calls are answered without it."""
+        deaths = self._deaths
+        if len(deaths) < limits.health_deaths_max or now - deaths[0] > limits.health_deaths_seconds:
+            return ok(self.name)
+        why = f"it keeps ending: {limits.health_deaths_max} times in {now - deaths[0]:.0f} s"
+        mend = "see the log of `crewgate serve` for its reason"
+        return failed(self.name, f"{why}, last with {ended(self._status)}", mend, refuses=refuses)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, if it runs."""

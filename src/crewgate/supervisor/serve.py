@@ -13,9 +13,11 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.config import Config, Control, Listener, load
+from crewgate.core.health import Fact
 from crewgate.errors import ConfigurationError, LinkError, RefusedError
 from crewgate.link.owner import Owner
-from crewgate.supervisor.child import Child
+from crewgate.link.reporter import Reporter
+from crewgate.supervisor.child import Child, ended
 from crewgate.supervisor.ports import await_free
 from crewgate.supervisor.signals import Signals
 from crewgate.verifier.policy import load_policy
@@ -133,7 +135,9 @@ class Supervisor:
 
     def _keep_running(self, signals: Signals) -> None:
         """Until told to end."""
+        reporter = Reporter(self._config.state, "supervisor")
         while True:
+            reporter.report(self._facts())
             heard = signals.wait(self._pause())
             if _END & heard:
                 return
@@ -142,6 +146,11 @@ class Supervisor:
             elif self._watch.changed() or time.monotonic() >= self._look_again:
                 self._follow()
             self._revive()
+
+    def _facts(self) -> list[Fact]:
+        """The children that keep ending. The control process answers no calls."""
+        now = time.monotonic()
+        return [child.health(now, refuses=child is not self._control) for child in self._children()]
 
     def _pause(self) -> float:
         """Seconds until some child is due, at most a second."""
@@ -275,5 +284,5 @@ def _has_word(descriptor: int) -> bool:
 
 def _told(status: int) -> str:
     if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
-    return f"ended with status {status}" if status else "ended in order"
+        return f"was ended by {ended(status)}"
+    return f"ended with {ended(status)}" if status else "ended in order"

@@ -32,6 +32,7 @@ from crewgate.verifier.holdings import Holding, Holdings, holding_of
 from crewgate.verifier.lending import Lending
 from crewgate.verifier.lineage import Lineage, Status, allowance_of
 from crewgate.verifier.returns import Returns, Tell
+from crewgate.verifier.shares import Bound
 
 __all__ = ["Lessor", "Status", "Steps"]
 
@@ -109,6 +110,16 @@ class Lessor:
         for level, overdrawn in opening.lowered:
             self._returns.recall(level, overdrawn)
         return (yield from self._filling.fill(self._known(grant.branch_key), need, now_boot_ns))
+
+    def bound(self, name: str, now: float, now_boot_ns: int) -> Bound | None:
+        """The bound that keeps crew `name` from another branch; None if it may open one."""
+        crew = self._crews[name]
+        return self._lineage.shares.bound(ids.crew_key(name), crew, 1, now, now_boot_ns)
+
+    @property
+    def records(self) -> int:
+        """How many records of the table are taken."""
+        return len(self._holdings)
 
     def decline(self, opened: Opened) -> None:
         """The steps end with this answer, since nobody waits: what was drawn with it returns."""

@@ -4,12 +4,21 @@ Decides only whether a crew may have so many records more; over its share that c
 refused new branches (design/table.md). Knows neither table nor ledger.
 """
 
+import enum
 import heapq
 from dataclasses import dataclass, field
 
 from crewgate.core.policy import Crew
 
 MINUTE_NS = 60 * 10**9
+
+
+class Bound(enum.Enum):
+    """Which bound a crew has reached: of its records, its live branches, the new ones a minute."""
+
+    RECORDS = "records"
+    LIVE = "live"
+    MINUTE = "minute"
 
 
 @dataclass(slots=True)
@@ -39,21 +48,29 @@ class Shares:
     """The shares of all crews in a table of `capacity` branch records."""
 
     def __init__(self, capacity: int) -> None:
-        self._records_max = capacity // 2
+        self.records_max = capacity // 2
         self._shares: dict[bytes, Share] = {}
 
     def admits(self, crew_key: bytes, crew: Crew, count: int, now: float, boot_ns: int) -> bool:
-        """True if the crew may open `count` branches now.
+        """True if the crew may open `count` branches now."""
+        return self.bound(crew_key, crew, count, now, boot_ns) is None
+
+    def bound(
+        self, crew_key: bytes, crew: Crew, count: int, now: float, boot_ns: int
+    ) -> Bound | None:
+        """The bound that keeps the crew from `count` branches more; None if it may open them.
 
         A minute is one of the boot clock, so that a clock that is set does not begin a new one.
         """
         share = self._shares.setdefault(crew_key, Share())
         opened = share.opened if share.minute == boot_ns // MINUTE_NS else 0
-        return (
-            share.records + count <= self._records_max
-            and opened + count <= crew.new_branches_per_minute_max
-            and share.live(now) + count <= crew.live_branches_max
-        )
+        if share.records + count > self.records_max:
+            return Bound.RECORDS
+        if share.live(now) + count > crew.live_branches_max:
+            return Bound.LIVE
+        if opened + count > crew.new_branches_per_minute_max:
+            return Bound.MINUTE
+        return None
 
     def opened(self, crew_key: bytes, key: bytes, expires: int, boot_ns: int) -> None:
         """A new record of the crew, made now."""

@@ -46,7 +46,7 @@ def test_serve_lives_from_ready_to_sigterm(site: Site) -> None:
     serve.send_signal(signal.SIGTERM)
     assert serve.wait() == 0
     assert _gone(agent)
-    assert site.command("status").returncode == 1
+    assert site.command("status").returncode == 2
 
 
 def test_a_killed_serve_takes_its_agent_along_and_a_new_one_goes_on(site: Site) -> None:

@@ -228,7 +228,9 @@ def test_the_ready_check_tells_the_gateway_s_state(site: ControlSite) -> None:
     """And everybody with a certificate may ask."""
     for who in ("ada", "bd", "edge"):
         with site.api(who) as api:
-            assert api.get("/healthz").json() == {"status": "ok", "waiting_for": []}
+            assert api.get("/healthz").json() == {
+                "status": "ok", "waiting_for": [], "troubles": []
+            }  # fmt: skip
             wait_until(lambda: api.get("/readyz").json()["status"] == "ok")
 
 

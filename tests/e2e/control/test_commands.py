@@ -186,12 +186,13 @@ def test_what_is_missing_is_asked_for(site: ControlSite, tmp_path: Path) -> None
 
 
 def test_status_waits_and_says_no(site: ControlSite) -> None:
-    """Exit status 1 where nothing answers; ready otherwise, in the words of the local command."""
-    assert json.loads(site.tell("status", "--json").stdout) == {"ready": True, "waiting_for": []}
+    """Exit status 2 where nothing answers; ready otherwise, in the words of the local command."""
+    well = {"ready": True, "state": "ok", "waiting_for": [], "health": []}
+    assert json.loads(site.tell("status", "--json").stdout) == well
     done = subprocess.run(
         [*COMMAND, "status", "--json", "--wait", "0.3", "--control", "https://localhost:1", "--ca",
          site.root, "--cert", site.folder / "ada"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "the control API" in json.loads(done.stdout)["waiting_for"][0]

@@ -112,7 +112,7 @@ def test_an_agent_that_stops_vouching_is_stale(start: Start, hands: Hands) -> No
     assert machine.is_fresh()
     hands.go(0.2)
     assert not machine.is_fresh()
-    assert status(machine, 1).waiting_for == ["a fresh table"]
+    assert status(machine, 1).waiting_for[0].startswith("table: the agent has not")
 
 
 def test_a_machine_alone_knows_all_that_there_is_to_know(start: Start, hands: Hands) -> None:
@@ -139,9 +139,9 @@ def test_a_fresh_machine_waits_for_what_a_majority_knows(
     assert machine.is_fresh()
     told = status(machine, 1)
     assert (told.ready, told.fresh) == (False, True)
-    assert told.waiting_for == ["what a majority of the members knows"]
+    assert told.waiting_for == ["cluster: waiting for what a majority of the members knows"]
     hands.go(limits.fresh_seconds)
-    assert status(machine, 1).waiting_for == ["a fresh table"]
+    assert status(machine, 1).waiting_for[1].startswith("table: the agent has not")
 
 
 def test_guests_that_do_not_come_back_are_dropped(start: Start, hands: Hands) -> None:
@@ -248,17 +248,22 @@ def test_ready_means_that_every_worker_accepts_under_our_policy(
     machine = start()
     ticks.vouch(machine, ClockWatch(hands.wall_ns(), hands.boot_ns()))
     first, _ = machine.enter(Attach(version=VERSION, worker=0))
-    assert status(machine, 1).waiting_for == ["worker 0 to accept", "worker 1 to attach"]
+    assert status(machine, 1).waiting_for == [
+        "worker 0: it accepts no connections yet",
+        "worker 1: it is not attached to the agent",
+    ]
     second, _ = machine.enter(Attach(version=VERSION, worker=1))
     generation = machine.inforce.policy.generation
     for guest in (first, second):
         guest.accepting, guest.policy_generation = True, generation
     assert status(machine, 1).ready
     second.policy_generation = generation - 1
-    assert status(machine, 1).waiting_for == [f"worker 1 to load configuration {generation}"]
+    assert status(machine, 1).waiting_for == [
+        f"worker 1: it serves configuration {generation - 1} and not {generation}"
+    ]
     second.policy_generation = generation
     machine.leave(second)
-    assert status(machine, 1).waiting_for == ["worker 1 to attach"]
+    assert status(machine, 1).waiting_for == ["worker 1: it is not attached to the agent"]
 
 
 async def test_the_tree_is_paged(start: Start) -> None:

@@ -125,7 +125,7 @@ def test_a_command_needs_one_of_the_two(run: Run, fresh: Path, credentials: Cred
             assert (result.exit_code, result.stdout) == (2, "")
             assert says in result.stderr
     result = run("status", *api, *prefix, "--ca", credentials.root, "--json")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert json.loads(result.stdout)["ready"] is False
 
 

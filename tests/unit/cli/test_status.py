@@ -2,7 +2,8 @@
 
 import msgspec
 
-from crewgate.cli.status import _explained
+from crewgate.cli.status import _absent, _explained
+from crewgate.core.health import Condition, State
 from crewgate.link.cluster_messages import InTouch
 from crewgate.link.owner_messages import Status, WatchRow, WorkerStatus
 
@@ -34,15 +35,22 @@ def test_not_ready_says_why() -> None:
     status = msgspec.structs.replace(
         READY,
         ready=False,
-        waiting_for=["a fresh table", "worker 0 to accept"],
+        state=State.FAILED,
+        health=[
+            Condition("table", State.FAILED, "it was retired", "start again", refuses=True),
+            Condition("configuration", State.DEGRADED, "a price"),
+        ],
         configuration_error="crewgate.toml: price",
     )
     lines = _explained(msgspec.to_builtins(status) | CONTROL).splitlines()
-    assert lines[0] == "not ready: waiting for a fresh table; worker 0 to accept"
+    assert lines[0] == "not ready: table"
+    assert lines[1].startswith("failed    table, since ")
+    assert lines[2:4] == ["          it was retired", "          To mend it: start again."]
+    assert lines[4].startswith("degraded  configuration, since ")
     assert lines[-1] == "not loaded     crewgate.toml: price"
-    assert _explained({"ready": False, "waiting_for": ["the agent (x)"]}) == (
-        "not ready: waiting for the agent (x)"
-    )
+    absent = _explained(_absent("no agent listens"))
+    assert absent.splitlines()[0] == "not ready: agent"
+    assert "no agent listens" in absent
 
 
 def test_what_is_lent_is_told_with_its_bound() -> None:

@@ -1,0 +1,56 @@
+"""The health of a machine for a terminal of 80 columns, and as an exit status."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from textwrap import wrap
+from typing import Any
+
+EXIT_STATUS = {"ok": 0, "degraded": 1, "failed": 2}
+_COLUMNS = 80
+_NAMED = 4  # components in the first line; the others follow it
+_INDENT = " " * 10
+
+
+def headline(state: str, troubles: Iterable[Mapping[str, Any]]) -> str:
+    """Ready or not, and which components are at fault."""
+    if state == "ok":
+        return "ready"
+    named = [each["component"] for each in troubles if state == "degraded" or _refuses(each)]
+    more = len(named) - _NAMED
+    shown = "; ".join(named[:_NAMED]) + (f"; and {more} more" if more > 0 else "")
+    words = "ready, but degraded" if state == "degraded" else "not ready"
+    return f"{words}: {shown}"
+
+
+def lines(troubles: Iterable[Mapping[str, Any]], now: float) -> Iterator[str]:
+    """What is not well: since when, why, and how to mend it. `now` is seconds since 1970."""
+    for each in troubles:
+        since = datetime.fromtimestamp(each["since"], UTC)
+        span = _span(now - each["since"])
+        word = "starting" if each["passing"] else each["state"]
+        yield f"{word:<10}{each['component']}, since {since:%Y-%m-%d %H:%M:%S}Z ({span})"
+        yield from _wrapped(each["why"])
+        if each["mend"]:
+            yield from _wrapped(f"To mend it: {each['mend']}.")
+
+
+def _refuses(each: Mapping[str, Any]) -> bool:
+    return bool(each["refuses"]) and each["state"] == "failed"
+
+
+def _wrapped(text: str) -> list[str]:
+    return wrap(
+        text,
+        _COLUMNS,
+        initial_indent=_INDENT,
+        subsequent_indent=_INDENT,
+        break_long_words=False,  # a path stays whole, for whoever copies it
+        break_on_hyphens=False,
+    )
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"

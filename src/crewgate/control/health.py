@@ -1,0 +1,55 @@
+"""The health of the control process: what keeps it from signing, registering and answering.
+
+`facts` is the one list; the agent hears it once a second. See `core/health`. None of it has calls
+refused: the gateway judges them without this process.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import trio
+
+from crewgate import limits
+from crewgate.audit.disk import Disk
+from crewgate.audit.sink import Sink
+from crewgate.core.health import Fact, failed, ok
+from crewgate.link.reporter import Reporter
+
+
+class ControlHealth:
+    """Knows what can fail, and reports it to the agent whose state is in `state`."""
+
+    def __init__(self, state: Path, ca: Path, sink: Sink) -> None:
+        """`ca` is the folder of the CA."""
+        self._sink = sink
+        self._reporter = Reporter(state, "control")
+        self._troubles: dict[str, str] = {}
+        self.disk = Disk(ca)
+        self.is_signing = False  # a machine without the CA's key may have no folder for it
+
+    def __repr__(self) -> str:
+        return f"<ControlHealth {self._troubles}>"
+
+    def note(self, component: str, why: str = "") -> None:
+        """What became of the last attempt, which the log has; `why` is empty if it went well."""
+        self._troubles[component] = why
+
+    def facts(self) -> Iterator[Fact]:
+        """All that this process reports."""
+        yield self._sink.health("control: audit", refuses=False)
+        if self.is_signing:
+            yield self.disk.fact("control: folder of the CA", refuses=False)
+        for component, why in self._troubles.items():
+            name = f"control: {component}"
+            yield failed(name, why, refuses=False, logged=True) if why else ok(name)
+
+    async def run(self) -> None:
+        """Report once a second; until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.disk.watch)
+            try:
+                while True:
+                    await trio.to_thread.run_sync(self._reporter.report, list(self.facts()))
+                    await trio.sleep(limits.health_report_seconds)
+            finally:
+                self._reporter.close()
