@@ -48,9 +48,17 @@ async def forget(machine: Machine, cluster: Cluster, ask: Forget) -> NamesReceip
     here at once, whatever the others think.
     """
     gossip = cluster.gossip
+    nameless = _nameless(cluster, ask.name)
+    if nameless is not None:
+        return _forget_nameless(machine, cluster, ask, nameless)
     member = _named(cluster, ask.name)
     if not ask.force:
-        _require_agreement(cluster, member)
+        if not gossip.company.me.may_revoke:
+            raise RefusedError(
+                f"the certificate of this machine is without the right {MAY_REVOKE}, so no other "
+                "would obey; ask a machine that has it"
+            )
+        _require_agreement(cluster, member.id)
     wish = RevokeNames(
         id=ask.id,
         names=[Name(kind="orchestrator", crew="", name=member.identity.label)],
@@ -78,6 +86,43 @@ def rotate(cluster: Cluster, ask: RotateKeys) -> KeysRotated:
     return KeysRotated(id=ask.id, keys=len(list(company.ring)), used_after_seconds=settle)
 
 
+def _nameless(cluster: Cluster, name: str) -> bytes | None:
+    """The member that is counted by this id, and of which no certificate is here."""
+    try:
+        member = bytes.fromhex(name)
+    except ValueError:
+        return None
+    company = cluster.gossip.company
+    if company.directory.get(member_id(name)) is not None:  # that is a machine's name after all
+        return None
+    is_counted = member in cluster.gossip.node.freshness.others
+    return member if is_counted and company.directory.get(member) is None else None
+
+
+def _forget_nameless(
+    machine: Machine, cluster: Cluster, ask: Forget, member: bytes
+) -> NamesReceipt:
+    """It is not counted here any more; RefusedError.
+
+    Others know members by the names in certificates, of which there is none, so none can be told.
+    No certificate that was issued until now makes it a member again.
+    """
+    if not ask.force:
+        _require_agreement(cluster, member)
+    cluster.gossip.drop(member)
+    machine.say(f"member {member.hex()}, whose certificate is not here, is not counted any more")
+    return NamesReceipt(
+        id=ask.id,
+        read_ns=machine.clock.monotonic_ns(),
+        cut_ms=0.0,
+        calls_cut=0,
+        connections_closed=0,
+        attachments=0,
+        silent=0,
+        nameless=True,
+    )
+
+
 def _named(cluster: Cluster, name: str) -> Known:
     """The member of that name; RefusedError."""
     company, others = cluster.gossip.company, cluster.gossip.node.freshness.others
@@ -93,23 +138,19 @@ def _named(cluster: Cluster, name: str) -> Known:
     return found
 
 
-def _require_agreement(cluster: Cluster, member: Known) -> None:
-    """Those who stay can agree on it, and obey this machine; RefusedError."""
+def _require_agreement(cluster: Cluster, member: bytes) -> None:
+    """Those who stay can agree on it; RefusedError."""
     gossip, touch = cluster.gossip, cluster.in_touch()
-    forced = f"if {member.name} is gone for good, use --force on each machine that remains"
-    if not gossip.company.me.may_revoke:
-        raise RefusedError(
-            f"the certificate of this machine is without the right {MAY_REVOKE}, so no other would "
-            "obey; ask a machine that has it"
-        )
+    name = cluster.name(member)
+    forced = f"if {name} is gone for good, use --force on each machine that remains"
     lacks = cluster.waiting_for()
     if lacks:
         raise RefusedError(f"this machine waits for {lacks}; {forced}")
     oldest = cluster.now() - cluster.staleness
-    others = (each for each in gossip.node.freshness.others if each != member.id)
+    others = (each for each in gossip.node.freshness.others if each != member)
     staying = sum(gossip.node.freshness.compared_at(each) > oldest for each in others)
     if staying < touch.needed:
         raise RefusedError(
-            f"without {member.name} no majority of the {touch.members} machines answers, which "
+            f"without {name} no majority of the {touch.members} machines answers, which "
             f"must agree that it goes; {forced}"
         )

@@ -67,7 +67,7 @@ def status(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
 
 @command.command("forget")
 @config_option
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME|ID")
 @click.option(
     "--until",
     type=click.Choice(["local", "quorum"]),
@@ -91,6 +91,10 @@ def forget(
     comes back with a new certificate alone. Exit status 3: fewer than --until asks for have it on
     disk so far, and go on being told.
 
+    ID is shown in the place of a name where this machine has no certificate of a member, because
+    its disk has lost it. Such a member is forgotten here alone: do it on each machine that shows
+    the ID.
+
     --force is for machines that will never come back, when too few are left to agree: a revocation
     that only they had is lost. The machines that remain do not ask one another: run it on each.
     """
@@ -99,7 +103,12 @@ def forget(
     with Owner(state_of(config_path)) as owner:
         receipt = owner.forget(name, until, force=force)
     line = f"{name} is sent away: its certificates are revoked, and the others have a new key"
-    if force:
+    if receipt.nameless:
+        line = (
+            f"{name} does not count here any more; its certificate is not here, so no other "
+            "machine could be told: run the same on each that shows it"
+        )
+    elif force:
         line += "\nit does not count here any more; run the same on each machine that remains"
     show_names(receipt, [line], as_json=as_json)
 

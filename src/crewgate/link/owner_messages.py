@@ -174,7 +174,8 @@ class NamesReceipt(msgspec.Struct, frozen=True, tag="names-receipt"):
     """What `RevokeNames` did; as `Receipt`, and connections are those that were closed.
 
     `unlisted` found no room in the table: their certificates are refused by CRL and OCSP, and what
-    was open is closed all the same.
+    was open is closed all the same. `nameless`: a member was forgotten of which this machine has no
+    certificate, so that nothing was revoked and no other machine could be told.
     """
 
     id: Id
@@ -186,6 +187,7 @@ class NamesReceipt(msgspec.Struct, frozen=True, tag="names-receipt"):
     silent: Count
     unlisted: Count = 0
     reach: Reach = Reach()
+    nameless: bool = False
 
 
 # `token-revoked`: its newest grant is dead; of its branch a later one would be admitted.

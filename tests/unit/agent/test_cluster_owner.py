@@ -10,6 +10,7 @@ from machines import Hands, Start
 from crewgate import limits
 from crewgate.agent.cluster_owner import forget, rotate
 from crewgate.agent.machine import Machine
+from crewgate.agent.members import rows
 from crewgate.agent.owner import converse
 from crewgate.core.ids import orchestrator_key
 from crewgate.core.record import Record
@@ -45,6 +46,35 @@ async def test_one_that_is_forgotten_is_revoked_and_goes_with_a_majority(
     assert written[-1].id == "gateway/gone"  # type: ignore[attr-defined]
     with pytest.raises(RefusedError, match="was sent away before"):
         await do(clustered, "gone")
+
+
+async def test_a_member_without_a_certificate_is_forgotten_by_its_id(
+    clustered: Clustered, said: list[str]
+) -> None:
+    """The disk may have lost the certificate: it would count for ever, and have no name."""
+    lost, stays = clustered.other("lost"), clustered.other("stays")
+    gossip = clustered.cluster.gossip
+    gossip.save()
+    for path in (clustered.machine.inforce.config.state / "gossip").glob(f"{lost.id.hex()}-*"):
+        path.unlink()
+    clustered.cluster._sockets.close()
+    with clustered.begun(bootstrap=False):
+        gossip = clustered.cluster.gossip
+        assert set(gossip.node.freshness.others) == {lost.id, stays.id}
+        assert lost.id.hex() in [row.name for row in rows(gossip)]
+        with pytest.raises(RefusedError, match="this machine waits for"):
+            await do(clustered, lost.id.hex())
+        clustered.compare(stays)
+        receipt = await do(clustered, lost.id.hex())
+        assert (receipt.nameless, gossip.node.freshness.others) == (True, (stays.id,))
+        assert "whose certificate is not here, is not counted any more" in said[-1]
+        with pytest.raises(RefusedError, match="no machine"):
+            await do(clustered, lost.id.hex())
+    with clustered.begun(bootstrap=False):
+        gossip = clustered.cluster.gossip
+        assert gossip.node.freshness.others == (stays.id,)
+        gossip.company.directory.admit(lost.credential)  # as a peer would hand it on
+        assert lost.id not in gossip.company.directory
 
 
 @pytest.mark.parametrize(

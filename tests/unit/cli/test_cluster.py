@@ -210,6 +210,15 @@ def test_one_is_sent_away(ask: Any, agent: Agent) -> None:
     assert (document["applied_on"], document["of"]) == (2, 3)
 
 
+def test_one_without_a_certificate_is_forgotten_here_alone(ask: Any, agent: Agent) -> None:
+    """No other machine could be told, so a person has to."""
+    agent.receipt = replace(RECEIPT, nameless=True, reach=Reach())
+    lines, status = ask("forget", "0123456789abcdef")
+    assert "run the same on each that shows it" in lines[0]
+    assert "revoked" not in lines[0]
+    assert status == 0
+
+
 def test_fewer_than_asked_for_is_exit_status_3(ask: Any, agent: Agent) -> None:
     """As for `revoke`."""
     agent.receipt = replace(RECEIPT, reach=Reach("quorum", 1, 3, 9.5, ["a", "b"], enough=False))
