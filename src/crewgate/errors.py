@@ -53,7 +53,14 @@ class AuthorityError(CrewgateError):
 
 
 class UnpublishedError(AuthorityError):
-    """A certificate is revoked, and the list that says so could not be written."""
+    """Certificates are revoked, and the list that says so could not be written.
+
+    `serials` are those that were good until then.
+    """
+
+    def __init__(self, message: str, serials: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.serials = serials
 
 
 class ResponderError(CrewgateError):

@@ -54,7 +54,9 @@ class RevocationAnswer(msgspec.Struct, frozen=True, kw_only=True):
     `applied_on` 0: it is revoked and written down, and the agent hears of it when it is back.
     `silent` of the `processes` that were told did not answer in time; the table binds them all the
     same. `unlisted` certificates found no room in the table: CRL and OCSP refuse them, and what was
-    open is closed, but an embedded verifier that is shown one does not know.
+    open is closed, but an embedded verifier that is shown one does not know. `unwritten` says why
+    the CA's register, list or intent is not on its disk yet: it is in force all the same, and is
+    written when the disk takes it; ask again if the control process ends before that.
     """
 
     target: Target | Literal["certificate", "orchestrator"]
@@ -72,6 +74,7 @@ class RevocationAnswer(msgspec.Struct, frozen=True, kw_only=True):
     silent: int = 0
     unlisted: int = 0
     certificates: list[str] = []  # serials that were revoked with it
+    unwritten: str = ""
     coarsened: bool = False
 
     @property

@@ -179,10 +179,12 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
             others = sum(each.serial != entry.serial for each in ended)
         except UnpublishedError as error:
             unpublished = error  # all the more must what is open be closed
+            others = sum(serial != entry.serial for serial in error.serials)
         done, why = _announce(authority, config, entry)
         entry = authority.register.find(entry.serial) or entry
+        unwritten = authority.register.trouble
     if as_json:
-        click.echo(json.dumps({**row(entry), **receipt(done)}))
+        click.echo(json.dumps({**row(entry), **receipt(done), "unwritten": unwritten}))
     else:
         also = f" and {others} more of the same life" if others else ""
         click.echo(f"revoked {entry.label}, serial {entry.serial}{also}: {told(done)}")
@@ -190,6 +192,12 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
             click.echo(each)
     if why:
         click.echo(f"crewgate: {why}; ask again once it runs, to close what is open", err=True)
+    if unwritten:
+        where = "the gateway refuses it" if done else "nothing knows of it"
+        raise AuthorityError(
+            f"{where}, and the register could not be written: say it again when it can be, or the "
+            f"certificate is renewed as one that is good; {unwritten}"
+        )
     if unpublished is not None:
         raise unpublished
     if done is not None:

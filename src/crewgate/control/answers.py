@@ -25,7 +25,12 @@ HERE = "this machine"  # in the list of those that are missing
 
 
 def revoked(
-    target: str, name: str, crew: str, done: Announced | None, entries: Sequence[Entry]
+    target: str,
+    name: str,
+    crew: str,
+    done: Announced | None,
+    entries: Sequence[Entry],
+    unwritten: str = "",
 ) -> RevocationAnswer:
     """What a revocation of certificates did; `done` is None if the agent is away."""
     told = done or Announced()
@@ -46,6 +51,7 @@ def revoked(
             "silent": told.silent,
             "unlisted": told.unlisted,
             "certificates": [entry.serial for entry in entries],
+            "unwritten": unwritten,
         },
         RevocationAnswer,
     )

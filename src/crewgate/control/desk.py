@@ -1,12 +1,15 @@
 """The CA at work for the control process: revoke in whole steps, and sign for whoever may have it.
 
 Each method is one step that a crash leaves done, undone, or noted as begun; `complete` finishes
-what was noted. Judges a wish by what the CA knows (the crew, the hour, the certificate before),
-never who may wish. Blocks; use it in one thread at a time.
+what was noted. A disk that takes nothing keeps no revocation from the gateway: what could not be
+written down is in force, kept in this process, and written by `complete` when it can be. Judges a
+wish by what the CA knows (the crew, the hour, the certificate before), never who may wish. Blocks;
+use it in one thread at a time.
 """
 
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +25,7 @@ from crewgate.control.answers import host, revoked
 from crewgate.control.intents import Intent, Intents
 from crewgate.core.certificate import serial_text
 from crewgate.core.identity import Identity, Role, check, member_id
-from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError
+from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError, UnpublishedError
 from crewgate.link.owner_messages import Name
 from crewgate.peers.directory import sent_away
 from crewgate.pki.announcing import Announced, announce
@@ -44,6 +47,7 @@ class Desk:
         self._state = state
         self._crews = crews
         self._intents = Intents(ca.folder)
+        self._unnoted: dict[tuple[str, str], Intent] = {}  # what the disk has not taken
         self.authority = Authority(ca)
 
     def __repr__(self) -> str:
@@ -60,9 +64,16 @@ class Desk:
         entry = self.authority.register.find(serial)
         if entry is None:
             raise ControlError(404, "not-found", "there is no such certificate")
-        ended = self.authority.revoke([entry.serial], reason, datetime.now(UTC)) or [entry]
+        register, why = self.authority.register, ""
+        try:
+            ended = self.authority.revoke([entry.serial], reason, datetime.now(UTC))
+        except UnpublishedError as error:
+            why = str(error)
+            ended = [each for each in map(register.find, error.serials) if each is not None]
+        ended = ended or [entry]
         done = self._announce(ended)
-        return revoked("certificate", entry.serial, entry.crew, done, ended)
+        why = register.trouble or why
+        return revoked("certificate", entry.serial, entry.crew, done, ended, why)
 
     def revoke_orchestrator(self, crew: str, name: str, reason: str) -> RevocationAnswer:
         """All that it has, and every token until now: noted first, so that it is never half done.
@@ -71,49 +82,74 @@ class Desk:
         completes the ends of orchestrators ends its process and its key too: it would only have
         itself another certificate. An agent that is away hears of it when it is back.
         """
-        with Lives(self._ca.register) as lives:
-            lives.condemn(crew, name, int(time.time()))
-        intent = self._intents.note(crew, name, reason)
-        entries, done = self._end(intent)
-        return revoked("orchestrator", f"{crew}/{name}", crew, done, entries)
+        intent = Intent(crew, name, reason, int(time.time()))
+        self._unnoted[crew, name] = intent
+        why = self._note(intent)
+        entries, done, unwritten = self._end(intent)
+        why = why or unwritten
+        return revoked("orchestrator", f"{crew}/{name}", crew, done, entries, why)
+
+    def _note(self, intent: Intent) -> str:
+        """Have the disk know of an intent; why it does not."""
+        try:
+            with Lives(self._ca.register) as lives:
+                lives.condemn(intent.crew, intent.name, intent.since)
+            self._intents.note(intent)
+        except AuthorityError as error:
+            return str(error)
+        self._unnoted.pop((intent.crew, intent.name), None)
+        return ""
 
     def complete(self) -> None:
         """Finish what a crash, or an agent that was away, has left.
 
         AuthorityError, LinkError; RefusedError once all others are done.
         """
+        unwritten = [self._note(intent) for intent in [*self._unnoted.values()]]
+        with suppress(AuthorityError):  # which `trouble` says, when all is told
+            self.authority.register.flush()
         pending = self.authority.register.pending()
         if pending:
             announce(self.authority.register, self._state, pending)
         refused = []
-        for intent in self._intents.open():
+        for intent in [*self._unnoted.values(), *self._intents.open()]:
             try:
-                _, done = self._end(intent)
+                _, done, why = self._end(intent)
             except RefusedError as error:  # nobody's trouble is in the way of another's end
                 refused.append(error)
                 continue
             if done is None:
                 raise LinkError(f"the agent is not told of the end of {intent.crew}/{intent.name}")
+            unwritten.append(why)
         if refused:
             raise refused[0]
+        unwritten.append(self.authority.register.trouble)
+        if any(unwritten):
+            raise AuthorityError(next(filter(None, unwritten)))
 
     def publish(self) -> None:
         """Sign the list of revoked certificates anew."""
         self.authority.publish(datetime.now(UTC))
 
-    def _end(self, intent: Intent) -> tuple[list[Entry], Announced | None]:
-        now = datetime.now(UTC)
+    def _end(self, intent: Intent) -> tuple[list[Entry], Announced | None, str]:
+        """What was revoked, what the gateway did, and why the disk has not all of it."""
+        now, why = datetime.now(UTC), ""
         register = self.authority.register
         register.revoke_holder(intent.crew, intent.name, intent.reason, int(now.timestamp()))
         named = (intent.crew, intent.name)
         entries = [each for each in register.pending() if (each.crew, each.name) == named]
         if entries:
-            self.authority.publish(now)
+            try:
+                self.authority.publish(now)
+            except AuthorityError as error:
+                why = str(error)
         as_such = Name(kind="orchestrator", crew=intent.crew, name=f"{intent.crew}/{intent.name}")
         done = self._announce(entries, (as_such,))
-        if done is not None:
+        why = register.trouble or why
+        is_noted = (intent.crew, intent.name) not in self._unnoted
+        if done is not None and is_noted and not why:
             self._intents.done(intent)
-        return entries, done
+        return entries, done, why
 
     def _announce(self, entries: Sequence[Entry], more: Sequence[Name] = ()) -> Announced | None:
         """None if the agent is away."""
@@ -188,6 +224,8 @@ class Desk:
             check(identity)
         except ValueError as error:
             raise ControlError(400, "invalid-request", str(error)) from error
+        if (identity.crew, identity.name) in self._unnoted:
+            raise AuthorityError("no certificate is signed: its orchestrator is being ended")
         if identity.crew and identity.crew not in self._crews:
             raise ControlError(404, "not-found", "there is no such crew")
         if wish.hosts and (wish.is_own or identity.role is not Role.GATEWAY):

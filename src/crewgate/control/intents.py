@@ -4,7 +4,6 @@ The register knows of certificates alone; that all tokens of an orchestrator are
 forgotten with the process that was told so. A file each, in the CA's folder. Knows no step. Blocks.
 """
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,16 +35,14 @@ class Intents:
     def __repr__(self) -> str:
         return f"<Intents in {self._folder}>"
 
-    def note(self, crew: str, name: str, reason: str) -> Intent:
-        """Write one down, through to the disk, before anything is done."""
-        intent = Intent(crew, name, reason, int(time.time()))
+    def note(self, intent: Intent) -> None:
+        """Write one down, through to the disk."""
         path = self._path(intent)
         try:
             make_folder(self._folder, 0o700)
         except OSError as error:
             raise AuthorityError(f"{path}: cannot be written: {cause(error)}") from error
         write_file(path, msgspec.json.encode(intent), PRIVATE, replace=True)
-        return intent
 
     def done(self, intent: Intent) -> None:
         """All steps were made."""

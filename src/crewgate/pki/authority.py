@@ -9,7 +9,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -265,7 +265,8 @@ class Authority:
 
         Whoever calls has the table and open connections follow, and then says so to the register;
         until then the entries are `register.pending()`. UnpublishedError if only the list could not
-        be written: that must follow all the same.
+        be written: that must follow all the same. Where the register cannot be written,
+        `register.trouble` says why, and they are revoked for this process.
         """
         if reason not in REASONS:
             known = ", ".join(sorted(REASONS))
@@ -275,11 +276,16 @@ class Authority:
         try:
             self.publish(now)  # also of what a crash has kept from an earlier list
         except AuthorityError as error:
-            raise UnpublishedError(str(error)) from error
+            raise UnpublishedError(str(error), tuple(each.serial for each in done)) from error
         return done
 
     def publish(self, now: datetime) -> None:
-        """Sign the list of all that is revoked, and put it where gateways read it."""
+        """Sign the list of all that is revoked, and put it where gateways read it.
+
+        Also of what the register has not taken, if it does not take it now either. AuthorityError.
+        """
+        with suppress(AuthorityError):
+            self.register.flush()
         with _locked(self._ca.folder / "crl.lock"):
             number = self.register.next_crl_number(int(now.timestamp()))
             dead = self.register.dead(int(now.timestamp()))

@@ -8,6 +8,7 @@ dies in the midst is followed by whoever calls `complete_intents` next, a start 
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
@@ -27,7 +28,7 @@ from crewgate.pki.announcing import Announced, announce
 from crewgate.pki.authority import Authority
 from crewgate.pki.jwks import remove_keys
 from crewgate.pki.lives import Life, Lives, State
-from crewgate.pki.processes import has_ended_within, is_alive, kill_all, marked, send
+from crewgate.pki.processes import NOBODY, has_ended_within, is_alive, kill_all, marked, send
 from crewgate.pki.pulse import beats
 from crewgate.pki.register import Entry
 from crewgate.verifier.policy import crew_keys
@@ -76,12 +77,44 @@ def authority_of(config: Config) -> CA:
 def decommission(config: Config, crew: str, name: str) -> Ended:
     """End an orchestrator, whether `crewgate run` has it or not.
 
-    ConfigurationError, AuthorityError: the intent stands if it could be written at all.
+    Where the disk does not take the intent, all that needs no disk is done, and a complaint says
+    that it is to be said again. ConfigurationError, AuthorityError.
     """
     config.crew(crew)
     with Lives(authority_of(config).register) as lives:
-        life = lives.intend(crew, name, _now())
+        try:
+            life = lives.intend(crew, name, _now())
+        except AuthorityError as error:
+            life = lives.standing(crew, name) or _unwritten(crew, name)
+            return _end_unwritten(config, life, str(error))
     return complete(config, life)
+
+
+def _unwritten(crew: str, name: str) -> Life:
+    nobody = NOBODY
+    return Life(
+        0, crew, name, State.ENDING, b"", -1, nobody.pid, nobody.began, nobody.boot, _now()
+    )
+
+
+def _end_unwritten(config: Config, life: Life, why: str) -> Ended:
+    """All tokens, its own keys and its certificates are dead in the gateway, and its process ends.
+
+    What was not written is done by whoever says it again: each step may be done twice.
+    """
+    keys, complaints = _own_keys(config, life)
+    unwritten = (f"{life.label}: not written down, so say it again when it can be: {why}",)
+    with Authority(authority_of(config)) as authority:
+        done = authority.register.revoke_holder(life.crew, life.name, _REASON, _now())
+        told, away = _announce(authority, config, life, 0, keys)
+        with suppress(AuthorityError):  # the list's disk may be another
+            authority.publish(datetime.now(UTC))
+    ended = Ended(life, len(done), keys, told, (*unwritten, *complaints, *away))
+    try:
+        terminate(config, life)
+    except AuthorityError as error:
+        return msgspec.structs.replace(ended, complaints=(*ended.complaints, str(error)))
+    return ended
 
 
 def complete_intents(config: Config) -> list[Ended]:

@@ -14,7 +14,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.errors import AuthorityError
-from crewgate.pki.database import Book
+from crewgate.pki.database import Book, mend_of
 from crewgate.pki.processes import NOBODY, Process
 from crewgate.pki.register import Register
 
@@ -154,6 +154,10 @@ class Lives(Book):
         with self._database.transaction():
             return self._move(self._one(number), state, now)
 
+    def standing(self, crew: str, name: str) -> Life | None:
+        """The life of that name which has not ended."""
+        return self._standing(crew, name)
+
     def open(self) -> list[Life]:
         """Every life that has not ended, oldest first."""
         return self._select("state != 'ended' ORDER BY id")
@@ -179,8 +183,13 @@ class Lives(Book):
     # Inside.
 
     def _prepare(self) -> None:
-        with self._database.asking() as connection:
-            connection.executescript(_SCHEMA)
+        ((count,),) = self._database.rows(
+            "SELECT count(*) FROM sqlite_schema WHERE name IN ('life', 'living', 'lived', "
+            "'no_certificate_while_ending', 'no_certificate_after_the_end')"
+        )
+        if count < _SCHEMA.count("CREATE "):  # else nothing is written: the disk may be full
+            with self._database.asking() as connection:
+                connection.executescript(_SCHEMA)
 
     def _standing(self, crew: str, name: str) -> Life | None:
         found = self._select("crew = ? AND name = ? AND state IN ('running', 'ending')", crew, name)
@@ -232,7 +241,9 @@ class Lives(Book):
         return [msgspec.convert(dict(zip(names, row, strict=True)), Life) for row in rows]
 
     def _failed(self, error: Exception) -> AuthorityError:
-        return AuthorityError(f"{self.path}: the orchestrators' lives cannot be kept: {error}")
+        return AuthorityError(
+            f"{self.path}: the orchestrators' lives cannot be kept: {mend_of(error)}"
+        )
 
 
 def _told(life: Life) -> str:

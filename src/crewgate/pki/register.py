@@ -3,12 +3,14 @@
 Durable before it answers (WAL, synchronous=FULL), and open to several processes at once: the
 control process and commands. Knows no key and signs nothing. Blocks; times are whole seconds since
 the epoch. A revocation is entered here first, as an intent: `announced` says that the table, the
-CRL and the open connections have followed.
+CRL and the open connections have followed. One that the disk does not take holds in this process
+all the same (`unwritten`), and is written when it does.
 """
 
 import re
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -17,7 +19,8 @@ from crewgate import limits
 from crewgate.core.certificate import serial_text
 from crewgate.core.identity import Role
 from crewgate.errors import AuthorityError
-from crewgate.pki.database import Book
+from crewgate.pki.database import Book, mend_of
+from crewgate.pki.unwritten import unwritten_of
 
 _VERSION = 1
 _SCHEMA = """
@@ -89,7 +92,26 @@ class Register(Book):
         """Open it, or make an empty one, in which nothing is revoked, where `is_new` says so."""
         if not is_new and not path.exists():
             raise AuthorityError(f"{path}: the register is not there; put it back")
+        self._unwritten = unwritten_of(path)
         super().__init__(path)
+
+    @property
+    def trouble(self) -> str:
+        """Why revocations are in force that are not written here yet; "" if there are none."""
+        return self._unwritten.trouble
+
+    def flush(self) -> None:
+        """Write what could not be written before; AuthorityError while that cannot be."""
+        waiting = self._unwritten.items()
+        if not waiting:
+            return
+        with self._database.transaction() as database:
+            database.executemany(
+                "UPDATE certificate SET revoked = ?, reason = ?, announced = ? "
+                "WHERE serial = ? AND revoked IS NULL",
+                [(each.when, each.reason, each.announced, serial) for serial, each in waiting],
+            )
+        self._unwritten.written(serial for serial, _ in waiting)
 
     def add(self, entry: Entry, *, after: str = "") -> None:
         """Write down a certificate, before anybody gets it.
@@ -101,7 +123,8 @@ class Register(Book):
         names = _COLUMNS.replace(" ", "").split(",")
         marks = ", ".join(f":{name}" for name in names)
         with self._database.transaction() as database:
-            if after and not _is_good(database, _canonical(after)):
+            is_dead = _canonical(after) in self._unwritten
+            if after and (is_dead or not _is_good(database, _canonical(after))):
                 raise AuthorityError(f"certificate {after} is revoked, so nothing comes after it")
             values |= {"role": entry.role.value, "reason": entry.reason or None}
             database.execute(
@@ -121,7 +144,7 @@ class Register(Book):
     def of(self, crew: str, name: str, now: int) -> list[Entry]:
         """What a holder has that is neither revoked nor expired."""
         where = "crew = ? AND name = ? AND revoked IS NULL AND not_after >= ?"
-        return self._select(where, (crew, name, now))
+        return [each for each in self._select(where, (crew, name, now)) if each.revoked is None]
 
     def issued_since(self, crew: str, name: str, when: int) -> int:
         """How many certificates a holder has been issued since."""
@@ -137,40 +160,36 @@ class Register(Book):
         """Revoke certificates in one transaction; what was revoked by this, oldest first.
 
         With `lives`, each with all others of the same instance: who had its key may have renewed.
+        Where the disk does not take it, it is in force in this process, and `trouble` says why.
         """
         same = "instance = (SELECT instance FROM certificate WHERE serial = ?)"
         which = same if lives else "serial = ?"
-        done: list[tuple[str]] = []
-        with self._database.transaction() as database:
-            for serial in map(_canonical, serials):
-                done += database.execute(
-                    "UPDATE certificate SET revoked = ?, reason = ?, announced = 0 "  # noqa: S608
-                    f"WHERE {which} AND revoked IS NULL RETURNING serial",
-                    (now, reason, serial),
-                ).fetchall()
-        return self._found(done)
+        found = [(which, (serial,)) for serial in map(_canonical, serials)]
+        return self._revoke(found, reason, now)
 
     def revoke_holder(self, crew: str, name: str, reason: str, now: int) -> list[Entry]:
         """Revoke all that a holder has now, in one transaction; what was revoked by this.
 
-        Nothing that is issued at the same time slips through: it is here before or after.
+        Nothing that is issued at the same time slips through: it is here before or after. As
+        `revoke` where the disk does not take it: nothing is issued then.
         """
-        with self._database.transaction() as database:
-            rows = database.execute(
-                "UPDATE certificate SET revoked = ?, reason = ?, announced = 0 "
-                "WHERE crew = ? AND name = ? AND revoked IS NULL AND not_after >= ? "
-                "RETURNING serial",
-                (now, reason, crew, name, now - limits.clock_distrust_seconds),
-            ).fetchall()
-        return self._found(rows)
+        where = "crew = ? AND name = ? AND not_after >= ?"
+        values = (crew, name, now - limits.clock_distrust_seconds)
+        return self._revoke([(where, values)], reason, now)
 
     def pending(self) -> list[Entry]:
         """Revocations that somebody has not heard of yet, as far as is known here."""
-        return self._select("revoked IS NOT NULL AND NOT announced", ())
+        entries = self._select("revoked IS NOT NULL AND NOT announced", ()) + self._held()
+        return [each for each in entries if not each.announced]
 
     def announced(self, serials: Iterable[str]) -> None:
-        """These are known everywhere on this machine."""
-        with self._database.transaction() as database:
+        """These are known everywhere on this machine.
+
+        Where the disk does not take that, they stay pending, and are told once more.
+        """
+        serials = list(serials)
+        self._unwritten.announced(map(_canonical, serials))
+        with suppress(AuthorityError), self._database.transaction() as database:
             database.executemany(
                 "UPDATE certificate SET announced = 1 WHERE serial = ?",
                 [(_canonical(serial),) for serial in serials],
@@ -178,48 +197,96 @@ class Register(Book):
 
     def dead(self, now: int) -> list[tuple[str, int, str]]:
         """Serial, time and reason of everything revoked that would still be valid by its dates."""
-        return self._database.rows(
+        rows = self._database.rows(
             "SELECT serial, revoked, reason FROM certificate "
             "WHERE revoked IS NOT NULL AND not_after >= ? ORDER BY serial",
             (now - limits.clock_distrust_seconds,),
         )
+        return rows + [(serial, each.when, each.reason) for serial, each in self._unwritten.items()]
 
     def dead_entries(self, now: int) -> list[Entry]:
         """The same as whole entries."""
         where = "revoked IS NOT NULL AND not_after >= ?"
-        return self._select(where, (now - limits.clock_distrust_seconds,))
+        return self._select(where, (now - limits.clock_distrust_seconds,)) + self._held()
 
     def next_crl_number(self, now: int) -> int:
         """A number above that of every CRL before (RFC 5280, section 5.2.3), and at least `now`.
 
         Other machines keep the highest number that they have seen. A register that was restored
-        from a backup has forgotten its last numbers: the time makes up for them.
+        from a backup has forgotten its last numbers: the time makes up for them. So it does for a
+        register that cannot be written.
         """
-        ((number,),) = self._database.rows(
-            "UPDATE counter SET value = max(value + 1, ?) WHERE name = 'crl' RETURNING value",
-            (now,),
-        )
+        least = max(now, self._unwritten.crl_number + 1)
+        try:
+            with self._database.transaction() as database:
+                ((number,),) = database.execute(
+                    "UPDATE counter SET value = max(value + 1, ?) WHERE name = 'crl' "
+                    "RETURNING value",
+                    (least,),
+                ).fetchall()
+        except AuthorityError:
+            ((last,),) = self._database.rows("SELECT value FROM counter WHERE name = 'crl'")
+            number = self._unwritten.crl_number = max(last + 1, least)
         return int(number)
 
     # Inside.
 
+    def _revoke(
+        self, which: Sequence[tuple[str, tuple[object, ...]]], reason: str, now: int
+    ) -> list[Entry]:
+        """Revoke what these conditions find, all of it or nothing."""
+        done: list[tuple[str]] = []
+        try:
+            with self._database.transaction() as database:
+                for where, values in which:
+                    done += database.execute(
+                        "UPDATE certificate SET revoked = ?, reason = ?, announced = 0 "  # noqa: S608
+                        f"WHERE {where} AND revoked IS NULL RETURNING serial",
+                        (now, reason, *values),
+                    ).fetchall()
+        except AuthorityError as error:
+            done = [
+                (each.serial,)
+                for where, values in which
+                for each in self._select(where, values)
+                if each.revoked is None
+            ]
+            self._unwritten.take((serial for (serial,) in done), now, reason, str(error))
+        return self._found(done)
+
+    def _held(self) -> list[Entry]:
+        """What is revoked and not written yet."""
+        return self._found((serial,) for serial, _ in self._unwritten.items())
+
     def _prepare(self) -> None:
-        with self._database.transaction() as database:
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
-                    database.execute(statement)
-                database.execute(f"PRAGMA user_version = {_VERSION}")
-            elif version != _VERSION:
-                raise AuthorityError(
-                    f"{self.path}: version {version} of the issuance database; this Crewgate "
-                    f"reads version {_VERSION}: use the one that wrote it"
-                )
+        ((version,),) = self._database.rows("PRAGMA user_version")
+        if version == 0:
+            with self._database.transaction() as database:
+                ((version,),) = database.execute("PRAGMA user_version").fetchall()
+                if version == 0:  # still, now that nobody else makes it
+                    for statement in _SCHEMA.split(";"):
+                        database.execute(statement)
+                    database.execute(f"PRAGMA user_version = {_VERSION}")
+                    version = _VERSION
+        if version != _VERSION:
+            raise AuthorityError(
+                f"{self.path}: version {version} of the issuance database; this Crewgate "
+                f"reads version {_VERSION}: use the one that wrote it"
+            )
 
     def _select(self, where: str, values: Sequence[object]) -> list[Entry]:
         # The condition is a constant of this file, the values are bound.
         statement = f"SELECT {_COLUMNS} FROM certificate WHERE {where}"  # noqa: S608
-        return [_entry(row) for row in self._database.rows(statement, values)]
+        return [self._as_held(_entry(row)) for row in self._database.rows(statement, values)]
+
+    def _as_held(self, entry: Entry) -> Entry:
+        """As it is in force: the row may lack a revocation."""
+        held = self._unwritten.get(entry.serial)
+        if held is None or entry.revoked is not None:
+            return entry
+        return msgspec.structs.replace(
+            entry, revoked=held.when, reason=held.reason, announced=held.announced
+        )
 
     def _found(self, serials: Iterable[tuple[str]]) -> list[Entry]:
         entries = [entry for (serial,) in serials if (entry := self.find(serial)) is not None]
@@ -229,8 +296,7 @@ class Register(Book):
         if isinstance(error, sqlite3.IntegrityError):  # as a trigger says it (`lives`)
             return AuthorityError(f"no certificate is signed: {error}")
         return AuthorityError(
-            f"{self.path}: the issuance database cannot be used: {error}; "
-            "it belongs to the user who runs the control process"
+            f"{self.path}: the issuance database cannot be used: {mend_of(error)}"
         )
 
 

@@ -13,6 +13,7 @@ from commands import Run
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+from full_books import full_books
 
 from crewgate import limits
 from crewgate.config import load
@@ -24,6 +25,7 @@ from crewgate.pki.authority import request_pem
 from crewgate.pki.certificates import new_key, pem
 from crewgate.pki.keys import read_key
 from crewgate.pki.signing import public_half
+from crewgate.pki.unwritten import unwritten_of
 
 
 def issue(run: Run, fresh: Path, name: str = "a-1", *more: object) -> dict[str, Any]:
@@ -257,6 +259,26 @@ def test_a_revocation_that_too_few_machines_have_is_an_exit_status(
     ]
     result = run("ca", "revoke", "-c", fresh, row["serial"], "--json")
     assert (result.exit_code, json.loads(result.stdout)["reach"]["applied_on"]) == (3, 1)
+
+
+def test_on_a_full_disk_the_gateway_refuses_it_and_a_person_has_to_say_it_again(
+    run: Run, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is revoked is no more than the gateway knows, so the command does not end well."""
+    row = issue(run, fresh)
+    with full_books(monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr("crewgate.pki.announcing.announce", lambda *_: Announced(read_ns=1))
+            result = run("ca", "revoke", "-c", fresh, row["serial"])
+        assert result.exit_code == 2
+        assert "the gateway refuses it, and the register could not be written" in result.stderr
+        assert "disk is full; make room" in result.stderr
+        result = run("ca", "revoke", "-c", fresh, row["serial"], "--json")
+        assert "nothing knows of it" in result.stderr
+        assert "disk is full" in json.loads(result.stdout)["unwritten"]
+    unwritten_of(load(fresh).ca.register).written([row["serial"]])  # as another process would be
+    result = run("ca", "revoke", "-c", fresh, row["serial"], "--json")
+    assert (result.exit_code, json.loads(result.stdout)["status"]) == (0, "revoked")
 
 
 def test_a_gateway_that_was_sent_away_is_called_so(run: Run, fresh: Path) -> None:

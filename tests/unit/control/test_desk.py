@@ -10,6 +10,7 @@ import pytest
 from control_world import ca_of, csr, identity
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from full_books import full_books
 
 from crewgate import limits
 from crewgate.api.office import Wish
@@ -396,3 +397,64 @@ def _server(desk: Desk, at: datetime | None = None) -> tuple[str, str]:
         desk.authority.issuing, [x509.DNSName("gw.example")], at or datetime.now(UTC)
     )
     return request_pem(made.key).decode(), made.certificate_pem.decode()
+
+
+def test_on_a_full_disk_a_certificate_is_ended_at_once_and_written_later(
+    desk: Desk, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway hears of it, nothing comes after it, and the receipt says what is missing."""
+    entry = first(desk, BD)
+    with full_books(monkeypatch):
+        answer = desk.revoke_certificate(entry.serial, "superseded")
+        assert agent.heard == ([entry.serial], [])
+        assert (answer.applied_on, answer.certificates) == (1, [entry.serial])
+        assert "disk is full" in answer.unwritten
+        assert status(desk, own(desk, BD, entry)) == 401
+        with pytest.raises(AuthorityError, match="disk is full"):
+            desk.complete()
+    desk.complete()
+    assert desk.authority.register.trouble == ""
+    assert status(desk, own(desk, BD, entry)) == 401
+
+
+def test_on_a_full_disk_an_orchestrator_is_ended_at_once_and_for_good_later(
+    desk: Desk, agent: Agent, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its intent too: no certificate is signed for it meanwhile, and its process is condemned."""
+    entry = first(desk, BD)
+    with Lives(ca_of(config).register) as lives:
+        lives.begin("bd", "bd-1", this(), BD.instance, lambda _: None)
+    with full_books(monkeypatch):
+        answer = desk.revoke_orchestrator("bd", "bd-1", "unspecified")
+        assert agent.heard == ([entry.serial], ["bd/bd-1"])
+        assert "disk is full" in answer.unwritten
+        by = Wish(msgspec.structs.replace(BD, instance=b""), csr(), entry.serial)
+        with pytest.raises((AuthorityError, ControlError)):
+            desk.certify(by)
+        with pytest.raises(AuthorityError, match="disk is full"):
+            desk.complete()
+        with Lives(ca_of(config).register) as lives:
+            assert [life.state for life in lives.open()] == [State.RUNNING]
+    desk.complete()
+    with Lives(ca_of(config).register) as lives:
+        assert [life.state for life in lives.open()] == [State.ENDING]
+    found = desk.authority.register.find(entry.serial)
+    assert found is not None
+    assert found.revoked is not None
+    assert desk.authority.register.trouble == ""
+    told = len(agent.told)
+    desk.complete()
+    assert len(agent.told) == told
+
+
+def test_a_list_that_cannot_be_written_keeps_no_revocation_from_the_gateway(
+    desk: Desk, agent: Agent, config: Config
+) -> None:
+    """Its disk may be another one than the register's."""
+    entry = first(desk, BD)
+    crl = ca_of(config).crl
+    crl.unlink()
+    crl.mkdir()
+    answer = desk.revoke_certificate(entry.serial, "superseded")
+    assert agent.heard == ([entry.serial], [])
+    assert str(crl) in answer.unwritten

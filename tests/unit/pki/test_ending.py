@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from certified import ONE, OTHER, issue
 from cryptography import x509
+from full_books import full_books
 
 from crewgate import limits
 from crewgate.config import Config
@@ -310,3 +311,31 @@ def test_a_disk_that_is_full_saves_no_process(
     (done,) = ending.complete_intents(config)
     assert done.is_complete
     assert int(serial, 16) in listed(config)
+
+
+def test_on_a_full_disk_all_is_dead_in_the_gateway_and_said_to_be_said_again(
+    config: Config, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And once there is room, the same word completes it."""
+    life = begin(config, GONE)
+    serial = issue(config, ONE)
+    with full_books(monkeypatch):
+        done = ending.decommission(config, "article", "bd-1")
+        assert (done.is_complete, done.certificates, done.life.id) == (False, 1, life.id)
+        assert agent.heard[0][0] == [serial]
+        assert [name.name for name in agent.heard[0][1]] == ["article/bd-1"]
+        assert any("not written down, so say it again" in each for each in done.complaints)
+        assert serial in {f"{each:X}" for each in listed(config)}
+    done = ending.decommission(config, "article", "bd-1")
+    assert (done.is_complete, done.complaints) == (True, ())
+    assert statuses(config) == {serial: "revoked"}
+
+
+def test_on_a_full_disk_a_name_that_nobody_runs_is_ended_too(
+    config: Config, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is known of a process, and all its tokens are dead."""
+    with full_books(monkeypatch):
+        done = ending.decommission(config, "article", "bd-1")
+    assert not done.is_complete
+    assert [name.name for name in agent.heard[0][1]] == ["article/bd-1"]

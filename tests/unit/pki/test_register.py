@@ -13,26 +13,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from certificates_written import NOW, entry
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate import limits
 from crewgate.core.certificate import serial_text
-from crewgate.core.identity import Role
 from crewgate.errors import AuthorityError
 from crewgate.pki.lives import Lives
 from crewgate.pki.register import Entry, Register
-
-NOW = 1_800_000_000
-
-
-def entry(number: int, name: str = "bd-1", *, end: int = NOW + 3600) -> Entry:
-    """A certificate of that serial."""
-    return Entry(
-        serial=serial_text(number), role=Role.ORCHESTRATOR, crew="bd", name=name,
-        instance=bytes(16),
-        not_before=NOW - 300, not_after=end, issued=NOW, pem=f"PEM {number}",
-    )  # fmt: skip
 
 
 @pytest.fixture

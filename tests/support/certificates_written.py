@@ -1,0 +1,16 @@
+"""Certificates as the register keeps them, for its tests."""
+
+from crewgate.core.certificate import serial_text
+from crewgate.core.identity import Role
+from crewgate.pki.register import Entry
+
+NOW = 1_800_000_000
+
+
+def entry(number: int, name: str = "bd-1", *, end: int = NOW + 3600) -> Entry:
+    """A certificate of that serial."""
+    return Entry(
+        serial=serial_text(number), role=Role.ORCHESTRATOR, crew="bd", name=name,
+        instance=bytes(16),
+        not_before=NOW - 300, not_after=end, issued=NOW, pem=f"PEM {number}",
+    )  # fmt: skip
