@@ -7,7 +7,11 @@ from crewgate.core.health import Condition, State
 from crewgate.link.cluster_messages import InTouch
 from crewgate.link.owner_messages import Status, WatchRow, WorkerStatus
 
-CONTROL = {"control": {"configured": True, "running": True, "api": "https://127.0.0.1:8445"}}
+CONTROL = {
+    "control": {
+        "configured": True, "running": True, "has_key": True, "api": "https://127.0.0.1:8445"
+    }
+}  # fmt: skip
 READY = Status(
     id=1,
     ready=True,
