@@ -37,11 +37,12 @@ static void check(void) {
   }
 }
 
-/* What the agent's operations on a lease do; `amount` is at most what has room. */
+/* What the agent's operations on a lease do; at most what has room is granted (leases.pyx), of which
+ * what burned takes its part. */
 static void lease(uint64_t operation, uint64_t record, uint64_t amount) {
   cg_branch *branch = &s.t.branch[record];
   uint64_t out = book[record].granted - book[record].given_back - book[record].settled;
-  uint64_t fits = CG_AMOUNT_MAX - out < amount ? CG_AMOUNT_MAX - out : amount;
+  uint64_t room = out < CG_AMOUNT_MAX ? CG_AMOUNT_MAX - out : 0, fits = room < amount ? room : amount;
   if (operation == 0) {
     cg_begin_draw(branch, 1);
     cg_grant(&s.t, branch, fits);

@@ -6,7 +6,6 @@ cannot start.
 
 import argparse
 import os
-import resource
 import signal
 import sys
 from collections.abc import Iterable
@@ -27,10 +26,12 @@ from crewgate.agent.machine import Machine
 from crewgate.agent.opening import holder_name, open_table, state_folder
 from crewgate.agent.reloading import reload_now
 from crewgate.audit.writer import Rotation, Writer
+from crewgate.config import descriptors
 from crewgate.core.record import Event, Record, when
 from crewgate.errors import ConfigurationError, CrewgateError
 from crewgate.ledger.clerk import Clerk
 from crewgate.link.doors import Door
+from crewgate.runtime.descriptors import raise_to
 
 if TYPE_CHECKING:
     from crewgate.agent.cluster import Cluster
@@ -85,10 +86,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(file: Path, ready: int, *, bootstrap: bool = False) -> None:
     """Open table, audit and doors, and serve; ConfigurationError, TableError, LinkError."""
-    _raise_descriptor_limit()
     clock = Clock()
     voice = Voice(clock)
     inforce = InForce(file)
+    raise_to(descriptors.agent(inforce.config).wanted)
     state_folder(inforce.config.state)
     config = inforce.config
     ledger, mark = open_known_ledger(config, holder_name(config))
@@ -134,18 +135,6 @@ def _join(machine: Machine, *, bootstrap: bool) -> "Cluster | None":
 def _told(table: OwnedTable) -> str:
     room = table.geometry
     return f"{table.life.hex()[:8]}, for {room.branches} branches, {room.revocations} revocations"
-
-
-def _raise_descriptor_limit() -> None:
-    """Every guest is a descriptor, and the usual soft limit of 1024 is below what the table holds.
-
-    The hard limit is the operator's word; below our need, the last guests are refused.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * limits.link_connections_max + limits.descriptors_spare
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 async def _serve(

@@ -11,12 +11,13 @@ from crewgate import limits
 from crewgate.cli.ca_soundness import ca_oddities, ca_problems
 from crewgate.cli.cluster_soundness import cluster_oddities, cluster_problems
 from crewgate.cli.unkept import unkept
-from crewgate.config import Cluster, Config, Control, Crew, Listener, Upstream
+from crewgate.config import Cluster, Config, Control, Crew, Listener, Upstream, descriptors
 from crewgate.core.scope import matches
 from crewgate.errors import AuthorityError, ConfigurationError
 from crewgate.gateway.inquiry import Inquiry
 from crewgate.issuer.signing import SigningKey
 from crewgate.pki.renewal import Life, is_ours
+from crewgate.runtime.descriptors import most
 from crewgate.server.tls import server_context
 from crewgate.upstream.tls import client_context
 from crewgate.verifier.policy import crew_keys, load_policy
@@ -40,6 +41,7 @@ def problems(config: Config) -> Iterator[str]:
     yield from _uncontrolled(config)
     yield from _unjoined(config)
     yield from unkept(config)
+    yield from descriptors.lacking(config, most())
     for crew in config.crews:
         yield from _unusable(crew)
     for upstream in config.upstreams:

@@ -277,9 +277,14 @@ def _limits(section: Section | None) -> Limits:
     default = Limits()
     if section is None:
         return default
-    chosen = {
-        name: section.optional(name, kinds.below(getattr(limits, name)), getattr(default, name))
-        for name in Limits.__struct_fields__
-    }
+    seconds, connections = "credit_wait_seconds_max", "connections_max"
+    chosen = Limits(
+        credit_wait_seconds_max=section.optional(
+            seconds, kinds.below(limits.credit_wait_seconds_max), default.credit_wait_seconds_max
+        ),
+        connections_max=section.optional(
+            connections, kinds.whole(1, limits.connections_max), default.connections_max
+        ),
+    )
     section.close()
-    return Limits(**chosen)
+    return chosen

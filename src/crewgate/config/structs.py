@@ -240,10 +240,12 @@ class Table(msgspec.Struct, frozen=True):
 class Limits(msgspec.Struct, frozen=True):
     """Bounds of `limits` that the file may change; each field has the name of its largest value.
 
-    A field stands here only if some code asks the configuration for it.
+    A field stands here only if some code asks the configuration for it. `connections_max` is of one
+    listener and worker; 0 is as many as descriptors allow.
     """
 
     credit_wait_seconds_max: float = limits.credit_wait_seconds
+    connections_max: int = 0
 
 
 class Ledger(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ from crewgate.api.bridge import Bridge
 from crewgate.audit.sink import Sink
 from crewgate.audit.voice import Voice
 from crewgate.audit.writer import Rotation, Writer
-from crewgate.config import CA, Config, Control, load
+from crewgate.config import CA, Config, Control, descriptors, load
 from crewgate.control.health import ControlHealth
 from crewgate.control.ocsp_door import OCSPDoor
 from crewgate.control.office import ControlOffice
@@ -36,6 +36,7 @@ from crewgate.core.ids import certificate_key
 from crewgate.core.record import Event, when
 from crewgate.errors import AuthorityError, ConfigurationError, LinkError, RefusedError
 from crewgate.pki.ending import complete_intents
+from crewgate.runtime.descriptors import raise_to
 from crewgate.server import Clients, Listener, Poller, listen, server_context
 from crewgate.server.census import Census
 from crewgate.server.doorman import Doorman, Rules
@@ -188,11 +189,10 @@ class Serving:
             raise
         doorman = Doorman(self._rules(), self._guests, _Nothing, self._sink, self._check)
         listener = Listener(sock, context, self._application.accept, self._poller, doorman)
-        listener.census = Census(
-            limits.control_connections_max,
-            limits.control_connections_of_one_max,
-            listener.counters,
+        room = descriptors.control_connections(
+            self._config, raise_to(descriptors.control(self._config).wanted)
         )
+        listener.census = Census(room, limits.control_connections_of_one_max, listener.counters)
         self._voice.tell(f"control API at https://{section.address}:{section.port}")
         return _Open(listener, doorman, section)
 

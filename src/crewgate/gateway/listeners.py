@@ -15,11 +15,13 @@ import trio
 
 from crewgate import limits
 from crewgate.config import Listener as Section
+from crewgate.config import descriptors
 from crewgate.errors import ConfigurationError
 from crewgate.gateway.case import Door
 from crewgate.gateway.forward import Gateway
 from crewgate.gateway.prepared import Face, Prepared
 from crewgate.gateway.site import Site
+from crewgate.runtime.descriptors import raise_to
 from crewgate.server import Listener, Poller, listen
 from crewgate.server.doorman import Doorman, Rules
 from crewgate.server.wakeup import Wakeup
@@ -78,6 +80,10 @@ class Listeners:
         for address in [address for address in self._open if address not in wanted]:
             listener = self._open.pop(address).listener
             self._nursery.start_soon(listener.drain, prepared.config.drain_seconds)
+        config = prepared.config
+        limit = raise_to(descriptors.worker(config).wanted)
+        room = descriptors.listener_connections(config, limit)
+        most = config.limits.connections_max or room
         for face in prepared.faces:
             address = _address(face)
             opened = self._open.get(address)
@@ -85,6 +91,7 @@ class Listeners:
                 self._open[address] = self._serve(face, prepared.site, bound[address])
             else:
                 self._open[address] = self._change(opened, face, prepared.site)
+            self._open[address].listener.census.most = most
         # The contexts were made a while ago, and a list may have come since.
         self._is_behind = True
         self._look.set()

@@ -5,14 +5,12 @@ Exit status 0 after SIGTERM or SIGINT and a drain, 2 with one line when it canno
 
 import argparse
 import logging
-import resource
 import signal
 import sys
 from pathlib import Path
 
 import trio
 
-from crewgate import limits
 from crewgate.audit.sink import Sink
 from crewgate.audit.voice import Voice
 from crewgate.audit.writer import Rotation, Writer
@@ -40,7 +38,6 @@ def main(arguments: list[str] | None = None) -> int:
 def run(file: Path, index: int, name: str) -> None:
     """Open the audit and serve until told to end. ConfigurationError, OSError."""
     config = load(file)
-    _raise_descriptor_limit()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the agent says when to load
     writer = Writer(config.audit.folder, name, Rotation.of(config.audit), machine=config.name)
     sink = Sink(writer, refuses_when_full=config.audit.on_full == "refuse")
@@ -48,15 +45,3 @@ def run(file: Path, index: int, name: str) -> None:
         trio.run(Worker(config, index, sink, Voice(name, sink)).run)
     finally:
         sink.close()
-
-
-def _raise_descriptor_limit() -> None:
-    """A connection is a descriptor on either side, and the usual soft limit is 1024.
-
-    The hard limit is the operator's word; below our need, accepting pauses when it is reached.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * limits.connections_max + limits.descriptors_spare
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -103,6 +103,7 @@ link_push_frames_max = 256  # unread pushes; whoever reads less looks at the tab
 link_path_bytes_max = 107  # sun_path of unix(7) is 108 bytes with its NUL
 link_backlog = 128  # connections not yet accepted; every process of a machine comes at once
 link_connections_max = table_attachments_max + 64  # a door: all guests and some questions
+link_guests_least = 64  # embedders for which the agent must have descriptors to start
 link_strangers_max = table_attachments_max // 2  # of other users; the rest is for our own workers
 link_seconds_max = 5.0  # one question on a unix socket; what takes longer is not going to come
 attach_again_seconds_min = 0.05  # an embedder that lost its agent tries again: soon,
@@ -119,6 +120,7 @@ audit_refusal_keys_max = 256  # networks that are told apart between two summari
 
 # Connections of one worker (server/).
 connections_max = 20_000  # of one listener and worker; an idle one costs some 60 KiB
+connections_least = 256  # the same, where the file says no number: with fewer it must not start
 connections_per_address_max = 8_000  # a crew behind one NAT, and never the whole of the above
 backlog = 1024  # connections that wait for accept; the kernel lowers it to somaxconn
 accept_pause_seconds = 0.1  # out of descriptors: accept again when some connection has ended

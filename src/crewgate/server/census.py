@@ -17,8 +17,8 @@ class Census:
 
     def __init__(self, most: int, most_from_one: int, counters: Counters | None = None) -> None:
         self.counters = counters or Counters()
-        self._most = most
         self._most_from_one = most_from_one
+        self.most = most  # may be changed at any time; who is there stays
         self._from: Counter[str] = Counter()
         self._count = 0
 
@@ -28,12 +28,12 @@ class Census:
     @property
     def strangers_max(self) -> int:
         """How many may be in their handshakes: half, so that the others' places are not theirs."""
-        return max(1, self._most // 2)
+        return max(1, self.most // 2)
 
     def enter(self, address: str) -> bool:
         """Count a connection from `address`; False if it must be refused, and is not counted."""
         one = one_peer(address)
-        if self._count >= self._most:
+        if self._count >= self.most:
             self.counters.connections_refused_full += 1
             return False
         if self._from[one] >= self._most_from_one:

@@ -12,11 +12,12 @@ import time
 from pathlib import Path
 
 from crewgate import limits
-from crewgate.config import Config, Control, Listener, load
+from crewgate.config import Config, Control, Listener, descriptors, load
 from crewgate.core.health import Fact
 from crewgate.errors import ConfigurationError, LinkError, RefusedError
 from crewgate.link.owner import Owner
 from crewgate.link.reporter import Reporter
+from crewgate.runtime.descriptors import most
 from crewgate.supervisor.child import Child, ended
 from crewgate.supervisor.ports import await_free
 from crewgate.supervisor.signals import Signals
@@ -270,6 +271,9 @@ class Supervisor:
 def _validated(path: Path) -> Config:
     config = load(path)
     load_policy(config, 0)
+    lack = "; ".join(descriptors.lacking(config, most()))
+    if lack:
+        raise ConfigurationError(f"{path}: {lack}")
     return config
 
 
