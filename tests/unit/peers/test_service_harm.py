@@ -182,7 +182,7 @@ async def test_a_conversation_has_an_end(
 async def test_a_peer_that_never_answers_is_given_up(
     authority: Authority, tmp_path: Path, lone: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the next one is reached."""
+    """And the next one is reached, if not at once where the machine is busy."""
     monkeypatch.setattr(limits, "gossip_sync_seconds", 0.2)
     idle = authority.certify(tmp_path / "idle", "idle", Ed25519PrivateKey.generate())
     async with AsyncExitStack() as stack:
@@ -191,7 +191,9 @@ async def test_a_peer_that_never_answers_is_given_up(
         await stack.enter_async_context(lone.serving())
         await stack.enter_async_context(one.serving())
         await until(lambda: one.is_fresh)
-    assert one.host.said == [f"peer {HOST}:{where[1]}: no answer in time"]
+    late = f"peer {HOST}:{lone.where[1]}: no answer in time"
+    said = [line for line in one.host.said if line != late]
+    assert said == [f"peer {HOST}:{where[1]}: no answer in time"]
 
 
 async def test_a_disk_that_refuses_is_said_once_and_nothing_is_acknowledged(
