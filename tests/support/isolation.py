@@ -9,6 +9,7 @@ those had another's answer, was refused, or waited for longer than a second.
 
 import argparse
 import itertools
+import random
 import ssl
 import statistics
 import sys
@@ -40,7 +41,7 @@ from crewgate.server import Poller
 from crewgate.upstream import Opener, Pool, Resolver
 
 WAIT_SECONDS = 1.0
-THINK_SECONDS = 0.02  # of a checked caller, between two calls
+THINK_SECONDS = 0.2  # of a checked caller, between two calls: the clients share the gateway's core
 LOOSE_CALLERS = 8  # that ask for what is wrong, at once
 BROKEN = 0  # for a status: the answer was cut
 
@@ -191,17 +192,23 @@ class Run:
 
     async def run(self, callers: int) -> Findings:
         """Have all call, until nothing wrong is left to be asked for."""
+        checked = [self._client(f"caller-{number}") for number in range(callers)]
+        loose = [self._client(f"loose-{number}") for number in range(LOOSE_CALLERS)]
+        for client in [*checked, *loose]:
+            await client.ask(Ask("GET", "/hello"))  # TLS is not what is measured
         async with trio.open_nursery() as nursery:
-            for number in range(callers):
-                nursery.start_soon(self._check, number)
-            async with trio.open_nursery() as loose:
-                for number in range(LOOSE_CALLERS):
-                    loose.start_soon(self._ask_for_wrong, number)
+            for number, client in enumerate(checked):
+                nursery.start_soon(self._check, number, client)
+            async with trio.open_nursery() as asking:
+                for client in loose:
+                    asking.start_soon(self._ask_for_wrong, client)
             self._is_over = True
         return self.findings
 
-    async def _ask_for_wrong(self, number: int) -> None:
-        client = Client(self._edge, self._context, f"loose-{number}")
+    def _client(self, token: str) -> Client:
+        return Client(self._edge, self._context, token)
+
+    async def _ask_for_wrong(self, client: Client) -> None:
         for ask in self._asks:
             began = trio.current_time()
             await client.ask(ask)
@@ -210,9 +217,9 @@ class Run:
                 self.findings.late.append(f"{ask}: {trio.current_time() - began:.1f} s")
         await client.close()
 
-    async def _check(self, number: int) -> None:
-        client, found = Client(self._edge, self._context, f"caller-{number}"), self.findings
-        await client.ask(Ask("GET", f"/{number}"))  # TLS is not what is measured
+    async def _check(self, number: int, client: Client) -> None:
+        found = self.findings
+        await trio.sleep(THINK_SECONDS * random.random())
         for call in itertools.count():
             target = f"/{number}/{call}"
             began = trio.current_time()

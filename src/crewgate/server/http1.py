@@ -18,7 +18,7 @@ from crewgate.errors import RequestRefusedError
 from crewgate.server.allowance import Allowance
 from crewgate.server.counters import Counters
 from crewgate.server.http1_exchange import PHRASES, HTTP1Exchange
-from crewgate.server.http1_head import read_head, refusal_of
+from crewgate.server.http1_head import is_other_protocol, read_head, refusal_of
 from crewgate.server.protocol import Host
 from crewgate.server.request import Field
 
@@ -43,6 +43,8 @@ class HTTP1:
         self._field_bytes = 0
         self._overhead_bytes = 0  # read beside bodies since the last head: fields, chunk extensions
         self._head_since = 0.0
+        self._head_reads: list[bytes] = []  # with the head that is being read in them
+        self._is_in_head = False
         self._discarded = 0
         self._active = host.now()
         self._refusal: RequestRefusedError | None = None
@@ -74,6 +76,7 @@ class HTTP1:
         self._overhead_bytes += len(data)
         if self._arriving is None:
             self._head_since = self._head_since or self.host.now()
+        self._head_reads.append(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -84,6 +87,8 @@ class HTTP1:
             if self._overhead_bytes > limits.head_bytes_max:
                 status = 431 if self._arriving is None else 400
                 self._break(RequestRefusedError(status, "a head or a body's framing is too large"))
+        if not self._is_in_head:
+            self._head_reads.clear()
         self._advance()
         return self._arriving is not None
 
@@ -183,6 +188,8 @@ class HTTP1:
 
     def on_message_begin(self) -> None:
         """Begin a head."""
+        self._is_in_head = True
+        del self._head_reads[:-1]
         self._target = b""
         self._fields = []
         self._trailers = []
@@ -203,16 +210,21 @@ class HTTP1:
 
     def on_headers_complete(self) -> None:
         """Make the exchange."""
-        self._overhead_bytes, self._head_since = 0, 0.0
+        self._overhead_bytes, self._head_since, self._is_in_head = 0, 0.0, False
         if len(self._waiting) >= limits.pipelined_requests_max:
             self._refuse(RequestRefusedError(429, "too many requests at once"))
         parser = self._parser
+        method, version = parser.get_method(), parser.get_http_version()
+        if version == "1.0":
+            reads = b"".join(self._head_reads)
+            if is_other_protocol(method, self._target, reads):
+                self._refuse(RequestRefusedError(505, "another protocol than HTTP"))
         try:
             request = read_head(
-                parser.get_method(),
+                method,
                 self._target,
                 self._fields,
-                version=parser.get_http_version(),
+                version=version,
             )
         except RequestRefusedError as refusal:
             self._refuse(refusal)

@@ -9,6 +9,7 @@ from crewgate.errors import RequestRefusedError
 from crewgate.server.request import Field, Request, build
 
 _SCHEME = b"https://"
+_OTHER_PROTOCOLS = b"RTSP", b"ICE"
 
 
 def read_head(method: bytes, target: bytes, fields: list[Field], *, version: str) -> Request:
@@ -35,6 +36,14 @@ def read_head(method: bytes, target: bytes, fields: list[Field], *, version: str
         stream=0,
         streamed=bool(codings),
     )
+
+
+def is_other_protocol(method: bytes, target: bytes, reads: bytes) -> bool:
+    """Return whether a request that llhttp calls one of version 1.0 is none of HTTP.
+
+    It takes RTSP and ICE too, and does not say so. The request line is somewhere in `reads`.
+    """
+    return any(b"%b %b %b/" % (method, target, name) in reads for name in _OTHER_PROTOCOLS)
 
 
 def split_target(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:

@@ -135,6 +135,33 @@ def test_a_request_for_another_protocol_is_the_applications_to_refuse(before: by
     assert protocol.closing
     assert protocol.counters.requests_malformed == 0
 
+
+@pytest.mark.parametrize(
+    "line", [b"GET / RTSP/1.0", b"DESCRIBE / RTSP/1.0", b"PLAY / RTSP/1.0", b"SOURCE / ICE/1.0"]
+)
+@pytest.mark.parametrize("step", [1, 5, 1000])
+@pytest.mark.parametrize("before", [b"", b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"])
+def test_other_protocols_are_not_served(line: bytes, step: int, before: bytes) -> None:
+    """The parser takes RTSP and ICE for HTTP/1.0, alone or in a pipeline, however they are cut."""
+    wire, served = before + line + b"\r\n" + HOST + b"\r\n", bool(before)
+    host = FakeHost()
+    host.answer = lambda exchange: exchange.respond(200, [])  # type: ignore[assignment]
+    protocol = HTTP1(host)
+    for at in range(0, len(wire), step):
+        protocol.receive(wire[at : at + step])
+    assert len(host.exchanges) == served
+    assert protocol.closing
+    assert protocol.counters.requests_malformed == 1
+    assert served or protocol.bytes_to_send()[9:12] == b"505"
+
+
+def test_http_1_0_is_served_and_no_read_is_kept() -> None:
+    """Whatever its fields say of other protocols."""
+    status, host, protocol = _ask(b"GET / HTTP/1.0\r\nX-A: RTSP/1.0\r\n" + HOST + b"\r\n")
+    assert (status, len(host.exchanges)) == (b"200", 1)
+    assert not protocol._head_reads
+
+
 CHUNKS = {
     "space before a size": b" 1\r\nx\r\n0\r\n\r\n",
     "space after a size": b"1 \r\nx\r\n0\r\n\r\n",
