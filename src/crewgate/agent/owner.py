@@ -15,6 +15,7 @@ from crewgate.agent.cuts import Pending
 from crewgate.agent.machine import Machine
 from crewgate.agent.reaching import Reaching
 from crewgate.agent.reloading import reload_now
+from crewgate.agent.seen import never_seen
 from crewgate.agent.telling import Told, ToldNames
 from crewgate.agent.watching import grant_of
 from crewgate.core import crossing, record
@@ -34,6 +35,7 @@ from crewgate.link.owner_messages import (
     Minted,
     Name,
     NamesReceipt,
+    NeverSeen,
     OwnerAsks,
     Quarantine,
     Reach,
@@ -117,7 +119,8 @@ async def revoke(machine: Machine, ask: Revoke, read_ns: int) -> Receipt:
     told = machine.revoke(ask.name, ask.crew, target=ask.target)
     reach = Reaching(machine, told.abroad, ask.until, read_ns)
     await _cut(machine, told, reach, lambda: machine.close(told.done))
-    receipt = _receipt(ask, told, read_ns, reach.said())
+    unseen = await never_seen(machine, ask.target, ask.name, told.done.crew)
+    receipt = _receipt(ask, told, read_ns, reach.said(), unseen)
     machine.record([_record(machine, receipt, told)])
     return receipt
 
@@ -128,6 +131,8 @@ async def revoke_names(machine: Machine, ask: RevokeNames, read_ns: int) -> Name
     reach = Reaching(machine, told.abroad, ask.until, read_ns)
     await _cut(machine, told, reach)
     pending = told.pending
+    named = [each.name for each in ask.names if each.kind == "orchestrator"]
+    unseen = await never_seen(machine, "orchestrator", named[0], "") if len(named) == 1 else ""
     receipt = NamesReceipt(
         id=ask.id,
         read_ns=read_ns,
@@ -137,6 +142,7 @@ async def revoke_names(machine: Machine, ask: RevokeNames, read_ns: int) -> Name
         attachments=told.attachments,
         silent=len(pending.waiting),
         unlisted=told.unlisted,
+        never_seen=unseen,
         reach=reach.said(),
     )
     machine.record([_named(machine, name, receipt) for name in ask.names])
@@ -146,6 +152,8 @@ async def revoke_names(machine: Machine, ask: RevokeNames, read_ns: int) -> Name
 async def quarantine(machine: Machine, ask: Quarantine) -> Watched:
     """Set or lift it; the answer is given once the disk has it."""
     watching, clocks = machine.watching, machine.clock.read()
+    is_one = not ask.lift and not ask.orchestrator.endswith("/*")
+    unseen = await never_seen(machine, "orchestrator", ask.orchestrator, "") if is_one else ""
     if ask.lift:
         standing = watching.lift(ask.crew, ask.orchestrator, clocks)
     else:
@@ -157,7 +165,11 @@ async def quarantine(machine: Machine, ask: Quarantine) -> Watched:
         entries = [quarantines.told(ask.crew, ask.orchestrator, word) for word in words]
         machine.telling.others.pass_on(entries)
     await trio.to_thread.run_sync(watching.sync)
-    return Watched(id=ask.id, row=status.watch_row(standing))
+    others = machine.telling.others
+    machines = 1 if others is None else others.in_touch().members
+    return Watched(
+        id=ask.id, row=status.watch_row(standing), never_seen=unseen, machines=machines
+    )
 
 
 async def forgive(machine: Machine, ask: Forgive) -> Forgiven:
@@ -225,7 +237,9 @@ def _named(machine: Machine, name: Name, receipt: NamesReceipt) -> record.Revoca
     )
 
 
-def _receipt(ask: Revoke, told: Told, read_ns: int, reach: Reach) -> Receipt:
+def _receipt(
+    ask: Revoke, told: Told, read_ns: int, reach: Reach, unseen: NeverSeen
+) -> Receipt:
     pending, done = told.pending, told.done
     return Receipt(
         id=ask.id,
@@ -239,6 +253,7 @@ def _receipt(ask: Revoke, told: Told, read_ns: int, reach: Reach) -> Receipt:
         attachments=told.attachments,
         silent=len(pending.waiting),
         coarsened=done.coarsened,
+        never_seen=unseen,
         reach=reach,
     )
 

@@ -5,12 +5,13 @@ new table (another kernel boot) gets them again. Tells nobody: who must cut open
 doors' business. There is no way back: a revocation only ever expires.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
+from crewgate.agent.coarsened import Coarsened
 from crewgate.agent.entries import Clocks, Done, Entry, entry_for, entry_of, key_of
 from crewgate.agent.journal import Journal
 from crewgate.agent.registry import Registry
@@ -29,10 +30,17 @@ _SHARED = {Kind.BRANCH, Kind.GRANT, Kind.PROCESS}  # of these a crew has no more
 class Revocations:
     """What this machine has revoked, within each crew's share of the table."""
 
-    def __init__(self, table: OwnedTable, journal: Journal[Entry], registry: Registry) -> None:
+    def __init__(
+        self,
+        table: OwnedTable,
+        journal: Journal[Entry],
+        registry: Registry,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._table = table
         self._journal = journal
         self._registry = registry
+        self.coarsened = Coarsened(say)
         self._entries: dict[str, Entry] = {}
         self._crews: Sequence[Crew] = ()
         self._keys: dict[bytes, Crew] = {}
@@ -96,6 +104,8 @@ class Revocations:
                 "and raise [table] revocations"
             ) from error
         self._journal.append(entry)
+        if coarsened:
+            self.coarsened.note(crew, clocks.wall)
         return Done(
             asked=target,
             name=name,
@@ -196,6 +206,8 @@ class Revocations:
             coarse = entry._replace(before=then + limits.leeway_seconds)
             if self._obey(entry.crew, coarse, shares, clocks):
                 keys.append(entry.crew)
+                known = self._keys.get(entry.crew)
+                self.coarsened.note(known.name if known else entry.crew.hex(), clocks.wall)
             else:
                 has_room = False
         return keys, has_room
@@ -229,6 +241,7 @@ class Revocations:
         for key, entry in list(self._entries.items()):
             if entry.expires + limits.clock_distrust_seconds < clocks.wall:
                 del self._entries[key]
+        self.coarsened.tidy(clocks.wall)
 
     def by_key(self, crews: Sequence[Crew]) -> Mapping[bytes, Crew]:
         """The crews of a policy by their keys, which are found out once."""

@@ -47,6 +47,7 @@ def status(machine: Machine, number: int) -> Status:
         state=found.state,
         health=list(found.conditions[: limits.health_shown_max]),
         health_more=max(0, len(found.conditions) - limits.health_shown_max),
+        coarsened=machine.revocations.coarsened.rows()[: limits.coarsened_rows_max],
     )
 
 

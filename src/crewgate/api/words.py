@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from crewgate import limits
-from crewgate.link.owner_messages import Target, Until
+from crewgate.link.owner_messages import NeverSeen, Target, Until
 
 Text = Annotated[str, Meta(max_length=limits.claim_chars_max)]
 PEM = Annotated[str, Meta(max_length=limits.request_pem_bytes_max)]
@@ -76,6 +76,7 @@ class RevocationAnswer(msgspec.Struct, frozen=True, kw_only=True):
     certificates: list[str] = []  # serials that were revoked with it
     unwritten: str = ""
     coarsened: bool = False
+    never_seen: NeverSeen = ""  # nobody knows what was named; it is revoked all the same
 
     @property
     def deed(self) -> str:

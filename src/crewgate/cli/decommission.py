@@ -8,6 +8,7 @@ import click
 
 from crewgate.cli.certificates import receipt, told
 from crewgate.cli.options import config_option, json_option
+from crewgate.cli.receipt import NEVER_SEEN, unseen
 from crewgate.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def command(ctx: click.Context, *, config_path: Path, orchestrator: str, as_json
 
     Every token of it that was issued before now is dead, whether a gateway has seen it or not.
     What was intended is on the disk first, and is completed after a crash of anybody. Status 1 if
-    something is left to be done; say it again when that is mended.
+    something is left to be done; say it again when that is mended. Status 4: it had neither
+    certificate nor key nor process, and no gateway has seen it, so its name may be mistyped.
     """
     from crewgate.config import load
     from crewgate.core.identity import Identity, Role, check
@@ -42,7 +44,13 @@ def command(ctx: click.Context, *, config_path: Path, orchestrator: str, as_json
     click.echo(_document(done) if as_json else _text(done))
     for complaint in done.complaints:
         click.echo(f"crewgate: {complaint}", err=True)
-    ctx.exit(0 if done.is_complete else 1)
+    is_unknown = not (done.certificates or done.keys or done.life.pid)
+    never_seen = done.told.never_seen if done.told and is_unknown else ""
+    if done.told and not as_json:
+        for text in unseen(never_seen, done.told.reach.of):
+            click.echo(text)
+    status = NEVER_SEEN if never_seen else 0
+    ctx.exit(status if done.is_complete else 1)
 
 
 def _document(done: "Ended") -> str:

@@ -8,6 +8,7 @@ import click
 
 from crewgate import limits
 from crewgate.cli.options import Duration, config_option, json_option, state_of
+from crewgate.cli.receipt import NEVER_SEEN, unseen
 
 
 class _HowLong(Duration):
@@ -53,7 +54,8 @@ def command(
     """Admit no new grants of an orchestrator, or let it go; on all machines.
 
     CREW/NAME is the client_id of its tokens; 'CREW/*' stands for names never seen before. Its live
-    branches go on, and may be refreshed for what they have. A restart changes nothing.
+    branches go on, and may be refreshed for what they have. A restart changes nothing. Exit status
+    4: it is held, and was never seen, so its name may be mistyped.
     """
     import msgspec
 
@@ -67,9 +69,10 @@ def command(
     if lift and seconds is not None:
         raise click.UsageError("--for begins a quarantine, and --lift ends it: give one of them")
     with Owner(state_of(config_path)) as owner:
-        row = owner.quarantine(crew, orchestrator, lift=lift, seconds=seconds or 0)
+        done = owner.quarantine(crew, orchestrator, lift=lift, seconds=seconds or 0)
+    row = done.row
     if as_json:
-        click.echo(json.dumps(msgspec.to_builtins(row)))
+        click.echo(json.dumps({**msgspec.to_builtins(row), "never_seen": done.never_seen}))
     elif lift:
         click.echo(f"{printable(orchestrator)}: its grants are admitted again")
     else:
@@ -78,3 +81,7 @@ def command(
             f"{printable(orchestrator)}: no new grants are admitted until {end:%Y-%m-%d %H:%M}Z; "
             "live branches go on"
         )
+    for line in () if as_json else unseen(done.never_seen, done.machines):
+        click.echo(line)
+    if done.never_seen:
+        click.get_current_context().exit(NEVER_SEEN)

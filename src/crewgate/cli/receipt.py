@@ -9,10 +9,11 @@ import click
 from crewgate import limits
 
 if TYPE_CHECKING:
-    from crewgate.link.owner_messages import NamesReceipt, Reach, Receipt
+    from crewgate.link.owner_messages import NamesReceipt, NeverSeen, Reach, Receipt
 
 _NEVER = ("type", "id")  # the link's own
 _TOO_FEW = 3  # the exit status
+NEVER_SEEN = 4  # the exit status of what nobody has seen
 _NAMED_MAX = 8  # machines in a line
 _FEWER = {
     "local": "this machine's is not among them",
@@ -48,14 +49,29 @@ def _print(
         shown = {k: v for k, v in members.items() if k not in _NEVER and k not in without}
         click.echo(json.dumps(shown))
     else:
-        click.echo("\n".join(lines))
-    end(receipt.reach)
+        click.echo("\n".join([*lines, *unseen(receipt.never_seen, receipt.reach.of)]))
+    end(receipt.reach, receipt.never_seen)
 
 
-def end(reach: "Reach") -> None:
-    """With exit status 3, where fewer have it than were asked for."""
+def end(reach: "Reach", never_seen: "NeverSeen" = "") -> None:
+    """With exit status 3, where fewer have it than were asked for; 4 for what was never seen."""
     if not reach.enough:
         click.get_current_context().exit(_TOO_FEW)
+    if never_seen:
+        click.get_current_context().exit(NEVER_SEEN)
+
+
+def unseen(never_seen: "NeverSeen", machines: int) -> list[str]:
+    """What is said of a name that nobody knows."""
+    if not never_seen:
+        return []
+    if machines == 1:
+        where = "on this machine"
+    elif never_seen == "everywhere":
+        where = f"on any of {machines} machines"
+    else:
+        where = f"on this machine; the other {machines - 1} were not asked"
+    return [f"never seen {where}: is it mistyped? It is done all the same"]
 
 
 def reached(reach: "Reach") -> list[str]:

@@ -72,6 +72,7 @@ def revoke(
         attachments=done.processes,
         silent=done.silent,
         coarsened=done.coarsened,
+        never_seen=done.never_seen,
         reach=Reach(meant, done.applied_on, done.of, done.ms, done.missing, done.enough),
     )
     receipt_.show(receipt, as_json=as_json, without=_OF_ITS_MACHINE)

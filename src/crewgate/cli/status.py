@@ -104,6 +104,7 @@ def _explained(found: dict[str, Any]) -> str:
     lines = [
         headline,
         *health_shown.lines(troubles, time.time()),
+        f"machine        {found['machine']}",
         f"agent          process {found['pid']}, table {found['life'][:8]}"
         + ("" if found["fresh"] else ", not fresh"),
         f"workers        {accepting} of {len(workers)} accept",
@@ -116,12 +117,22 @@ def _explained(found: dict[str, Any]) -> str:
         f"table          {counts['branches']} branches, {counts['revocations']} revocations",
         f"calls          {counts['reservations']} in flight",
     ]
+    lines += [_coarsened(row) for row in found["coarsened"]]
     lines += [_watched(row) for row in found["watched"]]
     if found["watched_more"]:
         lines.append(f"watch          {found['watched_more']} more; see crewgate audit --watch")
     if found["configuration_error"]:
         lines.append(f"not loaded     {found['configuration_error']}")
     return "\n".join(lines)
+
+
+def _coarsened(row: dict[str, Any]) -> str:
+    """A crew whose share of the table of revocations is used up."""
+    times = "once" if row["count"] == 1 else f"{row['count']} times"
+    return (
+        f"revocations    crew {row['crew']} is over its share: {times} all its tokens were ended, "
+        f"last at {datetime.fromtimestamp(row['at'], UTC):%Y-%m-%d %H:%M}Z"
+    )
 
 
 def _lent(found: dict[str, Any]) -> list[str]:

@@ -308,6 +308,10 @@ class Config(msgspec.Struct, frozen=True):
         known = ", ".join(crew.name for crew in self.crews) or "none"
         raise ConfigurationError(f"{self.path}: no crew {name!r}; the file has: {known}")
 
+    def journal_of(self, orchestrator: str) -> Path:
+        """Where this machine keeps the journal of an orchestrator, by its `client_id`."""
+        return self.state / "issuer" / f"{orchestrator.replace('/', '+')}.jsonl"
+
     def upstream(self, name: str) -> Upstream:
         """The upstream of that name; KeyError cannot happen for a tool's own (checked at load)."""
         return next(upstream for upstream in self.upstreams if upstream.name == name)

@@ -161,6 +161,7 @@ class ControlOffice:
             processes=receipt.attachments,
             silent=receipt.silent,
             coarsened=receipt.coarsened,
+            never_seen=receipt.never_seen,
         )
 
     async def revoke_certificate(self, serial: str, reason: str) -> RevocationAnswer:

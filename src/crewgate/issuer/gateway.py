@@ -48,7 +48,7 @@ def minter_by(config: Config, crew: str, name: str | None = None) -> Minter:
 
 def journal_of(config: Config, minter: Minter) -> Path:
     """Where the journal of that orchestrator is kept on this machine."""
-    return config.state / "issuer" / f"{minter.client_id.replace('/', '+')}.jsonl"
+    return config.journal_of(minter.client_id)
 
 
 def process_name() -> str:

@@ -51,7 +51,6 @@ from crewgate.link.owner_messages import (
     TreeRow,
     Until,
     Watched,
-    WatchRow,
     owner_answers,
 )
 
@@ -107,13 +106,13 @@ class Owner:
 
     def quarantine(
         self, crew: str, orchestrator: str, *, lift: bool = False, seconds: int = 0
-    ) -> WatchRow:
+    ) -> Watched:
         """Admit no new grants of an orchestrator (a `client_id`), or let it go; what holds now.
 
         `seconds` is for how long; 0: as long as its crew's quarantines are.
         """
         ask = Quarantine(self._next_id(), crew, orchestrator, lift, seconds)
-        return self._ask(ask, Watched).row
+        return self._ask(ask, Watched)
 
     def forgive(self, branch: str, crew: str = "") -> Forgiven:
         """Give back what was burned of the leases of `branch` (UUID text), and of it alone."""

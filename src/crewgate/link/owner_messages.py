@@ -133,6 +133,10 @@ class AskReload(msgspec.Struct, frozen=True, tag="ask-reload"):
     id: Id
 
 
+# On no machine at all, or not on this one where others were not asked.
+NeverSeen = Literal["", "everywhere", "here"]
+
+
 class Reach(msgspec.Struct, frozen=True):
     """How many machines of all have a revocation in force and on disk, and who has not said so.
 
@@ -154,6 +158,7 @@ class Receipt(msgspec.Struct, frozen=True, tag="receipt"):
     machine was cut (0: none was), `cut_ms` the time between; `attachments` were told, `silent` of
     them gave no answer within the wait: the table binds them all the same. `coarsened`: the crew's
     share of revocations was used up, so all its tokens issued before now are revoked.
+    `never_seen` says that nobody knows what was named; it is revoked all the same.
     """
 
     id: Id
@@ -167,6 +172,7 @@ class Receipt(msgspec.Struct, frozen=True, tag="receipt"):
     attachments: Count
     silent: Count
     coarsened: bool = False
+    never_seen: NeverSeen = ""
     reach: Reach = Reach()
 
 
@@ -186,6 +192,7 @@ class NamesReceipt(msgspec.Struct, frozen=True, tag="names-receipt"):
     attachments: Count
     silent: Count
     unlisted: Count = 0
+    never_seen: NeverSeen = ""  # an orchestrator that was named
     reach: Reach = Reach()
     nameless: bool = False
 
@@ -256,6 +263,8 @@ class Watched(msgspec.Struct, frozen=True, tag="watched"):
 
     id: Id
     row: WatchRow
+    never_seen: NeverSeen = ""
+    machines: Count = 1
 
 
 class Minted(msgspec.Struct, frozen=True, tag="minted"):
@@ -263,6 +272,18 @@ class Minted(msgspec.Struct, frozen=True, tag="minted"):
 
     id: Id
     admitted: bool
+
+
+class CoarsenedCrew(msgspec.Struct, frozen=True):
+    """A crew that has used up its share of this machine's table of revocations.
+
+    Each of its last `count` revocations ended all tokens of it that were issued until then; the
+    newest `at`, in whole seconds since 1970.
+    """
+
+    crew: str
+    at: int
+    count: Count
 
 
 class Status(msgspec.Struct, frozen=True, tag="status"):
@@ -298,6 +319,7 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     state: State = State.OK
     health: list[Condition] = []
     health_more: Count = 0
+    coarsened: list[CoarsenedCrew] = []
 
 
 class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):

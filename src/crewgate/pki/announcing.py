@@ -12,7 +12,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import Name, NamesReceipt, Reach
+from crewgate.link.owner_messages import Name, NamesReceipt, NeverSeen, Reach
 from crewgate.pki.register import Entry, Register
 
 
@@ -27,6 +27,7 @@ class Announced(msgspec.Struct, frozen=True):
     silent: int = 0  # of them, those that gave no answer in time
     unlisted: int = 0  # certificates that the table had no room for
     reach: Reach = Reach()  # of the step that came least far
+    never_seen: NeverSeen = ""  # the orchestrator that is ended
 
     def plus(self, receipt: NamesReceipt) -> "Announced":
         """Add a step."""
@@ -39,6 +40,7 @@ class Announced(msgspec.Struct, frozen=True):
             max(self.silent, receipt.silent),
             self.unlisted + receipt.unlisted,
             max(self.reach, receipt.reach, key=_left) if self.read_ns else receipt.reach,
+            self.never_seen or receipt.never_seen,
         )
 
 

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from crewgate.cli.receipt import reached, show
-from crewgate.link.owner_messages import Reach, Receipt, Target
+from crewgate.cli.receipt import end, reached, show, unseen
+from crewgate.link.owner_messages import NeverSeen, Reach, Receipt, Target
 
 RECEIPT = Receipt(
     id=1,
@@ -98,3 +98,27 @@ def test_tokens_are_no_branch(
     document = json.loads(capsys.readouterr().out)
     assert (document[target], document["crew"]) == (name, "article")
     assert document.keys().isdisjoint({"branch", "target", "name"})
+
+
+@pytest.mark.parametrize(
+    ("never_seen", "machines", "said"),
+    [
+        ("", 3, []),
+        ("everywhere", 1, ["never seen on this machine"]),
+        ("everywhere", 3, ["never seen on any of 3 machines"]),
+        ("here", 3, ["never seen on this machine; the other 2 were not asked"]),
+    ],
+)
+def test_a_name_that_nobody_knows_is_said(
+    never_seen: NeverSeen, machines: int, said: list[str]
+) -> None:
+    """And that it is done all the same; with an exit status of its own, unless too few have it."""
+    lines = unseen(never_seen, machines)
+    assert [line.partition(": is it")[0] for line in lines] == said
+
+    @click.command()
+    def command() -> None:
+        end(Reach(of=machines, enough=machines != 1), never_seen)
+
+    status = 3 if machines == 1 else 4 if never_seen else 0
+    assert CliRunner().invoke(command).exit_code == status

@@ -5,7 +5,7 @@ import msgspec
 from crewgate.cli.status import _absent, _explained
 from crewgate.core.health import Condition, State
 from crewgate.link.cluster_messages import InTouch
-from crewgate.link.owner_messages import Status, WatchRow, WorkerStatus
+from crewgate.link.owner_messages import CoarsenedCrew, Status, WatchRow, WorkerStatus
 
 CONTROL = {
     "control": {
@@ -31,7 +31,7 @@ def test_ready_is_the_first_word() -> None:
     """A script and a person both see it at once."""
     lines = _explained(msgspec.to_builtins(READY) | CONTROL).splitlines()
     assert lines[0] == "ready"
-    assert "1 of 1 accept" in lines[2]
+    assert "1 of 1 accept" in lines[3]
 
 
 def test_not_ready_says_why() -> None:
@@ -90,4 +90,18 @@ def test_who_is_not_left_alone_is_named() -> None:
         "watch          article/one quarantined until 2027-01-15 08:00Z (by owner)",
         "watch          article/two throttled, would be quarantined (by watch)",
         "watch          7 more; see crewgate audit --watch",
+    ]
+
+
+def test_a_machine_is_named_and_crews_that_are_over_their_share() -> None:
+    """With how often, and when last, all tokens of one were ended."""
+    rows = [CoarsenedCrew("article", 1_800_000_000, 3), CoarsenedCrew("bd", 1_800_000_000, 1)]
+    status = msgspec.structs.replace(READY, machine="west-1", coarsened=rows)
+    lines = _explained(msgspec.to_builtins(status) | CONTROL).splitlines()
+    assert "machine        west-1" in lines
+    assert lines[-2:] == [
+        "revocations    crew article is over its share: 3 times all its tokens were ended, "
+        "last at 2027-01-15 08:00Z",
+        "revocations    crew bd is over its share: once all its tokens were ended, "
+        "last at 2027-01-15 08:00Z",
     ]

@@ -80,7 +80,7 @@ def test_a_quarantine_says_whose_and_what_holds_now(tmp_path: Path, seconds: int
         return pack(Watched(id=1, row=row))
 
     with _asking(tmp_path, answer) as owner:
-        assert owner.quarantine("article", "odd", lift=not seconds, seconds=seconds) == row
+        assert owner.quarantine("article", "odd", lift=not seconds, seconds=seconds).row == row
 
 
 @pytest.mark.parametrize("admitted", [True, False])

@@ -1,0 +1,49 @@
+"""Which crews have used up their share of the table of revocations: all their tokens die with one.
+
+Said once an hour for each, in the log and the audit, for it ends the agents of a whole crew; and
+kept for `status` until the last such revocation has expired.
+"""
+
+from collections.abc import Callable
+
+from crewgate import limits
+from crewgate.link.owner_messages import CoarsenedCrew
+
+
+class Coarsened:
+    """By the names of crews; `wall` is whole seconds since 1970."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._rows: dict[str, CoarsenedCrew] = {}
+        self._said: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<Coarsened {sorted(self._rows)}>"
+
+    def note(self, crew: str, wall: int) -> None:
+        """A revocation of this crew ended all its tokens on this machine."""
+        before = self._rows.get(crew)
+        count = before.count if before is not None else 0
+        self._rows[crew] = CoarsenedCrew(crew, wall, count + 1)
+        if wall - self._said.get(crew, -limits.coarsened_said_seconds) < (
+            limits.coarsened_said_seconds
+        ):
+            return
+        self._said[crew] = wall
+        self._say(
+            f"crew {crew} has used up its share of this machine's table of revocations: all its "
+            "tokens that were issued until now are dead here, and so it goes with each further "
+            "revocation; raise live_revocations of the crew, or [table] revocations"
+        )
+
+    def rows(self) -> list[CoarsenedCrew]:
+        """The newest first."""
+        return sorted(self._rows.values(), key=lambda row: (-row.at, row.crew))
+
+    def tidy(self, wall: int) -> None:
+        """Drop crews whose last such revocation has expired."""
+        for crew, row in list(self._rows.items()):
+            if row.at + limits.revocation_seconds < wall:
+                del self._rows[crew]
+                self._said.pop(crew, None)

@@ -1,0 +1,97 @@
+"""What a person names and nobody has seen is said; and crews that are over their share."""
+
+import pytest
+from clustered import Clustered
+from lessees import branch_id, grant
+from machines import Start
+
+from crewgate.agent import status
+from crewgate.agent.machine import Machine
+from crewgate.agent.owner import quarantine, revoke, revoke_names
+from crewgate.agent.seen import never_seen
+from crewgate.core.gossip.capsules import Entry
+from crewgate.core.ids import Kind, crew_key
+from crewgate.link.owner_messages import Name, Quarantine, Revoke, RevokeNames, Target
+
+
+async def asked(machine: Machine, target: Target, name: str) -> str:
+    """What the receipt says of it."""
+    ask = Revoke(id=1, name=name, crew="article", target=target)
+    receipt = await revoke(machine, ask, machine.clock.monotonic_ns())
+    assert receipt.reach.applied_on == 1
+    return receipt.never_seen
+
+
+@pytest.mark.parametrize(
+    ("target", "known", "mistyped"),
+    [
+        ("branch", branch_id(1), branch_id(2)),
+        ("grant", grant(1, 500).claims.jti, "jti-none"),
+        ("process", grant(1, 500).claims.process_id, "pid_none"),
+    ],
+)
+async def test_what_was_never_seen_is_said_and_revoked(
+    start: Start, target: Target, known: str, mistyped: str
+) -> None:
+    """A machine that is alone speaks for all there are."""
+    machine = start()
+    machine.registry.learn(grant(1, 500))
+    assert await asked(machine, target, known) == ""
+    assert await asked(machine, target, mistyped) == "everywhere"
+
+
+async def test_the_ledger_remembers_a_branch_that_the_table_has_forgotten(start: Start) -> None:
+    """After a reboot: it drew credit, so somebody has seen it."""
+    machine = start()
+    clocks = machine.clock.read()
+    machine.lessor.draw(grant(1, 500), 10, clocks.wall, clocks.boot_ns)
+    machine.registry.forget(grant(1, 500).branch_key)
+    assert await asked(machine, "branch", branch_id(1)) == ""
+
+
+async def test_a_member_says_that_others_were_not_asked(clustered: Clustered) -> None:
+    """Where each has a ledger of its own."""
+    clustered.other("b")
+    found = await never_seen(clustered.machine, "branch", branch_id(2), "article")
+    assert found == "here"
+
+
+async def test_an_orchestrator_that_nobody_knows(start: Start) -> None:
+    """Whether it is ended or held; one that is seen, or stands for all, is not asked about."""
+    machine = start()
+    machine.registry.learn(grant(1, 500))
+    known = grant(1, 500).claims.client_id
+    for name, said in ((known, ""), ("article/none", "everywhere")):
+        names = [Name(kind="orchestrator", crew="article", name=name)]
+        receipt = await revoke_names(
+            machine, RevokeNames(id=1, names=names), machine.clock.monotonic_ns()
+        )
+        assert receipt.never_seen == said
+        ask = Quarantine(id=1, crew="article", orchestrator=name)
+        assert (await quarantine(machine, ask)).never_seen == said
+    strangers = Quarantine(id=1, crew="article", orchestrator="article/*")
+    assert (await quarantine(machine, strangers)).never_seen == ""
+
+
+def test_a_crew_over_its_share_is_said_once_and_shown(start: Start, said: list[str]) -> None:
+    """In the log, which is in the audit too, and in status with how often."""
+    machine = start()
+    for number in range(31):
+        machine.revoke(branch_id(number), "article")
+    assert sum("used up its share" in text for text in said) == 1
+    (row,) = status.status(machine, 1).coarsened
+    assert (row.crew, row.count) == ("article", 3)
+    assert row.at == machine.believed().wall
+
+
+def test_what_others_revoke_is_coarsened_here_aloud(
+    clustered: Clustered, said: list[str]
+) -> None:
+    """On the machine where it happens, whoever has begun it."""
+    wall = clustered.cluster.wall()
+    crew = crew_key("article")
+    entries = [Entry(Kind.BRANCH, bytes([n]) * 16, crew, 2**33, wall + 900) for n in range(30)]
+    clustered.cluster.apply(entries, [bytes(8)] * len(entries))
+    assert sum("crew article has used up its share" in text for text in said) == 1
+    (row,) = status.status(clustered.machine, 1).coarsened
+    assert (row.crew, row.count) == ("article", 2)
