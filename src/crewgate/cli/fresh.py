@@ -39,6 +39,7 @@ life_seconds = {life}                            # of a certificate, unless it i
 # Whom the gateway asks of each client's certificate before it reads a byte (OCSP), in the name of
 # the CA in issuing.pem beside the root: the control process of this machine, or "https://…".
 ocsp = "unix:state/ocsp.sock"
+# control = "https://gw1.example:8445"          # the API where the CA's key is, if it is not here
 
 # The control API: mutual TLS always, for operators, orchestrators and gateways.
 [control]

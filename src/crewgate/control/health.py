@@ -12,7 +12,7 @@ import trio
 from crewgate import limits
 from crewgate.audit.disk import Disk
 from crewgate.audit.sink import Sink
-from crewgate.core.health import Fact, failed, ok
+from crewgate.core.health import Fact, State, failed, ok
 from crewgate.link.reporter import Reporter
 
 
@@ -24,6 +24,7 @@ class ControlHealth:
         self._sink = sink
         self._reporter = Reporter(state, "control")
         self._troubles: dict[str, str] = {}
+        self._facts: dict[str, Fact] = {}
         self.disk = Disk(ca)
         self.is_signing = False  # a machine without the CA's key may have no folder for it
 
@@ -34,6 +35,12 @@ class ControlHealth:
         """What became of the last attempt, which the log has; `why` is empty if it went well."""
         self._troubles[component] = why
 
+    def set(self, fact: Fact) -> None:
+        """How a component is from now on; the log has not heard of it."""
+        self._facts[fact.component] = fact
+        if fact.state is State.OK:
+            del self._facts[fact.component]  # what is not reported is well
+
     def facts(self) -> Iterator[Fact]:
         """All that this process reports."""
         yield self._sink.health("control: audit", refuses=False)
@@ -42,6 +49,7 @@ class ControlHealth:
         for component, why in self._troubles.items():
             name = f"control: {component}"
             yield failed(name, why, refuses=False, logged=True) if why else ok(name)
+        yield from self._facts.values()
 
     async def run(self) -> None:
         """Report once a second; until cancelled."""
@@ -49,7 +57,9 @@ class ControlHealth:
             nursery.start_soon(self.disk.watch)
             try:
                 while True:
-                    await trio.to_thread.run_sync(self._reporter.report, list(self.facts()))
+                    worst = sorted(self.facts(), key=lambda fact: -fact.state.rank)
+                    told = worst[: limits.health_facts_max]
+                    await trio.to_thread.run_sync(self._reporter.report, told)
                     await trio.sleep(limits.health_report_seconds)
             finally:
                 self._reporter.close()

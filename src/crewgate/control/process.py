@@ -70,21 +70,31 @@ class ControlProcess:
         office = self._open()
         if office is not None:
             return office
-        upkeep = Upkeep(lambda: self._config, self._voice.tell)
+        upkeep = Upkeep(lambda: self._config, self._voice.tell, self._health.set)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_told, signals, nursery.cancel_scope)
             nursery.start_soon(self._tick)
             nursery.start_soon(upkeep.renew)
             nursery.start_soon(upkeep.follow_list)
-            if self._config.remote is not None:
-                door = OCSPDoor(self._config.state, upkeep.answer)
-                nursery.start_soon(door.serve)
+            door: OCSPDoor | None = None
             while office is None:
+                if door is None and self._config.remote is not None:
+                    door = self._open_door(upkeep, nursery)
                 await trio.sleep(limits.control_again_seconds)
                 await self._follow()
                 office = self._open()
             nursery.cancel_scope.cancel()
         return office
+
+    def _open_door(self, upkeep: Upkeep, nursery: trio.Nursery) -> OCSPDoor | None:
+        """OCSP for this machine's workers, answered by the machine that has the key."""
+        try:
+            door = OCSPDoor(self._config.state, upkeep.answer)
+        except ConfigurationError as error:
+            self._explain(f"OCSP is not answered: {error}")
+            return None
+        nursery.start_soon(door.serve)
+        return door
 
     def _open(self) -> ControlOffice | None:
         """Try; what is in the way is said once."""
@@ -96,7 +106,7 @@ class ControlProcess:
             return None
         try:
             office = ControlOffice(self._config, ca, self._voice.say)
-        except AuthorityError as error:
+        except (AuthorityError, ConfigurationError) as error:
             why = f"the CA cannot be used, so nothing is issued or served here: {error}"
             self._health.note("CA", why)
             self._explain(why)

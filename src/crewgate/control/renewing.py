@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
 from crewgate.config import CA, Config
 from crewgate.control.remote import Pair, RemoteAuthority
 from crewgate.core.certificate import Certificate, read
+from crewgate.core.health import Fact, degraded, failed, ok
 from crewgate.core.identity import Role, member_id
 from crewgate.errors import AuthorityError
 from crewgate.peers.directory import sent_away
@@ -40,16 +42,13 @@ def source_of(config: Config) -> Source | None:
 
 
 class Renewing:
-    """Looks at certificates; `tell` is for what was done, `note` for what ails one, or "" again.
-
-    `note` is given a name of the certificate, the same each time, and what is wrong with it.
-    """
+    """Looks at certificates; `tell` is for what was done, `note` for how each of them is."""
 
     def __init__(
         self,
         wall: Callable[[], float],
         tell: Callable[[str], None],
-        note: Callable[[str, str], None],
+        note: Callable[[Fact], None],
     ) -> None:
         self._wall = wall
         self._tell = tell
@@ -70,30 +69,33 @@ class Renewing:
             self._forget(gone)
         for pair in pairs:
             try:
-                self._note(_name(pair), self._look(config, ca, pair, source, now))
+                self._note(self._look(config, ca, pair, source, now))
             except AuthorityError as error:
-                self._note(_name(pair), str(error))
+                self._note(degraded(_name(pair), str(error), "put it back"))
         self._look_at_authority(ca, now)
 
     def _look(
         self, config: Config, ca: CA, pair: Shown, source: Source | None, now: float
-    ) -> str:
-        """Renew one if it is due; what is wrong with it. AuthorityError."""
+    ) -> Fact:
+        """Renew one if it is due; how it is. AuthorityError."""
         leaf = read_certificates(pair.certificate)[0]
         life, ours = Life.of(leaf), is_ours(ca, leaf)
         if ours and life.is_due(now) and now >= self._not_before.get(pair, 0.0):
             why = self._renew(config, pair, source)
             if not why:
                 self._forget(pair)
-                return ""
+                return ok(_name(pair))
             self._failed[pair] = why
             self._not_before[pair] = now + limits.renewal_again_seconds
         if not life.ends_soon(now):
-            return ""
-        why = self._failed.get(pair, "renew it where it was made") if ours else (
-            "it is not of our CA, so it is not renewed here: put another in its place"
-        )
-        return f"{pair.certificate}, which {pair.by} shows, {_end(life, now)}; {why}"
+            return ok(_name(pair))
+        what = f"{pair.certificate}, which {pair.by} shows, {_end(life, now)}"
+        if not ours:
+            mend = "put another in its place; it is not of our CA, so it is not renewed here"
+            return _fact(_name(pair), life, now, what, mend)
+        why = self._failed.get(pair, "it is not renewed")
+        mend = "renew it with `crewgate ca renew` where the CA's key is"
+        return _fact(_name(pair), life, now, f"{what}; {why}", mend)
 
     def _renew(self, config: Config, pair: Shown, source: Source | None) -> str:
         """Have the next one in the place of the one before; why not, if it is not."""
@@ -111,8 +113,9 @@ class Renewing:
             is_server = who.identity is None
             chain = source.next_chain(leaf, files, is_server=is_server)
             new = put(pair.certificate, leaf, chain)
-        except (AuthorityError, ValueError) as error:
-            return f"it is not renewed: {error}"
+        except (AuthorityError, ValueError, OSError, UnsupportedAlgorithm) as error:
+            said = str(error).removeprefix(f"{pair.certificate}: ")
+            return f"it is not renewed: {said}"
         until = f"{new.not_valid_after_utc:%Y-%m-%d %H:%M}Z"
         self._tell(f"renewed {pair.certificate}, which {pair.by} shows, until {until}")
         return ""
@@ -120,14 +123,17 @@ class Renewing:
     def _look_at_authority(self, ca: CA, now: float) -> None:
         """Nothing renews the CA itself, and no certificate outlives it."""
         for path, what in ((ca.issuing, "issuing CA"), (ca.root, "root")):
+            name = f"control: {what}"
             try:
                 life = Life.of(read_certificates(path)[0])
             except AuthorityError as error:
-                self._note(what, str(error))
+                self._note(degraded(name, str(error), "put it back"))
                 continue
-            is_near = life.end - now < limits.ca_warning_days * _DAY
+            if life.end - now >= limits.ca_warning_days * _DAY:
+                self._note(ok(name))
+                continue
             mend = "make a new CA, and give every machine its root before that"
-            self._note(what, f"{path}: the {what} {_end(life, now)}; {mend}" if is_near else "")
+            self._note(_fact(name, life, now, f"{path}: it {_end(life, now)}", mend))
 
     def _forget(self, pair: Shown) -> None:
         self._failed.pop(pair, None)
@@ -145,7 +151,16 @@ def _is_outcast(config: Config, who: Certificate, now: int) -> bool:
 
 
 def _name(pair: Shown) -> str:
-    return f"certificate {pair.certificate.name} of {pair.by}"
+    """Of the component in the machine's health."""
+    name = f"control: certificate {pair.certificate.name} of {pair.by}"
+    return name[: limits.health_name_chars_max]
+
+
+def _fact(name: str, life: Life, now: float, why: str, mend: str) -> Fact:
+    """One that has ended has failed; that calls are refused for it is for listeners to say."""
+    return (
+        failed(name, why, mend, refuses=False) if life.end <= now else degraded(name, why, mend)
+    )
 
 
 def _end(life: Life, now: float) -> str:

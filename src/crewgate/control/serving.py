@@ -88,7 +88,9 @@ class Serving:
 
     async def run(self, signals: AsyncIterator[int]) -> None:
         """Serve; ConfigurationError if the port cannot be had."""
-        upkeep = Upkeep(lambda: self._config, self._voice.tell, _Here(self._office))
+        upkeep = Upkeep(
+            lambda: self._config, self._voice.tell, self._health.set, _Here(self._office)
+        )
         try:
             # Without a fresh list every client would be refused at first.
             await self._publish()

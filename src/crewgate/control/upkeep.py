@@ -7,6 +7,7 @@ machine's workers want.
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import trio
 
@@ -14,48 +15,38 @@ from crewgate import limits
 from crewgate.config import Config
 from crewgate.control.remote import RemoteAuthority
 from crewgate.control.renewing import Renewing, Source, source_of
+from crewgate.core.health import Fact, degraded, ok
 from crewgate.errors import AuthorityError
 from crewgate.pki.ocsp_response import Failure, failure
 from crewgate.pki.revocation_list import KeptList
 
-Say = Callable[[str], None]
-
-
-class Troubles:
-    """What ails by name; a person hears of each when it begins, and when it is over."""
-
-    def __init__(self, say: Say) -> None:
-        self._say = say
-        self.now: dict[str, str] = {}
-
-    def __repr__(self) -> str:
-        return f"<Troubles {self.now}>"
-
-    def note(self, name: str, why: str = "") -> None:
-        """What is wrong with it now; nothing is."""
-        before = self.now.get(name)
-        if why:
-            self.now[name] = why
-            if before is None:
-                self._say(why)
-        elif self.now.pop(name, None) is not None:
-            self._say(f"{name}: all is well again")
+T = TypeVar("T")
+Note = Callable[[Fact], None]
+_OCSP, _LIST = "control: OCSP", "control: list of the revoked"
+_MEND = "see to the machine that has the CA's key, and the way there"
 
 
 class Upkeep:
-    """The tasks of one process; `config` returns the configuration in force."""
+    """The tasks of one process; `config` returns the configuration in force.
+
+    `tell` hears what was done, `note` how each thing is.
+    """
 
     def __init__(
-        self, config: Callable[[], Config], tell: Say, source: Source | None = None
+        self,
+        config: Callable[[], Config],
+        tell: Callable[[str], None],
+        note: Note,
+        source: Source | None = None,
     ) -> None:
         """`source` signs where the CA's key is; None: whoever the configuration names."""
         self._config = config
         self._source = source
-        self._troubles = Troubles(tell)
-        self._renewing = Renewing(time.time, _in_loop(tell), self._note)
+        self._note = note
+        self._renewing = Renewing(time.time, _in_loop(tell), _in_loop(note))
 
     def __repr__(self) -> str:
-        return f"<Upkeep {self._troubles!r}>"
+        return f"<Upkeep {self._renewing!r}>"
 
     async def renew(self) -> None:
         """Look at the certificates again and again; until cancelled."""
@@ -88,29 +79,25 @@ class Upkeep:
         try:
             answer = await trio.to_thread.run_sync(api.ocsp, request)
         except AuthorityError as error:
-            self._troubles.note("OCSP", f"OCSP is not answered: {error}")
+            self._note(degraded(_OCSP, f"it is not answered: {error}", _MEND))
             return failure(Failure.TRY_LATER)
-        self._troubles.note("OCSP")
+        self._note(ok(_OCSP))
         return answer
 
-    def _note(self, name: str, why: str) -> None:
-        """From a thread."""
-        trio.from_thread.run_sync(self._troubles.note, name, why)
-
     def _fetch(self, kept: KeptList, api: RemoteAuthority) -> None:
-        name = "list of the revoked"
         try:
             kept.take(api.revoked())
         except AuthorityError as error:
-            self._note(name, f"the list of the revoked is not renewed: {error}")
+            fact = degraded(_LIST, f"it is not renewed: {error}", _MEND)
         else:
-            self._note(name, "")
+            fact = ok(_LIST)
+        trio.from_thread.run_sync(self._note, fact)
 
 
-def _in_loop(say: Say) -> Say:
-    """For a thread: sentences are written where all others are."""
+def _in_loop(work: Callable[[T], None]) -> Callable[[T], None]:
+    """For a thread: what it says is written where all else is."""
 
-    def tell(text: str) -> None:
-        trio.from_thread.run_sync(say, text)
+    def do(what: T) -> None:
+        trio.from_thread.run_sync(work, what)
 
-    return tell
+    return do

@@ -6,6 +6,8 @@ configuration names a responder, and only there.
 
 import time
 from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from pathlib import Path
 
 import trio
 
@@ -24,6 +26,7 @@ class Inquiry:
 
     def __init__(self, ca: CA, responder: Responder, say: Callable[[str], None]) -> None:
         """Read the issuing CA and what TLS needs; ConfigurationError. Blocks."""
+        self._made_of = _files(ca, responder)  # before they are read: no later change escapes
         try:
             issuing = read_certificates(ca.issuing)[0]
         except AuthorityError as error:
@@ -39,6 +42,13 @@ class Inquiry:
 
     def __repr__(self) -> str:
         return f"<Inquiry {self._responder} {self._checker!r}>"
+
+    def is_for(self, ca: CA, responder: Responder) -> bool:
+        """Whether one made now would ask the same, so that what this one has heard is of use.
+
+        Blocks.
+        """
+        return self._made_of == _files(ca, responder)
 
     async def check(self, key: bytes, certificate: bytes) -> Status:
         """The status of a certificate (DER) whose key in the table is `key`; waits bounded."""
@@ -65,3 +75,16 @@ class Inquiry:
         detail = f": {doubt.detail}" if doubt.detail else ""
         self._say(f"OCSP at {self._responder}: {doubt.flaw.value}{detail}{others}")
         self._unsaid, self._quiet_until = 0, now + limits.complaint_seconds
+
+
+def _files(ca: CA, responder: Responder) -> tuple[object, ...]:
+    """All that one is made of; a file that cannot be read is like no other, and never the same."""
+    paths = (ca.issuing, ca.root, responder.certificate, responder.key)
+    return responder, *(_digest(path) for path in paths if path is not None)
+
+
+def _digest(path: Path) -> object:
+    try:
+        return path, blake2b(path.read_bytes()).digest()
+    except OSError:
+        return object()

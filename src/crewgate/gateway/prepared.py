@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from crewgate.config import Config, Listener, Upstream, load
+from crewgate.config import CA, Config, Listener, Responder, Upstream, load
 from crewgate.core import certificate
 from crewgate.core.certificate_status import Status
 from crewgate.core.policy import Policy
@@ -52,6 +52,9 @@ class Inquiry(Protocol):
     async def check(self, key: bytes, certificate: bytes) -> Status:
         """Return the status of a certificate (DER) whose key in the table is `key`."""
 
+    def is_for(self, ca: CA, responder: Responder) -> bool:
+        """Whether one made now would ask the same."""
+
     def forget(self, keys: Iterable[bytes]) -> None:
         """Forget certificates that were revoked on this machine."""
 
@@ -87,10 +90,13 @@ def prepare(
     poller: Poller,
     resolver: Resolver,
     say: Callable[[str], None],
+    inquiry: Inquiry | None = None,
 ) -> Prepared:
     """Load `path` as policy `generation`, with the pools that still fit. ConfigurationError.
 
-    The policy trusts `signer` for what crosses to other crews without a token.
+    An `inquiry` of before goes on if it fits, with the answers that it has: else all certificates
+    would be asked for again, whether or not anybody answers now. The policy trusts `signer` for
+    what crosses to other crews without a token.
     """
     config = load(path)
     kept: Pools = {}
@@ -109,15 +115,19 @@ def prepare(
         build(config, by_name, crossings),
         kept,
         tuple(_face(config, listener) for listener in config.listeners),
-        _inquiry(config, say),
+        _inquiry(config, say, inquiry),
     )
 
 
-def _inquiry(config: Config, say: Callable[[str], None]) -> Inquiry | None:
+def _inquiry(
+    config: Config, say: Callable[[str], None], before: Inquiry | None
+) -> Inquiry | None:
     if config.ca is None or config.ca.ocsp is None:
         return None
     if all(listener.ocsp == "off" for listener in config.listeners):
         return None
+    if before is not None and before.is_for(config.ca, config.ca.ocsp):
+        return before
     # X.509 and a client of HTTP: 15 MB that a worker without OCSP does not have.
     from crewgate.gateway import inquiry  # noqa: PLC0415 - for the reason above
 

@@ -222,12 +222,12 @@ class Worker:
     async def _load(self, generation: int, listeners: Listeners, nursery: trio.Nursery) -> None:
         pools = self._prepared.pools if self._prepared else {}
         ways = (self._poller, self._resolver, self._voice.say)
-        prepared = await trio.to_thread.run_sync(
-            prepare, self._config.path, generation, self._signer, pools, *ways
-        )
         before = self._prepared.inquiry if self._prepared else None
+        prepared = await trio.to_thread.run_sync(
+            prepare, self._config.path, generation, self._signer, pools, *ways, before
+        )
         self._adopt(prepared, listeners)
-        if before is not None:
+        if before is not None and before is not prepared.inquiry:
             nursery.start_soon(before.close)
         for upstream, pool in prepared.pools.items():
             if upstream not in pools:

@@ -100,7 +100,7 @@ def read_pair(pair: Shown) -> x509.Certificate:
     """The leaf, if the key in its file is that of the certificate; AuthorityError."""
     leaf = read_certificates(pair.certificate)[0]
     if not _is_same(leaf.public_key(), read_key(pair.key).public_key()):
-        raise AuthorityError(f"{pair.key}: not the key of {pair.certificate}; put back its own")
+        raise AuthorityError(f"{pair.key} is not its key; put back its own")
     return leaf
 
 

@@ -16,6 +16,7 @@ from crewgate.config import CA, Config, load
 from crewgate.control.remote import Pair
 from crewgate.control.renewing import Renewing, source_of
 from crewgate.core.certificate import read
+from crewgate.core.health import Fact, State
 from crewgate.core.identity import member_id
 from crewgate.errors import AuthorityError
 from crewgate.pki.authority import Authority
@@ -49,13 +50,16 @@ class Watched:
         self.signer = Signer(ca_of(config))
         self.told: list[str] = []
         self.wrong: dict[str, str] = {}
+        self.states: dict[str, State] = {}
         self.renewing = Renewing(lambda: self.signer.now, self.told.append, self.note)
         self.source: Signer | None = self.signer
 
-    def note(self, name: str, why: str) -> None:
-        self.wrong.pop(name, None)
-        if why:
-            self.wrong[name] = why
+    def note(self, fact: Fact) -> None:
+        self.wrong.pop(fact.component, None)
+        self.states[fact.component] = fact.state
+        assert not fact.refuses
+        if fact.state is not State.OK:
+            self.wrong[fact.component] = f"{fact.why}; {fact.mend}"
 
     def at(self, days: float) -> None:
         """Look so many days later."""
@@ -118,7 +122,7 @@ def test_it_goes_on_for_as_long_as_the_ca_lives(watched: Watched) -> None:
     assert watched.wrong == {}
     watched.at(1825 - limits.ca_warning_days - 190 * 8 + 1)
     (name,) = watched.wrong
-    assert name == "issuing CA"
+    assert name == "control: issuing CA"
     assert "make a new CA" in watched.wrong[name]
 
 
@@ -142,6 +146,7 @@ def test_a_renewal_that_fails_is_tried_again_and_told_of_in_time(watched: Watche
     assert len(watched.wrong) == 2
     for why in watched.wrong.values():
         assert "in 29 days; it is not renewed: no room on the disk" in why
+    assert {watched.states[each] for each in watched.wrong} == {State.DEGRADED}
     watched.signer.error = ""
     watched.at(1)
     assert watched.wrong == {}
@@ -160,6 +165,7 @@ def test_without_the_key_and_nobody_to_ask_it_is_said_from_thirty_days_on(
     assert all("[ca] names no control" in why for why in watched.wrong.values())
     watched.at(100)
     assert all("has ended on" in why for why in watched.wrong.values())
+    assert {watched.states[each] for each in watched.wrong} == {State.FAILED}
     assert source_of(watched.config) is None
 
 
@@ -176,7 +182,7 @@ def test_another_cas_is_told_of_and_never_touched(watched: Watched) -> None:
     assert watched.wrong == {}
     watched.at(2)
     (why,) = watched.wrong.values()
-    assert "in 29 days; it is not of our CA" in why
+    assert "in 29 days; put another in its place; it is not of our CA" in why
     assert (folder / "gateway.pem").read_bytes() == data
 
 

@@ -83,3 +83,20 @@ def test_without_the_issuing_certificate_it_says_where_it_belongs(ca: CA) -> Non
     ca.issuing.unlink()
     with pytest.raises(ConfigurationError, match=r"certs/issuing\.pem: .*put it there"):
         Inquiry(ca, Responder("http://localhost/ocsp"), lambda _: None)
+
+
+def test_one_that_would_ask_the_same_goes_on(ca: CA, tmp_path: Path) -> None:
+    """Over a reload, with all that it has heard; another file or responder wants another one."""
+    certificate, key = tmp_path / "own.pem", tmp_path / "own.key"
+    certificate.write_bytes(WORLD.leaf.certificate_pem)
+    key.write_bytes(WORLD.leaf.key_pem)
+    responder = Responder("https://localhost/ocsp", None, certificate, key)
+    inquiry = Inquiry(ca, responder, lambda _: None)
+    assert inquiry.is_for(ca, responder)
+    assert not inquiry.is_for(ca, Responder("https://localhost:1/ocsp", None, certificate, key))
+    certificate.write_bytes(WORLD.leaf.certificate_pem + b"\n")
+    assert not inquiry.is_for(ca, responder)
+    certificate.write_bytes(WORLD.leaf.certificate_pem)
+    assert inquiry.is_for(ca, responder)
+    ca.issuing.unlink()
+    assert not inquiry.is_for(ca, responder)
