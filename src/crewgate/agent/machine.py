@@ -81,9 +81,7 @@ class Machine:
         )
         self.registry = Registry(self.registry_journal, table.geometry.branches)
         self.revocations_journal = Journal(config.state / "revocations", entries.Entry, say)
-        self.revocations = Revocations(
-            table, self.revocations_journal, self.registry, say
-        )
+        self.revocations = Revocations(table, self.revocations_journal, self.registry, say)
         self.notes_journal = Journal(config.state / "overruns", Note, say)
         self.notes = Notes(self.notes_journal, table.life)
         self.clerk = clerk
