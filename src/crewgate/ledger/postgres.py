@@ -26,8 +26,10 @@ _OPTIONS = (
     f"-c idle_in_transaction_session_timeout={round(limits.ledger_statement_seconds * 1000)} "
     "-c synchronous_commit=on -c timezone=UTC"
 )
+# Said once connected: libpq would take a session that begins so for a server that takes no writes,
+# and refuse it where the URL says `target_session_attrs=read-write`.
 _READONLY = (
-    " -c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on"
+    b"SET default_transaction_isolation = 'repeatable read'; SET default_transaction_read_only = on"
 )
 
 
@@ -51,7 +53,7 @@ class PostgreSQL:
         readonly: bool = False,
     ) -> None:
         """Connects when it is used. Who only reads sees one state in a transaction."""
-        self._options = _OPTIONS + (_READONLY if readonly else "")
+        self._readonly = readonly
         self._durability: Durability = "trusted" if readonly else durability
         self._url = url
         self._password_file = password_file
@@ -171,7 +173,7 @@ class PostgreSQL:
                 autocommit=True,
                 connect_timeout=round(limits.ledger_connect_seconds),
                 tcp_user_timeout=round(limits.ledger_statement_seconds * 1000),
-                options=self._options,
+                options=_OPTIONS,
                 application_name="crewgate",
                 client_encoding="utf8",  # else a SQL_ASCII database answers in bytes
                 keepalives_idle=5,  # who only listens notices that a server is gone
@@ -187,8 +189,10 @@ class PostgreSQL:
         return connection
 
     def _why_not(self, connection: psycopg.Connection[Row]) -> str:
-        """Why nothing may be written there; empty if it may."""
+        """Why nothing may be written there; empty if it may. Who only reads writes nothing."""
         try:
+            if self._readonly:
+                connection.execute(_READONLY)
             return (
                 why_not(connection, self._durability)
                 or another(connection, self._expected)

@@ -1,6 +1,7 @@
 """What a server is asked before anything is granted on it, and what a failover stops."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,29 @@ def test_after_a_failover_nothing_is_granted_until_somebody_has_looked(
     resumed = CliRunner().invoke(main, ["ledger", "resume", "-c", str(file)])
     assert "Timeline 00000002 is taken" in resumed.stderr
     assert isinstance(draw(url, "single", 3), Granted)
+
+
+@pytest.mark.parametrize("wanted", ["read-write", "primary"])
+def test_reports_go_where_the_url_wants_a_server_that_takes_writes(
+    tmp_path: Path, wanted: str
+) -> None:
+    """Who only reads says so once connected; libpq would refuse a session that begins so."""
+    url = server().new_database(f"for-{wanted}") + f"&target_session_attrs={wanted}"
+    session = PostgreSQL(url)
+    schema.migrate(session)
+    session.close()
+    file = write_all(tmp_path / "gate", 8443)
+    file.write_text(file.read_text().replace("sqlite:state/ledger.db", url))
+    (tmp_path / "gate" / "audit").mkdir(exist_ok=True)
+    for command in ("report", "reconcile", "check"):
+        done = CliRunner().invoke(main, ["ledger", command, "-c", str(file)])
+        assert done.exit_code == 0, done.output
+    reader = PostgreSQL(url, readonly=True)
+    with closing(reader):
+        with pytest.raises(LedgerUnavailableError, match="read-only transaction"):
+            reader.write("INSERT INTO closed VALUES (?)", [(b"key",)])
+        with reader.transaction():
+            assert reader.rows("SHOW transaction_isolation") == [("repeatable read",)]
 
 
 def test_a_file_never_becomes_another_one(tmp_path: Path) -> None:
