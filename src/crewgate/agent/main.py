@@ -16,7 +16,7 @@ import trio
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
-from crewgate.agent import health, ticks
+from crewgate.agent import health, lost_lines, ticks
 from crewgate.agent.clock import ClockWatch
 from crewgate.agent.clocks import Clock
 from crewgate.agent.doors import Doorkeeper
@@ -92,6 +92,7 @@ def run(file: Path, ready: int, *, bootstrap: bool = False) -> None:
     raise_to(descriptors.agent(inforce.config).wanted)
     state_folder(inforce.config.state)
     config = inforce.config
+    went_down = lost_lines.began(config.state)
     ledger, mark = open_known_ledger(config, holder_name(config))
     table, new = open_table(config, mark.drawn_as, voice)
     try:
@@ -105,11 +106,14 @@ def run(file: Path, ready: int, *, bootstrap: bool = False) -> None:
         clerk = Clerk(ledger, lambda: clock.wall_ns() / 1e9, voice, patience_seconds=patience)
         machine = Machine(inforce, table, clerk, say=voice, sink=voice.write, clock=clock)
         machine.audit = voice.audit
+        if went_down:
+            voice(lost_lines.promise(audit))
         machine.restore()
         cluster = _join(machine, bootstrap=bootstrap)
         voice(f"serving {'a new table' if new else 'the table that stood there'}: {_told(table)}")
-        trio.run(_serve, machine, cluster, keeper, voice.audit, ready)
+        trio.run(_serve, machine, cluster, keeper, voice.audit, ready, went_down)
         keeper.write()
+        lost_lines.ended(config.state)
         voice("ended; the table stays for the next one")
     finally:
         if voice.audit is not None:
@@ -143,6 +147,7 @@ async def _serve(
     mark: MarkKeeper,
     audit: Writer,
     ready: int,
+    went_down: bool,  # noqa: FBT001 -- trio.run hands on no keywords
 ) -> None:
     keepers = [Doorkeeper(machine, door) for door in Door]
     watch = ClockWatch(machine.clock.wall_ns(), machine.clock.boot_ns())
@@ -159,6 +164,8 @@ async def _serve(
             from crewgate.agent.sharing import share  # noqa: PLC0415
 
             nursery.start_soon(share, machine)
+        if went_down:
+            nursery.start_soon(lost_lines.tell, machine)
         nursery.start_soon(ticks.retry_draws, machine)
         nursery.start_soon(ticks.draw_ahead, machine)
         nursery.start_soon(ticks.tidy_for_ever, machine, audit.tick)

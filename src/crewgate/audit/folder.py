@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from crewgate.errors import ConfigurationError
-from crewgate.runtime.durable_files import cause, make_folder
+from crewgate.runtime.durable_files import cause, make_folder, sync_folder
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _FILE = re.compile(
@@ -47,7 +47,12 @@ def create(folder: Path, process: str, time_ns: int) -> tuple[int, Path]:
         except FileExistsError:
             turn += 1
             continue
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            sync_folder(folder)  # or lines that were synced would be in a file without a name
+        except OSError:
+            os.close(descriptor)
+            raise
         return descriptor, path
 
 

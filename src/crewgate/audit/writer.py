@@ -1,11 +1,13 @@
 """One process's audit file: a record is in the kernel when `write` returns, or it is counted lost.
 
-A SIGKILL of the process therefore loses nothing that was reported as written; a power loss may
-lose what the kernel had not put on disk (no fsync: it would cost a call milliseconds). What to do
-while nothing can be written, refuse calls or go on, is the gateway's decision: it reads `writable`.
+A SIGKILL of the process therefore loses nothing that was reported as written. A power loss may lose
+what the disk had not got yet: a second of records unless the configuration says otherwise, as each
+sync costs a call milliseconds. What to do while nothing can be written, refuse calls or go on, is
+the gateway's decision: it reads `writable`.
 """
 
 import contextlib
+import fcntl
 import os
 import sys
 import time
@@ -18,7 +20,8 @@ import msgspec
 from crewgate import limits
 from crewgate.audit import folder as audit_folder
 from crewgate.audit.ballast import Ballast
-from crewgate.config import Audit
+from crewgate.audit.syncing import Syncer
+from crewgate.config import Audit, AuditSync
 from crewgate.core.line import encode
 from crewgate.core.record import Event, Record, when
 
@@ -34,16 +37,20 @@ def _complain(text: str) -> None:
 
 
 class Rotation(msgspec.Struct, frozen=True):
-    """When a file is full or old, and what the folder may hold in all; None keeps every file."""
+    """When a file is full or old, what the folder may hold in all (None keeps every file).
+
+    `sync`: whether the disk has a record within a second, when `write` returns, or at some time.
+    """
 
     bytes_max: int = limits.audit_rotate_bytes
     seconds_max: float = limits.audit_rotate_seconds
     folder_bytes_max: int | None = None
+    sync: AuditSync = "second"
 
     @classmethod
     def of(cls, audit: Audit) -> Self:
         """What the configuration says."""
-        return cls(audit.rotate_bytes, audit.rotate_seconds, audit.keep_bytes)
+        return cls(audit.rotate_bytes, audit.rotate_seconds, audit.keep_bytes, audit.sync)
 
 
 _DEFAULT = Rotation()
@@ -82,6 +89,7 @@ class Writer:
         self._complain = complain
         self._now_ns = now_ns
         self._write = write
+        self._syncer = Syncer(lambda: self.written)
         self._descriptor = -1
         self._path: Path | None = None
         self._size = 0
@@ -131,6 +139,7 @@ class Writer:
 
     def tick(self) -> None:
         """Rotate by age or because the file is gone; recover where writing had failed."""
+        self._hear_syncer()
         if not self.writable:
             self._recover()
         elif self._is_gone() or self._is_old():
@@ -139,10 +148,29 @@ class Writer:
     def close(self) -> None:
         """End the file; what could not be written stays lost."""
         self._drop_ballast()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._leave()
+        self._syncer.close()
         self.writable = False
+
+    def _leave(self) -> None:
+        """End the file that is open, once the disk has what is in it."""
+        if self._descriptor < 0:
+            return
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # whoever clears old files may have it
+        if self._rotation.sync == "never":
+            os.close(self._descriptor)
+        else:
+            self._syncer.leave(self._descriptor)
+        self._descriptor = -1
+
+    def _hear_syncer(self) -> None:
+        """What the disk has not taken is lost, though the kernel had it."""
+        failed = self._syncer.failed()
+        if failed is not None:
+            error, missing = failed
+            self.lost += missing
+            self._unreported += missing
+            self._degrade(error)
 
     def _stamped(self, line: bytes) -> bytes:
         """The line with the machine as its first member: also one that native code has written."""
@@ -153,6 +181,11 @@ class Writer:
         if missing and self._drop_ballast():
             missing, _ = self._put(missing)
         lost = missing.count(b"\n")
+        if error is None and self._rotation.sync == "second":
+            self._syncer.wrote(self._descriptor)
+        elif error is None and self._rotation.sync == "each":
+            error = self._sync_now()
+            lost = count if error else 0
         self.written += count - lost
         self.lost += lost
         self._unreported += lost
@@ -161,6 +194,13 @@ class Writer:
         elif self._size >= self._rotation.bytes_max:
             self._rotate()
         return not lost
+
+    def _sync_now(self) -> OSError | None:
+        """Wait for the disk, without regard to who else waits for us; why it failed."""
+        self._syncer.wrote(self._descriptor)
+        self._syncer.sync()
+        failed = self._syncer.failed()
+        return failed[0] if failed else None
 
     def _put(self, data: bytes) -> tuple[bytes, OSError | None]:
         """Write whole lines; return those that are not wholly in the kernel, and why.
@@ -235,8 +275,7 @@ class Writer:
     def _open(self) -> None:
         now = self._now_ns()
         descriptor, path = audit_folder.create(self._folder, self._process, now)
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        self._leave()
         self._descriptor, self._path = descriptor, path
         self._size, self._opened_ns, self._torn = 0, now, False
         if self._rotation.folder_bytes_max is not None:

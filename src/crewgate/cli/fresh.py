@@ -23,6 +23,7 @@ drain_seconds = {drain:g}                               # what calls in flight g
 [audit]
 folder = "state/audit"
 on_full = "refuse"                              # a full disk: "refuse" calls or "continue"
+# sync = "second"                               # a power loss takes so much; "each" takes none
 # keep_bytes = 10_000_000_000                   # delete the oldest files beyond; else all are kept
 
 [ledger]

@@ -7,6 +7,7 @@ from crewgate.config.load import load
 from crewgate.config.ocsp import OCSPMode, Responder
 from crewgate.config.structs import (
     Audit,
+    AuditSync,
     Config,
     Cors,
     Credential,
@@ -27,6 +28,7 @@ from crewgate.config.structs import (
 __all__ = [
     "CA",
     "Audit",
+    "AuditSync",
     "Cluster",
     "Config",
     "Control",

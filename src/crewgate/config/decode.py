@@ -17,6 +17,7 @@ from crewgate.config.prices import PRICE, read_tariff
 from crewgate.config.section import Kind, Section
 from crewgate.config.structs import (
     Audit,
+    AuditSync,
     ClientCertificate,
     Config,
     Cors,
@@ -40,6 +41,7 @@ _JUDGE: Kind[Judge] = kinds.one_of("headers", "body")
 _WHEN_STALE: Kind[WhenStale] = kinds.one_of("closed", "open")
 _KEPT = kinds.whole(limits.audit_keep_bytes_min, limits.audit_keep_bytes_max)
 _ON_FULL: Kind[OnFull] = kinds.one_of("refuse", "continue")
+_SYNC: Kind[AuditSync] = kinds.one_of("second", "each", "never")
 _CARRIER = kinds.one_of(*CARRIERS)
 _CLIENT_CERTIFICATE: Kind[ClientCertificate] = kinds.one_of("none", "optional", "required")
 _OCSP: Kind[OCSPMode] = kinds.one_of("required", "soft-fail", "off")
@@ -247,6 +249,7 @@ def _audit(section: Section | None, state: Path, path: Kind[Path]) -> Audit:
         ),
         keep_bytes=section.optional("keep_bytes", cast("Kind[int | None]", _KEPT), None),
         on_full=section.optional("on_full", _ON_FULL, default.on_full),
+        sync=section.optional("sync", _SYNC, default.sync),
     )
     section.close()
     return audit

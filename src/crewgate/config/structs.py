@@ -24,6 +24,7 @@ Judge = Literal["headers", "body"]
 Scheme = Literal["http", "https"]
 WhenStale = Literal["closed", "open"]
 OnFull = Literal["refuse", "continue"]
+AuditSync = Literal["second", "each", "never"]
 Durability = Literal["single", "synchronous", "trusted"]  # what is asked of a ledger's server
 ClientCertificate = Literal["none", "optional", "required"]
 Reuse = Literal["shared", "crew", "branch"]  # whose calls follow each other on a connection
@@ -227,6 +228,7 @@ class Audit(msgspec.Struct, frozen=True):
     rotate_seconds: int = limits.audit_rotate_seconds
     keep_bytes: int | None = None  # delete the oldest files beyond that; None keeps them all
     on_full: OnFull = "refuse"
+    sync: AuditSync = "second"  # when the disk has a line: a power loss takes what it has not
 
 
 class Table(msgspec.Struct, frozen=True):

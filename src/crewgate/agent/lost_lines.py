@@ -1,0 +1,107 @@
+"""What the audit may have lost when the machine went down while it served, said at the next start.
+
+A file in the state folder has the boot in which this machine serves; it is gone when the agent has
+ended by itself. How many calls are lost the audit cannot say. The ledger knows what was spent, so
+where it is this machine's alone and the audit is whole, the two are compared.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import trio
+
+from crewgate import limits
+from crewgate.agent.machine import Machine
+from crewgate.config import Audit, Config
+from crewgate.core.credits import format_credits
+from crewgate.core.record import Event, when
+from crewgate.runtime.durable_files import remove_file, write_file
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_PROMISED = {
+    "second": 'lines of its last second may be lost ([audit] sync = "each" loses none)',
+    "each": 'no line of a call that was answered is lost, as [audit] sync = "each" says',
+    "never": 'lines that the kernel had not written are lost, half a minute of them, as [audit] '
+    'sync = "never" says',
+}  # fmt: skip
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """Of one branch, as `crewgate ledger reconcile --json` says it; micro-credits."""
+
+    ledger_spent_micro: int
+    audit_spent_micro: int
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """What that command answers."""
+
+    differences: list[Difference]
+
+
+def began(state: Path, boot: Path = _BOOT) -> bool:
+    """Note that this machine serves in this boot; whether it went down with an earlier one."""
+    now, path = boot.read_bytes().strip(), state / "serving"
+    try:
+        before = path.read_bytes().strip()
+    except OSError:
+        before = now
+    with suppress(OSError):  # then a power loss is not noticed
+        write_file(path, now, 0o600)
+    return before != now  # an empty one, too, is of a disk that lost its power
+
+
+def ended(state: Path) -> None:
+    """The agent has ended by itself."""
+    with suppress(OSError):
+        remove_file(state / "serving")
+
+
+def promise(audit: Audit) -> str:
+    """What a person reads of a machine that went down."""
+    return f"the machine went down while it served: in the audit {_PROMISED[audit.sync]}"
+
+
+async def compare(config: Config, say: Callable[[str], None]) -> int:
+    """Say what the ledger has more than the audit; in how many branches."""
+    if config.ledger.engine != "sqlite" or config.audit.keep_bytes is not None:
+        say("`crewgate ledger reconcile` compares ledger and audit, as far as each has all of both")
+        return 0
+    command = [sys.executable, "-m", "crewgate.cli", "ledger", "reconcile", "--json", "-c"]
+    done = None
+    with trio.move_on_after(limits.reconcile_seconds_max):
+        done = await trio.run_process(
+            [*command, str(config.path)],
+            capture_stdout=True,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+    try:
+        found = msgspec.json.decode(done.stdout if done else b"", type=Compared).differences
+    except msgspec.DecodeError:
+        say("ledger and audit could not be compared; ask `crewgate ledger reconcile`")
+        return 0
+    more = [each.ledger_spent_micro - each.audit_spent_micro for each in found]
+    more = [each for each in more if each > 0]
+    if not more:
+        say("the audit tells of all that the ledger knows to be spent")
+        return 0
+    branches = "1 branch" if len(more) == 1 else f"{len(more)} branches"
+    say(
+        f"the ledger has {format_credits(sum(more))} credits spent by {branches} of which no line "
+        "of the audit tells; `crewgate ledger reconcile` says which"
+    )
+    return len(more)
+
+
+
+async def tell(machine: Machine) -> None:
+    """Compare, and have the audit itself say in how many branches it lacks lines."""
+    count = await compare(machine.inforce.config, machine.say)
+    if count:
+        now = when(machine.clock.wall_ns())
+        machine.record([Event(time=now, event="audit-lost", count=count)])
