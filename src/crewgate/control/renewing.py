@@ -42,7 +42,10 @@ def source_of(config: Config) -> Source | None:
 
 
 class Renewing:
-    """Looks at certificates; `tell` is for what was done, `note` for how each of them is."""
+    """Looks at certificates; `tell` is for what was done or tried, `note` for how each of them is.
+
+    What is tried in vain is told of once; it is a trouble only when the end is near.
+    """
 
     def __init__(
         self,
@@ -85,6 +88,8 @@ class Renewing:
             if not why:
                 self._forget(pair)
                 return ok(_name(pair))
+            if self._failed.get(pair) != why:
+                self._tell(f"{pair.certificate}, which {pair.by} shows, is due: {why}")
             self._failed[pair] = why
             self._not_before[pair] = now + limits.renewal_again_seconds
         if not life.ends_soon(now):

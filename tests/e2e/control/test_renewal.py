@@ -92,7 +92,7 @@ def age(premises: Premises, ca: CA, *, days: float) -> None:
 def test_a_machine_without_the_key_has_what_it_lacks_from_the_api(
     site: ControlSite, tmp_path: Path
 ) -> None:
-    """Its certificates and its list are old; with no peer, by `control` of [ca] alone."""
+    """Its certificates and its list are old; it has no peers, but a `control` in [ca]."""
     away = Premises(tmp_path, "--from", str(site.file), "--budgets", "per-machine")
     ca, public = ca_of(site), away.folder / "public"
     age(away, ca, days=300)
@@ -105,7 +105,11 @@ def test_a_machine_without_the_key_has_what_it_lacks_from_the_api(
     for key, path in (("folder", "none"), ("root", "ca.pem"), ("crl", "crl.pem")):
         before = {"folder": ca.folder, "root": ca.root, "crl": ca.crl}[key]
         away.edit(f'{key} = "{before}"', f'{key} = "{public / path}"')
-    away.edit("[ca]\n", f'[ca]\ncontrol = "{site.control}"\n')
+    own = 'control_certificate = "certs/machine.pem"\ncontrol_key = "gateway/machine.key"\n'
+    away.edit("[ca]\n", f'[ca]\ncontrol = "{site.control}"\n{own}')
+    text = away.file.read_text()
+    begin, end = text.index("[cluster]"), text.index("# Agents come here")
+    away.file.write_text(text[:begin] + text[end:])
     away.start()
     try:
         soon = datetime.now(UTC) + timedelta(days=390)

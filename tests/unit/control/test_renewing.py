@@ -138,6 +138,7 @@ def test_a_renewal_that_fails_is_tried_again_and_told_of_in_time(watched: Watche
     watched.signer.error = "no room on the disk"
     watched.at(397 * 0.61)
     assert (len(watched.signer.asked), watched.wrong) == (2, {})
+    assert all("is due: it is not renewed: no room on the disk" in each for each in watched.told)
     watched.at(limits.renewal_again_seconds / DAY / 2)
     assert len(watched.signer.asked) == 2
     watched.at(limits.renewal_again_seconds / DAY)
@@ -148,9 +149,10 @@ def test_a_renewal_that_fails_is_tried_again_and_told_of_in_time(watched: Watche
         assert "in 29 days; it is not renewed: no room on the disk" in why
     assert {watched.states[each] for each in watched.wrong} == {State.DEGRADED}
     watched.signer.error = ""
+    assert len(watched.told) == 2
     watched.at(1)
     assert watched.wrong == {}
-    assert len(watched.told) == 2
+    assert [each.startswith("renewed") for each in watched.told] == [False, False, True, True]
 
 
 def test_without_the_key_and_nobody_to_ask_it_is_said_from_thirty_days_on(
