@@ -138,7 +138,8 @@ class SoakSite(Premises):
         path = os.pathsep.join(
             filter(None, [str(HERE / "soak_eyes"), os.environ.get("PYTHONPATH")])
         )
-        eyes = {"PYTHONPATH": path, "SOAK_EYES": str(self.eyes)}
+        # Dumpable: their descriptors are counted, as a user who is not root.
+        eyes = {"PYTHONPATH": path, "SOAK_EYES": str(self.eyes), "CREWGATE_DUMPABLE": "1"}
         super().serve(eyes | (environment or {}))
 
     def end(self) -> None:

@@ -32,6 +32,7 @@ from crewgate.errors import ConfigurationError, CrewgateError
 from crewgate.ledger.clerk import Clerk
 from crewgate.link.doors import Door
 from crewgate.runtime.descriptors import raise_to
+from crewgate.runtime.secrecy import leave_no_cores
 
 if TYPE_CHECKING:
     from crewgate.agent.cluster import Cluster
@@ -77,6 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     asked = parser.parse_args(arguments)
     try:
+        leave_no_cores()
         run(asked.file, asked.ready, bootstrap=asked.bootstrap)
     except (CrewgateError, OSError) as error:
         sys.stderr.write(f"crewgate agent: {error}\n")

@@ -15,6 +15,7 @@ except ImportError:
 
 from crewgate.cli.options import told
 from crewgate.errors import CrewgateError
+from crewgate.runtime.secrecy import keep_memory_private
 
 # In the order in which a newcomer meets them; the summaries stand here so that `--help` is fast.
 COMMANDS = {
@@ -73,6 +74,7 @@ class _Commands(click.Group):
             _tell(error)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        keep_memory_private()  # many commands read keys, or make them
         try:
             return super().invoke(ctx)
         except click.ClickException as error:

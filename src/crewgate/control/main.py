@@ -20,6 +20,7 @@ from crewgate.config import load
 from crewgate.control.process import ControlProcess
 from crewgate.control.serving import NAME
 from crewgate.errors import ConfigurationError, CrewgateError
+from crewgate.runtime.secrecy import leave_no_cores
 from crewgate.verifier.watch import Watch
 
 
@@ -30,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     logging.basicConfig(format=f"crewgate {NAME}: %(message)s", level=logging.WARNING)
     try:
+        leave_no_cores()
         run(asked.file)
     except (CrewgateError, OSError) as error:
         sys.stderr.write(f"crewgate {NAME}: {error}\n")

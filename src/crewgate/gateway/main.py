@@ -17,6 +17,7 @@ from crewgate.audit.writer import Rotation, Writer
 from crewgate.config import load
 from crewgate.errors import CrewgateError
 from crewgate.gateway.worker import Worker
+from crewgate.runtime.secrecy import leave_no_cores
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     name = f"worker-{asked.worker}"
     logging.basicConfig(format=f"crewgate {name}: %(message)s", level=logging.WARNING)
     try:
+        leave_no_cores()
         run(asked.file, asked.worker, name)
     except (CrewgateError, OSError) as error:
         sys.stderr.write(f"crewgate {name}: {error}\n")

@@ -18,6 +18,7 @@ from crewgate.errors import ConfigurationError, LinkError, RefusedError
 from crewgate.link.owner import Owner
 from crewgate.link.reporter import Reporter
 from crewgate.runtime.descriptors import most
+from crewgate.runtime.secrecy import SWITCH, is_open, leave_no_cores
 from crewgate.supervisor.child import Child, ended
 from crewgate.supervisor.ports import await_free
 from crewgate.supervisor.signals import Signals
@@ -32,6 +33,9 @@ def serve(path: Path, *, bootstrap: bool = False) -> int:
 
     `bootstrap` is a person's word that there is nothing to learn from other machines.
     """
+    leave_no_cores()
+    if is_open():
+        _say(f"{SWITCH}=1: cores and tracers of these processes hold keys; leave it out to serve")
     return Supervisor(path, bootstrap=bootstrap).run()
 
 

@@ -1,8 +1,9 @@
 """What closes the supervisor of an orchestrator to processes of its own user (prctl(2)).
 
-Undumpable: its /proc/PID/mem, environ, fd and maps belong to root, nobody of the same user may
-trace it, and it leaves no core. A subreaper: whoever descends from it stays below it, however often
-it forks, so that its end reaches all of them. Plain calls; knows no key.
+No switch opens it, since it is closed to the program that it starts. Undumpable: its
+/proc/PID/mem, environ, fd and maps belong to root, no process of the same user may trace it, and it
+leaves no core. A subreaper: whoever descends from it stays below it, however often it forks, so
+that its end reaches all of them. Plain calls; knows no key.
 """
 
 import ctypes
