@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 from installation import Premises, wait_until
 from lenient_servers import matched, served
@@ -40,7 +41,23 @@ TOOLS = (
         'allow_fields = ["x_session", "x-http-method-override", "x-forwarded-for"]',
     ),
 )
-ROUTES = [Route(method, path, name) for name, method, path, _ in TOOLS]
+# Tools whose path is another one at the server, and what it begins with there.
+MOVED = (
+    ("tool.moved-one", "GET", "/moved/{id}", 'rewrite = "/deep/v2/{id}"'),
+    ("tool.moved-any", "GET", "/far/*", 'rewrite = "/deep/*"'),
+    ("tool.moved-new", "GET", "/elsewhere", 'rewrite = "/deep/v2/new"'),
+    ("tool.based-any", "GET", "/based/*", 'rewrite = "/*"'),
+)
+BASED = "tool.based-any"  # on an upstream with a base path
+THERE = {b"moved": b"/deep/v2", b"far": b"/deep", b"elsewhere": b"/deep/v2/new", b"based": b"/base"}
+# As the server has them.
+ROUTES = [
+    *[Route(method, path, name) for name, method, path, _ in TOOLS],
+    Route("GET", "/deep/v2/{id}", "tool.moved-one"),
+    Route("GET", "/deep/*", "tool.moved-any"),
+    Route("GET", "/deep/v2/new", "tool.moved-new"),
+    Route("GET", "/base/*", "tool.based-any"),
+]
 KEY = b"Key s3cret"
 TRUSTING = b"tool.trusting-call"
 ALLOWED = {b"x_session", b"x-http-method-override", b"x-forwarded-for"}  # of the trusting tool
@@ -114,8 +131,11 @@ def standing(folder: Path, kind: type[Recorder] = Recorder) -> Iterator[Stand]:
         credential = '{ header = "x-upstream-key", prefix = "Key ", env = "RECORDER_KEY" }'
         text = f'{head}[upstream.tools]\nurl = "http://127.0.0.1:{recorder.port}"\n'
         text += f'protocol = "{kind.protocol}"\ncredential = {credential}\n'
-        for name, method, path, more in TOOLS:
-            text += f'[tool."{name}"]\nmethod = "{method}"\npath = "{path}"\nupstream = "tools"\n'
+        text += f'[upstream.based]\nurl = "http://127.0.0.1:{recorder.port}/base"\n'
+        text += f'protocol = "{kind.protocol}"\ncredential = {credential}\n'
+        for name, method, path, more in (*TOOLS, *MOVED):
+            text += f'[tool."{name}"]\nmethod = "{method}"\npath = "{path}"\n'
+            text += f'upstream = "{"based" if name == BASED else "tools"}"\n'
             text += f'price = "0.001"\n{more}\n'
         premises.file.write_text(text)
         try:
@@ -232,7 +252,7 @@ def _changed(seen: Seen, sent: Sent) -> list[str]:
     found = []
     for what, here, there in (
         ("method", seen.method, sent.method),
-        ("target", seen.target, sent.target),
+        ("target", seen.target, forwarded(sent.target)),
         ("body", seen.body, sent.body),
     ):
         if here != there:
@@ -256,6 +276,14 @@ def _changed(seen: Seen, sent: Sent) -> list[str]:
     if trailers != expected_fields(sent.trailers, allowed):
         found.append(f"the trailers are {trailers}")
     return found
+
+
+def forwarded(target: bytes) -> bytes:
+    """The target at the server: another beginning, and all the rest byte for byte."""
+    path, mark, query = target.partition(b"?")
+    first, slash, rest = path[1:].partition(b"/")
+    there = THERE.get(unquote_to_bytes(first))
+    return target if there is None else there + slash + rest + mark + query
 
 
 def expected_fields(fields: Sequence[Field], allowed: Collection[bytes]) -> list[Field]:

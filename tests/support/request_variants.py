@@ -198,6 +198,26 @@ def requests() -> Iterator[tuple[str, Sent]]:
     yield from dressed()
 
 
+MOVED_TARGETS = (
+    b"/elsewhere", b"/elsewhere?a", b"/elsewhere/", b"/Elsewhere", b"/deep/v2/new", b"/moved",
+    b"/moved/", b"/far", b"/far/", b"/far//", b"/based/", b"/base/items/7", b"/%6doved/8",
+    b"/m%6Fved/%38", b"/far/%76%32/new", b"/far/v2/ne%77",
+)  # fmt: skip
+
+
+def moved() -> Iterator[tuple[str, Sent]]:
+    """Paths that are others at the server, and those that would be another tool's there."""
+    bases = (b"/moved/new", b"/moved/7", b"/far/v2/new", b"/far/v3/new", b"/based/items/new")
+    for path, what in product(bases, INSERTED):
+        head, _, last = path.rpartition(b"/")
+        yield f"{what!r} behind {path!r}", Sent(b"GET", path + what + b"?a=%2f;b")
+        yield f"{what!r} within {path!r}", Sent(b"GET", head + b"/" + what + last)
+    for path, (name, spell) in product(bases, SPELLINGS.items()):
+        yield f"{name}: {path!r}", Sent(b"GET", spell(path))
+    for target, method in product(MOVED_TARGETS, (b"GET", b"HEAD", b"POST")):
+        yield f"{method!r} of {target!r}", Sent(method, target)
+
+
 def lines() -> Iterator[tuple[str, Sent]]:
     """Queries, methods and targets."""
     for query, (method, path) in product(QUERIES, BASES):

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 from crewgate.config.crossings import check_crossings
 from crewgate.config.peering import check_cluster
+from crewgate.config.routes import mistakes
 from crewgate.config.structs import Config
 from crewgate.core.policy import SHARED
-from crewgate.core.routing import Route, Router
 
 _OURS = "x-crewgate-"
 # They frame a message or end at the next hop (RFC 9110, sections 7.2 and 7.6.1; RFC 9112).
@@ -26,7 +26,7 @@ def crosscheck(config: Config) -> list[str]:
         _certificates,
         _crews,
         _tools,
-        _routes,
+        mistakes,
         _credentials,
         _workers,
         check_crossings,
@@ -113,14 +113,6 @@ def _tools(config: Config) -> Iterator[str]:
         for field in tool.allow_fields:
             if field.replace("_", "-").startswith(_OURS) or field in secret:
                 yield f'tool."{tool.name}".allow_fields: "{field}" is never passed on'
-
-
-def _routes(config: Config) -> Iterator[str]:
-    routes = [Route(tool.method, tool.path, f'tool."{tool.name}"') for tool in config.tools]
-    try:
-        Router(routes)
-    except ValueError as error:
-        yield str(error)
 
 
 def _credentials(config: Config) -> Iterator[str]:

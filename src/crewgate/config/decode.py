@@ -211,6 +211,8 @@ def _tool(name: str, section: Section) -> Tool:
         cors=None if cors is None else _cors(cors),
         tariff=tariff,
         when_stale=section.optional("when_stale", _WHEN_STALE, "closed"),
+        hosts=section.optional("hosts", kinds.listed(kinds.HOST, limits.fields_max), ()),
+        rewrite=section.optional("rewrite", cast("Kind[str | None]", kinds.ROUTE_PATH), None),
     )
     section.close()
     return tool

@@ -212,6 +212,17 @@ def _origin(value: object) -> Origin:
     return Origin(scheme, _host_name(parts.hostname), parts.port or port)
 
 
+def _base_url(value: object) -> tuple[Origin, str]:
+    """An origin, and the path below which its server has what tools name; "" for none."""
+    text = _string(value)
+    path = urlsplit(text).path
+    origin = _origin(text.removesuffix(path) if path else text)
+    base = path.removesuffix("/")
+    if base and (parse_path(base).rank or base.endswith("/")):
+        raise ValueError
+    return origin, base
+
+
 def _host_name(value: object) -> str:
     """A DNS name or an IP address, which a resolver or a certificate's check can be asked for.
 
@@ -275,3 +286,4 @@ WEB_ORIGIN = Kind(
 SHARE = Kind("a share, more than 0 and at most 1", _share)
 SWITCH = Kind("true or false", _switch)
 ORIGIN = Kind('a URL such as "http://127.0.0.1:9000", without path, query or user', _origin)
+BASE_URL = Kind('a URL such as "https://api.example/v1", without query or user', _base_url)

@@ -154,6 +154,7 @@ class Upstream(msgspec.Struct, frozen=True):
     retry_share: float = limits.upstream_retry_share
     reuse: Reuse = "shared"
     health: Health | None = None
+    base: str = ""  # before the path of each request, without a last slash
 
     @property
     def origin(self) -> Origin:
@@ -213,6 +214,8 @@ class Tool(msgspec.Struct, frozen=True):
     cors: Cors | None = None  # None: no page of another origin may call
     tariff: Tariff | None = None  # None: each call costs its price
     when_stale: WhenStale = "closed"  # calls while this machine may lack the newest revocations
+    hosts: tuple[str, ...] = ()  # where requests for it are sent; none: to any
+    rewrite: str | None = None  # its path at the server, where that is another
 
     @property
     def observe(self) -> bool:

@@ -30,7 +30,7 @@ _INTERVAL = kinds.seconds(limits.health_interval_seconds_max, limits.health_inte
 def read_upstream(name: str, section: Section, path: Kind[Path]) -> Upstream:
     """The upstream `name`; its problems are noted in the section."""
     credential, tls, health = (section.child(key) for key in ("credential", "tls", "health"))
-    endpoints = _endpoints(section)
+    endpoints, base = _endpoints(section)
     upstream = Upstream(
         name=name,
         endpoints=endpoints,
@@ -50,25 +50,27 @@ def read_upstream(name: str, section: Section, path: Kind[Path]) -> Upstream:
         retry=section.optional("retry", kinds.SWITCH, default=True),
         retry_share=section.optional("retry_share", kinds.SHARE, limits.upstream_retry_share),
         health=None if health is None else _health(health),
+        base=base,
     )
     section.close()
     return upstream
 
 
-def _endpoints(section: Section) -> tuple[Origin, ...]:
-    """The servers, of `url` or `endpoints`: at least one, and all of one scheme."""
+def _endpoints(section: Section) -> tuple[tuple[Origin, ...], str]:
+    """The servers, of `url` or `endpoints`: at least one, all of one scheme; and `url`'s path."""
     given = set(section.keys())
     nowhere: tuple[Origin, ...] = (_NOWHERE,)
     endpoints = section.optional("endpoints", _ENDPOINTS, nowhere)
     if "endpoints" not in given:
-        url = section.required("url", cast("Kind[Origin | None]", kinds.ORIGIN))
-        return (url or _NOWHERE,)
+        url = section.required("url", cast("Kind[tuple[Origin, str] | None]", kinds.BASE_URL))
+        origin, base = url or (_NOWHERE, "")
+        return (origin,), base
     if "url" in given:
         section.problem("expected one of url and endpoints; a single server may be either")
-        section.optional("url", kinds.ORIGIN, _NOWHERE)
+        section.optional("url", kinds.BASE_URL, (_NOWHERE, ""))
     if len({endpoint.scheme for endpoint in endpoints}) > 1:
         section.problem("endpoints: some are http and some https; write an upstream for each")
-    return endpoints
+    return endpoints, ""
 
 
 def _seconds(section: Section, what: str, most: float) -> float:

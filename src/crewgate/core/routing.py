@@ -7,7 +7,7 @@ judged here must be what the tool's server serves. Knows no tools, only indices.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import combinations_with_replacement
 
 import msgspec
@@ -27,11 +27,15 @@ _AMBIGUOUS = re.compile(rb"[;\\%\x00-\x1f\x7f]|//|/\.{1,2}(?:/|\Z)")
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One line of the table; `name` is what an error calls it."""
+    """One line of the table; `name` is what an error calls it.
+
+    It stands on `hosts` alone, each with a port or for any; without them, on every host.
+    """
 
     method: str
     path: str
     name: str
+    hosts: tuple[str, ...] = ()
 
 
 class Pattern(msgspec.Struct, frozen=True):
@@ -127,35 +131,71 @@ class _Method:
         return UNKNOWN
 
 
+def named_host(authority: bytes, hosts: Container[bytes]) -> bytes | None:
+    """The one of `hosts` (lower case) that an authority is: with its port, or for any; or None."""
+    authority = authority.lower()
+    if authority in hosts:
+        return authority
+    host, colon, port = authority.rpartition(b":")
+    return host if colon and port.isdigit() and host in hosts else None
+
+
 class Router:
     """The route table. A tool's index is the place of its route among those given."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         """ValueError names the routes that are malformed or that one request could both match."""
-        given = list(routes)
+        given = dict(enumerate(routes))
+        of = {at: {host.lower().encode() for host in route.hosts} for at, route in given.items()}
+        hosts = set().union(*of.values())
+        if len(hosts) > limits.route_hosts_max:
+            raise ValueError(f"{len(hosts)} hosts; at most {limits.route_hosts_max} are possible")
+        self._anywhere = _Table({at: route for at, route in given.items() if not route.hosts})
+        self._hosted = {
+            host: _Table(
+                {at: each for at, each in given.items() if not of[at] or named_host(host, of[at])},
+                f" at {host.decode()}",
+            )
+            for host in sorted(hosts)
+        }
+
+    def find(self, method: bytes, path: bytes, authority: bytes = b"") -> int:
+        """Index of the tool, UNKNOWN if none.
+
+        `path` is as it was sent, without the query, `authority` the host, perhaps with a port.
+        HEAD is GET's tool (RFC 9110, section 9.3.2: the same but for the content).
+        """
+        host = named_host(authority, self._hosted) if self._hosted else None
+        table = self._anywhere if host is None else self._hosted[host]
+        return table.find(method, path)
+
+
+class _Table:
+    """The routes of one host, each with its tool's index."""
+
+    def __init__(self, routes: dict[int, Route], where: str = "") -> None:
+        """`where` is how an error names the host."""
+        given, tools = list(routes.values()), list(routes)
         patterns = [parse_path(route.path) for route in given]
         loose = [_loose(pattern) for pattern in patterns]
         for first, second in _rivals(given, loose):
             raise ValueError(
                 f"{second.name} ({second.method} {second.path}) and "
-                f"{first.name} ({first.method} {first.path}) can match one request, "
+                f"{first.name} ({first.method} {first.path}) can match one request{where}, "
                 "and neither goes before the other (servers ignore case and a last slash); "
                 "make one of them more exact"
             )
         self._exact = {
             (route.method.encode(), route.path.encode()): tool
-            for tool, route in enumerate(given)
-            if not patterns[tool].rank
+            for tool, route, pattern in zip(tools, given, patterns, strict=True)
+            if not pattern.rank
         }
-        self._methods = _by_method(given, patterns)
-        self._loose = _by_method(given, loose)
+        self._methods = _by_method(tools, given, patterns)
+        self._loose = _by_method(tools, given, loose)
         self._are_tame = patterns == loose
 
     def find(self, method: bytes, path: bytes) -> int:
-        """Index of the tool, UNKNOWN if none. `path` is as it was sent, without the query.
-
-        HEAD is GET's tool (RFC 9110, section 9.3.2: the same but for the content).
-        """
+        """As `Router.find`, at this host."""
         if method == b"HEAD":
             method = b"GET"
         tool = self._exact.get((method, path), UNKNOWN)
@@ -186,10 +226,14 @@ class Router:
         )
 
 
-def _by_method(routes: list[Route], patterns: list[Pattern]) -> dict[bytes, _Method]:
+def _by_method(
+    tools: list[int], routes: list[Route], patterns: list[Pattern]
+) -> dict[bytes, _Method]:
     return {
         method.encode(): _Method(
-            (tool, patterns[tool]) for tool, route in enumerate(routes) if route.method == method
+            (tool, pattern)
+            for tool, route, pattern in zip(tools, routes, patterns, strict=True)
+            if route.method == method
         )
         for method in {route.method for route in routes}
     }

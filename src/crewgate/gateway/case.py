@@ -15,7 +15,7 @@ from crewgate._native.bearer import TokenFinder
 from crewgate._native.call_line import request_text
 from crewgate._native.fields import written
 from crewgate.core import record as audit
-from crewgate.core.routing import plain_path
+from crewgate.core.routing import named_host, plain_path
 from crewgate.core.verdict import Reason
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway.fields import Identity
@@ -40,11 +40,7 @@ class Door(msgspec.Struct, frozen=True):
 
     def serves(self, authority: bytes) -> bool:
         """Return whether an authority is one of `hosts`, which name a port or any."""
-        if not self.hosts:
-            return True
-        authority = authority.lower()
-        host, colon, port = authority.rpartition(b":")
-        return authority in self.hosts or (bool(colon) and port.isdigit() and host in self.hosts)
+        return not self.hosts or named_host(authority, self.hosts) is not None
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -82,7 +78,9 @@ class Case(msgspec.Struct, frozen=True):
         tariff = None if self.entry is None or self.fields is None else self.entry.tariff
         if tariff is None:
             return self
-        return structs.replace(self, priced=price(tariff, self.exchange.request, self.body))
+        request = self.exchange.request
+        path = request.path if self.entry is None else self.entry.path_of(request.path)
+        return structs.replace(self, priced=price(tariff, request, self.body, path))
 
     def with_body(self) -> Self:
         """The same with the body, where its price is read in that, and all of it is there."""
@@ -109,6 +107,7 @@ class Case(msgspec.Struct, frozen=True):
         """
         exchange = self.exchange
         request, name = exchange.request, request_text(self.described.id)
+        target = entry.path_of(request.path) + request.target[len(request.path) :]
         origin = (exchange.peer.address, request.authority, request.version)
         if isinstance(fields, bytes):
             lines = b"%b%b%b%bx-crewgate-request: %b\r\n" % (
@@ -118,16 +117,16 @@ class Case(msgspec.Struct, frozen=True):
                 entry.lines,
                 name,
             )
-            return Head(request.method, request.target, self.length, lines)
+            return Head(request.method, target, self.length, lines)
         came = origin_fields(*origin)
         if entry.fields.keeps_origin:
             fields, came = joined(fields, came), ()
         dressed = [*fields, *came, *identity.fields, *entry.own, (b"x-crewgate-request", name)]
         if not entry.is_http2:
-            return Head(request.method, request.target, self.length, written(dressed))
+            return Head(request.method, target, self.length, written(dressed))
         if any(name == b"te" and b"trailers" in value for name, value in request.headers):
             dressed.append((b"te", b"trailers"))  # RFC 9113 §8.2.2; gRPC asks for it
-        return Head(request.method, request.target, self.length, fields=dressed)
+        return Head(request.method, target, self.length, fields=dressed)
 
 
 def read_head(

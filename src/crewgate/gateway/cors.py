@@ -23,13 +23,13 @@ class Tool(Protocol):
         """Who may call it from a browser."""
 
 
-Find = Callable[[bytes, bytes], Tool | None]
+Find = Callable[[bytes, bytes, bytes], Tool | None]
 
 
 def preflight(request: Request, find: Find) -> list[Field] | None:
     """Return the fields of the 204 that answers a preflight; None if `request` is to be judged.
 
-    `find` gives the tool of a method and a path.
+    `find` gives the tool of a method, a path and a host.
     """
     if request.method != b"OPTIONS":
         return None
@@ -37,7 +37,7 @@ def preflight(request: Request, find: Find) -> list[Field] | None:
     method = _only(request.headers, b"access-control-request-method")
     if not origin or not method:
         return None
-    tool = find(method, request.path)
+    tool = find(method, request.path, request.authority)
     if tool is None or tool.cors is None or not _allows(tool.cors, origin):
         return None
     return [
@@ -67,7 +67,7 @@ def shared_refusal(request: Request, find: Find, fields: list[Field]) -> list[Fi
     """Return the fields of the gateway's own answer: a page may read why its call was refused."""
     if _only(request.headers, b"origin") is None:
         return fields
-    tool = find(request.method, request.path)
+    tool = find(request.method, request.path, request.authority)
     return fields if tool is None or tool.cors is None else shared(tool.cors, request, fields)
 
 

@@ -106,7 +106,7 @@ class Gateway(Landing):
     def _open(self, exchange: Exchange) -> Case | None:
         """Route a request and read its head; None if it has been refused already."""
         request = exchange.request
-        entry = self.site.find(request.method, request.path)
+        entry = self.site.find(request.method, request.path, request.authority)
         described = self._describe(exchange, entry)
         if not self.door.serves(request.authority):
             self.answer(exchange, refusals.MISDIRECTED, described.id)

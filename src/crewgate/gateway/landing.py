@@ -55,7 +55,9 @@ class Landing:
         exchange.respond(status, cors.shared_refusal(asked, self.site.find, fields), body)
 
     def _is_for_models(self, asked: Request) -> bool:
-        entry = self.site.find(asked.method, asked.path) if self.site.serves_models else None
+        if not self.site.serves_models:
+            return False
+        entry = self.site.find(asked.method, asked.path, asked.authority)
         return entry is not None and entry.serves_models
 
     def explained(self, denial: Denial) -> Denial:

@@ -136,19 +136,23 @@ class _Overlong:
 _answers = Room(limits.priced_answers_bytes_max)  # of this process, which is one worker
 
 
-def price(tariff: Tariff, request: Request, body: bytes | None) -> Priced:
+def price(
+    tariff: Tariff, request: Request, body: bytes | None, path: bytes | None = None
+) -> Priced:
     """What a request costs; `body` is None where nobody has to read it.
 
+    `path` is the path at the server, if that is not the request's own.
     RequestRefusedError (422) says what keeps it from a price.
     """
     document = _document(tariff, request, body)
     charges = [] if body is None else list(_charges(tariff, body, document))
+    path = request.path if path is None else path
     asked, hides = None, False
     if tariff.usage is not None and document is not None and body is not None:
-        asked = usage.asked(tariff.usage, document, request.path, len(body))
+        asked = usage.asked(tariff.usage, document, path, len(body))
         usage.bound(document, asked, asked.written)  # wherever the request has said another
         if tariff.usage.dialect == "openai" and asked.streams:
-            hides = usage.ask_for_usage(document, request.path)
+            hides = usage.ask_for_usage(document, path)
     meter = Meter(tariff, charges, asked, hides_usage=hides, count=outline, room=_answers)
     priced = Priced(meter, body if document is None else document.written(), document)
     most = tariff.most

@@ -11,10 +11,11 @@ import msgspec
 
 from crewgate._native.bearer import TokenFinder
 from crewgate._native.fields import written
-from crewgate.config import Config, Cors, Credential, Upstream
+from crewgate.config import Config, Cors, Credential, Upstream, routes
 from crewgate.core import resource
 from crewgate.core.prices import Tariff
-from crewgate.core.routing import Route, Router
+from crewgate.core.rewriting import Rewrite, Servers
+from crewgate.core.routing import Router
 from crewgate.errors import ConfigurationError
 from crewgate.gateway.fields import FieldRules, rules
 from crewgate.server import Field
@@ -43,6 +44,7 @@ class Entry(msgspec.Struct, frozen=True):
     cors: Cors | None
     body_bytes_max: int
     tariff: Tariff | None = None
+    rewrite: Rewrite | None = None  # None: its path at the server is the one that was asked for
 
     @property
     def reads_body(self) -> bool:
@@ -59,6 +61,10 @@ class Entry(msgspec.Struct, frozen=True):
         """Whether its server is given HTTP/2."""
         return self.version == "2"
 
+    def path_of(self, path: bytes) -> bytes:
+        """The path at the server of one that was asked for, as it was sent."""
+        return path if self.rewrite is None else self.rewrite(path)
+
     def __repr__(self) -> str:
         """Without the fields, which may hold a credential."""
         return f"<Entry {self.index} {self.name}>"
@@ -71,16 +77,23 @@ class Site(msgspec.Struct, frozen=True):
     """
 
     router: Router
+    servers: Servers
     entries: tuple[Entry, ...]
     tokens: TokenFinder
     metadata: bytes
     crossings: Crossings = crossing.NONE
     serves_models: bool = False  # one of the tools does
 
-    def find(self, method: bytes, path: bytes) -> Entry | None:
-        """Return the tool of a request, None if there is none."""
-        index = self.router.find(method, path)
-        return self.entries[index] if index >= 0 else None
+    def find(self, method: bytes, path: bytes, authority: bytes) -> Entry | None:
+        """Return the tool of a request to a host, None if there is none.
+
+        None too where its server would take what is forwarded for another tool's.
+        """
+        index = self.router.find(method, path, authority)
+        if index < 0:
+            return None
+        entry = self.entries[index]
+        return entry if self.servers.agree(index, method, entry.path_of(path)) else None
 
 
 def build(config: Config, pools: dict[str, Pool], crossings: Crossings = crossing.NONE) -> Site:
@@ -107,11 +120,13 @@ def build(config: Config, pools: dict[str, Pool], crossings: Crossings = crossin
             tool.cors,
             tool.body_bytes_max,
             tool.tariff,
+            None if (way := routes.rewrite(config, tool)).is_plain else way,
         )
         for index, tool in enumerate(config.tools)
     )
     return Site(
-        Router(Route(tool.method, tool.path, tool.name) for tool in config.tools),
+        routes.router(config),
+        routes.servers(config),
         entries,
         TokenFinder({carrier.encode() for carrier in carriers} | {b"authorization"}),
         resource.document(config.audience, (crew.issuer for crew in config.crews)),

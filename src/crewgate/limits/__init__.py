@@ -80,6 +80,7 @@ cors_max_age_seconds = 600  # between Chromium's own default of 5 s and its most
 cors_max_age_seconds_max = 86_400  # the most that any browser honours (Firefox)
 tools_max = 4096  # the gate compiles one row each
 route_chars_max = 1024  # the path of a route
+route_hosts_max = 64  # hosts that tools name together: each has a table of all that it serves
 fields_max = 64  # names in one list of header fields or hosts
 drain_seconds_default = 5.0  # what a service supervisor grants before it kills, halved
 drain_seconds_max = 3600.0  # streams of a working day are not waited for

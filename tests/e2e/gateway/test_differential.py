@@ -12,7 +12,7 @@ from itertools import count
 import message_variants as messages
 import pytest
 import request_variants as variants
-from differential import ROUTES, Sent, Stand, faults, standing, with_token
+from differential import MOVED, TOOLS, Sent, Stand, faults, standing, with_token
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from raw_http import SILENCE, http1, http2
@@ -138,12 +138,23 @@ def _plainly(sent: Sent) -> Sent:
 def test_every_route_is_served(stand: Stand, send: Send, version: bytes) -> None:
     """The stand works: each tool is reached by its own path, and its server sees just that."""
     made = Round(stand)
-    for route in ROUTES:
-        path = route.path.replace("{id}", "7").replace("{model}", "other").replace("*", "a/b.C")
-        sent = Sent(route.method.encode(), path.encode() + b"?q=%20&q", [(b"accept", b"*/*")])
-        made.send(send, route.name, sent, version)
+    tools = (*TOOLS, *MOVED)
+    for name, method, route, _ in tools:
+        path = route.replace("{id}", "7").replace("{model}", "other").replace("*", "a/b.C")
+        sent = Sent(method.encode(), path.encode() + b"?q=%20&q", [(b"accept", b"*/*")])
+        made.send(send, name, sent, version)
     assert not made.end()
-    assert made.statuses == [200] * len(ROUTES)
+    assert made.statuses == [200] * len(tools)
+
+
+@PROTOCOLS
+def test_paths_that_are_others_at_the_server(stand: Stand, send: Send, version: bytes) -> None:
+    """What is captured goes on byte for byte, and reaches no tool that has that path there."""
+    made = Round(stand)
+    for name, sent in variants.moved():
+        made.send(send, name, sent, version)
+    assert not made.end()
+    assert 60 < made.statuses.count(200) < len(made.statuses) - 60
 
 
 @PROTOCOLS
@@ -213,8 +224,8 @@ def test_heads_of_http2(stand: Stand) -> None:
 
 
 pieces = st.sampled_from(
-    [b"items", b"new", b"Items", b"admin", b"search", b"v1", b"models", b"m:generate", b"7", b"/",
-    b"/",
+    [b"items", b"new", b"Items", b"admin", b"search", b"moved", b"far", b"v2", b"based", b"v1",
+     b"models", b"m:generate", b"7", b"/", b"/",
      b"/", b"//", b".", b"..", b"%2e", b"%2F", b"%5c", b"\\", b";", b"?", b"#", b"%00", b"%",
      b"%25",
      b"%6e", b"%C3%A9", b"%ef%bc%8f", b" ", b"\x00", b"\xff", b"\t", b"@a", b"https://a", b"&",

@@ -273,7 +273,7 @@ def test_names_of_all_sorts_are_taken(write: Write, host: str) -> None:
 
 def test_a_bad_url_is_told_once(write: Write) -> None:
     """What cannot be read is not said to be missing, nor to be without TLS."""
-    text = FULL.replace(f"endpoints = {ENDPOINTS}", 'url = "https://tools.example/v1"')
+    text = FULL.replace(f"endpoints = {ENDPOINTS}", 'url = "https://tools.example/v1?a"')
     with pytest.raises(ConfigurationError) as caught:
         load(write(text))
     assert len(str(caught.value).splitlines()) == 1

@@ -280,3 +280,75 @@ def test_an_accepted_table_never_has_two_answers_of_one_rank(
             if model([route], path)
         ]
         assert len(set(ranks)) == len(ranks)
+
+
+def hosted(*lines: tuple[str, tuple[str, ...]]) -> Router:
+    """Routes of GET with their hosts."""
+    return Router(
+        Route("GET", path, f"tool {at}", hosts) for at, (path, hosts) in enumerate(lines)
+    )
+
+
+@pytest.mark.parametrize(
+    ("authority", "path", "tool"),
+    [
+        ("a.example", "/v1", 0),
+        ("A.Example:8443", "/v1", 0),
+        ("b.example", "/v1", 1),
+        ("b.example:8443", "/v1", 1),
+        ("c.example:8443", "/v1", 2),
+        ("c.example", "/v1", UNKNOWN),
+        ("c.example:443", "/v1", UNKNOWN),
+        ("d.example", "/v1", UNKNOWN),
+        ("", "/v1", UNKNOWN),
+        ("a.example.", "/v1", UNKNOWN),
+        ("a.example:x", "/v1", UNKNOWN),
+        ("xa.example", "/v1", UNKNOWN),
+        ("d.example", "/all", 3),
+        ("a.example", "/all", 3),
+        ("c.example:8443", "/all", 3),
+    ],
+)
+def test_a_route_stands_on_its_hosts(authority: str, path: str, tool: int) -> None:
+    """With their port or with any; one that names none stands on all."""
+    table = hosted(
+        ("/v1", ("a.example",)),
+        ("/v1", ("B.Example", "b.example:8443")),
+        ("/v1", ("c.example:8443",)),
+        ("/all", ()),
+    )
+    assert table.find(b"GET", path.encode(), authority.encode()) == tool
+
+
+def test_another_tools_path_is_one_of_the_same_host() -> None:
+    """Beside an exact route a spelling of it is refused; on another host it is an id."""
+    table = hosted(("/items/{id}", ()), ("/items/new", ("a.example",)))
+    assert table.find(b"GET", b"/items/New", b"a.example") == UNKNOWN
+    assert table.find(b"GET", b"/items/new", b"a.example") == 1
+    assert table.find(b"GET", b"/items/New", b"b.example") == 0
+    assert table.find(b"GET", b"/items/new", b"b.example") == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("a",), ("a",)),
+        (("a",), ()),
+        ((), ()),
+        (("a", "b"), ("c", "B")),
+        (("a",), ("a:8443",)),
+        (("a:8443",), ("a",)),
+    ],
+)
+def test_two_equal_routes_that_meet_on_a_host_are_refused(
+    first: tuple[str, ...], second: tuple[str, ...]
+) -> None:
+    """Also where one names the port and the other any."""
+    with pytest.raises(ValueError, match=r"(?s)tool 1 .*tool 0 .*can match one request"):
+        hosted(("/v1", first), ("/v1", second))
+
+
+def test_hosts_are_bounded() -> None:
+    """Each has a table."""
+    with pytest.raises(ValueError, match="65 hosts; at most 64"):
+        hosted(("/v1", tuple(f"h{number}" for number in range(65))))

@@ -19,7 +19,7 @@ def _request(*fields: Field, method: bytes = b"OPTIONS", path: bytes = b"/search
     return Request(method, path, path, b"", b"a", list(fields), "2", 1, 0)
 
 
-def _find(method: bytes, path: bytes) -> Tool | None:
+def _find(method: bytes, path: bytes, authority: bytes) -> Tool | None:
     tools = {(b"POST", b"/search"): Tool(CORS), (b"POST", b"/plain"): Tool(None)}
     return tools.get((method, path))
 

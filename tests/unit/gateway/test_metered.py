@@ -123,7 +123,7 @@ class World:
         self.client = HTTP1(host)
         self.client.receive(GET)
         (exchange,) = host.exchanges
-        entry = site.find(b"GET", b"/pages/a")
+        entry = site.find(b"GET", b"/pages/a", b"a")
         assert entry is not None
         self.tower, self.permit, self.carrier = Tower(), Permit(), Carrier()
         described = audit.Request(1, ID, "agents", "192.0.2.0/24", "pages.get", "GET")

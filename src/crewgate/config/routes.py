@@ -1,0 +1,91 @@
+"""What tools, upstreams and listeners say together about paths and hosts, and what contradicts it.
+
+One home for the gateway, which serves by it, and for `check`. Opens nothing.
+"""
+
+from collections.abc import Iterator
+
+from crewgate.config.structs import Config, Tool, Upstream
+from crewgate.core.rewriting import Rewrite, Served, Servers
+from crewgate.core.routing import Route, Router, named_host
+
+
+def router(config: Config) -> Router:
+    """Which tool a request means. ValueError names two that one could both mean."""
+    return Router(
+        Route(tool.method, tool.path, f'tool."{tool.name}"', tool.hosts) for tool in config.tools
+    )
+
+
+def rewrite(config: Config, tool: Tool) -> Rewrite:
+    """The way of a tool's paths to its server. ValueError says why there is none."""
+    return Rewrite(tool.path, _upstreams(config)[tool.upstream].base, tool.rewrite)
+
+
+def servers(config: Config) -> Servers:
+    """Which tool a path means at the servers. ValueError names two that it could both mean."""
+    upstreams = _upstreams(config)
+    return Servers(
+        Served(
+            tuple(
+                (endpoint, upstreams[tool.upstream].authority(endpoint))
+                for endpoint in upstreams[tool.upstream].endpoints
+            ),
+            Route(tool.method, way.route, f'tool."{tool.name}"'),
+            bool(tool.hosts) or not way.is_plain,
+        )
+        for tool, way in ((tool, rewrite(config, tool)) for tool in config.tools)
+    )
+
+
+def mistakes(config: Config) -> Iterator[str]:
+    """What is wrong, in words for `check`."""
+    try:
+        router(config)
+    except ValueError as error:
+        yield str(error)
+    known = _upstreams(config)
+    found = [*_bad_rewrites(config, known)]
+    yield from found
+    yield from _unserved(config)
+    if not found and all(tool.upstream in known for tool in config.tools):
+        try:
+            servers(config)
+        except ValueError as error:
+            yield str(error)
+
+
+def _bad_rewrites(config: Config, known: dict[str, Upstream]) -> Iterator[str]:
+    for tool in config.tools:
+        if tool.upstream not in known:
+            continue
+        where = f'tool."{tool.name}".rewrite = "{tool.rewrite}"'
+        try:
+            rewrite(config, tool)
+        except ValueError as error:
+            yield f'{where} for the path "{tool.path}": {error}'
+            continue
+        if tool.rewrite == tool.path:
+            yield f"{where} is the path itself: leave it out, or say what it is at the server"
+
+
+def _unserved(config: Config) -> Iterator[str]:
+    """Hosts of tools that no listener takes requests for."""
+    served = [frozenset(host.lower().encode() for host in each.hosts) for each in config.listeners]
+    if not served or not all(served):
+        return
+    for tool in config.tools:
+        for host in tool.hosts:
+            name = host.lower().encode()
+            if not any(
+                named_host(name, hosts) or any(named_host(each, {name}) for each in hosts)
+                for hosts in served
+            ):
+                yield (
+                    f'tool."{tool.name}".hosts: no listener serves "{host}"; add it to the hosts '
+                    "of one, or the tool is never called"
+                )
+
+
+def _upstreams(config: Config) -> dict[str, Upstream]:
+    return {upstream.name: upstream for upstream in config.upstreams}
