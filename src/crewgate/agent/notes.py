@@ -58,6 +58,14 @@ class Notes:
             self._keep(note)
         self._journal.rewrite(self)
 
+    def amounts(self) -> dict[bytes, int]:
+        """Of each branch that had one, how much all of them were; also from another thread."""
+        found: dict[bytes, int] = {}
+        for note in [*self._notes.values()]:
+            key = bytes.fromhex(note.key)
+            found[key] = found.get(key, 0) + note.amount
+        return found
+
     def branches(self) -> set[bytes]:
         """Branches that had one."""
         return {bytes.fromhex(note.key) for note in self}

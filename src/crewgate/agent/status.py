@@ -96,8 +96,8 @@ def _rows(machine: Machine) -> list[TreeRow]:
     others = _beyond(machine)
     now, table = machine.clock.wall_ns() // 10**9, machine.table
     entries, crews = machine.registry.snapshot(), machine.inforce.policy.crews
-    holder = machine.lessor.holder
-    return rows(_records(table), entries, crews, table.is_revoked, now, others, holder)
+    holder, overruns = machine.lessor.holder, machine.notes.amounts()
+    return rows(_records(table), entries, crews, table.is_revoked, now, others, holder, overruns)
 
 
 def _records(table: OwnedTable) -> Iterator[Branch]:

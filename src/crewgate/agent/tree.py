@@ -28,6 +28,7 @@ IsRevoked = Callable[[bytes, int], bool]
 
 
 _NONE = Window()
+_NO_OVERRUNS: Mapping[bytes, int] = {}
 
 
 class Beyond(NamedTuple):
@@ -104,15 +105,17 @@ def rows(
     now: int,
     others: Mapping[bytes, Beyond],
     machine: str = "",
+    overruns: Mapping[bytes, int] = _NO_OVERRUNS,
 ) -> list[TreeRow]:
     """Crew by crew, each branch after its parent.
 
-    `now` is the wall clock in seconds, `machine` the name of this one.
+    `now` is the wall clock in seconds, `machine` the name of this one; `overruns` are those of
+    branches by their keys, in micro-credits.
     """
     nodes = {record.number: Node(record, *others.get(record.key, Beyond())) for record in records}
     roots = _sum(nodes)
     known = {crew_key(crew.name): crew for crew in crews}
-    graph = _Graph(nodes, entries, is_revoked, now, machine)
+    graph = _Graph(nodes, entries, is_revoked, now, machine, overruns)
     tops = sorted(roots, key=lambda number: _name(nodes[number], known))
     return [row for number in tops for row in graph.crew(number, known)]
 
@@ -153,8 +156,10 @@ class _Graph:
         is_revoked: IsRevoked,
         now: int,
         machine: str,
+        overruns: Mapping[bytes, int],
     ) -> None:
         self._machine = machine
+        self._overruns = overruns
         self._nodes = nodes
         self._entries = entries
         self._is_revoked = is_revoked
@@ -212,6 +217,7 @@ class _Graph:
             left=left,
             leased=node.idle,
             leased_on=self._where(node),
+            overrun=self._overruns.get(record.key, 0),
         )
 
     def _where(self, node: Node) -> dict[str, int]:

@@ -57,6 +57,7 @@ def document(rows: "list[TreeRow]") -> dict[str, Any]:
                 "grant": row.grant or None,
                 "state": row.state,
                 "quota_micro": row.quota,
+                "overrun_micro": row.overrun,
                 **_amounts(row),
             }
             for row in rows
@@ -125,6 +126,9 @@ def _branch(row: "TreeRow") -> "Text":
         text.append(f", {format_credits(row.leased)} leased ({where})")
     if row.burned:
         text.append(f", {format_credits(row.burned)} burned")
+    if row.overrun:
+        beyond = format_credits(row.overrun)
+        text.append(f", ended: an answer stated {beyond} more than was to be had", style="red")
     if row.orchestrator:
         text.append(f", {printable(row.orchestrator)}", style="bright_black")
     return text

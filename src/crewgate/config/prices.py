@@ -9,7 +9,18 @@ from crewgate import limits
 from crewgate.config import kinds
 from crewgate.config.section import Kind, Section
 from crewgate.core.credits import format_credits
-from crewgate.core.prices import MILLION, Dialect, HangUp, Model, Short, Source, Tariff, Term, Usage
+from crewgate.core.prices import (
+    MILLION,
+    Dialect,
+    HangUp,
+    Model,
+    OnOverrun,
+    Short,
+    Source,
+    Tariff,
+    Term,
+    Usage,
+)
 from crewgate.core.prices import pointer as parse_pointer
 
 PRICE = kinds.credits_up_to(limits.price_micro_max)
@@ -17,6 +28,7 @@ PRICE = kinds.credits_up_to(limits.price_micro_max)
 _DIALECT: Kind[Dialect] = kinds.one_of("openai", "anthropic", "gemini")
 _SHORT: Kind[Short] = kinds.one_of("lower", "refuse")
 _HANG_UP: Kind[HangUp] = kinds.one_of("cancel", "drain")
+_ON_OVERRUN: Kind[OnOverrun] = kinds.one_of("end", "charge")
 _TOKENS = kinds.whole(1, limits.tokens_max)
 _UNITS = {"each": MILLION, "per_thousand": MILLION // 1000, "per_million": 1}
 _REQUEST: tuple[Source, ...] = ("bytes", "number", "items")
@@ -103,6 +115,7 @@ def read_tariff(tool: Section) -> Tariff | None:
         usage=usage,
         step=section.optional("step", PRICE, 0),
         hang_up=section.optional("hang_up", _HANG_UP, "cancel" if usage is None else "drain"),
+        on_overrun=section.optional("on_overrun", _ON_OVERRUN, "end"),
     )
     section.close()
     if section.is_sound:
@@ -130,6 +143,8 @@ def _check_answer(tariff: Tariff, section: Section) -> None:
     if tariff.usage is not None and tariff.response:
         section.problem("response: the answer's price is its usage; write one of the two")
     streams = tariff.usage is not None or any(term.source == "bytes" for term in tariff.response)
+    if tariff.on_overrun != "end" and not tariff.reads_answer:
+        section.problem("on_overrun: no answer states what a call costs here; leave it out")
     if tariff.step and not streams:
         section.problem("step: nothing of this price comes while an answer streams; leave it out")
 

@@ -20,6 +20,7 @@ Source = Literal["bytes", "number", "items", "header", "trailer"]
 Dialect = Literal["openai", "anthropic", "gemini"]
 Short = Literal["lower", "refuse"]
 HangUp = Literal["cancel", "drain"]
+OnOverrun = Literal["end", "charge"]
 Quantity = int | Fraction
 
 # JSON's number (RFC 8259, section 6) without a sign; a leading zero is no number anywhere.
@@ -93,7 +94,9 @@ class Tariff(msgspec.Struct, frozen=True):
     """A price that is not fixed. `call` is for each call, whatever it is; `most` for any.
 
     With a `step` an answer that streams is not paid for in full beforehand: its reservation grows
-    by so much at a time. `hang_up` says what becomes of a call whose client has gone.
+    by so much at a time. `hang_up` says what becomes of a call whose client has gone, `on_overrun`
+    what becomes of an answer that states more than was reserved: its branch is ended, or charged
+    out of what it has left, and ended only if that does not pay for it.
     """
 
     call: int
@@ -103,6 +106,7 @@ class Tariff(msgspec.Struct, frozen=True):
     usage: Usage | None = None
     step: int = 0
     hang_up: HangUp = "cancel"
+    on_overrun: OnOverrun = "end"
 
     @property
     def reads_body(self) -> bool:

@@ -33,7 +33,7 @@ class MeteredFlight(Flight):
 
     __slots__ = (
         "_bill", "_drains", "_ended", "_forget", "_funding", "_headed", "_heard", "_kept", "_meter",
-        "_pieces", "_refusal",
+        "_owing", "_owing_rest", "_pieces", "_refusal",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +60,8 @@ class MeteredFlight(Flight):
         self._heard = 0  # bytes of it since then
         self._forget: Callable[[], None] | None = None  # that it is not to drain for ever
         self._bill = Bill(0)
+        self._owing: Outcome | None = None  # how it has ended, while more than was reserved is owed
+        self._owing_rest = False  # all of that is not to be had: what is left is asked for
 
     # What comes of the answer.
 
@@ -171,6 +173,7 @@ class MeteredFlight(Flight):
         if not self._meter.tariff.reads_answer:
             return []
         permit = self.permit
+        self._charge_overrun(Outcome.DONE)
         cost = self._meter.bill(permit.price, complete=True).cost
         rest = permit.price - cost if permit.held else 0  # comes back when it is settled
         return [_said(LEFT, permit.left + rest), _said(USED, cost)]
@@ -213,7 +216,14 @@ class MeteredFlight(Flight):
     # The end.
 
     def _end(self, outcome: Outcome) -> None:
-        super()._end(outcome)
+        """End, after credit has come for what is owed beyond the reservation, if that is wanted."""
+        if self._owing is outcome and self._funding.asking:
+            return
+        if self._owing is None and not self.over and self._charge_overrun(outcome):
+            self._owing = outcome
+            self._ask_for_overrun(self._bill_of(outcome).overrun)
+            return
+        super()._end(self._owing or outcome)
         self._funding.stop()
         self._kept = None
         self._pieces.clear()
@@ -226,9 +236,39 @@ class MeteredFlight(Flight):
         denial = self._funding.denial
         return None if denial is None else self._tower.explained(denial)
 
-    def _cost(self, outcome: Outcome) -> int:
+    def _charge_overrun(self, outcome: Outcome) -> bool:
+        """Take what is owed beyond the reservation from the lease; True if that has not enough."""
+        permit = self.permit
+        if self._meter.tariff.on_overrun != "charge" or permit.observed or not permit.held:
+            return False
+        owed = self._bill_of(outcome).overrun
+        return bool(owed) and not permit.grow(owed)
+
+    def _ask_for_overrun(self, amount: int) -> None:
+        self._funding.rest()
+        self._funding.ask(amount, amount, self._overrun_funded)
+
+    def _overrun_funded(self, refusal: Outcome | None) -> None:
+        """Charge what has been drawn; where the branch has less, all that it has left."""
+        outcome, permit, denial = self._owing, self.permit, self._funding.denial
+        if outcome is None:
+            return
+        owed = self._bill_of(outcome).overrun
+        left = min(owed, denial.left) if denial is not None else 0
+        if refusal is Outcome.EXHAUSTED and left and not self._owing_rest:
+            self._owing_rest = True
+            self._ask_for_overrun(left)
+            return
+        if owed and not permit.grow(owed):
+            permit.grow(min(owed, permit.left))
+        self._end(outcome)
+
+    def _bill_of(self, outcome: Outcome) -> Bill:
         complete = outcome is Outcome.DONE or self._ended
-        self._bill = self._meter.bill(self.permit.price, complete=complete)
+        return self._meter.bill(self.permit.price, complete=complete)
+
+    def _cost(self, outcome: Outcome) -> int:
+        self._bill = self._bill_of(outcome)
         if self._bill.overrun and not self.permit.observed:
             self._tower.overran(self._request.id, self.permit.grant, self._bill.overrun)
         return self._bill.cost

@@ -206,7 +206,8 @@ class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `spent`, `burned` count the branch and all below it; `left` is what it may still spend, the
     least over its path; -1 where the table no longer knows. Of what is spent on no machine yet
-    `leased` is held by machines, `leased_on` the names of those that hold most.
+    `leased` is held by machines, `leased_on` the names of those that hold most. `overrun` is what
+    answers stated on this machine beyond what was to be had, for which the branch was ended.
     """
 
     crew: str
@@ -224,6 +225,7 @@ class TreeRow(msgspec.Struct, frozen=True, omit_defaults=True):
     left: int = -1
     leased: int = 0
     leased_on: dict[str, int] = {}
+    overrun: int = 0
 
 
 class TreePage(msgspec.Struct, frozen=True, tag="tree-page"):

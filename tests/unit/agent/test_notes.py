@@ -43,6 +43,7 @@ def test_what_was_noted_is_known_to_the_next_agent(journal: Journal[Note]) -> No
     assert [call(number) in again for number in range(1, 5)] == [True, True, True, False]
     assert again.missing({}) == {key(1): 11, key(2): 7}
     assert again.missing({key(1): Told(overrun=5), key(2): Told(overrun=7)}) == {key(1): 6}
+    assert again.amounts() == {key(1): 11, key(2): 7}
     other = begun(journal, bytes(16))
     assert call(1) in other
     assert other.missing({}) == {}

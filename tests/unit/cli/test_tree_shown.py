@@ -2,6 +2,7 @@
 
 import io
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -105,3 +106,15 @@ def test_in_a_pipe_no_line_is_folded(capsys: pytest.CaptureFixture[str]) -> None
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert "another-machine-with-a-long-name" in lines[-1]
+
+
+def test_a_branch_that_an_overrun_has_ended_says_so() -> None:
+    """In words and as a number."""
+    ended = msgspec.structs.replace(ROWS[2], state="revoked", overrun=420_000)
+    rows = [*ROWS[:2], ended]
+    (tree,) = trees(rows)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(tree)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "ended: an answer stated 0.42 more than was to be had" in shown
+    assert [row["overrun_micro"] for row in document(rows)["branches"]] == [0, 420_000]

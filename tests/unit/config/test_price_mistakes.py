@@ -25,6 +25,14 @@ MODEL = 'model.m = { input = "1", output = "2" }'
             'hang_up = "wait": expected "cancel"',
         ),
         (f'most = "1", mots = "1", request = [{TERM}]', 'mots: unknown key; did you mean "most"?'),
+        (
+            f'most = "1", on_overrun = "pay", request = [{TERM}]',
+            'on_overrun = "pay": expected "end" or "charge"',
+        ),
+        (
+            f'most = "1", on_overrun = "charge", request = [{TERM}]',
+            "on_overrun: no answer states what a call costs here",
+        ),
         ('most = "1", request = 5', "request = 5: expected tables"),
         ('most = "1", request = ["a"]', "expected tables"),
         ('most = "1", request = [{}]', "request[0]: expected one of bytes, number, items, and one"),

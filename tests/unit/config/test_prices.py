@@ -225,3 +225,13 @@ def test_a_mistake_in_a_price_refuses_the_file(write: Write, whole: str) -> None
     text = whole.replace('price = "0.01"', 'price = { most = "1" }')
     with pytest.raises(ConfigurationError, match=r'tool\."search\.web"\.price: expected request'):
         load(write(text))
+
+
+def test_an_overrun_may_be_charged() -> None:
+    """Where an answer states its cost; by itself it ends the branch."""
+    text = 'price = { most = "1", response = [{ header = "x", each = "1" }]%s }'
+    for more, said in (("", "end"), (', on_overrun = "charge"', "charge")):
+        tariff, problems = tariff_of(text % more)
+        assert not problems
+        assert tariff is not None
+        assert tariff.on_overrun == said

@@ -27,6 +27,9 @@ GET = (
 )
 BYTES = Tariff(0, 1000, response=(Term("bytes", MILLION),), step=10)  # one for each
 STATED = Tariff(0, 50_000, response=(Term("header", MILLION, ("x-cost",)),))
+CHARGED = Tariff(
+    0, 50_000, response=(Term("header", MILLION, ("x-cost",)),), on_overrun="charge"
+)
 ID = bytes(range(16))
 
 
@@ -289,3 +292,71 @@ def test_the_last_event_of_a_stream_says_what_is_missing(tmp_path: Path) -> None
     problem = json.loads(world.said().partition(b"event: error\ndata: ")[2].splitlines()[0])
     assert (problem["level"], problem["used_credits"]) == ("article", "9.99")
     assert (problem["left_credits"], problem["needed_credits"]) == ("0.01", "0.00003")
+
+
+def overrun(folder: Path, lease: int) -> World:
+    """A call that has 50 reserved and stated 120, by which its answer ends."""
+    world = World(folder, CHARGED, (b"x-cost", b"120"), price=50)
+    world.permit.lease = lease
+    world.permit.remaining = world.permit.left = lease
+    world.carrier.complete = True
+    world.flight.progressed()
+    return world
+
+
+def test_an_overrun_is_charged_out_of_the_lease(tmp_path: Path) -> None:
+    """At once, and the trailers say it; nothing is told of, and the branch goes on."""
+    world = overrun(tmp_path, 70)
+    assert world.flight.over
+    assert (world.tower.landings, world.tower.overruns, world.tower.needs) == ([120], [], [])
+    assert b"x-crewgate-credits-used: 0.00012\r\n" in world.said().lower()
+
+
+def test_what_the_lease_lacks_is_drawn_for_it(tmp_path: Path) -> None:
+    """The client has its whole answer meanwhile; the call lands once it is paid."""
+    world = overrun(tmp_path, 10)
+    assert world.said().endswith(b"\r\n\r\n")
+    assert not world.flight.over
+    assert (world.tower.needs, world.tower.landings) == ([70], [])
+    world.flight.progressed()  # what is heard again changes nothing
+    world.permit.lease = world.permit.left = 80
+    world.tower.done("granted")
+    assert world.flight.over
+    assert (world.tower.landings, world.tower.overruns) == ([120], [])
+
+
+def test_of_what_a_branch_cannot_pay_all_that_it_has_is_charged(tmp_path: Path) -> None:
+    """The rest is told of, for which its branch is ended."""
+    world = overrun(tmp_path, 10)
+    world.tower.done("exhausted", level="article", used=60, quota=100)
+    assert world.tower.needs == [70, 40]
+    world.permit.lease = world.permit.left = 50
+    world.tower.done("granted")
+    assert (world.tower.landings, world.tower.overruns) == ([100], [(ID, 20)])
+
+
+@pytest.mark.parametrize("said", ["exhausted", "closed", "mismatch"])
+def test_a_branch_that_has_nothing_left_is_ended(tmp_path: Path, said: str) -> None:
+    """What its lease has left is charged."""
+    world = overrun(tmp_path, 10)
+    world.tower.done(said, used=100, quota=100)
+    assert (world.tower.needs, world.tower.landings) == ([70], [60])
+    assert world.tower.overruns == [(ID, 60)]
+
+
+def test_an_end_that_comes_meanwhile_waits_for_nothing(tmp_path: Path) -> None:
+    """Of a worker, or by a revocation: what the lease has is not touched any more."""
+    world = overrun(tmp_path, 10)
+    assert world.flight.end(Outcome.REVOKED)
+    assert (world.tower.landings, world.tower.overruns) == ([50], [(ID, 70)])
+    world.tower.done("granted")
+    assert world.tower.landings == [50]
+
+
+def test_what_is_only_observed_is_never_charged_more(tmp_path: Path) -> None:
+    """Nor is its branch ended."""
+    world = World(tmp_path, CHARGED, (b"x-cost", b"120"), price=50)
+    world.permit.observed, world.permit.lease = True, 100
+    world.carrier.complete = True
+    world.flight.progressed()
+    assert (world.tower.landings, world.tower.overruns) == ([50], [])
