@@ -42,8 +42,12 @@ class Life(NamedTuple):
         return cls(leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp())
 
     def is_due(self, now: float) -> bool:
-        """Whether so much of it is over that it is renewed, if it is ours."""
-        return now >= self.begin + (self.end - self.begin) * limits.renewal_share
+        """Whether so much of it is over that it is renewed, if it is ours.
+
+        Counted from when the CA signed it, which dates it back a little.
+        """
+        issued = self.begin + limits.certificate_backdate_seconds
+        return now >= issued + (self.end - issued) * limits.renewal_share
 
     def ends_soon(self, now: float) -> bool:
         """Whether a person must be told that nobody has renewed it."""

@@ -1,21 +1,28 @@
 """Introspection: what the gate would say of a token, and what the table says of its names."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
-from control_world import ALWAYS_NS, Machine, add_crew, ca_of
+import trio
+from control_world import ALWAYS_NS, Machine, add_crew, ca_of, csr, identity
 
 from crewgate import limits
-from crewgate.config import Config
+from crewgate.api.office import Wish
+from crewgate.config import Config, load
 from crewgate.control.office import ControlOffice
 from crewgate.control.reader import Reader
+from crewgate.core.identity import Identity, Role
 from crewgate.core.ids import Kind, uuid_bytes
-from crewgate.errors import ControlError, LinkError
+from crewgate.errors import AuthorityError, ControlError, LinkError
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.orchestrator import Orchestrator
+from crewgate.pki.authority import Authority
+from crewgate.pki.certificates import new_key
 
 Mint = Callable[..., tuple[str, str, str]]
 
@@ -166,3 +173,56 @@ async def test_a_serial_that_was_not_issued_is_no_certificate(office: ControlOff
         with pytest.raises(ControlError) as refused:
             await office.check(serial)
         assert refused.value.status == 401
+
+
+async def test_another_configuration_takes_the_place_of_the_one_before_between_two_questions(
+    office: ControlOffice, config: Config
+) -> None:
+    """A crew is added while all sorts of work go on: none of it fails, and the crew is there."""
+    file = config.path
+    add_crew(file.parent, "legal")
+    text = file.read_text()
+    section = text[text.index("[crew.bd]") : text.index("[crew.finance]")].replace("bd", "legal")
+    file.write_text(text + section)
+    changed, is_over = load(file), trio.Event()
+    with Authority(ca_of(config)) as authority:
+        key = new_key().public_key()
+        now = datetime.now(UTC)
+        ada = authority.issue(identity(Role.OPERATOR, "ada"), key, now).serial
+    done: Counter[str] = Counter()
+
+    async def ask(what: str, work: Callable[[], Awaitable[object]]) -> None:
+        while not is_over.is_set():
+            await work()
+            done[what] += 1
+
+    async def certify(crew: str) -> None:
+        await office.certify(Wish(Identity(Role.ORCHESTRATOR, "x-1", b"", crew), csr(), ada))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask, "entry", lambda: office.entry(ada))
+        nursery.start_soon(ask, "ocsp", lambda: office.door.answer(b"nonsense"))
+        nursery.start_soon(ask, "api", lambda: office.ocsp(b"nonsense"))
+        nursery.start_soon(ask, "list", office.publish)
+        with pytest.raises(ControlError, match="no such crew"):
+            await certify("legal")
+        for _ in range(3):
+            before = dict(done)
+            await office.load(changed, ca_of(changed))
+            while any(done[each] <= before.get(each, 0) for each in done):  # noqa: ASYNC110
+                await trio.sleep(0.001)
+        await certify("legal")
+        is_over.set()
+    assert set(done) == {"entry", "ocsp", "api", "list"}
+
+
+async def test_one_that_cannot_be_used_leaves_the_one_before(
+    office: ControlOffice, config: Config
+) -> None:
+    """Its CA is not there."""
+    ca = ca_of(config)
+    elsewhere = msgspec.structs.replace(ca, folder=ca.folder / "none")
+    with pytest.raises(AuthorityError):
+        await office.load(config, elsewhere)
+    await office.publish()
+    assert await office.entry("AB") is None

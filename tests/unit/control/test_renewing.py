@@ -113,6 +113,25 @@ def test_both_are_renewed_long_before_their_end_and_say_the_same(watched: Watche
     assert watched.wrong == {}
 
 
+def test_one_of_a_minute_is_not_renewed_all_the_time(watched: Watched) -> None:
+    """It is dated back by more than it lives."""
+    folder = watched.config.path.parent
+    with Authority(watched.signer.ca) as authority:
+        leaf = watched.leaf("machine.pem")
+        entry = authority.register.find(f"{leaf.serial_number:X}")
+        assert entry is not None
+        now = datetime.fromtimestamp(watched.signer.now, UTC)
+        brief = authority.renew(entry.serial, now, life_seconds=60)
+        (folder / "certs" / "machine.pem").write_bytes(authority.chain(brief))
+    second = 1 / DAY
+    watched.at(30 * second)
+    assert watched.told == []
+    watched.at(10 * second)
+    assert len(watched.told) == 1
+    watched.at(5 * second)
+    assert len(watched.told) == 1
+
+
 def test_it_goes_on_for_as_long_as_the_ca_lives(watched: Watched) -> None:
     """In four years no certificate ends; half a year before the CA does a person hears of that."""
     for _ in range(190):
