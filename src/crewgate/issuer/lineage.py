@@ -60,6 +60,11 @@ class Lineage:
         """Whether it was minted here and is not forgotten; it may be dead."""
         return branch in self._branches
 
+    def crew_of(self, branch: str) -> str:
+        """Whose a branch is, dead or not; empty if it was not minted here."""
+        known = self._branches.get(branch)
+        return known.claims.crew if known is not None else ""
+
     def is_dead(self, branch: str) -> bool:
         """Whether the branch was ended here, by itself or with an ancestor."""
         return branch in self._dead

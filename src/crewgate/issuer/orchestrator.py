@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from crewgate.core.claims import Claims
 from crewgate.errors import IssuerError, JournalError
@@ -25,6 +25,9 @@ from crewgate.issuer.mint import Minted, Minter
 from crewgate.issuer.parameters import amount, branch_id, tool_list
 from crewgate.issuer.register import Register
 from crewgate.issuer.subagent import SubAgent, branch_of
+
+if TYPE_CHECKING:
+    from crewgate.issuer.remote import RemoteOrchestrator
 
 _log = logging.getLogger(__name__)
 
@@ -46,12 +49,8 @@ class Orchestrator:
         gateway: Gateway | None = None,
     ) -> None:
         self._minter, self._lifetime = minter, lifetime
-        self._clock, self._gateway = clock, gateway
-        self._lock = threading.RLock()
-        self._keeper: Keeper | None = None
-        self._register = Register(journal)
-        self._lineage = self._register.lineage
-        self._custody = self._register.custody
+        self._gateway = gateway
+        self._keep(Register(journal), clock)
 
     def __repr__(self) -> str:
         return f"<Orchestrator {self._minter.client_id} with {len(self._lineage)} branches>"
@@ -68,6 +67,32 @@ class Orchestrator:
         config, minter = minter_of(path, crew, name)
         local = LocalGateway(config.state, crew)
         return cls(minter, journal_of(config, minter), lifetime=lifetime, gateway=local)
+
+    @staticmethod
+    def remote(
+        url: str, certificate: Path | str, *, ca: Path | str
+    ) -> "RemoteOrchestrator":
+        """The orchestrator that a certificate names, on any host: a gateway signs for it.
+
+        `url` is of the gateway's control API, `https://HOST:PORT`. `certificate` is PREFIX or
+        PREFIX.pem, with its key in PREFIX.key, as `crewgate ca issue --out PREFIX` writes them; a
+        renewed one is taken up when the files change. `ca` is the root that the API's certificate
+        is of. It has the same methods, and they raise the same errors; LinkError says that the API
+        cannot be asked. `subject`, `overcommit` and a lifetime are not to be had over the API.
+        ConfigurationError for files or a URL that cannot be used.
+        """
+        from crewgate.issuer.remote import remote  # noqa: PLC0415 - which is a kind of this one
+
+        return remote(url, certificate, ca)
+
+    def _keep(self, register: Register, clock: Callable[[], float]) -> None:
+        """What is known, under one lock."""
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._keeper: Keeper | None = None
+        self._register = register
+        self._lineage = register.lineage
+        self._custody = register.custody
 
     def __enter__(self) -> Self:
         return self

@@ -14,13 +14,18 @@ from crewgate.issuer.mint import Minted
 
 
 class Register:
-    """What an orchestrator knows, rebuilt from its journal; JournalError as `Journal` says."""
+    """What an orchestrator knows, rebuilt from its journal; JournalError as `Journal` says.
 
-    def __init__(self, path: Path) -> None:
+    Without a `path` the journal is somebody else's, and nothing outlives this process.
+    """
+
+    def __init__(self, path: Path | None) -> None:
         self.custody = Custody()
         self.lineage = Lineage()
         self._unwritten: dict[str, End] = {}
-        self._journal = Journal(path)
+        self._journal = None if path is None else Journal(path)
+        if self._journal is None:
+            return
         try:
             for entry in self._journal.entries():
                 self.lineage.apply(entry)
@@ -33,7 +38,8 @@ class Register:
 
     def close(self) -> None:
         """Let the journal go."""
-        self._journal.close()
+        if self._journal is not None:
+            self._journal.close()
 
     def make_room(self, now: float) -> None:
         """For one branch more, with the tokens of what is forgotten; IssuerError if all live."""
@@ -45,7 +51,8 @@ class Register:
 
     def grant(self, entry: Mint | Extension, minted: Minted) -> None:
         """A branch has a first or a further grant; JournalError and it has not."""
-        self._journal.append(entry)
+        if self._journal is not None:
+            self._journal.append(entry)
         self.lineage.apply(entry)
         self.custody.put(minted)
 
@@ -59,5 +66,6 @@ class Register:
             for branch in self.lineage.apply(entry):
                 self.custody.drop(branch)
         for branch, unwritten in [*self._unwritten.items()]:
-            self._journal.append(unwritten)
+            if self._journal is not None:
+                self._journal.append(unwritten)
             del self._unwritten[branch]

@@ -101,7 +101,7 @@ def test_files_that_cannot_be_used_are_named(credentials: Credentials, tmp_path:
     """The root, the certificate, the key."""
     with pytest.raises(ConfigurationError, match="no root to trust"):
         ControlClient("https://a", credentials._replace(root=tmp_path / "none"))
-    with pytest.raises(ConfigurationError, match="--cert PREFIX names both"):
+    with pytest.raises(ConfigurationError, match="as `crewgate ca issue --out"):
         ControlClient("https://a", credentials._replace(prefix=tmp_path / "none"))
     (tmp_path / "bad.pem").write_text("x")
     with pytest.raises(ConfigurationError, match="not a certificate of the internal CA"):

@@ -1,0 +1,289 @@
+"""An orchestrator on another host: a gateway's control API signs for it, over mutual TLS.
+
+Holds no signing key and no journal: both are at the gateway, which writes each grant down before it
+hands the token out. Holds the newest tokens in memory, and what is dead. The certificate is read
+again when its file has changed, so that one that is renewed in place is shown from then on.
+
+The API is never asked under the lock: who has a fresh token does not wait for it.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from crewgate.core.credits import format_credits
+from crewgate.errors import (
+    ControlError,
+    CrewgateError,
+    IssuerError,
+    JournalTakenError,
+    LinkError,
+    ScopeError,
+)
+from crewgate.issuer.control_client import ControlClient, client_context
+from crewgate.issuer.inspection import read_claims
+from crewgate.issuer.journal import End, Mint, extension
+from crewgate.issuer.mint import Minted
+from crewgate.issuer.orchestrator import Orchestrator
+from crewgate.issuer.parameters import amount, branch_id, tool_list
+from crewgate.issuer.register import Register
+from crewgate.issuer.subagent import SubAgent, branch_of
+
+_log = logging.getLogger(__name__)
+_RUN = "client_credentials"  # RFC 6749, section 4.4
+_CHILD = "urn:ietf:params:oauth:grant-type:token-exchange"  # RFC 8693
+_TOKEN = "urn:ietf:params:oauth:token-type:jwt"
+_NEXT = "refresh_token"
+_CONFLICT = 409
+_HERE = "this host"  # who ended a branch, as far as this process remembers
+
+
+class _Token(msgspec.Struct, frozen=True):
+    """Of the answer of the token endpoint, what is read here."""
+
+    access_token: str
+
+
+class _Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the API is asked to end."""
+
+    branch: str
+    crew: str = ""
+
+
+class Revoked(msgspec.Struct, frozen=True):
+    """What the API answers: on how many machines it is, and what it cut at the gateway."""
+
+    applied_on: int = 1
+    of: int = 1
+    ms: float = 0.0
+    missing: list[str] = []
+    enough: bool = True
+    calls_cut: int = 0
+    coarsened: bool = False
+    never_seen: str = ""
+
+
+class ControlAPI:
+    """The API at `url`, asked with the certificate and key in two PEM files; for any thread."""
+
+    def __init__(self, url: str, certificate: Path, key: Path, root: Path) -> None:
+        """ConfigurationError for what cannot be used; nobody is asked yet."""
+        self._url, self._files = url, (certificate, key, root)
+        self._lock = threading.Lock()
+        self._client = ControlClient(url, client_context(*self._files))
+        self._stamp = self._look()
+
+    def __repr__(self) -> str:
+        return f"<ControlAPI at {self._client.url}>"
+
+    def close(self) -> None:
+        """Let the connection go."""
+        with self._lock:
+            self._client.close()
+
+    def token(self, form: dict[str, str]) -> Minted:
+        """What the token endpoint signs; IssuerError and its kin, LinkError."""
+        try:
+            with self._lock:
+                found = self._current().submit("/v1/tokens", form, _Token)
+        except ControlError as error:
+            raise _issuer_error(error) from error
+        return Minted(found.access_token, read_claims(found.access_token))
+
+    def revoke(self, branch: str, crew: str) -> Revoked:
+        """End a branch and all below it; LinkError, ControlError."""
+        with self._lock:
+            return self._current().post("/v1/revocations", _Revocation(branch, crew), Revoked)
+
+    def _current(self) -> ControlClient:
+        """With the certificate as its file has it now; one that is half written waits."""
+        stamp = self._look()
+        if stamp != self._stamp:
+            try:
+                client = ControlClient(self._url, client_context(*self._files))
+            except CrewgateError as error:
+                _log.warning("the certificate before is shown still: %s", error)
+                return self._client
+            self._client.close()
+            self._client, self._stamp = client, stamp
+        return self._client
+
+    def _look(self) -> list[tuple[int, int]]:
+        found = []
+        for path in self._files:
+            try:
+                status = path.stat()
+            except OSError:
+                found.append((0, 0))
+            else:
+                found.append((status.st_mtime_ns, status.st_ino))
+        return found
+
+
+class RemoteOrchestrator(Orchestrator):
+    """See `Orchestrator.remote`."""
+
+    def __init__(self, api: ControlAPI, *, clock: Callable[[], float] = time.time) -> None:
+        self._api = api
+        self._keep(Register(None), clock)
+
+    def __repr__(self) -> str:
+        return f"<RemoteOrchestrator of {self._api!r} with {len(self._lineage)} branches>"
+
+    def close(self) -> None:
+        """Stop renewing token files and hang up. Its branches live on until they end."""
+        super().close()
+        self._api.close()
+
+    def start_run(
+        self,
+        *,
+        credits: str,  # noqa: A002 - the field's word
+        tools: Sequence[str],
+        role: str = "orchestrator",
+        subject: str | None = None,
+        process_id: str | None = None,
+        token_file: Path | str | None = None,
+        why: str = "",
+    ) -> SubAgent:
+        """See `Orchestrator.start_run`; the run's subject is the orchestrator itself."""
+        if subject is not None:
+            raise IssuerError("subject: the control API makes runs for the orchestrator itself")
+        form = _form(_RUN, tools, credits, role, process_id)
+        self._make_room()
+        return self._take(self._api.token(form), token_file, why)
+
+    def spawn(
+        self,
+        *,
+        role: str,
+        parent: SubAgent | str,
+        tools: Sequence[str],
+        credits: str,  # noqa: A002 - the field's word
+        process_id: str | None = None,
+        overcommit: bool = False,
+        token_file: Path | str | None = None,
+        why: str = "",
+    ) -> SubAgent:
+        """See `Orchestrator.spawn`; the gateway's journal knows what the parent has left."""
+        _no_overcommit(overcommit=overcommit)
+        form = _form(_CHILD, tools, credits, role, process_id)
+        self._make_room()
+        form |= {"subject_token_type": _TOKEN, "subject_token": self.token(branch_of(parent))}
+        return self._take(self._api.token(form), token_file, why)
+
+    def token(self, branch: str) -> str:
+        """See `SubAgent.token`. While the API does not answer, the last one as long as it lives."""
+        with self._lock:
+            fresh = self._fresh(branch)
+        if fresh is not None:
+            return fresh
+        try:
+            return self._next(branch)
+        except (LinkError, IssuerError) as error:
+            with self._lock:
+                self._lineage.living(branch)
+                minted = self._custody.get(branch)
+            if minted is None or self._clock() >= minted.claims.exp:
+                raise
+            _log.warning("branch %s keeps its token for a while: %s", branch, error)
+            return minted.token
+
+    def refresh(
+        self,
+        agent: SubAgent | str,
+        *,
+        credits: str | None = None,  # noqa: A002 - the field's word
+        tools: Sequence[str] | None = None,
+        overcommit: bool = False,
+        why: str = "",
+    ) -> str:
+        """See `Orchestrator.refresh`."""
+        _no_overcommit(overcommit=overcommit)
+        more = {}
+        if credits is not None:
+            more["credits"] = format_credits(amount(credits))
+        if tools is not None:
+            more["scope"] = " ".join(tool_list(tools))
+        return self._next(branch_of(agent), more, why)
+
+    def revoke(self, agent: SubAgent | str, *, why: str = "") -> Revoked:
+        """See `Orchestrator.revoke`: it is dead here first; LinkError if the API cannot be asked.
+
+        A branch that is not known here is one of the orchestrator's crew that a gateway has seen.
+        """
+        branch = branch_of(agent)
+        with self._lock:
+            crew = self._lineage.crew_of(branch)
+        self.note_death(branch, why=why)
+        return self._api.revoke(branch, crew)
+
+    def note_death(self, branch: str, *, why: str = "") -> None:
+        """See `Orchestrator.note_death`."""
+        with self._lock:
+            self._register.end(End(self._clock(), branch_id(branch), _HERE, why))
+
+    def _next(self, branch: str, more: dict[str, str] | None = None, why: str = "") -> str:
+        """The branch's next token, for its last one."""
+        with self._lock:
+            self._lineage.living(branch)
+            last = self._custody.get(branch)
+        if last is None:
+            raise IssuerError(f"branch {branch} has no token here to be renewed")
+        form = {"grant_type": _NEXT, "refresh_token": last.token, **(more or {})}
+        minted = self._api.token(form)
+        with self._lock:
+            now = self._clock()
+            claims = self._lineage.living(branch).claims  # it may have been ended meanwhile
+            entry = extension(claims, minted.claims, now, why=why, overcommit=False)
+            self._register.grant(entry, minted)
+            self._custody.write(branch, now)
+        return minted.token
+
+    def _take(self, minted: Minted, file: Path | str | None, why: str) -> SubAgent:
+        with self._lock:
+            return self._begin(Mint(self._clock(), minted.claims, why), minted, file)
+
+    def _make_room(self) -> None:
+        """Before the gateway signs anything; IssuerError."""
+        with self._lock:
+            self._register.make_room(self._clock())
+
+
+def remote(url: str, certificate: Path | str, ca: Path | str) -> RemoteOrchestrator:
+    """See `Orchestrator.remote`."""
+    chosen = Path(certificate)
+    prefix = chosen.with_suffix("") if chosen.suffix == ".pem" else chosen
+    own, key = (prefix.with_name(f"{prefix.name}.{ending}") for ending in ("pem", "key"))
+    return RemoteOrchestrator(ControlAPI(url, own, key, Path(ca)))
+
+
+def _form(
+    kind: str, tools: Sequence[str], credits_: str, role: str, process: str | None
+) -> dict[str, str]:
+    form = {
+        "grant_type": kind,
+        "scope": " ".join(tool_list(tools)),
+        "credits": format_credits(amount(credits_)),
+        "role": role,
+    }
+    return form if process is None else {**form, "process": process}
+
+
+def _no_overcommit(*, overcommit: bool) -> None:
+    if overcommit:
+        raise IssuerError("overcommit: the control API does not let children have more together")
+
+
+def _issuer_error(error: ControlError) -> CrewgateError:
+    """As an orchestrator with a key of its own would say it."""
+    if error.slug == "invalid_scope":
+        return ScopeError(str(error))
+    if error.status == _CONFLICT:
+        return JournalTakenError(str(error))
+    return IssuerError(str(error))

@@ -1,0 +1,66 @@
+"""An orchestrator on another host, with a certificate and no signing key, over the control API."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from control_site import ControlSite
+
+from crewgate.errors import ConfigurationError, IssuerError, LinkError, ScopeError
+from crewgate.issuer import Orchestrator
+
+
+def test_it_mints_spawns_refreshes_and_revokes(site: ControlSite, tmp_path: Path) -> None:
+    """Over mutual TLS; what it mints is admitted, and dead at once when it says so."""
+    prefix = tmp_path / "bd"
+    for ending in (".pem", ".key"):
+        shutil.copy(f"{site.folder / 'bd'}{ending}", f"{prefix}{ending}")
+    with Orchestrator.remote(site.control, prefix, ca=site.root) as bd:
+        run = bd.start_run(credits="10", tools=["search.*"], role="lead")
+        child = bd.spawn(role="researcher", parent=run, tools=["search.web"], credits="1")
+        assert site.call(child.token()).status_code == 200
+        assert child.claims.branch_path[0].id == run.branch
+        assert child.claims.client_id == "bd/bd-1"
+        first = child.token()
+        assert child.token() == first
+        later = child.refresh(credits="0.50")
+        assert later != first
+        assert child.claims.credit_quota == 500_000
+        with pytest.raises(ScopeError, match="invalid_scope"):
+            bd.spawn(role="r", parent=run, tools=["publish.post"], credits="1")
+        with pytest.raises(ScopeError):
+            bd.spawn(role="r", parent=run, tools=["search.web"], credits="99")
+        file = tmp_path / "token"
+        child.keep_token_in(file)
+        assert file.read_text().strip() == later
+        site.issue("bd", "renewed")  # another certificate, in the place of the one before
+        for ending in (".key", ".pem"):
+            shutil.copy(f"{site.folder / 'renewed'}{ending}", f"{prefix}{ending}")
+        done = bd.revoke(run)
+        assert done.enough
+        assert (done.applied_on, done.never_seen) == (1, "")
+        assert site.call(later).status_code == 401
+        assert not file.exists()
+        with pytest.raises(IssuerError, match="was revoked"):
+            child.token()
+        with pytest.raises(IssuerError, match="was revoked"):
+            bd.spawn(role="r", parent=run, tools=["search.web"], credits="1")
+
+
+def test_what_cannot_be_asked_is_one_line(site: ControlSite, tmp_path: Path) -> None:
+    """A URL that is none, files that are not there, an API that does not answer, a stranger."""
+    bd = site.folder / "bd"
+    with pytest.raises(ConfigurationError, match="https://HOST:PORT"):
+        Orchestrator.remote("http://localhost", bd, ca=site.root)
+    with pytest.raises(ConfigurationError, match="crewgate ca issue --out"):
+        Orchestrator.remote(site.control, tmp_path / "none", ca=site.root)
+    with (
+        Orchestrator.remote("https://localhost:1", f"{bd}.pem", ca=site.root) as nobody,
+        pytest.raises(LinkError, match="cannot connect"),
+    ):
+        nobody.start_run(credits="1", tools=["search.*"])
+    with (
+        Orchestrator.remote(site.control, site.folder / "edge", ca=site.root) as gateway,
+        pytest.raises(IssuerError),
+    ):
+        gateway.start_run(credits="1", tools=["search.*"])

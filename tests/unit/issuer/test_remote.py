@@ -1,0 +1,118 @@
+"""An orchestrator whose gateway signs for it: what it keeps, and what it does without that."""
+
+import pytest
+from world import World
+
+from crewgate.errors import ControlError, IssuerError, JournalTakenError, LinkError, ScopeError
+from crewgate.issuer.inspection import read_claims
+from crewgate.issuer.mint import Minted
+from crewgate.issuer.remote import RemoteOrchestrator, Revoked, _issuer_error
+
+NEXT = "0199c1d2-0000-7000-8000-00000000000a"
+
+
+class Away:
+    """An API that signs what it is asked for, or is away."""
+
+    def __init__(self) -> None:
+        self.world = World.make()
+        self.now = float(self.world.now)
+        self.is_away = False
+        self.asked: list[dict[str, str]] = []
+        self.ended: list[tuple[str, str]] = []
+
+    def token(self, form: dict[str, str]) -> Minted:
+        if self.is_away:
+            raise LinkError("no answer in time")
+        self.asked.append(form)
+        changes: dict[str, object] = {"iat": int(self.now), "exp": int(self.now) + 900}
+        if "refresh_token" in form:
+            last = read_claims(form["refresh_token"])
+            changes["execution_branch_id"] = last.execution_branch_id
+        token = self.world.mint(**changes).decode()
+        return Minted(token, read_claims(token))
+
+    def revoke(self, branch: str, crew: str) -> Revoked:
+        if self.is_away:
+            raise LinkError("no answer in time")
+        self.ended.append((branch, crew))
+        return Revoked()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.fixture
+def api() -> Away:
+    return Away()
+
+
+@pytest.fixture
+def orchestrator(api: Away) -> RemoteOrchestrator:
+    return RemoteOrchestrator(api, clock=lambda: api.now)  # type: ignore[arg-type]
+
+
+def test_a_token_is_asked_for_when_it_is_due(api: Away, orchestrator: RemoteOrchestrator) -> None:
+    """Not before; the last one is shown for the next."""
+    run = orchestrator.start_run(credits="1", tools=["search.*"], process_id="p")
+    first = run.token()
+    assert api.asked == [{
+        "grant_type": "client_credentials", "scope": "search.*", "credits": "1.00",
+        "role": "orchestrator", "process": "p",
+    }]  # fmt: skip
+    api.now += 700
+    assert run.token() != first
+    assert api.asked[-1] == {"grant_type": "refresh_token", "refresh_token": first}
+
+
+def test_while_the_api_is_away_a_token_lasts_to_its_end(
+    api: Away, orchestrator: RemoteOrchestrator
+) -> None:
+    """And then it is said that the API cannot be asked."""
+    run = orchestrator.start_run(credits="1", tools=["search.*"])
+    first = run.token()
+    api.is_away, api.now = True, api.now + 700
+    assert run.token() == first
+    api.now += 200
+    with pytest.raises(LinkError):
+        run.token()
+
+
+def test_a_branch_is_dead_here_whatever_the_api_says(
+    api: Away, orchestrator: RemoteOrchestrator
+) -> None:
+    """It is told again until it has heard; what is below dies with it."""
+    run = orchestrator.start_run(credits="1", tools=["search.*"])
+    api.is_away = True
+    with pytest.raises(LinkError):
+        run.revoke()
+    with pytest.raises(IssuerError, match="was revoked"):
+        run.token()
+    api.is_away = False
+    orchestrator.revoke(run)
+    orchestrator.revoke(NEXT)
+    assert api.ended == [(run.branch, "article"), (NEXT, "")]
+
+
+def test_what_the_api_does_not_do_is_refused(orchestrator: RemoteOrchestrator) -> None:
+    """And not left out without a word."""
+    with pytest.raises(IssuerError, match="subject"):
+        orchestrator.start_run(credits="1", tools=["search.*"], subject="user")
+    with pytest.raises(IssuerError, match="overcommit"):
+        orchestrator.refresh(NEXT, overcommit=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "slug", "kind"),
+    [
+        (400, "invalid_scope", ScopeError),
+        (409, "temporarily_unavailable", JournalTakenError),
+        (400, "invalid_grant", IssuerError),
+        (503, "journal-unavailable", IssuerError),
+    ],
+)
+def test_errors_are_those_of_one_with_a_key(
+    status: int, slug: str, kind: type[Exception]
+) -> None:
+    """Whoever catches them need not know where the key is."""
+    assert type(_issuer_error(ControlError(status, slug, "said"))) is kind
