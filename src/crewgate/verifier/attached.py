@@ -26,8 +26,9 @@ from crewgate.link.messages import Attached as Answer
 from crewgate.verifier.crossing import Crossings, Signer
 from crewgate.verifier.draws import Draws
 from crewgate.verifier.judge import Case, Decide, Judge, judge_by
+from crewgate.verifier.lineage import Status
 from crewgate.verifier.policy import load_policy
-from crewgate.verifier.waiting import Waiter
+from crewgate.verifier.waiting import Arrival, Waiter
 
 _log = logging.getLogger("crewgate.verifier")
 _CLOSED = Denial(Reason.REVOCATION_UNAVAILABLE)
@@ -69,8 +70,16 @@ class Attached:
         return case.after_draw()
 
     def begin(self, case: Case, denial: Denial, waiter: Waiter) -> bool:
-        """See that a draw is under way whose end rings `waiter`."""
-        return denial.grant is not None and self._draws.start(denial.grant, case.price, waiter)
+        """See that a draw is under way whose end rings `waiter`.
+
+        In a child after fork the first attachment comes before the first draw: that rings it too.
+        """
+        self.ensure()
+        if denial.grant is None:
+            return False
+        return self._arrival.await_with(waiter) or self._draws.start(
+            denial.grant, case.price, waiter
+        )
 
     def ensure(self) -> None:
         """Start the thread, if there is none (any more)."""
@@ -94,6 +103,7 @@ class Attached:
     def close(self) -> None:
         """Leave the table and end the thread; from then on everything is refused."""
         self._closed = True
+        self._arrival.end(None)
         self.judge = msgspec.structs.replace(self.judge, decide=_refuse)
         self._closing.set()
         self._detach()
@@ -104,7 +114,8 @@ class Attached:
     def after_fork(self) -> None:
         """In the child: leave the parent's connection alone, and attach anew when first asked.
 
-        Until that is done the inherited mapping is as good here as there.
+        Until that is done the inherited mapping is as good here as there, and calls that need
+        credit wait for it as for a draw.
         """
         if self._attachment is not None:
             self._attachment.abandon()
@@ -128,6 +139,7 @@ class Attached:
         self._answer = None
         self._draws = Draws(None)
         self._thread = None
+        self._arrival = Arrival()
         self._starting = threading.Lock()
         self._closing = threading.Event()
 
@@ -142,6 +154,7 @@ class Attached:
             except (CrewgateError, OSError) as error:
                 if not self._closed:
                     _log.warning("not attached, trying again: %s", error)
+            self._arrival.end(None)
             self._detach()
             if time.monotonic() - began > limits.attach_again_seconds_max:
                 pause = limits.attach_again_seconds_min
@@ -181,6 +194,7 @@ class Attached:
         self._answer = attachment.attached
         self._draws = Draws(attachment)
         self._attachment = attachment
+        self._arrival.end(Status.GRANTED)
         _log.info("attached to %s", state)
         return attachment
 

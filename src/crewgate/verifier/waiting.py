@@ -21,6 +21,30 @@ class Waiter(Protocol):
         """Wake who waits."""
 
 
+class Arrival:
+    """Who waits for the first attachment of a process, from any thread; over once, for good."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiters: list[Waiter] = []
+        self._is_over = False
+
+    def await_with(self, waiter: Waiter) -> bool:
+        """Have `waiter` rung when it is over; False if it is."""
+        with self._lock:
+            if not self._is_over:
+                self._waiters.append(waiter)
+            return not self._is_over
+
+    def end(self, status: Status | None) -> None:
+        """Ring all of them. GRANTED: judge again, now there is whom to ask; None: in vain."""
+        with self._lock:
+            self._is_over = True
+            waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.ring(status)
+
+
 class ThreadWaiter:
     """Waits in a thread of its own."""
 

@@ -204,6 +204,20 @@ def test_a_restarted_agent_is_found_again(site: Site) -> None:
         assert site.status().embedders == 1
 
 
+def test_the_first_call_of_a_child_waits_for_its_credit(site: Site, verifier: Verifier) -> None:
+    """Its attachment comes first, and then the draw: one wait for both."""
+    token = tight(site.world, 10)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            permitted(verifier.admit_blocking(token, SEARCH))
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_a_child_attaches_anew_and_leaves_the_parent_alone(site: Site, verifier: Verifier) -> None:
     """After fork both draw, each over its own connection; they share one budget."""
     token = tight(site.world, 10)
