@@ -18,8 +18,8 @@ from crewgate.agent.registry import Registry
 from crewgate.agent.shares import Shares, Wish
 from crewgate.core.crossing import is_account
 from crewgate.core.gossip import capsules
-from crewgate.core.ids import Kind, crew_key
-from crewgate.core.policy import Crew
+from crewgate.core.ids import Kind, crew_key, table_key
+from crewgate.core.policy import Crew, Key
 from crewgate.errors import RefusedError, TableFullError
 from crewgate.link.owner_messages import Name, Target
 
@@ -44,6 +44,7 @@ class Revocations:
         self._entries: dict[str, Entry] = {}
         self._crews: Sequence[Crew] = ()
         self._keys: dict[bytes, Crew] = {}
+        self._kept_at = -limits.dead_keys_look_seconds  # when it was last looked for dead keys
 
     def __repr__(self) -> str:
         return f"<Revocations entries={len(self._entries)}>"
@@ -242,6 +243,31 @@ class Revocations:
             if entry.expires + limits.clock_distrust_seconds < clocks.wall:
                 del self._entries[key]
         self.coarsened.tidy(clocks.wall)
+
+    def keep(self, keys: Iterable[Key], clocks: Clocks) -> list[Key]:
+        """Hold on to the deaths of signing keys that a crew's JWKS still names; those renewed now.
+
+        All else that is revoked has ended by itself before it is forgotten; what such a key signs
+        has not. Looks once a minute.
+        """
+        if abs(clocks.wall - self._kept_at) < limits.dead_keys_look_seconds:
+            return []
+        self._kept_at, kept = clocks.wall, []
+        for key in keys:
+            name = table_key(Kind.KEY, key.crew, key.kid.encode())
+            entry = self._entries.get(name.hex())
+            left = 0 if entry is None else entry.expires - clocks.wall
+            is_dead = entry is not None or self._table.revoked_before(name) is not None
+            if not is_dead or left > limits.revocation_seconds / 2:
+                continue
+            entry = entry_of(Name(kind="key", crew=key.crew, name=key.kid), clocks.wall)
+            try:
+                self._enter(entry, limits.revocation_seconds, clocks)
+            except TableFullError:
+                break  # there may be room in a minute
+            self._journal.append(entry)
+            kept.append(key)
+        return kept
 
     def by_key(self, crews: Sequence[Crew]) -> Mapping[bytes, Crew]:
         """The crews of a policy by their keys, which are found out once."""

@@ -76,6 +76,11 @@ def tidy(machine: Machine) -> None:
         return  # what the table forgets must be known to the ledger
     for gone in machine.lessor.reclaim(clocks.wall, clocks.boot_ns, limits.reclaim_records_max):
         machine.registry.forget(gone.key)
+    for key in machine.revocations.keep(machine.inforce.policy.keys, clocks):
+        machine.say(
+            f"signing key {key.kid} of crew {key.crew} is revoked, and its JWKS still has it: take "
+            "it out there; until then it stays revoked on this machine"
+        )
     machine.revocations.tidy(clocks)
     machine.notes.tidy(clocks.wall)
 

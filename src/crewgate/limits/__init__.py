@@ -192,6 +192,7 @@ clock_slew_ppm_max = 1000  # Linux slews at 500 ppm (adjtimex(2))
 clock_settle_seconds = 10.0  # a step that stays so long was meant: first NTP sync, an operator
 clock_distrust_seconds = 7200  # a wall clock may be an hour off (a zone, a summer) and twice that
 revocation_seconds = 86_400  # a dead branch may be refreshed for hours by one who does not know
+dead_keys_look_seconds = 60  # whether a revoked key is still trusted; its death lasts a day
 revocation_answer_seconds_max = 1.0  # a worker cuts within its look every 20 ms, or is stopped
 reclaim_records_max = 4096  # looked at a second: the largest table in a minute, 10 ms at a time
 draw_again_seconds = 0.02  # a contended draw is tried so often even if no credit was seen to return

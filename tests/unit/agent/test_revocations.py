@@ -17,7 +17,7 @@ from crewgate.agent.registry import Registry
 from crewgate.agent.revocations import Revocations
 from crewgate.core.crossing import ISSUER
 from crewgate.core.ids import Kind, certificate_key, crew_key, table_key
-from crewgate.core.policy import Crew
+from crewgate.core.policy import Crew, Key
 from crewgate.errors import RefusedError
 from crewgate.link.owner_messages import Name
 
@@ -188,6 +188,44 @@ def test_forgetting_distrusts_the_wall_clock(
     revocations.revoke(branch_id(1), "article", CREWS, NOW)
     revocations.tidy(Clocks(wall=NOW.wall + hours * 3600, boot_ns=0))
     assert (len(revocations) == 1) is kept
+
+
+KEY = Key("article-1", "article", bytes(32))
+OTHER = Key("article-2", "article", bytes(32))
+
+
+def test_a_revoked_key_that_is_still_trusted_stays_revoked(
+    revocations: Revocations, table: OwnedTable, journal: Journal[entries.Entry]
+) -> None:
+    """For weeks: what it signs has no end. One that has left the JWKS is forgotten."""
+    revocations.revoke_names([Name(kind="key", crew="article", name=KEY.kid)], CREWS, NOW)
+    dead, hour, renewed = table_key(Kind.KEY, "article", KEY.kid.encode()), 3600, 0
+    now = NOW
+    for hours in range(24 * 14):
+        now = Clocks(NOW.wall + hours * hour, NOW.boot_ns + hours * hour * 10**9)
+        renewed += len(revocations.keep([KEY, OTHER], now))
+        assert revocations.keep([KEY, OTHER], now) == []  # not twice in a minute
+        revocations.tidy(now)
+        assert table.is_revoked(dead, now.wall)
+        assert len(revocations) == 1
+    assert 26 <= renewed <= 29
+    assert [entry.key for entry in journal.read()][-1] == dead.hex()
+    for hours in range(48):
+        later = Clocks(now.wall + hours * hour, now.boot_ns + hours * hour * 10**9)
+        assert revocations.keep([OTHER], later) == []
+        revocations.tidy(later)
+    assert len(revocations) == 0
+
+
+def test_a_key_that_another_machine_revoked_is_kept_here_too(
+    revocations: Revocations, table: OwnedTable
+) -> None:
+    """Its word is in the table alone, and the others would forget it as well."""
+    dead = table_key(Kind.KEY, "article", KEY.kid.encode())
+    life = limits.revocation_seconds
+    table.revoke(dead, crew_key("article"), limits.time_seconds_max, life, NOW.wall, NOW.boot_ns)
+    assert revocations.keep([OTHER, KEY], NOW) == [KEY]
+    assert [entry.key for entry in revocations] == [dead.hex()]
 
 
 def test_a_table_without_room_is_said_not_hidden(
