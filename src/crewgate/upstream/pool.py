@@ -159,8 +159,8 @@ class Pool:
             connection.close()
             return
         self._stocks.resting[connection] = trio.current_time() + limits.upstream_rest_seconds
-        if stock.waiting:
-            self._refill(stock)
+        for each in self._stocks:
+            self._refill(each)
         if not self._is_waking:
             self._is_waking = True
             self._nursery.start_soon(self._wake)
