@@ -26,6 +26,12 @@ static uint64_t available(uint64_t record) {
          book[record].burned - reserved(record);
 }
 
+/* What of `amount` burns because a lease that has `had` cannot hold it besides (cg_fuller). */
+static uint64_t no_room(uint64_t had, uint64_t amount) {
+  uint64_t room = CG_AMOUNT_MAX - had;
+  return amount > room ? amount - room : 0;
+}
+
 static void check(void) {
   for (uint64_t record = 0; record < RECORDS; record++) {
     cg_seen seen;
@@ -86,8 +92,10 @@ static void on_hold(uint64_t operation, cg_hold *held, uint64_t amount) {
     REQUIRE(taken == (had < amount ? CG_SHORT : CG_TAKEN));
   } else if (operation == 6) {
     uint64_t cost = amount < held->amount ? amount : held->amount;
+    uint64_t rest = held->amount - cost;
     REQUIRE(cg_hold_settle(&s.t, held, cost));
     book[record].settled += cost;
+    book[record].burned += no_room(had, rest);
     held->slot = NULL;
   } else {
     REQUIRE(cg_slot_end(held->slot, held->state));
@@ -107,10 +115,9 @@ static void at_once(uint64_t operation, uint64_t record, uint64_t amount) {
     spent[record] += amount;
   } else {
     uint64_t undone = amount < spent[record] ? amount : spent[record];
-    uint64_t room = CG_AMOUNT_MAX - had; /* what has no room burns */
     cg_unspend(&s.t, branch, generation, undone);
     book[record].settled -= undone;
-    book[record].burned += undone > room ? undone - room : 0;
+    book[record].burned += no_room(had, undone);
     spent[record] -= undone;
   }
 }
