@@ -1,6 +1,8 @@
 """Whose process CMD is."""
 
+import ctypes
 import os
+import signal
 
 import pytest
 
@@ -56,3 +58,29 @@ def test_what_is_no_user_is_told(text: str) -> None:
     """With what was given."""
     with pytest.raises(SupervisionError, match="no such user"):
         user.named(text)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts processes of another user")
+@pytest.mark.parametrize("dumpable", [0, 1])
+def test_a_uid_of_a_running_process_is_used(dumpable: int) -> None:
+    """Also if that process is undumpable, and its folder in /proc therefore root's."""
+    uid = limits.run_uid_max - 1
+    assert not user.is_used(uid)
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.setuid(uid)
+            ctypes.CDLL(None).prctl(4, dumpable, 0, 0, 0)  # PR_SET_DUMPABLE
+            os.write(theirs, b"x")
+            signal.pause()
+        finally:
+            os._exit(0)
+    try:
+        os.read(ours, 1)
+        assert user.is_used(uid)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(ours)
+        os.close(theirs)
