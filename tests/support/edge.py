@@ -6,7 +6,9 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx
 import trio
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -57,6 +59,12 @@ class Edge:
         self.certificate = certificate
         self.host, self.port = listener.address
         self.url = f"https://{self.host}:{self.port}"
+
+    def client(self, **options: Any) -> httpx.AsyncClient:
+        """A stock client; a busy machine is waited for."""
+        return httpx.AsyncClient(
+            **{"base_url": self.url, "verify": self.client_context(), "timeout": 60, **options}
+        )
 
     def client_context(self, *protocols: str) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self.certificate))

@@ -82,13 +82,13 @@ class Premises:
 
     def generation(self) -> int:
         """Of the configuration, once every worker has the one that is being loaded."""
-        found: int = self.ask("status", "--wait", "30")["policy_generation"]
+        found: int = self.ask("status", "--wait", "100")["policy_generation"]
         return found
 
     def serve(self, environment: dict[str, str] | None = None) -> None:
         """Start it and wait until it is ready; `environment` is added to ours."""
         self.start(environment)
-        self.run("status", "--wait", "30")
+        self.run("status", "--wait", "100")
 
     def start(self, environment: dict[str, str] | None = None) -> None:
         """Start it, and no more: who has peers is not ready before them."""
@@ -151,7 +151,7 @@ class Premises:
         """SIGTERM; the status with which it ended."""
         assert self.serving is not None
         self.serving.send_signal(signal.SIGTERM)
-        return self.serving.wait(30)
+        return self.serving.wait(60)
 
     def end(self) -> None:
         """End whatever still runs."""
@@ -221,7 +221,7 @@ def installed(folder: Path, **options: Any) -> Iterator[Installation]:
         installation.end()
 
 
-def wait_until(true: Any, seconds: float = 20.0) -> None:
+def wait_until(true: Any, seconds: float = 60.0) -> None:
     """Look again and again; a bound that only a hang crosses."""
     until = time.monotonic() + seconds
     while not true():

@@ -33,7 +33,7 @@ WHOLE_FILE = 'import pytest\npytest.importorskip("no_such_library", reason="no l
 def outcome(folder: Path, *options: str) -> dict[str, int]:
     """How many passed, failed and so on, in a run of pytest with the plugin."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "skips", *options],
+        [sys.executable, "-m", "pytest", "-p", "no:schemathesis", "-p", "skips", *options],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT / "tests/support")},
         capture_output=True,

@@ -29,7 +29,7 @@ def _wait(what: Callable[[], bool]) -> None:
 
 
 def _ready(site: Site) -> None:
-    found = site.command("status", "--wait", "30")
+    found = site.command("status", "--wait", "100")
     assert found.returncode == 0, found
     assert found.stdout.startswith("ready\n")
 
@@ -37,7 +37,7 @@ def _ready(site: Site) -> None:
 def test_serve_lives_from_ready_to_sigterm(site: Site) -> None:
     """`status --wait` may come first; SIGTERM is status 0, and nothing is left running."""
     waiting = subprocess.Popen(
-        [*COMMAND, "status", "-c", str(site.file), "--wait", "30"], stdout=subprocess.PIPE
+        [*COMMAND, "status", "-c", str(site.file), "--wait", "100"], stdout=subprocess.PIPE
     )
     serve = site.serve()
     output, _ = waiting.communicate()

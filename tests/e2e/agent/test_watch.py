@@ -98,7 +98,7 @@ async def test_what_a_person_set_outlives_agent_and_gateway(gateway: Installatio
     (agent,) = gateway.children("agent")
     os.kill(agent, signal.SIGKILL)
     wait_until(lambda: gateway.children("agent") not in ([], [agent]))
-    gateway.run("status", "--wait", "30")
+    gateway.run("status", "--wait", "100")
     assert (await call(gateway, live.token())).status_code == 200
     new = article.start_run(credits="1", tools=["search.*"])
     assert (await call(gateway, new.token())).status_code == 503

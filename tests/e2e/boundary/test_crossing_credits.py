@@ -88,7 +88,7 @@ async def test_a_worker_killed_in_the_middle_resets_no_account(tmp_path: Path) -
         for pid in first:
             os.kill(pid, signal.SIGKILL)
         wait_until(lambda: len(set(site.children("gateway")) - set(first)) == 2)
-        site.run("status", "--wait", "30")
+        site.run("status", "--wait", "100")
         counted = await spend(site, [certificate], 100)
         assert counted == {200: 20, 403: 80}
         account = accounts(site)  # a call that was answered may have been burned by the kill
@@ -136,4 +136,4 @@ def reload(site: TwoCrews) -> None:
     before = site.generation()
     site.serving.send_signal(signal.SIGHUP)
     wait_until(lambda: site.generation() > before)
-    site.run("status", "--wait", "30")
+    site.run("status", "--wait", "100")

@@ -24,7 +24,7 @@ def _reload(boundary: Boundary, old: str = "", new: str = "") -> None:
     assert boundary.serving is not None
     boundary.serving.send_signal(signal.SIGHUP)
     wait_until(lambda: boundary.generation() > before)
-    boundary.run("status", "--wait", "20")
+    boundary.run("status", "--wait", "100")
 
 
 class Open:

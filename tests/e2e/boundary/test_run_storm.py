@@ -91,7 +91,7 @@ def test_no_ended_orchestrator_has_a_certificate_that_passes(tmp_path: Path) -> 
         storm = Storm(site)
         for number in range(ROUNDS):
             storm.round(number)
-        site.run("status", "--wait", "30")
+        site.run("status", "--wait", "100")
         begun = time.monotonic()
         with running(site, "next", "true") as following:
             assert following.wait() == 0, following.said

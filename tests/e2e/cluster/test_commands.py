@@ -114,12 +114,12 @@ def test_the_first_machine_of_all_is_told_so_once(tmp_path: Path) -> None:
         assert said(machine, "status").returncode == 2
         machine.stop()
         begin(machine, "--bootstrap")
-        machine.run("status", "--wait", "30")
+        machine.run("status", "--wait", "100")
         (agent,) = machine.children("agent")
         assert b"--bootstrap" in Path(f"/proc/{agent}/cmdline").read_bytes()
         os.kill(agent, signal.SIGKILL)
         wait_until(lambda: machine.children("agent") not in ([], [agent]))
-        machine.run("status", "--wait", "30")
+        machine.run("status", "--wait", "100")
         (agent,) = machine.children("agent")
         assert b"--bootstrap" not in Path(f"/proc/{agent}/cmdline").read_bytes()
     finally:

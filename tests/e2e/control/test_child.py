@@ -196,7 +196,7 @@ def test_without_a_ca_there_is_none(own: ControlSite) -> None:
     first = own.control_pid()
     own.file.write_text(without)
     wait_until(lambda: gone(first))
-    wait_until(lambda: own.ask("status", "--wait", "30")["control"]["configured"] is False)
+    wait_until(lambda: own.ask("status", "--wait", "100")["control"]["configured"] is False)
     assert own.children("control") == []
     assert own.ask("status")["control"]["running"] is False
 

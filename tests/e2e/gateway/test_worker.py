@@ -83,7 +83,7 @@ async def test_killed_agent_is_outlived(tmp_path: Path) -> None:
             (old,) = site.children("agent")
             os.kill(old, signal.SIGKILL)
             await _until(lambda: site.children("agent") not in ([], [old]))
-            await trio.to_thread.run_sync(site.run, "status", "--wait", "20")
+            await trio.to_thread.run_sync(site.run, "status", "--wait", "100")
             await anext(pieces)
             again = await client.post("/search", json={}, headers=_bearer(agent))
             assert again.status_code == 200

@@ -41,7 +41,7 @@ def test_a_ledger_that_is_down_costs_new_credit_alone(
     assert refused[503] > 0
     wait_until(lambda: "the ledger does not answer" in _log(one))
     database.start()
-    machine.run("status", "--wait", "30")
+    machine.run("status", "--wait", "100")
     left = 300 - 50 - refused[200]
     assert one.call_all(token, left + 10) == {200: left, 403: 10}
     wait_until(lambda: one.line(token)["spent_micro"] == 300 * MICRO)
@@ -65,7 +65,7 @@ def test_a_machine_may_lend_itself_what_its_operator_allows(
         assert one.call_all(token, 5, patience=0) == {503: 5}
         assert one.call_all(strange, 5, patience=0) == {503: 5}  # nobody knows what it may spend
         database.start()
-        machine.run("status", "--wait", "30")
+        machine.run("status", "--wait", "100")
         wait_until(lambda: one.line(token)["leased_micro"] == 0)
         line = one.line(token)
         calls = [each for each in machine.records() if each["kind"] == "call"]

@@ -15,8 +15,7 @@ VERSIONS = pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"
 
 
 def _client_of(edge: Edge, *, http2: bool) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        base_url=edge.url, verify=edge.client_context(), http1=not http2, http2=http2
+    return edge.client(http1=not http2, http2=http2
     )
 
 

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import trio
 from edge import Edge, read_all, running_edge
@@ -118,7 +117,7 @@ async def attack(
     application = Application()
     async with (
         running_edge(application, folder) as edge,
-        httpx.AsyncClient(base_url=edge.url, verify=edge.client_context(), http2=True) as client,
+        edge.client(http2=True) as client,
     ):
         assert (await client.get("/")).text == "fine"
         stream = await edge.connect(protocol)
@@ -126,7 +125,7 @@ async def attack(
         assert (await client.get("/")).text == "fine"
         await trio.aclose_forcefully(stream)
         assert (await client.get("/")).text == "fine"
-        async with httpx.AsyncClient(base_url=edge.url, verify=edge.client_context()) as other:
+        async with edge.client() as other:
             assert (await other.get("/")).text == "fine"
         while application.waiting:
             await trio.lowlevel.checkpoint()
@@ -295,8 +294,7 @@ async def test_streams_that_stall_are_nobody_else_s_stall(
 
         async with (
             trio.open_nursery() as nursery,
-            httpx.AsyncClient(
-                base_url=edge.url, verify=edge.client_context(), http2=True, timeout=5
+            edge.client(http2=True, timeout=5
             ) as client,
         ):
             nursery.start_soon(dribble)

@@ -32,7 +32,7 @@ def application(exchange: Exchange):  # noqa: ANN201
 async def assert_alive(edge: Edge, bystander: httpx.AsyncClient) -> None:
     """A client from before and a new one are both served."""
     assert (await bystander.get("/")).text == "fine"
-    async with httpx.AsyncClient(base_url=edge.url, verify=edge.client_context()) as client:
+    async with edge.client() as client:
         assert (await client.get("/")).text == "fine"
 
 
@@ -43,7 +43,7 @@ async def test_http2_probe(
     """The connection may end; others do not notice, and no error of ours is logged."""
     async with (
         running_edge(application, tmp_path) as edge,
-        httpx.AsyncClient(base_url=edge.url, verify=edge.client_context(), http2=True) as bystander,
+        edge.client(http2=True) as bystander,
     ):
         assert (await bystander.get("/")).text == "fine"
         stream = await edge.connect("h2")
@@ -87,7 +87,7 @@ async def test_http1_probe(name: str, tmp_path: Path, caplog: pytest.LogCaptureF
     probe, status = HTTP1[name]
     async with (
         running_edge(application, tmp_path) as edge,
-        httpx.AsyncClient(base_url=edge.url, verify=edge.client_context()) as bystander,
+        edge.client() as bystander,
     ):
         assert (await bystander.get("/")).text == "fine"
         stream = await edge.connect("http/1.1")
@@ -110,7 +110,7 @@ async def test_no_tls_no_service(tmp_path: Path) -> None:
             await stream.send_all(noise_)
             assert b"HTTP" not in await read_all(stream)
             await stream.aclose()
-        async with httpx.AsyncClient(base_url=edge.url, verify=edge.client_context()) as client:
+        async with edge.client() as client:
             assert (await client.get("/")).text == "fine"
         await silent.aclose()
 

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 import trio
 from edge import Edge, read_all, read_until, running_edge
@@ -69,7 +68,7 @@ async def edge_with_bystander(folder: Path, *, http2: bool = True) -> AsyncItera
     """
     async with (
         running_edge(application, folder) as edge,
-        httpx.AsyncClient(base_url=edge.url, verify=edge.client_context(), http2=http2) as client,
+        edge.client(http2=http2) as client,
     ):
         assert (await client.get("/")).text == "fine"
         yield edge
@@ -268,7 +267,7 @@ async def test_requests_of_http1_connection(tmp_path: Path, short: Callable[...,
     """Past their number an answer says that it is the last; no request is lost."""
     short(connection_requests_max=20)
     async with running_edge(application, tmp_path) as edge:
-        async with httpx.AsyncClient(base_url=edge.url, verify=edge.client_context()) as client:
+        async with edge.client() as client:
             for _ in range(100):
                 assert (await client.get("/")).text == "fine"
                 await trio.sleep(0.002)
@@ -327,8 +326,7 @@ async def test_body_over_the_bound(tmp_path: Path, short: Callable[..., None]) -
     short(request_body_bytes_max=1000, tool_body_bytes_max=1000)
     async with edge_with_bystander(tmp_path) as edge:
         for http2 in (False, True):
-            async with httpx.AsyncClient(
-                base_url=edge.url, verify=edge.client_context(), http2=http2
+            async with edge.client(http2=http2
             ) as client:
 
                 async def pieces() -> AsyncIterator[bytes]:

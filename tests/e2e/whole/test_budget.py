@@ -117,7 +117,7 @@ async def test_a_worker_killed_in_the_middle(tmp_path: Path) -> None:
             os.kill(site.children("gateway")[0], signal.SIGKILL)
         counted = Counter(statuses)
         assert counted[200] + counted[0] <= CALLS
-        site.run("status", "--wait", "30")
+        site.run("status", "--wait", "100")
         again = Counter(await call_together(site, [agent.token()], CALLS))
         assert counted[200] + again[200] <= CREDITS, (counted, again)
         others = Counter(await call_together(site, [warm.token()], 20))

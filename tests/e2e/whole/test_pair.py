@@ -48,7 +48,7 @@ async def _statuses(machines: tuple[Installation, Installation], token: str) -> 
 
 def _refused(machine: Installation) -> str:
     """Why its configuration was not taken; a machine whose workers load one is not ready yet."""
-    return str(machine.ask("status", "--wait", "30")["configuration_error"])
+    return str(machine.ask("status", "--wait", "100")["configuration_error"])
 
 
 def test_both_are_sound_and_serve_one_crew(pair: tuple[Installation, Installation]) -> None:

@@ -121,7 +121,7 @@ class Storm:
 
     async def stop_two(self) -> None:
         """A worker and the embedder are stopped for a sixth of the time."""
-        await trio.to_thread.run_sync(self.site.run, "status", "--wait", "30")
+        await trio.to_thread.run_sync(self.site.run, "status", "--wait", "100")
         worker = self.site.children("gateway")[0]
         os.kill(worker, signal.SIGSTOP)
         self.embedder.send_signal(signal.SIGSTOP)
@@ -143,7 +143,7 @@ class Storm:
             for agent in self.agents:
                 nursery.start_soon(self.call, agent, agent.token())
             await self.rage()
-            await trio.to_thread.run_sync(self.site.run, "status", "--wait", "30")
+            await trio.to_thread.run_sync(self.site.run, "status", "--wait", "100")
             self.over = True
 
 
