@@ -4,7 +4,8 @@
 servers and clients, over real sockets. Some clients ask for what the servers get wrong, in each of
 the ways that `sloppy_http1` and `malformed_http2` know; the others, a branch each, ask for an echo
 of their own, from the same servers over the same few connections. Ends with status 1 if one of
-those had another's answer, was refused, or waited for longer than a second.
+those had another's answer or was refused, or if anybody waited for longer than a second, beside the
+time for which a busy machine did not run the process.
 """
 
 import argparse
@@ -56,34 +57,39 @@ class Ask(NamedTuple):
 class Findings(msgspec.Struct):
     """What the checked callers met; `seconds` that each of their calls took.
 
-    `late` are calls of the others whose end took too long.
+    `slowest` is how long a call of the others took at most, `idle` for how long at most the process
+    wanted to run and was not let.
     """
 
     name: str
     asked: int = 0  # of what is wrong
     wrong: list[str] = []
     refused: list[str] = []
-    late: list[str] = []
     seconds: list[float] = []
+    slowest: float = 0.0
+    idle: float = 0.0
 
     def __str__(self) -> str:
         seconds = sorted(self.seconds) or [0.0]
         return (
             f"{self.name:34} {self.asked:6} {len(seconds):8} {len(self.wrong):6} "
             f"{len(self.refused):8} {1000 * statistics.median(seconds):7.1f} "
-            f"{1000 * seconds[int(len(seconds) * 0.99)]:7.1f} {1000 * seconds[-1]:7.1f}"
+            f"{1000 * seconds[int(len(seconds) * 0.99)]:7.1f} {1000 * seconds[-1]:7.1f} "
+            f"{1000 * self.slowest:7.1f} {1000 * self.idle:7.1f}"
         )
 
     @property
     def is_good(self) -> bool:
         """Whether all had their own answers, in time."""
-        faults = self.wrong or self.refused or self.late
-        return not faults and max(self.seconds, default=0) < WAIT_SECONDS
+        waited = max([self.slowest, *self.seconds])
+        return not (self.wrong or self.refused) and waited < WAIT_SECONDS + self.idle
 
 
 HEADING = (
-    f"{'':34} {'wrong':>6} {'checked':>8} {'not':>6} {'':>8} {'median':>7} {'99 %':>7} {'max':>7}\n"
-    f"{'':34} {'calls':>6} {'calls':>8} {'own':>6} {'refused':>8} {'ms':>7} {'ms':>7} {'ms':>7}"
+    f"{'':34} {'wrong':>6} {'checked':>8} {'not':>6} {'':>8} {'median':>7} {'99 %':>7} {'max':>7} "
+    f"{'others':>7} {'idle':>7}\n"
+    f"{'':34} {'calls':>6} {'calls':>8} {'own':>6} {'refused':>8} {'ms':>7} {'ms':>7} {'ms':>7} "
+    f"{'max ms':>7} {'ms':>7}"
 )
 
 
@@ -197,6 +203,7 @@ class Run:
         for client in [*checked, *loose]:
             await client.ask(Ask("GET", "/hello"))  # TLS is not what is measured
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._notice_idleness)
             for number, client in enumerate(checked):
                 nursery.start_soon(self._check, number, client)
             async with trio.open_nursery() as asking:
@@ -204,6 +211,14 @@ class Run:
                     asking.start_soon(self._ask_for_wrong, client)
             self._is_over = True
         return self.findings
+
+    async def _notice_idleness(self) -> None:
+        """Compare the time that passes with the time that the processor gave us."""
+        while not self._is_over:
+            began, worked = time.monotonic(), time.process_time()
+            await trio.sleep(THINK_SECONDS)
+            passed, worked = time.monotonic() - began, time.process_time() - worked
+            self.findings.idle = max(self.findings.idle, passed - worked - THINK_SECONDS)
 
     def _client(self, token: str) -> Client:
         return Client(self._edge, self._context, token)
@@ -213,8 +228,7 @@ class Run:
             began = trio.current_time()
             await client.ask(ask)
             self.findings.asked += 1
-            if trio.current_time() - began > WAIT_SECONDS:
-                self.findings.late.append(f"{ask}: {trio.current_time() - began:.1f} s")
+            self.findings.slowest = max(self.findings.slowest, trio.current_time() - began)
         await client.close()
 
     async def _check(self, number: int, client: Client) -> None:
@@ -307,7 +321,7 @@ def main() -> None:
     for phase in PHASES:
         found = trio.run(run, phase, given.calls, given.callers)
         print(found, flush=True)
-        for text in [*found.wrong[:5], *found.refused[:5], *found.late[:5]]:
+        for text in [*found.wrong[:5], *found.refused[:5]]:
             print(f"    {text}")
         good = good and found.is_good
     sys.exit(not good)
