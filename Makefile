@@ -11,7 +11,7 @@ SOURCES := $(shell find ext -type f ! -name '*.c')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench bench-hop bench-cluster simulate isolation soak sanitize fuzz coverage clean
+.PHONY: help setup demo test lint bench bench-hop bench-cluster simulate isolation power-loss soak sanitize fuzz coverage clean
 
 help:  ## these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -47,6 +47,9 @@ simulate: setup  ## the gossip in seeded worlds, an hour of them; ARGS="--revoca
 
 isolation: setup  ## tools that break the rules of HTTP beside checked callers; minutes; ARGS="--calls 6"
 	@$(BIN)/python tests/support/isolation.py $(ARGS)
+
+power-loss: setup  ## disks cloned under load hold what was acknowledged; root; ARGS="--clones 100"
+	@$(BIN)/python tests/support/power_loss.py $(ARGS)
 
 soak: setup  ## half an hour of mixed load and upheaval, books balanced; ARGS="--seconds 120"
 	@$(BIN)/python tests/support/soak.py $(ARGS)

@@ -22,6 +22,7 @@ ALLOWED = {
     "tests/e2e/clients/test_h2spec.py": "no registry has h2spec; people build it from its sources",
     "tests/e2e/cluster/test_networks.py": "some containers allow no network namespace",
     "tests/e2e/cluster/test_stale.py": "some containers allow no network namespace",
+    "tests/e2e/whole/test_power_loss.py": f"{_ROOT}, nor mount a loop device",
     "tests/unit/_native/test_signature.py": _VECTORS,
     "tests/unit/_native/test_stress.py": "ThreadSanitizer does not run on every kernel",
     "tests/unit/audit/test_writer_processes.py": _MOUNT,
@@ -29,6 +30,7 @@ ALLOWED = {
     "tests/unit/peers/test_log.py": _MOUNT,
     "tests/unit/peers/test_sockets.py": "some machines have no IPv6",
     "tests/unit/pki/test_jwks.py": _ROOT,
+    "tests/unit/pki/test_unwritten.py": _MOUNT,
     "tests/unit/supervisor/test_door.py": _ROOT,
 }
 

@@ -1,0 +1,26 @@
+"""What was acknowledged survives a loss of power: disks cloned under load; see `power_loss`."""
+
+from pathlib import Path
+
+import pytest
+from power_disk import why_not
+from power_loss import clones
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where a loop device can be mounted."""
+    why = why_not(tmp_path)
+    if why:
+        pytest.skip(why)
+    return tmp_path
+
+
+def test_what_was_acknowledged_is_there_after_a_power_loss(folder: Path) -> None:
+    """Members and who was sent away, journals, capsules, certificates, tokens and the audit."""
+    assert clones(folder, 3) == [[], [], []]
+
+
+def test_without_a_sync_a_power_loss_takes_much(folder: Path) -> None:
+    """The test above can fail: a clone lacks what only the kernel's memory had."""
+    assert any(clones(folder, 1, synced=False))
