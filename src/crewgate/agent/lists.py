@@ -36,8 +36,8 @@ class PeerLists:
         """See `Lists`."""
         kept, held = self._current(), self._held()
         takes = kept is not None and not kept.is_signed_here and self._now() >= self._not_before
-        if held is None:
-            return ListMark(takes=takes)
+        if held is None or held.next_update <= self._wall():
+            return ListMark(takes=takes)  # one that is over is as good as none
         return ListMark(held.authority, held.number, takes)
 
     def data(self) -> bytes:

@@ -112,7 +112,11 @@ class KeptList:
             return self._held()
 
     def take(self, data: bytes) -> SignedList | None:
-        """Keep a list (DER) if it is newer than the one held; None if it is not. AuthorityError."""
+        """Keep a list (DER) if it is newer than the one held; None if it is not. AuthorityError.
+
+        One that is over protects nothing, so whatever is good takes its place: numbers may have
+        begun anew where the CA's register is a restored one.
+        """
         new = judge(data, authorities(self.ca, self._chains))
         now = self._wall()
         if new.this_update > now + limits.skew_max:
@@ -122,7 +126,7 @@ class KeptList:
         pem = x509.load_der_x509_crl(data).public_bytes(Encoding.PEM)
         with self._turn, self._locked():
             held = self._held()
-            if held is not None and not _is_newer(new, held):
+            if held is not None and held.next_update > now and not _is_newer(new, held):
                 return None
             write_file(self.ca.crl, pem, PUBLIC, replace=True)
         return new

@@ -80,6 +80,16 @@ def test_what_is_no_good_is_said_once_and_not_asked_for_again_at_once(two: Two) 
     assert other.news() != ""
 
 
+def test_one_that_is_over_is_neither_handed_over_nor_in_the_way(two: Two) -> None:
+    """It refuses everybody; any good one is newer."""
+    signer, other = two.lists(two.signing), two.lists(two.public)
+    other.take(signer.data())
+    config, day = two.public, float(limits.crl_seconds)
+    late = PeerLists(lambda: config, lambda: datetime.now(UTC).timestamp() + day, lambda: 0.0)
+    assert (late.mark().number, late.mark().takes) == (0, True)
+    assert other.mark().number > 0
+
+
 def test_a_list_that_fills_no_frame_stays_here(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a person hears of it."""
     monkeypatch.setattr(limits, "gossip_list_bytes_max", 100)

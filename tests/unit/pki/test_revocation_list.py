@@ -85,6 +85,15 @@ def test_no_older_list_takes_the_place_of_a_newer_one(sites: Sites) -> None:
     assert sites.number == 8
 
 
+def test_in_the_place_of_one_that_is_over_any_good_one_is_taken(sites: Sites) -> None:
+    """Its number may be a lower one: the register was restored, and its clock had been ahead."""
+    assert sites.kept.take(sites.signed(10**12))
+    assert sites.kept.take(sites.signed(7)) is None
+    sites.at = NOW + timedelta(seconds=limits.crl_seconds + 1)
+    assert sites.kept.take(sites.signed(7, at=sites.at))
+    assert sites.number == 7
+
+
 @pytest.mark.parametrize("what", ["another CA", "a root", "a leaf's key", "bits", "no list"])
 def test_what_the_ca_has_not_signed_is_none(sites: Sites, what: str) -> None:
     """And what was held stays."""
