@@ -15,6 +15,7 @@ from crewgate.agent import members, quarantines
 from crewgate.agent.attendance import Attendance
 from crewgate.agent.entries import Entry
 from crewgate.agent.foreign import Foreign
+from crewgate.agent.ledger_mark import MarkKeeper
 from crewgate.agent.lists import PeerLists
 from crewgate.agent.machine import Machine
 from crewgate.config import CA, Config
@@ -101,6 +102,13 @@ class Cluster:
                 self.gossip.revoke(entries)
             except ValueError as error:
                 self.say(f"{len(entries)} revocations are in force here alone: {error}")
+
+    def keep_mark(self, keeper: MarkKeeper) -> None:
+        """Have the others keep how far the ledger is, and hear what they have kept."""
+        marks = self.gossip.marks
+        marks.tell(keeper.mark)
+        keeper.on_written = marks.tell
+        self.gossip.on_mark = keeper.hear
 
     def load(self, settings: Settings) -> None:
         """A configuration that was changed while we serve."""

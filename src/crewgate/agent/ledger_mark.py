@@ -5,6 +5,7 @@ is safe, because a copy of the ledger that is younger than that lacks nothing el
 is drawn the disk knows which ledger it is.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,8 +16,8 @@ from crewgate._native.owner import OwnedTable
 from crewgate._native.table import StaleTableError
 from crewgate.agent.opening import Say, drawn_from
 from crewgate.config import Config
-from crewgate.core.ledger_mark import Book, Mark
-from crewgate.ledger.mark import look, read_mark, require, write_mark
+from crewgate.core.ledger_mark import Book, Mark, why_not
+from crewgate.ledger.mark import WAYS_OUT, look, read_mark, require, write_mark
 from crewgate.ledger.opening import open_ledger
 from crewgate.ledger.sql import SQLLedger
 from crewgate.runtime.durable_files import describe
@@ -32,7 +33,10 @@ def open_known_ledger(config: Config, holder: str) -> tuple[SQLLedger, Mark]:
         require(config.ledger, known, look(config.ledger))
     ledger = open_ledger(config.ledger)
     _, count = ledger.beats().get(holder, (b"", 0))
-    return ledger, Mark(ledger.identity, holder, count, known.term if known else 0)
+    term = known.term if known else 0
+    if known is not None and known.holder != holder:  # its counts are another account's
+        term += 1
+    return ledger, Mark(ledger.identity, holder, count, term)
 
 
 def require_table(config: Config, table: OwnedTable, mark: Mark) -> None:
@@ -56,9 +60,30 @@ class MarkKeeper:
         self._table = table
         self._say = say
         self._trouble = ""
+        self.refusal = ""  # why this ledger must not be drawn from, as the other machines know
+        self.on_written: Callable[[Mark], None] = lambda _mark: None
+        self.on_refusal: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
         return f"<MarkKeeper {self.mark}>"
+
+    def hear(self, known: Mark) -> None:
+        """What this machine once told the others: the ledger may be an older copy after all.
+
+        The disk has it then, so that the next start is refused until a person accepts the ledger.
+        """
+        count = self._ledger.counts.get(self.mark.holder, self.mark.count)
+        is_same = (known.term, known.ledger) == (self.mark.term, self.mark.ledger)
+        if self.refusal or known.term < self.mark.term or (is_same and known.count <= count):
+            return
+        why = why_not(known, Book(self.mark.ledger, {self.mark.holder: count}))
+        why = why or "a person has accepted another state of it since"
+        self.refusal = f"the other machines know of more than this ledger: {why}. {WAYS_OUT}"
+        try:
+            write_mark(self._state, known)
+        except OSError as error:
+            self._say(describe(error))
+        self.on_refusal()
 
     async def keep_for_ever(self) -> None:
         """Until cancelled."""
@@ -77,7 +102,7 @@ class MarkKeeper:
     def write(self) -> None:
         """Let the disk have it, if it has moved; one that is full is said, once. Blocks."""
         count = self._ledger.counts.get(self.mark.holder, self.mark.count)
-        if count == self.mark.count:
+        if count == self.mark.count or self.refusal:
             return
         mark = msgspec.structs.replace(self.mark, count=count)
         try:
@@ -89,6 +114,7 @@ class MarkKeeper:
             self._trouble = why
             return
         self.mark, self._trouble = mark, ""
+        self.on_written(mark)
 
 
 def known_with_table(state: Path) -> Mark | None:

@@ -28,7 +28,7 @@ from crewgate.agent.reloading import reload_now
 from crewgate.audit.writer import Rotation, Writer
 from crewgate.config import descriptors
 from crewgate.core.record import Event, Record, when
-from crewgate.errors import ConfigurationError, CrewgateError
+from crewgate.errors import ConfigurationError, CrewgateError, LedgerReplacedError
 from crewgate.ledger.clerk import Clerk
 from crewgate.link.doors import Door
 from crewgate.runtime.descriptors import raise_to
@@ -112,10 +112,14 @@ def run(file: Path, ready: int, *, bootstrap: bool = False) -> None:
             voice(lost_lines.promise(audit))
         machine.restore()
         cluster = _join(machine, bootstrap=bootstrap)
+        if cluster is not None:
+            cluster.keep_mark(keeper)
         voice(f"serving {'a new table' if new else 'the table that stood there'}: {_told(table)}")
         trio.run(_serve, machine, cluster, keeper, voice.audit, ready, went_down)
         keeper.write()
         lost_lines.ended(config.state)
+        if keeper.refusal:
+            raise LedgerReplacedError(f"ledger {config.ledger}: {keeper.refusal}")
         voice("ended; the table stays for the next one")
     finally:
         if voice.audit is not None:
@@ -179,7 +183,10 @@ async def _serve(
         if ready >= 0:
             os.write(ready, b"ready")
             os.close(ready)
-        await _until_told_to_end(machine)
+        with trio.CancelScope() as serving:
+            mark.on_refusal = serving.cancel
+            if not mark.refusal:
+                await _until_told_to_end(machine)
         machine.ending = True
         # A ledger that is shared has others who want it; what cannot be told burns.
         machine.lessor.give_back_all(machine.clock.boot_ns())

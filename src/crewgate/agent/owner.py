@@ -119,7 +119,9 @@ async def revoke(machine: Machine, ask: Revoke, read_ns: int) -> Receipt:
     told = machine.revoke(ask.name, ask.crew, target=ask.target)
     reach = Reaching(machine, told.abroad, ask.until, read_ns)
     await _cut(machine, told, reach, lambda: machine.close(told.done))
-    unseen = await never_seen(machine, ask.target, ask.name, told.done.crew)
+    unseen: NeverSeen = ""
+    if not told.pending.count:  # or else a call of it was cut
+        unseen = await never_seen(machine, ask.target, ask.name, told.done.crew)
     receipt = _receipt(ask, told, read_ns, reach.said(), unseen)
     machine.record([_record(machine, receipt, told)])
     return receipt

@@ -36,8 +36,8 @@ def client_context(certificate: Path, key: Path, root: Path) -> ssl.SSLContext:
         context.load_cert_chain(certificate, key)
     except OSError as error:
         raise ConfigurationError(
-            f"{certificate} with {key}: {error.strerror or error}; expected PREFIX.pem and "
-            "PREFIX.key, as `crewgate ca issue --out PREFIX` writes them"
+            f"{certificate} with {key}: {error.strerror or error}; PREFIX names both, as "
+            "`crewgate ca issue --out PREFIX` writes them"
         ) from error
     return context
 

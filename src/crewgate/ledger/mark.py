@@ -16,7 +16,7 @@ from crewgate.ledger import schema
 from crewgate.ledger.opening import open_session
 from crewgate.runtime.durable_files import write_file
 
-_WAYS_OUT = (
+WAYS_OUT = (
     "Bring the newer one back (docs/disaster-recovery.md), or end `crewgate serve` and say "
     "`crewgate ledger accept` to go on with what is there"
 )
@@ -47,7 +47,7 @@ def require(ledger: Ledger, known: Mark | None, book: Book | None) -> None:
     """LedgerReplacedError for a ledger that has not got as far as is known."""
     why = why_not(known, book)
     if why:
-        raise LedgerReplacedError(f"ledger {ledger}: {why}. {_WAYS_OUT}")
+        raise LedgerReplacedError(f"ledger {ledger}: {why}. {WAYS_OUT}")
 
 
 def read_mark(state: Path) -> Mark | None:

@@ -59,6 +59,7 @@ config_bytes_max = 2**20  # 4,096 tools of 150 bytes take 0.6 MiB
 backup_piece_bytes = 2**20  # read at once: a key fits whole, and a large file takes no memory
 coarsened_rows_max = 64  # crews in one answer; a site that has more such needs a larger table
 coarsened_said_seconds = 3600  # a crew that is over its share is said again after so long
+seen_journal_bytes_max = 64 * 2**20  # looked through for a name that is revoked: 0.1 s in a thread
 file_time_seconds = 2.0  # file systems stamp writes this coarsely at worst (FAT)
 draft_seconds_max = 3600.0  # a file is written in milliseconds, on a disk that stalls in minutes
 name_chars_max = 64  # a crew, listener or upstream; it is seen in logs, paths and columns

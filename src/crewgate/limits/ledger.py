@@ -30,5 +30,6 @@ ledger_beat_seconds = 1.0  # thirty signs of life before a machine counts as sil
 ledger_log_bytes = 4096 * 1000  # of SQLite's log: pages until it is copied and begun anew
 ledger_copied_seconds = 1.0  # what is committed stands in SQLite's own file so much later
 ledger_mark_seconds = 5.0  # the mark on the disk is behind at most so long: 0.2 syncs a second
+ledger_marks_seconds = 60.0  # what members say of their ledgers is on the disk so much later
 ledger_failover_operations_max = 10**6  # lost by one: ten seconds of the fastest machine and more
 ledger_busy_seconds = 5.0  # for another process that writes to the file: a migration, a forgiveness

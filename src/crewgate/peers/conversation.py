@@ -37,6 +37,7 @@ from crewgate.peers.stream import (
     credential_pages,
     pages,
 )
+from crewgate.runtime.durable_files import describe
 
 
 async def begin(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
@@ -55,6 +56,7 @@ async def begin(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
         gossip.company.dismissed(gossip.node, line.leaf, shown)
         raise
     known = gossip.company.meet(line.leaf, hello)
+    await _take_marks(gossip, known, hello)
     await _introduce(gossip, line, known, hello)
     await _hand_over(gossip, line, own.revoked, hello.revoked)
     async with turn:
@@ -84,7 +86,8 @@ async def answer(gossip: Gossip, line: Line, asked_at: float) -> None:
         raise
     hello = await line.hear(Hello)
     known = gossip.company.meet(line.leaf, hello)
-    own = await _hello(gossip)
+    own = msgspec.structs.replace(await _hello(gossip), yours=gossip.marks.of(known.id))
+    await _take_marks(gossip, known, hello)
     await line.say(own)
     await _introduce(gossip, line, known, hello)
     await _hand_over(gossip, line, own.revoked, hello.revoked)
@@ -115,7 +118,24 @@ async def _greeted(line: Line, hello: Hello) -> Hello:
 async def _hello(gossip: Gossip) -> Hello:
     """What we say first."""
     mark = await trio.to_thread.run_sync(gossip.lists.mark)
-    return msgspec.structs.replace(gossip.company.hello(gossip.node), revoked=mark)
+    hello = gossip.company.hello(gossip.node)
+    return msgspec.structs.replace(hello, revoked=mark, ledger=gossip.marks.own)
+
+
+async def _take_marks(gossip: Gossip, known: Known, hello: Hello) -> None:
+    """Keep the other's word on its ledger, and hear what it has kept of ours."""
+    gossip.marks.take(known.id, hello.ledger)
+    mine = gossip.marks.mine(hello.yours)
+    if mine is not None:
+        gossip.on_mark(mine)
+    now = gossip.host.now()
+    if not gossip.marks.is_due(now):
+        return
+    members = frozenset(each.id for each in gossip.company.directory)
+    try:
+        await trio.to_thread.run_sync(gossip.marks.flush, members, now)
+    except OSError as error:
+        gossip.host.say(f"what the others say of their ledgers is not kept: {describe(error)}")
 
 
 async def _hand_over(gossip: Gossip, line: Line, own: ListMark, other: ListMark) -> None:

@@ -25,11 +25,13 @@ from crewgate.core.gossip.messages import Address
 from crewgate.core.gossip.protocol import Node
 from crewgate.core.gossip.receipts import Receipt
 from crewgate.core.identity import MAY_REVOKE
+from crewgate.core.ledger_mark import Mark
 from crewgate.errors import GossipError
 from crewgate.peers.company import Company
 from crewgate.peers.credentials import Credential, Trust
 from crewgate.peers.directory import Directory
 from crewgate.peers.host import Host
+from crewgate.peers.ledger_marks import LedgerMarks
 from crewgate.peers.lists import Lists, NoLists
 from crewgate.peers.log import CapsuleLog
 from crewgate.peers.sealing import Sealer, StrangerError, UnknownKeyError, sealed_by
@@ -72,12 +74,14 @@ class Gossip:
         self.lists: Lists = NoLists()
         self.on_work: Callable[[], None] = lambda: None
         self.on_receipt: Callable[[Receipt], None] = lambda _receipt: None
+        self.on_mark: Callable[[Mark], None] = lambda _mark: None  # what others kept for us
         directory = Directory(me.folder, Trust(me.root), me.cluster)
         self._sign = me.signing.sign
         public = me.signing.public_key().public_bytes_raw()
         if directory.check(me.credential).identity.key != public:
             raise GossipError("signing_key is not the key whose public half is in certificate")
         known = directory.admit(me.credential.signed_by(self._sign, host.wall()))
+        self.marks = LedgerMarks(me.folder, me.cluster, self._sign, public)
         self.company = Company(known, directory, host, me.cluster, self.sync_soon)
         self._standing = StandingFile(me.folder / "standing")
         self.traffic = Traffic()

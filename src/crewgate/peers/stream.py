@@ -19,6 +19,7 @@ from crewgate.core.gossip.ranges import Range
 from crewgate.errors import GossipError
 from crewgate.peers.credentials import Credential
 from crewgate.peers.keyring import GroupKey
+from crewgate.peers.ledger_marks import SignedMark
 from crewgate.peers.lists import NO_LIST, ListMark
 
 VERSION = 1
@@ -38,6 +39,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 
     `members` and `counted` are as in `Freshness`; who is `gone`, and until when, in `Directory`.
     `revoked` says which list of the revoked it has; a machine of an older version says nothing.
+    `ledger` is how far its ledger is, and `yours`, in an answer, the last such word of the other.
     """
 
     version: int
@@ -50,6 +52,8 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     counted: Annotated[list[_Id], _Members]
     keys: Annotated[list[GroupKey], msgspec.Meta(max_length=limits.group_keys_max)]
     revoked: ListMark = NO_LIST
+    ledger: SignedMark | None = None
+    yours: SignedMark | None = None
 
 
 class Credentials(msgspec.Struct, frozen=True, tag="credentials"):

@@ -127,7 +127,7 @@ def test_a_request_of_another_machine_is_signed(site: ControlSite, tmp_path: Pat
                  "--out", "/tmp/no-such"), "no such crew"),
         ("ada", ("ca", "issue", "--role", "operator", "--name", "x", "--right", "r", "--out",
                  "/tmp/no-such"), "--right"),
-        ("nobody", ("tree",), "--cert PREFIX names both"),
+        ("nobody", ("tree",), "PREFIX names both"),
     ],
 )  # fmt: skip
 def test_refusals_are_one_line(

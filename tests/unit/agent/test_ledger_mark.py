@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 from click.testing import CliRunner
@@ -222,3 +223,45 @@ def test_a_person_accepts_it_and_the_old_leases_are_burned(
     ledger.close_session()
     again = CliRunner().invoke(command, ["ledger", "accept", "-c", str(drawn.path)])
     assert (again.exit_code, "nothing to accept" in again.stderr) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said_so"),
+    [
+        ({}, ""),
+        ({"count": 1}, ""),
+        ({"term": -1, "count": 99}, ""),
+        ({"count": 99}, "lacks the last 97 of 99 operations"),
+        ({"ledger": "other"}, "it is another ledger"),
+        ({"term": 1}, "a person has accepted another state of it since"),
+    ],
+)
+def test_the_others_know_of_more(
+    drawn: Config,
+    said: list[str],
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, int | str],
+    said_so: str,
+) -> None:
+    """A whole disk was put back from a copy: it ends, and does not start before a person says."""
+    (drawn.state / "holder").write_text("one\n")
+    ledger, table, keeper = begun(drawn, said)
+    ended: list[bool] = []
+    keeper.on_refusal = lambda: ended.append(True)
+    keeper.hear(msgspec.structs.replace(keeper.mark, **changes))
+    keeper.write()
+    table.close()
+    ledger.close_session()
+    assert (said_so in keeper.refusal, ended) == (True, [True] if said_so else [])
+    if "lacks" in said_so or "another ledger" in said_so:
+        assert main.main(["-c", str(drawn.path)]) == 2
+        assert said_so in capsys.readouterr().err
+        done = CliRunner().invoke(command, ["ledger", "accept", "-c", str(drawn.path)])
+        assert said_so in done.stderr
+
+
+def test_a_new_name_is_another_account(drawn: Config) -> None:
+    """What the others kept under the old one is no reproach."""
+    ledger, mark = open_known_ledger(drawn, "two")
+    assert (mark.holder, mark.count, mark.term) == ("two", 0, 1)
+    ledger.close_session()

@@ -1,14 +1,17 @@
 """What a person names and nobody has seen is said; and crews that are over their share."""
 
+from pathlib import Path
+
 import pytest
 from clustered import Clustered
 from lessees import branch_id, grant
 from machines import Start
 
+from crewgate import limits
 from crewgate.agent import status
 from crewgate.agent.machine import Machine
 from crewgate.agent.owner import quarantine, revoke, revoke_names
-from crewgate.agent.seen import never_seen
+from crewgate.agent.seen import never_seen, was_minted
 from crewgate.core.gossip.capsules import Entry
 from crewgate.core.ids import Kind, crew_key
 from crewgate.link.owner_messages import Name, Quarantine, Revoke, RevokeNames, Target
@@ -95,3 +98,30 @@ def test_what_others_revoke_is_coarsened_here_aloud(
     assert sum("crew article has used up its share" in text for text in said) == 1
     (row,) = status.status(clustered.machine, 1).coarsened
     assert (row.crew, row.count) == ("article", 2)
+
+
+@pytest.mark.parametrize(
+    ("target", "claim"),
+    [("branch", "execution_branch_id"), ("grant", "jti"), ("process", "process_id")],
+)
+async def test_what_was_minted_here_is_known_unused(
+    start: Start, target: Target, claim: str
+) -> None:
+    """Also an older grant than a branch's newest: the journals of this machine have it."""
+    machine = start()
+    folder = machine.inforce.config.state / "issuer"
+    folder.mkdir()
+    line = f'{{"event":"mint","claims":{{"{claim}":"{branch_id(7)}"}}}}\n'
+    (folder / "article+article-1.jsonl").write_text("{}\n" + line)
+    assert await asked(machine, target, branch_id(7)) == ""
+    assert await asked(machine, target, branch_id(8)) == "everywhere"
+
+
+def test_more_than_can_be_looked_through_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is told that a name is mistyped by who has not looked."""
+    (tmp_path / "a.jsonl").write_text("{}\n" * 10)
+    assert not was_minted(tmp_path, "jti", "x")
+    monkeypatch.setattr(limits, "seen_journal_bytes_max", 8)
+    assert was_minted(tmp_path, "jti", "x")

@@ -1,0 +1,107 @@
+"""How far members' ledgers had got, by their own signed word, kept for them by the others.
+
+A machine whose whole disk was put back from a copy cannot know that: its ledger and its own mark of
+it are of the same age. The others hand its last word back when it dials them. A member cannot make
+one up for another, for each is signed by the machine that it is about. Decides nothing about
+ledgers; what may be lost of it is the last minute.
+"""
+
+from collections.abc import Callable, Container
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from crewgate import limits
+from crewgate.core.ledger_mark import Mark
+from crewgate.runtime.durable_files import write_file
+
+_CONTEXT = b"crewgate ledger mark 1\0"
+_Text = Annotated[str, msgspec.Meta(max_length=limits.claim_chars_max)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class SignedMark(msgspec.Struct, frozen=True, array_like=True):
+    """A machine's word on its own ledger (`core.ledger_mark.Mark`), and its Ed25519 signature."""
+
+    ledger: _Text
+    holder: _Text
+    count: _Count
+    term: _Count
+    signature: Annotated[bytes, msgspec.Meta(max_length=64)] = b""
+
+    @property
+    def mark(self) -> Mark:
+        """What it says."""
+        return Mark(self.ledger, self.holder, self.count, self.term)
+
+    def signed(self, cluster: bytes) -> bytes:
+        """What its machine signs: a word of one cluster is none in another."""
+        unsigned = msgspec.structs.replace(self, signature=b"")
+        return _CONTEXT + cluster + msgspec.msgpack.encode(unsigned)
+
+
+class LedgerMarks:
+    """This machine's word, and the last one of each member; a file of `folder` has the others'."""
+
+    def __init__(
+        self, folder: Path, cluster: bytes, sign: Callable[[bytes], bytes], public: bytes
+    ) -> None:
+        """Read what was kept; a file that is torn counts as none."""
+        self.own: SignedMark | None = None
+        self._path = folder / "ledger-marks"
+        self._cluster = cluster
+        self._sign = sign
+        self._public = Ed25519PublicKey.from_public_bytes(public)
+        self._kept: dict[bytes, SignedMark] = {}
+        self._written: dict[bytes, SignedMark] = {}
+        self._written_at = -limits.ledger_marks_seconds
+        try:
+            kept = msgspec.msgpack.decode(self._path.read_bytes(), type=dict[bytes, SignedMark])
+        except (OSError, msgspec.DecodeError):
+            return
+        self._kept, self._written = kept, dict(kept)
+
+    def __repr__(self) -> str:
+        return f"<LedgerMarks of {len(self._kept)} members>"
+
+    def tell(self, mark: Mark) -> None:
+        """What this machine's disk says from now on, for the others."""
+        said = SignedMark(mark.ledger, mark.holder, mark.count, mark.term)
+        signature = self._sign(said.signed(self._cluster))
+        self.own = msgspec.structs.replace(said, signature=signature)
+
+    def of(self, member: bytes) -> SignedMark | None:
+        """The last word of a member, to be handed back to it."""
+        return self._kept.get(member)
+
+    def take(self, member: bytes, said: SignedMark | None) -> None:
+        """A member's word of now: kept unless a later one was heard."""
+        before = self._kept.get(member)
+        if said is None or len(self._kept) > limits.gossip_members_max:
+            return
+        if before is None or (said.term, said.count) > (before.term, before.count):
+            self._kept[member] = said
+
+    def mine(self, said: SignedMark | None) -> Mark | None:
+        """What was handed back, if this machine has signed it."""
+        if said is None:
+            return None
+        try:
+            self._public.verify(said.signature, said.signed(self._cluster))
+        except InvalidSignature:
+            return None
+        return said.mark
+
+    def is_due(self, now: float) -> bool:
+        """Whether something is to be written: at most once a minute."""
+        is_late = now - self._written_at >= limits.ledger_marks_seconds
+        return is_late and self._kept != self._written
+
+    def flush(self, members: Container[bytes], now: float) -> None:
+        """Have the disk know, and forget who is no member any more; OSError."""
+        kept = {member: said for member, said in self._kept.items() if member in members}
+        write_file(self._path, msgspec.msgpack.encode(kept), 0o600)
+        self._kept, self._written, self._written_at = kept, dict(kept), now
