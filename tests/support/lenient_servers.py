@@ -87,6 +87,7 @@ STEPS: dict[str, Callable[[bytes], bytes]] = {
     "streams of NTFS": _in_unicode(
         lambda path: re.sub(r":[^:/]*:\$\w+(?=/|\Z)", "", path)
     ),
+    "sessions": lambda path: re.sub(rb"/\((?:[A-Za-z]\([^()/]*\))+\)", b"", path),
     "overlong UTF-8": overlong,
     "compatibility": _in_unicode(lambda path: unicodedata.normalize("NFKC", path)),
 }

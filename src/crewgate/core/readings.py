@@ -4,8 +4,9 @@ Some match it as it was sent (chi), some decode it; Express ignores case and a l
 blanks and dots at the end of a name; Rails takes "/a.json" for "/a"; a proxy that decodes first
 cuts at "?" and "#"; some normalise Unicode (NFKC makes a slash of U+FF0F). Many trim blanks of any
 alphabet, which "+" is to one that decodes forms; Apple's file system skips what has no width
-(CVE-2014-9390), and NTFS takes "a::$DATA" for "a" (CVE-1999-0278). Reads what `routing.plain_path`
-lets through and judges nothing.
+(CVE-2014-9390), NTFS takes "a::$DATA" for "a" (CVE-1999-0278), and ASP.NET takes sessions out of a
+path, "/a/(S(x))/b" and "/a/(S(x))b" (CVE-2023-36899). Reads what `routing.plain_path` lets through
+and judges nothing.
 """
 
 import re
@@ -13,8 +14,9 @@ import unicodedata
 from urllib.parse import unquote_to_bytes
 
 _TAME = re.compile(rb"/[a-z0-9_~!$&'()*+,=:@/-]*(?<!/)").fullmatch
-_EDGED = re.compile(rb"/[+:]|[+:](?:/|\Z)|:\$").search
+_EDGED = re.compile(rb"/[+:]|[+:](?:/|\Z)|:\$|/\([a-z]\(").search
 _PARAMETERS = re.compile(rb";[^/]*")
+_SESSION = re.compile(rb"/\((?:[A-Za-z]\([^()/]*\))+\)")
 _BEHIND = re.compile(rb"[?#].*", re.DOTALL)  # a query, a fragment
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 _BLANK = r"\s\x00-\x1f\x7f-\x9f+"  # Unicode's White_Space, control characters, and forms' blank
@@ -48,12 +50,13 @@ def spellings(path: bytes, plain: bytes) -> set[bytes]:
 
     `plain` is the path decoded: absolute and UTF-8.
     """
-    if b"%" not in path:
+    if b"%" not in path and b"/(" not in path:
         return {path}
     found = {path, plain, _UNRESERVED.sub(lambda match: unquote_to_bytes(match[0]), path)}
     if not plain.isascii():
         found.update(text.encode() for text in _normalised(plain))
-    for part in (_PARAMETERS, _BEHIND, _PARAMETERS):  # of a part that holds the other, too
+    # Of a part that holds another, too.
+    for part in (_SESSION, _PARAMETERS, _BEHIND, _PARAMETERS, _SESSION):
         found |= {part.sub(b"", one) for one in found}
     return found
 
@@ -61,25 +64,27 @@ def spellings(path: bytes, plain: bytes) -> set[bytes]:
 def readings(spelling: bytes) -> list[tuple[list[bytes], bool]]:
     """The segments of a spelling, by servers that ignore case and ends of names; and a last slash.
 
-    To be compared with patterns made of `loose_segment`. Empty segments are left out.
+    To be compared with patterns made of `loose_segment`. Empty segments are left out, but for
+    servers to which a name of blanks alone is an empty one.
     """
     words = _caseless(spelling.decode())[1:].split("/")
     short = [_trimmed(word) for word in words]
     found = _named(short)
     if "" in short:  # names of blanks and dots alone: nothing to Windows, a name to others
         found += _named([name or word for name, word in zip(short, words, strict=True)])
+        found += _named(short, keep=True)
     if words[-1].rpartition(".")[0] == "..":  # "...json" without its format climbs
         found.append(([word.encode() for word in short[:-1] if word][:-1], True))
     return found
 
 
-def _named(words: list[str]) -> list[tuple[list[bytes], bool]]:
-    """With and without a format at the end."""
+def _named(words: list[str], *, keep: bool = False) -> list[tuple[list[bytes], bool]]:
+    """With and without a format at the end; `keep`: with empty names before that."""
     *head, last = words
     names = {last}
     if "." in last:
         names |= {_trimmed(last.partition(".")[0]), _trimmed(last.rpartition(".")[0])}
-    before = [word.encode() for word in head if word]
+    before = [word.encode() for word in head if word or keep]
     return [([*before, name.encode()], False) if name else (before, True) for name in names]
 
 

@@ -95,8 +95,9 @@ class _Rank:
 
     def find(self, segments: list[bytes], length: int) -> int:
         """The tool of a pattern that is `length` long and matches so many first segments."""
+        empty = {at for at in range(length) if not segments[at]} if b"" in segments else None
         for shape, tools in self._tools.get(length, {}).items():
-            if length and not segments[length - 1] and length - 1 not in shape:
+            if empty and not empty.issubset(shape):
                 continue  # a parameter does not stand for nothing
             tool = tools.get(tuple([segments[i] for i in shape]), UNKNOWN)
             if tool != UNKNOWN:

@@ -98,6 +98,8 @@ def test_a_path_that_servers_read_differently_means_no_tool(path: str) -> None:
         "/items/new%EF%BC%8B", "/items/new:$DATA:$DATA", "/items/new::$data+", "/items/new:.json",
         "/items/new.::", "/items/new/+", "/items/new/%E2%80%8B", "/items::$INDEX_ALLOCATION/new",
         "/items/new%F3%A0%80%A0", "/items/%E2%80%AEnew", "/items/new%EF%B8%8F", "/+/items/new",
+        "/items/(S(x))/new", "/items/ne/(S(x))w", "/(A(b)F(c))/items/new",
+        "/items/%28s%28%29%29/new",
         "/items/.%E2%80%8B./x", "/items/x/+..", "/items/..:/x", "/items/..::$DATA/x",
     ],
 )
@@ -117,6 +119,7 @@ def test_a_path_that_a_lenient_server_takes_for_another_tools_means_no_tool(path
         ("/items/new:old", 1), ("/items/urn:isbn:3", 1), ("/items/a+b", 1), ("/items/+4930", 1),
         ("/items/C++", 1), ("/items/12:", 1), ("/items/new-", 1), ("/items/newer+", 1),
         ("/items/%F0%9F%91%A9%E2%80%8D%F0%9F%92%BB", 1), ("/items/%D9%85%DB%8C%E2%80%8C", 1),
+        ("/items/(S(x))", 1), ("/items/new(1)", 1), ("/items/(new)", 1), ("/items/(S)/new", 0),
         ("/items/$new", 1), ("/items/a:$b", 1), ("/items/new,", 1), ("/items/re+new/x", 0),
     ],
 )
@@ -202,7 +205,7 @@ requests = st.builds(
     st.lists(
         st.sampled_from(
             ["a", "b", "c", "%61", "a.b", "a%2Eb", "m:n", "m%3An", "", "A", "a.", "b.a", "\uff41",
-             "a+", "+a", "a:", "a::$DATA", "a\u200b", "\u00ada", "\u0085b", "b\u3000", "m:n:", "+"]
+             "a+", "+a", "a:", "a::$DATA", "a\u200b", "\u00ada", "\u0085b", "b\u3000", "m:n:"]
         ),
         max_size=4,
     ),
@@ -232,6 +235,8 @@ def model(table: list[Route], path: str) -> str:
 
 @given(st.lists(patterns, min_size=1, max_size=8, unique=True), requests)
 @example(["/*", "/m:n"], "/m%3An")
+@example(["/*", "/{x}/*"], "/+/a/a")
+@example(["/*", "/{x}/a"], "/%20/a")
 def test_the_router_answers_as_the_model_does(paths: list[str], path: str) -> None:
     """For any table that is accepted and any request, look-ups and regular expressions agree."""
     table, router = accepted(paths)
@@ -241,7 +246,7 @@ def test_the_router_answers_as_the_model_does(paths: list[str], path: str) -> No
 
 @given(
     st.lists(patterns, min_size=1, max_size=8, unique=True),
-    st.text("aAbB./%25eEfFcC0;?#\\\uff0e\uff0f\u2025 +:$\u200b\u0085\u3000\uff1a", max_size=12),
+    st.text("aAbB./%25eEfFcC0;?#\\\uff0e\uff0f\u2025 +:$\u200b\u0085\u3000\uff1a()", max_size=12),
 )
 @example(["/", "/*"], "0/...")
 @example(["/", "/*"], "0/...json")
@@ -256,6 +261,10 @@ def test_the_router_answers_as_the_model_does(paths: list[str], path: str) -> No
 @example(["/{x}", "/{x}/{x}/"], "\uff1b\uff0f0")
 @example(["/a", "/a/*"], "a/.../...b")
 @example(["/a", "/*"], "a+\u200b:.")
+@example(["/a", "/*"], "(S())/a")
+@example(["/a", "/*"], "(S(b))/a+")
+@example(["/a", "/*"], "a/(S(b))?x")
+@example(["/ab", "/*"], "a/(S(;))b")
 @example(["/a", "/{x}/{x}/"], "a/:")
 @example(["/a/b", "/*"], "a/\u200b/+b")
 def test_no_server_serves_another_tool(paths: list[str], path: str) -> None:
