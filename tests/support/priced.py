@@ -21,7 +21,7 @@ url = "http://127.0.0.1:{port}"
 method = "POST"
 path = "/v1/chat/completions"
 upstream = "models"
-price = {{ usage = "openai", most = "10", model = {models} }}
+price = {{ usage = "openai", allow = ["told"], most = "10", model = {models} }}
 
 [tool."llm.responses"]
 method = "POST"
@@ -79,6 +79,8 @@ MODELS = (
 )
 TOLD = {  # answer as they are told
     "header": '{ most = "1", call = "0.01", response = [{ header = "x-cost", each = "1" }] }',
+    "charged": """{ most = "1", on_overrun = "charge",
+        response = [{ header = "x-cost", each = "1" }] }""",
     "number": '{ most = "1", response = [{ number = "/usage/pages", each = "0.002" }] }',
     "items": '{ most = "1", response = [{ items = "/found", each = "0.1" }] }',
     "trailer": '{ most = "1", response = [{ trailer = "x-units", per_thousand = "0.5" }] }',

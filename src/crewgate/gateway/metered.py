@@ -33,7 +33,7 @@ class MeteredFlight(Flight):
 
     __slots__ = (
         "_bill", "_drains", "_ended", "_forget", "_funding", "_headed", "_heard", "_kept", "_meter",
-        "_owing", "_owing_rest", "_pieces", "_refusal",
+        "_owing", "_owing_draws", "_pieces", "_refusal",
     )  # fmt: skip
 
     def __init__(
@@ -61,7 +61,7 @@ class MeteredFlight(Flight):
         self._forget: Callable[[], None] | None = None  # that it is not to drain for ever
         self._bill = Bill(0)
         self._owing: Outcome | None = None  # how it has ended, while more than was reserved is owed
-        self._owing_rest = False  # all of that is not to be had: what is left is asked for
+        self._owing_draws = 0  # for that
 
     # What comes of the answer.
 
@@ -221,7 +221,7 @@ class MeteredFlight(Flight):
             return
         if self._owing is None and not self.over and self._charge_overrun(outcome):
             self._owing = outcome
-            self._ask_for_overrun(self._bill_of(outcome).overrun)
+            self._ask_for_overrun(self.permit.left)
             return
         super()._end(self._owing or outcome)
         self._funding.stop()
@@ -244,24 +244,38 @@ class MeteredFlight(Flight):
         owed = self._bill_of(outcome).overrun
         return bool(owed) and not permit.grow(owed)
 
-    def _ask_for_overrun(self, amount: int) -> None:
+    def _ask_for_overrun(self, most: int) -> None:
+        """Have as much drawn as is owed, or `most` if that is all that the branch has left."""
+        owed = self._bill_of(self._owing or Outcome.DONE).overrun
+        amount = min(owed, most) or owed
+        self._owing_draws += 1
         self._funding.rest()
         self._funding.ask(amount, amount, self._overrun_funded)
 
     def _overrun_funded(self, refusal: Outcome | None) -> None:
-        """Charge what has been drawn; where the branch has less, all that it has left."""
-        outcome, permit, denial = self._owing, self.permit, self._funding.denial
+        """Charge what has been drawn, and ask for what is left besides as long as that helps."""
+        outcome, denial = self._owing, self._funding.denial
         if outcome is None:
             return
-        owed = self._bill_of(outcome).overrun
-        left = min(owed, denial.left) if denial is not None else 0
-        if refusal is Outcome.EXHAUSTED and left and not self._owing_rest:
-            self._owing_rest = True
+        self._grow_by_up_to(self._bill_of(outcome).overrun)
+        left = 0
+        if refusal is None:
+            left = self.permit.left
+        elif refusal is Outcome.EXHAUSTED and denial is not None:
+            left = denial.left
+        if left and self._owing_draws < limits.overrun_draws_max and self._bill_of(outcome).overrun:
             self._ask_for_overrun(left)
-            return
-        if owed and not permit.grow(owed):
-            permit.grow(min(owed, permit.left))
-        self._end(outcome)
+        else:
+            self._end(outcome)
+
+    def _grow_by_up_to(self, amount: int) -> None:
+        """Take so much from the lease, or all that it has.
+
+        The table gives all that is asked for or nothing, so it is asked for power by power of two.
+        """
+        for bit in reversed(range(amount.bit_length())):
+            if 1 << bit <= amount and self.permit.grow(1 << bit):
+                amount -= 1 << bit
 
     def _bill_of(self, outcome: Outcome) -> Bill:
         complete = outcome is Outcome.DONE or self._ended

@@ -28,3 +28,4 @@ event_text_bytes_max = 65_536  # of an event whose text is looked at; a larger o
 bytes_per_token = 3  # of a stream's text while its usage is not stated; English has 4.5, Chinese 3
 drain_bytes_max = 4 * 2**20  # of an answer that nobody hears any more, until it states its usage
 drain_answer_seconds_max = 60.0  # the same in time
+overrun_draws_max = 3  # for one overrun: what is known to be left, what the ledger says, the rest

@@ -144,6 +144,24 @@ def test_an_overrun_outlives_the_agent(tools: Priced) -> None:
     assert [each["by"] for each in ends if each["id"] == branch] == ["overrun"]
 
 
+def test_an_overrun_is_charged_as_long_as_the_branch_can_pay(tools: Priced) -> None:
+    """Where the price says so; what it cannot pay ends it, and `tree` says why."""
+    token = tools.mint("5")
+    stated = {"headers": {"x-cost": "1.5"}}
+    assert tools.post(token, "/told/charged", stated).status_code == 200
+    assert (last(tools, token)["cost_micro"], "overrun_micro" in last(tools, token)) == (
+        1_500_000,
+        False,
+    )
+    wait_until(lambda: tools.spent(token) == 1_500_000)
+    assert tools.post(token, "/told/charged", {"headers": {"x-cost": "4"}}).status_code == 200
+    call = last(tools, token, 2)
+    assert (call["cost_micro"], call["overrun_micro"]) == (3_500_000, 500_000)
+    wait_until(lambda: tools.post(token, "/told/charged", stated).status_code == 401)
+    (row,) = [r for r in tools.ask("tree")["branches"] if r["branch"] == branch_of(token)]
+    assert (row["state"], row["overrun_micro"], row["left_micro"]) == ("revoked", 500_000, 0)
+
+
 def test_observing_cuts_nothing_and_ends_nobody(tmp_path: Path) -> None:
     """Neither at the last credit nor for what an answer states; and what has no price goes on."""
     premises = Priced(tmp_path)

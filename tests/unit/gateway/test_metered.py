@@ -294,11 +294,13 @@ def test_the_last_event_of_a_stream_says_what_is_missing(tmp_path: Path) -> None
     assert (problem["left_credits"], problem["needed_credits"]) == ("0.01", "0.00003")
 
 
-def overrun(folder: Path, lease: int) -> World:
-    """A call that has 50 reserved and stated 120, by which its answer ends."""
+def overrun(folder: Path, lease: int, left: int = 1000) -> World:
+    """A call that has 50 reserved and stated 120, by which its answer ends.
+
+    `left` is what this machine knows of the branch.
+    """
     world = World(folder, CHARGED, (b"x-cost", b"120"), price=50)
-    world.permit.lease = lease
-    world.permit.remaining = world.permit.left = lease
+    world.permit.lease, world.permit.left = lease, left
     world.carrier.complete = True
     world.flight.progressed()
     return world
@@ -319,7 +321,7 @@ def test_what_the_lease_lacks_is_drawn_for_it(tmp_path: Path) -> None:
     assert not world.flight.over
     assert (world.tower.needs, world.tower.landings) == ([70], [])
     world.flight.progressed()  # what is heard again changes nothing
-    world.permit.lease = world.permit.left = 80
+    world.permit.lease = 80
     world.tower.done("granted")
     assert world.flight.over
     assert (world.tower.landings, world.tower.overruns) == ([120], [])
@@ -330,9 +332,43 @@ def test_of_what_a_branch_cannot_pay_all_that_it_has_is_charged(tmp_path: Path) 
     world = overrun(tmp_path, 10)
     world.tower.done("exhausted", level="article", used=60, quota=100)
     assert world.tower.needs == [70, 40]
-    world.permit.lease = world.permit.left = 50
+    world.permit.lease, world.permit.left = 40, 0
     world.tower.done("granted")
     assert (world.tower.landings, world.tower.overruns) == ([100], [(ID, 20)])
+    assert world.permit.lease == 0
+
+
+def test_what_is_known_to_be_left_is_asked_for_at_once(tmp_path: Path) -> None:
+    """The ledger would have more wait for what calls in flight may give back: this one's own."""
+    world = overrun(tmp_path, 10, left=40)
+    assert world.tower.needs == [40]
+    world.permit.lease = 40
+    world.tower.done("granted")  # and somebody has given back 25
+    assert (world.tower.needs, world.tower.landings) == ([40, 30], [])
+    world.permit.lease, world.permit.left = 25, 0
+    world.tower.done("granted")
+    assert (world.tower.landings, world.tower.overruns) == ([115], [(ID, 5)])
+
+
+def test_a_branch_whose_credit_comes_and_goes_is_asked_for_so_often_and_no_more(
+    tmp_path: Path,
+) -> None:
+    """Whatever is said to be left."""
+    world = overrun(tmp_path, 0)
+    for _ in range(limits.overrun_draws_max):
+        assert not world.flight.over
+        world.permit.lease = 1
+        world.tower.done("granted")
+    assert (world.tower.landings, world.tower.overruns) == ([53], [(ID, 67)])
+
+
+@pytest.mark.parametrize("lease", [0, 1, 5, 31, 32, 33, 63, 64, 69])
+def test_whatever_a_lease_has_is_taken_to_the_last(tmp_path: Path, lease: int) -> None:
+    """Others may take of it at any time, so that nobody knows beforehand how much that is."""
+    world = overrun(tmp_path, lease)
+    world.tower.done("exhausted", used=100, quota=100)
+    assert (world.permit.lease, world.tower.landings) == (0, [50 + lease])
+    assert world.tower.overruns == [(ID, 70 - lease)]
 
 
 @pytest.mark.parametrize("said", ["exhausted", "closed", "mismatch"])
