@@ -76,7 +76,14 @@ class LedgerError(CrewgateError):
 
 
 class LedgerUnavailableError(CrewgateError):
-    """The ledger's database cannot be reached, read or written now; nothing is known to be done."""
+    """The ledger's database cannot be reached, read or written now; nothing is known to be done.
+
+    `is_away`: its server does not answer, which passes when that is started.
+    """
+
+    def __init__(self, message: str, *, is_away: bool = False) -> None:
+        super().__init__(message)
+        self.is_away = is_away
 
 
 class LedgerReplacedError(CrewgateError):

@@ -1,7 +1,7 @@
 """The agent as a process: opens everything in order, serves until told to end, leaves the table.
 
 `python -m crewgate.agent -c FILE`. Exit status 0 after SIGTERM or SIGINT, 2 with one line when it
-cannot start.
+cannot start; 75 (EX_TEMPFAIL) if it can once the ledger's server is back, or a disk has room.
 """
 
 import argparse
@@ -28,10 +28,16 @@ from crewgate.agent.reloading import reload_now
 from crewgate.audit.writer import Rotation, Writer
 from crewgate.config import descriptors
 from crewgate.core.record import Event, Record, when
-from crewgate.errors import ConfigurationError, CrewgateError, LedgerReplacedError
+from crewgate.errors import (
+    ConfigurationError,
+    CrewgateError,
+    LedgerReplacedError,
+    LedgerUnavailableError,
+)
 from crewgate.ledger.clerk import Clerk
 from crewgate.link.doors import Door
 from crewgate.runtime.descriptors import raise_to
+from crewgate.runtime.durable_files import describe, is_full
 from crewgate.runtime.secrecy import leave_no_cores
 
 if TYPE_CHECKING:
@@ -81,9 +87,16 @@ def main(arguments: list[str] | None = None) -> int:
         leave_no_cores()
         run(asked.file, asked.ready, bootstrap=asked.bootstrap)
     except (CrewgateError, OSError) as error:
-        sys.stderr.write(f"crewgate agent: {error}\n")
-        return 2
+        why = describe(error) if isinstance(error, OSError) else str(error)
+        sys.stderr.write(f"crewgate agent: {why}\n")
+        return os.EX_TEMPFAIL if _may_pass(error) else 2
     return 0
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether what is in the way may go by itself, so that it is worth to try again."""
+    is_away = isinstance(error, LedgerUnavailableError) and error.is_away
+    return is_away or is_full(error)
 
 
 def run(file: Path, ready: int, *, bootstrap: bool = False) -> None:

@@ -15,6 +15,7 @@ except ImportError:
 
 from crewgate.cli.options import told
 from crewgate.errors import CrewgateError
+from crewgate.runtime.durable_files import describe
 from crewgate.runtime.secrecy import keep_memory_private
 
 # In the order in which a newcomer meets them; the summaries stand here so that `--help` is fast.
@@ -81,6 +82,10 @@ class _Commands(click.Group):
             _tell(error)
         except CrewgateError as error:
             raise _OneLineError(str(error)) from error
+        except BrokenPipeError:  # whoever reads has had enough: click ends in silence
+            raise
+        except OSError as error:
+            raise _OneLineError(describe(error)) from error
 
 
 def _tell(error: click.ClickException) -> NoReturn:

@@ -181,7 +181,8 @@ class PostgreSQL:
                 keepalives_count=3,
             )
         except psycopg.Error as error:
-            raise LedgerUnavailableError(f"{where}: {_first_line(error)}") from error
+            message = f"{where}: {_first_line(error)}"
+            raise LedgerUnavailableError(message, is_away=_is_away(str(error))) from error
         why = self._why_not(connection)
         if why:
             connection.close()
@@ -227,6 +228,12 @@ class PostgreSQL:
             yield
         except psycopg.Error as error:
             raise LedgerUnavailableError(f"{self._where}: {_first_line(error)}") from error
+
+
+def _is_away(said: str) -> bool:
+    """Whether nobody answers, or a server that is not ready: it refuses whom it does not want."""
+    passing = ("starting up", "shutting down", "in recovery", "too many")
+    return "FATAL" not in said or any(words in said for words in passing)
 
 
 @lru_cache(maxsize=limits.ledger_statements_kept)

@@ -181,6 +181,16 @@ def describe(error: OSError, path: Path | None = None) -> str:
     return f"{os.fsdecode(where)}: {cause(error)}" if where is not None else cause(error)
 
 
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error comes of a disk that is full, which passes when somebody makes room."""
+    while error is not None:
+        number = error.errno if isinstance(error, OSError) else None
+        if number in {errno.ENOSPC, errno.EDQUOT} or type(error).__name__ == "FullError":  # apsw's
+            return True
+        error = error.__cause__
+    return False
+
+
 @contextmanager
 def _about(path: Path) -> Iterator[None]:
     """Name in an error the path that the caller knows, not a draft's or a folder's."""

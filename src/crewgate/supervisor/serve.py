@@ -98,7 +98,24 @@ class Supervisor:
         return 0
 
     def _start_agent(self, signals: Signals) -> int | None:
-        """Wait until its doors are open; an exit status if it ended, or we were told to end.
+        """Wait until its doors are open; an exit status if it cannot start, or we were told to end.
+
+        As long as what it lacks may come by itself (EX_TEMPFAIL: a server that is away, a full
+        disk), it is started again.
+        """
+        while True:
+            status = self._try_agent(signals)
+            if status != os.EX_TEMPFAIL:
+                if status:
+                    _say(f"the agent {_told(status)} before it was ready: it says above why")
+                return status
+            left = max(self._agent.due - time.monotonic(), limits.restart_seconds_min)
+            _say(f"waits for that; the agent starts again in {left:.1f} s")
+            if _END & signals.wait(left):
+                return 0
+
+    def _try_agent(self, signals: Signals) -> int | None:
+        """Start it once: None when it is ready, else an exit status.
 
         The agent says itself why it cannot start. That there is nothing to learn from others is
         true of this start alone: by the next one they may know of revocations that a disk which was
