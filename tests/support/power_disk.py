@@ -53,6 +53,12 @@ def mounted(image: Path, at: Path) -> Iterator[str]:
         _run("umount", "-l", str(at))
 
 
+def kill_disk(image: Path, device: str) -> None:
+    """From now on every read and write of it is an error, as of a disk that has died."""
+    os.truncate(image, 0)
+    _run("losetup", "-c", f"/dev/{device}")  # it has no sector any more
+
+
 def clone(device: str, image: Path, to: Path, process: int, settle: Callable[[], T]) -> T:
     """Copy the disk as it is at one instant, at which the process is stopped.
 

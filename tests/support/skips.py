@@ -22,6 +22,7 @@ ALLOWED = {
     "tests/e2e/clients/test_h2spec.py": "no registry has h2spec; people build it from its sources",
     "tests/e2e/cluster/test_networks.py": "some containers allow no network namespace",
     "tests/e2e/cluster/test_stale.py": "some containers allow no network namespace",
+    "tests/e2e/whole/test_full_disks.py": f"{_ROOT}, nor mount a loop device",
     "tests/e2e/whole/test_power_loss.py": f"{_ROOT}, nor mount a loop device",
     "tests/unit/_native/test_signature.py": _VECTORS,
     "tests/unit/_native/test_stress.py": "ThreadSanitizer does not run on every kernel",

@@ -1,0 +1,97 @@
+"""Disks that are full or dead: nothing ends, what is revoked is in force, and it recovers alone."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from agents import Site
+from power_disk import kill_disk, make, mounted, why_not
+
+from crewgate.errors import LinkError
+
+BRANCH = "00000000-0000-4000-8000-000000000001"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A folder with a configuration, where a loop device can be mounted."""
+    why = why_not(tmp_path)
+    if why:
+        pytest.skip(why)
+    site = Site(tmp_path)
+    site.state.mkdir()
+    yield site
+    site.end()
+
+
+def fill(folder: Path) -> Path:
+    """Until not a byte is left."""
+    path = folder / "fill"
+    with path.open("wb", buffering=0) as file:
+        for size in (65_536, 4096, 1):
+            try:
+                while file.write(bytes(size)):
+                    pass
+            except OSError:
+                continue
+    return path
+
+
+def until(what: Callable[[], bool]) -> None:
+    """Wait for something of a process that may be away meanwhile."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if what():
+                return
+        except LinkError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError("it did not come to that")
+
+
+def log(site: Site) -> str:
+    return (site.folder / "serve.log").read_text()
+
+
+def test_an_agent_that_is_killed_on_a_full_disk_comes_up(site: Site, tmp_path: Path) -> None:
+    """What was revoked without room is dead all the same, and on the disk once there is some."""
+    with mounted(make(tmp_path / "disk.img"), site.state):
+        serving = site.serve()
+        until(lambda: site.status().ready)
+        filling = fill(site.state)
+        receipt = site.revoke(BRANCH, "article")
+        assert (receipt.reach.applied_on, receipt.reach.enough) == (0, False)
+        pid = site.status().pid
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: site.status().pid != pid)
+        assert serving.poll() is None
+        filling.unlink()
+        until(lambda: site.status().ready)
+        until(lambda: site.revoke(BRANCH, "article").reach.enough)
+        serving.send_signal(signal.SIGTERM)
+        assert serving.wait(60) == 0
+    assert "No space left on device; make room" in log(site)
+    assert "Traceback" not in log(site)
+
+
+def test_an_audit_whose_disk_dies_is_written_again_on_another(site: Site, tmp_path: Path) -> None:
+    """Nobody has to start anything: the folder is what counts."""
+    folder = tmp_path / "audit"
+    site.file.write_text(f'{site.file.read_text()}\n[audit]\nfolder = "{folder}"\n')
+    with mounted(make(tmp_path / "disk.img"), folder) as device:
+        serving = site.serve()
+        until(lambda: site.status().ready)
+        kill_disk(tmp_path / "disk.img", device)
+        site.revoke(BRANCH, "article")
+        until(lambda: "audit of agent: cannot write to" in log(site))
+        assert site.status().pid > 0
+        with mounted(make(tmp_path / "other.img"), folder):
+            until(lambda: any(b"audit-recovered" in path.read_bytes()
+                              for path in folder.glob("agent-*.jsonl")))  # fmt: skip
+            serving.send_signal(signal.SIGTERM)
+            assert serving.wait(60) == 0
+    assert "Traceback" not in log(site)
