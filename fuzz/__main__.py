@@ -21,8 +21,9 @@ FLAGS = ["-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror"]
 FLAGS += ["-Wno-unused-function", "-Wno-unused-parameter"]  # headers of inline functions
 FLAGS += ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=undefined"]
 BYTES_MAX = 4200  # of an input: a token has at most 4,096
-KEPT_BYTES_MAX = 4096  # of one target's kept inputs: they are read by people and by each clone
+KEPT_BYTES_MAX = 4096  # of one target's kept inputs: every clone has them, and a test reads them
 KEPT_INPUT_BYTES_MAX = 512
+KEPT_INPUTS_MAX = 40
 
 
 def compiler() -> str:
@@ -61,7 +62,10 @@ def fuzz(target: str, seconds: int) -> bool:
 
 
 def keep(target: str) -> None:
-    """Put the shortest inputs that together reach all that was reached into `corpus/`."""
+    """Put some of the inputs that together reach all that was reached into `corpus/`.
+
+    Of all lengths, as far as there is room.
+    """
     program, kept = build(target), HERE / "corpus" / target
     least = BUILD / target / "least"
     shutil.rmtree(least, ignore_errors=True)
@@ -70,10 +74,14 @@ def keep(target: str) -> None:
     command = [str(program), "-merge=1", str(least), str(kept), str(BUILD / target / "corpus")]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     room = KEPT_BYTES_MAX - sum(path.stat().st_size for path in kept.iterdir())
-    for path in sorted(least.iterdir(), key=lambda path: path.stat().st_size):
+    places = KEPT_INPUTS_MAX - len(list(kept.iterdir()))
+    reached = sorted(least.iterdir(), key=lambda path: path.stat().st_size)
+    short = [path for path in reached if path.stat().st_size <= KEPT_INPUT_BYTES_MAX]
+    for path in short[:: max(1, -(-len(short) // max(1, places)))] if places > 0 else []:
         size = path.stat().st_size
-        if size <= min(room, KEPT_INPUT_BYTES_MAX) and not (kept / path.name).exists():
-            shutil.copy(path, kept / path.name[:16])
+        name = kept / path.name[:16]
+        if size <= room and not name.exists():
+            shutil.copy(path, name)
             room -= size
 
 
