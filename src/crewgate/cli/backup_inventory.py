@@ -33,9 +33,9 @@ class Item(NamedTuple):
 
 
 _MADE_ANEW = re.compile(
-    r"table(\..*)?|registry-.*|generation|ledger\.mark|.*\.(new|draft|lock|sock)|.*-(wal|shm)"
+    r"table(\..*)?|registry-.*|generation|serving|ledger\.mark"
+    r"|.*\.(new|draft|lock|sock)|.*-(wal|shm)"
 )
-MARK = "ledger.mark"
 
 
 def inventory(config: Config) -> list[Item]:

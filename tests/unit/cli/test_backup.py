@@ -39,7 +39,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger.close_session()
     (config.state / "holder").write_text("one\n")
     (config.state / "revocations").write_text('{"key":"00"}\n')
-    (config.state / "table").write_bytes(b"made anew")
+    for name in ("table", "serving"):
+        (config.state / name).write_bytes(b"made anew")
     (config.state / "audit").mkdir()
     (config.state / "audit" / "worker-1.jsonl").write_text("{}\n")
     return folder
@@ -75,7 +76,7 @@ def test_a_machine_is_put_back_with_what_it_was(machine: Path) -> None:
     lost = machine.rename(machine.parent / "lost")
     result = run("restore", backup, again)
     assert result.exit_code == 0, result.output
-    anew = {"state/table", "state/audit/worker-1.jsonl"}
+    anew = {"state/table", "state/serving", "state/audit/worker-1.jsonl"}
     logs = {name for name in names(lost) if name.endswith(("-wal", "-shm", ".lock"))}
     assert names(again) == names(lost) - anew - SECRETS - logs
     for name in ("crewgate.toml", "ca", "state", "state/holder", "certs/ca.pem", "state/ledger.db"):
