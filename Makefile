@@ -21,8 +21,8 @@ setup: $(STAMPS)/extension  ## virtual environment, tools and the native core; o
 demo: setup  ## the incident, on a real gateway
 	@$(BIN)/crewgate demo
 
-# Most of a test is waiting for processes to start, so three at a time suit two cores; the long ones
-# of tests/e2e come first, so that none is left to run alone.
+# Most of a test is waiting for processes to start, so three at a time suit two cores; tests/conftest.py
+# has the long ones come first, so that none is left to run alone.
 test: setup  ## all tests; ARGS="-k name" narrows them
 	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 

@@ -15,6 +15,17 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 # Its handler in the child of a fork aborts now and then; ours become another program at once.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
+# Files that keep a processor busy for long: begun first, so that none is left to run alone at the
+# end, while a processor has nothing to do.
+LONG = (
+    "tests/packaging/",
+    "tests/simulation/",
+    "tests/unit/_native/test_faults.py",
+    "tests/unit/ledger/test_killed.py",
+    "tests/unit/ledger/test_machine.py",
+    "tests/unit/verifier/test_leasing_machine.py",
+)
+
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
@@ -23,3 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """In CI a test that is skipped fails, unless `skips` allows it."""
     if os.environ.get("CI") == "true":
         config.pluginmanager.import_plugin("skips")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first; the order is the same in all of xdist's workers."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))

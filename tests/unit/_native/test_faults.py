@@ -35,11 +35,12 @@ STORES_MIN = {
 @pytest.fixture(scope="session")
 def faulty_build() -> Path:
     """The package built so that it can be killed between any two stores; kept between runs."""
-    base = ROOT / "build" / f"faults-{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
+    kind = f"{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
+    base = ROOT / "build" / f"quick-faults-{kind}"
     done = subprocess.run(
         [sys.executable, "setup.py", "-q", "build", "--build-base", str(base)],
         cwd=ROOT,
-        env={**os.environ, "CREWGATE_FAULTS": "1"},
+        env={**os.environ, "CREWGATE_FAULTS": "1", "CREWGATE_QUICK": "1"},
         capture_output=True,
         text=True,
         check=False,
