@@ -170,8 +170,12 @@ class Gossip:
         """Every second: keys, members, where we are, and files that are over. OSError."""
         self.company.upkeep(self.node)
         self._stay()
+        written = self.log.retry(self.host.wall())
         self.save()
         self.log.drop(self.host.wall())
+        if written:
+            self.unsynced += written
+            self.on_work()
 
     def farewell(self) -> None:
         """Tell a few that this is no failure."""

@@ -32,7 +32,7 @@ class CapsuleLog:
     """The files in `folder`; one process writes them. Times are whole seconds of the wall clock.
 
     A full disk makes it incomplete, which is said once: revocations are applied all the same, and
-    the other machines have them.
+    the other machines have them. What the disk did not take is kept, and appended by `retry`.
     """
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
@@ -44,6 +44,7 @@ class CapsuleLog:
         self._unsynced: set[int] = set()
         self._syncing = threading.Lock()
         self._is_named = True  # the names of all files are on the disk
+        self._missing: list[bytes] = []  # the archive has them too: no bytes of their own
         self.incomplete = False
 
     def __repr__(self) -> str:
@@ -54,7 +55,35 @@ class CapsuleLog:
         spans: dict[int, list[bytes]] = {}
         for raw in raws:
             spans.setdefault(expires_of(raw) // limits.capsule_file_seconds, []).append(raw)
-        return [raw for span, some in spans.items() if self._write(span, some) for raw in some]
+        written = []
+        for span, some in spans.items():
+            if self._write(span, some):
+                written += some
+            else:
+                self._missing += some
+        return written
+
+    def lose(self, raws: Iterable[bytes], why: str) -> None:
+        """What was appended did not reach the disk when it was synced: to be appended anew."""
+        self._missing += raws
+        self._complain(why)
+
+    def retry(self, now: int) -> list[bytes]:
+        """Append what is missing and not over; what there was room for, to be synced."""
+        if not self.incomplete:
+            return []
+        missing, self._missing = self._missing, []
+        size = limits.capsule_file_seconds
+        written = self.append(raw for raw in missing if not _is_over(expires_of(raw) // size, now))
+        if not written:
+            self.synced()
+        return written
+
+    def synced(self) -> None:
+        """The disk has all that was appended: with nothing missing, the log is complete again."""
+        if self.incomplete and not self._missing:
+            self.incomplete = False
+            self._say(f"{self._folder}: all revocations are on this disk again")
 
     def _write(self, span: int, raws: Iterable[bytes]) -> bool:
         """Whether there was room."""

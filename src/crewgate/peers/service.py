@@ -22,6 +22,7 @@ from crewgate.peers.complaints import Complaints, reason
 from crewgate.peers.gossip import Gossip
 from crewgate.peers.sockets import Sockets, Where, resolve, to_where
 from crewgate.peers.stream import Line, context
+from crewgate.runtime.durable_files import cause
 
 
 class Files(NamedTuple):
@@ -53,7 +54,6 @@ class Service:
         self._busy: set[bytes] = set()
         self._receipts: dict[int, trio.Event] = {}
         self._complaints = Complaints(gossip.host.say)
-        self._has_failed = False  # the disk, and a person has heard of it
         gossip.on_work = self._wake
         gossip.on_receipt = self._receipt_changed
 
@@ -125,8 +125,8 @@ class Service:
     async def _keep(self) -> None:
         """Have the disk take what was appended, as much as there is at once.
 
-        What it has refused once is never said to be there: a second try would find nothing to
-        write (Rebello et al. 2020, "Can Applications Recover from fsync Failures?").
+        What it has refused once is appended anew: a second sync would find nothing to write
+        (Rebello et al. 2020, "Can Applications Recover from fsync Failures?").
         """
         while True:
             await self._write.wait()
@@ -135,10 +135,9 @@ class Service:
             try:
                 await trio.to_thread.run_sync(self.gossip.log.sync)
             except OSError as error:
-                if not self._has_failed:
-                    self.gossip.host.say(f"revocations are not on the disk: {error.strerror}")
-                self._has_failed = True
+                self.gossip.log.lose(raws, cause(error))
             else:
+                self.gossip.log.synced()
                 self.gossip.kept(raws)
 
     async def _upkeep(self) -> None:

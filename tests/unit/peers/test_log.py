@@ -1,5 +1,6 @@
 """What was appended is there after any crash, and what a crash tore takes nothing with it."""
 
+import errno
 import os
 import signal
 import struct
@@ -12,6 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
+from unittest.mock import Mock
 
 import pytest
 from gossip_capsules import capsule
@@ -21,7 +23,7 @@ from hypothesis import strategies as st
 from small_disk import may_mount, on_a_small_disk
 
 from crewgate import limits
-from crewgate.core.gossip.capsules import decode
+from crewgate.core.gossip.capsules import decode, expires_of
 from crewgate.peers.log import CapsuleLog, records
 
 HOUR = limits.capsule_file_seconds
@@ -202,6 +204,40 @@ def test_a_full_disk_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     done = on_a_small_disk(tmp_path, FULL)
     assert done.returncode == 0, done.stderr
     assert "not on this disk" in done.stdout
+
+
+def test_what_found_no_room_is_written_when_there_is_some(
+    log: CapsuleLog, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But what is over by then; and the log is complete once the disk has it, not before."""
+    first = append(log, 1)
+    with monkeypatch.context() as patch:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        patch.setattr(os, "write", Mock(side_effect=full))
+        late, over = append(log, 2), append(log, 3, life=HOUR)
+        assert log.retry(WALL) == []
+        assert log.incomplete
+    now = expires_of(over[0]) + HOUR
+    assert log.retry(now) == late
+    assert log.incomplete
+    log.sync()
+    log.synced()
+    assert (log.incomplete, log.retry(now)) == (False, [])
+    assert sorted(log.replay(WALL)) == sorted(first + late)
+    refused, mended = said
+    assert "No space left on device" in refused
+    assert mended.endswith("all revocations are on this disk again")
+
+
+def test_what_a_sync_refused_is_written_anew(log: CapsuleLog, said: list[str]) -> None:
+    """A disk that goes on refusing is said once."""
+    raws = append(log, 1, 2)
+    for _ in range(3):
+        log.lose(raws, "Input/output error")
+        assert log.retry(WALL) == raws
+    assert (len(said), log.incomplete) == (1, True)
+    log.synced()
+    assert not log.incomplete
 
 
 def test_no_origin_fills_the_descriptors(

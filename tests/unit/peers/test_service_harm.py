@@ -196,10 +196,10 @@ async def test_a_peer_that_never_answers_is_given_up(
     assert said == [f"peer {HOST}:{where[1]}: no answer in time"]
 
 
-async def test_a_disk_that_refuses_is_said_once_and_nothing_is_acknowledged(
+async def test_what_a_disk_refused_is_acknowledged_once_it_is_written_anew(
     lone: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not even when the next sync is well: it has nothing of it left to write."""
+    """The next sync alone would have nothing of it left to write. A person hears of it once."""
     refusals = 2
 
     def refusing(_: int) -> None:
@@ -216,9 +216,12 @@ async def test_a_disk_that_refuses_is_said_once_and_nothing_is_acknowledged(
             receipts.append(lone.gossip.node.receipts.begin(ids, lone.host.now()))
             left = max(0, 1 - number)
             await until(lambda: refusals <= left)  # noqa: B023 -- it is awaited here
-        await until(lambda: receipts[2].is_kept_here)
-    assert [each.is_kept_here for each in receipts] == [False, False, True]
-    assert lone.host.said == ["revocations are not on the disk: Input/output error"]
+        await until(lambda: all(each.is_kept_here for each in receipts))
+        await until(lambda: not lone.gossip.log.incomplete)
+    refused, mended = lone.host.said
+    assert "Input/output error; the disk has failed" in refused
+    assert refused.endswith("revocations are in force, and not on this disk")
+    assert mended.endswith("all revocations are on this disk again")
 
 
 async def test_files_are_renewed_while_it_serves(
