@@ -103,9 +103,13 @@ class Client:
         self._stream: trio.SSLStream[trio.SocketStream] | None = None
         self._wire = h11.Connection(h11.CLIENT)
 
+    async def connect(self) -> trio.SSLStream[trio.SocketStream]:
+        """Have a connection for the next call."""
+        return self._stream or await self._open()
+
     async def ask(self, ask: Ask) -> tuple[int, bytes]:
         """Status and body of an answer; BROKEN if it was cut."""
-        stream = self._stream or await self._connect()
+        stream = await self.connect()
         wire = self._wire
         fields = [("Host", "a"), ("Authorization", f"Bearer {self._token}")]
         request = h11.Request(method=ask.method, target=ask.target, headers=fields)
@@ -138,7 +142,7 @@ class Client:
         if stream is not None:
             await trio.aclose_forcefully(stream)
 
-    async def _connect(self) -> trio.SSLStream[trio.SocketStream]:
+    async def _open(self) -> trio.SSLStream[trio.SocketStream]:
         edge = self._edge
         stream = await trio.open_tcp_stream(edge.host, edge.port)
         self._stream = trio.SSLStream(
@@ -225,6 +229,7 @@ class Run:
 
     async def _ask_for_wrong(self, client: Client) -> None:
         for ask in self._asks:
+            await client.connect()
             began = trio.current_time()
             await client.ask(ask)
             self.findings.asked += 1
