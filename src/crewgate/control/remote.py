@@ -7,7 +7,6 @@ seconds at most. AuthorityError says in one line why there is no answer.
 import ssl
 from http import HTTPStatus
 from pathlib import Path
-from typing import NamedTuple
 
 import httpx
 import msgspec
@@ -22,15 +21,9 @@ from crewgate.errors import AuthorityError
 from crewgate.pki.authority import request_pem
 from crewgate.pki.certificates import pem
 from crewgate.pki.keys import read_key
+from crewgate.pki.renewal import Pair
 
 _OCSP = "application/ocsp-request"
-
-
-class Pair(NamedTuple):
-    """A certificate (PEM, chain included) and its key."""
-
-    certificate: Path
-    key: Path
 
 
 class RemoteAuthority:

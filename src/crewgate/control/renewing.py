@@ -7,7 +7,7 @@ from 30 days before its end on. Reads no clock but `wall`. Blocks.
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -15,14 +15,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
 from crewgate.config import CA, Config
-from crewgate.control.remote import Pair, RemoteAuthority
 from crewgate.core.certificate import Certificate, read
 from crewgate.core.health import Fact, degraded, failed, ok
 from crewgate.core.identity import Role, member_id
 from crewgate.errors import AuthorityError
 from crewgate.peers.directory import sent_away
 from crewgate.pki.keys import read_certificates
-from crewgate.pki.renewal import Life, Shown, is_ours, put, read_pair, shown
+from crewgate.pki.renewal import Life, Pair, Shown, is_ours, put, read_pair, shown
+
+if TYPE_CHECKING:
+    from crewgate.control.remote import RemoteAuthority
 
 _DAY = 86_400
 
@@ -34,10 +36,13 @@ class Source(Protocol):
         """PEM of the next certificate after `leaf`, and of its CA; AuthorityError."""
 
 
-def source_of(config: Config) -> Source | None:
+def source_of(config: Config) -> "RemoteAuthority | None":
     """The control API that the configuration names, for a machine without the CA's key."""
     if config.remote is None or config.ca is None:
         return None
+    # A client of HTTP, which a machine with the key need not load before it serves.
+    from crewgate.control.remote import RemoteAuthority  # noqa: PLC0415 - for the reason above
+
     return RemoteAuthority(config.remote, config.ca.root)
 
 

@@ -27,7 +27,6 @@ from crewgate.config import CA, Config, Control, descriptors, load
 from crewgate.control.health import ControlHealth
 from crewgate.control.ocsp_door import OCSPDoor
 from crewgate.control.office import ControlOffice
-from crewgate.control.remote import Pair
 from crewgate.control.upkeep import Upkeep
 from crewgate.core import certificate as certificate_
 from crewgate.core.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
@@ -36,6 +35,7 @@ from crewgate.core.ids import certificate_key
 from crewgate.core.record import Event, when
 from crewgate.errors import AuthorityError, ConfigurationError, LinkError, RefusedError
 from crewgate.pki.ending import complete_intents
+from crewgate.pki.renewal import Pair
 from crewgate.runtime.descriptors import raise_to
 from crewgate.server import Clients, Listener, Poller, listen, server_context
 from crewgate.server.census import Census

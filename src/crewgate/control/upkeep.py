@@ -7,18 +7,20 @@ machine's workers want.
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
 from crewgate import limits
 from crewgate.config import Config
-from crewgate.control.remote import RemoteAuthority
 from crewgate.control.renewing import Renewing, Source, source_of
 from crewgate.core.health import Fact, degraded, ok
 from crewgate.errors import AuthorityError
 from crewgate.pki.ocsp_response import Failure, failure
 from crewgate.pki.revocation_list import KeptList
+
+if TYPE_CHECKING:
+    from crewgate.control.remote import RemoteAuthority
 
 T = TypeVar("T")
 Note = Callable[[Fact], None]
@@ -61,21 +63,19 @@ class Upkeep:
         kept: KeptList | None = None
         while True:
             config = self._config()
-            ca, remote = config.ca, config.remote
-            if ca is not None and remote is not None:
+            ca, remote, api = config.ca, config.remote, source_of(config)
+            if ca is not None and remote is not None and api is not None:
                 if kept is None or kept.ca != ca:
                     chains = [] if remote.certificate is None else [remote.certificate]
                     kept = KeptList(ca, config.state, chains, time.time)
-                api = RemoteAuthority(remote, ca.root)
                 await trio.to_thread.run_sync(self._fetch, kept, api)
             await trio.sleep(limits.remote_list_seconds)
 
     async def answer(self, request: bytes) -> bytes:
         """The answer to a question of OCSP, both DER: another machine's."""
-        config = self._config()
-        if config.ca is None or config.remote is None:
+        api = source_of(self._config())
+        if api is None:
             return failure(Failure.TRY_LATER)
-        api = RemoteAuthority(config.remote, config.ca.root)
         try:
             answer = await trio.to_thread.run_sync(api.ocsp, request)
         except AuthorityError as error:
@@ -84,7 +84,7 @@ class Upkeep:
         self._note(ok(_OCSP))
         return answer
 
-    def _fetch(self, kept: KeptList, api: RemoteAuthority) -> None:
+    def _fetch(self, kept: KeptList, api: "RemoteAuthority") -> None:
         try:
             kept.take(api.revoked())
         except AuthorityError as error:

@@ -22,6 +22,13 @@ from crewgate.pki.certificates import is_issued, pem
 from crewgate.pki.keys import read_certificates, read_key, write_file
 
 
+class Pair(NamedTuple):
+    """A certificate (PEM, chain included) and its key."""
+
+    certificate: Path
+    key: Path
+
+
 class Shown(NamedTuple):
     """A certificate of this machine and its key; `by` says who shows it, for people."""
 

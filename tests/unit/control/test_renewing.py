@@ -13,14 +13,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
 from crewgate.config import CA, Config, load
-from crewgate.control.remote import Pair
 from crewgate.control.renewing import Renewing, source_of
 from crewgate.core.certificate import read
 from crewgate.core.health import Fact, State
 from crewgate.core.identity import member_id
 from crewgate.errors import AuthorityError
 from crewgate.pki.authority import Authority
-from crewgate.pki.renewal import next_chain, shown
+from crewgate.pki.renewal import Pair, next_chain, shown
 
 DAY = 86_400.0
 
