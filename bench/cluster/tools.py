@@ -1,21 +1,28 @@
-"""`python -m bench.cluster.tools PORT`: answers with a stream that says something every second.
+"""`python -m bench.cluster.tools PORT`: answers GET with a stream that says something every second.
+
+A POST gets a few bytes at once, and its connection goes on.
 
 Ends when its standard input does.
 """
 
 import asyncio
+import re
 import sys
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+SMALL = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 EVENT = b"data: on\n\n"
 CHUNK = b"%x\r\n%b\r\n" % (len(EVENT), EVENT)
 EVERY_SECONDS = 1.0
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One connection, one request, until whoever asked has gone."""
+    """One connection: small answers, and at most one stream, until whoever asked has gone."""
     try:
-        await reader.readuntil(b"\r\n\r\n")
+        while (head := await reader.readuntil(b"\r\n\r\n")).startswith(b"POST"):
+            length = re.search(rb"(?i)\r\ncontent-length: *([0-9]+)", head)
+            await reader.readexactly(int(length[1]) if length else 0)
+            writer.write(SMALL)
         writer.write(HEAD)
         while not writer.is_closing():
             writer.write(CHUNK)

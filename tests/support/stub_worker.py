@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("-c", dest="file", type=Path)
     parser.add_argument("--worker", type=int)
-    asked = parser.parse_args()
+    asked, _ = parser.parse_known_args()
     stubborn = (asked.file.parent / "stubborn").exists()
     signal.signal(signal.SIGTERM, signal.SIG_IGN if stubborn else lambda *_: sys.exit(0))
     state = load(asked.file).state

@@ -51,6 +51,8 @@ class Cluster:
         is_alone = not (settings.peers or had_others or (folder / "standing").exists())
         self._machine = machine
         self._settings = settings
+        # Until when the agent before could say that this table has what a majority knew.
+        self._before_ns = machine.table.synced_until if had_others else 0
         self._lacks = ""  # what it takes to obey all that others have revoked
         self._foreign = Foreign(machine.registry, self.name)
         self._restored: _Known | None = {}  # what we have revoked, while the disk is read in
@@ -175,8 +177,8 @@ class Cluster:
             return 0
         until = node.freshness.until(self.staleness)
         if math.isinf(until):
-            return limits.always_ns if until > 0 else 0
-        return max(0, round(until * 1e9))
+            return limits.always_ns if until > 0 else self._before_ns
+        return max(self._before_ns, round(until * 1e9))
 
     def in_touch(self) -> InTouch:
         """See `telling.Others`."""

@@ -23,10 +23,10 @@ from crewgate.agent.doors import Doorkeeper
 from crewgate.agent.inforce import InForce
 from crewgate.agent.ledger_mark import MarkKeeper, open_known_ledger, require_table
 from crewgate.agent.machine import Machine
-from crewgate.agent.opening import holder_name, open_table, state_folder
+from crewgate.agent.opening import await_lock, holder_name, open_table, state_folder
 from crewgate.agent.reloading import reload_now
 from crewgate.audit.writer import Rotation, Writer
-from crewgate.config import descriptors
+from crewgate.config import Config, descriptors
 from crewgate.core.record import Event, Record, when
 from crewgate.errors import (
     ConfigurationError,
@@ -38,6 +38,7 @@ from crewgate.ledger.clerk import Clerk
 from crewgate.link.doors import Door
 from crewgate.runtime.descriptors import raise_to
 from crewgate.runtime.durable_files import describe, is_full
+from crewgate.runtime.readiness import Word
 from crewgate.runtime.secrecy import leave_no_cores
 
 if TYPE_CHECKING:
@@ -82,10 +83,16 @@ def main(arguments: list[str] | None = None) -> int:
         default=-1,
         help="descriptor that is written to once the doors are open",
     )
+    parser.add_argument(
+        "--successor",
+        action="store_true",
+        help="an agent is there, which ends once this one has said that it waits for its table",
+    )
     asked = parser.parse_args(arguments)
     try:
         leave_no_cores()
-        run(asked.file, asked.ready, bootstrap=asked.bootstrap)
+        word = Word(asked.ready)
+        run(asked.file, word, bootstrap=asked.bootstrap, succeeds=asked.successor)
     except (CrewgateError, OSError) as error:
         why = describe(error) if isinstance(error, OSError) else str(error)
         sys.stderr.write(f"crewgate agent: {why}\n")
@@ -99,7 +106,7 @@ def _may_pass(error: Exception) -> bool:
     return is_away or is_full(error)
 
 
-def run(file: Path, ready: int, *, bootstrap: bool = False) -> None:
+def run(file: Path, word: Word, *, bootstrap: bool = False, succeeds: bool = False) -> None:
     """Open table, audit and doors, and serve; ConfigurationError, TableError, LinkError."""
     clock = Clock()
     voice = Voice(clock)
@@ -107,6 +114,8 @@ def run(file: Path, ready: int, *, bootstrap: bool = False) -> None:
     raise_to(descriptors.agent(inforce.config).wanted)
     state_folder(inforce.config.state)
     config = inforce.config
+    if succeeds:
+        _await_table(config, word)
     went_down = lost_lines.began(config.state)
     ledger, mark = open_known_ledger(config, holder_name(config))
     table, new = open_table(config, mark.drawn_as, voice)
@@ -128,7 +137,7 @@ def run(file: Path, ready: int, *, bootstrap: bool = False) -> None:
         if cluster is not None:
             cluster.keep_mark(keeper)
         voice(f"serving {'a new table' if new else 'the table that stood there'}: {_told(table)}")
-        trio.run(_serve, machine, cluster, keeper, voice.audit, ready, went_down)
+        trio.run(_serve, machine, cluster, keeper, voice.audit, word, went_down)
         keeper.write()
         lost_lines.ended(config.state)
         if keeper.refusal:
@@ -139,6 +148,14 @@ def run(file: Path, ready: int, *, bootstrap: bool = False) -> None:
             voice.audit.close()
         table.close()
         ledger.close_session()
+
+
+def _await_table(config: Config, word: Word) -> None:
+    """Load what takes long, and then wait for the agent before to let go of the table."""
+    if config.cluster is not None and config.ca is not None:
+        import crewgate.agent.cluster  # noqa: F401, PLC0415 - as `_join` does it, but now
+    word.wait()
+    await_lock(config.state / "table", limits.handover_seconds_max)
 
 
 def _join(machine: Machine, *, bootstrap: bool) -> "Cluster | None":
@@ -165,7 +182,7 @@ async def _serve(
     cluster: "Cluster | None",
     mark: MarkKeeper,
     audit: Writer,
-    ready: int,
+    word: Word,
     went_down: bool,  # noqa: FBT001 -- trio.run hands on no keywords
 ) -> None:
     keepers = [Doorkeeper(machine, door) for door in Door]
@@ -193,27 +210,30 @@ async def _serve(
             nursery.start_soon(disk.watch)
         for keeper in keepers:
             nursery.start_soon(keeper.serve)
-        if ready >= 0:
-            os.write(ready, b"ready")
-            os.close(ready)
+        word.say()
+        told = 0
         with trio.CancelScope() as serving:
             mark.on_refusal = serving.cancel
             if not mark.refusal:
-                await _until_told_to_end(machine)
+                told = await _until_told_to_end(machine)
         machine.ending = True
-        # A ledger that is shared has others who want it; what cannot be told burns.
-        machine.lessor.give_back_all(machine.clock.boot_ns())
+        if told != signal.SIGUSR2:  # another agent goes on with the leases of this table
+            # A ledger that is shared has others who want it; what cannot be told burns.
+            machine.lessor.give_back_all(machine.clock.boot_ns())
         with trio.move_on_after(limits.ledger_farewell_seconds):
             await machine.clerk.quiet()
         nursery.cancel_scope.cancel()
 
 
-async def _until_told_to_end(machine: Machine) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+async def _until_told_to_end(machine: Machine) -> int:
+    """The signal: SIGUSR2 where another agent takes the table up at once."""
+    heard = signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2
+    with trio.open_signal_receiver(*heard) as signals:
         async for number in signals:
             if number != signal.SIGHUP:
-                return
+                return number
             try:
                 await reload_now(machine)
             except ConfigurationError:  # it has been said, and the old one stays
                 continue
+    raise AssertionError("signals do not end")

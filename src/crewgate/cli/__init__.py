@@ -23,6 +23,7 @@ COMMANDS = {
     "init": "Write a configuration, certificates and keys to start with.",
     "check": "Say what is wrong with a configuration and the files that it names.",
     "serve": "Run the gateway: the agent and its workers, in the foreground.",
+    "restart": "Replace the processes of a running gateway without a break.",
     "status": "Say whether the gateway is ready.",
     "mint": "Sign a token for a new branch and print it.",
     "refresh": "Sign the next token of a branch and print it.",

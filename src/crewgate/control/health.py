@@ -26,6 +26,7 @@ class ControlHealth:
         self._troubles: dict[str, str] = {}
         self._facts: dict[str, Fact] = {}
         self.disk = Disk(ca)
+        self.is_serving = False
         self.is_signing = False  # a machine without the CA's key may have no folder for it
 
     def __repr__(self) -> str:
@@ -43,6 +44,9 @@ class ControlHealth:
 
     def facts(self) -> Iterator[Fact]:
         """All that this process reports."""
+        if not self.is_serving:
+            grace = limits.health_start_seconds
+            yield failed("control", "it is starting", refuses=False, grace=grace)
         yield self._sink.health("control: audit", refuses=False)
         if self.is_signing:
             yield self.disk.fact("control: folder of the CA", refuses=False)

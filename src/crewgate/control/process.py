@@ -103,6 +103,7 @@ class ControlProcess:
             return None
         if not has_key(ca):
             self._explain(_keyless(self._config, ca))
+            self._health.is_serving = True  # all that such a machine has to do
             return None
         try:
             office = ControlOffice(self._config, ca, self._voice.say)

@@ -110,6 +110,7 @@ class Serving:
                 nursery.start_soon(self._follow_configuration, nursery)
                 if self._open is not None:
                     nursery.start_soon(self._open.listener.run)
+                self._health.is_serving = True
                 async for _ in signals:
                     break
                 if self._open is not None:

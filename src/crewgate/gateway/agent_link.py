@@ -67,7 +67,8 @@ class AgentLink:
         self._previous: Attached | None = None
         self._outbox: trio.MemorySendChannel[GroupAsks] | None = None
         self._descriptor = -1  # of the connection that `_outbox` is for
-        self._questions: dict[int, Told] = {}
+        self._questions: dict[int, tuple[Draw, Told]] = {}
+        self._away_since: float | None = None  # when an agent was lost that may have a successor
         self._last_id = 0
         self._untold = Untold(ears.missed)
 
@@ -77,11 +78,14 @@ class AgentLink:
 
     async def run(self) -> None:
         """Attach, and attach again whenever the agent has been away; until cancelled."""
+        self._away_since = trio.current_time()  # one that is started beside us comes in a moment
         while True:
             try:
                 session = await trio.to_thread.run_sync(self._attach, abandon_on_cancel=True)
             except LinkError as error:
-                self._ears.lost(str(error))
+                if not self._is_expected():
+                    self._ears.lost(str(error))
+                    self._give_up()
                 await trio.sleep(limits.attach_again_seconds)
                 continue
             self._previous = session.attached
@@ -90,19 +94,24 @@ class AgentLink:
             except LinkError as error:
                 self._ears.lost(str(error))
             finally:
-                self._forget()
+                self._outbox, self._descriptor = None, -1
+                self._away_since = trio.current_time()
 
     def ask(self, grant: Grant, need: int, answered: Told) -> None:
         """Ask for credit; `answered` is called once, with None if there is no answer.
 
-        At once, if the agent is away or does not keep up; else when the answer comes, and the agent
-        answers everything in bounded time, or ends.
+        At once, if the agent does not keep up or has been away for long; else when the answer
+        comes, and the agent answers everything in bounded time, or ends. What one agent has not
+        answered its successor is asked again.
         """
         self._last_id += 1
         number = self._last_id
-        self._questions[number] = answered
-        if not self._say(Draw(id=number, grant=grant, need=need)):
-            del self._questions[number]
+        draw = Draw(id=number, grant=grant, need=need)
+        is_waiting = self._outbox is None and self._is_expected()
+        has_room = len(self._questions) < limits.link_draws_max
+        if self._say(draw) or (is_waiting and has_room):
+            self._questions[number] = draw, answered
+        else:
             answered(None)
 
     def tell_accepting(self, generation: int, *, accepting: bool) -> None:
@@ -139,12 +148,23 @@ class AgentLink:
             return False
         return True
 
-    def _forget(self) -> None:
-        """The connection has ended: nothing that was asked will be answered."""
-        self._outbox, self._descriptor = None, -1
+    def _is_expected(self) -> bool:
+        """An agent was there a moment ago, so the next one will be there in a moment."""
+        since = self._away_since
+        return since is not None and trio.current_time() - since < limits.agent_away_seconds
+
+    def _give_up(self) -> None:
+        """Nobody will answer what was asked."""
         questions, self._questions = self._questions, {}
-        for answered in questions.values():
+        for _, answered in questions.values():
             answered(None)
+
+    def _ask_again(self) -> None:
+        """Ask this agent what the one before has not answered; a draw may be asked twice."""
+        for number, (draw, answered) in list(self._questions.items()):
+            if not self._say(draw):
+                del self._questions[number]
+                answered(None)
 
     async def _converse(self, session: Session) -> None:
         """Serve one connection; LinkError when it ends, since it is never meant to."""
@@ -156,6 +176,7 @@ class AgentLink:
         failed: list[LinkError] = []
         async with stream, trio.open_nursery() as nursery:
             self._ears.attached(session.attached, session.table)
+            self._ask_again()
             for message in session.early:
                 self._hear(message)
             nursery.start_soon(self._write, stream, receiver)
@@ -202,6 +223,6 @@ class AgentLink:
         elif isinstance(message, Reload):
             self._ears.reload(message.generation)
         elif isinstance(message, (Drawn, Failed)):
-            answered = self._questions.pop(message.id, None)
-            if answered is not None:
-                answered(message if isinstance(message, Drawn) else None)
+            asked = self._questions.pop(message.id, None)
+            if asked is not None:
+                asked[1](message if isinstance(message, Drawn) else None)

@@ -22,6 +22,7 @@ from crewgate.gateway.forward import Gateway
 from crewgate.gateway.prepared import Face, Prepared
 from crewgate.gateway.site import Site
 from crewgate.runtime.descriptors import raise_to
+from crewgate.runtime.listening import normal
 from crewgate.server import Listener, Poller, listen
 from crewgate.server.doorman import Doorman, Rules
 from crewgate.server.wakeup import Wakeup
@@ -50,11 +51,14 @@ class Listeners:
         poller: Poller,
         make_gateway: MakeGateway,
         make_doorman: MakeDoorman,
+        given: dict[Address, socket.socket] | None = None,
     ) -> None:
+        """`given` are sockets that a parent keeps for this worker, by `normal` address."""
         self._nursery = nursery
         self._poller = poller
         self._make_gateway = make_gateway
         self._make_doorman = make_doorman
+        self._given = given or {}
         self._open: dict[Address, Opened] = {}
         self._look = Wakeup()
         self._is_behind = True  # some context may have been made of an older list
@@ -67,7 +71,8 @@ class Listeners:
                 address = _address(face)
                 if address not in self._open:
                     where = f"{prepared.config.path}: listener {face.section.name}"
-                    bound[address] = listen(*address, where=where)
+                    given = self._given.pop(normal(*address), None)
+                    bound[address] = given or listen(*address, where=where)
         except BaseException:
             for sock in bound.values():
                 sock.close()
@@ -92,6 +97,9 @@ class Listeners:
             else:
                 self._open[address] = self._change(opened, face, prepared.site)
             self._open[address].listener.census.most = most
+        for sock in self._given.values():  # of listeners that are no longer wanted
+            sock.close()
+        self._given.clear()
         # The contexts were made a while ago, and a list may have come since.
         self._is_behind = True
         self._look.set()
@@ -101,6 +109,12 @@ class Listeners:
         async with trio.open_nursery() as nursery:
             for opened in self._open.values():
                 nursery.start_soon(opened.listener.drain, seconds)
+
+    async def retire(self, seconds: float) -> None:
+        """Accept no more, and let every connection end with its next answer, or in `seconds`."""
+        async with trio.open_nursery() as nursery:
+            for opened in self._open.values():
+                nursery.start_soon(opened.listener.retire, seconds)
 
     def faces(self) -> list[Face]:
         """What is open, and shown to clients."""

@@ -7,6 +7,7 @@ import argparse
 import logging
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
@@ -17,6 +18,8 @@ from crewgate.audit.writer import Rotation, Writer
 from crewgate.config import load
 from crewgate.errors import CrewgateError
 from crewgate.gateway.worker import Worker
+from crewgate.runtime.listening import adopt
+from crewgate.runtime.readiness import Word
 from crewgate.runtime.secrecy import leave_no_cores
 
 
@@ -25,25 +28,35 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m crewgate.gateway", description=__doc__)
     parser.add_argument("-c", dest="file", type=Path, required=True, help="crewgate.toml")
     parser.add_argument("--worker", type=int, required=True, help="its index, from 0")
+    parser.add_argument(
+        "--socket", type=int, action="append", default=[], help="a listening socket's descriptor"
+    )
+    parser.add_argument(
+        "--ready", type=int, default=-1, help="descriptor that is written to once it accepts"
+    )
     asked = parser.parse_args(arguments)
     name = f"worker-{asked.worker}"
     logging.basicConfig(format=f"crewgate {name}: %(message)s", level=logging.WARNING)
     try:
         leave_no_cores()
-        run(asked.file, asked.worker, name)
+        run(asked.file, asked.worker, name, asked.socket, asked.ready)
     except (CrewgateError, OSError) as error:
         sys.stderr.write(f"crewgate {name}: {error}\n")
         return 2
     return 0
 
 
-def run(file: Path, index: int, name: str) -> None:
+def run(
+    file: Path, index: int, name: str, sockets: Sequence[int] = (), ready: int = -1
+) -> None:
     """Open the audit and serve until told to end. ConfigurationError, OSError."""
+    given = adopt(sockets)
     config = load(file)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the agent says when to load
     writer = Writer(config.audit.folder, name, Rotation.of(config.audit), machine=config.name)
     sink = Sink(writer, refuses_when_full=config.audit.on_full == "refuse")
     try:
-        trio.run(Worker(config, index, sink, Voice(name, sink)).run)
+        word, voice = Word(ready), Voice(name, sink)
+        trio.run(Worker(config, index, sink, voice, given=given, on_ready=word.say).run)
     finally:
         sink.close()

@@ -6,6 +6,7 @@ put in its place in one step, so that a request sees either the old configuratio
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 
@@ -30,6 +31,7 @@ from crewgate.gateway.live import Live
 from crewgate.gateway.prepared import Prepared, prepare
 from crewgate.gateway.site import Site
 from crewgate.link.messages import Attached, Cut, Revoked
+from crewgate.runtime.listening import Address
 from crewgate.server import Guest, Peer, Poller
 from crewgate.server.barred import Expelled
 from crewgate.server.doorman import Doorman, Rules, ask_nobody, expelled
@@ -42,7 +44,19 @@ from crewgate.verifier.crossing import Signer
 class Worker:
     """Worker `index` of the configuration. Is the `Ears` of its link."""
 
-    def __init__(self, config: Config, index: int, sink: Sink, voice: Voice) -> None:
+    def __init__(
+        self,
+        config: Config,
+        index: int,
+        sink: Sink,
+        voice: Voice,
+        *,
+        given: dict[Address, socket.socket] | None = None,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`given` are sockets that a parent keeps; `on_ready` is called when they are served."""
+        self._given, self._on_ready = given, on_ready
+        self._is_retiring = False
         self._config = config
         self._sink = sink
         self._voice = voice
@@ -66,10 +80,12 @@ class Worker:
         self._seen = -1  # the table's revocation generation at the last look
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain."""
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        """Serve until SIGTERM or SIGINT, then drain; SIGUSR2: another has taken our place."""
+        heard = signal.SIGTERM, signal.SIGINT, signal.SIGUSR2
+        with trio.open_signal_receiver(*heard) as signals:
             async with trio.open_nursery() as nursery:
-                listeners = Listeners(nursery, self._poller, self._make_gateway, self._make_doorman)
+                make = self._make_gateway, self._make_doorman
+                listeners = Listeners(nursery, self._poller, *make, self._given)
                 self._look_at_lists = listeners.look
                 nursery.start_soon(listeners.follow_lists, self._voice.say)
                 nursery.start_soon(self._poller.run)
@@ -79,8 +95,10 @@ class Worker:
                 nursery.start_soon(self._follow, listeners, nursery)
                 nursery.start_soon(self._look_for_revocations)
                 nursery.start_soon(self._sweep, listeners)
-                async for _ in signals:
-                    break
+                async for number in signals:
+                    if number != signal.SIGUSR2:
+                        break
+                    nursery.start_soon(self._retire, listeners)
                 await self._drain(listeners)
                 nursery.cancel_scope.cancel()
         self._poller.close()
@@ -192,7 +210,7 @@ class Worker:
 
     def _tell(self, *, accepting: bool) -> None:
         generation = self._judge.policy.generation if self._judge else 0
-        self._link.tell_accepting(generation, accepting=accepting)
+        self._link.tell_accepting(generation, accepting=accepting and not self._is_retiring)
 
     async def _follow(self, listeners: Listeners, nursery: trio.Nursery) -> None:
         """Load whatever configuration the agent has in force."""
@@ -207,6 +225,13 @@ class Worker:
                     self._health.trouble = f"{stays}: {error}"
                     await trio.sleep(limits.reload_again_seconds)
             self._health.trouble = ""
+
+    async def _retire(self, listeners: Listeners) -> None:
+        """Another process serves our sockets: end without haste, then as if told to end."""
+        self._is_retiring = True
+        self._tell(accepting=False)
+        await listeners.retire(self._config.drain_seconds * limits.drain_share)
+        signal.raise_signal(signal.SIGTERM)
 
     async def _drain(self, listeners: Listeners) -> None:
         """Let calls end; those that do not are cut as our doing, not as the client's."""
@@ -257,6 +282,7 @@ class Worker:
         self._prepared, self._config = prepared, prepared.config
         self._live.cut_revoked()  # those whose key is no longer trusted
         self._tell(accepting=True)
+        self._on_ready()
         doors = ", ".join(_url(face.section) for face in prepared.faces)
         self._voice.tell(f"serving configuration {prepared.policy.generation} at {doors}")
         for name in prepared.lenient():

@@ -12,7 +12,7 @@ health_settle_seconds = 5.0  # a better state is logged once it has lasted so lo
 health_settle_seconds_max = 600.0  # what has flapped for an hour costs three lines in ten minutes
 health_calm_seconds = 3600.0  # well for so long, a component has no past
 health_silence_seconds = 10.0  # a process that has not reported for so long is stopped or stuck
-health_start_seconds = 10.0  # a process that takes longer to start is in trouble
+health_start_seconds = 30.0  # what takes longer to start, on a busy machine too, is in trouble
 certificate_warning_seconds = 30 * 86_400  # before the end of a certificate that lives for long
 probe_bytes = 4096  # a block: less may find room where a record finds none
 probe_seconds = 1.0  # from the end of one probe to the next: a failure is shown within two seconds
@@ -20,3 +20,8 @@ probe_seconds_max = 2.0  # a write that takes longer keeps calls waiting
 table_full_seconds = 60.0  # a table in which a branch found no record counts as full for so long
 health_deaths_seconds = 60.0  # ends of a child within that time are counted
 health_deaths_max = 3  # so many of them, and it does not come up by itself
+
+# A restart (supervisor/serve.py).
+agent_away_seconds = 2.0  # draws wait so long for the next agent; one that is restarted takes half
+handover_seconds_max = 10.0  # for an agent to end after its successor was loaded; it takes 0.1
+restart_seconds_in_all = 60.0  # for new processes to be ready; then those before them stay

@@ -15,7 +15,6 @@ from email.utils import formatdate
 import trio
 
 from crewgate import limits
-from crewgate.errors import ConfigurationError
 from crewgate.server.census import Census
 from crewgate.server.connection import Connection
 from crewgate.server.counters import Counters
@@ -37,26 +36,6 @@ _PASSING = {
     errno.EPERM,
 }
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-
-
-def listen(address: str, port: int, *, where: str = "listener") -> socket.socket:
-    """Return a bound, listening, non-blocking socket. ConfigurationError if that is impossible."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted ones inherit it
-        sock.bind((address, port))
-        sock.listen(limits.backlog)
-    except OSError as error:
-        sock.close()
-        raise ConfigurationError(
-            f"{where}: cannot listen on {address} port {port}: {error.strerror}; "
-            "give an address of this machine and a port that is free"
-        ) from error
-    sock.settimeout(0)
-    return sock
 
 
 class Listener:
@@ -109,6 +88,18 @@ class Listener:
             if self.connections:
                 await self._emptied.wait()
             nursery.cancel_scope.cancel()
+
+    async def retire(self, seconds: float) -> None:
+        """Accept no more; each connection ends with its next answer, or after `seconds`.
+
+        For a listener whose socket another process goes on to serve: nobody is in a hurry.
+        """
+        self._accepting.cancel()
+        for connection in list(self.connections):
+            connection.drain(urgent=False)
+        with trio.move_on_after(seconds):
+            if self.connections:
+                await self._emptied.wait()
 
     async def drain(self, seconds: float) -> None:
         """Accept no more, let requests under way end for at most `seconds`, then end them."""

@@ -7,8 +7,10 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from crewgate import limits
 from crewgate.core.health import Fact, failed, ok
@@ -100,6 +102,10 @@ class Child:
         )
         return status
 
+    def successor(self) -> "Child":
+        """Another process of the same kind, which has not been started."""
+        return Child(self.name, self._arguments)
+
     def health(self, now: float, *, refuses: bool) -> Fact:
         """Whether it keeps ending; `refuses`: no calls are answered without it."""
         deaths = self._deaths
@@ -119,3 +125,21 @@ class Child:
         if self._process is not None:
             self._process.wait()
             self._process = None
+
+
+def python(module: str, path: Path, *more: str) -> list[str]:
+    """The command that runs a module on a configuration."""
+    # -P: a file named trio.py in the present folder is nobody's module.
+    return [sys.executable, "-P", "-m", module, "-c", str(path), *more]
+
+
+def sockets_of(descriptors: Iterable[int]) -> list[str]:
+    """How a worker hears of the sockets that are kept for it."""
+    return [word for each in descriptors for word in ("--socket", str(each))]
+
+
+def told(status: int) -> str:
+    """How a process has ended, as a clause."""
+    if status < 0:
+        return f"was ended by {ended(status)}"
+    return f"ended with {ended(status)}" if status else "ended in order"

@@ -9,20 +9,23 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from crewgate import limits
-from crewgate.config import Config, Control, Listener, descriptors, load
-from crewgate.core.health import Fact
+from crewgate.config import Config, Control, Listener
+from crewgate.core.health import Fact, degraded, failed, ok
 from crewgate.errors import ConfigurationError, LinkError, RefusedError
 from crewgate.link.owner import Owner
 from crewgate.link.reporter import Reporter
-from crewgate.runtime.descriptors import most
+from crewgate.runtime.listening import Address, KeptSockets
+from crewgate.runtime.readiness import READY, WAITING, Listening
 from crewgate.runtime.secrecy import SWITCH, is_open, leave_no_cores
-from crewgate.supervisor.child import Child, ended
+from crewgate.supervisor.child import Child, python, sockets_of, told
 from crewgate.supervisor.ports import await_free
 from crewgate.supervisor.signals import Signals
-from crewgate.verifier.policy import load_policy
+from crewgate.supervisor.validation import validated
 from crewgate.verifier.watch import Watch
 
 _END = {signal.SIGTERM, signal.SIGINT}
@@ -44,11 +47,6 @@ def _say(text: str) -> None:
     sys.stderr.flush()
 
 
-def _python(module: str, path: Path, *more: str) -> list[str]:
-    # -P: a file named trio.py in the present folder is nobody's module.
-    return [sys.executable, "-P", "-m", module, "-c", str(path), *more]
-
-
 class Supervisor:
     """The children of one configuration file: modules that are run as `-m MODULE -c FILE`."""
 
@@ -65,15 +63,18 @@ class Supervisor:
         self._bootstrap = ("--bootstrap",) if bootstrap else ()
         self._watch = Watch((path,))
         self._look_again = math.inf  # when content that was bad is due for another look
-        self._config = _validated(path)
+        self._config = validated(path)
         if bootstrap and self._config.cluster is None:
             raise ConfigurationError(
                 f"{path}: there is no [cluster] to be the first machine of; leave --bootstrap out"
             )
-        self._agent = Child("agent", _python(agent, self._config.path))
-        self._control = Child("control", _python(control, self._config.path))
+        self._agent = Child("agent", python(agent, self._config.path))
+        self._control = Child("control", python(control, self._config.path))
         self._worker = worker
         self._workers: dict[int, Child] = {}
+        self._sockets = KeptSockets()
+        self._reporter = Reporter(self._config.state, "supervisor")
+        self._last_restart = ok("restart")
         self._leaving: list[tuple[Child, float]] = []  # and when they are killed
         self._control_ends = math.inf  # when one that was told to end is killed
 
@@ -87,7 +88,8 @@ class Supervisor:
                 status = self._start_agent(signals)
                 if status is not None:
                     return status
-                self._await_ports(signals)
+                if not self._workers:
+                    self._await_ports(signals)
                 if self._has_control():
                     self._control.start(time.monotonic())
                 self._fit_workers()
@@ -107,12 +109,21 @@ class Supervisor:
             status = self._try_agent(signals)
             if status != os.EX_TEMPFAIL:
                 if status:
-                    _say(f"the agent {_told(status)} before it was ready: it says above why")
+                    _say(f"the agent {told(status)} before it was ready: it says above why")
                 return status
+            self._let_go_of_clients()
             left = max(self._agent.due - time.monotonic(), limits.restart_seconds_min)
             _say(f"waits for that; the agent starts again in {left:.1f} s")
             if _END & signals.wait(left):
                 return 0
+
+    def _let_go_of_clients(self) -> None:
+        """Nobody is to wait in our sockets for what may take hours."""
+        for child in self._workers.values():
+            child.send(signal.SIGKILL)
+            child.wait()
+        self._workers.clear()
+        self._sockets.close()
 
     def _try_agent(self, signals: Signals) -> int | None:
         """Start it once: None when it is ready, else an exit status.
@@ -120,50 +131,58 @@ class Supervisor:
         The agent says itself why it cannot start. That there is nothing to learn from others is
         true of this start alone: by the next one they may know of revocations that a disk which was
         lost meanwhile does not, and what is on the disk says the rest.
+
+        The workers load meanwhile. If a port is taken, that may be by a `serve` of the same
+        configuration, and the agent finds that out.
         """
-        ours, theirs = os.pipe()
-        try:
-            try:
-                more = ("--ready", str(theirs), *self._bootstrap)
-                self._agent.start(time.monotonic(), *more, keep=(theirs,))
-            finally:
-                os.close(theirs)
-            while True:
-                if _END & signals.wait(1.0, (ours,)):
+        with Listening() as word:
+            self._begin(self._agent, word, *self._bootstrap)
+            with suppress(ConfigurationError):
+                await_free(self._listeners(), str(self._config.path), 0.0)
+                self._fit_workers()
+            while not word.heard(READY):
+                if _END & signals.wait(1.0, (word.ours,)):
                     return 0
                 status = self._agent.ended(time.monotonic())
                 if status is not None:
                     return status if status > 0 else 1
-                if _has_word(ours):
-                    return None
-        finally:
-            os.close(ours)
+        return None
+
+    def _begin(
+        self, child: Child, word: Listening, *more: str, sockets: Sequence[int] = ()
+    ) -> None:
+        """Start a child that says over `word` how far it is."""
+        arguments = ("--ready", str(word.theirs), *more)
+        child.start(time.monotonic(), *arguments, keep=(word.theirs, *sockets))
+        word.started()
+
+    def _listeners(self) -> tuple[Listener | Control, ...]:
+        """What this machine listens for clients on."""
+        workers = self._config.listeners if self._config.workers else ()
+        control = () if self._config.control is None else (self._config.control,)
+        return (*workers, *control)
 
     def _await_ports(self, signals: Signals) -> None:
         """ConfigurationError if a port is taken; then the agent has ended in order.
 
         After the agent has the table: a `serve` of the same configuration is told of first.
         """
-        listeners: tuple[Listener | Control, ...] = ()
-        if self._config.workers:
-            listeners = self._config.listeners
-        if self._config.control is not None:
-            listeners = (*listeners, self._config.control)
         try:
-            await_free(listeners, str(self._config.path), limits.lock_wait_seconds)
+            await_free(self._listeners(), str(self._config.path), limits.lock_wait_seconds)
         except ConfigurationError:
             self._end([self._agent], limits.agent_end_seconds, signals)
             raise
 
     def _keep_running(self, signals: Signals) -> None:
         """Until told to end."""
-        reporter = Reporter(self._config.state, "supervisor")
         while True:
-            reporter.report(self._facts())
+            self._reporter.report(self._facts())
             heard = signals.wait(self._pause())
             if _END & heard:
                 return
-            if signal.SIGHUP in heard:
+            if signal.SIGUSR2 in heard:
+                self._restart(signals)
+            elif signal.SIGHUP in heard:
                 self._reload()
             elif self._watch.changed() or time.monotonic() >= self._look_again:
                 self._follow()
@@ -172,7 +191,9 @@ class Supervisor:
     def _facts(self) -> list[Fact]:
         """The children that keep ending. The control process answers no calls."""
         now = time.monotonic()
-        return [child.health(now, refuses=child is not self._control) for child in self._children()]
+        children = self._children()
+        found = [child.health(now, refuses=child is not self._control) for child in children]
+        return [*found, self._last_restart]
 
     def _pause(self) -> float:
         """Seconds until some child is due, at most a second."""
@@ -199,10 +220,13 @@ class Supervisor:
             status = child.ended(now)
             if status is not None and child is self._control:
                 self._control_ends = math.inf
+            if status is not None and child.due > now:  # no connections wait for it that long
+                for index in [each for each in self._workers if self._workers[each] is child]:
+                    self._sockets.drop(index)
             if status is not None and self._is_wanted(child):
-                _say(f"{child.name} {_told(status)}; starts again in {child.due - now:.1f} s")
+                _say(f"{child.name} {told(status)}; starts again in {child.due - now:.1f} s")
             if not child.running and child.due <= now and self._is_wanted(child):
-                child.start(now)
+                self._start(child, now)
 
     def _is_wanted(self, child: Child) -> bool:
         """Whether it is to run; a control process that lost its [ca] only ends."""
@@ -213,14 +237,101 @@ class Supervisor:
         now = time.monotonic()
         for index in range(self._config.workers):
             if index not in self._workers:
-                more = ("--worker", str(index))
-                arguments = _python(self._worker, self._config.path, *more)
-                self._workers[index] = Child(f"worker {index}", arguments)
-                self._workers[index].start(now)
+                self._workers[index] = self._new_worker(index)
+                self._start(self._workers[index], now)
+            self._sockets.keep(index, self._addresses())
         for index in [each for each in self._workers if each >= self._config.workers]:
             child = self._workers.pop(index)
+            self._sockets.drop(index)
             child.send(signal.SIGTERM)
             self._leaving.append((child, now + self._config.drain_seconds))
+
+    def _new_worker(self, index: int) -> Child:
+        path, more = self._config.path, ("--worker", str(index))
+        return Child(f"worker {index}", python(self._worker, path, *more))
+
+    def _addresses(self) -> list[Address]:
+        return [(each.address, each.port) for each in self._config.listeners]
+
+    def _start(self, child: Child, now: float) -> None:
+        """A worker gets the sockets that are kept for it; what cannot be bound it says itself."""
+        sockets: list[int] = []
+        for index, worker in self._workers.items():
+            if worker is child:
+                with suppress(ConfigurationError):
+                    sockets = self._sockets.fit(index, self._addresses())
+        child.start(now, *sockets_of(sockets), keep=sockets)
+
+    # A restart without a break.
+
+    def _restart(self, signals: Signals) -> None:
+        """Replace all processes, each once its successor serves; where that fails they stay."""
+        _say("restarting: agent, then workers, then the control process")
+        deadline = time.monotonic() + limits.restart_seconds_in_all
+        self._last_restart = failed("restart", "it is under way", refuses=False, grace=60.0)
+        agent = self._replace_agent(signals, deadline)
+        if not agent or not self._replace_workers(signals, deadline):
+            why = "it is not complete: what could not be replaced goes on as it was"
+            self._last_restart = degraded("restart", why, "see the log, and restart again")
+            _say(f"the restart: {why}")
+            return
+        self._last_restart = ok("restart")
+        if self._control.running:
+            self._control.send(signal.SIGTERM)
+            self._control_ends = time.monotonic() + limits.control_end_seconds
+        _say("restarted")
+
+    def _replace_agent(self, signals: Signals, deadline: float) -> bool:
+        before, successor = self._agent, self._agent.successor()
+        with Listening() as word:
+            self._begin(successor, word, "--successor")
+            if not self._await(signals, deadline, [(successor, word)], WAITING):
+                self._end([successor], 0.0, signals)
+                return False
+            before.send(signal.SIGUSR2)
+            self._agent, ends = successor, time.monotonic() + limits.agent_end_seconds
+            self._leaving.append((before, ends))
+            return self._await(signals, deadline, [(successor, word)], READY)
+
+    def _replace_workers(self, signals: Signals, deadline: float) -> bool:
+        with ExitStack() as stack:
+            begun: dict[int, tuple[Child, Listening]] = {}
+            for index in self._workers:
+                word, child = stack.enter_context(Listening()), self._new_worker(index)
+                with suppress(ConfigurationError):
+                    sockets = self._sockets.fit(index, self._addresses())
+                    self._begin(child, word, *sockets_of(sockets), sockets=sockets)
+                    begun[index] = child, word
+            done = self._await(signals, deadline, begun.values(), READY)
+            for index, (child, word) in begun.items():
+                if word.heard(READY):
+                    before, self._workers[index] = self._workers[index], child
+                    before.send(signal.SIGUSR2)
+                    patience = 2 * self._config.drain_seconds
+                    self._leaving.append((before, time.monotonic() + patience))
+                else:
+                    self._end([child], 0.0, signals)
+            return done and len(begun) == len(self._workers)
+
+    def _await(
+        self, signals: Signals, until: float, begun: Iterable[tuple[Child, Listening]], said: bytes
+    ) -> bool:
+        """Until all have said it; False if one ends, takes too long, or we are told to end."""
+        waiting = list(begun)
+        while waiting:
+            now = time.monotonic()
+            if any(child.ended(now) is not None for child, _ in waiting) or now > until:
+                return False
+            self._revive()
+            self._reporter.report(self._facts())
+            heard = signals.wait(0.1, [word.ours for _, word in waiting])
+            if _END & heard:
+                signals.again(heard)
+                return False
+            waiting = [(child, word) for child, word in waiting if not word.heard(said)]
+            if any(word.is_over for _, word in waiting):
+                return False
+        return True
 
     def _adopt(self, config: Config) -> None:
         """The control process takes a changed file up by itself; without a [ca] it ends."""
@@ -232,7 +343,7 @@ class Supervisor:
     def _reload(self) -> None:
         """SIGHUP: everybody loads the file again, if it is good."""
         try:
-            self._adopt(_validated(self._config.path))
+            self._adopt(validated(self._config.path))
             with Owner(self._config.state) as owner:
                 owner.reload()
         except ConfigurationError as error:
@@ -247,7 +358,7 @@ class Supervisor:
     def _follow(self) -> None:
         """The file changed: the agent has it loaded by everybody; the number of workers is ours."""
         try:
-            self._adopt(_validated(self._config.path))
+            self._adopt(validated(self._config.path))
         except ConfigurationError:  # the agent says it, and a missing file may be there soon
             self._look_again = time.monotonic() + limits.reload_refused_seconds
             return
@@ -287,27 +398,3 @@ class Supervisor:
         for child in [*self._children(), self._control, *leaving]:
             child.send(signal.SIGKILL)
             child.wait()
-
-
-def _validated(path: Path) -> Config:
-    config = load(path)
-    load_policy(config, 0)
-    lack = "; ".join(descriptors.lacking(config, most()))
-    if lack:
-        raise ConfigurationError(f"{path}: {lack}")
-    return config
-
-
-def _has_word(descriptor: int) -> bool:
-    """The agent wrote that it is ready; False at the end of the pipe or while it is silent."""
-    os.set_blocking(descriptor, False)
-    try:
-        return bool(os.read(descriptor, 64))
-    except BlockingIOError:
-        return False
-
-
-def _told(status: int) -> str:
-    if status < 0:
-        return f"was ended by {ended(status)}"
-    return f"ended with {ended(status)}" if status else "ended in order"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from types import FrameType
 from typing import Self
 
-_HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+_HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
@@ -15,7 +15,7 @@ def _ignore(number: int, frame: FrameType | None) -> None:
 
 
 class Signals:
-    """In a `with`: SIGTERM, SIGINT, SIGHUP and SIGCHLD are heard by `wait` alone."""
+    """In a `with`: SIGTERM, SIGINT, SIGHUP, SIGUSR2 and SIGCHLD are heard by `wait` alone."""
 
     def __init__(self) -> None:
         self._read, self._write = socket.socketpair()
@@ -23,6 +23,7 @@ class Signals:
         self._write.setblocking(False)  # noqa: FBT003
         self._before: dict[signal.Signals, object] = {}
         self._wakeup_before = -1
+        self._again: set[int] = set()
 
     def __enter__(self) -> Self:
         self._wakeup_before = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
@@ -37,8 +38,15 @@ class Signals:
         self._read.close()
         self._write.close()
 
+    def again(self, heard: set[int]) -> None:
+        """Have the next `wait` return what this one was not about."""
+        self._again |= heard
+
     def wait(self, seconds: float, descriptors: Iterable[int] = ()) -> set[int]:
         """Signals that came within `seconds`; returns early for one, or if anything is readable."""
+        if self._again:
+            heard, self._again = self._again, set()
+            return heard
         with selectors.DefaultSelector() as selector:
             selector.register(self._read, selectors.EVENT_READ)
             for descriptor in descriptors:

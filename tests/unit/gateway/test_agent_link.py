@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
+import pytest
 import trio
 from world import World
 
@@ -130,7 +131,7 @@ async def test_attach_draw_and_pushes(tmp_path: Path) -> None:
 
 
 async def test_agent_that_goes_away(tmp_path: Path) -> None:
-    """Draws that wait are told, and the worker comes back and asks for the number that it had."""
+    """The worker comes back for the number that it had, and asks the next agent what is open."""
     async with _linked(tmp_path) as (agent, link, ears):
         await agent.meet()
         while not ears.attachments:
@@ -138,14 +139,43 @@ async def test_agent_that_goes_away(tmp_path: Path) -> None:
         grant = World.make().grant
         answers: list[Drawn | None] = []
         link.ask(grant, 10, answers.append)
-        await agent.next()
+        asked = await agent.next()
         await agent.stream.aclose()
+        while "the agent has ended the connection" not in ears.heard:
+            await trio.lowlevel.checkpoint()
+        link.ask(grant, 11, answers.append)  # while there is no agent
         ask = await agent.meet()
-        assert answers == [None]
+        assert await agent.next() == asked
+        later = await agent.next()
+        assert isinstance(later, Draw)
+        assert (later.need, answers) == (11, [])
+        await agent.say(Drawn(id=asked.id, status="granted"))
+        while not answers:
+            await trio.lowlevel.checkpoint()
+        assert answers == [Drawn(id=asked.id, status="granted")]
         assert (ask.previous, ask.nonce, ask.life) == (3, 99, bytes(16))
         while ears.attachments < 2:
             await trio.lowlevel.checkpoint()
         assert "the agent has ended the connection" in ears.heard
+
+
+async def test_an_agent_that_does_not_come_back_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked is answered with nothing once the wait is over, and then at once."""
+    monkeypatch.setattr(limits, "agent_away_seconds", 0.05)
+    async with _linked(tmp_path) as (agent, link, ears):
+        await agent.meet()
+        while not ears.attachments:
+            await trio.lowlevel.checkpoint()
+        answers: list[Drawn | None] = []
+        link.ask(World.make().grant, 10, answers.append)
+        await agent._listener.aclose()
+        await agent.stream.aclose()
+        while not answers:
+            await trio.lowlevel.checkpoint()
+        link.ask(World.make().grant, 10, answers.append)
+        assert answers == [None, None]
 
 
 async def test_nothing_is_asked_of_an_absent_agent(tmp_path: Path) -> None:

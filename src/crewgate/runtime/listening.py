@@ -1,0 +1,89 @@
+"""Listening sockets: bound for one process, or kept by a parent for the children that come and go.
+
+Every worker has a socket of its own on the same address (SO_REUSEPORT), and the kernel spreads
+connections over them. A socket that a parent keeps outlives its worker: connections wait in it
+until the next worker accepts, and none is reset.
+"""
+
+import socket
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+from crewgate import limits
+from crewgate.errors import ConfigurationError
+
+Address = tuple[str, int]
+
+
+def listen(address: str, port: int, *, where: str = "listener") -> socket.socket:
+    """Return a bound, listening, non-blocking socket. ConfigurationError if that is impossible."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted ones inherit it
+        sock.bind((address, port))
+        sock.listen(limits.backlog)
+    except OSError as error:
+        sock.close()
+        raise ConfigurationError(
+            f"{where}: cannot listen on {address} port {port}: {error.strerror}; "
+            "give an address of this machine and a port that is free"
+        ) from error
+    sock.settimeout(0)
+    return sock
+
+
+def adopt(descriptors: Iterable[int]) -> dict[Address, socket.socket]:
+    """Sockets that a parent has handed over, by their address in its shortest form."""
+    found = {}
+    for descriptor in descriptors:
+        sock = socket.socket(fileno=descriptor)
+        sock.settimeout(0)
+        found[normal(*sock.getsockname()[:2])] = sock
+    return found
+
+
+def normal(address: str, port: int) -> Address:
+    """The same address is always the same text."""
+    return str(ip_address(address)), port
+
+
+class KeptSockets:
+    """The listening sockets of the workers, by worker and address; the parent's copies."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, dict[Address, socket.socket]] = {}
+
+    def __repr__(self) -> str:
+        return f"<KeptSockets of {sorted(self._kept)}>"
+
+    def fit(self, worker: int, addresses: Iterable[Address]) -> list[int]:
+        """Have a worker's sockets at these addresses alone; their descriptors.
+
+        ConfigurationError if one cannot be bound; those that could are kept.
+        """
+        wanted = {normal(*address) for address in addresses}
+        self.keep(worker, wanted)
+        kept = self._kept.setdefault(worker, {})
+        for address in sorted(wanted - kept.keys()):
+            kept[address] = listen(*address)
+        return [sock.fileno() for sock in kept.values()]
+
+    def keep(self, worker: int, addresses: Iterable[Address]) -> None:
+        """Close those of a worker that are at other addresses: nobody would accept there."""
+        wanted = {normal(*address) for address in addresses}
+        kept = self._kept.get(worker, {})
+        for address in kept.keys() - wanted:
+            kept.pop(address).close()
+
+    def drop(self, worker: int) -> None:
+        """Close all of a worker's: it is not coming back soon."""
+        for sock in self._kept.pop(worker, {}).values():
+            sock.close()
+
+    def close(self) -> None:
+        """Close all."""
+        for worker in list(self._kept):
+            self.drop(worker)

@@ -1,0 +1,106 @@
+"""`crewgate restart`: other processes, the same sockets and table, and no call that fails."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import trio
+from installation import COMMAND, Installation, installed, wait_until
+
+from crewgate.issuer import SubAgent
+
+Pids = tuple[set[int], set[int], set[int]]
+
+
+def _pids(site: Installation) -> Pids:
+    """Of the agent, the workers, and the control process."""
+    agents, workers = site.children("agent"), site.children("gateway")
+    return set(agents), set(workers), set(site.children("control"))
+
+
+def _is_replaced(before: Pids, site: Installation) -> bool:
+    """Everybody is somebody else, and as many as before."""
+    after = _pids(site)
+    return [*map(len, before)] == [*map(len, after)] and all(
+        old.isdisjoint(new) for old, new in zip(before, after, strict=True)
+    )
+
+
+def _bearer(agent: SubAgent) -> dict[str, str]:
+    return {"authorization": f"Bearer {agent.token()}"}
+
+
+async def test_no_call_fails_while_everything_is_replaced(tmp_path: Path) -> None:
+    """Calls on kept connections and new ones. (httpx takes a graceful GOAWAY for an error.)"""
+    with installed(tmp_path, delay=0.02, price="0.01") as site:
+        agent = site.orchestrator().start_run(credits="900", tools=["search.*"])
+        before, answers = _pids(site), []
+
+        async def call(ended: trio.Event, *, anew: bool) -> None:
+            client = site.client(http2=False)
+            while not ended.is_set():
+                found = await client.post("/search", json={}, headers=_bearer(agent))
+                answers.append("200" if found.status_code == 200 else found.text)
+                if anew:
+                    await client.aclose()
+                    client = site.client(http2=False)
+                await trio.sleep(0.02)
+            await client.aclose()
+
+        async with trio.open_nursery() as nursery:
+            ended = trio.Event()
+            for anew in (False, False, True):
+                nursery.start_soon(lambda anew=anew: call(ended, anew=anew))
+            while len(answers) < 10:  # noqa: ASYNC110 - the tasks are busy with real sockets
+                await trio.sleep(0.01)
+            await trio.to_thread.run_sync(site.run, "restart")
+            count = len(answers)
+            while len(answers) < count + 10:  # noqa: ASYNC110 - the same
+                await trio.sleep(0.01)
+            await trio.to_thread.run_sync(wait_until, lambda: _is_replaced(before, site))
+            ended.set()
+        assert set(answers) == {"200"}
+        burned = [each for each in site.records() if each["kind"] == "burned"]
+        assert not burned
+
+
+async def test_a_stream_goes_on_through_a_restart(tmp_path: Path) -> None:
+    """Its worker leaves when it has ended, and a revocation still cuts it."""
+    with installed(tmp_path, workers=1) as site:
+        text = site.file.read_text()
+        site.file.write_text(text.replace("drain_seconds = 5", "drain_seconds = 30"))
+        site.generation()
+        agent = site.orchestrator().start_run(credits="900", tools=["search.*"])
+        async with (  # httpx takes HTTP/2's graceful GOAWAY for an error
+            site.client(http2=False) as client,
+            client.stream("GET", "/stream", headers=_bearer(agent)) as answer,
+        ):
+            pieces = answer.aiter_raw()
+            await anext(pieces)
+            await trio.to_thread.run_sync(site.run, "restart")
+            for _ in range(20):
+                await anext(pieces)
+            assert len(site.children("gateway")) == 2
+            await trio.to_thread.run_sync(site.ask, "revoke", agent.branch)
+            assert b"branch-revoked" in b"".join([piece async for piece in pieces])
+
+
+def test_what_cannot_be_replaced_goes_on(tmp_path: Path) -> None:
+    """The file is bad: exit status 1, the reason in the log, the same processes, and degraded."""
+    with installed(tmp_path, workers=1) as site:
+        before, text = _pids(site), site.file.read_text()
+        site.file.write_text("?" + text)
+        command = [*COMMAND, "restart", "-c", str(site.file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 1
+        log = (site.folder / "serve.log").read_text()
+        assert "what could not be replaced goes on as it was" in log
+        assert _pids(site)[0] == before[0]
+        assert _pids(site)[1] == before[1]
+        site.file.write_text(text)
+        command = [*COMMAND, "status", "--json", "-c", str(site.file)]
+        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        health = {each["component"]: each["state"] for each in json.loads(found.stdout)["health"]}
+        assert (found.returncode, health["restart"]) == (1, "degraded")
+        site.run("restart")
+        assert _pids(site)[0].isdisjoint(before[0])

@@ -1,0 +1,70 @@
+"""Sockets that a parent keeps for its children: a connection waits in one, and none is reset."""
+
+import os
+import socket
+
+import pytest
+
+from crewgate.errors import ConfigurationError
+from crewgate.runtime.listening import KeptSockets, adopt, listen, normal
+
+HERE = "127.0.0.1"
+
+
+@pytest.fixture
+def port() -> int:
+    """One that is free."""
+    with socket.socket() as sock:
+        sock.bind((HERE, 0))
+        return int(sock.getsockname()[1])
+
+
+def test_a_connection_outlives_the_process_that_listened(port: int) -> None:
+    """It is made while nobody accepts, and served by whoever has the socket next."""
+    kept = KeptSockets()
+    (descriptor,) = kept.fit(0, [(HERE, port)])
+    first = adopt([os.dup(descriptor)])
+    with socket.create_connection((HERE, port)) as client:
+        first[HERE, port].close()  # the first child ends without having accepted
+        client.sendall(b"hello")
+        second = adopt([os.dup(descriptor)])[HERE, port]
+        second.settimeout(10)
+        connection, _ = second.accept()
+        with connection, second:
+            assert connection.recv(5) == b"hello"
+    kept.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((HERE, port))
+
+
+def test_sockets_follow_the_addresses_that_are_wanted(port: int) -> None:
+    """One that stays is the same; one that is not wanted is closed, so that nobody waits in it."""
+    kept = KeptSockets()
+    first = kept.fit(0, [(HERE, port)])
+    assert kept.fit(0, [(HERE, port)]) == first
+    assert len(kept.fit(1, [(HERE, port)])) == 1  # the next worker shares the port
+    kept.keep(0, [])
+    kept.drop(1)
+    kept.drop(7)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((HERE, port))
+    assert kept.fit(0, []) == []
+
+
+def test_a_port_that_cannot_be_had_is_said(port: int) -> None:
+    """Another program is there, which does not share it."""
+    with socket.socket() as other:
+        other.bind((HERE, port))
+        other.listen()
+        with pytest.raises(ConfigurationError, match=f"cannot listen on {HERE} port {port}"):
+            KeptSockets().fit(0, [(HERE, port)])
+
+
+def test_an_address_is_found_however_it_is_written() -> None:
+    """The kernel answers with the shortest form."""
+    with listen("0:0:0:0:0:0:0:1", 0) as sock:
+        address, port = sock.getsockname()[:2]
+        found = adopt([os.dup(sock.fileno())])
+        assert list(found) == [normal("0:0:0:0:0:0:0:1", port)]
+        found["::1", port].close()
+        assert normal(address, port) == ("::1", port)
