@@ -185,6 +185,12 @@ class Cluster:
         until_ns, unreached = self.synced_until_ns(), self.service.unreached
         return members.in_touch(self.gossip, self.staleness, until_ns, unreached)
 
+    def trouble(self) -> str:
+        """See `telling.Others`."""
+        is_whole = not self.gossip.log.incomplete
+        lacking = "" if is_whole else "not all that members revoke is there"
+        return self.gossip.disk.why or lacking
+
     def waiting_for(self) -> str:
         """See `telling.Others`."""
         return members.waiting_for(self.gossip, self.in_touch(), self.staleness, self._lacks)

@@ -100,6 +100,8 @@ def _table(machine: Machine) -> Fact:
 
 def _cluster(machine: Machine) -> Iterator[Fact]:
     others = machine.telling.others
+    if others is not None:
+        yield _cluster_disk(machine, others.trouble())
     if machine.is_synced():
         yield from () if others is None else (ok("cluster"),)
         return
@@ -107,6 +109,15 @@ def _cluster(machine: Machine) -> Iterator[Fact]:
     why = f"waiting for {why or 'what a majority of the members knows'}"
     mend = "see `crewgate cluster members` for who is silent"
     yield failed("cluster", why, mend, logged=True)
+
+
+def _cluster_disk(machine: Machine, why: str) -> Fact:
+    """Members, who was sent away, and what they revoked; all of it is in force."""
+    component = "cluster on the disk"
+    if not why:
+        return ok(component)
+    mend = f"make room in {machine.inforce.config.state / 'gossip'}"
+    return degraded(component, why, mend, logged=True)
 
 
 def _ledger(machine: Machine) -> Fact:

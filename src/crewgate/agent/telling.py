@@ -70,6 +70,9 @@ class Others(Protocol):
     def waiting_for(self) -> str:
         """What keeps it from knowing; empty if nothing does."""
 
+    def trouble(self) -> str:
+        """Why the disk has not all that is known of them; empty if it has."""
+
 
 class Telling:
     """Tells all of them; `others` is None where there are none."""

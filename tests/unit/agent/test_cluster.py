@@ -13,6 +13,8 @@ from msgspec.structs import replace
 from crewgate import limits
 from crewgate.agent import ticks
 from crewgate.agent.clock import ClockWatch
+from crewgate.agent.health import facts
+from crewgate.core.health import State
 
 
 def test_a_reload_changes_whom_to_join_and_how_fresh_to_be(clustered: Clustered) -> None:
@@ -71,9 +73,10 @@ def test_a_disk_that_is_full_ends_no_reload(clustered: Clustered, said: list[str
     assert clustered.cluster.staleness == 1.0
     assert gossip.company.me != before
     assert any("No space left" in each for each in said)
-    assert gossip.disk.why
+    (fact,) = (each for each in facts(clustered.machine) if each.component == "cluster on the disk")
+    assert (fact.state, "No space left" in fact.why) == (State.DEGRADED, True)
     gossip.upkeep()
-    assert gossip.disk.why == ""
+    assert clustered.cluster.trouble() == ""
 
 
 def _full(*_: object, **__: object) -> int:
