@@ -20,6 +20,7 @@ Field = tuple[bytes, bytes]
 
 TYPES = "https://crewgate.dev/problems/"
 _RETRY_SECONDS = 1
+_FULL_SECONDS = 10  # room comes back as branches end, not within a second
 _AFTER_SECONDS = 1  # an agent looks once a second whether a window has ended
 _UNAVAILABLE = 503
 _OK = 200
@@ -153,6 +154,13 @@ KINDS: dict[Reason, Kind] = {
         503,
         "The budget cannot be told now",
         "The ledger did not answer, or calls in flight hold the credit. Retry shortly.",
+    ),
+    Reason.TABLE_FULL: _kind(
+        Reason.TABLE_FULL,
+        503,
+        "There is no room for another branch",
+        "The gateway's table is full, or this crew's or orchestrator's share of it; branches that "
+        "it has go on. Retry later, or ask its operator: `crewgate status` says how to mend it.",
     ),
     Reason.REVOCATION_UNAVAILABLE: _kind(
         Reason.REVOCATION_UNAVAILABLE,
@@ -303,6 +311,8 @@ def _retry_seconds(kind: Kind, denial: Denial | None) -> int:
     """After how long the same call may succeed; 0 if it will not."""
     if denial is not None and denial.window is not None:
         return denial.window.left + _AFTER_SECONDS
+    if kind.slug == Reason.TABLE_FULL.value:
+        return _FULL_SECONDS
     return _RETRY_SECONDS if kind.status == _UNAVAILABLE else 0
 
 

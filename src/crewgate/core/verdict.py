@@ -29,6 +29,7 @@ class Reason(enum.Enum):
     TOOL_NOT_ALLOWED = "tool-not-allowed"
     CREDITS_EXHAUSTED = "credits-exhausted"
     BUDGET_UNAVAILABLE = "budget-unavailable"
+    TABLE_FULL = "table-full"  # no room for another branch, of anybody or of its crew
     REVOCATION_UNAVAILABLE = "revocation-unavailable"
     UNPRICED = "unpriced"  # after a verdict: what the call costs cannot be told from it,
     UPGRADE = "upgrade-unsupported"  # or it asks for another protocol

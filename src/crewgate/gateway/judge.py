@@ -10,6 +10,7 @@ from collections.abc import Callable
 import msgspec
 import trio
 
+from crewgate import limits
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.table import Table
@@ -76,6 +77,7 @@ class GateJudge:
         self._gate = Gate(table, attachment)
         self._gate.load(policy)
         self._draws: dict[bytes, _Draw] = {}
+        self._crowded: dict[bytes, None] = {}  # branches whose last draw found no room
         self._renewed = trio.Event()
 
     def move(self, table: Table, attachment: int) -> None:
@@ -122,11 +124,26 @@ class GateJudge:
         if isinstance(verdict, Denial) and verdict.reason is Reason.CREDITS_EXHAUSTED:
             need = self._need(tool, price)
             return self.explained(msgspec.structs.replace(verdict, need=need))
+        if (
+            isinstance(verdict, Denial)
+            and verdict.grant is not None
+            and verdict.reason is Reason.BUDGET_UNAVAILABLE
+            and verdict.grant.branch_key in self._crowded
+        ):
+            return msgspec.structs.replace(verdict, reason=Reason.TABLE_FULL)
         return verdict
 
     def explained(self, denial: Denial) -> Denial:
         """The same with the window that is spent, if credits come back by themselves."""
         return explained(denial, self.policy, self._wall())
+
+    def _note(self, branch: bytes, drawn: Drawn | None) -> None:
+        """Remember for which branches there was no room, the latest of very many."""
+        self._crowded.pop(branch, None)
+        if drawn is not None and drawn.status in {"full", "share"}:
+            if len(self._crowded) >= limits.crowded_branches_max:
+                del self._crowded[next(iter(self._crowded))]
+            self._crowded[branch] = None
 
     def _need(self, tool: int, price: int) -> int:
         return self.policy.tools[tool].price if price < 0 else price
@@ -165,6 +182,7 @@ class GateJudge:
 
         def answered(drawn: Drawn | None) -> None:
             del self._draws[key]
+            self._note(key, drawn)
             draw.answer(drawn)
 
         self._ask(grant, need, answered)

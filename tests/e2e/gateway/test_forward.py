@@ -77,6 +77,7 @@ REFUSALS = [
     (Reason.TOOL_NOT_ALLOWED, 403, "insufficient_scope"),
     (Reason.CREDITS_EXHAUSTED, 403, None),
     (Reason.BUDGET_UNAVAILABLE, 503, None),
+    (Reason.TABLE_FULL, 503, None),
     (Reason.REVOCATION_UNAVAILABLE, 503, None),
 ]
 
@@ -105,7 +106,8 @@ async def test_refusal(
     assert problem["status"] == status
     challenge = answer.headers.get("www-authenticate", "")
     if status == 503:
-        assert answer.headers["retry-after"] == "1"
+        seconds = "10" if reason is Reason.TABLE_FULL else "1"
+        assert answer.headers["retry-after"] == seconds
         assert not challenge
     else:
         metadata = f"{world.edge.url}/.well-known/oauth-protected-resource"

@@ -27,6 +27,7 @@ STATUS = {
     Reason.TOOL_NOT_ALLOWED: (403, "insufficient_scope"),
     Reason.CREDITS_EXHAUSTED: (403, ""),
     Reason.BUDGET_UNAVAILABLE: (503, ""),
+    Reason.TABLE_FULL: (503, ""),
     Reason.REVOCATION_UNAVAILABLE: (503, ""),
     Reason.UNPRICED: (422, ""),
     Reason.UPGRADE: (501, ""),

@@ -209,3 +209,26 @@ def test_a_refusal_by_the_crews_hour_says_when_that_ends() -> None:
     raised = World.make(daily_max=100).policy
     judge.load(msgspec.structs.replace(raised, generation=2))
     assert judge.explained(spent).window == Spent(86_400, 86_400, 86_400 - 7260)
+
+
+@pytest.mark.parametrize("status", ["share", "full"])
+async def test_a_branch_without_room_is_told_so(status: str) -> None:
+    """The table, or the crew's share of it, is full: the ledger has nothing to do with it."""
+    agent = Agent(status)
+    judge, world, table = _judge(agent)
+    table.vouch(2**64 - 1, 2**64 - 1)
+    token = world.token
+    first = judge.decide(token, 0)
+    assert isinstance(first, Denial)
+    assert first.reason is Reason.BUDGET_UNAVAILABLE
+    judge.relieve(first, 0)
+    agent.answer()
+    then = judge.decide(token, 0, drawn=True)
+    assert isinstance(then, Denial)
+    assert (then.reason, then.retry) == (Reason.TABLE_FULL, True)
+    agent.status = "contended"
+    judge.relieve(then, 0)
+    agent.answer()
+    later = judge.decide(token, 0, drawn=True)
+    assert isinstance(later, Denial)
+    assert later.reason is Reason.BUDGET_UNAVAILABLE
