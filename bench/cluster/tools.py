@@ -17,7 +17,7 @@ EVERY_SECONDS = 1.0
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One connection: small answers, and at most one stream, until whoever asked has gone."""
+    """One connection: small answers, and at most one stream, until the client has gone."""
     try:
         while (head := await reader.readuntil(b"\r\n\r\n")).startswith(b"POST"):
             length = re.search(rb"(?i)\r\ncontent-length: *([0-9]+)", head)

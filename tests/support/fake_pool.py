@@ -18,7 +18,7 @@ LOST = UpstreamError("the connection broke")
 
 
 class Call:
-    """A caller that remembers what it was told."""
+    """A caller that remembers its answers."""
 
     over, repeatable, idempotent = False, True, False
 

@@ -73,7 +73,7 @@ class Premises:
         done = subprocess.run(
             [*COMMAND, *arguments, *where], capture_output=True, text=True, check=False, timeout=120
         )
-        # 4: what was never seen is revoked all the same, and tests revoke what nobody minted.
+        # 4: what was never seen is revoked all the same, and tests revoke what was never minted.
         good = {0, 4} if arguments[0] in {"revoke", "quarantine"} else {0}
         assert done.returncode in good, (arguments, done.stdout, done.stderr)
         return done.stdout

@@ -2,10 +2,10 @@
 
 `python isolation.py [--calls 60] [--callers 100]`. A gateway runs in one process with its tools'
 servers and clients, over real sockets. Some clients ask for what the servers get wrong, in each of
-the ways that `sloppy_http1` and `malformed_http2` know; the others, a branch each, ask for an echo
-of their own, from the same servers over the same few connections. Ends with status 1 if one of
-those had another's answer or was refused, or if anybody waited for longer than a second, beside the
-time for which a busy machine did not run the process.
+the ways that `sloppy_http1` and `malformed_http2` know. The others, one branch each, ask for an
+echo of their own, from the same servers over the same few connections. Ends with status 1 if one of
+the others got another's answer or was refused, or if a client waited for longer than a second, not
+counting the time for which a busy machine did not run the process.
 """
 
 import argparse

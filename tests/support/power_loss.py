@@ -155,7 +155,7 @@ def _absent(folder: Path, safe: int) -> list[int]:
 
 
 def _members_lost(folder: Path, material: Path, told: dict[str, list[str]]) -> Iterator[str]:
-    """Also a member that counts and has no certificate: nobody can ask it."""
+    """Also a member that counts and has no certificate: no machine can ask it."""
     trust = Trust(material / "root.pem")
     directory = Directory(folder / "gossip", trust, CLUSTER)
     said = directory.restore(int(time.time()))

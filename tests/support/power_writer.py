@@ -1,8 +1,8 @@
 """Writes what a machine must remember, and says of each thing when it is acknowledged.
 
 `python power_writer.py FOLDER MATERIAL`: state goes below FOLDER; MATERIAL has the root and the
-credentials of gateways. A line on standard output is what a caller would have been told: what it
-names must be there after a power loss. With POWER_UNSYNCED nothing is synced, and much is lost.
+credentials of gateways. A line on standard output stands for the answer to a caller: what
+it names must be there after a power loss. With POWER_UNSYNCED nothing is synced, and much is lost.
 """
 
 import itertools
@@ -56,7 +56,7 @@ def quiet(_: str) -> None:
 
 
 def members(folder: Path, material: Path) -> Iterator[None]:
-    """One comes, and every other one is sent away."""
+    """Members come, and every second one is sent away again."""
     directory = Directory(folder / "gossip", Trust(material / "root.pem"), CLUSTER)
     standing = StandingFile(folder / "gossip" / "standing")
     fresh = Freshness(b"", counts=True)
@@ -146,7 +146,7 @@ def audited(folder: Path, sync: str) -> Iterator[None]:
 
 
 def main(folder: Path, material: Path) -> None:
-    """All of them in turn, as long as nobody ends it."""
+    """Write all kinds in turn, until the test ends this process."""
     if "POWER_UNSYNCED" in os.environ:
         nothing: Callable[[int], None] = lambda _descriptor: None  # noqa: E731
         os.fsync = os.fdatasync = nothing

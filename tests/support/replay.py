@@ -1,6 +1,6 @@
 """The inputs of the fuzzers, given to the real build: what each target of fuzz/ does, in Python.
 
-Each function takes one input and raises nothing but what a caller is promised.
+Each function takes one input. It expects the errors that callers are promised; any other escapes.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ PARENTS_MAX = 9
 
 
 class Input:
-    """As `bytes.h` takes one apart: whatever is asked of it, it gives; what is over is zeros."""
+    """Takes an input apart as `bytes.h` does; where the input has ended, it gives zeros."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data

@@ -1,7 +1,7 @@
-"""Where `CI=true`, a test that is skipped fails, unless it stands here with a reason.
+"""With `CI=true`, a test that is skipped fails, unless it is listed here with a reason.
 
-`.ci/run` installs all that a test can use, so a skip there means that it installs too little, and
-that what the test would have found stays hidden.
+`.ci/run` installs all that a test can use. So a skip there means that it installs too little, and
+hides what the test would have found.
 """
 
 from collections.abc import Generator

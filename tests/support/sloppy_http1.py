@@ -1,7 +1,7 @@
 """Tools over HTTP/1.1 that send more than they have announced: 56 ways, by number.
 
-Each way is a head and what comes behind it; a server that is asked for anything else answers with
-what was asked for, so that whose answer it is can be seen.
+Each way is a head and what comes behind it. Asked for anything else, a server echoes the request,
+so a client sees whether the answer is its own.
 """
 
 import socket

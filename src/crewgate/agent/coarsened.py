@@ -1,7 +1,7 @@
 """Which crews have used up their share of the table of revocations: all their tokens die with one.
 
-Said once an hour for each, in the log and the audit, for it ends the agents of a whole crew; and
-kept for `status` until the last such revocation has expired.
+Log and audit say it once an hour for each crew, because it ends all agents of that crew. `status`
+shows it until the last such revocation has expired.
 """
 
 from collections.abc import Callable

@@ -112,7 +112,10 @@ def _cluster(machine: Machine) -> Iterator[Fact]:
 
 
 def _cluster_disk(machine: Machine, why: str) -> Fact:
-    """Members, who was sent away, and what they revoked; all of it is in force."""
+    """Whether the disk has the members, the forgotten ones and what they revoked.
+
+    All of it is in force.
+    """
     component = "cluster on the disk"
     if not why:
         return ok(component)

@@ -1,4 +1,4 @@
-"""The agent's way to its ledger: none that has forgotten something, and a mark of how far it is.
+"""The agent's way to its ledger: refuses one that has forgotten something, and marks how far it is.
 
 The table has the mark a quarter of a second after a commit, the disk some seconds after it: a lag
 is safe, because a copy of the ledger that is younger than that lacks nothing else. Before anything
@@ -100,7 +100,7 @@ class MarkKeeper:
         self._table.set_ledger_count(self._ledger.counts.get(self.mark.holder, self.mark.count))
 
     def write(self) -> None:
-        """Let the disk have it, if it has moved; one that is full is said, once. Blocks."""
+        """Let the disk have it, if it has moved; says once that the disk is full. Blocks."""
         count = self._ledger.counts.get(self.mark.holder, self.mark.count)
         if count == self.mark.count or self.refusal:
             return

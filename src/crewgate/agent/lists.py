@@ -1,7 +1,7 @@
 """This machine's list of the revoked, as its peers are handed it and as it takes theirs.
 
-Is `peers.lists.Lists`. Whatever is wrong with a list is said once, and no reason to end a
-conversation: peers compare revocations in it, and obey those without the list too.
+Is `peers.lists.Lists`. If something is wrong with a list, it says so once, and the conversation
+goes on: in it peers compare revocations, which they obey without the list too.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """What the audit may have lost when the machine went down while it served, said at the next start.
 
-A file in the state folder has the boot in which this machine serves; it is gone when the agent has
-ended by itself. How many calls are lost the audit cannot say. The ledger knows what was spent, so
-where it is this machine's alone and the audit is whole, the two are compared.
+A file in the state folder has the boot in which this machine serves; the agent removes it when it
+ends in order. The audit cannot say how many calls are lost. The ledger knows what was spent, so if
+it is this machine's alone and the audit is whole, the agent compares the two.
 """
 
 import subprocess

@@ -151,7 +151,7 @@ def run(file: Path, word: Word, *, bootstrap: bool = False, succeeds: bool = Fal
 
 
 def _await_table(config: Config, word: Word) -> None:
-    """Load what takes long, and then wait for the agent before to let go of the table."""
+    """Load what takes long, and then wait until the agent before has released the table."""
     if config.cluster is not None and config.ca is not None:
         import crewgate.agent.cluster  # noqa: F401, PLC0415 - as `_join` does it, but now
     word.wait()

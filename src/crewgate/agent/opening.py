@@ -95,7 +95,7 @@ def holder_name(config: Config) -> str:
 
 
 def _write(path: Path, line: str) -> None:
-    """TableError where the disk does not take it: leases would be nobody's after a power loss."""
+    """TableError if the disk does not take it: else leases had no holder after a power loss."""
     try:
         write_file(path, f"{line}\n".encode(), 0o600)
     except OSError as error:

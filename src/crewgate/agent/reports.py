@@ -1,7 +1,7 @@
 """What other processes of this machine report of their health, as long as they are connected.
 
-The control process and the supervisor keep a connection to the owner's door; when it ends, what
-they said is void. Workers report over their own link (`guests`).
+The control process and the supervisor keep a connection to the agent's socket for owners; when it
+ends, what they reported is void. Workers report over their own link (`guests`).
 """
 
 from crewgate.core.health import Fact

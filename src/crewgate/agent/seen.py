@@ -1,4 +1,4 @@
-"""Whether what a person names was ever seen: what was not is likely mistyped.
+"""Whether a name that a person typed was ever seen: if not, it is likely mistyped.
 
 This machine's registry knows the branches that its table has, with the newest grant of each; the
 journals of orchestrators on this machine have every grant that was minted here; the ledger knows
@@ -72,7 +72,7 @@ def _is_registered(machine: Machine, target: str, name: str, crew: str) -> bool:
 
 
 async def _never_drew(machine: Machine, branch: str, crew: str) -> NeverSeen:
-    """Of a branch, by the ledger."""
+    """Ask the ledger about a branch that is not known here."""
     key = branch_key(crew, branch)
     if machine.clerk.trouble:
         return ""
@@ -86,7 +86,7 @@ async def _never_drew(machine: Machine, branch: str, crew: str) -> NeverSeen:
 
 
 def _here(machine: Machine) -> NeverSeen:
-    """Of a machine that is alone, nobody else can have seen it."""
+    """Where it was never seen: everywhere if this machine is alone, since no other can have."""
     others = machine.telling.others
     is_alone = others is None or others.in_touch().members == 1
     return "everywhere" if is_alone else "here"

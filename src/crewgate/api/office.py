@@ -98,7 +98,7 @@ class Office(Protocol):
     async def certify_server(self, request: str, before: str, by: str) -> CertificateAnswer:
         """Sign the next of a server's certificate (PEM) for its key, of which there is a CSR.
 
-        `by` is the serial of the certificate that whoever asks has shown.
+        `by` is the serial of the certificate that the client has shown.
         """
 
     async def ocsp(self, request: bytes) -> bytes:

@@ -156,7 +156,7 @@ class Writer:
         """End the file that is open, once the disk has what is in it."""
         if self._descriptor < 0:
             return
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # whoever clears old files may have it
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # now it may be cleared as an old file
         if self._rotation.sync == "never":
             os.close(self._descriptor)
         else:

@@ -83,7 +83,7 @@ class _Commands(click.Group):
             _tell(error)
         except CrewgateError as error:
             raise _OneLineError(str(error)) from error
-        except BrokenPipeError:  # whoever reads has had enough: click ends in silence
+        except BrokenPipeError:  # the reader has hung up: click ends in silence
             raise
         except OSError as error:
             raise _OneLineError(describe(error)) from error

@@ -1,7 +1,7 @@
 """The files of a backup: copied while others write to them, with their digests in a manifest.
 
-What is copied is on the disk when a function returns. A backup is not signed: who may write to it
-may put other content there, so it is kept like the machine itself.
+What is copied is on the disk when a function returns. A backup is not signed: a person who can
+write to it can put other content there, so guard it like the machine itself.
 """
 
 import os
@@ -99,7 +99,7 @@ def copy_database(source: Path, target: Path) -> tuple[int, str]:
         ):
             theirs.execute(f"PRAGMA busy_timeout = {round(limits.ledger_busy_seconds * 1000)}")
             theirs.backup(ours)
-            ours.execute("PRAGMA journal_mode = DELETE")  # one file, whoever copies it on
+            ours.execute("PRAGMA journal_mode = DELETE")  # one file, whole in itself
             found = ours.execute("PRAGMA quick_check").fetchone()
     except sqlite3.Error as error:
         raise BackupError(f"{source}: cannot be copied: {error}") from error

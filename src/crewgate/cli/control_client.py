@@ -46,7 +46,7 @@ class Credentials(NamedTuple):
 
 
 class ControlClient(Client):
-    """A connection to the control API at `url`, as whoever `credentials` are of."""
+    """A connection to the control API at `url`, as the holder of `credentials`."""
 
     def __init__(self, url: str, credentials: Credentials) -> None:
         """ConfigurationError for a URL or files that cannot be used."""

@@ -44,7 +44,7 @@ def _wrapped(text: str) -> list[str]:
         _COLUMNS,
         initial_indent=_INDENT,
         subsequent_indent=_INDENT,
-        break_long_words=False,  # a path stays whole, for whoever copies it
+        break_long_words=False,  # a path stays whole, so that a person can copy it
         break_on_hyphens=False,
     )
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _NEVER = ("type", "id")  # the link's own
 _TOO_FEW = 3  # the exit status
-NEVER_SEEN = 4  # the exit status of what nobody has seen
+NEVER_SEEN = 4  # the exit status for a name that was never seen
 _NAMED_MAX = 8  # machines in a line
 _FEWER = {
     "local": "this machine's is not among them",
@@ -62,7 +62,7 @@ def end(reach: "Reach", never_seen: "NeverSeen" = "") -> None:
 
 
 def unseen(never_seen: "NeverSeen", machines: int) -> list[str]:
-    """What is said of a name that nobody knows."""
+    """What the command says about a name that was never seen."""
     if not never_seen:
         return []
     if machines == 1:

@@ -80,7 +80,7 @@ def _look(state: Path, config_path: Path) -> dict[str, Any]:
 
 
 def _absent(why: str) -> dict[str, Any]:
-    """There is nobody to ask."""
+    """The status of a machine whose agent does not answer."""
     import msgspec
 
     from crewgate.core import health

@@ -1,6 +1,6 @@
 """How many descriptors each process of a configuration needs, as a number with its sum.
 
-Asks nothing of the system and changes nothing: who starts a process compares and raises its limit.
+Asks nothing of the system and changes nothing: each process compares and raises its own limit.
 Connections of a listener are counted as the file says; where it says nothing a listener takes what
 is left, and needs `limits.connections_least` at least.
 """

@@ -106,7 +106,7 @@ class Desk:
         AuthorityError, LinkError; RefusedError once all others are done.
         """
         unwritten = [self._note(intent) for intent in [*self._unnoted.values()]]
-        with suppress(AuthorityError):  # which `trouble` says, when all is told
+        with suppress(AuthorityError):  # `trouble` says it at the end, when the gateway knows all
             self.authority.register.flush()
         pending = self.authority.register.pending()
         if pending:
@@ -115,7 +115,7 @@ class Desk:
         for intent in [*self._unnoted.values(), *self._intents.open()]:
             try:
                 _, done, why = self._end(intent)
-            except RefusedError as error:  # nobody's trouble is in the way of another's end
+            except RefusedError as error:  # one that is refused does not hold up the others
                 refused.append(error)
                 continue
             if done is None:
@@ -208,7 +208,7 @@ class Desk:
         return next_chain(self.authority, leaf, datetime.now(UTC))
 
     def _refuse_outcast(self, entry: Entry) -> None:
-        """ControlError for a machine that was sent away: renewed, it would be a member again."""
+        """ControlError for a forgotten machine: a new certificate would make it a member again."""
         gone, _ = sent_away(self._state / "gossip", int(time.time()))
         is_gone = entry.issued <= gone.get(member_id(entry.name), -1)
         if entry.role is Role.GATEWAY and is_gone:

@@ -1,8 +1,8 @@
 """The control process of one machine: with the CA's key it serves, without it keeps things going.
 
-Ends only when it is told to. Without the key it says once what it does not do, and takes the key up
-when it is there. What it needs and cannot have for a while (the agent, a file that is being
-written) it tries again.
+Ends only when a signal asks it to. Without the key it says once what it does not do; when the key
+is there, it takes it up. If it cannot have something for a while (the agent, a file that is being
+written), it tries again.
 """
 
 import signal

@@ -1,8 +1,9 @@
-"""Renews what this machine shows before it ends, and says of each certificate that nobody renews.
+"""Renews the certificates that this machine shows, and warns of each one that it cannot renew.
 
-Certificates of our CA, two fifths before their end: by the CA's key where that is here, else by the
-control API of the machine that has it. Of any other, and of one whose renewal fails, a person hears
-from 30 days before its end on. Reads no clock but `wall`. Blocks.
+It renews a certificate of our CA when two fifths of its life are left: with the CA's key if that is
+here, else over the control API of the machine that has the key. From 30 days before the end it
+warns of a certificate of another CA, or of one that it fails to renew. Reads no clock but `wall`.
+Blocks.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,7 @@ _DAY = 86_400
 
 
 class Source(Protocol):
-    """Whoever signs the next certificate."""
+    """Signs the next certificate: the CA here, or another machine's control API."""
 
     def next_chain(self, leaf: x509.Certificate, pair: Pair, *, is_server: bool) -> bytes:
         """PEM of the next certificate after `leaf`, and of its CA; AuthorityError."""
@@ -40,7 +41,7 @@ def source_of(config: Config) -> "RemoteAuthority | None":
     """The control API that the configuration names, for a machine without the CA's key."""
     if config.remote is None or config.ca is None:
         return None
-    # A client of HTTP, which a machine with the key need not load before it serves.
+    # An HTTP client; a machine with the key does not load it before it serves.
     from crewgate.control.remote import RemoteAuthority  # noqa: PLC0415 - for the reason above
 
     return RemoteAuthority(config.remote, config.ca.root)
@@ -49,7 +50,7 @@ def source_of(config: Config) -> "RemoteAuthority | None":
 class Renewing:
     """Looks at certificates; `tell` is for what was done or tried, `note` for how each of them is.
 
-    What is tried in vain is told of once; it is a trouble only when the end is near.
+    Says once that a renewal failed; that is a trouble only when the end is near.
     """
 
     def __init__(
@@ -151,7 +152,7 @@ class Renewing:
 
 
 def _is_outcast(config: Config, who: Certificate, now: int) -> bool:
-    """Whether the other machines have sent this one away: it would come back by itself."""
+    """Whether the other machines have forgotten this one: renewed, it would come back by itself."""
     if who.identity is None:
         return False
     identity = who.speaks_for()

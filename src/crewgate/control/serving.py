@@ -1,8 +1,8 @@
 """The control process at work with the CA: the API behind mutual TLS, OCSP on a unix socket.
 
-It also keeps the list of the revoked fresh, and completes what was begun. A changed configuration
-is put in force beside what is under way: no connection is refused for it, no question of OCSP goes
-unanswered, and no request fails.
+It also keeps the list of the revoked fresh, and completes what was begun. When the configuration
+changes, it takes that up without a break: it refuses no connection for it, answers each question of
+OCSP, and fails no request.
 """
 
 import math
@@ -94,7 +94,7 @@ class Serving:
         try:
             # Without a fresh list every client would be refused at first.
             await self._publish()
-            # What cannot be had is told as itself, not in a nursery's group.
+            # Outside the nursery: else the error would come in an exception group.
             door = OCSPDoor(self._config.state, self._office.door.answer)
             if self._config.control is not None:
                 self._open = self._listen(self._config.control)
@@ -123,9 +123,9 @@ class Serving:
     # Another configuration.
 
     async def _follow_configuration(self, nursery: trio.Nursery) -> None:
-        """Put what the file says in force; a file with a mistake in it is the agent's to tell of.
+        """Put what the file says in force; if the file has a mistake, the agent says so.
 
-        What could not be had is tried again: a key may be there by then, or a port free.
+        What failed is tried again: by then a key may be there, or a port free.
         """
         again = math.inf
         while True:
@@ -241,7 +241,7 @@ class Serving:
             if not is_behind:
                 continue
             try:
-                # Whoever is revoked goes, whatever the state of our own certificate.
+                # First close what is revoked, whatever the state of our own certificate.
                 await self._expel()
                 await self._show(is_renewed=is_renewed)
             except (ConfigurationError, AuthorityError) as error:
@@ -305,9 +305,9 @@ class Serving:
             await trio.sleep(limits.announce_again_seconds)
 
     async def _end_orchestrators(self) -> None:
-        """Complete the ends of orchestrators whose supervisors died, or that nobody heard of.
+        """Complete the ends of orchestrators whose supervisors died, or that no machine heard of.
 
-        A loop of its own: a process that is told to end has seconds for it.
+        A loop of its own: a process that is asked to end has some seconds for that.
         """
         while True:
             try:

@@ -41,7 +41,7 @@ class Upkeep:
         note: Note,
         source: Source | None = None,
     ) -> None:
-        """`source` signs where the CA's key is; None: whoever the configuration names."""
+        """`source` signs if the CA's key is here; None: the API that the configuration names."""
         self._config = config
         self._source = source
         self._note = note

@@ -1,4 +1,4 @@
-"""How gRPC is told of a refusal: a status, a message and details, in the head or in the trailers.
+"""A refusal as gRPC states it: a status, a message and details, in the head or in the trailers.
 
 A client of gRPC looks at neither the HTTP status nor the body (gRPC over HTTP/2, "Responses"), so
 a refusal is an answer of trailers only: HTTP 200, and these fields. The details are a

@@ -180,7 +180,7 @@ KINDS: dict[Reason, Kind] = {
 }
 
 # The crew's credits of an hour or a day. Unlike a branch's, which end for good, they come back, so
-# that a client that waits as it is told (RFC 6585, section 4) is right to try again.
+# a client is right to try again after `Retry-After` (RFC 6585, section 4).
 ALLOWANCE = Kind(
     "allowance-exhausted",
     429,
@@ -213,7 +213,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def kind_of(reason: Reason, denial: Denial | None) -> Kind:
-    """How a refusal for `reason` is told."""
+    """The kind of problem that a refusal for `reason` is."""
     return KINDS[reason] if denial is None or denial.window is None else ALLOWANCE
 
 
@@ -227,7 +227,7 @@ def refusal(
     scope: str = "",
     for_models: bool = False,
 ) -> Refusal:
-    """How a request is refused whose fields are `asked`: with a document, or as gRPC is told.
+    """The refusal of a request whose fields are `asked`: a problem document, or gRPC's trailers.
 
     `request`, `metadata`, `scope` and `for_models` are as in `document` and `fields`.
     """

@@ -1,9 +1,9 @@
 """Which members of a request to a language model cost nothing beside its tokens.
 
-A list of what is known, for each shape of request: what stands in none is refused, since nobody
-knows what it costs (a second model, a search, sound, a dearer lane). Some are known to cost nothing
-with some values only. A tool's configuration may allow the others by name. Reads names and short
-values; knows neither models nor rates.
+A list of what is known, for each shape of request. A member that is not in the list is refused,
+because its cost is not known (a second model, a search, sound, a dearer lane). Some members are
+known to cost nothing with some values only. A tool's configuration may allow the others by name.
+Reads names and short values; knows neither models nor rates.
 
 The lists follow the providers' API references as of 2026 (OpenAI: chat, completions, responses,
 embeddings; Anthropic: messages; Gemini: models.generateContent), and what the servers of open
@@ -154,7 +154,7 @@ def check(document: Document, text: bytes, members: Members, allow: tuple[str, .
 
 
 def _unknown(document: Document, members: Members, within: tuple[str, ...]) -> Iterator[str]:
-    """The names of members that nobody knows to be free, or not with their values."""
+    """The names of members that are not known to be free, or not with these values."""
     for name in document.names(within):
         place = (*within, name)
         if name in members.inner:

@@ -154,7 +154,7 @@ class AgentLink:
         return since is not None and trio.current_time() - since < limits.agent_away_seconds
 
     def _give_up(self) -> None:
-        """Nobody will answer what was asked."""
+        """Answer all open questions with None: the agent is not coming back."""
         questions, self._questions = self._questions, {}
         for _, answered in questions.values():
             answered(None)

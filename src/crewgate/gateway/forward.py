@@ -142,7 +142,7 @@ class Gateway(Landing):
             return None
 
     def _cannot_price(self, case: Case, why: str) -> None:
-        """Say why, to whoever may use the tool; what is only observed is charged nothing."""
+        """Tell a caller that may use the tool why; charge nothing for a call that is observed."""
         self._refuse_after(case, Reason.UNPRICED, f"{why[:1].upper()}{why[1:]}.", observes=True)
 
     def _refuse_after(

@@ -41,7 +41,7 @@ class Landing:
         denial: Denial | None = None,
         scope: str = "",
     ) -> None:
-        """Answer with a problem, or as gRPC is told of one."""
+        """Answer with a problem document, or for gRPC with trailers."""
         asked = exchange.request
         status, fields, body = refusals.refusal(
             kind,

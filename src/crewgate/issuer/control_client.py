@@ -17,7 +17,7 @@ from crewgate.core.printable import printable
 from crewgate.errors import ConfigurationError, ControlError, LinkError
 
 T = TypeVar("T")
-# A revocation waits a second for whoever does not answer, and a large tree takes one to make.
+# A revocation waits a second for machines that do not answer; a large tree takes one to make.
 _SECONDS = 2 * limits.link_seconds_max
 
 

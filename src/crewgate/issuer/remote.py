@@ -1,10 +1,10 @@
 """An orchestrator on another host: a gateway's control API signs for it, over mutual TLS.
 
 Holds no signing key and no journal: both are at the gateway, which writes each grant down before it
-hands the token out. Holds the newest tokens in memory, and what is dead. The certificate is read
-again when its file has changed, so that one that is renewed in place is shown from then on.
+hands the token out. Holds the newest tokens in memory, and what is dead. When the file of the
+certificate changes, it is read again, so a certificate that is renewed in place is shown.
 
-The API is never asked under the lock: who has a fresh token does not wait for it.
+The API is never asked under the lock: a branch with a fresh token does not wait for it.
 """
 
 import logging
@@ -72,7 +72,7 @@ class ControlAPI:
     """The API at `url`, asked with the certificate and key in two PEM files; for any thread."""
 
     def __init__(self, url: str, certificate: Path, key: Path, root: Path) -> None:
-        """ConfigurationError for what cannot be used; nobody is asked yet."""
+        """ConfigurationError for a URL or files that cannot be used; does not ask the API yet."""
         self._url, self._files = url, (certificate, key, root)
         self._lock = threading.Lock()
         self._client = ControlClient(url, client_context(*self._files))

@@ -231,7 +231,7 @@ class PostgreSQL:
 
 
 def _is_away(said: str) -> bool:
-    """Whether nobody answers, or a server that is not ready: it refuses whom it does not want."""
+    """Whether no server answers, or it is not ready; one that refuses this client is there."""
     passing = ("starting up", "shutting down", "in recovery", "too many")
     return "FATAL" not in said or any(words in said for words in passing)
 

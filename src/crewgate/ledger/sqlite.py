@@ -104,7 +104,7 @@ class SQLite:
         """Nobody else writes during a transaction."""
 
     def checkpoint(self) -> None:
-        """Copy the log into the file: whoever copies that alone has all but the last moment.
+        """Copy the log into the file, so that a copy of that alone lacks only the last moment.
 
         The log keeps its length, and is begun anew with the next commit. A reader holds up what
         was committed after it began, until the next time.

@@ -1,9 +1,9 @@
 """One conversation of two members over a stream: who both are, and then what either lacks.
 
-    whoever began: hello, certificates, list, digests, held, capsules
+    who began:     hello, certificates, list, digests, held, capsules
     the other:     hello, certificates, list, held, capsules
 
-The list of the revoked is said by whoever has the newer one, if the other wants it.
+The member with the newer list of the revoked sends it, if the other wants it.
 
 After it each side has compared with the other as of the moment before the other said hello.
 """

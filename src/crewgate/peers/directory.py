@@ -141,10 +141,11 @@ class Directory:
             _discard(self._outdated.pop())
 
     def drop(self, now: int, origins: Container[bytes]) -> None:
-        """Forget who was sent away, and whose certificates have long expired.
+        """Forget members that were sent away, and whose certificates have long expired.
 
-        Where none is here, when none can be good any more: the disk may have lost some. None of
-        `origins`: whoever is handed what it has signed judges it by them.
+        If no certificate of a member is here, the disk may have lost some: it stays until none of
+        them can be good any more. Members among `origins` stay: machines that are handed what such
+        a member has signed judge it by its certificates.
         """
         for member in [each for each in self.gone if each not in origins]:
             had = [*self._known.get(member, ())]
@@ -267,7 +268,7 @@ def _discard(path: Path) -> None:
 
 
 def _is_written(path: Path, data: bytes) -> bool:
-    """One by itself: another that nobody may replace must not keep it off the disk."""
+    """Write one file by itself: another that cannot be replaced must not keep it off the disk."""
     with suppress(OSError):
         write_file(path, data, _PRIVATE)
         return True

@@ -1,9 +1,9 @@
-"""How far members' ledgers had got, by their own signed word, kept for them by the others.
+"""How far each member's ledger had got, as the member has signed it, kept for it by the others.
 
-A machine whose whole disk was put back from a copy cannot know that: its ledger and its own mark of
-it are of the same age. The others hand its last word back when it dials them. A member cannot make
-one up for another, for each is signed by the machine that it is about. Decides nothing about
-ledgers; what may be lost of it is the last minute.
+A machine whose whole disk was put back from a copy cannot notice: its ledger and its own mark of it
+have the same age. The others hand its last mark back when it dials them. Each mark is signed by the
+machine that it is about, so a member cannot make one up for another. Decides nothing about ledgers.
+A power loss may take the marks of the last minute.
 """
 
 from collections.abc import Callable, Container

@@ -1,7 +1,7 @@
-"""Which list of the revoked a machine has, and who of two hands its own to the other.
+"""Which list of the revoked a machine has, and which of two machines hands its own to the other.
 
-Both know this from what each has said first, so nobody asks. What a list says, and whether the CA
-has signed it, is for the machine to judge (`Lists`).
+Both know this from each other's first message, so neither asks. The machine itself judges what a
+list says, and whether the CA has signed it (`Lists`).
 """
 
 from typing import Annotated, Protocol
@@ -22,7 +22,7 @@ class ListMark(msgspec.Struct, frozen=True, array_like=True):
     takes: bool = False
 
     def is_for(self, other: "ListMark") -> bool:
-        """Whether who has this list hands it to who has the `other` one."""
+        """Whether the machine with this list hands it to the machine with the `other` one."""
         if not other.takes or not self.number:
             return False
         return not other.number or (

@@ -66,7 +66,7 @@ def demote(path: Path) -> None:
     """Say on a disk that was put back from a copy that its machine counts no more; OSError.
 
     It may have acknowledged what the copy lacks, so it catches up first. A machine that knows of no
-    other has nobody to learn from, and goes on.
+    other cannot catch up, and goes on.
     """
     try:
         found = msgspec.msgpack.decode(path.read_bytes(), type=Standing)

@@ -64,7 +64,7 @@ class Credentials(msgspec.Struct, frozen=True, tag="credentials"):
 
 
 class RevokedList(msgspec.Struct, frozen=True, tag="revoked-list"):
-    """The CA's list of the revoked (DER), from whoever has the newer one."""
+    """The CA's list of the revoked (DER), from the member with the newer one."""
 
     data: Annotated[bytes, msgspec.Meta(max_length=limits.gossip_list_bytes_max)]
 

@@ -217,8 +217,9 @@ class Authority:
     ) -> x509.Certificate:
         """Sign the next one of a server's certificate, for the same key and names; AuthorityError.
 
-        It says whom nobody speaks for, so the register does not have it: the signature alone says
-        that this CA made it. It lives as long as the one before, unless another life is asked for.
+        A server's certificate names no holder, so the register does not have it: only the signature
+        says that this CA made it. It lives as long as the one before, unless `life_seconds` is
+        given.
         """
         serial = serial_text(before.serial_number)
         if not is_issued(before, self.issuing.certificate):

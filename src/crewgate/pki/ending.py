@@ -100,7 +100,7 @@ def _unwritten(crew: str, name: str) -> Life:
 def _end_unwritten(config: Config, life: Life, why: str) -> Ended:
     """All tokens, its own keys and its certificates are dead in the gateway, and its process ends.
 
-    What was not written is done by whoever says it again: each step may be done twice.
+    What was not written is done when a person says it again: each step may be done twice.
     """
     keys, complaints = _own_keys(config, life)
     unwritten = (f"{life.label}: not written down, so say it again when it can be: {why}",)

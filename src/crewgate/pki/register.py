@@ -263,7 +263,7 @@ class Register(Book):
         if version == 0:
             with self._database.transaction() as database:
                 ((version,),) = database.execute("PRAGMA user_version").fetchall()
-                if version == 0:  # still, now that nobody else makes it
+                if version == 0:  # still, under the lock: no other process makes it
                     for statement in _SCHEMA.split(";"):
                         database.execute(statement)
                     database.execute(f"PRAGMA user_version = {_VERSION}")

@@ -1,7 +1,7 @@
 """When a certificate that this machine shows is renewed, and how: same key, names and identity.
 
-Decides by dates and by who signed it. The file is replaced in one step, so that whoever reads it
-has the one before or the next one, and the key beside it fits both. Blocks.
+Decides by dates and by who signed it. The file is replaced in one step, so a reader has the one
+before or the next one, and the key beside it fits both. Blocks.
 """
 
 import os
@@ -57,7 +57,7 @@ class Life(NamedTuple):
         return now >= issued + (self.end - issued) * limits.renewal_share
 
     def ends_soon(self, now: float) -> bool:
-        """Whether a person must be told that nobody has renewed it."""
+        """Whether to warn a person that it was not renewed."""
         left = self.end - now
         return left < min(limits.certificate_warning_days * 86_400, (self.end - self.begin) / 3)
 
@@ -96,8 +96,8 @@ def next_chain(
 ) -> bytes:
     """PEM of the next certificate after `leaf`, and of the CA; AuthorityError.
 
-    For who has the key of `leaf` at hand: one that has ended is renewed too. One that says whom it
-    speaks for is in the register; a server's is known by its signature alone.
+    For a caller that has the key of `leaf`: a certificate that has ended is renewed too. One that
+    names its holder is in the register; a server's is known only by its signature.
     """
     entry = authority.register.find(serial_text(leaf.serial_number))
     if entry is not None and entry.pem == pem(leaf).decode():

@@ -1,7 +1,7 @@
 """The list of the revoked on a machine that does not sign it: judged by the CA, kept, replaced.
 
-Whoever hands a list over is not believed: the CA's signature says what is revoked, and its number
-that a list is newer. Knows no network. Blocks; times are seconds since the epoch.
+It does not trust the machine that hands a list over: the CA's signature says what is revoked, and
+the list's number that it is newer. Knows no network. Blocks; times are seconds since the epoch.
 """
 
 import fcntl

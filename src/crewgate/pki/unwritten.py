@@ -1,8 +1,8 @@
 """Revocations that the register has not taken, because its disk is full, read-only or gone.
 
-They hold in this process from the moment on that they were asked for, and are written once the disk
-takes them. All connections of a process to one register share them. Does not outlive the process:
-the gateway's table, which was told, does.
+They hold in this process from the moment they are asked for, and are written once the disk takes
+them. All connections of a process to one register share them. They are lost when the process ends;
+the gateway's table, which has them too, is not.
 """
 
 import threading

@@ -156,7 +156,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_drafts(folder: Path) -> None:
-    """Take away what writers have left who were killed in the middle; never raises.
+    """Remove the drafts of writers that were killed in the middle; never raises.
 
     A draft of another process that is alive is younger than any that this removes.
     """

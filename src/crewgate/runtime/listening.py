@@ -72,7 +72,7 @@ class KeptSockets:
         return [sock.fileno() for sock in kept.values()]
 
     def keep(self, worker: int, addresses: Iterable[Address]) -> None:
-        """Close those of a worker that are at other addresses: nobody would accept there."""
+        """Close a worker's sockets at other addresses, where it would accept no connection."""
         wanted = {normal(*address) for address in addresses}
         kept = self._kept.get(worker, {})
         for address in kept.keys() - wanted:

@@ -9,7 +9,7 @@ READY = b"ready"  # it serves
 
 
 class Word:
-    """The child's end: a descriptor that was inherited, or -1 if nobody listens."""
+    """The child's end: a descriptor that was inherited, or -1 if the parent does not listen."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

@@ -2,8 +2,8 @@
 
 A core would hold the CA's key or those of TLS. An undumpable process (prctl(2), PR_SET_DUMPABLE)
 leaves none, and no other process of its user may trace it or read its memory and environment: what
-is open to others of /proc/PID then belongs to root. Who develops Crewgate sets CREWGATE_DUMPABLE=1
-and has cores, debuggers and profilers back; that is said at the start of `serve`.
+is open to others of /proc/PID then belongs to root. A developer sets CREWGATE_DUMPABLE=1 and
+has cores, debuggers and profilers back; `serve` says so when it starts.
 """
 
 import ctypes

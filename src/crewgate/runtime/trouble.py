@@ -1,6 +1,6 @@
 """What keeps one part of the program from its work, since when; each change is said once.
 
-Decides nothing: whoever judges the health of the machine reads `why` and `since`.
+Decides nothing: code that judges the health of the machine reads `why` and `since`.
 """
 
 import time

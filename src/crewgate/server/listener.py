@@ -92,7 +92,7 @@ class Listener:
     async def retire(self, seconds: float) -> None:
         """Accept no more; each connection ends with its next answer, or after `seconds`.
 
-        For a listener whose socket another process goes on to serve: nobody is in a hurry.
+        For a listener whose socket another process goes on to serve, so there is no hurry.
         """
         self._accepting.cancel()
         for connection in list(self.connections):

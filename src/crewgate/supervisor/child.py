@@ -129,7 +129,7 @@ class Child:
 
 def python(module: str, path: Path, *more: str) -> list[str]:
     """The command that runs a module on a configuration."""
-    # -P: a file named trio.py in the present folder is nobody's module.
+    # -P: Python does not import a file named trio.py in the present folder.
     return [sys.executable, "-P", "-m", module, "-c", str(path), *more]
 
 

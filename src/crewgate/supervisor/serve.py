@@ -118,7 +118,7 @@ class Supervisor:
                 return 0
 
     def _let_go_of_clients(self) -> None:
-        """Nobody is to wait in our sockets for what may take hours."""
+        """Close the sockets: no client waits in them for what may take hours."""
         for child in self._workers.values():
             child.send(signal.SIGKILL)
             child.wait()

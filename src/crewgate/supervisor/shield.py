@@ -2,8 +2,8 @@
 
 No switch opens it, since it is closed to the program that it starts. Undumpable: its
 /proc/PID/mem, environ, fd and maps belong to root, no process of the same user may trace it, and it
-leaves no core. A subreaper: whoever descends from it stays below it, however often it forks, so
-that its end reaches all of them. Plain calls; knows no key.
+leaves no core. A subreaper: its descendants stay below it, however often they fork, so
+its end reaches all of them. Plain calls; knows no key.
 """
 
 import ctypes

@@ -1,7 +1,7 @@
-"""Calls that wait for a connection, in turns: each of those who share none gets one after another.
+"""Calls that wait for a connection: the reuse keys take turns, and each turn is one call.
 
-Where all share their connections (`reuse = "shared"`) that is the order in which they came. Else a
-branch, or a crew, with many calls keeps no other one waiting for all of them.
+Where all share their connections (`reuse = "shared"`), calls go in the order in which they came.
+Else a branch, or a crew, with many calls does not keep another one waiting for all of them.
 """
 
 from collections import OrderedDict, deque
@@ -54,7 +54,7 @@ class Queue:
         return entry
 
     def popleft(self) -> Entry:
-        """Take out the first of all; StopIteration if nobody waits."""
+        """Take out the first of all; StopIteration if the queue is empty."""
         return self.pop(next(iter(self._by_key)))
 
     def put_back(self, entry: Entry) -> None:

@@ -13,7 +13,7 @@ from crewgate.upstream.queue import Entry, Queue
 
 
 class Free:
-    """Connections with room, by the reuse key whose calls they carry; None: nobody's yet.
+    """Connections with room, by the reuse key whose calls they carry; None: no call's yet.
 
     The last one of a key is used next, so that those which are not needed grow old.
     """

@@ -27,7 +27,7 @@ sys.exit(Supervisor(Path(sys.argv[1]), agent="stub_waiting_agent").run())
 
 
 def test_a_ledger_s_server_that_is_away_is_waited_for(site: Site) -> None:
-    """It is told where it looks, and ends in order while it waits."""
+    """It says where it looks, and ends in order while it waits."""
     site.file.write_text(
         site.file.read_text() + '\n[ledger]\nurl = "postgresql://nobody@127.0.0.1:1/ledger"\n'
     )
@@ -42,7 +42,7 @@ def test_a_ledger_s_server_that_is_away_is_waited_for(site: Site) -> None:
 
 
 def test_a_start_that_lacks_room_is_made_again_until_there_is(site: Site, tmp_path: Path) -> None:
-    """The third one here; nobody has to type anything."""
+    """Here the third start succeeds; no person has to type anything."""
     (tmp_path / "stub_waiting_agent.py").write_text(STUB)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": ""}
     command = [COMMAND[0], "-c", SERVE, str(site.file)]

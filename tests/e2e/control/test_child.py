@@ -57,7 +57,7 @@ def test_it_is_started_again_and_calls_go_on_meanwhile(own: ControlSite) -> None
 
 
 def test_without_the_key_it_stays_and_takes_the_key_up(own: ControlSite) -> None:
-    """It says once what it does not do, and calls are judged as before; nobody starts it anew."""
+    """It says once what it does not do, and is not restarted; calls are judged as before."""
     key = own.folder / "ca" / "issuing.key"
     away = key.rename(own.folder / "ca" / "elsewhere")
     os.kill(own.control_pid(), signal.SIGKILL)

@@ -84,7 +84,7 @@ def age(premises: Premises, ca: CA, *, days: float) -> None:
         (certs / "machine.pem").write_bytes(authority.chain(aged))
         server = make_server(authority.issuing, hosts, then)
         chain = server.certificate_pem + authority.issuing.certificate_pem
-    # The key first: whoever reads both in between tries again.
+    # The key first: a process that reads both in between tries again.
     (premises.folder / "gateway" / "gateway.key").write_bytes(server.key_pem)
     (certs / "gateway.pem").write_bytes(chain)
 

@@ -133,7 +133,7 @@ async def test_end_cuts_what_does_not_end(tmp_path: Path) -> None:
 
 
 def _refuses(port: int) -> bool:
-    """Whether nobody listens there (any more)."""
+    """Whether the port refuses connections."""
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
 
@@ -143,8 +143,8 @@ def _refuses(port: int) -> bool:
 async def test_end_waits_for_a_call(version: str, tmp_path: Path) -> None:
     """SIGTERM while a tool works: the call is answered, and `serve` ends with status 0.
 
-    The tool answers once nobody listens any more. Asked by curl: other than httpx 0.28 it does not
-    give up a call when it hears that its connection takes no further ones.
+    The tool answers once the port refuses connections. The client is curl: unlike httpx 0.28, it
+    does not give up a call when it hears that its connection takes no further ones.
     """
     with installed(tmp_path) as site:
         header = tmp_path / "header"

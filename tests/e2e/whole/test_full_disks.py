@@ -79,7 +79,7 @@ def test_an_agent_that_is_killed_on_a_full_disk_comes_up(site: Site, tmp_path: P
 
 
 def test_an_audit_whose_disk_dies_is_written_again_on_another(site: Site, tmp_path: Path) -> None:
-    """Nobody has to start anything: the folder is what counts."""
+    """No process has to start anew: only the folder counts."""
     folder = tmp_path / "audit"
     site.file.write_text(f'{site.file.read_text()}\n[audit]\nfolder = "{folder}"\n')
     with mounted(make(tmp_path / "disk.img"), folder) as device:

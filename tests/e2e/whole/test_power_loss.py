@@ -17,7 +17,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_what_was_acknowledged_is_there_after_a_power_loss(folder: Path) -> None:
-    """Members and who was sent away, journals, capsules, certificates, tokens and the audit."""
+    """Members, marks of forgotten ones, journals, capsules, certificates, tokens and the audit."""
     assert clones(folder, 3) == [[], [], []]
 
 

@@ -1,7 +1,7 @@
 """No object of the native core ends the interpreter, however it was made.
 
-`X.__new__(X)` makes an object that nothing filled. It may be refused; else every attribute and
-method of it, and it as an argument of others, gives a value or raises an Exception.
+`X.__new__(X)` makes an object that nothing filled. Python may refuse it; else each of its
+attributes and methods, and each call that takes it, gives a value or raises an Exception.
 """
 
 import subprocess

@@ -49,7 +49,7 @@ def test_a_machine_without_trouble_is_ready(machine: Machine) -> None:
 
 
 def test_a_full_share_is_named_with_its_crew_and_how_to_mend_it(machine: Machine) -> None:
-    """The crew has as many live branches as it may: its new ones are refused, and nobody's else."""
+    """The crew has as many live branches as it may: only its new ones are refused."""
     crew = Crew("article", "https://orchestrator.example", live_branches_max=2)
     policy = msgspec.structs.replace(machine.inforce.policy, crews=(crew,))
     machine.lessor.load(policy)

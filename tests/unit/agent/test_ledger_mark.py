@@ -146,7 +146,7 @@ def test_the_table_knows_of_what_the_disk_has_not_heard(
 
 
 def test_an_agent_that_runs_is_not_asked_behind_its_back(drawn: Config, said: list[str]) -> None:
-    """Its table is locked: whoever would accept another ledger ends it first."""
+    """Its table is locked: end the agent before you accept another ledger."""
     ledger, table, _ = begun(drawn, said)
     with pytest.raises(TableError, match="another agent holds this table"):
         known_with_table(drawn.state)
@@ -206,7 +206,7 @@ def test_a_disk_that_cannot_keep_it_is_said_once(
 def test_a_person_accepts_it_and_the_old_leases_are_burned(
     drawn: Config, said: list[str]
 ) -> None:
-    """A table of the older term is gone on with by nobody."""
+    """No agent goes on with a table of the older term."""
     (drawn.state / "holder").write_text("one\n")
     older(drawn)
     done = CliRunner().invoke(command, ["ledger", "accept", "-c", str(drawn.path)])

@@ -1,4 +1,4 @@
-"""What a person names and nobody has seen is said; and crews that are over their share."""
+"""The agent says when a name was never seen, and which crews are over their share."""
 
 from pathlib import Path
 
@@ -90,7 +90,7 @@ def test_a_crew_over_its_share_is_said_once_and_shown(start: Start, said: list[s
 def test_what_others_revoke_is_coarsened_here_aloud(
     clustered: Clustered, said: list[str]
 ) -> None:
-    """On the machine where it happens, whoever has begun it."""
+    """On the machine where it happens, also if another one began it."""
     wall = clustered.cluster.wall()
     crew = crew_key("article")
     entries = [Entry(Kind.BRANCH, bytes([n]) * 16, crew, 2**33, wall + 900) for n in range(30)]
@@ -120,7 +120,7 @@ async def test_what_was_minted_here_is_known_unused(
 def test_more_than_can_be_looked_through_says_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody is told that a name is mistyped by who has not looked."""
+    """If it has not looked, it does not say that a name is mistyped."""
     (tmp_path / "a.jsonl").write_text("{}\n" * 10)
     assert not was_minted(tmp_path, "jti", "x")
     monkeypatch.setattr(limits, "seen_journal_bytes_max", 8)

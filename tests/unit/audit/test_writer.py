@@ -255,7 +255,7 @@ def test_room_may_end_at_any_byte(
 
 
 def test_every_line_names_the_machine(tmp_path: Path) -> None:
-    """Whoever wrote it: a record, a line that native code has made, or what is said of losses."""
+    """A record does, a line that native code has made, and a line about losses."""
     writer = Writer(tmp_path, "w", machine="west-1", ballast_bytes=0)
     event = Event(time=when(0), event="start")
     assert writer.write(event)

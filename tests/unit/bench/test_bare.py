@@ -33,7 +33,7 @@ def test_a_stand_in_offers_what_it_stands_for(stand_in: type, real: type) -> Non
 
 
 def test_one_good_token_lets_all_through_whatever_is_asked_of_the_judge() -> None:
-    """What stands for the permit answers all that a permit does, and charges nobody."""
+    """The stand-in for a permit answers all that a permit does, and charges no branch."""
     house = Gatehouse(World.make())
     number, _ = house.table.take_attachment()
     waving = bare.Waving(house.table, number, house.world.policy, lambda *_: None)

@@ -104,7 +104,7 @@ def test_a_restored_machine_accepts_its_own_mark(machine: Path) -> None:
 
 
 def test_keys_and_the_audit_are_copied_on_request(machine: Path) -> None:
-    """Whoever reads them is this machine."""
+    """With them, a reader can act as this machine."""
     backup, again = backed_up(machine, "--with-keys", "--with-audit"), machine.parent / "again"
     assert run("restore", backup, again).exit_code == 0
     assert names(again) >= SECRETS | {"state/audit/worker-1.jsonl"}

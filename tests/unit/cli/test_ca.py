@@ -174,7 +174,7 @@ def test_a_renewed_gateway_lives_as_long_as_before(run: Run, fresh: Path) -> Non
 
 
 def test_a_listeners_certificate_is_renewed_as_init_made_it(run: Run, fresh: Path) -> None:
-    """It says who nobody is, so that any client can read it, and no register has it."""
+    """It names no holder, so any client can read it, and no register has it."""
     file = fresh.parent / "certs" / "gateway.pem"
     before, chain = x509.load_pem_x509_certificates(file.read_bytes())
     row = ask(run, "renew", "-c", fresh, file)

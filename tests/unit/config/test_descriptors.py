@@ -1,4 +1,4 @@
-"""What a configuration needs of descriptors, and what is said where there are fewer."""
+"""How many descriptors a configuration needs, and what `check` says if there are fewer."""
 
 import resource
 from collections.abc import Callable

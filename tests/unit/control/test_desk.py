@@ -321,7 +321,7 @@ def test_the_api_s_reasons_are_the_ca_s() -> None:
 
 
 def test_a_gateway_s_next_certificate_lives_as_long_as_the_one_before(desk: Desk) -> None:
-    """It is a server, too: nobody wants one of four hours in the place of one of a year."""
+    """It is a server, too: one of four hours must not take the place of one of a year."""
     year = limits.gateway_life_seconds_max
     entry = first(desk, EDGE, life_seconds=year)
     answer = desk.certify(own(desk, EDGE, entry))

@@ -1,4 +1,4 @@
-"""Certificates that this machine shows: renewed in time by its CA, or a person hears of them."""
+"""Certificates that this machine shows: its CA renews them in time, or it warns a person."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

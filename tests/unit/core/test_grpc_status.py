@@ -1,4 +1,4 @@
-"""gRPC is told of a refusal in three fields; a slow reader of protobuf finds all of it there."""
+"""A refusal for gRPC has three fields; a slow reader of protobuf finds all of it there."""
 
 import base64
 import json

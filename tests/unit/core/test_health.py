@@ -34,7 +34,7 @@ def _looks(health: Health, facts: list[Fact], begin: int, end: int) -> list[Chan
 def test_the_machine_is_ready_while_no_component_has_calls_refused(
     facts: list[Fact], ready: bool, state: str
 ) -> None:
-    """A failure beside the calls degrades the machine, and takes nobody's calls away."""
+    """A failure beside the calls degrades the machine, and stops no calls."""
     health = Health()
     health.look(facts, 0.0)
     found = health.summary
@@ -73,7 +73,7 @@ def test_a_change_is_logged_once_with_what_to_do() -> None:
 
 
 def test_worse_is_logged_although_it_was_bad_before() -> None:
-    """A warning that nobody heeded becomes a failure."""
+    """A warning that was not heeded becomes a failure."""
     health = Health()
     _looks(health, [degraded("certificate", "ends in 3 days")], 0, 9)
     (change,) = _looks(health, [failed("certificate", "has ended")], 9, 20)
@@ -121,7 +121,7 @@ def test_the_number_of_components_is_bounded() -> None:
 
 
 def test_logs_of_names_that_change_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody fills the memory, or the log, with ever new names."""
+    """Ever new names cannot fill the memory or the log."""
     monkeypatch.setattr(limits, "health_logs_max", 20)
     health = Health()
     lines = [health.look([degraded(f"{at}", "x")], at) for at in range(limits.health_logs_max + 99)]

@@ -1,4 +1,4 @@
-"""What is not known to cost nothing has no price: by member, by value, by tool and by sound."""
+"""A request has no price if a member, value, tool or sound in it may cost something of its own."""
 
 import json
 from typing import Any
@@ -40,7 +40,7 @@ def price(path: bytes, more: dict[str, Any] | str, allow: tuple[str, ...] = ()) 
 
 @pytest.mark.parametrize("path", SHAPES)
 def test_what_no_list_knows_is_refused_by_its_name(path: bytes) -> None:
-    """With what would allow it; and what is said to be absent is."""
+    """The problem says what would allow it; a member that is null counts as absent."""
     said = price(path, {"sing": True})
     assert said.startswith('"sing" may change what the call costs; ')
     assert said.endswith('allow = ["sing"]')

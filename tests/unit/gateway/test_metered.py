@@ -307,7 +307,7 @@ def overrun(folder: Path, lease: int, left: int = 1000) -> World:
 
 
 def test_an_overrun_is_charged_out_of_the_lease(tmp_path: Path) -> None:
-    """At once, and the trailers say it; nothing is told of, and the branch goes on."""
+    """At once, and the trailers say it; no overrun is reported, and the branch goes on."""
     world = overrun(tmp_path, 70)
     assert world.flight.over
     assert (world.tower.landings, world.tower.overruns, world.tower.needs) == ([120], [], [])
@@ -328,7 +328,7 @@ def test_what_the_lease_lacks_is_drawn_for_it(tmp_path: Path) -> None:
 
 
 def test_of_what_a_branch_cannot_pay_all_that_it_has_is_charged(tmp_path: Path) -> None:
-    """The rest is told of, for which its branch is ended."""
+    """The rest is reported as overrun, and its branch is ended for it."""
     world = overrun(tmp_path, 10)
     world.tower.done("exhausted", level="article", used=60, quota=100)
     assert world.tower.needs == [70, 40]
@@ -353,7 +353,7 @@ def test_what_is_known_to_be_left_is_asked_for_at_once(tmp_path: Path) -> None:
 def test_a_branch_whose_credit_comes_and_goes_is_asked_for_so_often_and_no_more(
     tmp_path: Path,
 ) -> None:
-    """Whatever is said to be left."""
+    """However much credit the answers say is left."""
     world = overrun(tmp_path, 0)
     for _ in range(limits.overrun_draws_max):
         assert not world.flight.over
@@ -364,7 +364,7 @@ def test_a_branch_whose_credit_comes_and_goes_is_asked_for_so_often_and_no_more(
 
 @pytest.mark.parametrize("lease", [0, 1, 5, 31, 32, 33, 63, 64, 69])
 def test_whatever_a_lease_has_is_taken_to_the_last(tmp_path: Path, lease: int) -> None:
-    """Others may take of it at any time, so that nobody knows beforehand how much that is."""
+    """Others may take of it at any time, so how much that is cannot be known beforehand."""
     world = overrun(tmp_path, lease)
     world.tower.done("exhausted", used=100, quota=100)
     assert (world.permit.lease, world.tower.landings) == (0, [50 + lease])

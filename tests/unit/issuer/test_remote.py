@@ -1,4 +1,4 @@
-"""An orchestrator whose gateway signs for it: what it keeps, and what it does without that."""
+"""An orchestrator whose gateway signs for it: what it keeps, and does while that is away."""
 
 import pytest
 from world import World
@@ -81,7 +81,7 @@ def test_while_the_api_is_away_a_token_lasts_to_its_end(
 def test_a_branch_is_dead_here_whatever_the_api_says(
     api: Away, orchestrator: RemoteOrchestrator
 ) -> None:
-    """It is told again until it has heard; what is below dies with it."""
+    """The caller revokes again until the API has heard; branches below die with it."""
     run = orchestrator.start_run(credits="1", tools=["search.*"])
     api.is_away = True
     with pytest.raises(LinkError):
@@ -114,5 +114,5 @@ def test_what_the_api_does_not_do_is_refused(orchestrator: RemoteOrchestrator) -
 def test_errors_are_those_of_one_with_a_key(
     status: int, slug: str, kind: type[Exception]
 ) -> None:
-    """Whoever catches them need not know where the key is."""
+    """Code that catches them works the same wherever the key is."""
     assert type(_issuer_error(ControlError(status, slug, "said"))) is kind

@@ -123,7 +123,7 @@ def test_a_mark_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_mark_that_cannot_be_read_is_no_licence(tmp_path: Path) -> None:
-    """Nobody knows what it said."""
+    """What it said is not known."""
     (tmp_path / "ledger.mark").write_text("{")
     with pytest.raises(LedgerReplacedError, match="crewgate ledger accept"):
         read_mark(tmp_path)

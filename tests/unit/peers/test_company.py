@@ -175,7 +175,7 @@ def test_it_is_said_once_that_somebody_is_gone(pair: Pair) -> None:
 
 
 def test_a_disk_that_is_full_keeps_nobody_in(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is sent away is; a person hears once that a restart may not know, and when it will."""
+    """The member is gone all the same; the log says once that a restart may not know it."""
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", Mock(side_effect=full))

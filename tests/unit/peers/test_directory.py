@@ -165,7 +165,7 @@ def test_who_is_sent_away_is_out_until_a_newer_certificate(
 def test_torn_files_take_nothing_with_them(
     directory: Directory, issue: Issuer, authority: Authority, tmp_path: Path
 ) -> None:
-    """What is not whole is left out, and said; whoever it was shows it again."""
+    """A torn file is left out, and the log says so; its member shows its certificate again."""
     shown = [issue(name) for name in ("m0", "m1")]
     for each in shown:
         directory.admit(each)
@@ -243,7 +243,7 @@ def test_what_a_full_disk_does_not_take_is_there_and_written_later(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Members and who was sent away; until then it is said why not."""
+    """Members and marks of those sent away; until then `trouble` says why not."""
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", Mock(side_effect=full))
@@ -295,7 +295,7 @@ def test_there_are_so_many_gateways(
 
 
 def test_a_name_is_one_machines(directory: Directory, issue: Issuer) -> None:
-    """Another one with it is refused, whoever shows it, until the first is forgotten."""
+    """A second machine with the name is refused until the first is forgotten."""
     first = directory.admit(issue())
     del issue.keys["m0"]  # a machine that was made anew, or a second one of that name
     second = issue(born=1, told=2)

@@ -15,7 +15,7 @@ OTHER = b"other".ljust(8)
 def test_a_machine_with_others_counts_no_more(
     tmp_path: Path, members: list[bytes], counts: bool
 ) -> None:
-    """One that is alone has nobody to learn from; members and who counted stay known."""
+    """One that is alone still counts, as it cannot catch up; members and who counted stay known."""
     path = tmp_path / "standing"
     path.write_bytes(msgspec.msgpack.encode(Standing(members, members, counts=True)))
     demote(path)

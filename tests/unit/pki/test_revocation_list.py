@@ -124,7 +124,7 @@ def test_a_list_of_a_time_to_come_or_that_is_over_is_not_taken(sites: Sites) -> 
 
 
 def test_the_issuing_ca_is_found_in_the_machines_own_chain(sites: Sites, tmp_path: Path) -> None:
-    """Where nobody has put issuing.pem beside the root; a leaf in that chain may sign no list."""
+    """If issuing.pem is not beside the root; a leaf in that chain may sign no list."""
     chain = tmp_path / "machine.pem"
     chain.write_bytes(pem(forge.other_issuing().certificate) + sites.kept.ca.issuing.read_bytes())
     sites.kept.ca.issuing.unlink()

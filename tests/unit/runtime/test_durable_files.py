@@ -1,4 +1,4 @@
-"""A file that was written stays over a loss of power; what cannot be written is said in words."""
+"""A file that was written survives a power loss; an error says in words what cannot be written."""
 
 import errno
 import os

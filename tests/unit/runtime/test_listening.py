@@ -20,7 +20,7 @@ def port() -> int:
 
 
 def test_a_connection_outlives_the_process_that_listened(port: int) -> None:
-    """It is made while nobody accepts, and served by whoever has the socket next."""
+    """It is made while no process accepts, and the next one with the socket serves it."""
     kept = KeptSockets()
     (descriptor,) = kept.fit(0, [(HERE, port)])
     first = adopt([os.dup(descriptor)])
@@ -38,7 +38,7 @@ def test_a_connection_outlives_the_process_that_listened(port: int) -> None:
 
 
 def test_sockets_follow_the_addresses_that_are_wanted(port: int) -> None:
-    """One that stays is the same; one that is not wanted is closed, so that nobody waits in it."""
+    """One that stays is the same; one that is not wanted is closed, so no client waits in it."""
     kept = KeptSockets()
     first = kept.fit(0, [(HERE, port)])
     assert kept.fit(0, [(HERE, port)]) == first

@@ -1,4 +1,4 @@
-"""A child that keeps ending is no longer a restart but a trouble."""
+"""A child that keeps ending is reported as a trouble, and no longer as a restart."""
 
 import sys
 import time

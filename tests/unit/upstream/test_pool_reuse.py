@@ -1,4 +1,4 @@
-"""Who follows whom on a connection, where not everybody may follow everybody."""
+"""Which call may follow which on a kept connection, by the upstream's `reuse`."""
 
 import itertools
 import random
@@ -15,7 +15,7 @@ from crewgate.upstream.call import Fate
 
 
 class Shared(Connection):
-    """Carries several calls at once, and closes when it is told to and has none."""
+    """Carries several calls at once; after `close` it ends once it has none."""
 
     streams = 4
 
@@ -151,7 +151,7 @@ async def test_streams_of_one_connection_are_one_branchs() -> None:
         waits = _ask(pool, b"c")
         await wait_all_tasks_blocked()
         assert not waits.carriers
-        # and whoever's that is has to wait in turn.
+        # and the next call of that branch has to wait in turn.
         (closing,) = [connection for connection in opener.opened if connection.closing]
         again = _ask(pool, b"a" if closing.calls[0] in mine else b"b")
         for call in list(closing.calls):
@@ -162,7 +162,7 @@ async def test_streams_of_one_connection_are_one_branchs() -> None:
 
 
 async def test_calls_of_many_branches_are_all_carried_each_on_its_own() -> None:
-    """However they come and go, with fewer connections than branches: nobody is forgotten."""
+    """However they come and go, with fewer connections than branches: no call is forgotten."""
     chance = random.Random(7)
     opener = Opener()
     async with running(opener, connections=3, reuse="branch") as pool:

@@ -95,7 +95,7 @@ def test_a_body_that_may_not_be_keeps_no_connection(status: bytes, field: bytes)
 
 @pytest.mark.parametrize("start", [b"HTTP/1.1 204 X\r\n", b"HTTP/1.1 304 X\r\n", OK])
 def test_an_answer_that_is_over_with_its_head_says_so(start: bytes) -> None:
-    """So that whoever keeps the connection waits for what may follow all the same."""
+    """So the pool, which keeps the connection, waits for what may follow all the same."""
     response = _read(start + b"Content-Length: 0\r\n\r\n")
     assert (response.complete, response.bodyless, response.reusable) == (True, True, True)
 

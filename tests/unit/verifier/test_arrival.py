@@ -1,4 +1,4 @@
-"""Calls of a forked child that come before its attachment wait for that, and no longer."""
+"""Calls of a forked child wait until it has attached, and no longer."""
 
 import pytest
 
