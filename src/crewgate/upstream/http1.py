@@ -30,6 +30,7 @@ class HTTP1Connection:
     __slots__ = (
         "_chunked",
         "_full",
+        "_given",
         "_head_bytes",
         "_kept",
         "_out",
@@ -56,6 +57,7 @@ class HTTP1Connection:
         self.answer = Response()
         self.reuse_key: ReuseKey | None = None
         self.fresh = True  # it has carried no call yet
+        self._given = 0  # bytes of the call that the wire was given, sent or not
         self._head_bytes = 0  # of the call's request
         self._kept = True  # it may carry another call after this one
         self._out: list[bytes] = []  # said in this turn, and written at its end
@@ -93,7 +95,7 @@ class HTTP1Connection:
     def carry(self, caller: Caller) -> None:
         """Begin a call."""
         self.caller = caller
-        self._wire.sent = 0
+        self._given = self._wire.sent = 0
         caller.begun(self)
 
     def sweep(self, now: float) -> None:
@@ -175,9 +177,11 @@ class HTTP1Connection:
             return
         self.caller = None
         answer = self.answer
-        unsaid = not self.touched  # a client that takes its call back at once costs no connection
+        # A client that takes its call back at once costs no connection. What the wire has been
+        # given goes out whenever the kernel has room: its answer would be the next call's.
+        unsaid = not self._given
         # Whatever is still to be said of a body would have the next request taken for its rest.
-        is_sent = not (self._sending or self._out or self._wire.queued)
+        is_sent = not (self._sending or self._out) and self._wire.sent == self._given
         done = unsaid or (answer.complete and answer.reusable and is_sent)
         self._owner.left(self, answered=answer.status > 0)
         if not done or not self._kept:
@@ -261,6 +265,7 @@ class HTTP1Connection:
             return
         data = out[0] if len(out) == 1 else b"".join(out)
         self._forget_unsaid()
+        self._given += len(data)
         try:
             self._wire.send(data)
         except OSError:

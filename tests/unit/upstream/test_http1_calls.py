@@ -1,5 +1,6 @@
 """Calls on a kept HTTP/1.1 connection to a tool's server: what is sent when, and what is seen."""
 
+import select
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -36,6 +37,17 @@ class Line:
     def answer(self, data: bytes = OK) -> None:
         self.theirs.sendall(data)
         self.turns.take()
+
+    def fill(self) -> None:
+        """Leave no room in the kernel, as a server does that does not read."""
+        sock = self.connection._wire._sock
+        with suppress(BlockingIOError):
+            while True:
+                sock.send(bytes(4096))
+
+    def write(self) -> None:
+        """The poller says that there is room, and that is all that it says."""
+        self.connection._wire._ready(select.EPOLLOUT)
 
     def finish(self) -> None:
         """One whole call."""
@@ -170,6 +182,43 @@ def test_an_unread_kernel_keeps_the_bound_shut(line: Line) -> None:
     assert not call.carrier.send_body(b"x")
     call.carrier.release()
     assert line.owner.ended_times == 1
+
+
+def test_a_call_that_waits_for_room_in_the_kernel_takes_its_connection_with_it(line: Line) -> None:
+    """None of it was sent, but all of it would be: the next call would get its answer."""
+    line.finish()
+    line.fill()
+    call = line.call(Call())
+    line.turns.take()
+    assert not call.carrier.touched
+    call.carrier.release()
+    assert (line.owner.freed_times, line.owner.ended_times) == (1, 1)
+
+
+def test_a_call_that_the_kernel_has_refused_takes_its_connection_with_it(line: Line) -> None:
+    """The wire has dropped what it could not write: none is sent, and none waits."""
+    line.fill()
+    call = line.call(Call())
+    line.turns.take()
+    line.theirs.close()
+    line.write()
+    assert not call.carrier.touched
+    call.carrier.release()
+    assert (line.owner.freed_times, line.owner.ended_times) == (0, 1)
+
+
+def test_a_body_of_which_the_wire_has_dropped_the_rest_is_not_sent(line: Line) -> None:
+    """An answer that came before the end does not make the connection fit for another call."""
+    call = line.call(Call(Head(b"POST", b"/", 2**20), is_open=True))
+    call.carrier.send_body(bytes(2**20))
+    call.carrier.end_body(())
+    line.turns.take()
+    line.answer()
+    assert call.body == b"ok"
+    line.theirs.close()
+    line.write()
+    call.carrier.release()
+    assert (line.owner.freed_times, line.owner.ended_times) == (0, 1)
 
 
 def test_get_is_sent_again_only_after_it_was_sent(line: Line) -> None:
