@@ -4,6 +4,7 @@ No test has a time limit as a speed check, those of Hypothesis included: the mac
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -25,6 +26,11 @@ LONG = (
     "tests/unit/ledger/test_machine.py",
     "tests/unit/verifier/test_leasing_machine.py",
 )
+
+# A shell that starts the tests in the background has them ignore what the keyboard sends, and so
+# would all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")

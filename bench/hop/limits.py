@@ -3,6 +3,8 @@
 import resource
 
 SPARE = 200  # of a process, beside its connections
+GATEWAY_SPARE = 640  # of a gateway, beside its idle clients; Crewgate keeps 512 for upstreams
+LISTENERS = 2  # among which Crewgate divides the rest
 
 
 def raise_descriptors(connections: int) -> None:
@@ -19,5 +21,5 @@ def most(hard: int) -> int:
 
 
 def room() -> int:
-    """How many connections a process may have here; gateways get the same limits as we do."""
-    return most(resource.getrlimit(resource.RLIMIT_NOFILE)[1]) - SPARE
+    """How many connections a gateway takes here at one listener; it has the same limit as we."""
+    return (most(resource.getrlimit(resource.RLIMIT_NOFILE)[1]) - GATEWAY_SPARE) // LISTENERS

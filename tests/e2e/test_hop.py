@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ATTEMPTS = 4
-DESCRIPTORS = 700  # of each process: what does not fit into that is to be measured smaller
+DESCRIPTORS = 1640  # of each process: what does not fit into that is to be measured smaller
 LONG = ("fairness", "memory", "idle")
 PASSING = ("choose another port", "answered with 200", "not every request")  # another run helps
 

@@ -54,7 +54,7 @@ def restarted() -> Restarted:
 def row(role: str, number: int, **more: Any) -> Row:
     """One line of the audit: a call of that role that cost 0.01."""
     fields: dict[str, Any] = {
-        "time": NOON, "request": f"{role}-{number}", "crew": "article",
+        "time": NOON, "machine": "one", "request": f"{role}-{number}", "crew": "article",
         "orchestrator": "article/one", "process": "pid_1", "role": role,
         "branch": _ALL[role], "ancestry": [], "grant": "g", "subject": "u",
         "listener": "agents", "peer": "127.0.0.0/24", "tool": "t", "method": "POST",

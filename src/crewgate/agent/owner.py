@@ -127,14 +127,18 @@ async def revoke(machine: Machine, ask: Revoke, read_ns: int) -> Receipt:
     return receipt
 
 
-async def revoke_names(machine: Machine, ask: RevokeNames, read_ns: int) -> NamesReceipt:
-    """The same for certificates and orchestrators as such."""
+async def revoke_names(
+    machine: Machine, ask: RevokeNames, read_ns: int, *, is_known: bool = False
+) -> NamesReceipt:
+    """The same for certificates and orchestrators as such; `is_known`: the name is no mistake."""
     told = machine.revoke_names(ask.names)
     reach = Reaching(machine, told.abroad, ask.until, read_ns)
     await _cut(machine, told, reach)
     pending = told.pending
     named = [each.name for each in ask.names if each.kind == "orchestrator"]
-    unseen = await never_seen(machine, "orchestrator", named[0], "") if len(named) == 1 else ""
+    unseen: NeverSeen = ""
+    if len(named) == 1 and not is_known:
+        unseen = await never_seen(machine, "orchestrator", named[0], "")
     receipt = NamesReceipt(
         id=ask.id,
         read_ns=read_ns,

@@ -25,13 +25,19 @@ def headline(state: str, troubles: Iterable[Mapping[str, Any]]) -> str:
 def lines(troubles: Iterable[Mapping[str, Any]], now: float) -> Iterator[str]:
     """What is not well: since when, why, and how to mend it. `now` is seconds since 1970."""
     for each in troubles:
-        since = datetime.fromtimestamp(each["since"], UTC)
-        span = _span(now - each["since"])
         word = "starting" if each["passing"] else each["state"]
-        yield f"{word:<10}{each['component']}, since {since:%Y-%m-%d %H:%M:%S}Z ({span})"
+        yield f"{word:<10}{each['component']}{_since(each['since'], now)}"
         yield from _wrapped(each["why"])
         if each["mend"]:
             yield from _wrapped(f"To mend it: {each['mend']}.")
+
+
+def _since(seconds: float, now: float) -> str:
+    """Since when; nothing of what has no history, which is 0."""
+    if not seconds:
+        return ""
+    since = datetime.fromtimestamp(seconds, UTC)
+    return f", since {since:%Y-%m-%d %H:%M:%S}Z ({_span(now - seconds)})"
 
 
 def _refuses(each: Mapping[str, Any]) -> bool:

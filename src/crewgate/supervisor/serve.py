@@ -128,9 +128,8 @@ class Supervisor:
     def _try_agent(self, signals: Signals) -> int | None:
         """Start it once: None when it is ready, else an exit status.
 
-        The agent says itself why it cannot start. That there is nothing to learn from others is
-        true of this start alone: by the next one they may know of revocations that a disk which was
-        lost meanwhile does not, and what is on the disk says the rest.
+        The agent says itself why it cannot start. --bootstrap is for this start alone: by the next
+        one, others may know of revocations that a disk which was lost meanwhile does not have.
 
         The workers load meanwhile. If a port is taken, that may be by a `serve` of the same
         configuration, and the agent finds that out.
@@ -367,6 +366,7 @@ class Supervisor:
 
     def _drain(self, signals: Signals) -> None:
         """Workers end their calls first, while the agent still serves them; then the agent."""
+        self._sockets.close()  # so that what workers listen to no more is refused at once
         _say(f"draining for at most {self._config.drain_seconds:g} s")
         workers = [*self._workers.values(), *(child for child, _ in self._leaving)]
         self._end([*workers, self._control], self._config.drain_seconds, signals)

@@ -71,7 +71,9 @@ async def test_an_hour_is_for_all_runs_together(tmp_path: Path) -> None:
     with two_crews(tmp_path, run="50", hour="70") as site:
         certificates = [site.certificate(name) for name in ("bd-1", "bd-1", "bd-2")]
         counted = await spend(site, certificates, 240)
-        assert counted == {200: 70, 403: 170}
+        assert counted[200] == 70
+        assert counted[429] > 0  # of the hour; a run that has spent its own 50 gets 403
+        assert counted[403] + counted[429] == 170
         assert accounts(site)["spent_micro"] == 70_000_000
         last = site.calls(reason="credits-exhausted", level="bd:finance")
         assert last

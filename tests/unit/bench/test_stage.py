@@ -18,7 +18,7 @@ SERVERS = Servers(tools=7001, h2=7002, bulk=7003)
 def test_what_init_writes_becomes_a_bench(tmp_path: Path, port: int, *, h2: bool) -> None:
     """One worker, all tools at their servers, HTTP/2 to them where it is asked for."""
     file = tmp_path / "crewgate.toml"
-    text = changed(fresh_config(8443), SERVERS, h2=h2)
+    text = changed(fresh_config(8443, "bench"), SERVERS, h2=h2)
     file.write_text(text + routes(stage.UPLOAD_BYTES))
     config = load(file)
     assert config.workers == 1
@@ -33,7 +33,7 @@ def test_what_init_writes_becomes_a_bench(tmp_path: Path, port: int, *, h2: bool
 
 def test_another_configuration_ends_the_run() -> None:
     """Rather than that something else be measured than what is said."""
-    text = fresh_config(8443)
+    text = fresh_config(8443, "bench")
     with pytest.raises(SystemExit, match="workers"):
         changed(text.replace("workers = 2", "workers = 3"), SERVERS, h2=False)
     with pytest.raises(SystemExit, match="one upstream"):
@@ -43,7 +43,7 @@ def test_another_configuration_ends_the_run() -> None:
 def test_what_crewgate_cannot_do_has_its_reason(tmp_path: Path) -> None:
     """As the configuration says it."""
     file = tmp_path / "crewgate.toml"
-    file.write_text(changed(fresh_config(8443), SERVERS, h2=True).replace('"h2"', '"h9"'))
+    file.write_text(changed(fresh_config(8443, "bench"), SERVERS, h2=True).replace('"h2"', '"h9"'))
     assert "h9" in refusal(file)
 
 

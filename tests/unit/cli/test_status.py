@@ -41,8 +41,10 @@ def test_not_ready_says_why() -> None:
         ready=False,
         state=State.FAILED,
         health=[
-            Condition("table", State.FAILED, "it was retired", "start again", refuses=True),
-            Condition("configuration", State.DEGRADED, "a price"),
+            Condition(
+                "table", State.FAILED, "it was retired", "start again", refuses=True, since=1.0
+            ),
+            Condition("configuration", State.DEGRADED, "a price", since=1.0),
         ],
         configuration_error="crewgate.toml: price",
     )

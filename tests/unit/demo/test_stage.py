@@ -16,8 +16,8 @@ async def test_a_command_that_fails_says_why(tmp_path: Path) -> None:
 
 
 async def test_a_status_that_is_expected_is_no_failure(tmp_path: Path) -> None:
-    """A gateway that does not run is not ready, and says so with status 1."""
+    """A gateway that does not run is not ready, and says so with status 2."""
     stage = await build(tmp_path)
-    assert b"not ready" in await stage.command("status", good=(0, 1))
-    with pytest.raises(StoryError, match=r"crewgate status failed \(1\): not ready"):
+    assert b"not ready" in await stage.command("status", good=(0, 2))
+    with pytest.raises(StoryError, match=r"crewgate status failed \(2\): not ready"):
         await stage.command("status")
