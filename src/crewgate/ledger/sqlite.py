@@ -14,6 +14,7 @@ import apsw
 from crewgate import limits
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger.session import Row, in_parts
+from crewgate.runtime.durable_files import is_full
 
 _FEW_PAGES = 10  # of 4 KiB: the least cache that SQLite has
 
@@ -151,6 +152,8 @@ def _why(error: Exception) -> str:
     """What is wrong, in words that say what to do."""
     if isinstance(error, apsw.FullError):
         return "the disk is full; make room, nothing is lost"
+    if is_full(error):
+        return f"its disk has no room, or fails ({error}); make room or mend it, nothing is lost"
     if isinstance(error, apsw.ReadOnlyError):
         return "it, or its folder, cannot be written; give this user the right to"
     if isinstance(error, apsw.CantOpenError):

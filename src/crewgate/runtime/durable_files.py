@@ -41,6 +41,16 @@ _MENDS = {
     errno.ESTALE: "the server of this file system has lost it; mount the file system again",
 }
 
+# What SQLite says where a disk has no room (extended result codes, sqlite.org/rescode.html). Of a
+# ledger that was closed it makes the shared memory anew, and calls that an error of the disk.
+_SQLITE_FULL = {
+    13,  # SQLITE_FULL
+    10 | 3 << 8,  # SQLITE_IOERR_WRITE: also of a quota
+    10 | 18 << 8,  # SQLITE_IOERR_SHMOPEN
+    10 | 19 << 8,  # SQLITE_IOERR_SHMSIZE
+    10 | 21 << 8,  # SQLITE_IOERR_SHMMAP
+}
+
 
 def write_file(path: Path, data: bytes, mode: int, *, owner: Owner | None = None) -> None:
     """Put `data` in the place of what `path` holds; a reader sees the old file or the new one.
@@ -185,7 +195,8 @@ def is_full(error: BaseException | None) -> bool:
     """Whether an error comes of a disk that is full, which passes when somebody makes room."""
     while error is not None:
         number = error.errno if isinstance(error, OSError) else None
-        if number in {errno.ENOSPC, errno.EDQUOT} or type(error).__name__ == "FullError":  # apsw's
+        code = getattr(error, "extendedresult", None)  # apsw's, which this module does not load
+        if number in {errno.ENOSPC, errno.EDQUOT} or code in _SQLITE_FULL:
             return True
         error = error.__cause__
     return False

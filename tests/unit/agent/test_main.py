@@ -4,6 +4,7 @@ import errno
 import os
 from pathlib import Path
 
+import apsw
 import pytest
 
 from crewgate.agent import main as agent
@@ -12,6 +13,13 @@ from crewgate.errors import ConfigurationError, LedgerUnavailableError, TableErr
 
 def full() -> OSError:
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/state/mark")
+
+
+def of_sqlite(code: int) -> apsw.Error:
+    """As SQLite raises it."""
+    error = apsw.exception_for(code)
+    assert isinstance(error, apsw.Error)
+    return error
 
 
 def caused(error: Exception, cause: Exception) -> Exception:
@@ -24,12 +32,24 @@ def caused(error: Exception, cause: Exception) -> Exception:
     [
         (full(), os.EX_TEMPFAIL, "/state/mark: No space left on device; make room"),
         (caused(TableError("no table"), full()), os.EX_TEMPFAIL, "no table"),
+        *(
+            (caused(LedgerUnavailableError("no room"), of_sqlite(code)), os.EX_TEMPFAIL, "no room")
+            for code in (
+                apsw.SQLITE_FULL,
+                apsw.SQLITE_IOERR_SHMSIZE,
+                apsw.SQLITE_IOERR_SHMOPEN,
+                apsw.SQLITE_IOERR_SHMMAP,
+                apsw.SQLITE_IOERR_WRITE,
+            )
+        ),
+        (caused(LedgerUnavailableError("bad"), of_sqlite(apsw.SQLITE_IOERR_READ)), 2, "bad"),
         (LedgerUnavailableError("no server", is_away=True), os.EX_TEMPFAIL, "no server"),
         (LedgerUnavailableError("a wrong password"), 2, "a wrong password"),
         (ConfigurationError("a mistake"), 2, "a mistake"),
         (PermissionError(13, "Permission denied", "/state"), 2, "/state: Permission denied; give"),
     ],
-    ids=["full", "caused by full", "away", "password", "mistake", "rights"],
+    ids=["full", "caused by full", "SQLite", "no -shm", "-shm not opened", "-shm not mapped",
+         "not written", "not read", "away", "password", "mistake", "rights"],
 )
 def test_what_may_pass_is_a_status_of_its_own(
     monkeypatch: pytest.MonkeyPatch,

@@ -43,6 +43,34 @@ session.close()
 print("ok")
 """
 
+FULL = """
+import sys
+from pathlib import Path
+from crewgate.errors import LedgerUnavailableError
+from crewgate.ledger import schema
+from crewgate.ledger.sqlite import SQLite
+from crewgate.runtime.durable_files import is_full
+from crewgate import limits
+limits.ledger_log_bytes = 65_536  # so that there is room to copy it into the file
+folder = Path(sys.argv[1])
+session = SQLite(folder / "ledger.db")
+schema.migrate(session)
+session.close()
+assert not list(folder.glob("*-shm")), list(folder.iterdir())
+with (folder / "fill").open("wb", buffering=0) as file:
+    for size in (65_536, 4096, 1):
+        try:
+            while file.write(bytes(size)):
+                pass
+        except OSError:
+            continue
+for readonly in (False, True):
+    try:
+        SQLite(folder / "ledger.db", readonly=readonly).rows("SELECT count(*) FROM holder")
+    except LedgerUnavailableError as error:
+        print(is_full(error), error)
+"""
+
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Session]:
@@ -78,6 +106,18 @@ def test_a_disk_with_room_for_no_such_log_will_do(tmp_path: Path) -> None:
     """Commits are slower then, and nothing else."""
     answer = on_a_small_disk(tmp_path, SMALL)
     assert (answer.returncode, answer.stdout) == (0, "ok\n"), answer.stderr
+
+
+@pytest.mark.skipif(not may_mount(), reason="needs a mount namespace for a file system of 1 MiB")
+def test_a_closed_ledger_on_a_full_disk_says_that_there_is_no_room(tmp_path: Path) -> None:
+    """SQLite cannot make its shared memory, and calls that an error of the disk."""
+    answer = on_a_small_disk(tmp_path, FULL)
+    assert answer.returncode == 0, answer.stderr
+    lines = answer.stdout.splitlines()
+    assert len(lines) == 2
+    for line_ in lines:
+        assert line_.startswith(f"True {tmp_path / 'ledger.db'}: its disk has no room")
+        assert "make room" in line_
 
 
 def test_many_operations_are_one_transaction(ledger: SQLLedger) -> None:
