@@ -126,7 +126,7 @@ def _settle(manifest: "Manifest", state: Path) -> None:
     state.mkdir(mode=0o710, parents=True, exist_ok=True)
     ledger = manifest.ledger
     if ledger.ledger and ledger.holder:
-        term = max(ledger.term, int(time.time())) if ledger.is_copied else ledger.term
+        term = max(int(time.time()), ledger.term + 1) if ledger.is_copied else ledger.term
         write_mark(state, Mark(ledger.ledger, ledger.holder, ledger.count, term))
     demote(state / "gossip" / "standing")
 

@@ -103,6 +103,19 @@ def test_a_restored_machine_accepts_its_own_mark(machine: Path) -> None:
     assert why_not(mark, look(config.ledger)) == ""
 
 
+def test_a_restore_outweighs_what_peers_know_though_the_clock_is_behind(machine: Path) -> None:
+    """They refuse an older count of the same term."""
+    state, later = load(machine / "crewgate.toml").state, 2**32
+    mark = read_mark(state)
+    assert mark is not None
+    write_mark(state, msgspec.structs.replace(mark, term=later))
+    backup, again = backed_up(machine), machine.parent / "again"
+    assert run("restore", backup, again).exit_code == 0
+    restored = read_mark(load(again / "crewgate.toml").state)
+    assert restored is not None
+    assert restored.term == later + 1
+
+
 def test_keys_and_the_audit_are_copied_on_request(machine: Path) -> None:
     """With them, a reader can act as this machine."""
     backup, again = backed_up(machine, "--with-keys", "--with-audit"), machine.parent / "again"
