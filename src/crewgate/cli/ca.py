@@ -143,12 +143,13 @@ def renew(*, config_path: Path, certificate: Path, life: int | None, as_json: bo
     from crewgate.core.certificate import serial_text
     from crewgate.pki.authority import Authority
     from crewgate.pki.keys import read_certificates
-    from crewgate.pki.renewal import next_chain, put
+    from crewgate.pki.renewal import next_chain, put, require_no_key
 
     with Authority(_ca(_load(config_path))) as authority:
-        before = read_certificates(certificate)[0]
-        chain = next_chain(authority, before, datetime.now(UTC), life)
-        leaf = put(certificate, before, chain, however_long=True)
+        require_no_key(certificate)
+        before, now = read_certificates(certificate)[0], datetime.now(UTC)
+        chain = next_chain(authority, before, now, life)
+        leaf = put(certificate, before, chain, now.timestamp(), however_long=True)
         entry = authority.register.find(serial_text(leaf.serial_number))
     if entry is not None:
         tell(entry, f"Wrote {certificate}", as_json=as_json)

@@ -38,7 +38,7 @@ from crewgate.pki.keys import (
     write_file,
 )
 from crewgate.pki.register import Entry
-from crewgate.pki.renewal import put
+from crewgate.pki.renewal import put, require_no_key
 
 _AWAY = ["this machine"]  # whom an answer misses when no agent runs there (control/answers)
 
@@ -89,10 +89,12 @@ def issue(
 def _renew(client: ControlClient, life: int | None, *, as_json: bool) -> None:
     """The next certificate for the key that we showed, in place of the one before."""
     own, who = client.credentials, client.credentials.identity()
+    require_no_key(own.certificate)
     before = read_certificates(own.certificate)[0]
     ask = CertificateAsk(request=request_pem(read_key(own.key)).decode(), life_seconds=life)
     answer = client.post("/v1/certificates", ask, CertificateAnswer)
-    put(own.certificate, before, answer.certificate.encode(), however_long=True)
+    chain = answer.certificate.encode()
+    put(own.certificate, before, chain, time.time(), however_long=True)
     _tell(answer, who.role, who.crew, who.name, own.certificate, as_json=as_json)
 
 

@@ -4,7 +4,8 @@
 refused: the gateway judges them without this process.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import trio
@@ -24,7 +25,7 @@ class ControlHealth:
         self._sink = sink
         self._reporter = Reporter(state, "control")
         self._troubles: dict[str, str] = {}
-        self._facts: dict[str, Fact] = {}
+        self._facts: dict[str, tuple[list[Fact], float]] = {}  # of each source, and until when
         self.disk = Disk(ca)
         self.is_serving = False
         self.is_signing = False  # a machine without the CA's key may have no folder for it
@@ -36,11 +37,13 @@ class ControlHealth:
         """What became of the last attempt, which the log has; `why` is empty if it went well."""
         self._troubles[component] = why
 
-    def set(self, fact: Fact) -> None:
-        """How a component is from now on; the log has not heard of it."""
-        self._facts[fact.component] = fact
-        if fact.state is State.OK:
-            del self._facts[fact.component]  # what is not reported is well
+    def set(self, source: str, facts: Sequence[Fact], seconds: float = math.inf) -> None:
+        """All that a source knows, in place of what it said before; the log has not heard of it.
+
+        Counts for so many seconds from now, on trio's clock.
+        """
+        wrong = [fact for fact in facts if fact.state is not State.OK]  # the rest counts as well
+        self._facts[source] = wrong, trio.current_time() + seconds
 
     def facts(self) -> Iterator[Fact]:
         """All that this process reports."""
@@ -53,7 +56,10 @@ class ControlHealth:
         for component, why in self._troubles.items():
             name = f"control: {component}"
             yield failed(name, why, refuses=False, logged=True) if why else ok(name)
-        yield from self._facts.values()
+        now = trio.current_time()
+        for facts, until in self._facts.values():
+            if now < until:
+                yield from facts
 
     async def run(self) -> None:
         """Report once a second; until cancelled."""

@@ -104,6 +104,7 @@ class ControlProcess:
         if not has_key(ca):
             self._explain(_keyless(self._config, ca))
             self._health.is_serving = True  # all that such a machine has to do
+            self._health.note("CA")  # that could not be used before
             return None
         try:
             office = ControlOffice(self._config, ca, self._voice.say)

@@ -2,11 +2,12 @@
 
 It renews a certificate of our CA when two fifths of its life are left: with the CA's key if that is
 here, else over the control API of the machine that has the key. From 30 days before the end it
-warns of a certificate of another CA, or of one that it fails to renew. Reads no clock but `wall`.
-Blocks.
+warns of a certificate of another CA, or of one that it fails to renew. Does nothing while the wall
+clock has just jumped. Reads no clock but `wall` and `boot`. Blocks.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,7 +23,7 @@ from crewgate.core.identity import Role, member_id
 from crewgate.errors import AuthorityError
 from crewgate.peers.directory import sent_away
 from crewgate.pki.keys import read_certificates
-from crewgate.pki.renewal import Life, Pair, Shown, is_ours, put, read_pair, shown
+from crewgate.pki.renewal import Life, Pair, Shown, holds_key, is_ours, put, read_pair, shown
 
 if TYPE_CHECKING:
     from crewgate.control.remote import RemoteAuthority
@@ -48,29 +49,52 @@ def source_of(config: Config) -> "RemoteAuthority | None":
 
 
 class Renewing:
-    """Looks at certificates; `tell` is for what was done or tried, `note` for how each of them is.
+    """Looks at certificates; `tell` hears what was done or tried.
 
-    Says once that a renewal failed; that is a trouble only when the end is near.
+    Says once that a renewal failed; that is a trouble only when the end is near. `wall` and `boot`
+    are seconds of CLOCK_REALTIME and CLOCK_BOOTTIME.
     """
 
     def __init__(
         self,
         wall: Callable[[], float],
+        boot: Callable[[], float],
         tell: Callable[[str], None],
-        note: Callable[[Fact], None],
     ) -> None:
         self._wall = wall
+        self._boot = boot
         self._tell = tell
-        self._note = note
+        self._offset = wall() - boot()
+        self._jumped = -math.inf  # when the wall clock did (by `boot`)
+        self._facts: list[Fact] = []
         self._not_before: dict[Shown, float] = {}  # when a renewal that failed is tried again
         self._failed: dict[Shown, str] = {}
 
     def __repr__(self) -> str:
         return f"<Renewing {len(self._failed)} failed>"
 
-    def look(self, config: Config, source: Source | None) -> None:
-        """Renew what is due, and note what is wrong with each certificate and with the CA's own."""
-        ca, now = config.ca, self._wall()
+    def look(self, config: Config, source: Source | None) -> list[Fact]:
+        """Renew what is due; how each certificate and the CA's own are.
+
+        While the clock cannot be believed: what the look before found.
+        """
+        if self._is_steady():
+            self._facts = list(self._found(config, source, self._wall()))
+        return self._facts
+
+    def _is_steady(self) -> bool:
+        """Whether the wall clock has run along with the other one for a while.
+
+        By one that is ahead for seconds all would be renewed, for a time that has not come.
+        """
+        now = self._boot()
+        offset = self._wall() - now
+        if abs(offset - self._offset) > limits.clock_step_seconds_max:
+            self._offset, self._jumped = offset, now
+        return now - self._jumped >= limits.clock_settle_seconds
+
+    def _found(self, config: Config, source: Source | None, now: float) -> Iterator[Fact]:
+        ca = config.ca
         if ca is None:
             return
         pairs = shown(config)
@@ -78,10 +102,10 @@ class Renewing:
             self._forget(gone)
         for pair in pairs:
             try:
-                self._note(self._look(config, ca, pair, source, now))
+                yield self._look(config, ca, pair, source, now)
             except AuthorityError as error:
-                self._note(degraded(_name(pair), str(error), "put it back"))
-        self._look_at_authority(ca, now)
+                yield degraded(_name(pair), str(error), "put it back")
+        yield from _authority(ca, now)
 
     def _look(
         self, config: Config, ca: CA, pair: Shown, source: Source | None, now: float
@@ -89,6 +113,11 @@ class Renewing:
         """Renew one if it is due; how it is. AuthorityError."""
         leaf = read_certificates(pair.certificate)[0]
         life, ours = Life.of(leaf), is_ours(ca, leaf)
+        what = f"{pair.certificate}, which {pair.by} shows, {_end(life, now)}"
+        if ours and life.is_due(now) and holds_key(pair.certificate):
+            what += "; it is not renewed: a renewal would destroy the private key in the same file"
+            mend = "put certificate and key into files of their own, or renew it by hand"
+            return _fact(_name(pair), life, now, what, mend)
         if ours and life.is_due(now) and now >= self._not_before.get(pair, 0.0):
             why = self._renew(config, pair, source)
             if not why:
@@ -100,7 +129,6 @@ class Renewing:
             self._not_before[pair] = now + limits.renewal_again_seconds
         if not life.ends_soon(now):
             return ok(_name(pair))
-        what = f"{pair.certificate}, which {pair.by} shows, {_end(life, now)}"
         if not ours:
             mend = "put another in its place; it is not of our CA, so it is not renewed here"
             return _fact(_name(pair), life, now, what, mend)
@@ -123,7 +151,7 @@ class Renewing:
             files = Pair(pair.certificate, pair.key)
             is_server = who.identity is None
             chain = source.next_chain(leaf, files, is_server=is_server)
-            new = put(pair.certificate, leaf, chain)
+            new = put(pair.certificate, leaf, chain, self._wall())
         except (AuthorityError, ValueError, OSError, UnsupportedAlgorithm) as error:
             said = str(error).removeprefix(f"{pair.certificate}: ")
             return f"it is not renewed: {said}"
@@ -131,24 +159,25 @@ class Renewing:
         self._tell(f"renewed {pair.certificate}, which {pair.by} shows, until {until}")
         return ""
 
-    def _look_at_authority(self, ca: CA, now: float) -> None:
-        """Nothing renews the CA itself, and no certificate outlives it."""
-        for path, what in ((ca.issuing, "issuing CA"), (ca.root, "root")):
-            name = f"control: {what}"
-            try:
-                life = Life.of(read_certificates(path)[0])
-            except AuthorityError as error:
-                self._note(degraded(name, str(error), "put it back"))
-                continue
-            if life.end - now >= limits.ca_warning_days * _DAY:
-                self._note(ok(name))
-                continue
-            mend = "make a new CA, and give every machine its root before that"
-            self._note(_fact(name, life, now, f"{path}: it {_end(life, now)}", mend))
-
     def _forget(self, pair: Shown) -> None:
         self._failed.pop(pair, None)
         self._not_before.pop(pair, None)
+
+
+def _authority(ca: CA, now: float) -> Iterator[Fact]:
+    """Nothing renews the CA itself, and no certificate outlives it."""
+    for path, what in ((ca.issuing, "issuing CA"), (ca.root, "root")):
+        name = f"control: {what}"
+        try:
+            life = Life.of(read_certificates(path)[0])
+        except AuthorityError as error:
+            yield degraded(name, str(error), "put it back")
+            continue
+        if life.end - now >= limits.ca_warning_days * _DAY:
+            yield ok(name)
+            continue
+        mend = "make a new CA, and give every machine its root before that"
+        yield _fact(name, life, now, f"{path}: it {_end(life, now)}", mend)
 
 
 def _is_outcast(config: Config, who: Certificate, now: int) -> bool:

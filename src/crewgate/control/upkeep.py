@@ -5,16 +5,17 @@ is one: for certificates, for the list of the revoked, and for the answers of OC
 machine's workers want.
 """
 
+import math
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from crewgate import limits
 from crewgate.config import Config
 from crewgate.control.renewing import Renewing, Source, source_of
-from crewgate.core.health import Fact, degraded, ok
+from crewgate.core.health import Fact, degraded
 from crewgate.errors import AuthorityError
 from crewgate.pki.ocsp_response import Failure, failure
 from crewgate.pki.revocation_list import KeptList
@@ -22,16 +23,22 @@ from crewgate.pki.revocation_list import KeptList
 if TYPE_CHECKING:
     from crewgate.control.remote import RemoteAuthority
 
-T = TypeVar("T")
-Note = Callable[[Fact], None]
+_CERTIFICATES = "certificates"
 _OCSP, _LIST = "control: OCSP", "control: list of the revoked"
 _MEND = "see to the machine that has the CA's key, and the way there"
+
+
+class Note(Protocol):
+    """Hears how the things of one source are, in place of what it heard of that before."""
+
+    def __call__(self, source: str, facts: Sequence[Fact], seconds: float = math.inf) -> None:
+        """They count for so many seconds."""
 
 
 class Upkeep:
     """The tasks of one process; `config` returns the configuration in force.
 
-    `tell` hears what was done, `note` how each thing is.
+    `tell` hears what was done, `note` how each thing is. A task that ends takes back what it noted.
     """
 
     def __init__(
@@ -45,31 +52,41 @@ class Upkeep:
         self._config = config
         self._source = source
         self._note = note
-        self._renewing = Renewing(time.time, _in_loop(tell), _in_loop(note))
+        self._renewing = Renewing(time.time, _boot, _in_loop(tell))
 
     def __repr__(self) -> str:
         return f"<Upkeep {self._renewing!r}>"
 
     async def renew(self) -> None:
         """Look at the certificates again and again; until cancelled."""
-        while True:
-            config = self._config()
-            source = self._source or source_of(config)
-            await trio.to_thread.run_sync(self._renewing.look, config, source)
-            await trio.sleep(limits.renewal_look_seconds)
+        try:
+            while True:
+                config = self._config()
+                source = self._source or source_of(config)
+                facts = await trio.to_thread.run_sync(self._renewing.look, config, source)
+                self._note(_CERTIFICATES, facts)
+                await trio.sleep(limits.renewal_look_seconds)
+        finally:
+            self._note(_CERTIFICATES, ())
 
     async def follow_list(self) -> None:
         """Fetch the list of the revoked from the machine that signs it; until cancelled."""
         kept: KeptList | None = None
-        while True:
-            config = self._config()
-            ca, remote, api = config.ca, config.remote, source_of(config)
-            if ca is not None and remote is not None and api is not None:
-                if kept is None or kept.ca != ca:
-                    chains = [] if remote.certificate is None else [remote.certificate]
-                    kept = KeptList(ca, config.state, chains, time.time)
-                await trio.to_thread.run_sync(self._fetch, kept, api)
-            await trio.sleep(limits.remote_list_seconds)
+        try:
+            while True:
+                config = self._config()
+                ca, remote, api = config.ca, config.remote, source_of(config)
+                facts: list[Fact] = []
+                if ca is not None and remote is not None and api is not None:
+                    if kept is None or kept.ca != ca:
+                        chains = [] if remote.certificate is None else [remote.certificate]
+                        kept = KeptList(ca, config.state, chains, time.time)
+                    facts = await trio.to_thread.run_sync(_fetch, kept, api)
+                self._note(_LIST, facts)
+                await trio.sleep(limits.remote_list_seconds)
+        finally:
+            self._note(_LIST, ())
+            self._note(_OCSP, ())
 
     async def answer(self, request: bytes) -> bytes:
         """The answer to a question of OCSP, both DER: another machine's."""
@@ -79,25 +96,31 @@ class Upkeep:
         try:
             answer = await trio.to_thread.run_sync(api.ocsp, request)
         except AuthorityError as error:
-            self._note(degraded(_OCSP, f"it is not answered: {error}", _MEND))
+            fact = degraded(_OCSP, f"it is not answered: {error}", _MEND)
+            self._note(_OCSP, [fact], limits.ocsp_trouble_seconds)
             return failure(Failure.TRY_LATER)
-        self._note(ok(_OCSP))
+        self._note(_OCSP, ())
         return answer
 
-    def _fetch(self, kept: KeptList, api: "RemoteAuthority") -> None:
-        try:
-            kept.take(api.revoked())
-        except AuthorityError as error:
-            fact = degraded(_LIST, f"it is not renewed: {error}", _MEND)
-        else:
-            fact = ok(_LIST)
-        trio.from_thread.run_sync(self._note, fact)
+
+def _boot() -> float:
+    """CLOCK_BOOTTIME: counts on while the machine sleeps, and nobody sets it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def _in_loop(work: Callable[[T], None]) -> Callable[[T], None]:
+def _fetch(kept: KeptList, api: "RemoteAuthority") -> list[Fact]:
+    """Take up the newest list; what was wrong. Blocks."""
+    try:
+        kept.take(api.revoked())
+    except AuthorityError as error:
+        return [degraded(_LIST, f"it is not renewed: {error}", _MEND)]
+    return []
+
+
+def _in_loop(work: Callable[[str], None]) -> Callable[[str], None]:
     """For a thread: what it says is written where all else is."""
 
-    def do(what: T) -> None:
+    def do(what: str) -> None:
         trio.from_thread.run_sync(work, what)
 
     return do

@@ -26,6 +26,7 @@ ocsp_seconds_max = 2.0  # one check; a signature takes 0.1 ms, and a handshake h
 ocsp_cached_seconds_max = 60.0  # of an answer good for longer; a push drops it sooner
 ocsp_cached_max = 4096  # certificates a worker remembers, 1.2 KiB each
 ocsp_doubt_seconds = 0.25  # a responder that failed is asked again: soon, and not by a whole herd
+ocsp_trouble_seconds = 60.0  # a question that failed counts so long: workers ask anew within it
 ocsp_queries_max = 16  # at once of one worker; a responder answers each in a millisecond
 ocsp_request_bytes_max = 4096  # 16 questions with SHA-256 are 1.8 KiB, a signed one has 2 more
 ocsp_response_bytes_max = 16_384  # ours have 900; one with a chain of RSA certificates has 6 KiB

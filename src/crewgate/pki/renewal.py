@@ -19,7 +19,7 @@ from crewgate.core.certificate import serial_text
 from crewgate.errors import AuthorityError
 from crewgate.pki.authority import Authority
 from crewgate.pki.certificates import is_issued, pem
-from crewgate.pki.keys import read_certificates, read_key, write_file
+from crewgate.pki.keys import read_certificates, read_file, read_key, write_file
 
 
 class Pair(NamedTuple):
@@ -49,12 +49,20 @@ class Life(NamedTuple):
         return cls(leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp())
 
     def is_due(self, now: float) -> bool:
-        """Whether so much of it is over that it is renewed, if it is ours.
+        """Whether so much of it is over that it is renewed, if it is ours; or it is ahead.
 
         Counted from when the CA signed it, which dates it back a little.
         """
         issued = self.begin + limits.certificate_backdate_seconds
-        return now >= issued + (self.end - issued) * limits.renewal_share
+        is_old = now >= issued + (self.end - issued) * limits.renewal_share
+        return is_old or self.is_ahead(now)
+
+    def is_ahead(self, now: float) -> bool:
+        """Whether it begins later: a clock was ahead when the CA signed it, and clients refuse it.
+
+        The leeway is that of clocks which differ a little.
+        """
+        return self.begin > now + limits.leeway_seconds
 
     def ends_soon(self, now: float) -> bool:
         """Whether to warn a person that it was not renewed."""
@@ -115,19 +123,44 @@ def read_pair(pair: Shown) -> x509.Certificate:
     return leaf
 
 
+def holds_key(path: Path) -> bool:
+    """Whether a certificate's file holds a private key too (PEM of any kind); AuthorityError."""
+    return b"PRIVATE KEY-----" in read_file(path)
+
+
+def require_no_key(path: Path) -> None:
+    """AuthorityError if the next certificate in the place of this file would destroy a key."""
+    if holds_key(path):
+        raise AuthorityError(
+            f"{path}: holds a private key too, so it is not replaced; put the key into a file of "
+            "its own, and name that in the configuration"
+        )
+
+
 def put(
-    path: Path, before: x509.Certificate, chain: bytes, *, however_long: bool = False
+    path: Path,
+    before: x509.Certificate,
+    chain: bytes,
+    now: float,
+    *,
+    however_long: bool = False,
 ) -> x509.Certificate:
     """Write the next certificate in the place of the one before; the new leaf. AuthorityError.
 
-    It must be for the same key, and end later, unless a person asked for it. A file that somebody
-    has changed meanwhile stays.
+    It must be for the same key, be valid at `now` (seconds since the epoch), and end later, unless
+    a person asked for it or the one before begins in the future. A file that holds a private key
+    stays, and so does one that somebody has changed meanwhile.
     """
     leaf = x509.load_pem_x509_certificates(chain)[0]
     if not _is_same(leaf.public_key(), before.public_key()):
         raise AuthorityError(f"{path}: the next certificate is for another key; it is not used")
-    is_longer = leaf.not_valid_after_utc > before.not_valid_after_utc
-    if not is_longer and not however_long:
+    life, was = Life.of(leaf), Life.of(before)
+    if life.is_ahead(now) or now >= life.end:
+        raise AuthorityError(
+            f"{path}: the next certificate is not valid now, so it is not used; set the clock of "
+            "this machine, or of the one that has the CA's key"
+        )
+    if not (life.end > was.end or was.is_ahead(now) or however_long):
         raise AuthorityError(
             f"{path}: the next certificate would end no later than the one before; how long does "
             "the CA itself live?"
@@ -135,6 +168,7 @@ def put(
     place = path.resolve()  # a link stays one
     if read_certificates(place)[0] != before:
         raise AuthorityError(f"{path}: somebody has changed it meanwhile")
+    require_no_key(place)
     status = place.stat()
     owner = (status.st_uid, status.st_gid) if os.geteuid() == 0 else None
     write_file(place, chain, status.st_mode & 0o777, replace=True, owner=owner)

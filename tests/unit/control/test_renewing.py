@@ -15,11 +15,11 @@ from crewgate import limits
 from crewgate.config import CA, Config, load
 from crewgate.control.renewing import Renewing, source_of
 from crewgate.core.certificate import read
-from crewgate.core.health import Fact, State
+from crewgate.core.health import State
 from crewgate.core.identity import member_id
 from crewgate.errors import AuthorityError
 from crewgate.pki.authority import Authority
-from crewgate.pki.renewal import Pair, next_chain, shown
+from crewgate.pki.renewal import Pair, next_chain, put, shown
 
 DAY = 86_400.0
 
@@ -50,20 +50,28 @@ class Watched:
         self.told: list[str] = []
         self.wrong: dict[str, str] = {}
         self.states: dict[str, State] = {}
-        self.renewing = Renewing(lambda: self.signer.now, self.told.append, self.note)
+        self.ahead = 0.0  # of CLOCK_BOOTTIME, as far as the wall clock has jumped (seconds)
+        self.renewing = Renewing(
+            lambda: self.signer.now, lambda: self.signer.now - self.ahead, self.told.append
+        )
         self.source: Signer | None = self.signer
-
-    def note(self, fact: Fact) -> None:
-        self.wrong.pop(fact.component, None)
-        self.states[fact.component] = fact.state
-        assert not fact.refuses
-        if fact.state is not State.OK:
-            self.wrong[fact.component] = f"{fact.why}; {fact.mend}"
 
     def at(self, days: float) -> None:
         """Look so many days later."""
         self.signer.now += days * DAY
-        self.renewing.look(self.config, self.source)
+        facts = self.renewing.look(self.config, self.source)
+        assert not any(fact.refuses for fact in facts)
+        self.states = {fact.component: fact.state for fact in facts}
+        self.wrong = {
+            fact.component: f"{fact.why}; {fact.mend}"
+            for fact in facts
+            if fact.state is not State.OK
+        }
+
+    def jump(self, days: float) -> None:
+        """The wall clock alone is set."""
+        self.ahead += days * DAY
+        self.at(days)
 
     def leaf(self, name: str) -> x509.Certificate:
         path = self.config.path.parent / "certs" / name
@@ -239,6 +247,74 @@ def test_a_link_stays_one_and_the_mode_what_it_was(watched: Watched) -> None:
     assert file.is_symlink()
     assert real.stat().st_mode & 0o777 == 0o640
     assert watched.dies_at("gateway.pem") > watched.signer.now + 390 * DAY
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_key_in_the_same_file_is_never_destroyed(watched: Watched, *, is_link: bool) -> None:
+    """Nothing is asked of the CA for it, and a person hears what to do."""
+    folder = watched.config.path.parent
+    both = folder / "certs" / "gateway.pem"
+    key = folder / "gateway" / "gateway.key"
+    both.write_bytes(both.read_bytes() + key.read_bytes())
+    both.chmod(0o600)
+    if is_link:
+        key.unlink()
+        key.symlink_to(both)
+    data, leaf = both.read_bytes(), watched.leaf("gateway.pem")
+    watched.at(397 * 0.5)
+    assert watched.wrong == {}
+    watched.at(397 * 0.11)
+    assert both.read_bytes() == data
+    assert watched.signer.asked == [("machine.pem", False)]
+    (name,) = watched.wrong
+    assert "would destroy the private key in the same file" in watched.wrong[name]
+    assert "files of their own" in watched.wrong[name]
+    assert watched.states[name] is State.DEGRADED
+    with Authority(watched.signer.ca) as authority:
+        chain = next_chain(authority, leaf, datetime.fromtimestamp(watched.signer.now, UTC))
+    with pytest.raises(AuthorityError, match="holds a private key too, so it is not replaced"):
+        put(both, leaf, chain, watched.signer.now, however_long=True)
+    assert both.read_bytes() == data
+
+
+def test_a_clock_that_is_ahead_for_seconds_renews_nothing(watched: Watched) -> None:
+    """Nor does one that is back; what was wrong stays so. One that stays ahead is believed."""
+    second = 1 / DAY
+    watched.at(1)
+    watched.jump(500)
+    assert set(watched.states.values()) == {State.OK}
+    watched.at(5 * second)
+    watched.jump(-500)
+    watched.at(60 * second)
+    assert (watched.told, watched.signer.asked) == ([], [])
+    watched.jump(500)
+    watched.at((limits.clock_settle_seconds + 1) * second)
+    assert len(watched.told) == 2
+
+
+def test_what_a_clock_that_was_ahead_has_signed_is_signed_again(watched: Watched) -> None:
+    """Clients refuse it until the time comes; the next one may end earlier."""
+    watched.at(500)
+    ahead = {name: watched.dies_at(name) for name in ("gateway.pem", "machine.pem")}
+    watched.at(-490)
+    assert len(watched.told) == 4
+    for name, end in ahead.items():
+        assert watched.leaf(name).not_valid_before_utc.timestamp() <= watched.signer.now
+        assert watched.signer.now + 390 * DAY < watched.dies_at(name) < end
+    watched.at(1)
+    assert (len(watched.told), watched.wrong) == (4, {})
+
+
+@pytest.mark.parametrize("days", [1, -500])
+def test_a_next_one_that_is_not_valid_now_is_not_used(watched: Watched, days: float) -> None:
+    """The clock of the machine with the CA's key may be wrong."""
+    path, leaf = watched.config.path.parent / "certs" / "gateway.pem", watched.leaf("gateway.pem")
+    data, now = path.read_bytes(), watched.signer.now
+    with Authority(watched.signer.ca) as authority:
+        chain = next_chain(authority, leaf, datetime.fromtimestamp(now + days * DAY, UTC))
+    with pytest.raises(AuthorityError, match="is not valid now"):
+        put(path, leaf, chain, now, however_long=True)
+    assert path.read_bytes() == data
 
 
 @pytest.mark.parametrize(
