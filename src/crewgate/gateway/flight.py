@@ -34,7 +34,7 @@ class Flight(Uploading):
 
     __slots__ = (
         "_between_events", "_bytes_out", "_head", "_is_grpc", "_request", "_seen", "_started_ns",
-        "_tower",
+        "_status", "_tower",
         "attempts", "extend_after_ns", "peer", "permit", "reuse_key",
     )  # fmt: skip
 
@@ -57,7 +57,8 @@ class Flight(Uploading):
         self._tower = tower
         self._head = head
         self._request = request
-        self._seen = False  # by a server whose carrier broke
+        self._seen = False  # by a server whose carrier is gone,
+        self._status = 0  # and what that one answered
         self._bytes_out = 0
         self._between_events: bool | None = None  # None: this is no stream of events
         self._is_grpc = False
@@ -258,18 +259,21 @@ class Flight(Uploading):
             return
         self._outcome = outcome
         self._leave()
-        carrier, self._carrier = self._carrier, None
-        touched, status = self._seen, 0
-        if carrier is not None:
-            touched, status = touched or carrier.touched, carrier.answer.status
-            carrier.release()
+        self._let_go()
         if outcome is not Outcome.DONE:
             between, for_models = self._between_events is True, self._entry.serves_models
             manner = Manner(between, self._is_grpc, for_models, self._denial())
             say_why(outcome, self._exchange, self._tower, self._request.id, manner)
-        cost = self._cost(outcome) if touched else 0
+        cost = self._cost(outcome) if self._seen else 0
         told = cost if self.permit.held or not self.permit.price else 0
-        self._tower.landed(self, self._line(outcome, status, told), cost)
+        self._tower.landed(self, self._line(outcome, self._status, told), cost)
+
+    def _let_go(self) -> None:
+        """Want nothing more of the tool's server, and remember what it has seen and said."""
+        carrier, self._carrier = self._carrier, None
+        if carrier is not None:
+            self._seen, self._status = self._seen or carrier.touched, carrier.answer.status
+            carrier.release()
 
     def _lasted_us(self) -> int:
         return (time.monotonic_ns() - self._started_ns) // 1000

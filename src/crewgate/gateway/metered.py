@@ -216,14 +216,29 @@ class MeteredFlight(Flight):
     # The end.
 
     def _end(self, outcome: Outcome) -> None:
-        """End, after credit has come for what is owed beyond the reservation, if that is wanted."""
-        if self._owing is outcome and self._funding.asking:
+        """End; where the answer is over, after credit has come for what is owed beyond it.
+
+        Any other end is one at once: it takes what the lease has, and leaves the rest owed.
+        """
+        if self.over:
             return
-        if self._owing is None and not self.over and self._charge_overrun(outcome):
+        is_heard = outcome is Outcome.DONE or (outcome is Outcome.CLIENT_GONE and self._drains)
+        if self._owing is not None and is_heard:
+            return
+        waits = is_heard and not self._funding.asking
+        if waits and self._charge_overrun(outcome):
             self._owing = outcome
+            self._let_go()
+            self._pieces.clear()
             self._ask_for_overrun(self.permit.left)
-            return
-        super()._end(self._owing or outcome)
+        else:
+            self._land(self._owing or outcome)
+
+    def _land(self, outcome: Outcome) -> None:
+        """End now."""
+        if self._charge_overrun(outcome):
+            self._grow_by_up_to(self._bill_of(outcome).overrun)
+        super()._end(outcome)
         self._funding.stop()
         self._kept = None
         self._pieces.clear()
@@ -266,7 +281,7 @@ class MeteredFlight(Flight):
         if left and self._owing_draws < limits.overrun_draws_max and self._bill_of(outcome).overrun:
             self._ask_for_overrun(left)
         else:
-            self._end(outcome)
+            self._land(outcome)
 
     def _grow_by_up_to(self, amount: int) -> None:
         """Take so much from the lease, or all that it has.

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from fake_host import FakeHost
 from gateway_world import FakePermit, config_of, drawn, grant_of
@@ -54,6 +55,7 @@ class Carrier:
     def __init__(self) -> None:
         self.touched = True
         self.complete = self.informed = self.paused = False
+        self.releases = 0
         self.status = 200
         self.headers: list[tuple[bytes, bytes]] = []
         self.trailers: list[tuple[bytes, bytes]] = []
@@ -68,7 +70,7 @@ class Carrier:
         return came
 
     def release(self) -> None:
-        pass
+        self.releases += 1
 
     def pause(self) -> None:
         self.paused = True
@@ -85,6 +87,7 @@ class Tower:
         self.done: Callable[..., None] = lambda _: None
         self.pauses: list[Callable[[], None]] = []
         self.landings: list[int] = []
+        self.lines: list[dict[str, object]] = []
         self.overruns: list[tuple[bytes, int]] = []
 
     def fund(self, grant: Grant, need: int, done: Told) -> None:
@@ -106,6 +109,7 @@ class Tower:
 
     def landed(self, flight: object, line: bytes, cost: int) -> None:
         self.landings.append(cost)
+        self.lines.append(json.loads(line))
 
 
 class World:
@@ -380,13 +384,86 @@ def test_a_branch_that_has_nothing_left_is_ended(tmp_path: Path, said: str) -> N
     assert world.tower.overruns == [(ID, 60)]
 
 
-def test_an_end_that_comes_meanwhile_waits_for_nothing(tmp_path: Path) -> None:
-    """Of a worker, or by a revocation: what the lease has is not touched any more."""
+@pytest.mark.parametrize("outcome", [Outcome.CANCELLED, Outcome.REVOKED, Outcome.EXPIRED])
+def test_an_end_that_comes_meanwhile_waits_for_nothing(tmp_path: Path, outcome: Outcome) -> None:
+    """Of a worker, or by a revocation: the call lands as done, with what the lease has."""
     world = overrun(tmp_path, 10)
-    assert world.flight.end(Outcome.REVOKED)
-    assert (world.tower.landings, world.tower.overruns) == ([50], [(ID, 70)])
+    assert world.flight.end(outcome)
+    assert world.flight.over
+    assert (world.tower.landings, world.tower.overruns) == ([60], [(ID, 60)])
+    assert [(line["outcome"], line["status"]) for line in world.tower.lines] == [("done", 200)]
+    assert not world.flight.end(outcome)
     world.tower.done("granted")
-    assert world.tower.landings == [50]
+    assert world.tower.landings == [60]
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [Outcome.CANCELLED, Outcome.REVOKED, Outcome.EXPIRED, Outcome.UPSTREAM_ERROR],
+)
+def test_an_answer_that_is_cut_is_not_heard_until_its_overrun_is_paid(
+    tmp_path: Path, outcome: Outcome
+) -> None:
+    """It ends at once, is counted once, and is charged what the lease has."""
+    world = World(tmp_path, CHARGED, (b"x-cost", b"120"), price=50)
+    world.permit.lease = 10
+    assert world.sent() == 30
+    assert world.flight.end(outcome)
+    assert world.flight.over
+    world.come(b"#" * 10)
+    assert world.sent() == 0
+    assert not world.flight.end(outcome)
+    assert (world.tower.needs, world.tower.landings) == ([], [60])
+    assert (world.tower.overruns, world.carrier.releases) == ([(ID, 60)], 1)
+    assert world.tower.lines[0]["outcome"] == outcome.value
+
+
+def test_a_client_that_goes_has_its_answer_cut_at_once_unless_it_is_drained(
+    tmp_path: Path,
+) -> None:
+    """Nothing more is heard then, so that nothing is waited for."""
+    world = World(tmp_path, CHARGED, (b"x-cost", b"120"), price=50)
+    world.flight.lost()
+    assert world.flight.over
+    assert (world.tower.needs, world.tower.landings) == ([], [80])
+
+
+def test_a_server_is_let_go_while_the_overrun_of_its_answer_is_owed(tmp_path: Path) -> None:
+    """Its connection is another call's, and what comes on it is not kept for this one."""
+    world = overrun(tmp_path, 10)
+    assert (world.carrier.releases, world.flight.over) == (1, False)
+    world.come(b"surplus")
+    world.flight.drained()
+    assert world.carrier.came == b"surplus"
+    world.permit.lease = 80
+    world.tower.done("granted")
+    assert world.carrier.releases == 1
+    assert (world.tower.landings, world.tower.lines[0]["status"]) == ([120], 200)
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_what_a_client_that_has_gone_owes_is_drawn_for_as_well(
+    tmp_path: Path, *, cancelled: bool
+) -> None:
+    """Once its answer was heard to the end; the server is let go, and the worker may end."""
+    drained = msgspec.structs.replace(CHARGED, hang_up="drain")
+    world = World(tmp_path, drained, (b"x-cost", b"120"), price=50)
+    world.permit.lease, world.permit.left = 10, 1000
+    world.flight.lost()
+    assert (world.flight.over, world.carrier.releases) == (False, 0)
+    world.carrier.complete = True
+    world.flight.progressed()
+    assert (world.tower.needs, world.carrier.releases) == ([70], 1)
+    (times_up,) = world.tower.pauses
+    times_up()  # heard again, changes nothing
+    assert not world.tower.landings
+    if cancelled:
+        assert world.flight.end(Outcome.CANCELLED)
+    else:
+        world.permit.lease = 80
+        world.tower.done("granted")
+    assert world.tower.landings == [60 if cancelled else 120]
+    assert world.tower.lines[0]["outcome"] == Outcome.CLIENT_GONE.value
 
 
 def test_what_is_only_observed_is_never_charged_more(tmp_path: Path) -> None:
