@@ -110,7 +110,7 @@ class Work(NamedTuple):
 async def _sample(site: SoakSite, name: str, pid: int, work: Work) -> Sample:
     seen = site.eyes / f"{pid}.json"
     seen.unlink(missing_ok=True)
-    os.kill(pid, signal.SIGUSR2)
+    os.kill(pid, signal.SIGUSR1)
     with trio.fail_after(LOOK_SECONDS):
         await until(seen.exists, 0.05)
     eyes = json.loads(seen.read_text())

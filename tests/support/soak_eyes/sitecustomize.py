@@ -1,4 +1,4 @@
-"""Eyes in the processes of a soaked gateway: on SIGUSR2 they count what a leak would leave behind.
+"""Eyes in the processes of a soaked gateway: on SIGUSR1 they count what a leak would leave behind.
 
 Found by Python at its start, since the soak puts this folder on PYTHONPATH of `serve`. Changes
 nothing that the product does; writes one JSON document per look into the folder SOAK_EYES.
@@ -74,4 +74,4 @@ def look(_number: int, _frame: FrameType | None) -> None:
 
 
 if "SOAK_EYES" in os.environ:
-    signal.signal(signal.SIGUSR2, look)
+    signal.signal(signal.SIGUSR1, look)
