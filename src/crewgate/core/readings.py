@@ -28,7 +28,9 @@ _WIDTHLESS = re.compile(
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _STREAM = r":[^:/]*:\$\w+"  # of NTFS, with its type; an empty name is the file itself
-_ENDS = re.compile(rf"\A[{_BLANK}]+|(?:[{_BLANK}.:]|{_STREAM})+\Z")
+_START = re.compile(rf"\A[{_BLANK}]++")
+# Backwards, and without a way back: from each place, a search forwards would run to the end again.
+_END = re.compile(rf"\A(?:[{_BLANK}.:]|\w++\$:[^/:]*+:)++")
 # A dot segment, also where blanks, parameters or what is cut away stand round the dots.
 _CLIMBING = re.compile(rf"/[{_BLANK}]*\.{{1,2}}(?:[{_BLANK}:]|{_STREAM})*(?:[/;?#]|\Z)")
 # RFC 3986, section 6.2.2.2: what may be decoded without a change of meaning.
@@ -90,7 +92,8 @@ def _named(words: list[str], *, keep: bool = False) -> list[tuple[list[bytes], b
 
 def _trimmed(word: str) -> str:
     """A name without what has no width, and without what is trimmed at its ends."""
-    return _ENDS.sub("", _WIDTHLESS.sub("", word))
+    begun = _START.sub("", _WIDTHLESS.sub("", word))
+    return _END.sub("", begun[::-1])[::-1]
 
 
 def climbs(plain: bytes) -> bool:
