@@ -51,6 +51,10 @@ class Connection:
     def room(self) -> int:
         return 0 if self.call else 1
 
+    @property
+    def is_idle(self) -> bool:
+        return self.call is None
+
     def is_usable(self, caller: Call) -> bool:
         return True
 

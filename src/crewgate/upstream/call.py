@@ -79,6 +79,10 @@ class Connection(Protocol):
     def room(self) -> int:
         """How many further calls it may carry now."""
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it carries no call."""
+
     def is_usable(self, caller: "Caller") -> bool:
         """Return whether it is alive, as far as one can see and this call needs to know."""
 

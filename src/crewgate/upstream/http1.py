@@ -79,6 +79,11 @@ class HTTP1Connection:
         return 1 if self.caller is None else 0
 
     @property
+    def is_idle(self) -> bool:
+        """Whether it carries no call."""
+        return self.caller is None
+
+    @property
     def touched(self) -> bool:
         """Whether the kernel has a byte of the call."""
         return self._wire.sent > 0

@@ -73,6 +73,11 @@ class HTTP2Connection:
         theirs = self.engine.remote_settings.get(Setting.MAX_CONCURRENT_STREAMS, 100)
         return max(0, min(theirs, limits.upstream_streams_max) - len(self._streams))
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it carries no call."""
+        return not self._streams
+
     def is_usable(self, caller: Caller) -> bool:  # noqa: ARG002 - streams fail one by one
         """Return whether it takes calls."""
         return self.room > 0

@@ -46,14 +46,18 @@ class Free:
                 return connection
         return None
 
-    def take_oldest(self, *but: ReuseKey | None) -> Connection | None:
-        """Take out one of the key that was used longest ago, and is none of these."""
+    def take_oldest(self, *but: ReuseKey | None, idle: bool) -> Connection | None:
+        """Take out one of the key that was used longest ago, and is none of these.
+
+        If `idle`, one that carries no call.
+        """
         for key, found in self._by_key.items():
-            if key not in but:
-                connection = found.pop(0)
-                if not found:
-                    del self._by_key[key]
-                return connection
+            if key in but:
+                continue
+            for connection in found:
+                if connection.is_idle or not idle:
+                    self.discard(connection)
+                    return connection
         return None
 
     def discard(self, connection: Connection) -> None:
@@ -187,23 +191,26 @@ class Stocks:
     def make_room(self, stock: Stock) -> bool:
         """Close a connection that none of those who wait for `stock` may use.
 
-        False if that has given no room: there is none, or it carries calls of others to their end.
+        One that carries no call gives it at once, so that those with calls come last. False if
+        that has given no room: there is none, or it carries calls of others to their end.
         """
-        if len(self.leaving) + stock.opening >= stock.waiting.needed:
-            return False
-        found = next(iter(self.resting), None) or self._least_wanted(stock)
+        found = next(iter(self.resting), None) or self._least_wanted(stock, idle=True)
+        if found is None:
+            if len(self.leaving) + stock.opening >= stock.waiting.needed:
+                return False
+            found = self._least_wanted(stock, idle=False)
         if found is None:
             return False
         self.leaving.add(found)
         found.close()
         return not self.is_full
 
-    def _least_wanted(self, stock: Stock) -> Connection | None:
-        found = stock.free.take_oldest(next(iter(stock.waiting.turns)), None)
+    def _least_wanted(self, stock: Stock, *, idle: bool) -> Connection | None:
+        found = stock.free.take_oldest(next(iter(stock.waiting.turns)), None, idle=idle)
         if found is not None:
             return found
         for other in self:
-            if other is not stock and (found := other.free.take_oldest()) is not None:
+            if other is not stock and (found := other.free.take_oldest(idle=idle)) is not None:
                 return found
         return None
 

@@ -28,6 +28,10 @@ class Shared(Connection):
     def room(self) -> int:
         return 0 if self.closing else self.streams - len(self.calls)
 
+    @property
+    def is_idle(self) -> bool:
+        return not self.calls
+
     def is_usable(self, caller: Call) -> bool:
         return self.room > 0
 
@@ -128,18 +132,50 @@ async def test_no_branch_waits_for_all_calls_of_another() -> None:
         assert not any(call.error for _, call in calls)
 
 
+class Streams(Opener):
+    calls_each = Shared.streams
+
+    async def open(self, member: object, pool: Pool) -> Shared:  # type: ignore[override]
+        await trio.lowlevel.checkpoint()
+        connection = Shared(member, pool)
+        self.opened.append(connection)
+        return connection
+
+
+async def test_a_connection_that_carries_nothing_makes_room_before_one_with_streams() -> None:
+    """Whoever used it last: the call that waits need not wait for others' calls to end."""
+    opener = Streams()
+    async with running(opener, connections=2, reuse="branch") as pool:
+        busy, short = _ask(pool, b"a"), _ask(pool, b"b")
+        await wait_all_tasks_blocked()
+        idle = short.carriers[0]
+        idle.ends(short)  # type: ignore[attr-defined]
+        waits = _ask(pool, b"c")
+        await wait_all_tasks_blocked()
+        assert waits.carriers == [opener.opened[2]]
+        assert [each.closing for each in opener.opened] == [  # type: ignore[attr-defined]
+            each is idle for each in opener.opened
+        ]
+        assert busy.carriers[0].calls == [busy]  # type: ignore[attr-defined]
+
+
+async def test_one_that_has_come_to_rest_makes_room_although_another_is_to() -> None:
+    """Its own branch's calls may last as long as they like."""
+    opener = Streams()
+    async with running(opener, connections=2, reuse="branch") as pool:
+        _, short = _ask(pool, b"a"), _ask(pool, b"b")
+        await wait_all_tasks_blocked()
+        first = _ask(pool, b"c")
+        await wait_all_tasks_blocked()
+        assert not first.carriers  # the first one's connection is closed once its call is over
+        short.carriers[0].ends(short)  # type: ignore[attr-defined]
+        second = _ask(pool, b"c")
+        await wait_all_tasks_blocked()
+        assert first.carriers == second.carriers == [opener.opened[2]]
+
+
 async def test_streams_of_one_connection_are_one_branchs() -> None:
     """HTTP/2: many calls at once on a connection, all of one branch; others have their own."""
-
-    class Streams(Opener):
-        calls_each = Shared.streams
-
-        async def open(self, member: object, pool: Pool) -> Shared:  # type: ignore[override]
-            await trio.lowlevel.checkpoint()
-            connection = Shared(member, pool)
-            self.opened.append(connection)
-            return connection
-
     opener = Streams()
     async with running(opener, connections=2, reuse="branch") as pool:
         mine = [_ask(pool, b"a") for _ in range(3)]
