@@ -10,9 +10,12 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from crewgate import limits
+from crewgate.core.printable import printable
 from crewgate.errors import RequestRefusedError
 
 UNPRICED = 422  # RFC 9110, section 15.5.21: well-formed, and nothing that can be worked on
+
+_SHOWN_CHARS = 64  # of a name, in a problem
 
 _object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
@@ -57,10 +60,10 @@ class Document:
             part = below
         return _written(part)
 
-    def names(self, steps: Sequence[str]) -> list[str]:
-        """The names of the members of the object there; none of anything else.
+    def members(self, steps: Sequence[str]) -> list[tuple[str, bytes]]:
+        """The names and texts of the members of the object there; none of anything else.
 
-        RequestRefusedError as `find` says.
+        RequestRefusedError as `find` says, for any two of its names.
         """
         part: Part | None = self._root
         for step in steps:
@@ -69,7 +72,15 @@ class Document:
                 below = self._below(step, below)
                 _replace(part, step, below)
             part = below
-        return [*part] if isinstance(part, dict) else []
+        if not isinstance(part, dict):
+            return []
+        seen: set[str] = set()
+        for name in part:
+            folded = _folded(name)
+            if folded in seen:
+                raise _twice(name)
+            seen.add(folded)
+        return [(name, _written(below)) for name, below in part.items()]
 
     def items(self, steps: Sequence[str]) -> int:
         """How many values stand there: an array's items, one of anything else, none of nothing."""
@@ -147,8 +158,17 @@ def _member(part: Part, step: str) -> Part | None:
     folded = _folded(step)
     for name in part:
         if name != step and _folded(name) == folded:
-            raise RequestRefusedError(UNPRICED, f'"{step}" has two spellings; write it as here')
+            raise _twice(step)
     return part.get(step)
+
+
+def _twice(name: str) -> RequestRefusedError:
+    return RequestRefusedError(UNPRICED, f'"{shown(name)}" has two spellings; write it as here')
+
+
+def shown(name: str) -> str:
+    """A member's name as a client may read it in a problem."""
+    return printable(name[:_SHOWN_CHARS])
 
 
 def _folded(name: str) -> str:

@@ -14,13 +14,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from crewgate.core.document import UNPRICED, Document
-from crewgate.core.printable import printable
+from crewgate.core.document import UNPRICED, Document, shown
 from crewgate.errors import RequestRefusedError
 
 Values = frozenset[bytes]
 
-_SHOWN_CHARS = 64  # of a name, in the problem that a client reads
 _ABSENT = b"null"
 # What is done without such a member, so that to say it changes nothing.
 _USUAL: Values = frozenset({b"false", b'"auto"', b'"default"', b'"standard"', b'"standard_only"'})
@@ -72,9 +70,7 @@ CHAT = Members(
     {**_OPENAI, "modalities": frozenset({b'["text"]'}), "audio": _NONE,
      "web_search_options": _NONE},
 )  # fmt: skip
-TEXT = Members(
-    _OF_ALL | _SAMPLING | _CACHE | _names("prompt suffix max_tokens n best_of"), _OPENAI
-)
+TEXT = Members(_OF_ALL | _SAMPLING | _CACHE | _names("prompt suffix max_tokens n best_of"), _OPENAI)
 RESPONSES = Members(
     _OF_ALL | _SAMPLING | _CACHE | _TOOLS
     | _names("input instructions max_output_tokens max_tool_calls previous_response_id "
@@ -119,9 +115,7 @@ _DECLARED = _spelled(frozenset({"functionDeclarations"}))
 
 def _escapable(word: str) -> bytes:
     """A pattern of a word in JSON, in any case, with any of its characters escaped."""
-    each = [
-        rf"(?:{re.escape(c)}|\\u00(?:{ord(c.lower()):02x}|{ord(c.upper()):02x}))" for c in word
-    ]
+    each = [rf"(?:{re.escape(c)}|\\u00(?:{ord(c.lower()):02x}|{ord(c.upper()):02x}))" for c in word]
     return "".join(each).encode()
 
 
@@ -143,11 +137,11 @@ def check(document: Document, text: bytes, members: Members, allow: tuple[str, .
     """
     for name in _unknown(document, members, ()):
         if name not in allow:
-            raise _unpriced(f'"{_shown(name)}"', name)
+            raise _unpriced(f'"{shown(name)}"', name)
     if "tools" in members.free:
         for kind in _tools(document, is_gemini=members is CONTENTS):
             if kind not in allow:
-                raise _unpriced(f'the tool "{_shown(kind)}"', kind)
+                raise _unpriced(f'the tool "{shown(kind)}"', kind)
     for name, pattern in _SOUND.items():
         if name not in allow and pattern.search(text):
             raise _unpriced(f'"{name}"', name)
@@ -155,14 +149,13 @@ def check(document: Document, text: bytes, members: Members, allow: tuple[str, .
 
 def _unknown(document: Document, members: Members, within: tuple[str, ...]) -> Iterator[str]:
     """The names of members that are not known to be free, or not with these values."""
-    for name in document.names(within):
-        place = (*within, name)
+    for name, value in document.members(within):
         if name in members.inner:
-            yield from _unknown(document, members.inner[name], place)
+            yield from _unknown(document, members.inner[name], (*within, name))
         if name in members.free:
             continue
-        value = document.find(place)
-        if value != _ABSENT and value not in members.usual.get(name, _NONE):
+        usual = members.usual.get(name)
+        if usual is None or (value != _ABSENT and value not in usual):
             yield name
 
 
@@ -176,7 +169,7 @@ def _tools(document: Document, *, is_gemini: bool) -> Iterator[str]:
     for at in range(document.items(("tools",))):
         place = ("tools", str(at))
         if is_gemini:
-            yield from (name for name in document.names(place) if name not in _DECLARED)
+            yield from (name for name, _ in document.members(place) if name not in _DECLARED)
             continue
         kind = document.find((*place, "type"))
         if kind is None or kind == _ABSENT:
@@ -192,9 +185,5 @@ def _unpriced(what: str, name: str) -> RequestRefusedError:
     return RequestRefusedError(
         UNPRICED,
         f"{what} may change what the call costs; leave it out, or have the tool's price say "
-        f'allow = ["{_shown(name)}"]',
+        f'allow = ["{shown(name)}"]',
     )
-
-
-def _shown(name: str) -> str:
-    return printable(name[:_SHOWN_CHARS])

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from crewgate.core import document
 from crewgate.core.document import Document
 from crewgate.core.prices import MILLION, Dialect, Model, Usage
 from crewgate.core.usage import asked
@@ -40,13 +41,45 @@ def price(path: bytes, more: dict[str, Any] | str, allow: tuple[str, ...] = ()) 
 
 @pytest.mark.parametrize("path", SHAPES)
 def test_what_no_list_knows_is_refused_by_its_name(path: bytes) -> None:
-    """The problem says what would allow it; a member that is null counts as absent."""
+    """The problem says what would allow it; null is refused, too, where the name is not known."""
     said = price(path, {"sing": True})
     assert said.startswith('"sing" may change what the call costs; ')
     assert said.endswith('allow = ["sing"]')
     assert not price(path, {"sing": True}, ("sing",))
-    assert not price(path, {"sing": None})
+    assert price(path, {"sing": None}) == said
+    assert not price(path, {"sing": None}, ("sing",))
     assert "sing" in price(path, {"sing": False})
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "after"),
+    [
+        (CHAT, "", ""),
+        (CONTENTS, '"generationConfig":{', "}"),
+        (CONTENTS, '"tools":[{', "}]"),
+    ],
+)
+def test_the_work_grows_no_faster_than_the_names(
+    monkeypatch: pytest.MonkeyPatch, path: bytes, before: str, after: str
+) -> None:
+    """The names of an object are made caseless once each, also where each is allowed."""
+    calls = 0
+    folded = document._folded
+
+    def counted(name: str) -> str:
+        nonlocal calls
+        calls += 1
+        return folded(name)
+
+    def work(size: int) -> int:
+        nonlocal calls
+        calls = 0
+        names = tuple(f"a{at}" for at in range(size))
+        assert not price(path, before + ",".join(f'"{n}":1' for n in names) + after, names)
+        return calls
+
+    monkeypatch.setattr(document, "_folded", counted)
+    assert work(1000) < 11 * work(100)
 
 
 DEAR: list[tuple[bytes, str, Any]] = [
