@@ -21,6 +21,8 @@ def explained(denial: Denial, policy: Policy, now: float) -> Denial:
     crew = next((crew for crew in policy.crews if crew.name == grant.crew), None)
     if crew is None or denial.quota >= limits.quota_micro_max:
         return denial
+    if denial.need > denial.quota:  # no window ever has so much
+        return denial
     # An hour is never spent before the day where both have the same cap.
     is_days = denial.quota == crew.daily_max
     seconds = WINDOW_SECONDS_DAY if is_days else WINDOW_SECONDS_HOUR

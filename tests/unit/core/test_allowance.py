@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lessees import grant
+from msgspec import structs
 
 from crewgate.core.accounts import MemoryLedger
 from crewgate.core.allowance import explained
@@ -59,6 +60,14 @@ def test_nothing_else_comes_back(denial: Denial) -> None:
     """A branch's own cap, an ancestor's, a crew without an allowance: the denial stays as it is."""
     assert explained(denial, policy(hourly_max=10, daily_max=100), NOON) is denial
     assert explained(spent(10), Policy("https://a", (), (), ()), NOON).window is None
+
+
+def test_a_call_that_needs_more_than_the_cap_waits_for_no_window() -> None:
+    """It would be refused after each; one that needs just the cap is not."""
+    caps = policy(hourly_max=50, daily_max=100)
+    dear = Denial(Reason.CREDITS_EXHAUSTED, GRANT, level=GRANT.crew, quota=50, need=51)
+    assert explained(dear, caps, NOON) is dear
+    assert explained(structs.replace(dear, need=50), caps, NOON).window is not None
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.lists(st.integers(1, 9), max_size=40))
