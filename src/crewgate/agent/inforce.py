@@ -13,7 +13,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.config import Config, load
-from crewgate.config.cluster import wants_restart
+from crewgate.config.fixed import require_same
 from crewgate.core.policy import Policy
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.durable_files import write_file
@@ -77,12 +77,7 @@ class InForce:
     def look(self) -> Loaded:
         """What the files hold now; ConfigurationError. Blocks: to be called in a thread."""
         found = look_at(self.config.path)
-        what = next(_fixed(self.config, found.config), None)
-        if what is not None:
-            raise ConfigurationError(
-                f"{self.config.path}: {what} cannot change while serving; end `crewgate serve` and "
-                "start it again"
-            )
+        require_same(self.config, found.config)
         return found
 
     def replace(self, loaded: Loaded) -> None:
@@ -135,16 +130,6 @@ def look_at(path: Path) -> Loaded:
         if not first.changed():
             return Loaded(config, policy, watch)
     raise ConfigurationError(f"{path}: changes while it is being read")
-
-
-def _fixed(old: Config, new: Config) -> Iterator[str]:
-    """What is another in `new` and must stay the same as long as this machine serves."""
-    for name in ("state", "table", "ledger"):
-        if getattr(old, name) != getattr(new, name):
-            yield name if name == "state" else f"[{name}]"
-    yield from wants_restart(old.cluster, new.cluster)
-    if old.cluster and old.ca and new.ca and old.ca.trust_domain != new.ca.trust_domain:
-        yield "trust_domain of [ca], which its peers know it by,"
 
 
 def watched(config: Config) -> Iterator[Path]:

@@ -25,6 +25,7 @@ from crewgate.agent.ledger_mark import MarkKeeper, open_known_ledger, require_ta
 from crewgate.agent.machine import Machine
 from crewgate.agent.opening import await_lock, holder_name, open_table, state_folder
 from crewgate.agent.reloading import reload_now
+from crewgate.agent.succession import require_goes_on
 from crewgate.audit.writer import Rotation, Writer
 from crewgate.config import Config, descriptors
 from crewgate.core.record import Event, Record, when
@@ -112,10 +113,10 @@ def run(file: Path, word: Word, *, bootstrap: bool = False, succeeds: bool = Fal
     voice = Voice(clock)
     inforce = InForce(file)
     raise_to(descriptors.agent(inforce.config).wanted)
-    state_folder(inforce.config.state)
     config = inforce.config
     if succeeds:
         _await_table(config, word)
+    state_folder(config.state)
     went_down = lost_lines.began(config.state)
     ledger, mark = open_known_ledger(config, holder_name(config))
     table, new = open_table(config, mark.drawn_as, voice)
@@ -151,9 +152,10 @@ def run(file: Path, word: Word, *, bootstrap: bool = False, succeeds: bool = Fal
 
 
 def _await_table(config: Config, word: Word) -> None:
-    """Load what takes long, and then wait until the agent before has released the table."""
+    """Load what takes long, look at what stands, and wait until the agent before has ended."""
     if config.cluster is not None and config.ca is not None:
         import crewgate.agent.cluster  # noqa: F401, PLC0415 - as `_join` does it, but now
+    require_goes_on(config)
     word.wait()
     await_lock(config.state / "table", limits.handover_seconds_max)
 

@@ -81,17 +81,25 @@ def holder_name(config: Config) -> str:
     Without one it makes one of its node's name and what no other node has, and keeps it in the
     state folder, as the table is; TableError where that cannot be.
     """
-    if config.name:
-        return config.name
-    path = config.state / "holder"
-    try:
-        name = path.read_text().strip()
-    except FileNotFoundError:
-        name = ""
+    name = known_holder(config)
     if not name:
         name = f"{os.uname().nodename[: limits.holder_chars_max]}-{secrets.token_hex(4)}"
-        _write(path, name)
+        _write(_holder_of(config), name)
     return name
+
+
+def known_holder(config: Config) -> str:
+    """The same; empty where it has none yet."""
+    if config.name:
+        return config.name
+    try:
+        return _holder_of(config).read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _holder_of(config: Config) -> Path:
+    return config.state / "holder"
 
 
 def _write(path: Path, line: str) -> None:

@@ -8,12 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from crewgate import limits
 from crewgate.core.health import Fact, failed, ok
+from crewgate.runtime.readiness import Listening
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _prctl = ctypes.CDLL(None).prctl
@@ -125,6 +127,41 @@ class Child:
         if self._process is not None:
             self._process.wait()
             self._process = None
+
+
+class Leaving:
+    """Children that others have replaced: each ends by itself, or is killed at its deadline."""
+
+    def __init__(self) -> None:
+        self._deadlines: list[tuple[Child, float]] = []
+
+    def __repr__(self) -> str:
+        return f"<Leaving {[child for child, _ in self._deadlines]}>"
+
+    def __iter__(self) -> Iterator[tuple[Child, float]]:
+        return iter(self._deadlines)
+
+    def __len__(self) -> int:
+        return len(self._deadlines)
+
+    def add(self, child: Child, deadline: float) -> None:
+        """From now on; one that has ended already has left."""
+        if child.running:
+            self._deadlines.append((child, deadline))
+
+    def look(self, now: float) -> None:
+        """Forget those that have ended, and kill those whose time is over."""
+        for child, deadline in self._deadlines:
+            if child.ended(now) is None and now > deadline:
+                child.send(signal.SIGKILL)
+        self._deadlines = [each for each in self._deadlines if each[0].running]
+
+
+def begin(child: Child, word: Listening, *more: str, sockets: Sequence[int] = ()) -> None:
+    """Start a child that says over `word` how far it is."""
+    arguments = ("--ready", str(word.theirs), *more)
+    child.start(time.monotonic(), *arguments, keep=(word.theirs, *sockets))
+    word.started()
 
 
 def python(module: str, path: Path, *more: str) -> list[str]:

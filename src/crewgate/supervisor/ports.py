@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from crewgate import limits
-from crewgate.config import Control, Listener
+from crewgate.config import Config, Control, Listener
 from crewgate.errors import ConfigurationError
 
 
@@ -51,3 +51,10 @@ def _why(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return "another program, or another gateway, is there; end it, or choose another port"
     return f"{error.strerror}; give an address of this machine and a port that is free"
+
+
+def listened(config: Config) -> tuple[Listener | Control, ...]:
+    """What a machine of this configuration listens for clients on."""
+    workers = config.listeners if config.workers else ()
+    control = () if config.control is None else (config.control,)
+    return (*workers, *control)

@@ -9,12 +9,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from crewgate import limits
-from crewgate.config import Config, Control, Listener
+from crewgate.config import Config
 from crewgate.core.health import Fact, degraded, failed, ok
 from crewgate.errors import ConfigurationError, LinkError, RefusedError
 from crewgate.link.owner import Owner
@@ -22,10 +22,10 @@ from crewgate.link.reporter import Reporter
 from crewgate.runtime.listening import Address, KeptSockets
 from crewgate.runtime.readiness import READY, WAITING, Listening
 from crewgate.runtime.secrecy import SWITCH, is_open, leave_no_cores
-from crewgate.supervisor.child import Child, python, sockets_of, told
-from crewgate.supervisor.ports import await_free
+from crewgate.supervisor.child import Child, Leaving, begin, python, sockets_of, told
+from crewgate.supervisor.ports import await_free, listened
 from crewgate.supervisor.signals import Signals
-from crewgate.supervisor.validation import validated
+from crewgate.supervisor.validation import as_written, following, validated
 from crewgate.verifier.watch import Watch
 
 _END = {signal.SIGTERM, signal.SIGINT}
@@ -64,6 +64,7 @@ class Supervisor:
         self._watch = Watch((path,))
         self._look_again = math.inf  # when content that was bad is due for another look
         self._config = validated(path)
+        self._standing = self._config  # as the agent that serves was started with it
         if bootstrap and self._config.cluster is None:
             raise ConfigurationError(
                 f"{path}: there is no [cluster] to be the first machine of; leave --bootstrap out"
@@ -75,7 +76,7 @@ class Supervisor:
         self._sockets = KeptSockets()
         self._reporter = Reporter(self._config.state, "supervisor")
         self._last_restart = ok("restart")
-        self._leaving: list[tuple[Child, float]] = []  # and when they are killed
+        self._leaving = Leaving()
         self._control_ends = math.inf  # when one that was told to end is killed
 
     def __repr__(self) -> str:
@@ -134,10 +135,11 @@ class Supervisor:
         The workers load meanwhile. If a port is taken, that may be by a `serve` of the same
         configuration, and the agent finds that out.
         """
+        self._standing = as_written(self._standing)
         with Listening() as word:
-            self._begin(self._agent, word, *self._bootstrap)
+            begin(self._agent, word, *self._bootstrap)
             with suppress(ConfigurationError):
-                await_free(self._listeners(), str(self._config.path), 0.0)
+                await_free(listened(self._config), str(self._config.path), 0.0)
                 self._fit_workers()
             while not word.heard(READY):
                 if _END & signals.wait(1.0, (word.ours,)):
@@ -147,27 +149,13 @@ class Supervisor:
                     return status if status > 0 else 1
         return None
 
-    def _begin(
-        self, child: Child, word: Listening, *more: str, sockets: Sequence[int] = ()
-    ) -> None:
-        """Start a child that says over `word` how far it is."""
-        arguments = ("--ready", str(word.theirs), *more)
-        child.start(time.monotonic(), *arguments, keep=(word.theirs, *sockets))
-        word.started()
-
-    def _listeners(self) -> tuple[Listener | Control, ...]:
-        """What this machine listens for clients on."""
-        workers = self._config.listeners if self._config.workers else ()
-        control = () if self._config.control is None else (self._config.control,)
-        return (*workers, *control)
-
     def _await_ports(self, signals: Signals) -> None:
         """ConfigurationError if a port is taken; then the agent has ended in order.
 
         After the agent has the table: a `serve` of the same configuration is told of first.
         """
         try:
-            await_free(self._listeners(), str(self._config.path), limits.lock_wait_seconds)
+            await_free(listened(self._config), str(self._config.path), limits.lock_wait_seconds)
         except ConfigurationError:
             self._end([self._agent], limits.agent_end_seconds, signals)
             raise
@@ -211,10 +199,9 @@ class Supervisor:
 
     def _revive(self) -> None:
         now = time.monotonic()
-        self._leaving = [each for each in self._leaving if each[0].ended(now) is None]
-        for child, deadline in [*self._leaving, (self._control, self._control_ends)]:
-            if now > deadline:
-                child.send(signal.SIGKILL)
+        self._leaving.look(now)
+        if now > self._control_ends:
+            self._control.send(signal.SIGKILL)
         for child in self._children():
             status = child.ended(now)
             if status is not None and child is self._control:
@@ -243,7 +230,7 @@ class Supervisor:
             child = self._workers.pop(index)
             self._sockets.drop(index)
             child.send(signal.SIGTERM)
-            self._leaving.append((child, now + self._config.drain_seconds))
+            self._leaving.add(child, now + self._config.drain_seconds)
 
     def _new_worker(self, index: int) -> Child:
         path, more = self._config.path, ("--worker", str(index))
@@ -255,6 +242,8 @@ class Supervisor:
     def _start(self, child: Child, now: float) -> None:
         """A worker gets the sockets that are kept for it; what cannot be bound it says itself."""
         sockets: list[int] = []
+        if child is self._agent:
+            self._standing = as_written(self._standing)
         for index, worker in self._workers.items():
             if worker is child:
                 with suppress(ConfigurationError):
@@ -268,9 +257,12 @@ class Supervisor:
         _say("restarting: agent, then workers, then the control process")
         deadline = time.monotonic() + limits.restart_seconds_in_all
         self._last_restart = failed("restart", "it is under way", refuses=False, grace=60.0)
-        agent = self._replace_agent(signals, deadline)
+        why = "it is not complete: what could not be replaced goes on as it was"
+        try:
+            agent = self._replace_agent(signals, deadline)
+        except ConfigurationError as error:
+            why, agent = f"{why}. {error}"[: limits.health_text_chars_max], False
         if not agent or not self._replace_workers(signals, deadline):
-            why = "it is not complete: what could not be replaced goes on as it was"
             self._last_restart = degraded("restart", why, "see the log, and restart again")
             _say(f"the restart: {why}")
             return
@@ -281,15 +273,21 @@ class Supervisor:
         _say("restarted")
 
     def _replace_agent(self, signals: Signals, deadline: float) -> bool:
+        """ConfigurationError if the file has changed what no successor can take up."""
         before, successor = self._agent, self._agent.successor()
         with Listening() as word:
-            self._begin(successor, word, "--successor")
-            if not self._await(signals, deadline, [(successor, word)], WAITING):
-                self._end([successor], 0.0, signals)
-                return False
+            begin(successor, word, "--successor")
+            try:
+                waits = self._await(signals, deadline, [(successor, word)], WAITING)
+                following(self._standing)  # names what differs also where the successor has ended
+                if not waits:
+                    return False
+                self._agent = successor
+            finally:
+                if self._agent is before:
+                    self._end([successor], 0.0, signals)
             before.send(signal.SIGUSR2)
-            self._agent, ends = successor, time.monotonic() + limits.agent_end_seconds
-            self._leaving.append((before, ends))
+            self._leaving.add(before, time.monotonic() + limits.agent_end_seconds)
             return self._await(signals, deadline, [(successor, word)], READY)
 
     def _replace_workers(self, signals: Signals, deadline: float) -> bool:
@@ -299,7 +297,7 @@ class Supervisor:
                 word, child = stack.enter_context(Listening()), self._new_worker(index)
                 with suppress(ConfigurationError):
                     sockets = self._sockets.fit(index, self._addresses())
-                    self._begin(child, word, *sockets_of(sockets), sockets=sockets)
+                    begin(child, word, *sockets_of(sockets), sockets=sockets)
                     begun[index] = child, word
             done = self._await(signals, deadline, begun.values(), READY)
             for index, (child, word) in begun.items():
@@ -307,7 +305,7 @@ class Supervisor:
                     before, self._workers[index] = self._workers[index], child
                     before.send(signal.SIGUSR2)
                     patience = 2 * self._config.drain_seconds
-                    self._leaving.append((before, time.monotonic() + patience))
+                    self._leaving.add(before, time.monotonic() + patience)
                 else:
                     self._end([child], 0.0, signals)
             return done and len(begun) == len(self._workers)
@@ -316,20 +314,21 @@ class Supervisor:
         self, signals: Signals, until: float, begun: Iterable[tuple[Child, Listening]], said: bytes
     ) -> bool:
         """Until all have said it; False if one ends, takes too long, or we are told to end."""
-        waiting = list(begun)
-        while waiting:
-            now = time.monotonic()
-            if any(child.ended(now) is not None for child, _ in waiting) or now > until:
-                return False
-            self._revive()
-            self._reporter.report(self._facts())
-            heard = signals.wait(0.1, [word.ours for _, word in waiting])
-            if _END & heard:
-                signals.again(heard)
-                return False
-            waiting = [(child, word) for child, word in waiting if not word.heard(said)]
-            if any(word.is_over for _, word in waiting):
-                return False
+        waiting, later = list(begun), set[int]()
+        try:
+            while waiting:
+                now = time.monotonic()
+                if any(child.ended(now) is not None for child, _ in waiting) or now > until:
+                    return False
+                self._revive()
+                self._reporter.report(self._facts())
+                heard = signals.wait(0.1, [word.ours for _, word in waiting])
+                later |= heard - {signal.SIGCHLD}
+                waiting = [(child, word) for child, word in waiting if not word.heard(said)]
+                if _END & heard or any(word.is_over for _, word in waiting):
+                    return False
+        finally:
+            signals.again(later)  # of what came meanwhile the main loop hears afterwards
         return True
 
     def _adopt(self, config: Config) -> None:
@@ -342,7 +341,7 @@ class Supervisor:
     def _reload(self) -> None:
         """SIGHUP: everybody loads the file again, if it is good."""
         try:
-            self._adopt(validated(self._config.path))
+            self._adopt(following(self._standing))
             with Owner(self._config.state) as owner:
                 owner.reload()
         except ConfigurationError as error:
@@ -357,7 +356,7 @@ class Supervisor:
     def _follow(self) -> None:
         """The file changed: the agent has it loaded by everybody; the number of workers is ours."""
         try:
-            self._adopt(validated(self._config.path))
+            self._adopt(following(self._standing))
         except ConfigurationError:  # the agent says it, and a missing file may be there soon
             self._look_again = time.monotonic() + limits.reload_refused_seconds
             return

@@ -1,8 +1,12 @@
-"""A configuration as `serve` takes it: whole, with its keys, and within what the system grants."""
+"""A configuration as `serve` takes it: whole, with its keys, and within what the system grants.
+
+And, once an agent serves, one that can follow on the one that the agent was started with.
+"""
 
 from pathlib import Path
 
 from crewgate.config import Config, descriptors, load
+from crewgate.config.fixed import require_same
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.descriptors import most
 from crewgate.verifier.policy import load_policy
@@ -16,3 +20,18 @@ def validated(path: Path) -> Config:
     if lack:
         raise ConfigurationError(f"{path}: {lack}")
     return config
+
+
+def following(before: Config) -> Config:
+    """What the file holds now; ConfigurationError also if it changes what cannot change."""
+    found = validated(before.path)
+    require_same(before, found)
+    return found
+
+
+def as_written(before: Config) -> Config:
+    """What the file holds now; `before` while that is no good, and no process starts with it."""
+    try:
+        return validated(before.path)
+    except ConfigurationError:
+        return before

@@ -35,6 +35,7 @@ def in_cluster(old: str, new: str) -> Change:
     ("change", "says"),
     [
         (lambda text: text.replace('state = "state"', 'state = "other"'), "state"),
+        (lambda text: text.replace('\nname = "', '\nname = "b', 1), "name"),
         (lambda text: text + "[table]\nbranches = 64\n", "[table]"),
         (lambda text: text.replace("ledger.db", "other.db"), "[ledger]"),
         (without_cluster, "[cluster]"),

@@ -1,0 +1,149 @@
+"""The supervisor: what it replaces, and what it hears meanwhile. No agent of these tests serves."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from crewgate import limits
+from crewgate.config import Config
+from crewgate.errors import ConfigurationError
+from crewgate.runtime.readiness import READY, Listening
+from crewgate.supervisor import serve
+from crewgate.supervisor.child import Child, Leaving, begin
+from crewgate.supervisor.serve import Supervisor
+from crewgate.supervisor.signals import Signals
+
+WAITS = """
+import os, sys, time
+try:
+    os.write(int(sys.argv[sys.argv.index("--ready") + 1]), b"waiting")
+except BrokenPipeError:
+    pass
+time.sleep(600)
+"""
+SERVES = """
+import os, signal, sys, time
+os.kill(os.getppid(), signal.SIGHUP)
+os.kill(os.getppid(), signal.SIGUSR2)
+time.sleep(float(sys.argv[1]))
+os.write(int(sys.argv[sys.argv.index("--ready") + 1]), b"ready")
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def supervisor(config: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
+    """It has an agent, and no child but that."""
+    one = Supervisor(config.path)
+    monkeypatch.setattr(one, "_revive", lambda: None)
+    one._agent = Child("agent", [sys.executable, "-S", "-c", WAITS])
+    with Listening() as word:
+        begin(one._agent, word)
+    yield one
+    one._kill()
+
+
+def edited(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize("code", [WAITS, ""], ids=["waits", "ended"])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda path: edited(path, 'state = "state"', 'state = "other"'), "state cannot change"),
+        (lambda path: edited(path, '\nname = "', '\nname = "b'), "name cannot change"),
+        (lambda path: edited(path, "ledger.db", "other.db"), "[ledger] cannot change"),
+        (lambda path: edited(path, "port = 9003", "port = 9009"), "port of [cluster] cannot"),
+        (lambda path: path.write_text(path.read_text() + "[table]\nbranches = 64\n"), "[table]"),
+        (lambda path: path.write_text("?"), "not TOML"),
+    ],
+    ids=["state", "name", "ledger", "cluster", "table", "bad"],
+)
+def test_an_agent_stays_where_a_restart_cannot_take_up_the_file(
+    supervisor: Supervisor,
+    capfd: pytest.CaptureFixture[str],
+    change: Callable[[Path], object],
+    says: str,
+    code: str,
+) -> None:
+    """Whether the successor says that it could go on, or not: log and status say why."""
+    before = supervisor._agent
+    before._arguments[-1] = code  # of the successor
+    change(supervisor._config.path)
+    with Signals() as signals:
+        supervisor._restart(signals)
+        assert supervisor._agent is before
+        assert before.ended(0) is None
+        assert not supervisor._leaving
+    fact = supervisor._last_restart
+    assert says in fact.why
+    assert len(fact.why) <= limits.health_text_chars_max
+    assert f"the restart: {fact.why}" in capfd.readouterr().err
+    if says != "not TOML":
+        assert fact.why.endswith("end `crewgate serve` and start it again")
+
+
+def test_an_agent_is_replaced_under_a_file_that_it_can_take_up(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before is sent SIGUSR2 then."""
+    before, told = supervisor._agent, supervisor._await
+    edited(supervisor._config.path, "drain_seconds = ", "drain_seconds = 1")
+    monkeypatch.setattr(
+        supervisor, "_await", lambda *given: given[3] == READY or told(*given), raising=True
+    )
+    with Signals() as signals:
+        deadline = time.monotonic() + limits.restart_seconds_in_all
+        assert supervisor._replace_agent(signals, deadline)
+    assert supervisor._agent is not before
+    os.waitid(os.P_PID, before.pid, os.WEXITED | os.WNOWAIT)
+    assert before.ended(0) == -signal.SIGUSR2
+
+
+def test_a_file_that_no_agent_takes_up_is_not_followed(supervisor: Supervisor) -> None:
+    """As a whole or not at all: the number of workers stays too."""
+    before = supervisor._config
+    edited(before.path, 'state = "state"', 'state = "other"')
+    supervisor._follow()
+    assert supervisor._config is before
+    with pytest.raises(ConfigurationError, match="state cannot change"):
+        serve.following(before)
+
+
+@pytest.mark.parametrize("seconds", ["0", "0.3"], ids=["together", "apart"])
+def test_what_is_heard_during_a_restart_is_done_after_it(
+    supervisor: Supervisor, seconds: str
+) -> None:
+    """A SIGHUP and a SIGUSR2 that come while a successor starts; it is waited for all the same."""
+    child = Child("x", [sys.executable, "-S", "-c", SERVES, seconds])
+    with Signals() as signals, Listening() as word:
+        begin(child, word)
+        assert supervisor._await(signals, time.monotonic() + 60, [(child, word)], READY)
+        assert signals.wait(0) == {signal.SIGHUP, signal.SIGUSR2}
+        child.send(signal.SIGKILL)
+        child.wait()
+
+
+def test_a_child_that_has_ended_already_does_not_leave() -> None:
+    """One that is dead when it is replaced is waited for no more; the others until they end."""
+    dead, alive = (Child("x", [sys.executable, "-S", "-c", WAITS]) for _ in range(2))
+    leaving = Leaving()
+    leaving.add(dead, 10.0)
+    with Listening() as word:
+        begin(alive, word)
+    leaving.add(alive, 10.0)
+    assert [child for child, _ in leaving] == [alive]
+    leaving.look(10.0)
+    assert len(leaving) == 1
+    leaving.look(10.1)
+    os.waitid(os.P_PID, alive.pid, os.WEXITED | os.WNOWAIT)
+    leaving.look(10.1)
+    assert not leaving
