@@ -66,7 +66,10 @@ _TOOLS = _names("tools tool_choice parallel_tool_calls")
 CHAT = Members(
     _OF_ALL | _SAMPLING | _CACHE | _TOOLS
     | _names("messages max_tokens max_completion_tokens n best_of functions function_call "
-             "reasoning_effort reasoning thinking enable_thinking thinking_budget verbosity"),
+             "reasoning_effort reasoning thinking enable_thinking thinking_budget verbosity "
+             "random_seed safe_prompt prompt_mode cache_prompt repeat_penalty mirostat samplers "
+             "id_slot timings_per_token allowed_token_ids guided_decoding_backend priority "
+             "request_id reasoning_format include_reasoning do_sample"),
     {**_OPENAI, "modalities": frozenset({b'["text"]'}), "audio": _NONE,
      "web_search_options": _NONE},
 )  # fmt: skip
@@ -74,18 +77,22 @@ TEXT = Members(_OF_ALL | _SAMPLING | _CACHE | _names("prompt suffix max_tokens n
 RESPONSES = Members(
     _OF_ALL | _SAMPLING | _CACHE | _TOOLS
     | _names("input instructions max_output_tokens max_tool_calls previous_response_id "
-             "conversation reasoning text truncation include"),
+             "conversation reasoning text truncation include client_metadata"),
     {**_OPENAI, "modalities": frozenset({b'["text"]'}), "audio": _NONE, "prompt": _NONE},
 )  # fmt: skip
 EMBEDDINGS = Members(
-    _names("model input user dimensions encoding_format input_type truncate truncation metadata"),
+    _names(
+        "model input user dimensions encoding_format input_type truncate truncation metadata "
+        "truncate_prompt_tokens output_dimension output_dtype task normalized embedding_type"
+    ),
     _OPENAI,
 )
 MESSAGES = Members(
     _names("model messages system max_tokens stream metadata stop_sequences temperature top_p "
-           "top_k thinking tools tool_choice output_config output_format cache_control"),
+           "top_k thinking tools tool_choice output_config output_format cache_control "
+           "context_management anthropic_version"),
     {**_LANE, "speed": _USUAL, "container": _NONE, "mcp_servers": frozenset({b"[]"}),
-     "inference_geo": frozenset({b'"global"'}), "context_management": _NONE},
+     "inference_geo": frozenset({b'"global"'})},
 )  # fmt: skip
 _GENERATION = Members(
     _spelled(_names(
@@ -109,8 +116,15 @@ CONTENTS = Members(
 )  # fmt: skip
 
 # Tools that the client runs itself: they cost what their descriptions and results have of tokens.
-_CLIENTS_TOOLS = re.compile(r"function|custom|(?:bash|text_editor|memory)_[0-9]{8}")
-_DECLARED = _spelled(frozenset({"functionDeclarations"}))
+_CLIENTS_TOOLS = re.compile(
+    "function|custom|local_shell|shell|apply_patch|computer|computer_use_preview|"
+    "(?:bash|computer|memory|text_editor)_[0-9]{8}"
+)
+_HOSTED = ("environment", "type")  # where OpenAI's `shell` says that it is not the client's
+_DECLARED = _spelled(frozenset({"functionDeclarations", "computerUse"}))
+# What takes old parts out of a conversation; its other edits have a model write a summary.
+_EDITS = ("context_management", "edits")
+_CLEARS = re.compile(rb'"clear_[a-z0-9_]+"')
 
 
 def _escapable(word: str) -> bytes:
@@ -142,6 +156,8 @@ def check(document: Document, text: bytes, members: Members, allow: tuple[str, .
         for kind in _tools(document, is_gemini=members is CONTENTS):
             if kind not in allow:
                 raise _unpriced(f'the tool "{shown(kind)}"', kind)
+    if members is MESSAGES and _EDITS[0] not in allow and not _only_clears(document):
+        raise _unpriced(f'"{_EDITS[0]}"', _EDITS[0])
     for name, pattern in _SOUND.items():
         if name not in allow and pattern.search(text):
             raise _unpriced(f'"{name}"', name)
@@ -177,8 +193,27 @@ def _tools(document: Document, *, is_gemini: bool) -> Iterator[str]:
         if not kind.startswith(b'"') or b"\\" in kind:
             raise RequestRefusedError(UNPRICED, 'the "type" of a tool is no plain text')
         name = kind[1:-1].decode(errors="replace")
-        if not _CLIENTS_TOOLS.fullmatch(name):
+        if not _CLIENTS_TOOLS.fullmatch(name) or (name == "shell" and _is_hosted(document, place)):
             yield name
+
+
+def _is_hosted(document: Document, tool: tuple[str, ...]) -> bool:
+    """Whether a shell may run at the provider's, in a container that costs by the hour."""
+    return document.find((*tool, _HOSTED[0])) not in (None, _ABSENT) and (
+        document.find((*tool, *_HOSTED)) != b'"local"'
+    )
+
+
+def _only_clears(document: Document) -> bool:
+    """Whether all edits of the conversation are known to cost nothing."""
+    if document.find(_EDITS[:1]) in (None, _ABSENT):
+        return True
+    if [name for name, _ in document.members(_EDITS[:1])] != ["edits"]:
+        return False
+    return (document.find(_EDITS) or b"").startswith(b"[") and all(
+        _CLEARS.fullmatch(document.find((*_EDITS, str(at), "type")) or b"")
+        for at in range(document.items(_EDITS))
+    )
 
 
 def _unpriced(what: str, name: str) -> RequestRefusedError:
