@@ -133,12 +133,19 @@ class _Method:
 
 
 def named_host(authority: bytes, hosts: Container[bytes]) -> bytes | None:
-    """The one of `hosts` (lower case) that an authority is: with its port, or for any; or None."""
+    """The one of `hosts` (lower case) that an authority is: with its port, or for any; or None.
+
+    A port may be empty (RFC 3986, section 3.2.3), and a name may end with the root's dot.
+    """
     authority = authority.lower()
     if authority in hosts:
         return authority
     host, colon, port = authority.rpartition(b":")
-    return host if colon and port.isdigit() and host in hosts else None
+    if not colon or (port and not port.isdigit()):
+        host, port = authority, b""
+    host = host.removesuffix(b".")
+    full = b"%b:%b" % (host, port) if port else host
+    return next((each for each in (full, host) if each in hosts), None)
 
 
 class Router:
