@@ -14,6 +14,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+import msgspec
+
+from crewgate import limits
 from crewgate.core.document import UNPRICED, Document, shown
 from crewgate.errors import RequestRefusedError
 
@@ -171,8 +174,18 @@ def _unknown(document: Document, members: Members, within: tuple[str, ...]) -> I
         if name in members.free:
             continue
         usual = members.usual.get(name)
-        if usual is None or (value != _ABSENT and value not in usual):
+        if usual is None or _compact(value) not in {_ABSENT, *usual}:
             yield name
+
+
+def _compact(value: bytes) -> bytes:
+    """A short text without blanks between its values; a long one as it is."""
+    if len(value) > limits.usual_value_bytes_max:
+        return value
+    try:
+        return msgspec.json.encode(msgspec.json.decode(value))
+    except (ValueError, RecursionError):
+        return value
 
 
 def _tools(document: Document, *, is_gemini: bool) -> Iterator[str]:

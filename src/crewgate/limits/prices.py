@@ -15,6 +15,7 @@ json_outermost_max = 10_000  # members of an object that is looked into: 5 ms to
 priced_answers_bytes_max = 64 * 2**20  # kept of all such answers of one worker
 priced_answer_bytes_max = 8 * 2**20  # kept of an answer whose price is read at its end
 event_bytes_max = 2**20  # of one server-sent event; the last one of a long answer repeats all of it
+usual_value_bytes_max = 64  # of a member's value that is compared with a list; the longest has 15
 model_chars_max = 128  # of a model's name, as it stands in requests, configuration and the audit
 tokens_max = 10**9  # of one call; a thousand times the widest context there is
 framing_tokens = 32  # that a server adds to what a request says: roles, ends of messages

@@ -255,6 +255,14 @@ def test_sound_that_is_read_is_dearer_than_text(path: bytes, more: str, name: st
     assert not price(path, {"user" if path == CHAT else "labels": more})
 
 
+@pytest.mark.parametrize("value", ['[ "text" ]', '[\n"\\u0074ext"]', "null", '["text"]'])
+def test_blanks_and_escapes_change_no_value(value: str) -> None:
+    """A list is compared by what it says."""
+    assert not price(CHAT, f'"modalities":{value}')
+    assert price(CHAT, f'"modalities":{value}'.replace("]", ',"audio"]').replace("null", "[]"))
+    assert not price(CONTENTS, '"generationConfig":{"responseModalities":[ "TEXT" ]}')
+
+
 def test_a_name_is_shown_as_it_may_be() -> None:
     """Cut, and without what drives a terminal."""
     said = price(CHAT, {"\x1b[31m" + "a" * 100: 1})
