@@ -138,7 +138,10 @@ def _escapable(word: str) -> bytes:
 
 # Sound that is read is dearer than text.
 _SOUND = {
-    "input_audio": re.compile(rb'"' + _escapable("input_audio") + rb'"', re.IGNORECASE),
+    "input_audio": re.compile(
+        rb'"' + _escapable("type") + rb'"\s*:\s*"' + _escapable("input_audio") + rb'"',
+        re.IGNORECASE,
+    ),
     "audio": re.compile(
         rb'"' + _escapable("mime") + rb"(?:_|\\u005f)?" + _escapable("type") + rb'"\s*:\s*"'
         + _escapable("audio"),
@@ -162,6 +165,8 @@ def check(document: Document, text: bytes, members: Members, allow: tuple[str, .
     if members is MESSAGES and _EDITS[0] not in allow and not _only_clears(document):
         raise _unpriced(f'"{_EDITS[0]}"', _EDITS[0])
     for name, pattern in _SOUND.items():
+        if name == "audio" and members is not CONTENTS:
+            continue  # a Gemini's part says its kind so; elsewhere it is a tool's argument
         if name not in allow and pattern.search(text):
             raise _unpriced(f'"{name}"', name)
 

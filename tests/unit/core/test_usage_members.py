@@ -263,6 +263,13 @@ def test_blanks_and_escapes_change_no_value(value: str) -> None:
     assert not price(CONTENTS, '"generationConfig":{"responseModalities":[ "TEXT" ]}')
 
 
+def test_a_text_that_speaks_of_sound_is_text() -> None:
+    """A message of that word alone, and a past call of a tool with a file's kind."""
+    assert not price(CHAT, {"messages": [{"role": "user", "content": "input_audio"}]})
+    used = {"type": "tool_use", "id": "a", "name": "play", "input": {"mimeType": "audio/mp3"}}
+    assert not price(MESSAGES, {"messages": [{"role": "assistant", "content": [used]}]})
+
+
 def test_a_name_is_shown_as_it_may_be() -> None:
     """Cut, and without what drives a terminal."""
     said = price(CHAT, {"\x1b[31m" + "a" * 100: 1})
