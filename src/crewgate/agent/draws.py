@@ -197,10 +197,10 @@ class Draws:
         if len(self._talks) >= limits.draw_talks_max:
             self._answer(waiting, Status.CONTENDED)
             return
-        # A throttled or quarantined orchestrator has no share left. That is a 503 and not a 401:
+        # A throttled or quarantined orchestrator draws nothing. That is a 503 and not a 401:
         # a watch suspects and proves nothing, and what a person may lift must not end a branch.
         if not self._watching.admits(grant, clocks):
-            self._answer(waiting, Status.SHARE)
+            self._answer(waiting, Status.HELD)
             return
         self._talks[grant.branch_key] = Talk(waiting)
         steps = self._lessor.steps(grant, need, clocks.wall, clocks.boot_ns)

@@ -30,7 +30,9 @@ Note = Annotated[str, Meta(max_length=limits.link_note_chars_max)]
 
 Facts = Annotated[list[Fact], Meta(max_length=limits.health_facts_max)]
 
-DrawStatus = Literal["granted", "exhausted", "contended", "full", "share", "closed", "mismatch"]
+DrawStatus = Literal[
+    "granted", "exhausted", "contended", "full", "share", "held", "closed", "mismatch"
+]
 
 
 # The group's door: attach and draw.
@@ -108,8 +110,8 @@ class Drawn(msgspec.Struct, frozen=True, tag="drawn"):
 
     granted: the credit is available. exhausted: the account `level` (branch UUID or crew name) has
     `used` of `quota`. contended: the credit is held by calls in flight; try again. full, share: no
-    room for another branch, in the table or in the share of the crew (or of its orchestrator, which
-    is throttled or quarantined). closed: the branch is dead.
+    room for another branch, in the table or in the share of the crew. held: its orchestrator is
+    throttled or quarantined. closed: the branch is dead.
     mismatch: it was seen before under another path.
     """
 

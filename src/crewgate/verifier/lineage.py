@@ -40,8 +40,8 @@ class Status(enum.Enum):
     EXHAUSTED = "exhausted"  # written into the table: the gate refuses inline from now on
     CONTENDED = "contended"  # the credit is held by others that may give it back: try again
     FULL = "full"  # the table has no record left
-    # The crew has its share of records, of new or of live branches; or its orchestrator is held.
-    SHARE = "share"
+    SHARE = "share"  # the crew has its share of records, of new or of live branches
+    HELD = "held"  # its orchestrator is throttled or quarantined
     CLOSED = "closed"  # the branch or one above it was closed
     MISMATCH = "mismatch"  # it was seen before under another path
 

@@ -84,13 +84,13 @@ def test_a_throttled_orchestrators_new_branches_are_refused_with_a_retry(
     file.write_text(watched('mode = "throttle"\nmints_per_minute = 2'))
     asking = Asking(start())
     assert [asking.draw(grant(number, QUOTA)) for number in range(4)] == [
-        "granted", "granted", "share", "share",
+        "granted", "granted", "held", "held",
     ]  # fmt: skip
     assert asking.draw(grant(0, QUOTA), 500) == "granted"
     assert asking.draw(refreshed(0)) == "granted"
     hands.go(60)
     assert asking.draw(grant(2, QUOTA)) == "granted"
-    assert asking.draw(grant(3, QUOTA)) == "share"
+    assert asking.draw(grant(3, QUOTA)) == "held"
     assert asking.draw(grant(3, QUOTA, crew="bd")) == "closed"  # no such crew: not the watch's
 
 
@@ -125,12 +125,12 @@ async def test_a_quarantine_refuses_what_is_new_and_leaves_what_lives(
     assert row == WatchRow("article", ONE, "quarantine", "quarantine", "owner", end)
     assert asking.draw(grant(1, QUOTA), 500) == "granted"
     assert asking.draw(refreshed(1)) == "granted"
-    assert asking.draw(refreshed(2, QUOTA + 1)) == "share"
-    assert asking.draw(grant(3, QUOTA)) == "share"
-    assert asking.draw(grant(4, 10, (1, QUOTA, None))) == "share"
+    assert asking.draw(refreshed(2, QUOTA + 1)) == "held"
+    assert asking.draw(grant(3, QUOTA)) == "held"
+    assert asking.draw(grant(4, 10, (1, QUOTA, None))) == "held"
     assert asking.draw(by("article/two", grant(5, QUOTA), jti="5")) == "granted"
     hands.go(3600)
-    assert asking.draw(refreshed(1, after=3600)) == "share"
+    assert asking.draw(refreshed(1, after=3600)) == "held"
     assert (await hold(machine, lift=True)).rung == "observe"
     assert asking.draw(refreshed(1, after=3600)) == "granted"
 
@@ -143,7 +143,7 @@ async def test_a_child_cannot_raise_its_run_past_a_quarantine(start: Start) -> N
     assert asking.draw(grant(2, 10, (1, QUOTA, int(NOW)))) == "granted"
     await hold(machine)
     again = grant(2, 10, (1, 5 * QUOTA, int(NOW) + 60), iat=int(NOW) + 60)
-    assert asking.draw(by(ONE, again, jti="again")) == "share"
+    assert asking.draw(by(ONE, again, jti="again")) == "held"
     same = grant(2, 10, (1, QUOTA, int(NOW)), iat=int(NOW) + 60)
     assert asking.draw(by(ONE, same, jti="same")) == "granted"
 
@@ -165,7 +165,7 @@ async def test_a_claim_for_more_than_the_ceiling_is_no_raise(start: Start, file:
     middle = grant(2, QUOTA, (3, QUOTA, None), (1, QUOTA, None), iat=int(NOW) + 10)
     assert asking.draw(by(ONE, middle, jti="middle")) == "granted"
     raised = grant(2, QUOTA, (3, QUOTA + 1, int(NOW) + 20), (1, 1, None), iat=int(NOW) + 20)
-    assert asking.draw(by(ONE, raised, jti="raised")) == "share"
+    assert asking.draw(by(ONE, raised, jti="raised")) == "held"
 
 
 def test_a_runs_credits_count_once(start: Start, file: Path, written: list[Record]) -> None:
@@ -219,8 +219,8 @@ async def test_it_survives_a_restart(start: Start, file: Path) -> None:
         WatchRow("article", "article/two", "quarantine", "quarantine", "owner", end),
     ]
     asking = Asking(again)
-    assert asking.draw(grant(3, QUOTA)) == "share"
-    assert asking.draw(by("article/two", grant(4, QUOTA), jti="4")) == "share"
+    assert asking.draw(grant(3, QUOTA)) == "held"
+    assert asking.draw(by("article/two", grant(4, QUOTA), jti="4")) == "held"
     assert asking.draw(by("article/three", grant(5, QUOTA), jti="5")) == "granted"
     assert asking.draw(grant(1, QUOTA), 500) == "granted"
     assert (file.parent / "state" / "watch").stat().st_mode & 0o777 == 0o600
@@ -252,7 +252,7 @@ def test_a_reboot_is_no_burst_of_mints(
         assert asking.draw(grant(number, QUOTA, iat=int(NOW) - 60)) == "granted"
     assert steps(written) == []
     new = [asking.draw(grant(number, QUOTA, iat=int(NOW) + 5)) for number in range(30, 34)]
-    assert new == ["granted"] * 3 + ["share"]
+    assert new == ["granted"] * 3 + ["held"]
 
 
 def test_a_clock_that_is_set_means_nothing(
@@ -267,7 +267,7 @@ def test_a_clock_that_is_set_means_nothing(
     hands.wall += 1800 * 10**9
     asking.draw(grant(2, QUOTA, iat=int(NOW) + 2700))
     hands.wall -= 3600 * 10**9
-    assert asking.draw(grant(3, QUOTA, iat=int(NOW) - 900)) == "share"
+    assert asking.draw(grant(3, QUOTA, iat=int(NOW) - 900)) == "held"
     ticks.tidy(machine)
     assert [each.rung for each in steps(written)] == ["throttle"]
 
@@ -281,7 +281,7 @@ def test_a_new_configuration_is_in_force_at_once(start: Start, file: Path) -> No
         assert asking.draw(grant(number, QUOTA)) == "granted"
     file.write_text(watched('mode = "quarantine"\nmints_per_minute = 1\nstrikes = 1'))
     machine.reload(machine.inforce.look())
-    assert asking.draw(grant(7, QUOTA)) == "share"
+    assert asking.draw(grant(7, QUOTA)) == "held"
     assert status(machine, 1).watched[0].in_force == "quarantine"
 
 

@@ -77,7 +77,7 @@ def test_what_a_person_says_on_another_machine_holds_here(
     assert asking.draw(grant(1, QUOTA)) == "granted"
     hear(machine, "owner")
     assert asking.draw(grant(1, QUOTA)) == "granted"
-    assert asking.draw(grant(2, QUOTA)) == "share"
+    assert asking.draw(grant(2, QUOTA)) == "held"
     assert held(machine) == [(ONE, "quarantine", "owner")]
     hear(machine, "", later=1)
     assert asking.draw(grant(2, QUOTA)) == "granted"
@@ -95,7 +95,7 @@ def test_who_is_shown_as_held_is_let_go_at_once(start: Start, *, is_restarted: b
     asking = Asking(machine)
     assert asking.draw(grant(1, QUOTA)) == "granted"
     hear(machine, "owner")
-    assert asking.draw(grant(2, QUOTA)) == "share"
+    assert asking.draw(grant(2, QUOTA)) == "held"
     if is_restarted:
         machine.watching.sync()
         machine = start()
@@ -123,7 +123,7 @@ def test_what_another_watch_has_found_holds_here_as_far_as_the_mode_goes(
     assert asking.draw(grant(1, QUOTA)) == "granted"
     hear(machine, "watch")
     asking.draw(grant(2, QUOTA))
-    assert asking.draw(grant(3, QUOTA)) == ("granted" if mode == "observe" else "share")
+    assert asking.draw(grant(3, QUOTA)) == ("granted" if mode == "observe" else "held")
     assert held(machine) == [(ONE, mode, "watch")]
     (step,) = steps(written)
     assert (step.step, step.by, step.in_force) == ("told", "gateway/b", mode)
@@ -139,8 +139,8 @@ def test_a_machine_tells_of_its_own_once_and_of_nobody_elses(
     machine = start()
     asking = Asking(machine)
     hear(machine, "watch", "article/two")
-    assert burst(asking, "article/two", 20) == "share"
-    assert burst(asking, ONE, 10) == "share"
+    assert burst(asking, "article/two", 20) == "held"
+    assert burst(asking, ONE, 10) == "held"
     machine = start()
     end = int(hands.wall // 10**9) + DAY
     (entry,) = machine.watching.news()
@@ -175,7 +175,7 @@ def test_strangers_that_are_held_elsewhere_are_held_here(start: Start) -> None:
     asking = Asking(machine)
     assert asking.draw(grant(1, QUOTA)) == "granted"
     hear(machine, "watch", "article/*")
-    assert asking.draw(by("article/new", grant(2, QUOTA), jti="2")) == "share"
+    assert asking.draw(by("article/new", grant(2, QUOTA), jti="2")) == "held"
     assert held(machine) == [("article/*", "quarantine", "watch")]
 
 
@@ -219,7 +219,7 @@ async def test_a_person_lifts_what_nobody_here_has_seen(start: Start) -> None:
     assert Asking(machine).draw(grant(1, QUOTA)) == "granted"
     hear(machine, "", later=9)
     await hold(machine)
-    assert Asking(machine).draw(grant(2, QUOTA)) == "share"
+    assert Asking(machine).draw(grant(2, QUOTA)) == "held"
 
 
 def test_who_is_held_and_cannot_be_remembered_is_refused(start: Start) -> None:
@@ -232,8 +232,8 @@ def test_who_is_held_and_cannot_be_remembered_is_refused(start: Start) -> None:
     hear(machine, "watch", "article/two")
     live, new = by("article/two", grant(1, QUOTA)), by("article/two", grant(2, QUOTA), jti="2")
     assert asking.draw(live, 500) == "granted"
-    assert asking.draw(new) == "share"
-    assert asking.draw(new) == "share"
+    assert asking.draw(new) == "held"
+    assert asking.draw(new) == "held"
     watching._watch._names_max = 9
     assert held(machine) == []
     asking.draw(new)
@@ -251,7 +251,7 @@ def test_a_journal_of_before_there_were_ends_is_read(
     ticks.vouch(machine, ClockWatch(hands.wall, hands.boot))
     ticks.tidy(machine)
     assert status(machine, 1).watched[0].until == 0
-    assert Asking(machine).draw(grant(1, QUOTA)) == "share"
+    assert Asking(machine).draw(grant(1, QUOTA)) == "held"
 
 
 # As a member.

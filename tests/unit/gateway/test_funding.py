@@ -64,7 +64,7 @@ def funding(tower: Tower, permit: FakePermit) -> Funding:
     return Funding(tower, permit, lambda: tower.now)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("status", ["", "contended", "share", "full"])
+@pytest.mark.parametrize("status", ["", "contended", "share", "full", "held"])
 def test_an_early_answer_is_asked_about_again_after_a_pause(
     funding: Funding, tower: Tower, status: str
 ) -> None:
