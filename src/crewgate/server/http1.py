@@ -215,10 +215,8 @@ class HTTP1:
             self._refuse(RequestRefusedError(429, "too many requests at once"))
         parser = self._parser
         method, version = parser.get_method(), parser.get_http_version()
-        if version == "1.0":
-            reads = b"".join(self._head_reads)
-            if is_other_protocol(method, self._target, reads):
-                self._refuse(RequestRefusedError(505, "another protocol than HTTP"))
+        if is_other_protocol(method, self._target, version, b"".join(self._head_reads)):
+            self._refuse(RequestRefusedError(505, "another protocol than HTTP"))
         try:
             request = read_head(
                 method,

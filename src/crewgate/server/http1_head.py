@@ -3,13 +3,16 @@
 Refuses what two parsers could frame or address in two ways, beyond what llhttp refuses already.
 """
 
+import re
+
 import httptools
 
 from crewgate.errors import RequestRefusedError
 from crewgate.server.request import Field, Request, build
 
 _SCHEME = b"https://"
-_OTHER_PROTOCOLS = b"RTSP", b"ICE"
+_OTHER_PROTOCOLS = b" RTSP/", b" ICE/"
+_BLANKS = re.compile(b" {2,}")
 
 
 def read_head(method: bytes, target: bytes, fields: list[Field], *, version: str) -> Request:
@@ -38,12 +41,18 @@ def read_head(method: bytes, target: bytes, fields: list[Field], *, version: str
     )
 
 
-def is_other_protocol(method: bytes, target: bytes, reads: bytes) -> bool:
-    """Return whether a request that llhttp calls one of version 1.0 is none of HTTP.
+def is_other_protocol(method: bytes, target: bytes, version: str, reads: bytes) -> bool:
+    """Return whether a request that llhttp calls one of HTTP is none.
 
-    It takes RTSP and ICE too, and does not say so. The request line is somewhere in `reads`.
+    It takes RTSP and ICE too, in any version and with several blanks between the words, and does
+    not say so. The request line is somewhere in `reads`, perhaps with that of a request behind it:
+    if only the protocol differs in the two, this is true of both.
     """
-    return any(b"%b %b %b/" % (method, target, name) in reads for name in _OTHER_PROTOCOLS)
+    if not any(name in reads for name in _OTHER_PROTOCOLS):
+        return False
+    folded = _BLANKS.sub(b" ", reads)
+    ends = [name + version.encode() for name in _OTHER_PROTOCOLS]
+    return any(b"%b %b%b" % (method, target, end) in folded for end in ends)
 
 
 def split_target(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:

@@ -137,12 +137,17 @@ def test_a_request_for_another_protocol_is_the_applications_to_refuse(before: by
 
 
 @pytest.mark.parametrize(
-    "line", [b"GET / RTSP/1.0", b"DESCRIBE / RTSP/1.0", b"PLAY / RTSP/1.0", b"SOURCE / ICE/1.0"]
-)
+    "line",
+    [
+        b"GET / RTSP/1.0", b"GET / RTSP/1.1", b"GET / RTSP/2.0", b"GET  / RTSP/1.0",
+        b"GET /   RTSP/1.1", b"DESCRIBE / RTSP/1.0", b"PLAY / RTSP/1.0", b"SOURCE / ICE/1.0",
+        b"SOURCE / ICE/1.1", b"SOURCE  /  ICE/1.1",
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("step", [1, 5, 1000])
-@pytest.mark.parametrize("before", [b"", b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"])
+@pytest.mark.parametrize("before", [b"", b"GET /a HTTP/1.1\r\n" + HOST + b"\r\n"])
 def test_other_protocols_are_not_served(line: bytes, step: int, before: bytes) -> None:
-    """The parser takes RTSP and ICE for HTTP/1.0, alone or in a pipeline, however they are cut."""
+    """The parser takes RTSP and ICE for HTTP, alone or in a pipeline, however they are cut."""
     wire, served = before + line + b"\r\n" + HOST + b"\r\n", bool(before)
     host = FakeHost()
     host.answer = lambda exchange: exchange.respond(200, [])  # type: ignore[assignment]
@@ -155,11 +160,23 @@ def test_other_protocols_are_not_served(line: bytes, step: int, before: bytes) -
     assert served or protocol.bytes_to_send()[9:12] == b"505"
 
 
-def test_http_1_0_is_served_and_no_read_is_kept() -> None:
+@pytest.mark.parametrize("first", [b"1.0", b"1.1"])
+def test_another_protocol_is_not_taken_for_the_request_before_it(first: bytes) -> None:
+    """Whatever both ask for. If they come in one read, and one version, neither is served."""
+    host = FakeHost()
+    protocol = HTTP1(host)
+    end = b"\r\n" + HOST + b"Connection: keep-alive\r\n\r\n"
+    protocol.receive(b"GET / HTTP/" + first + end + b"GET / RTSP/1.1" + end)
+    assert len(host.exchanges) == (first == b"1.0")
+    assert protocol.counters.requests_malformed == 1
+
+
+def test_http_is_served_and_no_read_is_kept() -> None:
     """Whatever its fields say of other protocols."""
-    status, host, protocol = _ask(b"GET / HTTP/1.0\r\nX-A: RTSP/1.0\r\n" + HOST + b"\r\n")
-    assert (status, len(host.exchanges)) == (b"200", 1)
-    assert not protocol._head_reads
+    for line in (b"GET / HTTP/1.0", b"GET / HTTP/1.1"):
+        status, host, protocol = _ask(line + b"\r\nX-A: RTSP/1.0\r\n" + HOST + b"\r\n")
+        assert (status, len(host.exchanges)) == (b"200", 1)
+        assert not protocol._head_reads
 
 
 CHUNKS = {
