@@ -98,6 +98,7 @@ def test_it_inherits_nothing_but_the_first_three() -> None:
     assert {no_new.split()[1], blocked.split()[1], ignored.split()[1]} <= {
         "1",
         "0000000000000000",
+        "0000000000000001",  # SIGHUP, which nohup has the tests themselves ignore
     }
     assert session == pid  # a session of its own
 
