@@ -86,10 +86,20 @@ class Server:
 
     def fail_over(self) -> None:
         """Become another server, as a standby does that is promoted: a timeline of its own."""
+        self.stand_by()
+        self.promote()
+
+    def stand_by(self) -> None:
+        """Start again as a standby, which follows nobody."""
         self.stop()
         (self._data / "standby.signal").touch()
         self.start()
-        self.promote()
+
+    def lead(self) -> None:
+        """Start again as what it was before `stand_by`, on the same timeline."""
+        self.stop()
+        (self._data / "standby.signal").unlink()
+        self.start()
 
     def promote(self) -> None:
         """A standby takes over, on a timeline of its own."""

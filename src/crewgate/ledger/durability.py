@@ -16,7 +16,7 @@ from crewgate.config import Durability
 
 _STATE = """
     SELECT current_setting('fsync'), current_setting('synchronous_standby_names'),
-        pg_is_in_recovery(), to_regclass('server') IS NOT NULL
+        to_regclass('server') IS NOT NULL
 """
 # The first eight digits of a WAL file's name are the timeline (PostgreSQL, "WAL Internals").
 _TIMELINE = "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)"
@@ -26,14 +26,17 @@ def why_not(connection: psycopg.Connection[Any], durability: Durability) -> str:
     """Why nothing can be granted on this connection; empty if it can."""
     if durability == "trusted":
         return ""
-    fsync, standbys, is_standby, has_tables = _one(connection, _STATE)
-    if is_standby:
-        return "is a standby, which takes no writes; name the primary"
+    fsync, standbys, has_tables = _one(connection, _STATE)
     if fsync != "on":
         return 'fsync is off, so a crash forgets grants; turn it on, or say durability = "trusted"'
     if durability == "synchronous" and not standbys:
         return 'synchronous_standby_names is empty; name a standby, or say durability = "single"'
     return _timeline(connection, durability) if has_tables else ""
+
+
+def is_standby(connection: psycopg.Connection[Any], durability: Durability) -> bool:
+    """Whether the server takes no writes until it is promoted."""
+    return durability != "trusted" and bool(_one(connection, "SELECT pg_is_in_recovery()")[0])
 
 
 def another(connection: psycopg.Connection[Any], expected: str) -> str:

@@ -15,7 +15,7 @@ import psycopg
 from crewgate import limits
 from crewgate.config import Durability
 from crewgate.errors import LedgerUnavailableError
-from crewgate.ledger.durability import another, older, timeline, why_not
+from crewgate.ledger.durability import another, is_standby, older, timeline, why_not
 from crewgate.ledger.session import Row, in_parts
 
 R = TypeVar("R")
@@ -31,6 +31,11 @@ _OPTIONS = (
 _READONLY = (
     b"SET default_transaction_isolation = 'repeatable read'; SET default_transaction_read_only = on"
 )
+# What a server says that lets nobody in now; libpq hands on its words, and no SQLSTATE.
+_NOT_READY = (
+    "starting up", "shutting down", "in recovery", "accepting connections", "too many",
+    "slots are reserved", "terminating connection",
+)  # fmt: skip
 
 
 class PostgreSQL:
@@ -103,8 +108,8 @@ class PostgreSQL:
         before, there may have been no table for that.
         """
         self._expected, self._counts = identity, counts
-        if self._connection is not None and (why := self._why_not(self._connection)):
-            raise LedgerUnavailableError(f"{self._where}: {why}")
+        if self._connection is not None:
+            self._require(self._connection)
 
     def publish(self, news: Sequence[str]) -> None:
         """Whoever listens (`listening`) hears it with the commit."""
@@ -183,25 +188,32 @@ class PostgreSQL:
         except psycopg.Error as error:
             message = f"{where}: {_first_line(error)}"
             raise LedgerUnavailableError(message, is_away=_is_away(str(error))) from error
-        why = self._why_not(connection)
-        if why:
+        try:
+            self._require(connection)
+        except LedgerUnavailableError:
             connection.close()
-            raise LedgerUnavailableError(f"{where}: {why}")
+            raise
         return connection
 
-    def _why_not(self, connection: psycopg.Connection[Row]) -> str:
-        """Why nothing may be written there; empty if it may. Who only reads writes nothing."""
-        try:
+    def _require(self, connection: psycopg.Connection[Row]) -> None:
+        """LedgerUnavailableError if nothing may be written there; who only reads writes nothing."""
+        with self._mapped():
             if self._readonly:
                 connection.execute(_READONLY)
-            return (
+            if is_standby(connection, self._durability):
+                raise LedgerUnavailableError(
+                    f"{self._where}: is a standby, which takes no writes until it is promoted; "
+                    "promote it, or name the primary",
+                    is_away=True,
+                )
+            why = (
                 why_not(connection, self._durability)
                 or another(connection, self._expected)
                 or self._of_before(connection)
                 or self._older(connection)
             )
-        except psycopg.Error as error:
-            return _first_line(error)
+        if why:
+            raise LedgerUnavailableError(f"{self._where}: {why}")
 
     def _older(self, connection: psycopg.Connection[Row]) -> str:
         """Why this ledger has forgotten what it acknowledged to this process."""
@@ -227,13 +239,23 @@ class PostgreSQL:
         try:
             yield
         except psycopg.Error as error:
-            raise LedgerUnavailableError(f"{self._where}: {_first_line(error)}") from error
+            message = f"{self._where}: {_first_line(error)}"
+            raise LedgerUnavailableError(message, is_away=_passes(error)) from error
 
 
 def _is_away(said: str) -> bool:
     """Whether no server answers, or it is not ready; one that refuses this client is there."""
-    passing = ("starting up", "shutting down", "in recovery", "too many")
-    return "FATAL" not in said or any(words in said for words in passing)
+    return "FATAL" not in said or any(words in said for words in _NOT_READY)
+
+
+def _passes(error: psycopg.Error) -> bool:
+    """Whether the server has closed the session, or did not come to answer, and may later.
+
+    SQLSTATE classes: 08 connection, 53 no resources, 57 an operator's deed or a timeout.
+    """
+    state = error.sqlstate
+    is_operational = isinstance(error, psycopg.OperationalError)
+    return is_operational and (state is None or state[:2] in {"08", "53", "57"})
 
 
 @lru_cache(maxsize=limits.ledger_statements_kept)

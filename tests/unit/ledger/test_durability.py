@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from click.testing import CliRunner
 from family import BOOT, NOW, A, family
@@ -14,7 +16,7 @@ from crewgate.cli.init import write_all
 from crewgate.config import Durability
 from crewgate.core.ledger import Draw, Granted
 from crewgate.errors import LedgerUnavailableError
-from crewgate.ledger import schema
+from crewgate.ledger import postgres, schema
 from crewgate.ledger.durability import accept
 from crewgate.ledger.postgres import PostgreSQL
 from crewgate.ledger.sql import SQLLedger
@@ -52,6 +54,75 @@ def test_synchronous_wants_a_standby(synced: Server) -> None:
     url = synced.new_database("alone")
     with pytest.raises(LedgerUnavailableError, match="synchronous_standby_names is empty"):
         PostgreSQL(url, durability="synchronous").rows("SELECT 1")
+
+
+def test_a_standby_is_waited_for(synced: Server) -> None:
+    """It may be promoted; whoever only reads is served."""
+    synced.stand_by()
+    try:
+        with pytest.raises(LedgerUnavailableError, match="until it is promoted") as caught:
+            PostgreSQL(synced.url(), durability="single").rows("SELECT 1")
+        assert caught.value.is_away
+        reader = PostgreSQL(synced.url(), durability="single", readonly=True)
+        with closing(reader):
+            assert reader.rows("SELECT 1") == [(1,)]
+    finally:
+        synced.lead()
+
+
+def test_a_session_that_the_server_ends_is_waited_for() -> None:
+    """As while it is shut down; what a statement says wrongly does not pass."""
+    session = PostgreSQL(server().url())
+    with closing(session):
+        with pytest.raises(LedgerUnavailableError) as caught:
+            session.rows("SELECT pg_terminate_backend(pg_backend_pid())")
+        assert caught.value.is_away
+        with pytest.raises(LedgerUnavailableError) as caught:
+            session.rows("SELECT 1 FROM nothing")
+        assert not caught.value.is_away
+
+
+def test_a_session_that_ends_while_its_server_is_asked_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between the connection and the first word on it."""
+
+    def end(connection: psycopg.Connection[Any], _durability: Durability) -> bool:
+        connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        return False
+
+    monkeypatch.setattr(postgres, "is_standby", end)
+    with pytest.raises(LedgerUnavailableError) as caught:
+        PostgreSQL(server().url(), durability="single").rows("SELECT 1")
+    assert caught.value.is_away
+
+
+@pytest.mark.parametrize(
+    ("said", "is_away"),
+    [
+        ("connection failed: Connection refused", True),
+        ("FATAL:  the database system is not yet accepting connections", True),
+        ("FATAL:  remaining connection slots are reserved for superusers", True),
+        ("FATAL:  sorry, too many clients already", True),
+        ("FATAL:  terminating connection due to administrator command", True),
+        ('FATAL:  password authentication failed for user "crewgate"', False),
+        ('FATAL:  database "ledger" does not exist', False),
+    ],
+)
+def test_a_server_that_is_not_ready_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+    said: str,
+    is_away: bool,
+) -> None:
+    """In its own words; one that does not let this client in needs a person."""
+
+    def connect(*_: object, **__: object) -> None:
+        raise psycopg.OperationalError(said)
+
+    monkeypatch.setattr(psycopg, "connect", connect)
+    with pytest.raises(LedgerUnavailableError) as caught:
+        PostgreSQL("postgresql://crewgate@/ledger").rows("SELECT 1")
+    assert caught.value.is_away is is_away
 
 
 def test_after_a_failover_nothing_is_granted_until_somebody_has_looked(
