@@ -1,8 +1,10 @@
 """What the audit may have lost when the machine went down while it served, said at the next start.
 
 A file in the state folder has the boot in which this machine serves; the agent removes it when it
-ends in order. The audit cannot say how many calls are lost. The ledger knows what was spent, so if
-it is this machine's alone and the audit is whole, the agent compares the two.
+ends in order. An earlier boot stays there until the agent has said what may be lost, so a start
+that fails leaves that to the next one. The audit cannot say how many calls are lost. The ledger
+knows what was spent: if it is this machine's alone and the audit is whole, the agent compares the
+two.
 """
 
 import subprocess
@@ -43,22 +45,34 @@ class Compared(msgspec.Struct, frozen=True):
     differences: list[Difference]
 
 
-def began(state: Path, boot: Path = _BOOT) -> bool:
-    """Note that this machine serves in this boot; whether it went down with an earlier one."""
-    now, path = boot.read_bytes().strip(), state / "serving"
+def went_down(state: Path, boot: Path = _BOOT) -> bool:
+    """Whether this machine served in an earlier boot that did not end in order."""
     try:
-        before = path.read_bytes().strip()
+        before = _file(state).read_bytes().strip()
     except OSError:
-        before = now
+        return False
+    return before != _now(boot)  # an empty one, too, is of a disk that lost its power
+
+
+def began(state: Path, boot: Path = _BOOT) -> None:
+    """Note that this machine serves in this boot, and that no earlier one is left to tell of."""
     with suppress(OSError):  # then a power loss is not noticed
-        write_file(path, now, 0o600)
-    return before != now  # an empty one, too, is of a disk that lost its power
+        write_file(_file(state), _now(boot), 0o600)
 
 
-def ended(state: Path) -> None:
-    """The agent has ended by itself."""
+def ended(state: Path, boot: Path = _BOOT) -> None:
+    """The agent has ended by itself; an earlier boot that it has not told of is left."""
     with suppress(OSError):
-        remove_file(state / "serving")
+        if not went_down(state, boot):
+            remove_file(_file(state))
+
+
+def _file(state: Path) -> Path:
+    return state / "serving"
+
+
+def _now(boot: Path) -> bytes:
+    return boot.read_bytes().strip()
 
 
 def promise(audit: Audit) -> str:
@@ -71,7 +85,8 @@ async def compare(config: Config, say: Callable[[str], None]) -> int:
     if config.ledger.engine != "sqlite" or config.audit.keep_bytes is not None:
         say("`crewgate ledger reconcile` compares ledger and audit, as far as each has all of both")
         return 0
-    command = [sys.executable, "-m", "crewgate.cli", "ledger", "reconcile", "--json", "-c"]
+    # -P: Python does not import a file named trio.py in the present folder.
+    command = [sys.executable, "-P", "-m", "crewgate.cli", "ledger", "reconcile", "--json", "-c"]
     done = None
     with trio.move_on_after(limits.reconcile_seconds_max):
         done = await trio.run_process(
@@ -79,6 +94,7 @@ async def compare(config: Config, say: Callable[[str], None]) -> int:
             capture_stdout=True,
             stderr=subprocess.DEVNULL,
             check=False,
+            deliver_cancel=_kill,
         )
     try:
         found = msgspec.json.decode(done.stdout if done else b"", type=Compared).differences
@@ -98,10 +114,15 @@ async def compare(config: Config, say: Callable[[str], None]) -> int:
     return len(more)
 
 
-
 async def tell(machine: Machine) -> None:
     """Compare, and have the audit itself say in how many branches it lacks lines."""
     count = await compare(machine.inforce.config, machine.say)
     if count:
         now = when(machine.clock.wall_ns())
         machine.record([Event(time=now, event="audit-lost", count=count)])
+    await trio.to_thread.run_sync(began, machine.inforce.config.state)
+
+
+async def _kill(process: trio.Process) -> None:
+    """End it at once: it only reads, and an agent that ends has less time than Trio would give."""
+    process.kill()

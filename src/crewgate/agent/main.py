@@ -117,7 +117,7 @@ def run(file: Path, word: Word, *, bootstrap: bool = False, succeeds: bool = Fal
     if succeeds:
         _await_table(config, word)
     state_folder(config.state)
-    went_down = lost_lines.began(config.state)
+    went_down = lost_lines.went_down(config.state)
     ledger, mark = open_known_ledger(config, holder_name(config))
     table, new = open_table(config, mark.drawn_as, voice)
     try:
@@ -133,6 +133,8 @@ def run(file: Path, word: Word, *, bootstrap: bool = False, succeeds: bool = Fal
         machine.audit = voice.audit
         if went_down:
             voice(lost_lines.promise(audit))
+        else:
+            lost_lines.began(config.state)
         machine.restore()
         cluster = _join(machine, bootstrap=bootstrap)
         if cluster is not None:
