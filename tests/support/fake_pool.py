@@ -69,7 +69,7 @@ class Connection:
         if self.call is None:
             self._pool.ended(self)
 
-    def abort(self) -> None:
+    def abort(self, why: str = "") -> None:
         self.breaks(Fate.LOST)
 
     def breaks(self, fate: Fate) -> None:
@@ -92,12 +92,13 @@ class Opener:
         self.lets = True
 
     calls_each = 1
+    kind = Connection
 
     async def open(self, member: Member, pool: Pool) -> Connection:
         await trio.lowlevel.checkpoint()
         if not self.lets:
             await trio.sleep_forever()
-        self.opened.append(Connection(member, pool))
+        self.opened.append(self.kind(member, pool))
         return self.opened[-1]
 
 

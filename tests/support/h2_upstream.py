@@ -107,9 +107,9 @@ class Owner:
     """The pool's side: what it was told."""
 
     now = 0.0
-    first_byte_seconds = idle_seconds = 10.0
 
     def __init__(self) -> None:
+        self.first_byte_seconds = self.idle_seconds = 10.0
         self.freed_times = self.left_times = self.ended_times = self.rested_times = 0
         self.broken: list[tuple[Caller, Fate]] = []
 

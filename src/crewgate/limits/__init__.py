@@ -221,6 +221,8 @@ upstream_streams_max = 128  # of one HTTP/2 connection at once, if its server al
 # the connection's window again by what was in the frame at fault, which has 16 KiB at most. And a
 # server that minds resets (CVE-2023-44487) gives up a connection at 1,000.
 upstream_malformed_max = 100
+# From the first to the last byte of an HTTP/2 frame, or header block, for which all others wait.
+upstream_frame_seconds_max = 5.0  # 16 KiB at 3 KiB/s
 upstream_window_bytes = 262_144  # of one stream; 5 MB/s over a way of 50 ms
 probe_look_seconds = 0.25  # whether a server is to be probed
 upstream_retries_max = 2  # of one call: one that met an old connection, one bad server

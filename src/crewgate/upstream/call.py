@@ -18,6 +18,8 @@ from crewgate.upstream.members import Member
 Field = tuple[bytes, bytes]
 # Those whose calls may follow each other on a connection: of everybody, a crew, or a branch.
 ReuseKey = str | bytes
+ENDING = "the gateway is ending"  # why calls fail that are under way then
+OURS = "an error of the gateway's own"
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -95,16 +97,19 @@ class Connection(Protocol):
     def close(self) -> None:
         """Take no further call; close when there is none."""
 
-    def abort(self) -> None:
+    def abort(self, why: str = ENDING) -> None:
         """Close, and fail the calls under way."""
 
 
 class Owner(Protocol):
     """The pool, as its connections see it."""
 
-    now: float  # monotonic seconds, moved on once a second
     first_byte_seconds: float
     idle_seconds: float
+
+    @property
+    def now(self) -> float:
+        """Monotonic seconds."""
 
     def left(self, connection: Connection, *, answered: bool) -> None:
         """A call has ended; `answered` if the head of its answer had come."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from crewgate import limits
 from crewgate._native.fields import written
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream.call import Caller, Fate, Field, Head, Owner, ReuseKey
+from crewgate.upstream.call import ENDING, Caller, Fate, Field, Head, Owner, ReuseKey
 from crewgate.upstream.members import Member
 from crewgate.upstream.response import Response
 from crewgate.upstream.wire import Turns, Wire
@@ -119,9 +119,9 @@ class HTTP1Connection:
         else:
             self._kept = False
 
-    def abort(self) -> None:
+    def abort(self, why: str = ENDING) -> None:
         """Close, and fail the call under way."""
-        self.failed(UpstreamError("the gateway is ending"))
+        self.failed(UpstreamError(why))
 
     # The caller's side.
 

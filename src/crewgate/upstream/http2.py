@@ -11,7 +11,8 @@ from ngh2 import Configuration, Connection, ErrorCode, Role, Setting
 
 from crewgate import limits
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream.call import Caller, Fate, Owner, ReuseKey
+from crewgate.upstream.call import ENDING, Caller, Fate, Owner, ReuseKey
+from crewgate.upstream.http2_frames import Frames
 from crewgate.upstream.http2_stream import HTTP2Stream, Part
 from crewgate.upstream.members import Member
 from crewgate.upstream.wire import Turns, Wire
@@ -43,6 +44,7 @@ class HTTP2Connection:
         self.owner = owner
         self.engine = Connection(Role.CLIENT, _CONFIGURATION)
         self.blocked: set[HTTP2Stream] = set()  # who waits until less is queued
+        self._frames = Frames()
         self._streams: dict[int, HTTP2Stream] = {}
         self._turns = turns
         self._deadline = owner.now + limits.upstream_keep_seconds
@@ -79,8 +81,8 @@ class HTTP2Connection:
         return not self._streams
 
     def is_usable(self, caller: Caller) -> bool:  # noqa: ARG002 - streams fail one by one
-        """Return whether it takes calls."""
-        return self.room > 0
+        """Return whether it takes calls, and its server answers them."""
+        return self.room > 0 and not self._frames.is_late
 
     def carry(self, caller: Caller) -> None:
         """Begin a call; the pool takes the last room for taken."""
@@ -89,6 +91,12 @@ class HTTP2Connection:
 
     def sweep(self, now: float) -> None:
         """Break off what takes too long, close what was long unused."""
+        # If there is something to read, it is we who are behind.
+        if self._frames.seconds(now) > limits.upstream_frame_seconds_max and (
+            not self.wire.is_stale()
+        ):
+            self._break_stalled()
+            return
         if not self._streams:
             if now > self._deadline:
                 self._end()
@@ -104,9 +112,9 @@ class HTTP2Connection:
         if not self._streams:
             self._end()
 
-    def abort(self) -> None:
+    def abort(self, why: str = ENDING) -> None:
         """Close, and fail the calls under way."""
-        self._break(UpstreamError("the gateway is ending"), Fate.LOST_TOO)
+        self._break(UpstreamError(why), Fate.LOST_TOO)
 
     # The streams' side.
 
@@ -135,6 +143,7 @@ class HTTP2Connection:
 
     def received(self, data: bytes) -> None:
         """Take bytes."""
+        self._frames.feed(data)
         try:
             self.engine.receive_data(data)
         except ngh2.NGH2Error as error:
@@ -180,6 +189,16 @@ class HTTP2Connection:
             if fate is Fate.LOST:
                 fate, lost = lost, Fate.LOST_TOO if lost is Fate.LOST else lost
             self.owner.broke(self, stream.caller, error, fate)
+
+    def _break_stalled(self) -> None:
+        """End a connection whose server has left a frame, or a header block, without its end.
+
+        The call whose frame it was is not tried again: it would do the same to another connection.
+        """
+        stream = self._streams.get(self._frames.stream)
+        if stream is not None:
+            stream.reset = True
+        self.failed(UpstreamTimeoutError("the tool's server did not end what it had begun to say"))
 
     def _take_events(self) -> None:
         for event in self.engine.events():

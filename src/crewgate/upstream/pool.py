@@ -1,10 +1,11 @@
 """One worker's way to the servers of one upstream: which of them carries a call, and who waits.
 
 A call goes to the member with the fewest calls (`members`), on a connection that has room, or it
-waits for one that is made for it. Deadlines are looked at by `sweep`, not by a timer each, so they
-are exact to a second. Knows of HTTP only which class speaks it.
+waits for one that is made for it. Deadlines are looked at by `sweep`, not by a timer each, so that
+what is over its own ends up to a second later. Knows of HTTP only which class speaks it.
 """
 
+import logging
 import math
 import random
 import time
@@ -17,7 +18,7 @@ from crewgate import limits
 from crewgate.config import Origin, Upstream
 from crewgate.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavailableError
 from crewgate.upstream.budget import RetryBudget
-from crewgate.upstream.call import Caller, Connection, Fate, ReuseKey
+from crewgate.upstream.call import ENDING, OURS, Caller, Connection, Fate, ReuseKey
 from crewgate.upstream.complaints import Complaints
 from crewgate.upstream.members import Address, Member, Members
 from crewgate.upstream.opening import Opener
@@ -28,6 +29,8 @@ from crewgate.upstream.stock import Stock, Stocks, tell
 
 if TYPE_CHECKING:
     from crewgate._native.permit import Permit
+
+_log = logging.getLogger(__name__)
 
 
 class Pool:
@@ -41,7 +44,6 @@ class Pool:
     ) -> None:
         """`say` is told in a sentence when a server is given up, and when it is back."""
         self.upstream = upstream
-        self.now = time.monotonic()  # moved on by `sweep`
         self.first_byte_seconds = upstream.first_byte_seconds
         self.idle_seconds = upstream.idle_seconds
         self.members = Members(upstream.health, random.random)
@@ -61,6 +63,11 @@ class Pool:
 
     def __repr__(self) -> str:
         return f"<Pool {self.upstream.name}: {list(self._stocks)!r}>"
+
+    @property
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return time.monotonic()
 
     def start(self, permit: "Permit", caller: Caller) -> None:
         """Carry a call as soon as may be; nothing is sent for a caller without a permit."""
@@ -86,16 +93,15 @@ class Pool:
             for endpoint in self.upstream.endpoints:
                 self._resolver.unwatch(endpoint, self)
             for connection in list(self._stocks.of):
-                connection.abort()
+                _guard(connection, connection.abort)
             for queue in [*[stock.waiting for stock in self._stocks], self._homeless]:
                 for caller in queue.take_expired(math.inf):
-                    tell(caller, UpstreamError("the gateway is ending"))
+                    tell(caller, UpstreamError(ENDING))
 
     def sweep(self, now: float) -> None:
         """Break off what takes too long at `now` (monotonic), close what was long unused."""
-        self.now = now
         for connection in list(self._stocks.of):
-            connection.sweep(now)
+            _guard(connection, connection.sweep, now)
         full = f"all {self.upstream.connections} connections are in use"
         for stock in self._stocks:
             for caller in stock.waiting.take_expired(now):
@@ -314,7 +320,7 @@ class Pool:
                 connection, until = next(iter(resting.items()))
                 await trio.sleep_until(until)
                 if resting.pop(connection, None) is not None:
-                    self.freed(connection)
+                    _guard(connection, self.freed, connection)
         finally:
             self._is_waking = False
 
@@ -326,12 +332,17 @@ class Pool:
             stock.opening -= 1
             self._fail_one(stock, error)
             return
+        except Exception:  # noqa: BLE001 - the barrier
+            _log.exception("a connection to a tool's server was not made by an error of ours")
+            stock.opening -= 1
+            self._fail_one(stock, UpstreamError(OURS))
+            return
         except BaseException:
             stock.opening -= 1
             raise
         stock.opening -= 1
         self._stocks.add(connection, stock)
-        self.freed(connection)
+        _guard(connection, self.freed, connection)
 
     def _fail_one(self, stock: Stock, error: UpstreamError) -> None:
         """Let the call that has waited longest try elsewhere: nothing of it was sent."""
@@ -350,3 +361,15 @@ class Pool:
         """Have `run` look, in a moment: the call that ended a connection may need another."""
         if self._closed:
             self._news.set()
+
+
+def _guard(connection: Connection, work: Callable[..., None], *given: object) -> None:
+    """Do what concerns one connection; the barrier, so that all others go on if that fails."""
+    try:
+        work(*given)
+    except Exception:  # noqa: BLE001 - the barrier
+        _log.exception("a connection to a tool's server ended by an error of ours")
+        try:
+            connection.abort(OURS)
+        except Exception:  # noqa: BLE001 - the same one
+            _log.exception("nor did that connection end as it should")

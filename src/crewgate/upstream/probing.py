@@ -5,6 +5,7 @@ until they are back. A probe is a connection of its own, with the health request
 What an answer means for calls is the breaker's to decide.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -14,9 +15,11 @@ import trio
 from crewgate import limits
 from crewgate.config import Upstream
 from crewgate.errors import UpstreamError
-from crewgate.upstream.call import Caller, Carrier, Connection, Fate, Head, ReuseKey
+from crewgate.upstream.call import OURS, Caller, Carrier, Connection, Fate, Head, ReuseKey
 from crewgate.upstream.members import Member, Members
 from crewgate.upstream.opening import Opener
+
+_log = logging.getLogger(__name__)
 
 
 class Prober:
@@ -57,7 +60,11 @@ class Prober:
         return any(not member.breaker.admits for member in self._members)
 
     async def _probe(self, member: Member) -> None:
-        trouble = await self._ask(member)
+        try:
+            trouble = await self._ask(member)
+        except Exception:  # noqa: BLE001 - the barrier
+            _log.exception("a probe of a tool's server ended by an error of ours")
+            trouble = OURS
         if self._members.probed(member, time.monotonic(), good=not trouble):
             self._turned(member, f"probes failed: {trouble}" if trouble else "probes went well")
 

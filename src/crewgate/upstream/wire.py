@@ -19,6 +19,7 @@ import trio
 from crewgate import limits
 from crewgate.errors import UpstreamError
 from crewgate.openssl import forget_errors
+from crewgate.upstream.call import OURS
 from crewgate.upstream.members import Address
 
 _log = logging.getLogger(__name__)
@@ -147,7 +148,7 @@ class Wire:
             self.user.failed(error)
         except Exception:  # noqa: BLE001 - the barrier
             _log.exception("a connection to a tool's server ended by an error of ours")
-            self.user.failed(UpstreamError("an error of the gateway's own"))
+            self.user.failed(UpstreamError(OURS))
         return bool(events & _WRITABLE)
 
     def _read(self) -> bool:

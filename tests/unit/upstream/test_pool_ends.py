@@ -1,7 +1,9 @@
 """Ends that a pool meets: of its servers, of itself. Every call is carried or told, always."""
 
 import sys
+from types import SimpleNamespace
 
+import pytest
 import trio
 from fake_pool import HERE, LOST, TOOL, Call, Connection, Names, Opener, running
 from trio.testing import wait_all_tasks_blocked
@@ -10,6 +12,7 @@ from crewgate import limits
 from crewgate.config import Upstream
 from crewgate.errors import UpstreamError
 from crewgate.upstream import Pool
+from crewgate.upstream import pool as pool_module
 from crewgate.upstream.call import Fate
 from crewgate.upstream.members import Address
 
@@ -95,3 +98,78 @@ async def test_a_queue_of_calls_that_end_at_once_is_no_deeper_than_one() -> None
         calls = [_start(pool, Brief()) for _ in range(sys.getrecursionlimit())]
         await wait_all_tasks_blocked()
         assert all(call.carriers for call in calls)
+
+
+class Broken(Connection):
+    """Raises what nobody expects: where it is swept, and where it is to carry a call."""
+
+    def sweep(self, now: float) -> None:
+        raise RuntimeError("swept")
+
+    def carry(self, caller: Call) -> None:
+        raise RuntimeError("begun")
+
+    def abort(self, why: str = "") -> None:
+        super().abort(why)
+        raise RuntimeError("ended")
+
+
+async def test_a_connection_that_fails_by_our_own_error_is_swept_alone() -> None:
+    """Others are swept all the same, and the pool goes on without it."""
+    opener = Opener()
+    async with running(opener) as pool:
+        calls = [_start(pool) for _ in range(3)]
+        await wait_all_tasks_blocked()
+        swept = []
+        first, second, third = opener.opened
+        second.__class__ = Broken
+        for connection in (first, third):
+            connection.sweep = swept.append  # type: ignore[method-assign]
+        pool.sweep(pool.now)
+        assert len(swept) == 2
+        assert [bool(call.error) for call in calls] == [False, True, False]
+
+
+async def test_a_new_connection_that_fails_by_our_own_error_ends_alone() -> None:
+    """The pool that made it goes on: the next call has a connection."""
+    opener = Opener()
+    opener.kind = Broken
+    async with running(opener) as pool:
+        _start(pool)
+        await wait_all_tasks_blocked()
+        opener.kind = Connection
+        call = _start(pool)
+        await wait_all_tasks_blocked()
+        assert call.carriers == [opener.opened[-1]]
+
+
+async def test_whoever_waits_for_a_connection_that_our_own_error_keeps_from_him_is_told() -> None:
+    """An opener may raise what is no error of the network; the pool goes on."""
+
+    class Failing(Opener):
+        async def open(self, member: object, pool: Pool) -> Connection:
+            await trio.lowlevel.checkpoint()
+            raise RuntimeError("opened")
+
+    async with running(Failing(), retry=False) as pool:
+        call = _start(pool)
+        await wait_all_tasks_blocked()
+        assert isinstance(call.error, UpstreamError)
+
+
+async def test_a_call_waits_as_long_as_is_said_whenever_it_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Half a second is half a second also shortly before the sweeper looks."""
+    clock = SimpleNamespace(monotonic=lambda: clock.now, now=100.0)
+    monkeypatch.setattr(pool_module, "time", clock)
+    opener = Opener()
+    opener.lets = False
+    async with running(opener, connect_seconds=0.5) as pool:
+        pool.sweep(clock.now)
+        clock.now = 100.9
+        call = _start(pool)
+        pool.sweep(101.0)
+        assert call.error is None
+        pool.sweep(101.5)
+        assert call.error is not None

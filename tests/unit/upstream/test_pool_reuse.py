@@ -44,7 +44,7 @@ class Shared(Connection):
         if not self.calls:
             self._pool.ended(self)
 
-    def abort(self) -> None:
+    def abort(self, why: str = "") -> None:
         self._pool.ended(self)
 
     def ends(self, call: Call) -> None:
