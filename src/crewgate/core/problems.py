@@ -20,7 +20,7 @@ Field = tuple[bytes, bytes]
 
 TYPES = "https://crewgate.dev/problems/"
 _RETRY_SECONDS = 1
-_FULL_SECONDS = 10  # room comes back as branches end, not within a second
+_HELD_SECONDS = 10  # room comes back as branches end, a hold as it lapses: not within a second
 _AFTER_SECONDS = 1  # an agent looks once a second whether a window has ended
 _UNAVAILABLE = 503
 _OK = 200
@@ -159,8 +159,15 @@ KINDS: dict[Reason, Kind] = {
         Reason.TABLE_FULL,
         503,
         "There is no room for another branch",
-        "The gateway's table is full, or this crew's or orchestrator's share of it; branches that "
-        "it has go on. Retry later, or ask its operator: `crewgate status` says how to mend it.",
+        "The gateway's table is full, or this crew's share of it; branches that it has go "
+        "on. Retry later, or ask its operator: `crewgate status` says how to mend it.",
+    ),
+    Reason.ORCHESTRATOR_HELD: _kind(
+        Reason.ORCHESTRATOR_HELD,
+        503,
+        "The orchestrator opens no branches now",
+        "The minting watch or an operator holds it; branches that it has go on. Retry later, or "
+        "ask the gateway's operator: `crewgate status` says who holds it, and until when.",
     ),
     Reason.REVOCATION_UNAVAILABLE: _kind(
         Reason.REVOCATION_UNAVAILABLE,
@@ -311,8 +318,8 @@ def _retry_seconds(kind: Kind, denial: Denial | None) -> int:
     """After how long the same call may succeed; 0 if it will not."""
     if denial is not None and denial.window is not None:
         return denial.window.left + _AFTER_SECONDS
-    if kind.slug == Reason.TABLE_FULL.value:
-        return _FULL_SECONDS
+    if kind.slug in {Reason.TABLE_FULL.value, Reason.ORCHESTRATOR_HELD.value}:
+        return _HELD_SECONDS
     return _RETRY_SECONDS if kind.status == _UNAVAILABLE else 0
 
 

@@ -30,6 +30,7 @@ class Reason(enum.Enum):
     CREDITS_EXHAUSTED = "credits-exhausted"
     BUDGET_UNAVAILABLE = "budget-unavailable"
     TABLE_FULL = "table-full"  # no room for another branch, of anybody or of its crew
+    ORCHESTRATOR_HELD = "orchestrator-held"  # throttled or quarantined: no new branches of it
     REVOCATION_UNAVAILABLE = "revocation-unavailable"
     UNPRICED = "unpriced"  # after a verdict: what the call costs cannot be told from it,
     UPGRADE = "upgrade-unsupported"  # or it asks for another protocol

@@ -77,7 +77,7 @@ class GateJudge:
         self._gate = Gate(table, attachment)
         self._gate.load(policy)
         self._draws: dict[bytes, _Draw] = {}
-        self._crowded: dict[bytes, None] = {}  # branches whose last draw found no room
+        self._unopened: dict[bytes, Reason] = {}  # branches, and why their last draw opened none
         self._renewed = trio.Event()
 
     def move(self, table: Table, attachment: int) -> None:
@@ -128,9 +128,9 @@ class GateJudge:
             isinstance(verdict, Denial)
             and verdict.grant is not None
             and verdict.reason is Reason.BUDGET_UNAVAILABLE
-            and verdict.grant.branch_key in self._crowded
+            and (why := self._unopened.get(verdict.grant.branch_key)) is not None
         ):
-            return msgspec.structs.replace(verdict, reason=Reason.TABLE_FULL)
+            return msgspec.structs.replace(verdict, reason=why)
         return verdict
 
     def explained(self, denial: Denial) -> Denial:
@@ -138,12 +138,13 @@ class GateJudge:
         return explained(denial, self.policy, self._wall())
 
     def _note(self, branch: bytes, drawn: Drawn | None) -> None:
-        """Remember for which branches there was no room, the latest of very many."""
-        self._crowded.pop(branch, None)
-        if drawn is not None and drawn.status in {"full", "share"}:
-            if len(self._crowded) >= limits.crowded_branches_max:
-                del self._crowded[next(iter(self._crowded))]
-            self._crowded[branch] = None
+        """Remember which branches were not opened, the latest of very many."""
+        self._unopened.pop(branch, None)
+        why = _UNOPENED.get(drawn.status) if drawn is not None else None
+        if why is not None:
+            if len(self._unopened) >= limits.unopened_branches_max:
+                del self._unopened[next(iter(self._unopened))]
+            self._unopened[branch] = why
 
     def _need(self, tool: int, price: int) -> int:
         return self.policy.tools[tool].price if price < 0 else price
@@ -190,3 +191,8 @@ class GateJudge:
 
 
 _NONE = Relief(None, lambda: False)
+_UNOPENED = {  # what a draw said that opened no branch
+    "full": Reason.TABLE_FULL,
+    "share": Reason.TABLE_FULL,
+    "held": Reason.ORCHESTRATOR_HELD,
+}

@@ -25,4 +25,4 @@ health_deaths_max = 3  # so many of them, and it does not come up by itself
 agent_away_seconds = 2.0  # draws wait so long for the next agent; one that is restarted takes half
 handover_seconds_max = 10.0  # for an agent to end after its successor was loaded; it takes 0.1
 restart_seconds_in_all = 60.0  # for new processes to be ready; then those before them stay
-crowded_branches_max = 1024  # that a worker knows to have found no room; the others are asked anew
+unopened_branches_max = 1024  # whose refusal a worker remembers; the others are asked anew

@@ -61,7 +61,7 @@ async def test_a_runaway_minter_is_quarantined_and_its_live_branches_go_on(
     assert [answer.status_code for answer in answers] == [200] * 5 + [503] * 3
     refused = answers[-1]
     assert refused.headers["retry-after"] == "10"
-    assert refused.json()["type"].endswith("/table-full")
+    assert refused.json()["type"].endswith("/orchestrator-held")
     assert (await call(gateway, agents[0].token())).status_code == 200
     fresh = article.refresh(agents[0].branch)
     assert (await call(gateway, fresh)).status_code == 200

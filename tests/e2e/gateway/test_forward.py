@@ -78,6 +78,7 @@ REFUSALS = [
     (Reason.CREDITS_EXHAUSTED, 403, None),
     (Reason.BUDGET_UNAVAILABLE, 503, None),
     (Reason.TABLE_FULL, 503, None),
+    (Reason.ORCHESTRATOR_HELD, 503, None),
     (Reason.REVOCATION_UNAVAILABLE, 503, None),
 ]
 
@@ -106,7 +107,7 @@ async def test_refusal(
     assert problem["status"] == status
     challenge = answer.headers.get("www-authenticate", "")
     if status == 503:
-        seconds = "10" if reason is Reason.TABLE_FULL else "1"
+        seconds = "10" if reason in {Reason.TABLE_FULL, Reason.ORCHESTRATOR_HELD} else "1"
         assert answer.headers["retry-after"] == seconds
         assert not challenge
     else:

@@ -28,6 +28,7 @@ STATUS = {
     Reason.CREDITS_EXHAUSTED: (403, ""),
     Reason.BUDGET_UNAVAILABLE: (503, ""),
     Reason.TABLE_FULL: (503, ""),
+    Reason.ORCHESTRATOR_HELD: (503, ""),
     Reason.REVOCATION_UNAVAILABLE: (503, ""),
     Reason.UNPRICED: (422, ""),
     Reason.UPGRADE: (501, ""),

@@ -211,9 +211,16 @@ def test_a_refusal_by_the_crews_hour_says_when_that_ends() -> None:
     assert judge.explained(spent).window == Spent(86_400, 86_400, 86_400 - 7260)
 
 
-@pytest.mark.parametrize("status", ["share", "full"])
-async def test_a_branch_without_room_is_told_so(status: str) -> None:
-    """The table, or the crew's share of it, is full: the ledger has nothing to do with it."""
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("share", Reason.TABLE_FULL),
+        ("full", Reason.TABLE_FULL),
+        ("held", Reason.ORCHESTRATOR_HELD),
+    ],
+)
+async def test_a_branch_that_is_not_opened_is_told_why(status: str, reason: Reason) -> None:
+    """No room in the table, or its orchestrator is held: the ledger has nothing to do with it."""
     agent = Agent(status)
     judge, world, table = _judge(agent)
     table.vouch(2**64 - 1, 2**64 - 1)
@@ -225,7 +232,7 @@ async def test_a_branch_without_room_is_told_so(status: str) -> None:
     agent.answer()
     then = judge.decide(token, 0, drawn=True)
     assert isinstance(then, Denial)
-    assert (then.reason, then.retry) == (Reason.TABLE_FULL, True)
+    assert (then.reason, then.retry) == (reason, True)
     agent.status = "contended"
     judge.relieve(then, 0)
     agent.answer()
