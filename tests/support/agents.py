@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from command_process import crewgate
 from installation import free_port
 from world import World
 
@@ -181,13 +182,7 @@ class Site:
 
     def command(self, *arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
         """Run one `crewgate` command on the configuration."""
-        return subprocess.run(
-            [*COMMAND, *arguments, "-c", str(self.file)],
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        return crewgate(*arguments, "-c", self.file, seconds=seconds)
 
     def serve(self) -> subprocess.Popen[bytes]:
         """Start `crewgate serve`; does not wait."""

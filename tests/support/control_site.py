@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from command_process import crewgate
 from control_world import CREW, CREWS, add_crew
-from installation import COMMAND, Installation, wait_until
+from installation import Installation, wait_until
 
 NEW = {"grant_type": "client_credentials", "scope": "search.*", "credits": "100", "role": "lead"}
 CHILD = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -77,14 +78,7 @@ class ControlSite(Installation):
     ) -> subprocess.CompletedProcess[str]:
         """A command by way of the API."""
         where = ["--control", self.control, "--ca", str(self.root)]
-        done = subprocess.run(
-            [*COMMAND, *arguments, *where, "--cert", str(self.folder / who)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            input=stdin,
-        )
+        done = crewgate(*arguments, *where, "--cert", self.folder / who, stdin=stdin)
         assert done.returncode == 0 or not check, (arguments, done.stdout, done.stderr)
         return done
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import trio
+from command_process import crewgate
 from installation import COMMAND, Installation, wait_until
 
 from crewgate.errors import LinkError
@@ -84,10 +85,7 @@ def _accepts(machine: Installation) -> bool:
 
 def said(machine: Installation, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """One command, however it ends."""
-    return subprocess.run(
-        [*COMMAND, *arguments, "-c", str(machine.file)],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    return crewgate(*arguments, "-c", machine.file)
 
 
 def token_of(machine: Installation) -> str:

@@ -2,11 +2,11 @@
 
 import random
 import ssl
-import subprocess
 from collections.abc import Sequence
 
 import trio
-from installation import COMMAND, Premises, wait_until
+from command_process import crewgate
+from installation import Premises, wait_until
 
 HANG_UPS = 1000
 AT_ONCE = 40
@@ -64,8 +64,7 @@ async def hang_up_often(
 
 
 def _agrees(site: Premises) -> bool:
-    command = [*COMMAND, "ledger", "reconcile", "-c", str(site.file)]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    return crewgate("ledger", "reconcile", "-c", site.file).returncode == 0
 
 
 def _reserved(site: Premises) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from command_process import crewgate
 
 from crewgate.issuer import Orchestrator
 
@@ -70,9 +71,7 @@ class Premises:
     def run(self, *arguments: str, configured: bool = True) -> str:
         """One `crewgate` command; what it printed."""
         where = ["-c", str(self.file)] if configured else []
-        done = subprocess.run(
-            [*COMMAND, *arguments, *where], capture_output=True, text=True, check=False, timeout=120
-        )
+        done = crewgate(*arguments, *where)
         good = {0}
         if arguments[0] in {"revoke", "quarantine", "decommission"}:
             good = {0, 4}  # 4: it was never seen, and is ended all the same

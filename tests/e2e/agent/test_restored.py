@@ -3,10 +3,10 @@
 import copy
 import json
 import signal
-import subprocess
 from pathlib import Path
 
-from agents import COMMAND, PRICE, Guest, Site, reason
+from agents import PRICE, Guest, Site, reason
+from command_process import crewgate
 from installation import wait_until
 from world import BRANCH
 
@@ -55,7 +55,7 @@ def test_a_restored_machine_forgets_neither_spend_nor_revocation(site: Site) -> 
         (site.folder / lost).rename(site.folder / f"lost-{lost}")
     restored = moved(site, site.folder / "restored")
     restore = ["restore", str(site.folder / "backup"), str(restored.folder)]
-    done = subprocess.run([*COMMAND, *restore], capture_output=True, text=True, check=False)
+    done = crewgate(*restore)
     assert done.returncode == 0, done.stderr
     left = left_of(restored)
     assert left[BRANCH] <= 5 * PRICE - before

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from installation import COMMAND, Installation, wait_until
+from command_process import crewgate
+from installation import Installation, wait_until
 
 WATCH = """
 [crew.article.watch]
@@ -151,12 +151,7 @@ def test_what_cannot_be_quarantined_is_one_line(gateway: Installation) -> None:
         (["article/none", "--for", "8d"], "'8d' is no time for it; write one from 60s to 7d"),
         (["article/none", "--lift", "--for", "1h"], "--lift ends it: give one of them"),
     ):
-        done = subprocess.run(
-            [*COMMAND, "quarantine", "-c", str(gateway.file), *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = crewgate("quarantine", "-c", gateway.file, *arguments)
         assert (done.returncode, done.stdout) == (2, "")
         assert told in done.stderr
         assert done.stderr.count("\n") == 1

@@ -3,7 +3,6 @@
 import json
 import re
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ import forge
 import httpx
 import trio
 from boundary import Boundary, Leaf, bounded
-from installation import COMMAND
+from command_process import crewgate
 
 from crewgate.pki.announcing import Announced, announce
 from crewgate.pki.authority import Authority
@@ -132,10 +131,8 @@ def test_a_revocation_without_a_gateway_is_told_later(tmp_path: Path) -> None:
     boundary = Boundary(tmp_path)
     try:
         leaf = boundary.issue(forge.bd("bd-1"))
-        done = subprocess.run(
-            [*COMMAND, "ca", "revoke", "-c", boundary.file, "--json", leaf.files.certificate],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+        done = crewgate("ca", "revoke", "-c", boundary.file, "--json", leaf.files.certificate)
+        assert done.returncode == 0
         assert json.loads(done.stdout)["announced"] is False
         assert "ask again once it runs" in done.stderr
         boundary.serve()

@@ -3,7 +3,6 @@
 import os
 import ssl
 import statistics
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
@@ -11,8 +10,9 @@ import httpx
 import pytest
 from authority import Files
 from callers import OK, REVOKED, Caller, becomes
+from command_process import crewgate
 from control_site import CHILD, NEW
-from installation import COMMAND, Installation, wait_until
+from installation import Installation, wait_until
 from members import SECONDS, acknowledged, gateways, owner_of, revoke
 
 from crewgate import Denial, Permit, Reason, Verifier
@@ -180,8 +180,6 @@ def test_another_machine_mints_nothing_for_a_dead_branch(
             acknowledged(first, run.branch, "all")
             below = ("--crew", "article", "--role", "r", "--tools", "search.web", "--credits", "1")
             for ask in (("refresh", run.token()), ("mint", *below, "--parent", run.token())):
-                done = subprocess.run(
-                    [*COMMAND, *ask, "-c", second.file], capture_output=True, text=True, check=False
-                )
+                done = crewgate(*ask, "-c", second.file)
                 assert (done.returncode, done.stdout) == (2, "")
                 assert f"branch {run.branch} is dead" in done.stderr

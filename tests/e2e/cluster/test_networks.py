@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from installation import COMMAND, wait_until
+from command_process import crewgate
+from installation import wait_until
 from members import (
     SECONDS,
     Agent,
@@ -164,10 +164,8 @@ def test_two_go_on_and_one_does_not(three: Site) -> None:
             reach = acknowledged(machine, branch)
             assert (reach.applied_on, reach.of, len(reach.missing)) == (2, 3, 1)
         assert not is_ready(third)
-        done = subprocess.run(
-            [*COMMAND, "revoke", "-c", third.file, "--crew", "article", branches[2], "--json"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        revoke = ("revoke", "--crew", "article", branches[2], "--json")
+        done = crewgate(*revoke, "-c", third.file)
         told = json.loads(done.stdout)
         assert (done.returncode, told["of"], len(told["missing"])) == (3, 3, 2)
         assert not told["enough"]

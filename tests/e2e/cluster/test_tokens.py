@@ -1,7 +1,6 @@
 """Three whole gateways: tokens that are revoked at one of them are dead at all, and no others."""
 
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -9,8 +8,9 @@ from contextlib import ExitStack, closing
 import httpx
 import pytest
 from callers import OK, REVOKED, Caller, Said, becomes
+from command_process import crewgate
 from control_site import CHILD, NEW
-from installation import COMMAND, Installation, wait_until
+from installation import Installation, wait_until
 from members import SECONDS, gateways, owner_of
 
 from crewgate import Permit, Verifier, limits
@@ -130,9 +130,7 @@ def test_another_machine_mints_nothing_by_a_dead_token(
             assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
         below = ("--crew", crew, "--role", "r", "--tools", "search.web", "--credits", "1")
         for command in (("refresh", token), ("mint", *below, "--parent", token)):
-            done = subprocess.run(
-                [*COMMAND, *command, "-c", second.file], capture_output=True, text=True, check=False
-            )
+            done = crewgate(*command, "-c", second.file)
             assert (done.returncode, done.stdout) == (2, "")
             assert "was revoked: nobody gets a further token by it" in done.stderr
         assert api.post("/v1/tokens", data=NEW).status_code == 200

@@ -5,8 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from command_process import crewgate
 from control_site import HOLDERS, ControlSite, serial_of
-from installation import COMMAND, wait_until
+from installation import wait_until
 
 from crewgate.issuer.inspection import read_claims
 
@@ -155,10 +156,7 @@ def test_an_api_that_is_not_there_is_one_line(
     site: ControlSite, arguments: tuple[str, ...], says: str
 ) -> None:
     """Why, and status 2."""
-    done = subprocess.run(
-        [*COMMAND, *arguments, "--ca", site.root, "--cert", site.folder / "ada"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = crewgate(*arguments, "--ca", site.root, "--cert", site.folder / "ada")
     assert (done.returncode, done.stdout) == (2, "")
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -168,9 +166,7 @@ def test_what_is_missing_is_asked_for(site: ControlSite, tmp_path: Path) -> None
     """Which option, and what it is for; the root is the configuration's where there is one."""
 
     def run(*arguments: object) -> tuple[int, str]:
-        done = subprocess.run(
-            [*COMMAND, "tree", *map(str, arguments)], capture_output=True, text=True, check=False
-        )
+        done = crewgate("tree", *arguments)
         return done.returncode, done.stderr
 
     ada = site.folder / "ada"
@@ -189,10 +185,7 @@ def test_status_waits_and_says_no(site: ControlSite) -> None:
     """Exit status 2 where nothing answers; ready otherwise, in the words of the local command."""
     well = {"ready": True, "state": "ok", "waiting_for": [], "health": []}
     assert json.loads(site.tell("status", "--json").stdout) == well
-    done = subprocess.run(
-        [*COMMAND, "status", "--json", "--wait", "0.3", "--control", "https://localhost:1", "--ca",
-         site.root, "--cert", site.folder / "ada"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    who = ("--ca", site.root, "--cert", site.folder / "ada")
+    done = crewgate("status", "--json", "--wait", "0.3", "--control", "https://localhost:1", *who)
     assert done.returncode == 2
     assert "the control API" in json.loads(done.stdout)["waiting_for"][0]

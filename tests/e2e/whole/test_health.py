@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from installation import COMMAND, Installation, installed, wait_until
+from command_process import crewgate
+from installation import Installation, installed, wait_until
 
 
 def _status(site: Installation, *more: str) -> "subprocess.CompletedProcess[str]":
-    command = [*COMMAND, "status", "-c", str(site.file), *more]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return crewgate("status", "-c", site.file, *more)
 
 
 def _health(site: Installation) -> tuple[int, dict[str, Any]]:

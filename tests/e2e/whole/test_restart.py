@@ -1,11 +1,11 @@
 """`crewgate restart`: other processes, the same sockets and table, and no call that fails."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import trio
-from installation import COMMAND, Installation, installed, wait_until
+from command_process import crewgate
+from installation import Installation, installed, wait_until
 
 from crewgate.issuer import SubAgent
 
@@ -90,16 +90,14 @@ def test_what_cannot_be_replaced_goes_on(tmp_path: Path) -> None:
     with installed(tmp_path, workers=1) as site:
         before, text = _pids(site), site.file.read_text()
         site.file.write_text("?" + text)
-        command = [*COMMAND, "restart", "-c", str(site.file)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = crewgate("restart", "-c", site.file)
         assert done.returncode == 1
         log = (site.folder / "serve.log").read_text()
         assert "what could not be replaced goes on as it was" in log
         assert _pids(site)[0] == before[0]
         assert _pids(site)[1] == before[1]
         site.file.write_text(text)
-        command = [*COMMAND, "status", "--json", "-c", str(site.file)]
-        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        found = crewgate("status", "--json", "-c", site.file)
         health = {each["component"]: each["state"] for each in json.loads(found.stdout)["health"]}
         assert (found.returncode, health["restart"]) == (1, "degraded")
         site.run("restart")
