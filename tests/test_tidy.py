@@ -294,3 +294,13 @@ def test_every_limit_has_its_reason() -> None:
         if re.match(r"[a-z_]+ = ", line) and "#" not in line and not before.startswith("#")
     ]
     assert not bare, "\n".join(bare)
+
+
+def test_each_limit_is_defined_once() -> None:
+    """The files of `limits` are one name space: the later of two would hold for both."""
+    names = Counter(
+        name
+        for path in LIMITS
+        for name in re.findall(r"^(\w+) = ", path.read_text(), re.MULTILINE)
+    )
+    assert [name for name, count in names.items() if count > 1] == []

@@ -23,7 +23,7 @@ def why_not(folder: Path) -> str:
         descriptor = os.open(path, flags, 0o600)
         try:
             path.unlink()
-            os.write(descriptor, bytes(limits.probe_bytes))
+            os.write(descriptor, bytes(limits.disk_probe_bytes))
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
@@ -51,12 +51,12 @@ class Disk:
                 why_not, self.folder, abandon_on_cancel=True
             )
             self._began = None
-            await trio.sleep(limits.probe_seconds)
+            await trio.sleep(limits.disk_probe_seconds)
 
     def fact(self, component: str, *, refuses: bool) -> Fact:
         """What the last probe found; `refuses`: calls need this folder."""
         began = self._began
-        if began is not None and time.monotonic() - began > limits.probe_seconds_max:
+        if began is not None and time.monotonic() - began > limits.disk_probe_seconds_max:
             why = f"a write has not ended for {time.monotonic() - began:.0f} s"
         else:
             why = self._why
