@@ -27,6 +27,7 @@ from crewgate.upstream import Head
 from crewgate.verifier.crossing import Signed
 
 UNKNOWN = -1  # no tool, for the gate
+_DOTS = 2  # of a compact JWS (RFC 7515 §7.1)
 
 Passed = bytes | list[Field]
 
@@ -161,9 +162,12 @@ def read_head(
 
 
 def _token(finder: TokenFinder, request: Request) -> bytes | Reason:
-    """The caller's token; one that stands in the target as well, the tool would see and log."""
+    """The caller's token; one that stands in the target as well, the tool would see and log.
+
+    What has not the two dots of a token is none, and its verdict is the gate's.
+    """
     token = finder.find(request.headers, request.query)
-    if isinstance(token, bytes) and token in request.target:
+    if isinstance(token, bytes) and token.count(b".") == _DOTS and token in request.target:
         return Reason.INVALID_REQUEST
     return token
 
