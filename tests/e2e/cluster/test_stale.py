@@ -96,7 +96,7 @@ def test_alone_after_a_kill_it_waits_for_a_majority(three: Site) -> None:
         before = agent_of(third)
         os.kill(before, signal.SIGKILL)
         wait_until(lambda: (found := status(third)) is not None and found.pid != before, SECONDS)
-        becomes(three.callers[2], run.token(), STALE)
+        becomes(three.callers[2], run.token(), STALE, OK)
         # Its worker may be on its way back to the agent, who alone brings credit.
         becomes(three.callers[2], run.token(), OK, STALE, UNPAID, path=OPEN)
         assert three.callers[2].call(run.token()) == STALE
