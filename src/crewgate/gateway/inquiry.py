@@ -1,7 +1,7 @@
 """Certificates' status for one configuration: whom a worker asks, and what it says of failures.
 
-Nobody else in a worker needs X.509 and a client of HTTP, 15 MB of both: this is imported where a
-configuration names a responder, and only there.
+Nobody else in a worker needs X.509 and a client of HTTP: this is imported where a configuration
+names a responder, and only there.
 """
 
 import time

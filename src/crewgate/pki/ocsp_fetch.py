@@ -4,50 +4,52 @@ Knows no OCSP: what comes back is bytes of the right kind and a bounded number. 
 whoever asks has a deadline. Redirects, proxies and compression are not followed, used or asked for.
 """
 
+import ipaddress
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import httpx
+import httpcore
 
 from crewgate import limits
 from crewgate.config import Responder
 from crewgate.errors import ConfigurationError, LinkError, ResponderError
 from crewgate.link.doors import connectable
 
-_REQUEST = "application/ocsp-request"
-_RESPONSE = "application/ocsp-response"
+_REQUEST = b"application/ocsp-request"
+_RESPONSE = b"application/ocsp-response"
 _OK = 200
 _SIZE_DIGITS_MAX = 12
+_ENDED = (httpcore.RemoteProtocolError, httpcore.ReadError, httpcore.WriteError)
 # ValueError: a host that IDNA refuses, which Trio finds out when it asks for its address.
-_FAILURES = (httpx.HTTPError, OSError, ValueError)
+_FAILURES = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.TimeoutException,
+    OSError,
+    ValueError,
+)
 
 
 class Fetcher:
-    """One responder, and the connections to it; `root` (PEM) is what its certificate hangs on."""
+    """One responder, and the connections to it; `root` (PEM) is what its certificate hangs on.
+
+    httpcore and not httpx: a worker that imports httpx has its command and its colours as well.
+    Nothing here follows a redirect, reads a proxy from the environment or keeps a cookie.
+    """
 
     def __init__(self, responder: Responder, root: Path) -> None:
         """ConfigurationError if the URL is none, or a file that TLS needs cannot be used."""
         self._responder = responder
-        try:
-            self._url = httpx.URL(responder.url)
-        except httpx.InvalidURL as error:
-            raise ConfigurationError(f"[ca] ocsp {responder.url}: {error}") from error
-        verify: ssl.SSLContext | bool = False  # nothing is verified where nothing is encrypted
-        if self._url.scheme == "https":
-            verify = _context(responder, root)
-        bounds = httpx.Limits(
+        self._url, self._host = _place(responder.url)
+        self._held = ExitStack()  # whatever keeps the socket's address short enough
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=_context(responder, root) if self._url.scheme == b"https" else None,
             max_connections=limits.ocsp_queries_max,
             max_keepalive_connections=limits.ocsp_queries_max,
             keepalive_expiry=limits.upstream_keep_seconds,
-        )
-        self._held = ExitStack()  # whatever keeps the socket's address short enough
-        # A transport and no client of httpx: nothing follows a redirect or keeps a cookie.
-        self._transport = httpx.AsyncHTTPTransport(
-            verify=verify,
-            trust_env=False,
-            limits=bounds,
             uds=self._address(responder.socket) if responder.socket else None,
         )
 
@@ -56,7 +58,7 @@ class Fetcher:
 
     async def close(self) -> None:
         """Close its connections, whoever still waits for an answer."""
-        await self._transport.aclose()
+        await self._pool.aclose()
         self._held.close()
 
     def _address(self, socket: Path) -> str:
@@ -69,7 +71,7 @@ class Fetcher:
         """The response to a request, both DER; ResponderError. Cancel it to end the wait."""
         try:
             return await self._post(request)
-        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+        except _ENDED:
             pass  # most likely one that was kept, and ended just now: to ask twice does no harm
         except _FAILURES as error:
             raise _failed(error) from error
@@ -79,16 +81,16 @@ class Fetcher:
             raise _failed(error) from error
 
     async def _post(self, request: bytes) -> bytes:
-        head = {
-            "host": self._url.netloc.decode("ascii"),
-            "content-type": _REQUEST,
-            "content-length": str(len(request)),
-            "accept": _RESPONSE,
-            "accept-encoding": "identity",
-            "user-agent": "crewgate",
-        }
-        asked = httpx.Request("POST", self._url, headers=head, stream=_Body(request))
-        response = await self._transport.handle_async_request(asked)
+        head = [
+            (b"host", self._host),
+            (b"content-type", _REQUEST),
+            (b"content-length", b"%d" % len(request)),
+            (b"accept", _RESPONSE),
+            (b"accept-encoding", b"identity"),
+            (b"user-agent", b"crewgate"),
+        ]
+        asked = httpcore.Request("POST", self._url, headers=head, content=_Body(request))
+        response = await self._pool.handle_async_request(asked)
         try:
             _check_head(response)
             body = bytearray()
@@ -100,11 +102,10 @@ class Fetcher:
             await response.aclose()
 
 
-class _Body(httpx.AsyncByteStream):
+class _Body:
     """A request's body, as one piece.
 
-    No generator, as httpx's own is: one that a broken connection leaves half-way is an error to
-    Trio.
+    It is no generator: to Trio, one that a broken connection leaves half-way is an error.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -119,14 +120,30 @@ class _Body(httpx.AsyncByteStream):
         return self._left.pop()
 
 
-def _check_head(response: httpx.Response) -> None:
-    if response.status_code != _OK:
-        raise ResponderError(f"HTTP status {response.status_code}; is the path right?")
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+def _place(url: str) -> tuple[httpcore.URL, bytes]:
+    """The URL as httpcore has it, and the value of Host (RFC 9110, section 7.2)."""
+    try:
+        parts = urlsplit(url)
+        name, port = parts.hostname or "", parts.port
+        if ":" in name:
+            ipaddress.IPv6Address(name)
+    except ValueError as error:
+        raise ConfigurationError(f"[ca] ocsp {url}: {error}") from error
+    scheme, target = parts.scheme.encode("ascii"), parts.path.encode("ascii") or b"/"
+    place = httpcore.URL(scheme=scheme, host=name.encode("ascii"), port=port, target=target)
+    host = f"[{name}]" if ":" in name else name
+    return place, (host if port is None else f"{host}:{port}").encode("ascii")
+
+
+def _check_head(response: httpcore.Response) -> None:
+    if response.status != _OK:
+        raise ResponderError(f"HTTP status {response.status}; is the path right?")
+    head = {name.lower(): value for name, value in response.headers}
+    kind = head.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if kind != _RESPONSE:
-        raise ResponderError(f"an answer that is no {_RESPONSE}; is the path right?")
-    size = response.headers.get("content-length", "0")
-    if size.isascii() and size.isdecimal():
+        raise ResponderError(f"an answer that is no {_RESPONSE.decode()}; is the path right?")
+    size = head.get(b"content-length", b"0")
+    if size.isdigit():
         _check_size(int(size[:_SIZE_DIGITS_MAX]))  # int() refuses to read thousands of digits
 
 
@@ -135,9 +152,9 @@ def _check_size(size: int) -> None:
         raise ResponderError(f"an answer over {limits.ocsp_response_bytes_max} bytes")
 
 
-def _stream(response: httpx.Response) -> AsyncIterator[bytes]:
-    if not isinstance(response.stream, httpx.AsyncByteStream):
-        raise TypeError("an asynchronous transport has asynchronous answers")
+def _stream(response: httpcore.Response) -> AsyncIterator[bytes]:
+    if not isinstance(response.stream, AsyncIterable):
+        raise TypeError("an asynchronous pool has asynchronous answers")
     return aiter(response.stream)
 
 
