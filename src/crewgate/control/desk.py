@@ -2,9 +2,9 @@
 
 Each method is one step that a crash leaves done, undone, or noted as begun; `complete` finishes
 what was noted. A disk that takes nothing keeps no revocation from the gateway: what could not be
-written down is in force, kept in this process, and written by `complete` when it can be. Judges a
-wish by what the CA knows (the crew, the hour, the certificate before), never who may wish. Blocks;
-use it in one thread at a time.
+written down is in force, kept in this process and for the next one (`pki/unwritten`), and written
+by `complete` when it can be. Judges a wish by what the CA knows (the crew, the hour, the
+certificate before), never who may wish. Blocks; use it in one thread at a time.
 """
 
 import time
@@ -22,7 +22,6 @@ from crewgate.api.office import Wish
 from crewgate.api.words import CertificateAnswer, RevocationAnswer
 from crewgate.config import CA
 from crewgate.control.answers import host, revoked
-from crewgate.control.intents import Intent, Intents
 from crewgate.core.certificate import serial_text
 from crewgate.core.identity import Identity, Role, check, member_id
 from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError, UnpublishedError
@@ -31,9 +30,12 @@ from crewgate.peers.directory import sent_away
 from crewgate.pki.announcing import Announced, announce
 from crewgate.pki.authority import Authority, new_instance, read_request
 from crewgate.pki.certificates import pem
+from crewgate.pki.intents import Intent, Intents
 from crewgate.pki.lives import Lives
 from crewgate.pki.register import Entry
 from crewgate.pki.renewal import next_chain
+from crewgate.pki.unwritten import unwritten_of
+from crewgate.runtime.reserved_file import ReservedFile
 
 _SUPERSEDED = "superseded"
 
@@ -47,7 +49,8 @@ class Desk:
         self._state = state
         self._crews = crews
         self._intents = Intents(ca.folder)
-        self._unnoted: dict[tuple[str, str], Intent] = {}  # what the disk has not taken
+        self.held = unwritten_of(ca.register)  # of this process, not of this desk
+        self.held.keep_in(ReservedFile(state / "unwritten", limits.unwritten_bytes_max))
         self.authority = Authority(ca)
 
     def __repr__(self) -> str:
@@ -83,36 +86,40 @@ class Desk:
         itself another certificate. An agent that is away hears of it when it is back.
         """
         intent = Intent(crew, name, reason, int(time.time()))
-        self._unnoted[crew, name] = intent
+        self.held.forget_told(intent)
         why = self._note(intent)
         entries, done, unwritten = self._end(intent)
         why = why or unwritten
         return revoked("orchestrator", f"{crew}/{name}", crew, done, entries, why)
 
     def _note(self, intent: Intent) -> str:
-        """Have the disk know of an intent; why it does not."""
+        """Have the disk know of an intent; why it does not, and then this process holds it."""
         try:
             with Lives(self._ca.register) as lives:
                 lives.condemn(intent.crew, intent.name, intent.since)
             self._intents.note(intent)
         except AuthorityError as error:
+            self.held.hold(intent, str(error))
             return str(error)
-        self._unnoted.pop((intent.crew, intent.name), None)
+        self.held.let_go(intent)
         return ""
 
     def complete(self) -> None:
-        """Finish what a crash, or an agent that was away, has left.
+        """Finish what a crash, or an agent that was away, has left; write what was not written.
 
+        The gateway is told once of what the disk does not take (`trouble` says why it does not).
         AuthorityError, LinkError; RefusedError once all others are done.
         """
-        unwritten = [self._note(intent) for intent in [*self._unnoted.values()]]
-        with suppress(AuthorityError):  # `trouble` says it at the end, when the gateway knows all
+        for intent in self.held.ends():
+            self._note(intent)
+        with suppress(AuthorityError):
             self.authority.register.flush()
+        self.held.save_again()
         pending = self.authority.register.pending()
         if pending:
             announce(self.authority.register, self._state, pending)
-        refused = []
-        for intent in [*self._unnoted.values(), *self._intents.open()]:
+        refused, unwritten = [], []
+        for intent in [*self.held.ends(), *self._intents.open()]:
             try:
                 _, done, why = self._end(intent)
             except RefusedError as error:  # one that is refused does not hold up the others
@@ -123,9 +130,13 @@ class Desk:
             unwritten.append(why)
         if refused:
             raise refused[0]
-        unwritten.append(self.authority.register.trouble)
-        if any(unwritten):
+        if not self.trouble and any(unwritten):
             raise AuthorityError(next(filter(None, unwritten)))
+
+    @property
+    def trouble(self) -> str:
+        """Why the CA's books lack what is in force; "" if they do not."""
+        return self.held.trouble
 
     def publish(self) -> None:
         """Sign the list of revoked certificates anew."""
@@ -143,13 +154,27 @@ class Desk:
                 self.authority.publish(now)
             except AuthorityError as error:
                 why = str(error)
-        as_such = Name(kind="orchestrator", crew=intent.crew, name=f"{intent.crew}/{intent.name}")
-        done = self._announce(entries, (as_such,))
+        is_told = self.held.is_told(intent)
+        done = Announced() if is_told and not entries else self._tell(intent, entries)
         why = register.trouble or why
-        is_noted = (intent.crew, intent.name) not in self._unnoted
-        if done is not None and is_noted and not why:
+        if done is not None and not self.held.is_ending(*named) and not why:
             self._intents.done(intent)
+            self.held.forget_told(intent)
         return entries, done, why
+
+    def _tell(self, intent: Intent, entries: Sequence[Entry]) -> Announced | None:
+        """None if the agent is away."""
+        label = f"{intent.crew}/{intent.name}"
+        as_such = Name(kind="orchestrator", crew=intent.crew, name=label)
+        more = () if self.held.is_told(intent) else (as_such,)
+        done = None
+        self.held.tell(intent)  # before it is: whoever says meanwhile that it is not is heard
+        try:
+            done = self._announce(entries, more)
+        finally:
+            if done is None and more:
+                self.held.forget_told(intent)
+        return done
 
     def _announce(self, entries: Sequence[Entry], more: Sequence[Name] = ()) -> Announced | None:
         """None if the agent is away."""
@@ -224,7 +249,7 @@ class Desk:
             check(identity)
         except ValueError as error:
             raise ControlError(400, "invalid-request", str(error)) from error
-        if (identity.crew, identity.name) in self._unnoted:
+        if self.held.is_ending(identity.crew, identity.name):
             raise AuthorityError("no certificate is signed: its orchestrator is being ended")
         if identity.crew and identity.crew not in self._crews:
             raise ControlError(404, "not-found", "there is no such crew")

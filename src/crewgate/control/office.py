@@ -116,6 +116,7 @@ class ControlOffice:
             self._reader = new.reader
         async with self._signing:
             desk, self._desk = self._desk, new.desk
+            desk.held.hand_to(self._desk.held)
             desk.close()
         async with self._looking:
             register, self._register = self._register, new.register
@@ -175,6 +176,11 @@ class ControlOffice:
     async def complete(self) -> None:
         """Finish what is half done; LinkError while the agent is away, AuthorityError."""
         await self._sign(Desk.complete)
+
+    @property
+    def trouble(self) -> str:
+        """Why the CA's books lack what is in force; "" if they do not."""
+        return self._desk.trouble
 
     async def publish(self) -> None:
         """Sign the list of revoked certificates anew; AuthorityError."""

@@ -302,7 +302,14 @@ class Serving:
                 self._health.note("announcements", f"revocations are not announced yet: {error}")
             else:
                 self._health.note("announcements")
+            self._note_register(self._office.trouble)
             await trio.sleep(limits.announce_again_seconds)
+
+    def _note_register(self, trouble: str) -> None:
+        why = f"revocations are in force that are not written down: {trouble}" if trouble else ""
+        if why:
+            self._voice.say(why)
+        self._health.note("register", why)
 
     async def _end_orchestrators(self) -> None:
         """Complete the ends of orchestrators whose supervisors died, or that no machine heard of.

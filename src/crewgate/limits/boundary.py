@@ -20,6 +20,7 @@ crl_warning_seconds = 6 * 3600  # before its next update: a night shift's time t
 crl_bytes_max = 64 * 2**20  # a million revoked certificates; ours would have expired long before
 crl_number_max = 2**63 - 1  # of a list: the time in seconds, or one more than the last
 crl_look_seconds = 0.25  # whether there is another list; a revocation says so at once
+unwritten_bytes_max = 1 << 18  # some 2,500 revocations for the next process; room for two such
 register_wait_seconds = 5.0  # for another process's transaction; one takes milliseconds
 ocsp_life_seconds = 60  # of an answer: what an attacker who can replay one wins at most
 ocsp_seconds_max = 2.0  # one check; a signature takes 0.1 ms, and a handshake has 10 s in all

@@ -7,7 +7,7 @@ dies in the midst is followed by whoever calls `complete_intents` next, a start 
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -31,6 +31,7 @@ from crewgate.pki.lives import Life, Lives, State
 from crewgate.pki.processes import NOBODY, has_ended_within, is_alive, kill_all, marked, send
 from crewgate.pki.pulse import beats
 from crewgate.pki.register import Entry
+from crewgate.pki.unwritten import Unwritten, unwritten_of
 from crewgate.verifier.policy import crew_keys
 
 _REASON = "cessationOfOperation"
@@ -123,8 +124,9 @@ def complete_intents(config: Config) -> list[Ended]:
     Nobody's trouble is in the way of another's end: it is among the complaints. AuthorityError if
     the register cannot be used at all.
     """
-    done = []
-    with Lives(authority_of(config).register) as lives:
+    register = authority_of(config).register
+    with Lives(register) as lives:
+        done = [*_end_held(config, lives, unwritten_of(register))]
         standing = lives.open()
         for at, life in enumerate(standing):
             if life.state is State.RUNNING and not beats(lives.path, life.id):
@@ -136,6 +138,24 @@ def complete_intents(config: Config) -> list[Ended]:
             except CrewgateError as error:
                 done.append(Ended(life, complaints=(f"{life.label}: {error}",)))
     return done
+
+
+def _end_held(config: Config, lives: Lives, held: Unwritten) -> Iterator[Ended]:
+    """End the processes of those whose end the disk does not take.
+
+    The gateway is to be told once more then: they have minted since.
+    """
+    for intent in held.ends():
+        life = lives.standing(intent.crew, intent.name)
+        if life is None or not (is_alive(life.process) or beats(lives.path, life.id)):
+            continue
+        try:
+            terminate(config, life)
+        except AuthorityError as error:
+            yield Ended(life, complaints=(str(error),))
+        else:
+            held.forget_told(intent)
+            yield Ended(life)
 
 
 def complete(config: Config, life: Life) -> Ended:

@@ -10,7 +10,6 @@ all the same (`unwritten`), and is written when it does.
 import re
 import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -102,8 +101,8 @@ class Register(Book):
 
     def flush(self) -> None:
         """Write what could not be written before; AuthorityError while that cannot be."""
-        waiting = self._unwritten.items()
-        if not waiting:
+        waiting, told = self._unwritten.items(), [*self._unwritten.told]
+        if not waiting and not told:
             return
         with self._database.transaction() as database:
             database.executemany(
@@ -111,7 +110,10 @@ class Register(Book):
                 "WHERE serial = ? AND revoked IS NULL",
                 [(each.when, each.reason, each.announced, serial) for serial, each in waiting],
             )
-        self._unwritten.written(serial for serial, _ in waiting)
+            _note_announced(database, told)
+        self._unwritten.told.difference_update(told)
+        if waiting:
+            self._unwritten.written(serial for serial, _ in waiting)
 
     def add(self, entry: Entry, *, after: str = "") -> None:
         """Write down a certificate, before anybody gets it.
@@ -180,20 +182,21 @@ class Register(Book):
     def pending(self) -> list[Entry]:
         """Revocations that somebody has not heard of yet, as far as is known here."""
         entries = self._select("revoked IS NOT NULL AND NOT announced", ()) + self._held()
-        return [each for each in entries if not each.announced]
+        told = self._unwritten.told
+        return [each for each in entries if not each.announced and each.serial not in told]
 
     def announced(self, serials: Iterable[str]) -> None:
         """These are known everywhere on this machine.
 
-        Where the disk does not take that, they stay pending, and are told once more.
+        Where the disk does not take that, they are pending for the next process alone.
         """
-        serials = list(serials)
-        self._unwritten.announced(map(_canonical, serials))
-        with suppress(AuthorityError), self._database.transaction() as database:
-            database.executemany(
-                "UPDATE certificate SET announced = 1 WHERE serial = ?",
-                [(_canonical(serial),) for serial in serials],
-            )
+        told = [_canonical(serial) for serial in serials]
+        self._unwritten.announced(told)
+        try:
+            with self._database.transaction() as database:
+                _note_announced(database, told)
+        except AuthorityError:
+            self._unwritten.told.update(told)
 
     def dead(self, now: int) -> list[tuple[str, int, str]]:
         """Serial, time and reason of everything revoked that would still be valid by its dates."""
@@ -309,6 +312,11 @@ def _canonical(serial: str) -> str:
 def _is_good(database: sqlite3.Connection, serial: str) -> bool:
     question = "SELECT 1 FROM certificate WHERE serial = ? AND revoked IS NULL"
     return database.execute(question, (serial,)).fetchone() is not None
+
+
+def _note_announced(database: sqlite3.Connection, serials: Sequence[str]) -> None:
+    statement = "UPDATE certificate SET announced = 1 WHERE serial = ?"
+    database.executemany(statement, [(serial,) for serial in serials])
 
 
 def _entry(row: tuple[object, ...]) -> Entry:

@@ -130,6 +130,18 @@ def append(descriptor: int, data: bytes) -> None:
     os.fdatasync(descriptor)
 
 
+def overwrite(path: Path, offset: int, data: bytes) -> None:
+    """Write over a part of a file, whose room is taken; a power loss may leave a part of `data`."""
+    with _about(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            write_all(descriptor, data)
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def make_folder(path: Path, mode: int, *, parents: bool = False) -> bool:
     """Make a folder if it is not there; whether it was not. Those above it get the usual mode."""
     if parents and not path.parent.exists():

@@ -1,11 +1,15 @@
 """One configuration with its CA, and a table in place of an agent."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from control_world import Machine, written
+from desk_world import Agent, opened
 
 from crewgate.config import Config
+from crewgate.control import desk as desk_
+from crewgate.control.desk import Desk
 
 
 @pytest.fixture
@@ -18,3 +22,19 @@ def config(tmp_path: Path) -> Config:
 def machine(config: Config, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """What stands in for the agent of that configuration."""
     return Machine(config, monkeypatch)
+
+
+@pytest.fixture
+def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
+    """In place of the real one."""
+    found = Agent()
+    monkeypatch.setattr(desk_, "announce", found.announce)
+    return found
+
+
+@pytest.fixture
+def desk(config: Config, agent: Agent) -> Iterator[Desk]:
+    """The CA of the configuration at work."""
+    found = opened(config)
+    yield found
+    found.close()

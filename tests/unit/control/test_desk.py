@@ -1,6 +1,5 @@
 """The CA at work: who gets which certificate, and revocations that are never half done."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
@@ -10,7 +9,7 @@ import pytest
 from control_world import ca_of, csr, identity
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from full_books import full_books
+from desk_world import ADA, BD, EDGE, Agent, first, opened, own, status
 
 from crewgate import limits
 from crewgate.api.office import Wish
@@ -21,80 +20,13 @@ from crewgate.control.desk import Desk
 from crewgate.core.certificate import read
 from crewgate.core.identity import MAY_REVOKE, Identity, Role, member_id
 from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError
-from crewgate.link.owner_messages import Name
 from crewgate.pki.announcing import Announced
-from crewgate.pki.authority import read_request, request_pem
+from crewgate.pki.authority import request_pem
 from crewgate.pki.certificates import make_server, new_key
 from crewgate.pki.crl import REASONS
 from crewgate.pki.lives import Lives, State
 from crewgate.pki.processes import this
 from crewgate.pki.register import Entry, Register
-
-BD = identity(Role.ORCHESTRATOR, "bd-1", "bd")
-ADA = identity(Role.OPERATOR, "ada")
-EDGE = identity(Role.GATEWAY, "edge-1")
-
-
-class Agent:
-    """Hears what is announced; away if it is told to be, `dying` ends the process before it."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[list[str], list[str]]] = []
-        self.away = self.dying = False
-
-    @property
-    def heard(self) -> tuple[list[str], list[str]]:
-        """All serials and all names, in whatever steps."""
-        serials = [each for told, _ in self.told for each in told]
-        return serials, [each for _, more in self.told for each in more]
-
-    def announce(
-        self, register: Register, state: object, entries: list[Entry], more: tuple[Name, ...] = ()
-    ) -> Announced:
-        if self.dying:
-            raise KeyboardInterrupt
-        if self.away:
-            raise LinkError("away")
-        self.told.append(([each.serial for each in entries], [each.name for each in more]))
-        register.announced(each.serial for each in entries)
-        return Announced(connections_closed=len(entries))
-
-
-@pytest.fixture
-def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
-    """In place of the real one."""
-    found = Agent()
-    monkeypatch.setattr(desk_, "announce", found.announce)
-    return found
-
-
-@pytest.fixture
-def desk(config: Config, agent: Agent) -> Iterator[Desk]:
-    """The CA of the configuration at work."""
-    found = opened(config)
-    yield found
-    found.close()
-
-
-def opened(config: Config) -> Desk:
-    return Desk(ca_of(config), config.state, {crew.name for crew in config.crews})
-
-
-def first(desk: Desk, who: Identity, **more: object) -> Entry:
-    """A certificate as `crewgate ca issue` would sign it."""
-    public = read_request(csr().encode())
-    return desk.authority.issue(who, public, datetime.now(UTC), **more)  # type: ignore[arg-type]
-
-
-def own(desk: Desk, who: Identity, entry: Entry, **changes: object) -> Wish:
-    return Wish(who, csr(), entry.serial, is_own=True, **changes)  # type: ignore[arg-type]
-
-
-def status(desk: Desk, wish: Wish) -> int:
-    """That of the refusal."""
-    with pytest.raises(ControlError) as refused:
-        desk.certify(wish)
-    return refused.value.status
 
 
 def test_one_s_own_next_certificate_says_the_same(desk: Desk) -> None:
@@ -397,64 +329,3 @@ def _server(desk: Desk, at: datetime | None = None) -> tuple[str, str]:
         desk.authority.issuing, [x509.DNSName("gw.example")], at or datetime.now(UTC)
     )
     return request_pem(made.key).decode(), made.certificate_pem.decode()
-
-
-def test_on_a_full_disk_a_certificate_is_ended_at_once_and_written_later(
-    desk: Desk, agent: Agent, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The gateway hears of it, nothing comes after it, and the receipt says what is missing."""
-    entry = first(desk, BD)
-    with full_books(monkeypatch):
-        answer = desk.revoke_certificate(entry.serial, "superseded")
-        assert agent.heard == ([entry.serial], [])
-        assert (answer.applied_on, answer.certificates) == (1, [entry.serial])
-        assert "disk is full" in answer.unwritten
-        assert status(desk, own(desk, BD, entry)) == 401
-        with pytest.raises(AuthorityError, match="disk is full"):
-            desk.complete()
-    desk.complete()
-    assert desk.authority.register.trouble == ""
-    assert status(desk, own(desk, BD, entry)) == 401
-
-
-def test_on_a_full_disk_an_orchestrator_is_ended_at_once_and_for_good_later(
-    desk: Desk, agent: Agent, config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its intent too: no certificate is signed for it meanwhile, and its process is condemned."""
-    entry = first(desk, BD)
-    with Lives(ca_of(config).register) as lives:
-        lives.begin("bd", "bd-1", this(), BD.instance, lambda _: None)
-    with full_books(monkeypatch):
-        answer = desk.revoke_orchestrator("bd", "bd-1", "unspecified")
-        assert agent.heard == ([entry.serial], ["bd/bd-1"])
-        assert "disk is full" in answer.unwritten
-        by = Wish(msgspec.structs.replace(BD, instance=b""), csr(), entry.serial)
-        with pytest.raises((AuthorityError, ControlError)):
-            desk.certify(by)
-        with pytest.raises(AuthorityError, match="disk is full"):
-            desk.complete()
-        with Lives(ca_of(config).register) as lives:
-            assert [life.state for life in lives.open()] == [State.RUNNING]
-    desk.complete()
-    with Lives(ca_of(config).register) as lives:
-        assert [life.state for life in lives.open()] == [State.ENDING]
-    found = desk.authority.register.find(entry.serial)
-    assert found is not None
-    assert found.revoked is not None
-    assert desk.authority.register.trouble == ""
-    told = len(agent.told)
-    desk.complete()
-    assert len(agent.told) == told
-
-
-def test_a_list_that_cannot_be_written_keeps_no_revocation_from_the_gateway(
-    desk: Desk, agent: Agent, config: Config
-) -> None:
-    """Its disk may be another one than the register's."""
-    entry = first(desk, BD)
-    crl = ca_of(config).crl
-    crl.unlink()
-    crl.mkdir()
-    answer = desk.revoke_certificate(entry.serial, "superseded")
-    assert agent.heard == ([entry.serial], [])
-    assert str(crl) in answer.unwritten

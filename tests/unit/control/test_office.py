@@ -1,5 +1,6 @@
 """Introspection: what the gate would say of a token, and what the table says of its names."""
 
+import shutil
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 import trio
 from control_world import ALWAYS_NS, Machine, add_crew, ca_of, csr, identity
+from full_books import full_books
 
 from crewgate import limits
 from crewgate.api.office import Wish
@@ -23,6 +25,7 @@ from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.orchestrator import Orchestrator
 from crewgate.pki.authority import Authority
 from crewgate.pki.certificates import new_key
+from crewgate.pki.intents import Intents
 
 Mint = Callable[..., tuple[str, str, str]]
 
@@ -226,3 +229,21 @@ async def test_one_that_cannot_be_used_leaves_the_one_before(
         await office.load(config, elsewhere)
     await office.publish()
     assert await office.entry("AB") is None
+
+
+async def test_another_configuration_goes_on_with_what_the_disk_did_not_take(
+    office: ControlOffice, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its CA may be on another disk, for this very reason."""
+    ca = ca_of(config)
+    with full_books(monkeypatch):
+        await office.revoke_orchestrator("bd", "bd-1", "unspecified")
+        moved = msgspec.structs.replace(ca, folder=ca.folder.with_name("moved"))
+        shutil.copytree(ca.folder, moved.folder)
+        (config.state / "unwritten").unlink()  # of no use to whoever has it from the one before
+        await office.load(msgspec.structs.replace(config, ca=moved), moved)
+        assert "disk is full" in office.trouble
+    with pytest.raises(LinkError):  # no agent runs here
+        await office.complete()
+    assert office.trouble == ""
+    assert [*Intents(moved.folder).open()]

@@ -21,10 +21,13 @@ from crewgate.issuer.signing import SigningKey
 from crewgate.link.owner_messages import Name
 from crewgate.pki import ending, processes
 from crewgate.pki.announcing import Announced
+from crewgate.pki.ending import Ended
+from crewgate.pki.intents import Intent
 from crewgate.pki.lives import Life, Lives, State
 from crewgate.pki.processes import Process
 from crewgate.pki.pulse import Pulse
 from crewgate.pki.register import Entry, Register
+from crewgate.pki.unwritten import Unwritten, unwritten_of
 
 GONE = Process(2**22 - 1, 1, "another boot")
 
@@ -339,3 +342,39 @@ def test_on_a_full_disk_a_name_that_nobody_runs_is_ended_too(
         done = ending.decommission(config, "article", "bd-1")
     assert not done.is_complete
     assert [name.name for name in agent.heard[0][1]] == ["article/bd-1"]
+
+
+def test_on_a_full_disk_the_process_of_an_end_that_is_held_is_ended(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would mint on; whoever holds its end tells the gateway once more then."""
+    assert config.ca is not None
+    held = unwritten_of(config.ca.register)
+    intent = Intent("article", "bd-1", "unspecified", 1)
+    held.hold(intent, "the disk is full")
+    held.tell(intent)
+    command = [sys.executable, "-c", "import time; print(flush=True); time.sleep(99)"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as supervisor:
+        assert supervisor.stdout is not None
+        supervisor.stdout.readline()
+        found = {each.pid: each for each in processes.below(os.getpid())}
+        life = begin(config, found[supervisor.pid])
+        with full_books(monkeypatch), lives_of(config) as lives:
+            ended = [*ending._end_held(config, lives, held)]
+            assert (ended, held.is_told(intent)) == ([Ended(life)], False)
+            held.tell(intent)
+            assert ([*ending._end_held(config, lives, held)], held.is_told(intent)) == ([], True)
+        assert supervisor.wait() == -signal.SIGTERM
+
+
+def test_who_completes_ends_begins_with_what_is_held(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the disk refuses of others does not hold it up."""
+    begin(config, GONE)
+    seen: list[Unwritten] = []
+    monkeypatch.setattr(ending, "_end_held", lambda *given: seen.append(given[2]) or [])
+    with full_books(monkeypatch), pytest.raises(AuthorityError):
+        ending.complete_intents(config)
+    assert config.ca is not None
+    assert seen == [unwritten_of(config.ca.register)]

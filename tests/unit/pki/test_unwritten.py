@@ -22,9 +22,13 @@ from crewgate.core.certificate import serial_text
 from crewgate.errors import AuthorityError
 from crewgate.pki.lives import Lives
 from crewgate.pki.register import Register
+from crewgate.pki import unwritten
+from crewgate.runtime.reserved_file import ReservedFile
 
 folder = Path(sys.argv[1])
 path = folder / "issued.sqlite"
+keep = ReservedFile(folder / "unwritten", 65536)
+unwritten.unwritten_of(path).keep_in(keep)
 with Register(path, is_new=True) as register:
     register.add(entry(1)); register.add(entry(2)); register.add(entry(3, "bd-2"))
 Lives(path).close()
@@ -38,6 +42,9 @@ with Register(path) as register, Register(path) as other:
     said["one"] = [each.serial for each in register.revoke([serial_text(1)], "unspecified", NOW)]
     said["holder"] = [each.serial for each in register.revoke_holder("bd", "bd-2", "x", NOW)]
     said["trouble"] = other.trouble
+    after = unwritten.Unwritten()
+    after.keep_in(ReservedFile(folder / "unwritten", 65536))
+    said["kept"] = sorted(serial for serial, _ in after.items())
     said["status"] = [other.find(serial_text(n)).status(NOW) for n in (1, 2, 3)]
     said["dead"] = sorted(serial for serial, _, _ in other.dead(NOW))
     said["pending"] = sorted(each.serial for each in other.pending())
@@ -65,7 +72,10 @@ print(json.dumps(said))
 def test_on_a_full_disk_revocations_are_in_force_and_written_when_there_is_room(
     tmp_path: Path,
 ) -> None:
-    """Also by a process that comes when there is no room for what SQLite opens."""
+    """Also by a process that comes when there is no room for what SQLite opens.
+
+    The next process has them from a file on the same disk, whose room was taken beforehand.
+    """
     script = FULL.replace("SUPPORT", repr(str(Path(certificates_written.__file__).parent)))
     answer = on_a_small_disk(tmp_path, script)
     assert answer.returncode == 0, answer.stderr
@@ -73,6 +83,8 @@ def test_on_a_full_disk_revocations_are_in_force_and_written_when_there_is_room(
     one, three = serial_text(1), serial_text(3)
     assert (said["one"], said["holder"]) == ([one], [three])
     assert "issued.sqlite: the issuance database cannot be used" in said["trouble"]
+    assert "a restart" not in said["trouble"]
+    assert said["kept"] == [one, three]
     assert said["status"] == said["on disk"] == ["revoked", "valid", "revoked"]
     assert said["dead"] == said["pending"] == [one, three]
     assert (said["pending after"], said["untold"]) == ([three], [three])

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from crewgate.control.intents import Intent, Intents
 from crewgate.errors import AuthorityError
+from crewgate.pki.intents import Intent, Intents
 
 
 def test_what_was_noted_is_there_until_it_is_done(tmp_path: Path) -> None:

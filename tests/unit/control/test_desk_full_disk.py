@@ -1,0 +1,168 @@
+"""Certificates and orchestrators can be ended though the CA's disk takes nothing."""
+
+import shutil
+from contextlib import closing
+
+import msgspec
+import pytest
+from control_world import ca_of, csr
+from desk_world import ADA, BD, Agent, first, opened, own, status
+from full_books import full_books
+
+from crewgate.api.office import Wish
+from crewgate.config import Config
+from crewgate.control.desk import Desk
+from crewgate.errors import AuthorityError, ControlError
+from crewgate.pki import unwritten
+from crewgate.pki.lives import Lives, State
+from crewgate.pki.processes import this
+
+
+def test_on_a_full_disk_a_certificate_is_ended_at_once_and_written_later(
+    desk: Desk, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway hears of it, nothing comes after it, and the receipt says what is missing."""
+    entry = first(desk, BD)
+    with full_books(monkeypatch):
+        answer = desk.revoke_certificate(entry.serial, "superseded")
+        assert agent.heard == ([entry.serial], [])
+        assert (answer.applied_on, answer.certificates) == (1, [entry.serial])
+        assert "disk is full" in answer.unwritten
+        assert status(desk, own(desk, BD, entry)) == 401
+        desk.complete()
+        assert "disk is full" in desk.trouble
+    desk.complete()
+    assert desk.trouble == ""
+    assert status(desk, own(desk, BD, entry)) == 401
+
+
+def test_on_a_full_disk_an_orchestrator_is_ended_at_once_and_for_good_later(
+    desk: Desk, agent: Agent, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its intent too: no certificate is signed for it meanwhile, and its process is condemned."""
+    entry = first(desk, BD)
+    with Lives(ca_of(config).register) as lives:
+        lives.begin("bd", "bd-1", this(), BD.instance, lambda _: None)
+    with full_books(monkeypatch):
+        answer = desk.revoke_orchestrator("bd", "bd-1", "unspecified")
+        assert agent.heard == ([entry.serial], ["bd/bd-1"])
+        assert "disk is full" in answer.unwritten
+        by = Wish(msgspec.structs.replace(BD, instance=b""), csr(), entry.serial)
+        with pytest.raises((AuthorityError, ControlError)):
+            desk.certify(by)
+        desk.complete()
+        assert "disk is full" in desk.trouble
+        with Lives(ca_of(config).register) as lives:
+            assert [life.state for life in lives.open()] == [State.RUNNING]
+    desk.complete()
+    with Lives(ca_of(config).register) as lives:
+        assert [life.state for life in lives.open()] == [State.ENDING]
+    found = desk.authority.register.find(entry.serial)
+    assert found is not None
+    assert found.revoked is not None
+    assert desk.trouble == ""
+    desk.complete()
+    assert agent.told == [([entry.serial], ["bd/bd-1"])]
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+def test_the_gateway_is_told_once_while_the_disk_is_in_trouble(
+    desk: Desk, agent: Agent, monkeypatch: pytest.MonkeyPatch, *, is_written: bool
+) -> None:
+    """Only the writing is tried again, every second; also of what the disk took before that."""
+    entry = first(desk, BD)
+    if is_written:
+        agent.away = True
+        desk.revoke_orchestrator("bd", "bd-1", "unspecified")
+        agent.away = False
+    with full_books(monkeypatch):
+        if not is_written:
+            desk.revoke_orchestrator("bd", "bd-1", "unspecified")
+        for _ in range(3):
+            desk.complete()
+        assert agent.heard == ([entry.serial], ["bd/bd-1"])
+    desk.complete()
+    assert agent.heard == ([entry.serial], ["bd/bd-1"])
+    desk.revoke_orchestrator("bd", "bd-1", "unspecified")
+    assert agent.heard[1] == ["bd/bd-1"] * 2
+
+
+@pytest.mark.parametrize("change", ["reload", "another folder", "restart"])
+def test_what_the_disk_did_not_take_outlives(
+    config: Config, agent: Agent, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """A new configuration, also one with the CA on another disk, and a new process."""
+    desk = opened(config)
+    entry, other = first(desk, BD), first(desk, ADA)
+    ca = ca_of(config)
+    moved = ca.folder.with_name("moved")
+    with full_books(monkeypatch):
+        if change == "another folder":
+            shutil.copytree(ca.folder, moved)
+            ca = msgspec.structs.replace(ca, folder=moved)
+        elif change == "reload":
+            desk.revoke_orchestrator("bd", "bd-1", "unspecified")
+            desk.revoke_certificate(other.serial, "superseded")
+        after = Desk(ca, config.state, {"bd"})  # it is opened while the one before still works
+        if change != "reload":
+            desk.revoke_orchestrator("bd", "bd-1", "unspecified")
+            desk.revoke_certificate(other.serial, "superseded")
+        if change == "restart":
+            desk.close()
+            after.close()
+            monkeypatch.setattr(unwritten, "_BY_PATH", {})
+            after = desk = opened(config)
+        else:
+            desk.held.hand_to(after.held)
+            desk.close()
+        after.complete()
+        assert after.trouble
+        with pytest.raises((AuthorityError, ControlError)):
+            after.certify(Wish(msgspec.structs.replace(BD, instance=b""), csr(), entry.serial))
+        assert status(after, own(after, ADA, other)) == 401
+    after.complete()
+    assert after.trouble == ""
+    assert agent.heard[1] == ["bd/bd-1"] * (2 if change == "restart" else 1)
+    after.close()
+    monkeypatch.setattr(unwritten, "_BY_PATH", {})
+    with closing(Desk(ca, config.state, {"bd"})) as last:
+        assert last.trouble == ""
+        found = [last.authority.register.find(each.serial) for each in (entry, other)]
+        assert [each.status(0) for each in found if each] == ["revoked", "revoked"]
+
+
+def test_a_restart_that_would_forget_says_so(
+    config: Config, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other file fails too: the receipt has it."""
+    desk = opened(config)
+    entry = first(desk, BD)
+    (config.state / "unwritten").unlink()
+    (config.state / "unwritten").mkdir()
+    with full_books(monkeypatch):
+        answer = desk.revoke_certificate(entry.serial, "superseded")
+        assert "a restart before that forgets them" in answer.unwritten
+        (config.state / "unwritten").rmdir()
+        desk.complete()
+        assert "forgets" not in desk.trouble
+    desk.close()
+
+
+def test_a_damaged_file_of_the_process_before_is_no_empty_one(config: Config) -> None:
+    """A certificate that was ended could be renewed: the CA does not work before a person looks."""
+    (config.state / "unwritten").write_bytes(b"x" * 4096)
+    with pytest.raises(AuthorityError, match="remove the file, and revoke again"):
+        opened(config)
+
+
+def test_a_list_that_cannot_be_written_keeps_no_revocation_from_the_gateway(
+    desk: Desk, agent: Agent, config: Config
+) -> None:
+    """Its disk may be another one than the register's."""
+    entry = first(desk, BD)
+    crl = ca_of(config).crl
+    crl.unlink()
+    crl.mkdir()
+    answer = desk.revoke_certificate(entry.serial, "superseded")
+    assert agent.heard == ([entry.serial], [])
+    assert str(crl) in answer.unwritten
