@@ -4,13 +4,14 @@ A failure names its world's seed; the same seed plays the same world again.
 """
 
 import pytest
+from depth import deep
 from gossip_staleness import STALENESS, Watch, heal, lossy, unrest
 from gossip_world import Network, World
 
 HEALED = 3.0
 
 
-@pytest.mark.parametrize(("count", "worlds"), [(2, 40), (3, 40), (5, 24)])
+@pytest.mark.parametrize(("count", "worlds"), [(2, deep(12)), (3, deep(12)), (5, deep(6))])
 def test_who_admits_knows_what_a_majority_has_acknowledged(count: int, worlds: int) -> None:
     """Cut off, deaf on one side, crashed, begun again with nothing: and all are fresh after it."""
     acknowledged = revoked = 0
@@ -144,13 +145,13 @@ def test_nobody_who_is_reached_by_a_majority_goes_stale(count: int, step: float)
     """For ten minutes in which a fifth of all datagrams is lost."""
     watch = Watch(lossy(count, 7))
     watch.run(HEALED)
-    seconds = 600 if count == 3 else 60
+    seconds = 600 if count == 3 else deep(20)
     while watch.world.now < seconds:
         assert watch.fresh() == list(range(count)), watch.world
         watch.run(step, step)
 
 
-@pytest.mark.parametrize(("count", "receipts"), [(3, 400), (5, 200)])
+@pytest.mark.parametrize(("count", "receipts"), [(3, deep(150)), (5, deep(80))])
 def test_receipts_are_complete_soon_though_a_fifth_is_lost(count: int, receipts: int) -> None:
     """A majority in a few milliseconds, mostly; all members within a second, or nearly."""
     watch = Watch(lossy(count, 8))

@@ -5,6 +5,7 @@ from pathlib import Path as File
 from typing import ClassVar
 
 import pytest
+from depth import deep
 from engines import Engine, NewLedger
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -377,7 +378,7 @@ class Machines(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize(
-    ("kind", "examples"), [("memory", 300), ("sqlite", 100), ("postgresql", 60)]
+    ("kind", "examples"), [("memory", deep(100)), ("sqlite", deep(40)), ("postgresql", deep(25))]
 )
 def test_every_order_of_messages(kind: str, examples: int, tmp_path: File) -> None:
     """The sums hold in all of them; one engine is slower than another."""

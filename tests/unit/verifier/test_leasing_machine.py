@@ -5,6 +5,7 @@ No cap is passed, and once it is quiet no credit is refused that is there.
 
 from collections.abc import Callable
 
+from depth import deep
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -353,7 +354,9 @@ class Borrowers(FragileAgents):
 
 
 for machine in (Agents, NativeAgents, FragileAgents, Borrowers):
-    machine.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+    machine.TestCase.settings = settings(
+        max_examples=deep(30), stateful_step_count=40, deadline=None
+    )
 TestAgents = Agents.TestCase
 TestNativeAgents = NativeAgents.TestCase
 TestFragileAgents = FragileAgents.TestCase
