@@ -134,15 +134,16 @@ def _part(stated: Mapping[str, object], *names: str) -> Mapping[str, object]:
 
 
 def _openai(stated: Mapping[str, object]) -> Counts:
-    """Cached tokens are among the input's, reasoning tokens among the output's."""
+    """Tokens of a cache are among the input's, reasoning tokens among the output's."""
     own = _tokens(stated, "prompt_tokens", "input_tokens")
     details = _part(stated, "prompt_tokens_details", "input_tokens_details")
     cached = min(own, _tokens(details, "cached_tokens"))
+    stored = min(own - cached, _tokens(details, "cache_write_tokens"))
     answered = _tokens(stated, "completion_tokens", "output_tokens")
     _said(stated, "prompt_tokens", "input_tokens")
     if not own or own != stated.get("total_tokens"):  # embeddings say no more
         _said(stated, "completion_tokens", "output_tokens")
-    return Counts(own - cached, cached, 0, answered)
+    return Counts(own - cached - stored, cached, stored, answered)
 
 
 def _anthropic(stated: Mapping[str, object], before: Counts) -> Counts:

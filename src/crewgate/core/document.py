@@ -22,6 +22,7 @@ _array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgs
 _encode = msgspec.json.Encoder().encode
 
 # What was looked into is a node, all else its text.
+Steps = tuple[str, ...]
 Part = bytes | dict[str, "Part"] | list["Part"]
 Count = Callable[[bytes], int]
 
@@ -33,9 +34,11 @@ class Document:
         """ValueError for anything else.
 
         `count` tells how many values stand in an object or array without reading them one by one:
-        with it, what has more than `limits.json_outermost_max` is not looked into.
+        with it, what has more than `limits.json_outermost_max` is not looked into, nor are more
+        than `limits.json_opened_max` in all.
         """
         self._count = count
+        self._left = limits.json_opened_max
         self._root = self._opened(data)
 
     def __repr__(self) -> str:
@@ -113,8 +116,13 @@ class Document:
         raise RequestRefusedError(UNPRICED, f'"{step}" is no object')
 
     def _opened(self, data: bytes) -> dict[str, Part] | list[Part]:
-        if self._count is not None and self._count(data) > limits.json_outermost_max:
-            raise ValueError(f"more than {limits.json_outermost_max} values in one object")
+        if self._count is not None:
+            count = self._count(data)
+            self._left -= count
+            if count > limits.json_outermost_max:
+                raise ValueError(f"more than {limits.json_outermost_max} values in one object")
+            if self._left < 0:
+                raise ValueError(f"more than {limits.json_opened_max} values to look at")
         return _decoded(data)
 
     def _below(self, step: str, data: bytes) -> dict[str, Part] | list[Part]:

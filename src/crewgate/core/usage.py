@@ -10,12 +10,10 @@ from typing import NamedTuple
 
 from crewgate import limits
 from crewgate.core import usage_members
-from crewgate.core.document import UNPRICED, Document
+from crewgate.core.document import UNPRICED, Document, Steps
 from crewgate.core.prices import Dialect, Model, Usage, amount
 from crewgate.core.usage_members import SETTINGS, Members
 from crewgate.errors import RequestRefusedError
-
-Steps = tuple[str, ...]
 
 
 class Asked(NamedTuple):
@@ -91,6 +89,8 @@ _LONG_CACHE = re.compile(  # "ttl": "1h", with any of its characters escaped
 _GEMINI = re.compile(rb"/models/([A-Za-z0-9._-]{1,128}):(\w+)$")
 _GENERATE = {b"generateContent", b"streamGenerateContent"}
 _NO_ANSWER = {b"embedContent", b"countTokens"}
+_OWN_PROMPTS = ("safe_prompt", "prompt_mode")  # the server puts one of its own before the request's
+_NO_PROMPT = {None, b"null", b"false"}
 _STREAM_OPTION = ("stream_options", "include_usage")
 
 
@@ -194,6 +194,8 @@ def _read(model: Model, document: Document, text: bytes, size: int) -> int:
     """A token stands for one byte or more (byte-level BPE); servers add a few of their own."""
     is_stored = (document.find(("prompt",)) or b"").startswith(b"{")
     own = limits.framing_tokens
+    if any(document.find((name,)) not in _NO_PROMPT for name in _OWN_PROMPTS):
+        own += limits.own_prompt_tokens
     if document.find(("tools",)) or document.find(("functions",)):
         own += limits.tools_tokens
     if not is_stored and not _BEYOND.search(_KELVIN.sub(b"k", _LONG_S.sub(b"s", text))):

@@ -5,19 +5,22 @@ because its cost is not known (a second model, a search, sound, a dearer lane). 
 known to cost nothing with some values only. A tool's configuration may allow the others by name.
 Reads names and short values; knows neither models nor rates.
 
-The lists follow the providers' API references as of 2026 (OpenAI: chat, completions, responses,
-embeddings; Anthropic: messages; Gemini: models.generateContent), and what the servers of open
-models (vLLM, llama.cpp) add that only steers the choice of the next token.
+The lists follow the providers' API references as of August 2026 (OpenAI: chat, completions,
+responses, embeddings; Anthropic: messages; Gemini: models.generateContent; Mistral: chat, fim,
+embeddings), and what the servers of open models (vLLM, llama.cpp) add that only steers the choice
+of the next token.
 """
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
 
 from crewgate import limits
-from crewgate.core.document import UNPRICED, Document, shown
+from crewgate.core import usage_parts
+from crewgate.core.document import UNPRICED, Document, Steps, shown
 from crewgate.errors import RequestRefusedError
 
 Values = frozenset[bytes]
@@ -55,14 +58,25 @@ _SAMPLING = _names(
     "ignore_eos stop_token_ids bad_words skip_special_tokens spaces_between_special_tokens "
     "include_stop_str_in_output truncate_prompt_tokens add_special_tokens add_generation_prompt "
     "continue_final_message echo chat_template_kwargs guided_json guided_regex guided_choice "
-    "guided_grammar structured_outputs grammar json_schema response_format user"
+    "guided_grammar structured_outputs grammar json_schema response_format user random_seed"
 )
 _OF_ALL = _names("model stream stream_options metadata user store")
-_CACHE = _names("prompt_cache_key prompt_cache_retention safety_identifier")
+_CACHE = _names(
+    "prompt_cache_key prompt_cache_retention prompt_cache_options safety_identifier"
+)
 _LANE: Mapping[str, Values] = {"service_tier": _USUAL}
 _OPENAI: Mapping[str, Values] = {
     **_LANE,
     **dict.fromkeys(("background", "prediction", "n_predict", "models", "route"), _USUAL),
+}
+# How hard a model thinks, which its tokens say. In another mode it thinks in several passes.
+_REASONING = Members(
+    _names("effort summary generate_summary context max_tokens exclude enabled"),
+    {"mode": frozenset({b'"standard"'})},
+)
+_INNER: Mapping[str, Members] = {
+    "reasoning": _REASONING,
+    "prompt_cache_options": Members(_names("mode"), {"ttl": frozenset({b'"30m"'})}),
 }
 _TOOLS = _names("tools tool_choice parallel_tool_calls")
 
@@ -70,11 +84,12 @@ CHAT = Members(
     _OF_ALL | _SAMPLING | _CACHE | _TOOLS
     | _names("messages max_tokens max_completion_tokens n best_of functions function_call "
              "reasoning_effort reasoning thinking enable_thinking thinking_budget verbosity "
-             "random_seed safe_prompt prompt_mode cache_prompt repeat_penalty mirostat samplers "
+             "safe_prompt prompt_mode cache_prompt repeat_penalty mirostat samplers "
              "id_slot timings_per_token allowed_token_ids guided_decoding_backend priority "
              "request_id reasoning_format include_reasoning do_sample"),
     {**_OPENAI, "modalities": frozenset({b'["text"]'}), "audio": _NONE,
      "web_search_options": _NONE},
+    _INNER,
 )  # fmt: skip
 TEXT = Members(_OF_ALL | _SAMPLING | _CACHE | _names("prompt suffix max_tokens n best_of"), _OPENAI)
 RESPONSES = Members(
@@ -82,6 +97,7 @@ RESPONSES = Members(
     | _names("input instructions max_output_tokens max_tool_calls previous_response_id "
              "conversation reasoning text truncation include client_metadata"),
     {**_OPENAI, "modalities": frozenset({b'["text"]'}), "audio": _NONE, "prompt": _NONE},
+    _INNER,
 )  # fmt: skip
 EMBEDDINGS = Members(
     _names(
@@ -128,26 +144,7 @@ _DECLARED = _spelled(frozenset({"functionDeclarations", "computerUse"}))
 # What takes old parts out of a conversation; its other edits have a model write a summary.
 _EDITS = ("context_management", "edits")
 _CLEARS = re.compile(rb'"clear_[a-z0-9_]+"')
-
-
-def _escapable(word: str) -> bytes:
-    """A pattern of a word in JSON, in any case, with any of its characters escaped."""
-    each = [rf"(?:{re.escape(c)}|\\u00(?:{ord(c.lower()):02x}|{ord(c.upper()):02x}))" for c in word]
-    return "".join(each).encode()
-
-
-# Sound that is read is dearer than text.
-_SOUND = {
-    "input_audio": re.compile(
-        rb'"' + _escapable("type") + rb'"\s*:\s*"' + _escapable("input_audio") + rb'"',
-        re.IGNORECASE,
-    ),
-    "audio": re.compile(
-        rb'"' + _escapable("mime") + rb"(?:_|\\u005f)?" + _escapable("type") + rb'"\s*:\s*"'
-        + _escapable("audio"),
-        re.IGNORECASE,
-    ),
-}  # fmt: skip
+_NAMESPACE = "namespace"  # OpenAI's name for several tools of the client
 
 
 def check(document: Document, text: bytes, members: Members, allow: tuple[str, ...]) -> None:
@@ -157,21 +154,38 @@ def check(document: Document, text: bytes, members: Members, allow: tuple[str, .
     """
     for name in _unknown(document, members, ()):
         if name not in allow:
-            raise _unpriced(f'"{shown(name)}"', name)
+            raise unpriced(f'"{shown(name)}"', name)
     if "tools" in members.free:
-        for kind in _tools(document, is_gemini=members is CONTENTS):
-            if kind not in allow:
-                raise _unpriced(f'the tool "{shown(kind)}"', kind)
+        _check_tools(_tools(document, (), is_gemini=members is CONTENTS), allow)
     if members is MESSAGES and _EDITS[0] not in allow and not _only_clears(document):
-        raise _unpriced(f'"{_EDITS[0]}"', _EDITS[0])
-    for name, pattern in _SOUND.items():
-        if name == "audio" and members is not CONTENTS:
-            continue  # a Gemini's part says its kind so; elsewhere it is a tool's argument
-        if name not in allow and pattern.search(text):
-            raise _unpriced(f'"{name}"', name)
+        raise unpriced(f'"{_EDITS[0]}"', _EDITS[0])
+    if not usage_parts.is_plain(text):
+        _check_parts(document, members, allow)
 
 
-def _unknown(document: Document, members: Members, within: tuple[str, ...]) -> Iterator[str]:
+def _check_tools(kinds: Iterator[str], allow: tuple[str, ...]) -> None:
+    for kind in kinds:
+        if kind not in allow:
+            raise unpriced(f'the tool "{shown(kind)}"', kind)
+
+
+def _check_parts(document: Document, members: Members, allow: tuple[str, ...]) -> None:
+    if members is CONTENTS:
+        found = usage_parts.sounds_of_contents(document)
+    elif members is RESPONSES:
+        for item in usage_parts.tools_of_input(document):
+            _check_tools(_tools(document, item), allow)
+        found = chain(
+            usage_parts.sounds_of_messages(document, "input"), usage_parts.summaries(document)
+        )
+    else:
+        found = usage_parts.sounds_of_messages(document, "messages")
+    for name in found:
+        if name not in allow:
+            raise unpriced(f'"{name}"', name)
+
+
+def _unknown(document: Document, members: Members, within: Steps) -> Iterator[str]:
     """The names of members that are not known to be free, or not with these values."""
     for name, value in document.members(within):
         if name in members.inner:
@@ -193,15 +207,16 @@ def _compact(value: bytes) -> bytes:
         return value
 
 
-def _tools(document: Document, *, is_gemini: bool) -> Iterator[str]:
-    """The kinds of tools that the provider runs, which may cost by the call."""
-    found = document.find(("tools",))
+def _tools(document: Document, within: Steps, *, is_gemini: bool = False) -> Iterator[str]:
+    """The kinds of tools there that the provider runs, which may cost by the call."""
+    tools = (*within, "tools")
+    found = document.find(tools)
     if found is None or found == _ABSENT:
         return
     if not found.startswith(b"["):
         raise RequestRefusedError(UNPRICED, '"tools" is no array')
-    for at in range(document.items(("tools",))):
-        place = ("tools", str(at))
+    for at in range(document.items(tools)):
+        place = (*tools, str(at))
         if is_gemini:
             yield from (name for name, _ in document.members(place) if name not in _DECLARED)
             continue
@@ -211,11 +226,15 @@ def _tools(document: Document, *, is_gemini: bool) -> Iterator[str]:
         if not kind.startswith(b'"') or b"\\" in kind:
             raise RequestRefusedError(UNPRICED, 'the "type" of a tool is no plain text')
         name = kind[1:-1].decode(errors="replace")
-        if not _CLIENTS_TOOLS.fullmatch(name) or (name == "shell" and _is_hosted(document, place)):
+        if name == _NAMESPACE and "tools" not in within:
+            yield from _tools(document, place)
+        elif not _CLIENTS_TOOLS.fullmatch(name) or (
+            name == "shell" and _is_hosted(document, place)
+        ):
             yield name
 
 
-def _is_hosted(document: Document, tool: tuple[str, ...]) -> bool:
+def _is_hosted(document: Document, tool: Steps) -> bool:
     """Whether a shell may run at the provider's, in a container that costs by the hour."""
     return document.find((*tool, _HOSTED[0])) not in (None, _ABSENT) and (
         document.find((*tool, *_HOSTED)) != b'"local"'
@@ -234,7 +253,8 @@ def _only_clears(document: Document) -> bool:
     )
 
 
-def _unpriced(what: str, name: str) -> RequestRefusedError:
+def unpriced(what: str, name: str) -> RequestRefusedError:
+    """The refusal of what `name` in an `allow` would let pass."""
     return RequestRefusedError(
         UNPRICED,
         f"{what} may change what the call costs; leave it out, or have the tool's price say "

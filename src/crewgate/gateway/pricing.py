@@ -10,7 +10,7 @@ import trio
 
 from crewgate import limits
 from crewgate._native.outline import outline
-from crewgate.core import usage
+from crewgate.core import usage, usage_fields
 from crewgate.core.credits import format_credits
 from crewgate.core.document import UNPRICED, Document
 from crewgate.core.meter import Charge, Meter
@@ -149,6 +149,7 @@ def price(
     path = request.path if path is None else path
     asked, hides = None, False
     if tariff.usage is not None and document is not None and body is not None:
+        usage_fields.check(request.headers, tariff.usage.allow)
         asked = usage.asked(tariff.usage, document, path, len(body))
         usage.bound(document, asked, asked.written)  # wherever the request has said another
         if tariff.usage.dialect == "openai" and asked.streams:

@@ -15,11 +15,15 @@ json_outermost_max = 10_000  # members of an object that is looked into: 5 ms to
 priced_answers_bytes_max = 64 * 2**20  # kept of all such answers of one worker
 priced_answer_bytes_max = 8 * 2**20  # kept of an answer whose price is read at its end
 event_bytes_max = 2**20  # of one server-sent event; the last one of a long answer repeats all of it
+json_opened_max = 100_000  # of all objects of one body that are looked into: 50 ms
 usual_value_bytes_max = 64  # of a member's value that is compared with a list; the longest has 15
 model_chars_max = 128  # of a model's name, as it stands in requests, configuration and the audit
 tokens_max = 10**9  # of one call; a thousand times the widest context there is
 framing_tokens = 32  # that a server adds to what a request says: roles, ends of messages
 tools_tokens = 512  # the same where tools are offered, whose use it explains (Anthropic: about 350)
+# The same where a request asks for a prompt of the server's own: Mistral's `safe_prompt` has 45,
+# and nobody says how many its `prompt_mode` has.
+own_prompt_tokens = 1024
 lowered_tokens_min = 16  # fewer are no answer: the call is refused instead (OpenAI's own least)
 price_lowerings_max = 3  # rounds of asking what is left, which others spend meanwhile
 stream_wait_seconds_max = 5.0  # for credit of an answer that has begun; its server waits with it

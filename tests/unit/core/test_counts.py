@@ -75,6 +75,17 @@ FIVE = {"usage": {"prompt_tokens": 5, "completion_tokens": 1}}
             Counts(30, 6, 0, 87),
         ),
         (
+            "openai",  # what is written into a cache is among what was read
+            {
+                "usage": {
+                    "input_tokens": 36,
+                    "input_tokens_details": {"cached_tokens": 6, "cache_write_tokens": 20},
+                    "output_tokens": 87,
+                }
+            },
+            Counts(10, 6, 20, 87),
+        ),
+        (
             "openai",  # the last event of a stream of them
             {
                 "type": "response.completed",
@@ -168,6 +179,8 @@ def test_no_more_is_cached_than_was_read() -> None:
     usage: dict[str, Any] = {"prompt_tokens": 5, "completion_tokens": 0}
     usage["prompt_tokens_details"] = {"cached_tokens": 9}
     assert stated_by("openai", {"usage": usage}) == Counts(0, 5)
+    usage["prompt_tokens_details"] = {"cached_tokens": 2, "cache_write_tokens": 9}
+    assert stated_by("openai", {"usage": usage}) == Counts(0, 2, 3)
     metadata = {"promptTokenCount": 5, "cachedContentTokenCount": 9}
     assert stated_by("gemini", {"usageMetadata": metadata}) == Counts(0, 5)
 

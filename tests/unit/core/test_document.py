@@ -200,6 +200,18 @@ def test_items_are_counted_without_reading_them(
     assert Document(text, outline).items(["a"]) == Document(text).items(["a"]) == len(items)
 
 
+def test_no_more_is_looked_into_than_may_be_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many small objects take as long as a large one."""
+    monkeypatch.setattr(limits, "json_opened_max", 8)
+    document = Document(b'{"a":[{"b":1,"c":2},{"b":1,"c":2},{"b":1,"c":2}]}', outline)
+    assert document.find(("a", "0", "b")) == b"1"
+    assert document.find(("a", "0", "c")) == b"2"
+    assert document.find(("a", "1", "b")) == b"1"
+    with pytest.raises(RequestRefusedError, match="more than 8 values to look at"):
+        document.find(("a", "2", "b"))
+
+
+
 def test_what_has_too_many_members_is_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where they can be counted without being made; what is not looked into may have more."""
     monkeypatch.setattr(limits, "json_outermost_max", 3)

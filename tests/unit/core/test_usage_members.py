@@ -238,21 +238,123 @@ def test_of_a_doubled_kind_only_the_one_that_was_read_goes_on() -> None:
     assert b"web_search" not in document.written()
 
 
-@pytest.mark.parametrize(
-    ("path", "more", "name"),
-    [
-        (CHAT, '"user":[{"type":"input_audio","input_audio":{"data":"a"}}]', "input_audio"),
-        (CHAT, '"user":[{"type":"input\\u005fAudio"}]', "input_audio"),
-        (CONTENTS, '"labels":[{"inlineData":{"mimeType":"audio/wav"}}]', "audio"),
-        (CONTENTS, '"labels":[{"inline_data":{"mime_type" : "AUDIO/wav"}}]', "audio"),
-        (CONTENTS, '"labels":[{"fileData":{"mimeTyp\\u0065":"\\u0061udio/wav"}}]', "audio"),
+def _part(part: str, dialect: bytes = CHAT) -> str:
+    """A part of a conversation where a provider reads it."""
+    if dialect == CONTENTS:
+        return f'"contents":[{{"parts":[{{"text":"a"}},{part}]}}]'
+    return f'"{"input" if dialect == RESPONSES else "messages"}":[{{"content":[{part}]}}]'
+
+
+SOUNDS = [
+    (CHAT, _part('{"type":"input_audio","input_audio":{"data":"a"}}'), "input_audio"),
+    (CHAT, _part('{"type":"input\\u005fAudio"}'), "input_audio"),
+    (CHAT, _part('{"input_audio":{"data":"a"}}'), "input_audio"),
+    (CHAT, '"messages":{"content":{"type":"audio_url"}}', "input_audio"),
+    (CHAT, '"messages":[{"role":"assistant","audio":{"id":"a"}}]', "audio"),
+    (RESPONSES, _part('{"type":"input_audio"}', RESPONSES), "input_audio"),
+    *[
+        (CONTENTS, _part(part, CONTENTS), "audio")
+        for part in (
+            '{"inlineData":{"mimeType":"audio/wav"}}',
+            '{"inline_data":{"mime_type" : "AUDIO/wav"}}',
+            '{"fileData":{"mimeTyp\\u0065":"\\u0061udio/wav"}}',
+            '{"file\\u0044ata":{"fileUri":"https://a"}}',
+            '{"fileData":{"fileUri":"https://a/film"}}',
+            '{"fileData":{"mimeType":null}}',
+            '{"fileData":{"mimeType":"video/mp4"}}',
+            '{"inlineData":{"mimeType":"application/octet-stream"}}',
+            '{"inlineData":{"mimeType":"image/png","mime_type":"video/mp4"}}',
+            '{"functionResponse":{"parts":[{"inlineData":{"mimeType":"audio/mp3"}}]}}',
+        )
     ],
-)
+    (CONTENTS, '"systemInstruction":{"parts":{"fileData":{"mimeType":"video/mp4"}}}', "audio"),
+    (CONTENTS, '"generateContentRequest":{' + _part('{"fileData":{}}', CONTENTS) + "}", "audio"),
+]
+
+
+@pytest.mark.parametrize(("path", "more", "name"), SOUNDS)
 def test_sound_that_is_read_is_dearer_than_text(path: bytes, more: str, name: str) -> None:
-    """Wherever it stands, and however it is spelled; not where a text speaks of it."""
+    """Wherever a provider reads it, however it is spelled; not where a text speaks of it."""
     assert price(path, more).startswith(f'"{name}" may change')
     assert not price(path, more, (name,))
-    assert not price(path, {"user" if path == CHAT else "labels": more})
+    assert not price(path, {"labels" if path == CONTENTS else "user": more})
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        '{"inlineData":{"mimeType":"image/png","data":"a"}}',
+        '{"fileData":{"mime_type":"application/pdf","fileUri":"https://a"}}',
+        '{"fileData":{"mimeType":"text/x-python"}}',
+        '{"inlineData":null}',
+    ],
+)
+def test_pictures_and_texts_are_no_sound(part: str) -> None:
+    """Their tokens are what they cost."""
+    assert not price(CONTENTS, _part(part, CONTENTS))
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        (CHAT, '"messages":[{"tool_calls":[{"input":{"type":"input_audio"}}]}]'),
+        (CHAT, '"tools":[{"type":"function","function":{"parameters":{"type":"input_audio"}}}]'),
+        (RESPONSES, '"input":[{"arguments":{"type":"input_audio"}}]'),
+        (CONTENTS, _part('{"functionCall":{"args":{"fileData":{"a":1}}}}', CONTENTS)),
+        (CONTENTS, _part('{"functionResponse":{"response":{"inlineData":{}}}}', CONTENTS)),
+        (MESSAGES, _part('{"type":"tool_use","input":{"type":"input_audio"}}')),
+    ],
+)
+def test_an_argument_of_a_call_is_no_sound(path: bytes, more: str) -> None:
+    """It is data of the client, whatever it is called."""
+    assert not price(path, more)
+
+
+@pytest.mark.parametrize(
+    ("item", "name"),
+    [
+        ('{"type":"additional_tools","tools":[{"type":"web_search"}]}', "web_search"),
+        ('{"type":"addition\\u0061l_tools","tools":[{"type":"mcp"}]}', "mcp"),
+        ('{"type":"tool_search_output","tools":[{"type":"image_generation"}]}', "image_generation"),
+    ],
+)
+def test_tools_that_the_input_adds_are_looked_at(item: str, name: str) -> None:
+    """They cost what those of the request cost."""
+    more = f'"input":[{{"role":"user"}},{item}]'
+    assert price(RESPONSES, more).startswith(f'the tool "{name}" may change')
+    assert not price(RESPONSES, more, (name,))
+    clients = item.replace(name, "function")
+    assert not price(RESPONSES, f'"input":[{clients}]')
+
+
+def test_a_summary_that_the_input_asks_for_is_allowed_by_name_only() -> None:
+    """A model writes it."""
+    more = '"input":[{"type":"compaction_trigger"}]'
+    assert price(RESPONSES, more).startswith('"compaction_trigger" may change')
+    assert not price(RESPONSES, more, ("compaction_trigger",))
+
+
+@pytest.mark.parametrize(
+    ("tools", "name"),
+    [
+        ([{"type": "function"}, {"type": "custom"}], ""),
+        ([{"type": "function"}, {"type": "web_search"}], "web_search"),
+        ([{"type": "namespace", "tools": []}], "namespace"),
+    ],
+)
+def test_a_namespace_costs_what_its_tools_cost(tools: list[Any], name: str) -> None:
+    """One within another is none that is known."""
+    said = price(RESPONSES, {"tools": [{"type": "namespace", "name": "a", "tools": tools}]})
+    assert said.startswith(f'the tool "{name}" may change') if name else not said
+
+
+@pytest.mark.parametrize("path", [CHAT, RESPONSES])
+def test_how_a_model_thinks_is_free_but_in_several_passes(path: bytes) -> None:
+    """Its tokens are what it costs; in another mode some of them are not said."""
+    assert not price(path, {"reasoning": {"effort": "high", "summary": "auto", "mode": "standard"}})
+    assert not price(path, {"prompt_cache_options": {"mode": "explicit", "ttl": "30m"}})
+    assert price(path, {"reasoning": {"mode": "pro"}}).startswith('"mode" may change')
+    assert price(path, {"prompt_cache_options": {"ttl": "24h"}}).startswith('"ttl" may change')
 
 
 @pytest.mark.parametrize("value", ['[ "text" ]', '[\n"\\u0074ext"]', "null", '["text"]'])

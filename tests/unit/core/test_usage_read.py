@@ -44,6 +44,7 @@ BEYOND: list[tuple[Dialect, str]] = [
 ALLOWED = (
     "Web_Search_Options", "web_search_preview", "file_search", "mcp", "code_interpreter", "prompt",
     "web_search_20250305", "mcp_servers", "container", "googleSearchRetrieval", "url_context",
+    "audio",
 )  # fmt: skip
 
 
@@ -71,6 +72,18 @@ def test_no_more_is_read_than_the_request_has_bytes(content: str, context: int, 
     text = json.dumps(body, ensure_ascii=False).encode()
     most = len(text) + own
     assert ask(text, context_tokens=context).read == min(most, context or most)
+
+
+@pytest.mark.parametrize("member", [{"safe_prompt": True}, {"prompt_mode": "reasoning"}])
+def test_a_prompt_that_the_server_adds_is_read_too(member: dict[str, object]) -> None:
+    """It is longer than what frames a message; it is not there where that is not asked for."""
+    more = len(plain({**CHAT, **member})) - len(plain(CHAT))
+    most = ask(CHAT).read + more + limits.own_prompt_tokens
+    assert ask({**CHAT, **member}).read == most
+    for nothing in (False, None):
+        name = next(iter(member))
+        read = ask({**CHAT, name: nothing}).read
+        assert read == len(plain({**CHAT, name: nothing})) + limits.framing_tokens
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,13 @@ def priced(
     return price(Tariff(call, most, request=terms, usage=usage), request(dialect=dialect), text)
 
 
+def test_a_field_of_the_request_may_change_the_price() -> None:
+    """It is looked at as the members are."""
+    tariff = Tariff(0, 10**6, usage=by_usage("anthropic"))
+    beta = request((b"anthropic-beta", b"context-1m-2025-08-07"), dialect="anthropic")
+    assert '"context-1m-2025-08-07"' in refusal(lambda: price(tariff, beta, plain(CHAT)))
+
+
 def refusal(work: Callable[[], object]) -> str:
     with pytest.raises(RequestRefusedError) as refused:
         work()
