@@ -2,8 +2,10 @@
 
 import errno
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 
+from crewgate.audit.writer import Writer
 from crewgate.core.record import Event
 
 
@@ -38,6 +40,34 @@ class Disk:
         count = os.write(descriptor, data[: self.room])
         self.room -= count
         return count
+
+
+def opening(writer: Writer, run: Callable[[Callable[[], None]], None]) -> Writer:
+    """The writer, which has its next files opened by `run` and not in a thread."""
+    writer._next._run = run
+    return writer
+
+
+def at_once(work: Callable[[], None]) -> None:
+    """In the place of a thread: the caller waits."""
+    work()
+
+
+class Later:
+    """In the place of a thread: what it was asked for is done when a test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[Callable[[], None]] = []
+
+    def __call__(self, work: Callable[[], None]) -> None:
+        """Keep it."""
+        self.asked.append(work)
+
+    def do(self) -> None:
+        """All of it."""
+        asked, self.asked = self.asked, []
+        for work in asked:
+            work()
 
 
 def make_event(text: str) -> Event:

@@ -47,9 +47,7 @@ class Disk:
         """Probe every other second, in a thread; until cancelled."""
         while True:
             self._began = time.monotonic()
-            self._why = await trio.to_thread.run_sync(
-                why_not, self.folder, abandon_on_cancel=True
-            )
+            self._why = await trio.to_thread.run_sync(why_not, self.folder, abandon_on_cancel=True)
             self._began = None
             await trio.sleep(limits.disk_probe_seconds)
 

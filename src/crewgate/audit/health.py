@@ -1,5 +1,6 @@
 """Whether a process can write its audit, as a fact of its health."""
 
+from crewgate import limits
 from crewgate.audit.writer import Writer
 from crewgate.core.health import Fact, degraded, failed, ok
 
@@ -7,7 +8,15 @@ from crewgate.core.health import Fact, degraded, failed, ok
 def audit_fact(component: str, audit: Writer, *, refuses: bool) -> Fact:
     """The health of a process's audit file; `refuses` calls while it cannot be written."""
     if audit.writable:
-        return ok(component)
+        late = audit.late_seconds()
+        if late <= limits.audit_late_seconds_max:
+            return ok(component)
+        return degraded(
+            component,
+            f"the disk has not answered for {late:.0f} s: a power loss now would take the lines "
+            "since then; calls go on",
+            f"see to the disk of {audit.folder}, or name another [audit] folder",
+        )
     error = audit.error
     reason = "it is closed" if error is None else error.strerror or str(error)
     why = f"{reason}; {audit.lost} records are lost"

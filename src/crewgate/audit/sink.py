@@ -61,11 +61,14 @@ class Sink:
         """Count a refusal before a good signature."""
         self._counts.add(listener, reason, network, self._now_ns())
 
-    def move(self, writer: Writer, *, refuses_when_full: bool) -> None:
-        """Write to another file from now on, whose folder and policy a configuration names."""
+    def move(self, writer: Writer, *, refuses_when_full: bool) -> Writer:
+        """Write to another file from now on, whose folder and policy a configuration names.
+
+        The caller closes the writer of before, which it gets.
+        """
         before, self._writer = self._writer, writer
         self._refuses_when_full = refuses_when_full
-        before.close()
+        return before
 
     def tick(self) -> None:
         """Do what is due: rotate, recover, and summarise the counts once an interval."""

@@ -2,11 +2,13 @@
 
 Knows nothing of lines. A file that the writer has left is synced once more before it is closed, so
 a rotation loses nothing. A sync that failed is not tried again: the kernel may have dropped what it
-could not write (Rebello et al. 2020, "Can Applications Recover from fsync Failures?").
+could not write (Rebello et al. 2020, "Can Applications Recover from fsync Failures?"). One that
+does not end holds up nobody but who asks for `sync`; `late_seconds` says so.
 """
 
 import os
 import threading
+import time
 from collections.abc import Callable
 
 from crewgate import limits
@@ -17,10 +19,13 @@ class Syncer:
 
     def __init__(self, count: Callable[[], int]) -> None:
         self._count = count
-        self._turn = threading.Lock()
+        self._now = time.monotonic
+        self._turn = threading.Lock()  # one sync at a time
+        self._pending = threading.Lock()  # the next four; nobody waits for a disk with it
         self._descriptor = -1
         self._left: list[int] = []  # descriptors of files that the writer has left
         self._is_dirty = False
+        self._began: float | None = None  # the sync that has not ended
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self._safe = 0  # of `count`, what the disk has
@@ -33,18 +38,16 @@ class Syncer:
         """Something was appended there."""
         if self._is_dirty:
             return
-        self._descriptor, self._is_dirty = descriptor, True
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="audit sync", daemon=True)
-            self._thread.start()
+        with self._pending:
+            self._descriptor, self._is_dirty = descriptor, True
+        self._start()
 
     def leave(self, descriptor: int) -> None:
         """Nothing more is appended there: to be synced and closed."""
-        with self._turn:
+        with self._pending:
             self._left.append(descriptor)
             self._is_dirty = False
-        if self._thread is None:
-            self.sync()
+        self._start()
 
     def failed(self) -> tuple[OSError, int] | None:
         """Why the disk did not take what was appended, and how much of it; told once."""
@@ -55,12 +58,19 @@ class Syncer:
         self._safe = self._count()
         return failure, missing
 
+    def late_seconds(self) -> float:
+        """How long a sync has not ended that has begun."""
+        began = self._began
+        return 0.0 if began is None else self._now() - began
+
     def sync(self) -> None:
         """Wait until the disk has all that was appended; `failed` says if it does not take it."""
         with self._turn:
-            count, left = self._count(), self._left
-            descriptors = [*left, self._descriptor] if self._is_dirty else left
-            self._is_dirty, self._left = False, []
+            with self._pending:
+                count, left = self._count(), self._left
+                descriptors = [*left, self._descriptor] if self._is_dirty else [*left]
+                self._is_dirty, self._left = False, []
+                self._began = self._now()
             try:
                 for descriptor in descriptors:
                     if descriptor >= 0:
@@ -71,15 +81,25 @@ class Syncer:
                 if self._failure is None:
                     self._safe = count
             finally:
+                self._began = None
                 for descriptor in left:
                     os.close(descriptor)
 
-    def close(self) -> None:
-        """Sync once more and end the thread."""
+    def close(self) -> bool:
+        """Sync once more and end the thread; False if the disk takes longer than it may."""
         self._ending.set()
-        self.sync()
+        if self._thread is None:
+            return True
+        self._thread.join(limits.audit_end_seconds_max)
+        return not self._thread.is_alive()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="audit sync", daemon=True)
+            self._thread.start()
 
     def _run(self) -> None:
         while not self._ending.wait(limits.audit_sync_seconds):
             if self._is_dirty or self._left:
                 self.sync()
+        self.sync()

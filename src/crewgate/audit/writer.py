@@ -20,6 +20,7 @@ import msgspec
 from crewgate import limits
 from crewgate.audit import folder as audit_folder
 from crewgate.audit.ballast import Ballast
+from crewgate.audit.next_file import NextFile, Opened
 from crewgate.audit.syncing import Syncer
 from crewgate.config import Audit, AuditSync
 from crewgate.core.line import encode
@@ -59,8 +60,10 @@ _DEFAULT = Rotation()
 class Writer:
     """Appends records; rotates by size and age; degrades loudly and recovers by itself.
 
-    Plain blocking code for one thread. `tick` is to be called about once a second: it rotates by
-    age, finds a file that somebody took away, and tries to recover.
+    Plain code for one thread; what may keep that waiting for a disk is done in others, except with
+    `sync = "each"`. `tick` is to be called about once a second: it rotates by age, finds a file
+    that somebody took away, and tries to recover. Lines go on into the old file until the next one
+    is open.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class Writer:
         now_ns: Callable[[], int] = time.time_ns,
         write: Write = os.write,
     ) -> None:
-        """Open the first file; each line names the `machine`, if that has a name.
+        """Open the first file, and wait for it; each line names the `machine`, if it has a name.
 
         ConfigurationError where the folder cannot be made.
 
@@ -85,11 +88,17 @@ class Writer:
         self._process = process
         self._stamp = b'{"machine":"%b",' % machine.encode() if machine else b"{"
         self._rotation = rotation
-        self._ballast_bytes = ballast_bytes
         self._complain = complain
         self._now_ns = now_ns
         self._write = write
         self._syncer = Syncer(lambda: self.written)
+        self._next = NextFile(
+            folder,
+            process,
+            ballast_bytes=ballast_bytes,
+            folder_bytes_max=rotation.folder_bytes_max,
+            now_ns=now_ns,
+        )
         self._descriptor = -1
         self._path: Path | None = None
         self._size = 0
@@ -103,7 +112,10 @@ class Writer:
         self.written = 0
         self.lost = 0
         audit_folder.prepare(folder)
-        self._recover()
+        try:
+            self._adopt(self._next.open(with_ballast=True))
+        except OSError as error:
+            self._degrade(error)
 
     def __repr__(self) -> str:
         """Where it writes and how it fares."""
@@ -140,16 +152,24 @@ class Writer:
     def tick(self) -> None:
         """Rotate by age or because the file is gone; recover where writing had failed."""
         self._hear_syncer()
-        if not self.writable:
-            self._recover()
-        elif self._is_gone() or self._is_old():
+        self._take_next()
+        if not self.writable or self._is_gone() or self._is_old():
             self._rotate()
 
+    def late_seconds(self) -> float:
+        """How long the disk has been asked for something that it has not done yet."""
+        return max(self._syncer.late_seconds(), self._next.late_seconds())
+
     def close(self) -> None:
-        """End the file; what could not be written stays lost."""
+        """End the file; what could not be written stays lost. May wait, for a bounded time."""
         self._drop_ballast()
+        self._next.close()
         self._leave()
-        self._syncer.close()
+        if not self._syncer.close():
+            self._complain(
+                f"audit of {self._process}: the disk of {self._folder} has not taken the last "
+                "lines; a power loss now would take them"
+            )
         self.writable = False
 
     def _leave(self) -> None:
@@ -239,20 +259,6 @@ class Writer:
             f"{self.lost} records lost; make room, or name another [audit] folder"
         )
 
-    def _recover(self) -> None:
-        """Take up the ballast and a new file; both prove that the disk takes records again."""
-        first = self._descriptor < 0 and not self.lost
-        try:
-            if self._ballast is None:
-                self._ballast = Ballast.take(self._folder, self._ballast_bytes)
-            self._open()
-        except OSError as error:
-            self._degrade(error)
-            return
-        if first or self._report():
-            self.writable = True
-            self.error = None
-
     def _report(self) -> bool:
         """Write how many records were lost; False, and no empty file left, if even that fails."""
         now = when(self._now_ns())
@@ -267,19 +273,40 @@ class Writer:
         return True
 
     def _rotate(self) -> None:
+        """Have another file opened, and take it once it is there.
+
+        If no line can be written, the ballast is taken up too: both prove that the disk takes
+        records again.
+        """
+        self._next.begin(with_ballast=self._ballast is None and not self.writable)
+        self._take_next()
+
+    def _take_next(self) -> None:
         try:
-            self._open()
+            opened = self._next.take()
         except OSError as error:
             self._degrade(error)
+            return
+        if opened is not None:
+            self._adopt(opened)
 
-    def _open(self) -> None:
-        now = self._now_ns()
-        descriptor, path = audit_folder.create(self._folder, self._process, now)
+    def _adopt(self, opened: Opened) -> None:
+        """Write there from now on."""
+        first = self._descriptor < 0 and not self.lost
         self._leave()
-        self._descriptor, self._path = descriptor, path
-        self._size, self._opened_ns, self._torn = 0, now, False
-        if self._rotation.folder_bytes_max is not None:
-            audit_folder.prune(self._folder, self._rotation.folder_bytes_max)
+        self._descriptor, self._path, self._opened_ns, ballast, uncleared = opened
+        self._size, self._torn = 0, False
+        if ballast is not None:
+            self._ballast = ballast
+        if uncleared is not None:
+            self._complain(
+                f"audit of {self._process}: old files in {self._folder} are not cleared: "
+                f"{uncleared.strerror}"
+            )
+        # One that was begun before writing failed has no ballast, and proves less.
+        if not self.writable and self._ballast is not None and (first or self._report()):
+            self.writable = True
+            self.error = None
 
     def _is_old(self) -> bool:
         """By the wall clock; one that is set back further than the limit rotates too: harmless."""

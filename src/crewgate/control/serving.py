@@ -158,14 +158,19 @@ class Serving:
         self._health.disk.folder = config.ca.folder
         self._config, self._ca = msgspec.structs.replace(config, audit=before.audit), config.ca
         if config.audit != before.audit:
-            rotation = Rotation.of(config.audit)
-            writer = Writer(config.audit.folder, NAME, rotation, machine=config.name)
-            self._sink.move(writer, refuses_when_full=config.audit.on_full == "refuse")
+            await self._move_audit(config)
             self._config = config
         if config.ca != before.ca:
             await self._publish()
         self._fit(config.control, nursery)
         self._voice.tell("another configuration is in force")
+
+    async def _move_audit(self, config: Config) -> None:
+        """Record where the configuration says; ConfigurationError, and it stays where it was."""
+        make = partial(Writer, config.audit.folder, NAME, Rotation.of(config.audit))
+        writer = await trio.to_thread.run_sync(partial(make, machine=config.name))
+        before = self._sink.move(writer, refuses_when_full=config.audit.on_full == "refuse")
+        await trio.to_thread.run_sync(before.close)
 
     def _fit(self, section: Control | None, nursery: trio.Nursery) -> None:
         """Have the API where the configuration says; ConfigurationError, and it stays as it was."""

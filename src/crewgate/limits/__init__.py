@@ -117,6 +117,8 @@ attached_look_seconds = 0.25  # at the table's policy generation, should a push 
 # The audit's files (rotation: see the configuration file above).
 audit_ballast_bytes = 4 * 2**20  # records of 6,000 calls in flight in one process, at 650 bytes
 audit_sync_seconds = 1.0  # 2 to 20 ms of a disk's time each, for each process that writes
+audit_late_seconds_max = 3.0  # for a sync, or a new file; then it is said in health
+audit_end_seconds_max = 1.0  # for the last sync of a process that ends; an agent has two seconds
 reconcile_seconds_max = 600.0  # of the audit with the ledger, after a power loss: 10 GB of lines
 audit_complaint_seconds = 10.0  # often enough to be seen in a log, too seldom to fill it
 audit_rows_default = 50  # what a terminal shows without scrolling far

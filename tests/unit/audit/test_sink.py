@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from audit_fakes import Clock, Disk, make_event
+from audit_fakes import Clock, Disk, at_once, make_event, opening
 
 from crewgate.audit.sink import Sink
 from crewgate.audit.writer import Writer
@@ -17,7 +17,8 @@ from crewgate.core.verdict import Reason
 @pytest.fixture
 def writer(tmp_path: Path, clock: Clock, disk: Disk) -> Writer:
     """A writer on the fake disk."""
-    return Writer(tmp_path, "w", ballast_bytes=0, complain=list, now_ns=clock, write=disk)
+    made = Writer(tmp_path, "w", ballast_bytes=0, complain=list, now_ns=clock, write=disk)
+    return opening(made, at_once)
 
 
 @pytest.fixture

@@ -2,15 +2,20 @@
 
 import errno
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
-from audit_fakes import Clock, Disk, make_event
+from audit_fakes import Clock, Disk, Later, at_once, make_event, opening
 
+from crewgate import limits
 from crewgate.audit.folder import files
+from crewgate.audit.health import audit_fact
+from crewgate.audit.syncing import Syncer
 from crewgate.audit.writer import Rotation, Writer
+from crewgate.core.health import State
 from crewgate.core.line import decode
 from crewgate.core.record import Event
 
@@ -45,10 +50,15 @@ def platter(monkeypatch: pytest.MonkeyPatch) -> Platter:
 
 @pytest.fixture
 def make(tmp_path: Path, clock: Clock, disk: Disk, platter: Platter) -> Make:
-    return partial(
+    made = partial(
         Writer, tmp_path / "audit", "worker-1", ballast_bytes=0, complain=lambda _: None,
         now_ns=clock, write=disk,
     )  # fmt: skip
+
+    def make(rotation: Rotation, run: Callable[..., None] = at_once) -> Writer:
+        return opening(made(rotation), run)
+
+    return make
 
 
 def test_each_line_is_on_the_disk_when_write_returns(
@@ -73,7 +83,7 @@ def test_a_second_s_lines_are_on_the_disk_after_one_sync(
 ) -> None:
     """Over a rotation too: the file that was left is not forgotten."""
     writer = make(Rotation(bytes_max=200))
-    writer._syncer._thread = NeverStarted()  # type: ignore[assignment]
+    writer._syncer._thread = NeverStarted(writer._syncer)  # type: ignore[assignment]
     for _ in range(5):
         assert writer.write(make_event("word"))
     assert len(files(tmp_path / "audit")) > 1
@@ -86,13 +96,24 @@ def test_a_second_s_lines_are_on_the_disk_after_one_sync(
 
 
 class NeverStarted:
-    """In the place of the thread: a test syncs when it wants to."""
+    """In the place of the thread: a test syncs when it wants to, and the end does."""
+
+    def __init__(self, syncer: Syncer) -> None:
+        self._syncer = syncer
+
+    def join(self, _seconds: float) -> None:
+        """The last sync."""
+        self._syncer.sync()
+
+    def is_alive(self) -> bool:
+        """It has done that."""
+        return False
 
 
 def test_the_thread_syncs_within_a_second(make: Make, platter: Platter, tmp_path: Path) -> None:
     """Without anybody asking."""
     writer = make(Rotation(sync="second"))
-    writer._syncer._ending.wait = lambda _seconds: not platter.has and done(writer)  # type: ignore[method-assign]
+    writer._syncer._ending.wait = lambda _seconds: bool(platter.has) or done(writer)  # type: ignore[method-assign]
     assert writer.write(make_event("one"))
     thread = writer._syncer._thread
     assert thread is not None
@@ -121,7 +142,7 @@ def test_lines_that_the_disk_refused_are_counted_and_said(
 ) -> None:
     """Calls wait or go on as the configuration says, and a new file begins with the count."""
     writer = make(Rotation(sync="second"))
-    writer._syncer._thread = NeverStarted()  # type: ignore[assignment]
+    writer._syncer._thread = NeverStarted(writer._syncer)  # type: ignore[assignment]
     assert writer.write(make_event("safe"))
     writer._syncer.sync()
     for word in ("one", "two"):
@@ -139,3 +160,81 @@ def test_lines_that_the_disk_refused_are_counted_and_said(
     assert isinstance(record, Event)
     assert (record.event, record.count) == ("audit-recovered", 2)
     writer.close()
+
+
+class Stuck:
+    """A disk that does not answer until it is let go."""
+
+    def __init__(self) -> None:
+        self.asked, self.answers = threading.Event(), threading.Event()
+
+    def __call__(self, _descriptor: int) -> None:
+        self.asked.set()
+        self.answers.wait()
+
+
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stuck]:
+    """It is let go in the end."""
+    found = Stuck()
+    monkeypatch.setattr(os, "fdatasync", found)
+    yield found
+    found.answers.set()
+
+
+def test_a_disk_that_does_not_answer_holds_up_no_line_and_no_rotation(
+    tmp_path: Path, clock: Clock, stuck: Stuck
+) -> None:
+    """The thread waits for it alone; health says so after a bound, and not before."""
+    moment = [0.0]
+    rotation = Rotation(bytes_max=200)
+    made = Writer(tmp_path, "worker-1", rotation, ballast_bytes=0, complain=list, now_ns=clock)
+    writer = opening(made, at_once)
+    writer._syncer._now = lambda: moment[0]
+    assert writer.write(make_event("one"))
+    syncing = threading.Thread(target=writer._syncer.sync)
+    syncing.start()
+    stuck.asked.wait()
+    for word in ("two", "three", "four"):
+        assert writer.write(make_event(word))
+    writer.tick()
+    assert len(files(tmp_path)) > 1
+    moment[0] = limits.audit_late_seconds_max
+    assert audit_fact("audit", writer, refuses=True).state is State.OK
+    moment[0] += 1
+    fact = audit_fact("audit", writer, refuses=True)
+    assert (fact.state, fact.refuses) == (State.DEGRADED, False)
+    assert "the disk has not answered for 4 s" in fact.why
+    stuck.answers.set()
+    syncing.join()
+    assert audit_fact("audit", writer, refuses=True).state is State.OK
+    writer.close()
+
+
+def test_a_file_that_does_not_come_is_said(make: Make, clock: Clock) -> None:
+    """The disk does not give it a name."""
+    later = Later()
+    writer = make(Rotation(seconds_max=60), run=later)
+    moment = [0.0]
+    writer._next._now = lambda: moment[0]
+    clock.forward(60)
+    writer.tick()
+    moment[0] = limits.audit_late_seconds_max + 1
+    assert audit_fact("audit", writer, refuses=True).state is State.DEGRADED
+    later.do()
+    writer.tick()
+    assert audit_fact("audit", writer, refuses=True).state is State.OK
+    writer.close()
+
+
+def test_an_end_waits_for_the_disk_for_a_bounded_time(
+    tmp_path: Path, stuck: Stuck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it says what a power loss would take."""
+    monkeypatch.setattr(limits, "audit_end_seconds_max", 0.0)
+    said: list[str] = []
+    writer = Writer(tmp_path, "worker-1", ballast_bytes=0, complain=said.append)
+    assert writer.write(make_event("one"))
+    writer.close()
+    assert "has not taken the last lines" in said[-1]
+    stuck.answers.set()

@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from audit_fakes import Clock, Disk, make_event
+from audit_fakes import Clock, Disk, Later, at_once, make_event, opening
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crewgate.audit import folder
 from crewgate.audit.folder import files
 from crewgate.audit.writer import Rotation, Writer
 from crewgate.core.line import decode, encode
@@ -30,7 +31,7 @@ def said() -> list[str]:
 @pytest.fixture
 def make(tmp_path: Path, clock: Clock, disk: Disk, said: list[str]) -> Make:
     """Make a writer on the fake disk and clock: Clock, with a small ballast."""
-    return partial(
+    made = partial(
         Writer,
         tmp_path / "audit",
         "worker-1",
@@ -39,6 +40,11 @@ def make(tmp_path: Path, clock: Clock, disk: Disk, said: list[str]) -> Make:
         now_ns=clock,
         write=disk,
     )
+
+    def make(*given: Rotation, run: Callable[..., None] = at_once, **more: object) -> Writer:
+        return opening(made(*given, **more), run)
+
+    return make
 
 
 def records(folder: Path) -> list[Record]:
@@ -96,6 +102,82 @@ def test_an_old_file_gives_way_to_a_new_one(make: Make, clock: Clock) -> None:
     assert writer.path != first
     assert writer.write(make_event("after"))
     assert first.read_bytes() == b""
+
+
+def test_lines_go_on_until_the_next_file_is_there(make: Make, tmp_path: Path) -> None:
+    """A disk that is slow to give a file a name keeps nobody waiting; one file is asked for."""
+    later = Later()
+    writer = make(Rotation(bytes_max=200), run=later)
+    first = writer.path
+    for number in range(5):
+        assert writer.write(make_event(str(number)))
+    assert (writer.path, len(later.asked)) == (first, 1)
+    later.do()
+    assert writer.write(make_event("5"))
+    assert writer.path != first
+    assert len(files(tmp_path / "audit")) == 2
+    assert [record.detail for record in records(tmp_path / "audit")] == list("012345")
+
+
+def test_a_recovery_keeps_nobody_waiting(make: Make, disk: Disk) -> None:
+    """Until there is a file and room, records are lost and counted."""
+    later = Later()
+    writer = make(run=later)
+    disk.room = 0
+    assert not writer.write(make_event("lost"))
+    disk.room = None
+    writer.tick()
+    assert not writer.writable
+    later.do()
+    writer.tick()
+    assert (writer.writable, writer.lost) == (True, 1)
+
+
+def test_a_file_begun_before_the_disk_failed_proves_no_recovery(make: Make, disk: Disk) -> None:
+    """The ballast has gone since, for the calls in flight, and must find room again."""
+    later = Later()
+    writer = make(Rotation(bytes_max=200), run=later)
+    for number in range(2):
+        writer.write(make_event(str(number)))
+    disk.room = 0
+    writer.write(make_event("lost"))
+    disk.room = None
+    later.do()
+    writer.tick()
+    assert not writer.writable
+    later.do()
+    writer.tick()
+    assert writer.writable
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+def test_a_file_that_comes_too_late_is_taken_away(
+    make: Make, tmp_path: Path, is_done: bool
+) -> None:
+    """Nobody would write to it."""
+    later = Later()
+    writer = make(Rotation(bytes_max=100), run=later)
+    writer.write(make_event("one"))
+    if is_done:
+        later.do()
+    writer.close()
+    later.do()
+    assert files(tmp_path / "audit") == [writer.path]
+
+
+def test_old_files_that_cannot_be_cleared_are_said(
+    make: Make, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls go on: the lines have their file."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(folder, "prune", refuse)
+    writer = make(Rotation(folder_bytes_max=1000))
+    assert writer.writable
+    assert "old files in" in said[-1]
+    assert "Permission denied" in said[-1]
 
 
 def test_old_files_go_only_where_a_bound_is_set(make: Make, clock: Clock, tmp_path: Path) -> None:
@@ -238,7 +320,8 @@ def test_room_may_end_at_any_byte(
     """Wherever the disk cuts, each record reported as written is there once, whole, in order."""
     folder = tmp_path_factory.mktemp("cut")
     disk, clock = Disk(), Clock()
-    writer = Writer(folder, "w", ballast_bytes=0, complain=list, now_ns=clock, write=disk)
+    made = Writer(folder, "w", ballast_bytes=0, complain=list, now_ns=clock, write=disk)
+    writer = opening(made, at_once)
     written = []
     for number in range(data.draw(st.integers(1, 6))):
         disk.room = data.draw(st.none() | st.integers(0, 400))

@@ -38,6 +38,7 @@ event = lambda text: Event(time=datetime.now(UTC), event="test", detail=text)
 texts = [str(number) for number in range(40)]
 kept = writer.write_many(map(event, texts))
 print(kept, writer.written, writer.lost, writer.writable)
+writer._next._run = lambda work: work()
 writer.tick()
 print(writer.write(event("after")), writer.writable)
 """
@@ -62,6 +63,7 @@ while writer.write(event(number)):
     number += 1
 print(number, writer.lost, flush=True)
 (folder / "filler").unlink()
+writer._next._run = lambda work: work()
 writer.tick()
 print(writer.writable, writer.write(event(number)), flush=True)
 for path in (folder / "audit").iterdir():
