@@ -31,6 +31,7 @@ OK = Said(200)
 REVOKED = Said(401, "branch-revoked")
 STALE = Said(503, "revocation-unavailable")
 UNPAID = Said(503, "budget-unavailable")
+HELD = Said(503, "orchestrator-held")
 
 
 def loopback(port: int) -> socket.socket:

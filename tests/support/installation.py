@@ -110,9 +110,9 @@ class Premises:
         assert old in text
         self.file.write_text(text.replace(old, new))
 
-    def orchestrator(self, crew: str = "article") -> Orchestrator:
+    def orchestrator(self, crew: str = "article", name: str | None = None) -> Orchestrator:
         """The crew's, closed with the installation."""
-        orchestrator = Orchestrator.from_config(self.file, crew=crew)
+        orchestrator = Orchestrator.from_config(self.file, crew=crew, name=name)
         self.orchestrators.append(orchestrator)
         return orchestrator
 

@@ -4,10 +4,9 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
-from callers import OK, UNPAID, Caller
+from callers import HELD, OK, Caller
 from installation import Installation, wait_until
 from members import SECONDS, agent_of, gateways, is_ready, owner_of
 
@@ -24,10 +23,10 @@ BLIND = WATCH.format(mode="quarantine", more="")
 LOOKS_ON = WATCH.format(mode="observe", more="")
 
 
-@pytest.fixture
-def three(tmp_path: Path) -> Iterator[list[Installation]]:
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Installation]]:
     """One that watches, one that only obeys, and one that obeys persons alone."""
-    with gateways(tmp_path, 3) as found:
+    with gateways(tmp_path_factory.mktemp("three"), 3) as found:
         for machine, text in zip(found, (STRICT, BLIND, LOOKS_ON), strict=True):
             machine.file.write_text(machine.file.read_text() + text)
             with owner_of(machine) as owner:
@@ -46,13 +45,15 @@ def test_who_mints_wildly_goes_on_at_no_other_gateway(three: list[Installation])
         near, far, other = callers = [Caller(machine) for machine in three]
         for caller in callers:
             stack.callback(caller.close)
-        article = stack.enter_context(Orchestrator.from_config(first.file, crew="article"))
+        article = stack.enter_context(
+            Orchestrator.from_config(first.file, crew="article", name="wild")
+        )
         live = a_run(article)
         name = live.claims.client_id
         assert far.call(live.token()) == OK
         answers = [near.call(a_run(article).token()) for _ in range(7)]
-        assert answers == [OK] * 5 + [UNPAID] * 2
-        wait_until(lambda: far.call(a_run(article).token()) == UNPAID, SECONDS)
+        assert answers == [OK] * 5 + [HELD] * 2
+        wait_until(lambda: far.call(a_run(article).token()) == HELD, SECONDS)
         assert far.call(live.token()) == OK
         assert far.call(article.refresh(live.branch)) == OK
 
@@ -68,7 +69,7 @@ def test_who_mints_wildly_goes_on_at_no_other_gateway(three: list[Installation])
         os.kill(agent_of(second), signal.SIGKILL)
         wait_until(lambda: is_ready(second), SECONDS)
         waits = a_run(article)
-        wait_until(lambda: far.call(waits.token()) == UNPAID, SECONDS)
+        wait_until(lambda: far.call(waits.token()) == HELD, SECONDS)
 
         assert "admitted again" in third.run("quarantine", name, "--lift")
         assert other.call(a_run(article).token()) == OK
@@ -80,7 +81,9 @@ def test_who_mints_wildly_goes_on_at_no_other_gateway(three: list[Installation])
 def test_what_a_person_sets_on_one_holds_on_all_for_as_long(three: list[Installation]) -> None:
     """Whatever the mode of each; another end moves it everywhere."""
     with ExitStack() as stack:
-        article = stack.enter_context(Orchestrator.from_config(three[0].file, crew="article"))
+        article = stack.enter_context(
+            Orchestrator.from_config(three[0].file, crew="article", name="calm")
+        )
         name = a_run(article).claims.client_id
         for duration in ("7d", "1h"):
             row = three[1].ask("quarantine", name, "--for", duration)
@@ -98,7 +101,7 @@ def test_what_a_person_sets_on_one_holds_on_all_for_as_long(three: list[Installa
 
 def _held(machine: Installation, caller: Caller, article: Orchestrator, until: int) -> None:
     def is_so() -> bool:
-        if caller.call(a_run(article).token()) != UNPAID:
+        if caller.call(a_run(article).token()) != HELD:
             return False
         (row,) = machine.ask("status")["watched"]
         return bool(row["by"] == "owner" and row["until"] == until)
