@@ -75,7 +75,8 @@ class Cluster:
         except (GossipError, OSError) as error:
             self._sockets.close()
             raise ConfigurationError(f"{config.path}: [cluster]: {error}") from error
-        self.gossip.lists = PeerLists(lambda: machine.inforce.config, self.wall, self.now)
+        self._lists = PeerLists(lambda: machine.inforce.config, self.wall, self.now, self.name)
+        self.gossip.lists = self._lists
         known = self.gossip.company.me.name
         if config.name not in {"", known}:
             self._sockets.close()
@@ -190,6 +191,10 @@ class Cluster:
         is_whole = not self.gossip.log.incomplete
         lacking = "" if is_whole else "not all that members revoke is there"
         return self.gossip.disk.why or lacking
+
+    def bad_lists(self) -> str:
+        """See `telling.Others`."""
+        return self._lists.trouble()
 
     def waiting_for(self) -> str:
         """See `telling.Others`."""

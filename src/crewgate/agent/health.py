@@ -102,6 +102,7 @@ def _cluster(machine: Machine) -> Iterator[Fact]:
     others = machine.telling.others
     if others is not None:
         yield _cluster_disk(machine, others.trouble())
+        yield _peer_lists(others.bad_lists())
     if machine.is_synced():
         yield from () if others is None else (ok("cluster"),)
         return
@@ -121,6 +122,15 @@ def _cluster_disk(machine: Machine, why: str) -> Fact:
         return ok(component)
     mend = f"make room in {machine.inforce.config.state / 'gossip'}"
     return degraded(component, why, mend, logged=True)
+
+
+def _peer_lists(why: str) -> Fact:
+    """Whether members hand over lists of the revoked that can be kept; the others' lists are."""
+    component = "lists of the revoked of other machines"
+    if not why:
+        return ok(component)
+    mend = "see to that machine: its files of the CA and its clock, or whether somebody else has it"
+    return degraded(component, f"one is not kept, of {why}", mend, logged=True)
 
 
 def _ledger(machine: Machine) -> Fact:

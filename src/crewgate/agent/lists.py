@@ -1,10 +1,14 @@
 """This machine's list of the revoked, as its peers are handed it and as it takes theirs.
 
 Is `peers.lists.Lists`. If something is wrong with a list, it says so once, and the conversation
-goes on: in it peers compare revocations, which they obey without the list too.
+goes on: in it peers compare revocations, which they obey without the list too. A member whose list
+was no good hands over none for a while; the others do.
 """
 
+import threading
 from collections.abc import Callable
+
+import msgspec
 
 from crewgate import limits
 from crewgate.config import CA, Config
@@ -12,30 +16,48 @@ from crewgate.errors import AuthorityError
 from crewgate.peers.lists import ListMark
 from crewgate.pki.revocation_list import KeptList, SignedList
 
+_AGAIN = limits.gossip_list_again_seconds
+
+
+class _Refused(msgspec.Struct, frozen=True):
+    """What was wrong with a member's last list; empty for one that was only not newer."""
+
+    why: str
+    until: float  # the member hands over none before
+
 
 class PeerLists:
     """The list that `config` names when it is asked for; a reload may have changed that.
 
-    `wall` is seconds since the epoch, `now` seconds of a clock that does not jump.
+    `wall` is seconds since the epoch, `now` seconds of a clock that does not jump, `name` what a
+    member is called.
     """
 
     def __init__(
-        self, config: Callable[[], Config], wall: Callable[[], float], now: Callable[[], float]
+        self,
+        config: Callable[[], Config],
+        wall: Callable[[], float],
+        now: Callable[[], float],
+        name: Callable[[bytes], str],
     ) -> None:
         self._config = config
         self._wall = wall
         self._now = now
+        self._name = name
         self._kept: KeptList | None = None
-        self._trouble = self._said = ""
-        self._not_before = 0.0
+        self._turn = threading.Lock()
+        self._refused: dict[bytes, _Refused] = {}  # by member, the latest last
+        self._not_before = 0.0  # from anybody, because of something here
+        self._trouble = self._said = ""  # of this machine's own list and disk
+        self._news: list[str] = []
 
     def __repr__(self) -> str:
         return f"<PeerLists {self._kept!r}>"
 
-    def mark(self) -> ListMark:
+    def mark(self, member: bytes) -> ListMark:
         """See `Lists`."""
         kept, held = self._current(), self._held()
-        takes = kept is not None and not kept.is_signed_here and self._now() >= self._not_before
+        takes = kept is not None and not kept.is_signed_here and self._takes_from(member)
         if held is None or held.next_update <= self._wall():
             return ListMark(takes=takes)  # one that is over is as good as none
         return ListMark(held.authority, held.number, takes)
@@ -45,24 +67,68 @@ class PeerLists:
         held = self._held()
         return b"" if held is None else held.data
 
-    def take(self, data: bytes) -> None:
+    def take(self, data: bytes, member: bytes) -> None:
         """See `Lists`."""
         kept = self._current()
         if kept is None or not data:
             return
         try:
-            kept.take(data)
+            found = kept.take(data)
         except AuthorityError as error:
-            self._not_before = self._now() + limits.gossip_list_again_seconds
-            self._trouble = f"the list of the revoked that a peer has is not kept: {error}"
+            if isinstance(error.__cause__, OSError):  # the disk here: no fault of the member
+                self._not_before = self._now() + _AGAIN
+                self._trouble = f"the list of the revoked of a peer cannot be kept: {error}"
+            else:
+                self._refuse(member, str(error))
+            return
+        self._trouble = self._said = ""
+        if found is None:  # it had said that its list is newer; or another was faster
+            self._refuse(member, "")
         else:
-            self._trouble = self._said = ""
+            with self._turn:
+                self._refused.pop(member, None)
 
     def news(self) -> str:
         """See `Lists`."""
-        news = "" if self._trouble == self._said else self._trouble
-        self._said = self._trouble
-        return news
+        with self._turn:
+            news, self._news = self._news, []
+            if self._trouble != self._said:
+                news.append(self._trouble)
+                self._said = self._trouble
+        return "; ".join(news)
+
+    def trouble(self) -> str:
+        """Which members hand over lists that are no good, and why; empty if none does."""
+        with self._turn:
+            bad = [(member, each.why) for member, each in self._remembered().items() if each.why]
+        if not bad:
+            return ""
+        member, why = bad[-1]
+        more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
+        return f"{self._name(member)}: {why}{more}"
+
+    def _takes_from(self, member: bytes) -> bool:
+        with self._turn:
+            refused = self._refused.get(member)
+        now = self._now()
+        return now >= self._not_before and (refused is None or now >= refused.until)
+
+    def _refuse(self, member: bytes, why: str) -> None:
+        with self._turn:
+            self._refused = self._remembered()
+            before = self._refused.pop(member, None)
+            if len(self._refused) >= limits.gossip_members_max:
+                del self._refused[next(iter(self._refused))]
+            self._refused[member] = _Refused(why, self._now() + _AGAIN)
+            if why and (before is None or before.why != why):
+                self._news.append(
+                    f"the list of the revoked that {self._name(member)} has is not kept: {why}"
+                )
+
+    def _remembered(self) -> dict[bytes, _Refused]:
+        """Those that may still be at it: such a member is asked again once its time is up."""
+        since = self._now() - _AGAIN
+        return {member: each for member, each in self._refused.items() if each.until > since}
 
     def _held(self) -> SignedList | None:
         """What can be handed over."""

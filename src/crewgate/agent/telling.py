@@ -73,6 +73,9 @@ class Others(Protocol):
     def trouble(self) -> str:
         """Why the disk has not all that is known of them; empty if it has."""
 
+    def bad_lists(self) -> str:
+        """Whose list of the revoked is no good, and why; empty if nobody's."""
+
 
 class Telling:
     """Tells all of them; `others` is None where there are none."""

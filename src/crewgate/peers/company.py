@@ -87,8 +87,8 @@ class Company:
             list(self.ring),
         )
 
-    def recognise(self, leaf: bytes) -> None:
-        """Whether there is a member behind a leaf that a handshake has proved; GossipError.
+    def recognise(self, leaf: bytes) -> bytes:
+        """Which member is behind a leaf that a handshake has proved; GossipError.
 
         The CA has others' certificates too, and that of an outcast (OutcastError) still serves.
         """
@@ -101,11 +101,13 @@ class Company:
             raise OneselfError("this machine")
         if identity.role is not Role.GATEWAY:
             raise GossipError(f"{identity.label} is no gateway")
-        if found.issued <= self.directory.gone.get(member_id(identity.name), -1):
+        member = member_id(identity.name)
+        if found.issued <= self.directory.gone.get(member, -1):
             raise OutcastError(f"gateway {identity.name} was sent away")
         keys = certificate_.revocable_by(identity, found.serial, found.issued)
         if self._host.is_dead(keys):
             raise GossipError(f"gateway {identity.name}: its certificate is revoked")
+        return member
 
     def meet(self, leaf: bytes, hello: Hello) -> Known:
         """Who has said hello, by the certificate of its handshake; GossipError.

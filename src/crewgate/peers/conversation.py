@@ -47,8 +47,8 @@ async def begin(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
     that it asks, and those that came by another conversation meanwhile are not lacking any more.
     For the same reason they are not exchanged with one who is at it already, and began that.
     """
-    gossip.company.recognise(line.leaf)  # before a word: what we say first are the group's keys
-    own = await _hello(gossip)
+    # Before a word: what we say first are the group's keys.
+    own = await _hello(gossip, gossip.company.recognise(line.leaf))
     asked_at, shown = gossip.host.now(), gossip.company.me
     try:
         hello = await _greeted(line, own)
@@ -58,7 +58,7 @@ async def begin(gossip: Gossip, line: Line, turn: trio.Lock) -> Known:
     known = gossip.company.meet(line.leaf, hello)
     await _take_marks(gossip, known, hello)
     await _introduce(gossip, line, known, hello)
-    await _hand_over(gossip, line, own.revoked, hello.revoked)
+    await _hand_over(gossip, line, known, own.revoked, hello.revoked)
     async with turn:
         if known.id in gossip.exchanging:
             return known
@@ -86,11 +86,11 @@ async def answer(gossip: Gossip, line: Line, asked_at: float) -> None:
         raise
     hello = await line.hear(Hello)
     known = gossip.company.meet(line.leaf, hello)
-    own = msgspec.structs.replace(await _hello(gossip), yours=gossip.marks.of(known.id))
+    own = msgspec.structs.replace(await _hello(gossip, known.id), yours=gossip.marks.of(known.id))
     await _take_marks(gossip, known, hello)
     await line.say(own)
     await _introduce(gossip, line, known, hello)
-    await _hand_over(gossip, line, own.revoked, hello.revoked)
+    await _hand_over(gossip, line, known, own.revoked, hello.revoked)
     digests = (await line.hear(Digests)).digests
     gossip.exchanging.add(known.id)
     try:
@@ -115,9 +115,9 @@ async def _greeted(line: Line, hello: Hello) -> Hello:
         ) from error
 
 
-async def _hello(gossip: Gossip) -> Hello:
+async def _hello(gossip: Gossip, member: bytes) -> Hello:
     """What we say first."""
-    mark = await trio.to_thread.run_sync(gossip.lists.mark)
+    mark = await trio.to_thread.run_sync(gossip.lists.mark, member)
     hello = gossip.company.hello(gossip.node)
     return msgspec.structs.replace(hello, revoked=mark, ledger=gossip.marks.own)
 
@@ -138,13 +138,15 @@ async def _take_marks(gossip: Gossip, known: Known, hello: Hello) -> None:
         gossip.host.say(f"what the others say of their ledgers is not kept: {describe(error)}")
 
 
-async def _hand_over(gossip: Gossip, line: Line, own: ListMark, other: ListMark) -> None:
+async def _hand_over(
+    gossip: Gossip, line: Line, known: Known, own: ListMark, other: ListMark
+) -> None:
     """The newer list of the revoked, to who has an older one: each of both knows who speaks."""
     if own.is_for(other):
         await line.say(RevokedList(await trio.to_thread.run_sync(gossip.lists.data)))
     elif other.is_for(own):
         found = await line.hear(RevokedList)
-        await trio.to_thread.run_sync(gossip.lists.take, found.data)
+        await trio.to_thread.run_sync(gossip.lists.take, found.data, known.id)
     if news := gossip.lists.news():
         gossip.host.say(news)
 

@@ -36,14 +36,17 @@ NO_LIST = ListMark()
 class Lists(Protocol):
     """The list of one machine. Each method may block on its disk, and any thread may call it."""
 
-    def mark(self) -> ListMark:
-        """Which one it has now, if it can be handed over."""
+    def mark(self, member: bytes) -> ListMark:
+        """Which one it has now, if it can be handed over; as `member` is told of it."""
 
     def data(self) -> bytes:
         """That list, as DER."""
 
-    def take(self, data: bytes) -> None:
-        """Another one: kept if it is good and newer. What is wrong with it is `news`."""
+    def take(self, data: bytes, member: bytes) -> None:
+        """Another one: kept if it is good and newer. What is wrong with it is `news`.
+
+        A member whose list was no good is told for a while that this machine takes none.
+        """
 
     def news(self) -> str:
         """A sentence for a person that was not said before, or nothing."""
@@ -52,7 +55,7 @@ class Lists(Protocol):
 class NoLists:
     """A machine that neither has a list nor wants one."""
 
-    def mark(self) -> ListMark:
+    def mark(self, member: bytes) -> ListMark:  # noqa: ARG002 - as `Lists`
         """None."""
         return NO_LIST
 
@@ -60,7 +63,7 @@ class NoLists:
         """Nothing."""
         return b""
 
-    def take(self, data: bytes) -> None:
+    def take(self, data: bytes, member: bytes) -> None:
         """Not wanted."""
 
     def news(self) -> str:

@@ -25,6 +25,11 @@ from crewgate.pki.certificates import is_issued
 from crewgate.pki.keys import PRIVATE, PUBLIC, read_bounded, read_certificates, write_file
 
 _AUTHORITY_BYTES = 8
+# What `cryptography` raises for a list that somebody has made up; three are no ValueError.
+_NO_LIST = (
+    ValueError, TypeError, UnsupportedAlgorithm,
+    x509.DuplicateExtension, x509.ExtensionNotFound, x509.UnsupportedGeneralNameType,
+)  # fmt: skip
 _LOCK = "list.lock"
 
 
@@ -68,7 +73,7 @@ def judge(data: bytes, signers: Sequence[x509.Certificate]) -> SignedList:
         number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
         signer = next((each for each in signers if _has_signed(each, crl)), None)
         this_update, next_update = crl.last_update_utc, crl.next_update_utc
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
+    except _NO_LIST as error:
         raise AuthorityError("not a list of revoked certificates with a number") from error
     if signer is None:
         raise AuthorityError("a list that this CA has not signed")

@@ -14,7 +14,7 @@ from crewgate import limits
 from crewgate.agent import ticks
 from crewgate.agent.clock import ClockWatch
 from crewgate.agent.health import facts
-from crewgate.core.health import State
+from crewgate.core.health import Fact, State
 
 
 def test_a_reload_changes_whom_to_join_and_how_fresh_to_be(clustered: Clustered) -> None:
@@ -81,6 +81,28 @@ def test_a_disk_that_is_full_ends_no_reload(clustered: Clustered, said: list[str
 
 def _full(*_: object, **__: object) -> int:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_member_with_a_bad_list_of_the_revoked_is_named(
+    clustered: Clustered, said: list[str]
+) -> None:
+    """In the log, and in health for as long as it may be at it."""
+    machine, member = clustered.machine, clustered.other("b").id
+    machine.inforce.config = replace(machine.inforce.config, ca=clustered._ca)
+    lists = clustered.cluster.gossip.lists
+    lists.take(b"no list", member)
+    clustered.cluster.say(lists.news())
+    assert "that b has is not kept" in said[-1]
+
+    def found() -> Fact:
+        name = "lists of the revoked of other machines"
+        (fact,) = (each for each in facts(machine) if each.component == name)
+        return fact
+
+    assert found().state is State.DEGRADED
+    assert "of b: not a list" in found().why
+    clustered.hands.go(2 * limits.gossip_list_again_seconds)
+    assert found().state is State.OK
 
 
 @pytest.mark.parametrize("had_others", [True, False])

@@ -64,7 +64,7 @@ def test_those_who_have_met_are_members_with_one_key(authority: Authority, tmp_p
 
 def test_who_is_recognised(pair: Pair, authority: Authority, tmp_path: Path) -> None:
     """A gateway of this CA; before that nobody is told a word."""
-    pair.one.company.recognise(pair.other.leaf)
+    assert pair.one.company.recognise(pair.other.leaf) == pair.other.id
     with pytest.raises(OneselfError):
         pair.one.company.recognise(pair.one.leaf)
     signing = Ed25519PrivateKey.generate()

@@ -21,15 +21,18 @@ class Shelf:
         self.number = number
         self.takes = takes
         self.handed: list[bytes] = []
+        self.told = set[bytes]()  # members
         self.words = words
 
-    def mark(self) -> ListMark:
+    def mark(self, member: bytes) -> ListMark:
+        self.told.add(member)
         return ListMark(OURS if self.number else b"", self.number, self.takes)
 
     def data(self) -> bytes:
         return str(self.number).encode()
 
-    def take(self, data: bytes) -> None:
+    def take(self, data: bytes, member: bytes) -> None:
+        assert member in self.told
         self.handed.append(data)
         if not self.words:
             self.number = max(self.number, int(data))
@@ -57,8 +60,8 @@ def test_of_two_at_most_one_speaks(one: ListMark, other: ListMark) -> None:
 def test_who_has_none_and_wants_none_hands_over_nothing() -> None:
     """As a machine of an older version, which says no word of lists."""
     lists = NoLists()
-    lists.take(lists.data())
-    assert (lists.mark(), lists.news()) == (NO_LIST, "")
+    lists.take(lists.data(), b"member--")
+    assert (lists.mark(b"member--"), lists.news()) == (NO_LIST, "")
     assert not any(NO_LIST.is_for(each) or each.is_for(NO_LIST) for each in MARKS)
 
 
