@@ -1,11 +1,16 @@
 """`crewgate restart`: other processes, the same sockets and table, and no call that fails."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import trio
 from command_process import crewgate
 from installation import Installation, installed, wait_until
+from soak_http import TornError, Trust
+from soak_http2 import HTTP2
 
 from crewgate.issuer import SubAgent
 
@@ -30,11 +35,58 @@ def _bearer(agent: SubAgent) -> dict[str, str]:
     return {"authorization": f"Bearer {agent.token()}"}
 
 
+class Streams:
+    """Callers who share one HTTP/2 connection at a time, until the gateway says that it leaves.
+
+    A call that the gateway says it has not looked at is made again, and no other one.
+    """
+
+    def __init__(self, site: Installation, agent: SubAgent, nursery: trio.Nursery) -> None:
+        self.trust = Trust(site.folder / "certs" / "ca.pem", site.port)
+        self.opened: list[HTTP2] = []
+        self._agent = agent
+        self._nursery = nursery
+        self._opening = trio.Lock()
+
+    async def connection(self) -> HTTP2:
+        """The one that takes calls."""
+        async with self._opening:
+            if not self.opened or not self.opened[-1].usable:
+                self.opened.append(await HTTP2.open(self.trust, self._nursery))
+            return self.opened[-1]
+
+    async def search(self) -> str:
+        """One call; its status, or what became of it."""
+        fields = [(b"authorization", b"Bearer " + self._agent.token().encode())]
+        while True:
+            connection = await self.connection()
+            try:
+                ask = await connection.ask(b"POST", b"/search", fields, 2)
+                await ask.send(b"{}")
+                await ask.end()
+                return str((await ask.answer()).status)
+            except TornError as torn:
+                if not torn.untouched:
+                    return str(torn)
+
+
+@asynccontextmanager
+async def leaving(streams: Streams) -> AsyncIterator[Streams]:
+    """Hang up in the end."""
+    yield streams
+    for connection in streams.opened:
+        await connection.close()
+
+
 async def test_no_call_fails_while_everything_is_replaced(tmp_path: Path) -> None:
-    """Calls on kept connections and new ones. (httpx takes a graceful GOAWAY for an error.)"""
+    """Calls on kept connections and new ones, and on streams of one connection.
+
+    (httpx takes a graceful GOAWAY for an error.)
+    """
     with installed(tmp_path, delay=0.02, price="0.01") as site:
         agent = site.orchestrator().start_run(credits="900", tools=["search.*"])
         before, answers = _pids(site), []
+        shared: list[str] = []
 
         async def call(ended: trio.Event, *, anew: bool) -> None:
             client = site.client(http2=False)
@@ -47,8 +99,18 @@ async def test_no_call_fails_while_everything_is_replaced(tmp_path: Path) -> Non
                 await trio.sleep(0.02)
             await client.aclose()
 
-        async with trio.open_nursery() as nursery:
+        async def share(streams: Streams, ended: trio.Event) -> None:
+            while not ended.is_set():
+                shared.append(await streams.search())
+
+        async with (
+            trio.open_nursery() as reading,
+            leaving(Streams(site, agent, reading)) as streams,
+            trio.open_nursery() as nursery,
+        ):
             ended = trio.Event()
+            for _ in range(4):
+                nursery.start_soon(share, streams, ended)
             for anew in (False, False, True):
                 nursery.start_soon(lambda anew=anew: call(ended, anew=anew))
             while len(answers) < 10:  # noqa: ASYNC110 - the tasks are busy with real sockets
@@ -59,30 +121,49 @@ async def test_no_call_fails_while_everything_is_replaced(tmp_path: Path) -> Non
                 await trio.sleep(0.01)
             await trio.to_thread.run_sync(wait_until, lambda: _is_replaced(before, site))
             ended.set()
-        assert set(answers) == {"200"}
+        assert set(answers) == set(shared) == {"200"}
+        assert len(streams.opened) > 1
         burned = [each for each in site.records() if each["kind"] == "burned"]
         assert not burned
 
 
 async def test_a_stream_goes_on_through_a_restart(tmp_path: Path) -> None:
-    """Its worker leaves when it has ended, and a revocation still cuts it."""
+    """Its worker leaves when it has ended, and a revocation still cuts it.
+
+    An HTTP/2 connection with a stream takes no further call once GOAWAY has come.
+    """
     with installed(tmp_path, workers=1) as site:
         text = site.file.read_text()
         site.file.write_text(text.replace("drain_seconds = 5", "drain_seconds = 30"))
         site.generation()
         agent = site.orchestrator().start_run(credits="900", tools=["search.*"])
         async with (  # httpx takes HTTP/2's graceful GOAWAY for an error
+            trio.open_nursery() as reading,
             site.client(http2=False) as client,
             client.stream("GET", "/stream", headers=_bearer(agent)) as answer,
+            leaving(Streams(site, agent, reading)) as streams,
         ):
             pieces = answer.aiter_raw()
             await anext(pieces)
+            connection = await streams.connection()
+            fields = [(b"authorization", b"Bearer " + agent.token().encode())]
+            ask = await connection.ask(b"GET", b"/stream", fields, 0)
+            assert (await ask.head())[0] == 200
             await trio.to_thread.run_sync(site.run, "restart")
             for _ in range(20):
                 await anext(pieces)
+            while connection.usable:
+                assert await ask.read()
+            with pytest.raises(TornError) as torn:
+                await connection.ask(b"GET", b"/stream", fields, 0)
+            assert torn.value.untouched
+            assert await streams.search() == "200"
+            for _ in range(20):
+                assert await ask.read()
             assert len(site.children("gateway")) == 2
             await trio.to_thread.run_sync(site.ask, "revoke", agent.branch)
             assert b"branch-revoked" in b"".join([piece async for piece in pieces])
+            assert b"branch-revoked" in await ask.rest()
 
 
 def test_what_cannot_be_replaced_goes_on(tmp_path: Path) -> None:
