@@ -204,11 +204,11 @@ class Front:
 
     async def reload(self) -> None:
         """SIGHUP, and wait until the worker serves what its configuration says now."""
-        log = self.site.folder / "serve.log"
-        assert self.site.serving is not None
-        before = log.read_text().count("serving configuration")
-        self.site.serving.send_signal(signal.SIGHUP)
-        await until(lambda: log.read_text().count("serving configuration") > before)
+        await _reload(self.site, _loads(self.site))
+
+    def records(self) -> list[dict[str, Any]]:
+        """What the audit says of the agent's calls."""
+        return [each for each in self.site.records() if each.get("branch") == self._agent.branch]
 
     async def spent_micro(self) -> int:
         """What `crewgate tree` says that the branch has spent."""
@@ -217,28 +217,72 @@ class Front:
         return int(row["spent_micro"])
 
 
+class Standing:
+    """The gateway that tests share, one after the other; each has it take up its own upstream."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._site: Premises | None = None
+        self._text = ""  # of its configuration, as `init` wrote it
+
+    async def serve(self, upstream: str, environment: dict[str, str] | None = None) -> Premises:
+        """Start it, or have it load another configuration."""
+        if self._site is None:
+            self._site = site = await trio.to_thread.run_sync(Premises, self._folder)
+            self._text = site.file.read_text().replace("workers = 2", "workers = 1")
+            self._write(site, upstream)
+            await trio.to_thread.run_sync(site.serve, environment)
+        else:
+            before = _loads(self._site)  # it may notice the new file by itself
+            if self._write(self._site, upstream):
+                await _reload(self._site, before)
+        return self._site
+
+    def end(self) -> None:
+        """End it, if it was needed."""
+        if self._site is not None:
+            self._site.end()
+
+    def _write(self, site: Premises, upstream: str) -> bool:
+        """Return whether that is something new."""
+        begin, end = (self._text.index(each) for each in ("[upstream.", '[tool."search.web"]'))
+        new = f"{self._text[:begin]}[upstream.tools]\n{upstream}\n\n{self._text[end:]}{TOOLS}"
+        old = site.file.read_text()
+        beside = site.file.with_suffix(".new")
+        beside.write_text(new)
+        beside.replace(site.file)
+        return new != old
+
+
 @asynccontextmanager
 async def fronted(
-    folder: Path, upstream: str, *, environment: dict[str, str] | None = None
+    standing: Standing, upstream: str, *, environment: dict[str, str] | None = None
 ) -> AsyncIterator[Front]:
     """A gateway whose tools' upstream is configured by `upstream`: tables of TOML.
 
-    What blocks is done in threads: the servers behind it go on answering.
+    With an `environment`, it must not have been started yet. What blocks is done in threads: the
+    servers behind it go on answering.
     """
-    site = await trio.to_thread.run_sync(Premises, folder)
-    text = site.file.read_text().replace("workers = 2", "workers = 1")
-    begin, end = text.index("[upstream.tools]"), text.index('[tool."search.web"]')
-    site.file.write_text(f"{text[:begin]}[upstream.tools]\n{upstream}\n\n{text[end:]}{TOOLS}")
+    site = await standing.serve(upstream, environment)
+    article = await trio.to_thread.run_sync(site.orchestrator)
     try:
-        await trio.to_thread.run_sync(site.serve, environment)
-        agent = site.orchestrator().start_run(credits="100", tools=["search.*"])
+        agent = article.start_run(credits="100", tools=["search.*"])
         # HTTP/1.1: with HTTP/2, httpcore lets a call that waits hold up those behind it.
         async with site.client(http2=False) as client:
             with trio.fail_after(PATIENCE_SECONDS):
                 yield Front(site, agent, client)
     finally:
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(site.end)
+        article.close()
+
+
+def _loads(site: Premises) -> int:
+    return (site.folder / "serve.log").read_text().count("serving configuration")
+
+
+async def _reload(site: Premises, before: int) -> None:
+    assert site.serving is not None
+    site.serving.send_signal(signal.SIGHUP)
+    await until(lambda: _loads(site) > before)
 
 
 def endpoints(*servers: Server) -> str:

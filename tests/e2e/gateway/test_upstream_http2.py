@@ -7,7 +7,7 @@ import httpx
 import pytest
 import trio
 from authority import Authority, Files
-from fleet import endpoints, fleet, fronted, servers, statuses, until
+from fleet import Standing, endpoints, fleet, fronted, servers, statuses, until
 from fleet_http2 import HTTP2Server
 
 H2 = '\nprotocol = "h2"'
@@ -21,13 +21,13 @@ def _context(files: Files, *protocols: str) -> ssl.SSLContext:
     return context
 
 
-async def test_calls_share_a_connection(tmp_path: Path) -> None:
+async def test_calls_share_a_connection(standing: Standing) -> None:
     """Thirty calls at once are streams of very few connections; none waits for another."""
     async with fleet() as some:
         server = await some.start(HTTP2Server)
         server.gate = trio.Event()
         answers = []
-        async with fronted(tmp_path, f'url = "{server.url()}"{H2}') as front:
+        async with fronted(standing, f'url = "{server.url()}"{H2}') as front:
 
             async def call() -> None:
                 answers.append(await front.client.get("/pages/a?b=c"))
@@ -48,21 +48,21 @@ async def test_calls_share_a_connection(tmp_path: Path) -> None:
     assert not {b"host", b"connection", b"transfer-encoding", b"authorization"} & set(post.fields)
 
 
-async def test_http2_under_tls_is_agreed_on(tmp_path: Path) -> None:
+async def test_http2_under_tls_is_agreed_on(tmp_path: Path, standing: Standing) -> None:
     """A server with a pinned authority's certificate that chooses h2 gets the calls."""
     authority = Authority(tmp_path)
     async with fleet() as some:
         context = _context(authority.issue("127.0.0.1"), "h2")
         server = await some.start(HTTP2Server, context=context)
         tls = f'url = "{server.url()}"{H2}\n[upstream.tools.tls]\nca = "{authority.ca}"'
-        async with fronted(tmp_path, tls) as front:
+        async with fronted(standing, tls) as front:
             answers = await front.calls_at_once(20)
     assert servers(answers) == {server.name: 20}
 
 
 @pytest.mark.parametrize("protocols", [(), ("http/1.1",)])
 async def test_a_server_that_does_not_choose_http2_is_refused(
-    protocols: tuple[str, ...], tmp_path: Path
+    protocols: tuple[str, ...], tmp_path: Path, standing: Standing
 ) -> None:
     """502, nothing sent, nothing charged: no guessing of what a server may understand."""
     authority = Authority(tmp_path)
@@ -70,18 +70,18 @@ async def test_a_server_that_does_not_choose_http2_is_refused(
         context = _context(authority.issue("127.0.0.1"), *protocols)
         server = await some.start(context=context)
         tls = f'url = "{server.url()}"{H2}\n[upstream.tools.tls]\nca = "{authority.ca}"'
-        async with fronted(tmp_path, tls) as front:
+        async with fronted(standing, tls) as front:
             answer = await front.client.get("/pages/a")
             assert answer.status_code == 502
             assert await front.spent_micro() == 0
     assert server.calls == []
 
 
-async def test_no_client_sees_a_server_die(tmp_path: Path) -> None:
+async def test_no_client_sees_a_server_die(standing: Standing) -> None:
     """Two servers, one dies between and below calls: idempotent calls are all answered."""
     async with fleet() as some:
         dying, other = await some.start(HTTP2Server), await some.start(HTTP2Server)
-        async with fronted(tmp_path, endpoints(dying, other) + H2) as front:
+        async with fronted(standing, endpoints(dying, other) + H2) as front:
             answers = await front.calls_at_once(20)
             assert len(servers(answers)) == 2
             await dying.die()
@@ -90,23 +90,23 @@ async def test_no_client_sees_a_server_die(tmp_path: Path) -> None:
     assert statuses(answers) == {200: 50}
 
 
-async def test_a_refused_stream_is_tried_again(tmp_path: Path) -> None:
+async def test_a_refused_stream_is_tried_again(standing: Standing) -> None:
     """REFUSED_STREAM says that nothing was done (RFC 9113 section 8.7): also a POST goes again."""
     async with fleet() as some:
         server = await some.start(HTTP2Server)
         server.refuses = 1
-        async with fronted(tmp_path, f'url = "{server.url()}"{H2}') as front:
+        async with fronted(standing, f'url = "{server.url()}"{H2}') as front:
             answer = await front.client.post("/search", content=b"otters")
     assert answer.status_code == 200
     assert [call.body for call in server.calls] == [b"otters"]
 
 
-async def test_calls_under_way_survive_the_death_of_their_server(tmp_path: Path) -> None:
+async def test_calls_under_way_survive_the_death_of_their_server(standing: Standing) -> None:
     """Idempotent calls whose kept connection ends before an answer go to another server."""
     async with fleet() as some:
         dying, other = await some.start(HTTP2Server), await some.start(HTTP2Server)
         answers: list[httpx.Response] = []
-        async with fronted(tmp_path, endpoints(dying, other) + H2) as front:
+        async with fronted(standing, endpoints(dying, other) + H2) as front:
             answers += await front.calls(4)
             dying.gate = other.gate = trio.Event()
 
@@ -123,11 +123,11 @@ async def test_calls_under_way_survive_the_death_of_their_server(tmp_path: Path)
     assert statuses(answers) == {200: 16}
 
 
-async def test_a_connection_that_breaks_is_one_failure(tmp_path: Path) -> None:
+async def test_a_connection_that_breaks_is_one_failure(standing: Standing) -> None:
     """However many calls were on it: a server that is back at once is called at once."""
     async with fleet() as some:
         server = await some.start(HTTP2Server)
-        async with fronted(tmp_path, f'url = "{server.url()}"{H2}') as front:
+        async with fronted(standing, f'url = "{server.url()}"{H2}') as front:
             server.gate = trio.Event()
             answers: list[httpx.Response] = []
 

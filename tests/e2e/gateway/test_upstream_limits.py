@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
-from fleet import Names, fleet, fronted, servers, statuses, until
+from fleet import Names, Standing, fleet, fronted, servers, statuses, until
 
 
 @contextmanager
@@ -30,10 +30,10 @@ def _deaf() -> Iterator[str]:
                 one.close()
 
 
-async def test_a_connection_is_waited_for_so_long(tmp_path: Path) -> None:
+async def test_a_connection_is_waited_for_so_long(standing: Standing) -> None:
     """A server that accepts nothing: 504 after `connect_seconds`, and nothing is charged."""
     with _deaf() as url:
-        async with fronted(tmp_path, f'url = "{url}"\nconnect_seconds = 2') as front:
+        async with fronted(standing, f'url = "{url}"\nconnect_seconds = 2') as front:
             begun = time.monotonic()
             answer = await front.client.post("/search", content=b"x")
             assert answer.status_code == 504, answer.text
@@ -42,36 +42,36 @@ async def test_a_connection_is_waited_for_so_long(tmp_path: Path) -> None:
             assert await front.spent_micro() == 0
 
 
-async def test_an_answer_is_waited_for_so_long(tmp_path: Path) -> None:
+async def test_an_answer_is_waited_for_so_long(standing: Standing) -> None:
     """A server that took the call and says nothing: 504 after `first_byte_seconds`, and charged."""
     async with fleet() as some:
         server = await some.start()
         server.mood = "silent"
-        async with fronted(tmp_path, f'url = "{server.url()}"\nfirst_byte_seconds = 0.5') as front:
+        async with fronted(standing, f'url = "{server.url()}"\nfirst_byte_seconds = 0.5') as front:
             answer = await front.client.post("/search", content=b"x")
             assert answer.status_code == 504
             assert await front.spent_micro() == 10_000
     assert len(server.calls) == 1
 
 
-async def test_the_rest_of_an_answer_is_waited_for_so_long(tmp_path: Path) -> None:
+async def test_the_rest_of_an_answer_is_waited_for_so_long(standing: Standing) -> None:
     """A server that falls silent in mid-answer: the client sees after `idle_seconds` that it is."""
     async with fleet() as some:
         server = await some.start()
         server.mood = "stuck"
-        async with fronted(tmp_path, f'url = "{server.url()}"\nidle_seconds = 0.5') as front:
+        async with fronted(standing, f'url = "{server.url()}"\nidle_seconds = 0.5') as front:
             with pytest.raises(httpx.RemoteProtocolError):
                 await front.client.get("/pages/a")
     assert len(server.calls) == 1
 
 
-async def test_connections_are_bounded(tmp_path: Path) -> None:
+async def test_connections_are_bounded(standing: Standing) -> None:
     """Twelve calls at once over at most two connections: all are answered, one after the other."""
     async with fleet() as some:
         server = await some.start()
         server.gate = trio.Event()
         answers = []
-        async with fronted(tmp_path, f'url = "{server.url()}"\nconnections = 2') as front:
+        async with fronted(standing, f'url = "{server.url()}"\nconnections = 2') as front:
 
             async def call() -> None:
                 answers.append(await front.client.get("/pages/a"))
@@ -85,18 +85,18 @@ async def test_connections_are_bounded(tmp_path: Path) -> None:
     assert server.connections == 2
 
 
-async def test_what_a_tool_says_of_retrying_passes(tmp_path: Path) -> None:
+async def test_what_a_tool_says_of_retrying_passes(standing: Standing) -> None:
     """A tool's own 503 with Retry-After is its answer, and not made the gateway's."""
     async with fleet() as some:
         server = await some.start()
         server.status, server.lines = 503, b"retry-after: 17\r\n"
-        async with fronted(tmp_path, f'url = "{server.url()}"') as front:
+        async with fronted(standing, f'url = "{server.url()}"') as front:
             answer = await front.client.get("/pages/a")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "17")
     assert answer.json() == {"server": server.name}
 
 
-async def test_a_hanging_name_stops_no_other_upstream(tmp_path: Path) -> None:
+async def test_a_hanging_name_stops_no_other_upstream(tmp_path: Path, own: Standing) -> None:
     """The DNS of one upstream hangs: its calls are 504, those of another do not notice."""
     names = Names(tmp_path)
     names.tell({"hanging.example": ["hang"], "tools.example": ["127.0.0.2"]})
@@ -108,7 +108,7 @@ async def test_a_hanging_name_stops_no_other_upstream(tmp_path: Path) -> None:
             '[tool."search.hanging"]\nmethod = "GET"\npath = "/hanging"\n'
             'upstream = "hanging"\nprice = "0.01"'
         )
-        async with fronted(tmp_path, other, environment=names.environment) as front:
+        async with fronted(own, other, environment=names.environment) as front:
             answers = []
 
             async def hang() -> None:

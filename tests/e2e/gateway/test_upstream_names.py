@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from fleet import Names, fleet, fronted, servers, statuses
+from fleet import Names, Standing, fleet, fronted, servers, statuses
 
 
-async def test_a_name_s_new_address_is_picked_up(tmp_path: Path) -> None:
+async def test_a_name_s_new_address_is_picked_up(tmp_path: Path, own: Standing) -> None:
     """Calls move to the new address within the time between two questions; none fails meanwhile."""
     names = Names(tmp_path)
     async with fleet() as some:
@@ -13,7 +13,7 @@ async def test_a_name_s_new_address_is_picked_up(tmp_path: Path) -> None:
         new = await some.start(host="127.0.0.3", port=old.port)
         names.tell({"tools.example": ["127.0.0.2"]})
         url = f'url = "{old.url("tools.example")}"'
-        async with fronted(tmp_path, url, environment=names.environment) as front:
+        async with fronted(own, url, environment=names.environment) as front:
             answers = await front.calls(10)
             assert servers(answers) == {old.name: 10}
             names.tell({"tools.example": ["127.0.0.3"]})
@@ -27,7 +27,7 @@ async def test_a_name_s_new_address_is_picked_up(tmp_path: Path) -> None:
     }
 
 
-async def test_all_addresses_of_a_name_are_used(tmp_path: Path) -> None:
+async def test_all_addresses_of_a_name_are_used(tmp_path: Path, own: Standing) -> None:
     """A name with two addresses is two servers; one that is dead is noticed by no client."""
     names = Names(tmp_path)
     async with fleet() as some:
@@ -35,20 +35,20 @@ async def test_all_addresses_of_a_name_are_used(tmp_path: Path) -> None:
         two = await some.start(host="127.0.0.3", port=one.port)
         names.tell({"tools.example": ["127.0.0.2", "127.0.0.3", "127.0.0.4"]})
         url = f'url = "{one.url("tools.example")}"'
-        async with fronted(tmp_path, url, environment=names.environment) as front:
+        async with fronted(own, url, environment=names.environment) as front:
             answers = await front.calls_at_once(30)
     assert statuses(answers) == {200: 30}
     assert set(servers(answers)) == {one.name, two.name}
 
 
-async def test_an_outage_of_the_dns_stops_no_call(tmp_path: Path) -> None:
+async def test_an_outage_of_the_dns_stops_no_call(tmp_path: Path, own: Standing) -> None:
     """A name that can no longer be asked for keeps its addresses; one that never could is 502."""
     names = Names(tmp_path)
     async with fleet() as some:
         server = await some.start(host="127.0.0.2")
         url = f'url = "{server.url("tools.example")}"'
         names.tell({"tools.example": []})
-        async with fronted(tmp_path, url, environment=names.environment) as front:
+        async with fronted(own, url, environment=names.environment) as front:
             answer = await front.client.get("/pages/a")
             assert (answer.status_code, await front.spent_micro()) == (502, 0)
             names.tell({"tools.example": ["127.0.0.2"]})
