@@ -14,10 +14,11 @@ import trio
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate._native.table import StaleTableError
-from crewgate.agent.opening import Say, drawn_from
+from crewgate.agent.opening import Say, bind, drawn_from
 from crewgate.config import Config
-from crewgate.core.ledger_mark import Book, Mark, why_not
-from crewgate.ledger.mark import WAYS_OUT, look, read_mark, require, write_mark
+from crewgate.core.ledger_mark import Book, Mark
+from crewgate.errors import TableError
+from crewgate.ledger.mark import WAYS_OUT, look, read_mark, require, why_refused, write_mark
 from crewgate.ledger.opening import open_ledger
 from crewgate.ledger.sql import SQLLedger
 from crewgate.runtime.durable_files import describe
@@ -49,18 +50,23 @@ class MarkKeeper:
     """Keeps the mark of the ledger that is drawn from, in the table and in the state folder."""
 
     def __init__(
-        self, state: Path, ledger: SQLLedger, table: OwnedTable, mark: Mark, say: Say
+        self, config: Config, ledger: SQLLedger, table: OwnedTable, mark: Mark, say: Say
     ) -> None:
-        """Let table and disk have it before anything is drawn; OSError."""
-        write_mark(state, mark)
+        """Let table and disk have it before anything is drawn; OSError, LedgerUnavailableError."""
+        write_mark(config.state, mark)
         table.set_ledger_count(mark.count)
         self.mark = mark  # as the disk has it
-        self._state = state
+        self._state = config.state
+        self._settings = config.ledger
         self._ledger = ledger
+        self._book = Book(mark.ledger, {name: at for name, (_, at) in ledger.beats().items()})
+        self._holder = mark.holder
+        self._term = mark.term
         self._table = table
         self._say = say
         self._trouble = ""
-        self.refusal = ""  # why this ledger must not be drawn from, as the other machines know
+        self._objection: Mark | None = None  # what the other machines know
+        self.refusal = ""  # why this ledger must not be drawn from, as they know
         self.on_written: Callable[[Mark], None] = lambda _mark: None
         self.on_refusal: Callable[[], None] = lambda: None
 
@@ -71,18 +77,21 @@ class MarkKeeper:
         """What this machine once told the others: the ledger may be an older copy after all.
 
         The disk has it then, so that the next start is refused until a person accepts the ledger.
+        It is no older copy if it is on a server, which nobody puts back with this machine's disk,
+        and has all that this machine told it: then only the disk has forgotten how often a person
+        has accepted, and is told.
         """
-        count = self._ledger.counts.get(self.mark.holder, self.mark.count)
-        is_same = (known.term, known.ledger) == (self.mark.term, self.mark.ledger)
-        if self.refusal or known.term < self.mark.term or (is_same and known.count <= count):
+        if self.refusal or known.term < self._term:
             return
-        why = why_not(known, Book(self.mark.ledger, {self.mark.holder: count}))
+        counts = {known.holder: self._count_of(known.holder)}
+        why = why_refused(self._settings, known, Book(self._book.ledger, counts))
+        if not why and (known.term == self._term or self._settings.file is None):
+            # What this machine tells under its name of now is later than that (`LedgerMarks`).
+            self._term = known.term + (known.holder != self._holder)
+            return
         why = why or "a person has accepted another state of it since"
         self.refusal = f"the other machines know of more than this ledger: {why}. {WAYS_OUT}"
-        try:
-            write_mark(self._state, known)
-        except OSError as error:
-            self._say(describe(error))
+        self._objection = known
         self.on_refusal()
 
     async def keep_for_ever(self) -> None:
@@ -97,24 +106,36 @@ class MarkKeeper:
 
     def mark_table(self) -> None:
         """Let the table have it."""
-        self._table.set_ledger_count(self._ledger.counts.get(self.mark.holder, self.mark.count))
+        self._table.set_ledger_count(self._count_of(self._holder))
 
     def write(self) -> None:
-        """Let the disk have it, if it has moved; says once that the disk is full. Blocks."""
-        count = self._ledger.counts.get(self.mark.holder, self.mark.count)
-        if count == self.mark.count or self.refusal:
+        """Let the disk have it, if it has moved, and what the others know against this ledger.
+
+        Says once that the disk is full. Blocks; one at a time, so that no older mark is the last.
+        """
+        objection = self._objection
+        count = self._count_of(self._holder)
+        now = msgspec.structs.replace(self.mark, count=count, term=self._term)
+        mark = objection or now
+        if mark == self.mark:
             return
-        mark = msgspec.structs.replace(self.mark, count=count)
         try:
+            if objection is None and mark.term != self.mark.term:
+                bind(self._state / "table", mark.drawn_as)  # its leases are of this ledger
             write_mark(self._state, mark)
-        except OSError as error:
-            why = describe(error)
+        except (OSError, TableError) as error:
+            why = describe(error) if isinstance(error, OSError) else str(error)
             if why != self._trouble:
                 self._say(f"{why}; until then an older ledger is not known for one after a restart")
             self._trouble = why
             return
         self.mark, self._trouble = mark, ""
-        self.on_written(mark)
+        if objection is None:
+            self.on_written(mark)
+
+    def _count_of(self, holder: str) -> int:
+        """What the ledger has counted of a holder, as far as this process knows."""
+        return self._ledger.counts.get(holder, self._book.counts.get(holder, 0))
 
 
 def known_with_table(state: Path) -> Mark | None:

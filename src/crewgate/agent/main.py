@@ -122,7 +122,7 @@ def run(file: Path, word: Word, *, bootstrap: bool = False, succeeds: bool = Fal
     table, new = open_table(config, mark.drawn_as, voice)
     try:
         require_table(config, table, mark)
-        keeper = MarkKeeper(config.state, ledger, table, mark, voice)
+        keeper = MarkKeeper(config, ledger, table, mark, voice)
         audit = config.audit
         voice.audit = Writer(audit.folder, "agent", Rotation.of(audit), machine=config.name)
         patience = max(

@@ -71,8 +71,13 @@ def open_table(config: Config, drawn_as: str, say: Say) -> tuple[OwnedTable, boo
     gone = f"; {why}, and what the old one had leased is burned"
     say(f"{path}: a new table{gone if _ledger_of(path).exists() else ''}")
     table = OwnedTable.create(str(path), geometry)
-    _write(_ledger_of(path), drawn_as)
+    bind(path, drawn_as)
     return table, True
+
+
+def bind(table: Path, drawn_as: str) -> None:
+    """Write down what the leases of a table are of (`Mark.drawn_as`); TableError."""
+    _write(_ledger_of(table), drawn_as)
 
 
 def holder_name(config: Config) -> str:

@@ -31,9 +31,9 @@ def command(*, config_path: Path, as_json: bool) -> None:
     from crewgate.agent.ledger_mark import known_with_table
     from crewgate.agent.opening import holder_name
     from crewgate.config.load import load
-    from crewgate.core.ledger_mark import Mark, why_not
+    from crewgate.core.ledger_mark import Mark
     from crewgate.errors import LedgerReplacedError
-    from crewgate.ledger.mark import look, write_mark
+    from crewgate.ledger.mark import look, why_refused, write_mark
     from crewgate.ledger.opening import open_ledger
 
     config = load(config_path)
@@ -41,7 +41,7 @@ def command(*, config_path: Path, as_json: bool) -> None:
     try:
         known = known_with_table(config.state)
         if known is not None:
-            why = why_not(known, look(config.ledger))
+            why = why_refused(config.ledger, known, look(config.ledger))
     except LedgerReplacedError as error:  # the mark itself cannot be read
         why = str(error)
     if not why:

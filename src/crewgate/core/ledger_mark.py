@@ -48,10 +48,11 @@ def mark_of(drawn_as: str) -> Mark | None:
     return Mark(ledger, holder, term=int(term or "0"))
 
 
-def why_not(known: Mark | None, book: Book | None) -> str:
+def why_not(known: Mark | None, book: Book | None, *, may_forget: bool = False) -> str:
     """What a machine knows that speaks against this ledger, and what it costs; empty for nothing.
 
-    `book` is None where there is none, or one without tables.
+    `book` is None where there is none, or one without tables. `may_forget`: it is no reproach that
+    it has forgotten something.
     """
     if known is None:
         return ""
@@ -66,7 +67,7 @@ def why_not(known: Mark | None, book: Book | None) -> str:
             f"({known.ledger[:_SHOWN]}): it does not know what was spent there"
         )
     missing = known.count - book.counts.get(known.holder, 0)
-    if missing <= 0:
+    if missing <= 0 or may_forget:
         return ""
     return (
         f"it is older than this machine knows: it lacks the last {missing} of {known.count} "

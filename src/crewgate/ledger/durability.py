@@ -3,7 +3,7 @@
 A grant that a server forgets is granted again. `single` trusts one server with fsync, and grants
 nothing once that has become another one (its timeline changed: a failover), until a person has
 looked. `synchronous` trusts a failover too, because a standby has every commit.
-`trusted` asks nothing.
+`trusted` asks nothing, at a start neither (`ledger.mark`).
 """
 
 from collections.abc import Mapping

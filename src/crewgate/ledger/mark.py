@@ -43,9 +43,14 @@ def look(ledger: Ledger) -> Book | None:
         session.close()
 
 
+def why_refused(ledger: Ledger, known: Mark | None, book: Book | None) -> str:
+    """As `why_not`; of a server that is trusted nobody asks what a failover has lost."""
+    return why_not(known, book, may_forget=ledger.durability == "trusted")
+
+
 def require(ledger: Ledger, known: Mark | None, book: Book | None) -> None:
     """LedgerReplacedError for a ledger that has not got as far as is known."""
-    why = why_not(known, book)
+    why = why_refused(ledger, known, book)
     if why:
         raise LedgerReplacedError(f"ledger {ledger}: {why}. {WAYS_OUT}")
 

@@ -124,16 +124,15 @@ async def _hello(gossip: Gossip, member: bytes) -> Hello:
 
 async def _take_marks(gossip: Gossip, known: Known, hello: Hello) -> None:
     """Keep the other's word on its ledger, and hear what it has kept of ours."""
-    gossip.marks.take(known.id, hello.ledger)
+    gossip.marks.take(known.id, known.identity.key, hello.ledger)
     mine = gossip.marks.mine(hello.yours)
     if mine is not None:
         gossip.on_mark(mine)
-    now = gossip.host.now()
-    if not gossip.marks.is_due(now):
+    if not gossip.marks.take_turn(gossip.host.now()):
         return
     members = frozenset(each.id for each in gossip.company.directory)
     try:
-        await trio.to_thread.run_sync(gossip.marks.flush, members, now)
+        await trio.to_thread.run_sync(gossip.marks.flush, members)
     except OSError as error:
         gossip.host.say(f"what the others say of their ledgers is not kept: {describe(error)}")
 

@@ -54,7 +54,7 @@ class LedgerMarks:
         self._path = folder / "ledger-marks"
         self._cluster = cluster
         self._sign = sign
-        self._public = Ed25519PublicKey.from_public_bytes(public)
+        self._public = public
         self._kept: dict[bytes, SignedMark] = {}
         self._written: dict[bytes, SignedMark] = {}
         self._written_at = -limits.ledger_marks_seconds
@@ -77,31 +77,47 @@ class LedgerMarks:
         """The last word of a member, to be handed back to it."""
         return self._kept.get(member)
 
-    def take(self, member: bytes, said: SignedMark | None) -> None:
-        """A member's word of now: kept unless a later one was heard."""
-        before = self._kept.get(member)
+    def take(self, member: bytes, public: bytes, said: SignedMark | None) -> None:
+        """A member's word of now: kept unless a later one was heard.
+
+        One that it has signed with another key than its key of now (`public`) is of no use to it.
+        """
         if said is None or len(self._kept) > limits.gossip_members_max:
             return
-        if before is None or (said.term, said.count) > (before.term, before.count):
+        before = self._kept.get(member)
+        is_later = before is None or (said.term, said.count) > (before.term, before.count)
+        is_of_use = before is not None and self._is_signed(before, public)
+        if (is_later or not is_of_use) and self._is_signed(said, public):
             self._kept[member] = said
 
     def mine(self, said: SignedMark | None) -> Mark | None:
         """What was handed back, if this machine has signed it."""
-        if said is None:
-            return None
-        try:
-            self._public.verify(said.signature, said.signed(self._cluster))
-        except InvalidSignature:
-            return None
-        return said.mark
+        return said.mark if said is not None and self._is_signed(said, self._public) else None
 
-    def is_due(self, now: float) -> bool:
-        """Whether something is to be written: at most once a minute."""
+    def take_turn(self, now: float) -> bool:
+        """Whether the caller is to `flush`: at most once a minute, and if there is something."""
         is_late = now - self._written_at >= limits.ledger_marks_seconds
-        return is_late and self._kept != self._written
+        if not is_late or self._kept == self._written:
+            return False
+        self._written_at = now
+        return True
 
-    def flush(self, members: Container[bytes], now: float) -> None:
-        """Have the disk know, and forget who is no member any more; OSError."""
-        kept = {member: said for member, said in self._kept.items() if member in members}
+    def flush(self, members: Container[bytes]) -> None:
+        """Have the disk know, and forget who is no member any more; OSError.
+
+        Blocks; what is heard meanwhile is for the next time.
+        """
+        before = self._kept.copy()
+        kept = {member: said for member, said in before.items() if member in members}
         write_file(self._path, msgspec.msgpack.encode(kept), 0o600)
-        self._kept, self._written, self._written_at = kept, dict(kept), now
+        for member in before.keys() - kept.keys():
+            self._kept.pop(member, None)
+        self._written = kept
+
+    def _is_signed(self, said: SignedMark, public: bytes) -> bool:
+        try:
+            key = Ed25519PublicKey.from_public_bytes(public)
+            key.verify(said.signature, said.signed(self._cluster))
+        except (InvalidSignature, ValueError):
+            return False
+        return True

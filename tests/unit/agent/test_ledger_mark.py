@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -9,18 +10,27 @@ import pytest
 import trio
 from click.testing import CliRunner
 from family import A, draw, family, spend
+from postgres import server
 from trio.testing import MockClock
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate.agent import main
 from crewgate.agent.inforce import InForce
-from crewgate.agent.ledger_mark import MarkKeeper, known_with_table, open_known_ledger
+from crewgate.agent.ledger_mark import (
+    MarkKeeper,
+    known_with_table,
+    open_known_ledger,
+    require_table,
+)
 from crewgate.agent.opening import open_table
 from crewgate.cli import main as command
-from crewgate.config import Config
-from crewgate.errors import TableError
-from crewgate.ledger.mark import read_mark
+from crewgate.config import Config, Durability, Ledger
+from crewgate.core.ledger_mark import Book, Mark
+from crewgate.errors import LedgerReplacedError, TableError
+from crewgate.ledger import schema
+from crewgate.ledger.mark import look, read_mark, require, write_mark
+from crewgate.ledger.postgres import PostgreSQL
 from crewgate.ledger.sql import SQLLedger
 
 SMALL = "[table]\nbranches = 256\nrevocations = 256\nreservations = 256\n"
@@ -37,7 +47,7 @@ def begun(config: Config, said: list[str]) -> tuple[SQLLedger, OwnedTable, MarkK
     """What an agent opens, in its order."""
     ledger, mark = open_known_ledger(config, "one")
     table, _ = open_table(config, mark.drawn_as, said.append)
-    return ledger, table, MarkKeeper(config.state, ledger, table, mark, said.append)
+    return ledger, table, MarkKeeper(config, ledger, table, mark, said.append)
 
 
 @pytest.fixture
@@ -250,6 +260,7 @@ def test_the_others_know_of_more(
     keeper.on_refusal = lambda: ended.append(True)
     keeper.hear(msgspec.structs.replace(keeper.mark, **changes))
     keeper.write()
+    assert keeper.mark.count == (changes.get("count", 2) if said_so else 2)
     table.close()
     ledger.close_session()
     assert (said_so in keeper.refusal, ended) == (True, [True] if said_so else [])
@@ -264,4 +275,121 @@ def test_a_new_name_is_another_account(drawn: Config) -> None:
     """What the others kept under the old one is no reproach."""
     ledger, mark = open_known_ledger(drawn, "two")
     assert (mark.holder, mark.count, mark.term) == ("two", 0, 1)
+    ledger.close_session()
+
+
+def on_a_server(config: Config, durability: Durability = "single") -> Config:
+    """The same ledger, as one that no machine's disk has."""
+    ledger = msgspec.structs.replace(
+        config.ledger, engine="postgresql", file=None, durability=durability
+    )
+    return msgspec.structs.replace(config, ledger=ledger)
+
+
+def test_an_older_mark_that_is_being_written_is_not_the_last(
+    drawn: Config, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others' word comes while a thread writes: the disk has their word in the end."""
+    ledger, table, keeper = begun(drawn, said)
+    known = msgspec.structs.replace(keeper.mark, count=99)
+    draw(ledger, A, 2, 1)
+
+    def slow(state: Path, mark: Mark) -> None:
+        if not keeper.refusal:
+            keeper.hear(known)
+        write_mark(state, mark)
+
+    monkeypatch.setattr("crewgate.agent.ledger_mark.write_mark", slow)
+    keeper.write()
+    assert read_mark(drawn.state).count == 3  # type: ignore[union-attr]
+    keeper.write()
+    assert read_mark(drawn.state) == known
+    table.close()
+    ledger.close_session()
+
+
+@pytest.mark.parametrize("is_renamed", [False, True])
+def test_a_server_s_ledger_that_has_all_is_no_older_one(
+    drawn: Config, said: list[str], *, is_renamed: bool
+) -> None:
+    """Only this machine's disk has forgotten: it goes on, its leases too, and others hear of it."""
+    ledger, table, _ = begun(drawn, said)
+    table.close()
+    if is_renamed:
+        (drawn.state / "ledger.mark").unlink()
+        (drawn.state / "table.ledger").unlink()
+        ledger, mark = open_known_ledger(drawn, "two")
+    else:
+        mark = read_mark(drawn.state)  # type: ignore[assignment]
+    table, _ = open_table(drawn, mark.drawn_as, said.append)
+    keeper = MarkKeeper(on_a_server(drawn), ledger, table, mark, said.append)
+    told: list[Mark] = []
+    keeper.on_written = told.append
+    keeper.hear(Mark(mark.ledger, "one", 2, 7))
+    keeper.write()
+    keeper.write()
+    expected = msgspec.structs.replace(mark, term=8 if is_renamed else 7)
+    assert (keeper.refusal, told, read_mark(drawn.state)) == ("", [expected], expected)
+    life = table.life
+    table.close()
+    after, is_new = open_table(drawn, expected.drawn_as, said.append)
+    assert (after.life, is_new) == (life, False)
+    after.close()
+    keeper.hear(Mark(mark.ledger, "one", 3, 9))
+    assert "lacks the last 1 of 3 operations" in keeper.refusal
+    ledger.close_session()
+
+
+def test_a_new_name_after_the_state_folder_was_lost_is_no_reproach(
+    drawn: Config, said: list[str]
+) -> None:
+    """The ledger still has all that this machine told it under its old one, also in a file."""
+    shutil.move(drawn.state / "ledger.mark", drawn.state / "away")
+    (drawn.state / "table.ledger").unlink()
+    ledger, mark = open_known_ledger(drawn, "two")
+    table, _ = open_table(drawn, mark.drawn_as, said.append)
+    keeper = MarkKeeper(drawn, ledger, table, mark, said.append)
+    keeper.hear(Mark(mark.ledger, "one", 2))
+    keeper.write()
+    assert (keeper.refusal, keeper.mark) == ("", Mark(mark.ledger, "two", 0, 1))
+    keeper.hear(Mark(mark.ledger, "one", 3, 1))
+    assert "lacks the last 1 of 3 operations" in keeper.refusal
+    table.close()
+    ledger.close_session()
+
+
+def test_of_a_trusted_server_nobody_asks_what_it_has_forgotten(
+    file: Path, said: list[str]
+) -> None:
+    """After a failover that lost commits the machine starts, and its leases go on."""
+    file.write_text(file.read_text() + SMALL)
+    url = server().new_database("trusted")
+    with closing(PostgreSQL(url)) as session:
+        schema.migrate(session)
+    config = InForce(file).config
+    config = msgspec.structs.replace(
+        config, ledger=Ledger("postgresql", url=url, durability="trusted")
+    )
+    ledger, table, keeper = begun(config, said)
+    family(lambda: ledger)
+    for seq in (1, 2):
+        draw(ledger, A, seq, 1)
+    keeper.write()
+    keeper.mark_table()
+    ledger.session.rows("UPDATE holder SET beat = 1")
+    ledger.close_session()
+    known, life = keeper.mark, table.life
+    table.close()
+    require(config.ledger, known, look(config.ledger))
+    ledger, table, keeper = begun(config, said)
+    require_table(config, table, msgspec.structs.replace(keeper.mark, count=0))
+    assert (keeper.mark.count, table.life, known.count) == (1, life, 2)
+    keeper.hear(known)
+    assert keeper.refusal == ""
+    keeper.hear(msgspec.structs.replace(known, ledger="other"))
+    assert "it is another ledger" in keeper.refusal
+    single = msgspec.structs.replace(config.ledger, durability="single")
+    with pytest.raises(LedgerReplacedError, match="lacks the last 1 of 2 operations"):
+        require(single, known, Book(known.ledger, {"one": 1}))
+    table.close()
     ledger.close_session()

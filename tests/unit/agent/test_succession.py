@@ -23,7 +23,7 @@ def config(file_small: Config, said: list[str]) -> Iterator[Config]:
     """An agent holds its table and ledger."""
     ledger, mark = open_known_ledger(file_small, holder_name(file_small))
     table, _ = open_table(file_small, mark.drawn_as, said.append)
-    MarkKeeper(file_small.state, ledger, table, mark, said.append)
+    MarkKeeper(file_small, ledger, table, mark, said.append)
     yield file_small
     table.close()
     ledger.close_session()

@@ -35,6 +35,13 @@ def test_only_a_ledger_that_has_counted_as_much_will_do(
     assert re.search(said, found)
 
 
+def test_a_ledger_that_may_forget_is_still_no_other_one() -> None:
+    """Only that it is older is no reproach."""
+    assert why_not(KNOWN, Book("a" * 32, {}), may_forget=True) == ""
+    assert why_not(KNOWN, Book("b" * 32, {"one": 100}), may_forget=True)
+    assert why_not(KNOWN, None, may_forget=True)
+
+
 @given(NAMES, NAMES, st.integers(0, 2**40))
 def test_what_a_table_is_bound_to_names_ledger_machine_and_term(
     ledger: str, holder: str, term: int

@@ -20,6 +20,10 @@ M0, M1 = b"member-0", b"member-1"
 MARK = Mark("a" * 32, "west-1", 500, 3)
 
 
+KEY = Ed25519PrivateKey.generate()
+PUBLIC = KEY.public_key().public_bytes_raw()
+
+
 def marks_of(folder: Path, key: Ed25519PrivateKey | None = None) -> LedgerMarks:
     key = key or Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes_raw()
@@ -56,29 +60,66 @@ def test_only_what_a_machine_has_signed_is_its_word(tmp_path: Path) -> None:
 )
 def test_the_last_word_is_kept(tmp_path: Path, later: Mark, *, is_kept: bool) -> None:
     """By its term, then by how far it is."""
-    kept, machine = marks_of(tmp_path), marks_of(tmp_path)
-    kept.take(M0, word(machine, MARK))
-    kept.take(M0, word(machine, later))
+    kept, machine = marks_of(tmp_path), marks_of(tmp_path, KEY)
+    kept.take(M0, PUBLIC, word(machine, MARK))
+    kept.take(M0, PUBLIC, word(machine, later))
     found = kept.of(M0)
     assert found is not None
     assert found.mark == (later if is_kept else MARK)
 
 
+def test_a_word_under_another_key_makes_room_for_one_under_the_key_of_now(tmp_path: Path) -> None:
+    """Its machine could not know it for its own; and what it has not signed is no word of it."""
+    kept, machine, other = marks_of(tmp_path), marks_of(tmp_path, KEY), marks_of(tmp_path)
+    kept.take(M0, PUBLIC, word(other, MARK))
+    assert kept.of(M0) is None
+    kept.take(M0, other._public, word(other, MARK))
+    lower = word(machine, msgspec.structs.replace(MARK, count=1))
+    kept.take(M0, PUBLIC, lower)
+    assert kept.of(M0) == lower
+    kept.take(M0, PUBLIC, word(other, msgspec.structs.replace(MARK, count=10**6)))
+    assert kept.of(M0) == lower
+
+
 def test_it_outlives_a_restart(tmp_path: Path) -> None:
     """Once a minute; of who is a member still; a torn file counts as none."""
-    kept, machine = marks_of(tmp_path), marks_of(tmp_path)
-    assert not kept.is_due(0.0)
+    kept, machine = marks_of(tmp_path), marks_of(tmp_path, KEY)
+    assert not kept.take_turn(0.0)
     for member in (M0, M1):
-        kept.take(member, word(machine, MARK))
-    assert kept.is_due(0.0)
-    kept.flush({M0}, 0.0)
-    kept.take(M0, word(machine, msgspec.structs.replace(MARK, count=501)))
-    assert not kept.is_due(limits.ledger_marks_seconds - 1)
-    assert kept.is_due(limits.ledger_marks_seconds)
+        kept.take(member, PUBLIC, word(machine, MARK))
+    assert (kept.take_turn(0.0), kept.take_turn(1.0)) == (True, False)
+    kept.flush({M0})
+    assert kept.of(M1) is None
+    assert not kept.take_turn(2 * limits.ledger_marks_seconds)
+    kept.take(M0, PUBLIC, word(machine, msgspec.structs.replace(MARK, count=501)))
+    assert not kept.take_turn(limits.ledger_marks_seconds - 1)
+    assert kept.take_turn(limits.ledger_marks_seconds)
     again = marks_of(tmp_path)
     assert (again.of(M0) is not None, again.of(M1)) == (True, None)
     (tmp_path / "ledger-marks").write_bytes(b"torn")
     assert marks_of(tmp_path).of(M0) is None
+
+
+def test_what_is_heard_while_the_disk_writes_stays(tmp_path: Path) -> None:
+    """A thread writes, and the loop goes on to hear: nothing of it is lost, and it is written."""
+    kept, machine = marks_of(tmp_path), marks_of(tmp_path, KEY)
+    kept.take(M0, PUBLIC, word(machine, MARK))
+    later = word(machine, msgspec.structs.replace(MARK, count=501))
+
+    class Members:
+        """Asked in the thread, while two conversations begin."""
+
+        def __contains__(self, member: object) -> bool:
+            kept.take(M0, PUBLIC, later)
+            kept.take(M1, PUBLIC, later)
+            return member == M0
+
+    kept.flush(Members())
+    assert (kept.of(M0), kept.of(M1)) == (later, later)
+    assert kept.take_turn(limits.ledger_marks_seconds)
+    kept.flush({M0, M1})
+    again = marks_of(tmp_path)
+    assert (again.of(M0), again.of(M1)) == (later, later)
 
 
 async def test_a_machine_is_told_what_it_once_said(authority: Authority, tmp_path: Path) -> None:
