@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from crewgate.cli.exposure import secrets
 from crewgate.config import Config
+from crewgate.pki.intents import intent_files
 
 
 class Kind(StrEnum):
@@ -49,6 +50,10 @@ def inventory(config: Config) -> list[Item]:
 def _all(config: Config) -> Iterator[Item]:
     if config.ledger.file is not None:
         yield Item(Kind.LEDGER, config.ledger.file)
+    if config.ca is not None:
+        # Before the register and the state: an intent that goes meanwhile is completed in those.
+        for path in intent_files(config.ca.folder):
+            yield Item(Kind.FILE, path, expected=False)
     for secret in secrets(config):
         yield Item(Kind.KEY, secret.path)
     yield from _state(config)

@@ -26,10 +26,16 @@ class Intent(msgspec.Struct, frozen=True):
     since: int
 
 
+def intent_files(folder: Path) -> list[Path]:
+    """Those in `folder`, a CA's, whether or not they can be read. OSError."""
+    return sorted((folder / _FOLDER).glob(f"*{_SUFFIX}"))
+
+
 class Intents:
     """Those in `folder`; every method may raise AuthorityError."""
 
     def __init__(self, folder: Path) -> None:
+        self._above = folder
         self._folder = folder / _FOLDER
 
     def __repr__(self) -> str:
@@ -54,7 +60,7 @@ class Intents:
     def open(self) -> Iterator[Intent]:
         """Those that nobody has completed; then AuthorityError for a file that is none."""
         try:
-            paths = sorted(self._folder.glob(f"*{_SUFFIX}"))
+            paths = intent_files(self._above)
             texts = [path.read_bytes() for path in paths]
         except OSError as error:
             raise AuthorityError(describe(error, self._folder)) from error

@@ -12,12 +12,14 @@ from family import A, draw, family, line, spend
 
 from crewgate.cli import main
 from crewgate.cli.backup_files import MANIFEST, Manifest, place_of, target_of
+from crewgate.cli.backup_inventory import inventory
 from crewgate.cli.init import write_all
 from crewgate.config.load import load
 from crewgate.core.ledger_mark import Mark, why_not
 from crewgate.errors import BackupError
 from crewgate.ledger.mark import look, read_mark, write_mark
 from crewgate.ledger.opening import open_ledger
+from crewgate.pki.intents import Intent, Intents
 from crewgate.pki.register import Register
 
 SECRETS = {
@@ -39,6 +41,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger.close_session()
     (config.state / "holder").write_text("one\n")
     (config.state / "revocations").write_text('{"key":"00"}\n')
+    assert config.ca is not None
+    Intents(config.ca.folder).note(Intent("article", "web-1", "unspecified", 1))
     for name in ("table", "serving"):
         (config.state / name).write_bytes(b"made anew")
     (config.state / "audit").mkdir()
@@ -89,6 +93,17 @@ def test_a_machine_is_put_back_with_what_it_was(machine: Path) -> None:
     register = Register(config.ca.register)  # type: ignore[union-attr]
     assert len(register.all()) == 1
     register.close()
+    (intent,) = Intents(config.ca.folder).open()  # type: ignore[union-attr]
+    assert (intent.crew, intent.name) == ("article", "web-1")
+
+
+def test_an_end_that_is_completed_while_a_backup_is_made_is_in_it(
+    machine: Path,
+) -> None:
+    """Its intent is copied before the register and the state that it will be completed in."""
+    kinds = [item.path.name for item in inventory(load(machine / "crewgate.toml"))]
+    intent = kinds.index("article+web-1.json")
+    assert intent < min(kinds.index("issued.sqlite"), kinds.index("revocations"))
 
 
 def test_a_restored_machine_accepts_its_own_mark(machine: Path) -> None:
