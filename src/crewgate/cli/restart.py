@@ -1,13 +1,17 @@
 """`crewgate restart`: new processes in the place of those that serve, without a break."""
 
-import os
 import signal
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from crewgate.cli.options import config_option, state_of
+
+if TYPE_CHECKING:
+    from crewgate.link.doors import Peer
+    from crewgate.pki.processes import Process
 
 _LOOK_SECONDS = 0.05
 
@@ -40,26 +44,20 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float) -> No
 
     state = state_of(config_path)
     with Owner(state) as owner:
-        before = owner.status()
-    serve = _parent_of(before.pid)
-    try:
-        os.kill(serve, signal.SIGUSR2)
-    except PermissionError as error:
-        raise click.ClickException(
-            f"process {serve} is another user's: restart it as that user"
-        ) from error
+        before = owner.agent
+        _signal(_serve_of(before))
     began, wall = time.monotonic(), time.time()
     while time.monotonic() - began < wait_seconds:
         time.sleep(_LOOK_SECONDS)
         try:
             with Owner(state) as owner:
-                found = owner.status()
+                found, agent = owner.status(), owner.agent
         except LinkError:
             continue  # one agent hands over to the next
         restart = next((each for each in found.health if each.component == "restart"), None)
         if restart is None or restart.passing:
             continue
-        if restart.state is State.OK and found.pid != before.pid:
+        if restart.state is State.OK and agent.pid != before.pid:
             click.echo(f"restarted in {time.monotonic() - began:.1f} s")
             ctx.exit(0)
         if restart.state is not State.OK and restart.since >= wall:
@@ -68,16 +66,40 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float) -> No
     ctx.exit(1)
 
 
-def _parent_of(agent: int) -> int:
-    """The `serve` whose agent it is; ClickException if it has none."""
-    try:
-        text = Path(f"/proc/{agent}/stat").read_text()
-    except OSError as error:
-        raise click.ClickException(f"the agent (process {agent}) has ended") from error
-    parent = int(text.rpartition(")")[2].split()[1])
-    command = Path(f"/proc/{parent}/cmdline").read_bytes().split(b"\0")
-    if parent <= 1 or b"serve" not in command:
+def _serve_of(agent: "Peer") -> "Process":
+    """The `serve` that started the agent, as the same user; ClickException if there is none.
+
+    Another process could answer at the agent's door: it has nobody signalled but who started it.
+    """
+    from crewgate.pki.processes import parent_of, user_of
+
+    serve = parent_of(agent.pid)
+    if serve is None:
         raise click.ClickException(
-            f"the agent (process {agent}) was not started by `crewgate serve`: restart it by hand"
+            f"the agent (process {agent.pid}) has ended, or is not seen here: restart it by hand"
         )
-    return parent
+    try:
+        command = Path(f"/proc/{serve.pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        command = []
+    if serve.pid <= 1 or b"serve" not in command or user_of(serve) != agent.uid:
+        raise click.ClickException(
+            f"the agent (process {agent.pid}) was not started by `crewgate serve` of its own user: "
+            "restart it by hand"
+        )
+    return serve
+
+
+def _signal(serve: "Process") -> None:
+    """SIGUSR2 to that process, and to none that has its pid by now; ClickException."""
+    from crewgate.errors import AuthorityError
+    from crewgate.pki.processes import send
+
+    try:
+        is_there = send(serve, signal.SIGUSR2)
+    except AuthorityError as error:
+        raise click.ClickException(
+            f"process {serve.pid} is another user's: restart it as that user"
+        ) from error
+    if not is_there:
+        raise click.ClickException(f"`crewgate serve` (process {serve.pid}) has just ended")

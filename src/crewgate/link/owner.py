@@ -23,7 +23,7 @@ from crewgate.link.cluster_messages import (
     MembersPage,
     RotateKeys,
 )
-from crewgate.link.doors import Door, connect
+from crewgate.link.doors import Door, Peer, connect, peer_of
 from crewgate.link.frames import FrameDecoder
 from crewgate.link.messages import Failed, pack, unpack
 from crewgate.link.owner_messages import (
@@ -83,6 +83,11 @@ class Owner:
 
     def __exit__(self, *raised: object) -> None:
         self.close()
+
+    @property
+    def agent(self) -> Peer:
+        """The process that listens, by the kernel's word."""
+        return peer_of(self._connection)
 
     def close(self) -> None:
         """Hang up."""

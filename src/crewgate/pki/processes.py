@@ -98,6 +98,31 @@ def has_ended_within(process: Process, seconds: float) -> bool:
         os.close(descriptor)
 
 
+def parent_of(pid: int) -> Process | None:
+    """The process that started `pid`, if both run."""
+    row, boot = _row(pid), boot_id()
+    above = _row(row.parent) if row is not None else None
+    again = _row(pid)  # both are of one moment
+    if row is None or above is None or again is None:
+        return None
+    if (again.parent, again.began) != (row.parent, row.began):
+        return None
+    return Process(row.parent, above.began, boot)
+
+
+def user_of(process: Process) -> int | None:
+    """The effective uid of a process that runs. Its files in /proc may be root's: no core is left.
+
+    See PR_SET_DUMPABLE in prctl(2).
+    """
+    try:
+        text = (_PROC / str(process.pid) / "status").read_text()
+    except OSError:
+        return None
+    line = next(line for line in text.splitlines() if line.startswith("Uid:"))
+    return int(line.split()[2]) if is_alive(process) else None
+
+
 def below(pid: int) -> list[Process]:
     """All that descend from `pid` and run."""
     boot, rows = boot_id(), dict(_rows())
