@@ -25,6 +25,7 @@ from crewgate.upstream.members import Address
 _log = logging.getLogger(__name__)
 _READABLE, _WRITABLE = select.EPOLLIN, select.EPOLLOUT
 _WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_RECORD_BYTES = 16_384  # of plain text in a TLS record (RFC 8446, section 5.1)
 
 
 class Turns(Protocol):
@@ -88,7 +89,7 @@ class Wire:
             self.queued += len(data)
             return
         try:
-            sent = self._sock.send(data)
+            sent = self._push(data)
         except _WAIT:
             sent = 0
         except OSError:
@@ -132,6 +133,24 @@ class Wire:
 
     # Inside.
 
+    def _push(self, data: bytes) -> int:
+        """Give the kernel what it takes now; one of _WAIT if that is nothing.
+
+        OpenSSL writes as many records as there is room for, and says so of the last one alone: it
+        gets one at a time, or the server could read what does not count as sent.
+        """
+        if len(data) <= _RECORD_BYTES or not isinstance(self._sock, ssl.SSLSocket):
+            return self._sock.send(data)
+        sent, view = 0, memoryview(data)
+        try:
+            while sent < len(data):
+                sent += self._sock.send(view[sent : sent + _RECORD_BYTES])
+        except OSError:  # or one of _WAIT; what has gone counts first, and the next send tells
+            if not sent:
+                raise
+            forget_errors()
+        return sent
+
     def _ask(self, events: int) -> None:
         if events != self._events and self._sock.fileno() >= 0:
             self._events = events
@@ -170,7 +189,7 @@ class Wire:
         pieces = self._pieces
         try:
             while pieces:
-                sent = self._sock.send(pieces[0])
+                sent = self._push(pieces[0])
                 self.sent += sent
                 self.queued -= sent
                 if sent < len(pieces[0]):
