@@ -1,13 +1,27 @@
-"""A file system of 1 MiB for a script to fill, in a mount namespace of its own."""
+"""Disks without room: how to fill one, and one of 1 MiB in a mount namespace of its own."""
 
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 
+def fill(folder: Path) -> Path:
+    """Until not a byte is left; the file that takes it all."""
+    path = folder / "fill"
+    with path.open("wb", buffering=0) as file:
+        for size in (65_536, 4096, 1):
+            try:
+                while file.write(bytes(size)):
+                    pass
+            except OSError:
+                continue
+    return path
+
+
 def on_a_small_disk(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
-    """Run a script that finds it at `folder`, its only argument."""
+    """Run a script that finds it at `folder`, its only argument, and may import what is here."""
     mount = 'mount -t tmpfs -o size=1m none "$1" || exit 77; shift; exec "$@"'
     command = ["unshare", "-rm", "sh", "-c", mount, "sh", str(folder)]
     return subprocess.run(
@@ -15,6 +29,7 @@ def on_a_small_disk(folder: Path, script: str) -> subprocess.CompletedProcess[st
         capture_output=True,
         text=True,
         check=False,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
     )
 
 

@@ -6,7 +6,7 @@ more if a newer token has come meanwhile: a file may be replaced between its rea
 
 from collections.abc import Callable, Generator, MutableMapping
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from crewgate.errors import IssuerError
 from crewgate.issuer.subagent import SubAgent
@@ -22,6 +22,8 @@ UNAUTHORIZED = 401
 class Request(Protocol):
     """As httpx and httpx2 have them."""
 
+    stream: Any
+
     @property
     def headers(self) -> MutableMapping[str, str]:
         """What is sent."""
@@ -36,6 +38,7 @@ class Response(Protocol):
 
 
 Q = TypeVar("Q", bound=Request)
+S = TypeVar("S", bound=Response)
 
 
 def reader(source: Source) -> Read:
@@ -62,14 +65,34 @@ def newer_than(token: str, read: Read) -> str:
     return "" if newer == token else newer
 
 
-def auth_flow(
-    request: Q, read: Read, token: str, *, is_repeatable: bool
-) -> Generator[Q, Response, None]:
-    """`Auth.auth_flow` of httpx and of httpx2. Only a body in memory can be sent again."""
-    request.headers[FIELD] = bearer(token)
-    response = yield request
-    if response.status_code == UNAUTHORIZED and is_repeatable:
-        newer = newer_than(token, read)
-        if newer:
-            request.headers[FIELD] = bearer(newer)
-            yield request
+class FlowAuth(Generic[Q, S]):
+    """What the hooks of httpx and of httpx2 share; each is an `Auth` of its library too.
+
+    Reads the file, or asks the handle, for every request (20 µs); an error of `no_token` if there
+    is no token. Works with the blocking and the asynchronous client. Only a body `in_memory` can be
+    sent again.
+    """
+
+    no_token: ClassVar[Callable[..., Exception]]
+    in_memory: ClassVar[type]
+
+    def __init__(self, source: Source) -> None:
+        self._read = reader(source)
+
+    def __repr__(self) -> str:
+        return "<TokenAuth>"
+
+    def auth_flow(self, request: Q) -> Generator[Q, S, None]:
+        """See `Auth` of the library: sets the Authorization field."""
+        try:
+            token = self._read()
+        except IssuerError as error:
+            raise self.no_token(str(error), request=request) from error
+        is_repeatable = isinstance(request.stream, self.in_memory)  # sent, it may be another one
+        request.headers[FIELD] = bearer(token)
+        response = yield request
+        if response.status_code == UNAUTHORIZED and is_repeatable:
+            newer = newer_than(token, self._read)
+            if newer:
+                request.headers[FIELD] = bearer(newer)
+                yield request

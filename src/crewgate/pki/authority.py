@@ -5,13 +5,11 @@ hand or the control API. Every certificate is in the register before it is in an
 revocation is there before it is anywhere else. Blocks.
 """
 
-import fcntl
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Self
 
 from cryptography import x509
@@ -34,7 +32,15 @@ from crewgate.pki.certificates import (
     pem,
 )
 from crewgate.pki.crl import KEY_COMPROMISE, REASONS, make_crl
-from crewgate.pki.keys import PRIVATE, PUBLIC, key_pem, read_certificates, read_key, write_file
+from crewgate.pki.keys import (
+    PRIVATE,
+    PUBLIC,
+    key_pem,
+    locked,
+    read_certificates,
+    read_key,
+    write_file,
+)
 from crewgate.pki.register import Entry, Register
 
 
@@ -50,7 +56,7 @@ def create(ca: CA, now: datetime) -> None:
     begun anew; a CA that has published a list stays, although its keys may be on another machine.
     """
     passphrase = read_passphrase(ca)
-    with _locked(ca.folder / "create.lock"):
+    with locked(ca.folder / "create.lock"):
         for path in (ca.issuing_key, ca.crl):
             if path.exists():
                 raise AuthorityError(f"{path}: there is a CA already, and it is not overwritten")
@@ -287,7 +293,8 @@ class Authority:
         """
         with suppress(AuthorityError):
             self.register.flush()
-        with _locked(self._ca.folder / "crl.lock"):
+        # Whoever reads the register last also writes last: no older list replaces a newer one.
+        with locked(self._ca.folder / "crl.lock"):
             number = self.register.next_crl_number(int(now.timestamp()))
             dead = self.register.dead(int(now.timestamp()))
             data = make_crl(self.issuing, dead, number, now)
@@ -305,20 +312,6 @@ def _life_max(identity: Identity) -> int:
     if identity.role is Role.GATEWAY:
         return limits.gateway_life_seconds_max
     return limits.certificate_life_seconds_max
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Whoever reads the register last also writes last: no older list replaces a newer one."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
-    except OSError as error:
-        raise AuthorityError(f"{path}: cannot be locked ({error.strerror})") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def request_pem(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -4,7 +4,11 @@ A key is readable by its owner from its first moment, and a file is whole or not
 there already is replaced in one step, and only where the caller says so. Keys are never shown.
 """
 
+import fcntl
+import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography import x509
@@ -41,6 +45,20 @@ def write_file(
         ) from error
     except OSError as error:
         raise AuthorityError(f"{path}: cannot be written: {cause(error)}") from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Whoever else locks this file waits, in whatever process; AuthorityError."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+    except OSError as error:
+        raise AuthorityError(f"{path}: cannot be locked: {cause(error)}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey, passphrase: bytes | None = None) -> bytes:

@@ -4,11 +4,8 @@ It does not trust the machine that hands a list over: the CA's signature says wh
 the list's number that it is newer. Knows no network. Blocks; times are seconds since the epoch.
 """
 
-import fcntl
-import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -22,7 +19,7 @@ from crewgate.config import CA
 from crewgate.errors import AuthorityError
 from crewgate.pki.authority import has_key
 from crewgate.pki.certificates import is_issued
-from crewgate.pki.keys import PRIVATE, PUBLIC, read_bounded, read_certificates, write_file
+from crewgate.pki.keys import PUBLIC, locked, read_bounded, read_certificates, write_file
 
 _AUTHORITY_BYTES = 8
 # What `cryptography` raises for a list that somebody has made up; three are no ValueError.
@@ -129,7 +126,7 @@ class KeptList:
         if new.next_update <= now:
             raise AuthorityError(f"list {new.number} is over; is the clock right?")
         pem = x509.load_der_x509_crl(data).public_bytes(Encoding.PEM)
-        with self._turn, self._locked():
+        with self._turn, locked(self._folder / _LOCK):  # agent and control process, each with one
             held = self._held()
             if held is not None and held.next_update > now and not _is_newer(new, held):
                 return None
@@ -153,20 +150,6 @@ class KeptList:
             return judge(crl, authorities(self.ca, self._chains))
         except (AuthorityError, ValueError):
             return None
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Agent and control process may each be handed one."""
-        path = self._folder / _LOCK
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
-        except OSError as error:
-            raise AuthorityError(f"{path}: cannot be locked ({error.strerror})") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
 
 
 def _is_newer(new: SignedList, held: SignedList) -> bool:

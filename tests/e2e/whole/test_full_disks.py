@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from agents import Site
 from power_disk import kill_disk, make, mounted, why_not
+from small_disk import fill
 
 from crewgate.errors import LinkError
 
@@ -25,19 +26,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site.state.mkdir()
     yield site
     site.end()
-
-
-def fill(folder: Path) -> Path:
-    """Until not a byte is left."""
-    path = folder / "fill"
-    with path.open("wb", buffering=0) as file:
-        for size in (65_536, 4096, 1):
-            try:
-                while file.write(bytes(size)):
-                    pass
-            except OSError:
-                continue
-    return path
 
 
 def until(what: Callable[[], bool]) -> None:

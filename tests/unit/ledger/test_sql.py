@@ -46,6 +46,7 @@ print("ok")
 FULL = """
 import sys
 from pathlib import Path
+from small_disk import fill
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.sqlite import SQLite
@@ -57,13 +58,7 @@ session = SQLite(folder / "ledger.db")
 schema.migrate(session)
 session.close()
 assert not list(folder.glob("*-shm")), list(folder.iterdir())
-with (folder / "fill").open("wb", buffering=0) as file:
-    for size in (65_536, 4096, 1):
-        try:
-            while file.write(bytes(size)):
-                pass
-        except OSError:
-            continue
+fill(folder)
 for readonly in (False, True):
     try:
         SQLite(folder / "ledger.db", readonly=readonly).rows("SELECT count(*) FROM holder")

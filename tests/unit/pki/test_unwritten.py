@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import certificates_written
 import pytest
 from certificates_written import NOW, entry
 from full_books import full_books
@@ -14,10 +13,10 @@ from crewgate.errors import AuthorityError
 from crewgate.pki.register import Register
 
 FULL = """
-import os, sys, json
+import sys, json
 from pathlib import Path
-sys.path.insert(0, SUPPORT)
 from certificates_written import NOW, entry
+from small_disk import fill
 from crewgate.core.certificate import serial_text
 from crewgate.errors import AuthorityError
 from crewgate.pki.lives import Lives
@@ -32,11 +31,7 @@ unwritten.unwritten_of(path).keep_in(keep)
 with Register(path, is_new=True) as register:
     register.add(entry(1)); register.add(entry(2)); register.add(entry(3, "bd-2"))
 Lives(path).close()
-with open(folder / "fill", "wb", buffering=0) as fill:
-    for size in (4096, 1):
-        try:
-            while fill.write(b"x" * size): pass
-        except OSError: pass
+filled = fill(folder)
 said = {}
 with Register(path) as register, Register(path) as other:
     said["one"] = [each.serial for each in register.revoke([serial_text(1)], "unspecified", NOW)]
@@ -57,7 +52,7 @@ with Register(path) as register, Register(path) as other:
         register.add(entry(4))
     except AuthorityError as error:
         said["add"] = str(error)
-    os.unlink(folder / "fill")
+    filled.unlink()
     register.flush()
     said["later"] = other.trouble
     said["number"] = other.next_crl_number(NOW) - NOW
@@ -76,8 +71,7 @@ def test_on_a_full_disk_revocations_are_in_force_and_written_when_there_is_room(
 
     The next process has them from a file on the same disk, whose room was taken beforehand.
     """
-    script = FULL.replace("SUPPORT", repr(str(Path(certificates_written.__file__).parent)))
-    answer = on_a_small_disk(tmp_path, script)
+    answer = on_a_small_disk(tmp_path, FULL)
     assert answer.returncode == 0, answer.stderr
     said = json.loads(answer.stdout)
     one, three = serial_text(1), serial_text(3)
