@@ -33,61 +33,64 @@ def gone(pid: int) -> bool:
         return True
 
 
-def test_it_is_started_again_and_calls_go_on_meanwhile(own: ControlSite) -> None:
+def test_it_is_started_again_and_calls_go_on_meanwhile(site: ControlSite) -> None:
     """SIGKILL: `status` says it and the gateway stays ready; then there is another one."""
-    token = own.run_token()["access_token"]
-    first = own.control_pid()
+    begin = len(site.log())
+    token = site.run_token()["access_token"]
+    first = site.control_pid()
     os.kill(first, signal.SIGSTOP)
-    assert own.call(token).status_code == 200
+    assert site.call(token).status_code == 200
     os.kill(first, signal.SIGKILL)
-    assert own.call(token).status_code == 200
-    assert own.ask("status")["ready"]
-    own.await_control()
-    assert own.control_pid() != first
-    assert "control was ended by SIGKILL" in own.log()
-    assert own.ask("status")["control"] == {
+    assert site.call(token).status_code == 200
+    assert site.ask("status")["ready"]
+    site.await_control()
+    assert site.control_pid() != first
+    assert "control was ended by SIGKILL" in site.log()[begin:]
+    assert site.ask("status")["control"] == {
         "configured": True,
         "running": True,
-        "api": f"https://127.0.0.1:{own.port + 2}",
+        "api": f"https://127.0.0.1:{site.port + 2}",
         "has_key": True,
     }
     refresh = {"grant_type": "refresh_token", "refresh_token": token}
-    with own.api("bd") as api:
+    with site.api("bd") as api:
         assert api.post("/v1/tokens", data=refresh).status_code == 200
 
 
-def test_without_the_key_it_stays_and_takes_the_key_up(own: ControlSite) -> None:
+def test_without_the_key_it_stays_and_takes_the_key_up(site: ControlSite) -> None:
     """It says once what it does not do, and is not restarted; calls are judged as before."""
-    key = own.folder / "ca" / "issuing.key"
-    away = key.rename(own.folder / "ca" / "elsewhere")
-    os.kill(own.control_pid(), signal.SIGKILL)
-    wait_until(lambda: "no key of the CA" in own.log())
-    (pid,) = own.children("control")
-    token = own.run("mint", "--crew", "bd", "--role", "r", "--tools", "search.*", "--credits", "1")
-    assert own.call(token.strip()).status_code == 200
-    found = json.loads(own.run("status", "--json"))
+    begin = len(site.log())
+    key = site.folder / "ca" / "issuing.key"
+    away = key.rename(site.folder / "ca" / "elsewhere")
+    os.kill(site.control_pid(), signal.SIGKILL)
+    wait_until(lambda: "no key of the CA" in site.log()[begin:])
+    (pid,) = site.children("control")
+    token = site.run("mint", "--crew", "bd", "--role", "r", "--tools", "search.*", "--credits", "1")
+    assert site.call(token.strip()).status_code == 200
+    found = json.loads(site.run("status", "--json"))
     assert (found["ready"], found["waiting_for"]) == (True, [])
-    assert "control        without the CA's key" in own.run("status")
+    assert "control        without the CA's key" in site.run("status")
     away.rename(key)
-    own.await_control()
-    assert own.children("control") == [pid]
-    assert own.log().count("no key of the CA") == 1
-    assert "control ended" not in own.log()
+    site.await_control()
+    assert site.children("control") == [pid]
+    assert site.log()[begin:].count("no key of the CA") == 1
+    assert "control ended" not in site.log()[begin:]
 
 
-def test_what_it_cannot_have_is_one_line(own: ControlSite) -> None:
+def test_what_it_cannot_have_is_one_line(site: ControlSite) -> None:
     """Another program at its port: it says so, ends with status 2, and is there when it can be."""
-    first = own.control_pid()
+    begin = len(site.log())
+    first = site.control_pid()
     os.kill(first, signal.SIGSTOP)  # so that nobody else takes the place meanwhile
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         os.kill(first, signal.SIGKILL)
         wait_until(lambda: gone(first))
-        wait_until(lambda: _took(taken, own.port + 2))
-        wait_until(lambda: "cannot listen on 127.0.0.1 port" in own.log())
-        wait_until(lambda: "control ended with status 2" in own.log())
-        assert "Traceback" not in own.log()
-    own.await_control()
+        wait_until(lambda: _took(taken, site.port + 2))
+        wait_until(lambda: "cannot listen on 127.0.0.1 port" in site.log()[begin:])
+        wait_until(lambda: "control ended with status 2" in site.log()[begin:])
+        assert "Traceback" not in site.log()[begin:]
+    site.await_control()
 
 
 def _took(sock: socket.socket, port: int) -> bool:
@@ -235,41 +238,41 @@ def test_a_revocation_that_a_kill_interrupted_is_completed(own: ControlSite) -> 
     assert own.call(other).status_code == 200
 
 
-def test_an_orchestrator_that_runs_is_ended_with_its_process(own: ControlSite) -> None:
+def test_an_orchestrator_that_runs_is_ended_with_its_process(site: ControlSite) -> None:
     """By the API as by `decommission`: its supervisor would renew, and be back."""
-    with running(own, "evil", "sleep", "60", life="8s") as orchestrator:
+    with running(site, "evil", "sleep", "60", life="8s") as orchestrator:
         child = orchestrator.child
-        with own.api("ada") as ada:
+        with site.api("ada") as ada:
             ask = {"orchestrator": orchestrator.label}
             assert ada.post("/v1/revocations", json=ask).status_code == 200
         assert orchestrator.wait() == 0, orchestrator.said
         assert not is_running(child)
-    rows = [row for row in own.ask("ca", "list", "--all") if row["name"] == "evil"]
+    rows = [row for row in site.ask("ca", "list", "--all") if row["name"] == "evil"]
     assert {row["status"] for row in rows} == {"revoked"}
 
 
-def test_its_own_certificate_is_taken_up_without_a_break(own: ControlSite) -> None:
+def test_its_own_certificate_is_taken_up_without_a_break(site: ControlSite) -> None:
     """Another certificate in the same files: new connections see it, the process is the same."""
-    pid = own.control_pid()
-    with own.api("ada") as before:
+    pid = site.control_pid()
+    with site.api("ada") as before:
         assert before.get("/healthz").status_code == 200
-        out = own.folder / "new"
-        own.tell("ca", "issue", "--role", "gateway", "--name", "edge-9", "--host", "localhost",
+        out = site.folder / "new"
+        site.tell("ca", "issue", "--role", "gateway", "--name", "edge-9", "--host", "localhost",
                  "--host", "127.0.0.1", "--out", str(out))  # fmt: skip
         for ending, place in (("key", "gateway/gateway.key"), ("pem", "certs/gateway.pem")):
-            Path(f"{out}.{ending}").replace(own.folder / place)
+            Path(f"{out}.{ending}").replace(site.folder / place)
 
         def shown() -> int:
             # No request: httpx takes a connection for torn that is drained when it asks first.
-            plain = socket.create_connection(("127.0.0.1", own.port + 2), 20)
-            with own.context("ada").wrap_socket(plain, server_hostname="localhost") as seen:
+            plain = socket.create_connection(("127.0.0.1", site.port + 2), 20)
+            with site.context("ada").wrap_socket(plain, server_hostname="localhost") as seen:
                 found = seen.getpeercert()
             assert found is not None
             return int(str(found["serialNumber"]), 16)
 
-        serial = int(serial_of(own.folder / "certs" / "gateway"), 16)
+        serial = int(serial_of(site.folder / "certs" / "gateway"), 16)
         wait_until(lambda: shown() == serial)
-    assert own.control_pid() == pid
+    assert site.control_pid() == pid
 
 
 def test_a_file_of_ours_in_mid_edit_keeps_nobody_in(own: ControlSite) -> None:
