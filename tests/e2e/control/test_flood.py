@@ -17,7 +17,7 @@ from installation import wait_until
 
 from crewgate.link.owner import Owner
 
-ROUNDS = 300
+ROUNDS = 100
 # Two cores of a shared machine: what waits for the control process waits ten times as long.
 RATIO_MAX = 5.0
 

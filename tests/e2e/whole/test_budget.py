@@ -3,13 +3,15 @@
 import os
 import signal
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trio
+from depth import deep
 from installation import Installation, installed, wait_until
 
-from crewgate.issuer import SubAgent
+from crewgate.issuer import Orchestrator, SubAgent
 from crewgate.link.owner import Owner
 
 CALLS, CREDITS, CONNECTIONS = 200, 50, 10
@@ -52,41 +54,51 @@ ABANDONED = pytest.mark.filterwarnings(
 )
 
 
-async def test_exactly_what_the_credit_is_for(tmp_path: Path) -> None:
-    """200 calls at once at cost 1 on a branch with 50 credits admit exactly 50, twenty times."""
-    with installed(tmp_path) as site:
-        article = site.orchestrator()
-        for _ in range(20):
-            agent = article.start_run(credits=str(CREDITS), tools=["search.*"])
-            token = agent.token()
-            counted = Counter(await call_together(site, [token], CALLS))
-            # On a busy machine a call may wait too long for its draw: 503 asks to come again.
-            while late := counted.pop(503, 0):
-                assert late < CALLS
-                counted += Counter(await call_together(site, [token], late))
-            assert counted == {200: CREDITS, 403: CALLS - CREDITS}
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Of two workers, for the tests that end none."""
+    with installed(tmp_path_factory.mktemp("budget")) as found:
+        yield found
 
 
-async def test_siblings_share_what_the_parent_has(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def article(site: Installation) -> Orchestrator:
+    return site.orchestrator()
+
+
+async def test_exactly_what_the_credit_is_for(site: Installation, article: Orchestrator) -> None:
+    """200 calls at once at cost 1 on a branch with 50 credits admit exactly 50, each time."""
+    for _ in range(deep(5)):
+        agent = article.start_run(credits=str(CREDITS), tools=["search.*"])
+        token = agent.token()
+        counted = Counter(await call_together(site, [token], CALLS))
+        # On a busy machine a call may wait too long for its draw: 503 asks to come again.
+        while late := counted.pop(503, 0):
+            assert late < CALLS
+            counted += Counter(await call_together(site, [token], late))
+        assert counted == {200: CREDITS, 403: CALLS - CREDITS}
+
+
+async def test_siblings_share_what_the_parent_has(
+    site: Installation, article: Orchestrator
+) -> None:
     """Twenty siblings whose quotas add up to more than the parent's admit exactly the parent's."""
-    with installed(tmp_path) as site:
-        article = site.orchestrator()
-        parent = article.start_run(credits=str(CREDITS), tools=["search.*"])
-        tokens = [
-            article.spawn(
-                role="sibling",
-                parent=parent,
-                tools=["search.web"],
-                credits=str(CREDITS),
-                overcommit=True,
-            ).token()
-            for _ in range(20)
-        ]
-        counted = Counter(await call_together(site, tokens, CALLS))
-        # A 503 asks to come again: credit that is out on a sibling's lease may still come back.
-        counted += Counter(await call_together(site, tokens, CALLS))
-        assert counted[200] == CREDITS, counted
-        assert set(counted) <= {200, 403, 503}, counted
+    parent = article.start_run(credits=str(CREDITS), tools=["search.*"])
+    tokens = [
+        article.spawn(
+            role="sibling",
+            parent=parent,
+            tools=["search.web"],
+            credits=str(CREDITS),
+            overcommit=True,
+        ).token()
+        for _ in range(20)
+    ]
+    counted = Counter(await call_together(site, tokens, CALLS))
+    # A 503 asks to come again: credit that is out on a sibling's lease may still come back.
+    counted += Counter(await call_together(site, tokens, CALLS))
+    assert counted[200] == CREDITS, counted
+    assert set(counted) <= {200, 403, 503}, counted
 
 
 def in_flight(site: Installation) -> int:
