@@ -12,6 +12,7 @@ from crewgate.config.structs import Config
 from crewgate.core.policy import SHARED
 
 _OURS = "x-crewgate-"
+_SECRET = frozenset({"authorization", "cookie"})
 # They frame a message or end at the next hop (RFC 9110, sections 7.2 and 7.6.1; RFC 9112).
 _FRAMING = frozenset(
     {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding",
@@ -97,7 +98,10 @@ def _crews(config: Config) -> Iterator[str]:
 def _tools(config: Config) -> Iterator[str]:
     upstreams = {upstream.name for upstream in config.upstreams}
     owners = {crew.name for crew in config.crews} | {SHARED}
-    secret = {"authorization", "cookie", *(name for tool in config.tools for name in tool.carriers)}
+    carriers: dict[str, str] = {}  # and whose they are
+    for tool in config.tools:
+        for name in tool.carriers:
+            carriers.setdefault(name, tool.name)
     for tool in config.tools:
         if tool.upstream not in upstreams:
             yield (
@@ -111,8 +115,14 @@ def _tools(config: Config) -> Iterator[str]:
         if not tool.carriers:
             yield f'tool."{tool.name}".carriers: empty; without a carrier no call can be judged'
         for field in tool.allow_fields:
-            if field.replace("_", "-").startswith(_OURS) or field in secret:
-                yield f'tool."{tool.name}".allow_fields: "{field}" is never passed on'
+            where = f'tool."{tool.name}".allow_fields: "{field}"'
+            if field.replace("_", "-").startswith(_OURS) or field in _SECRET:
+                yield f"{where} is never passed on; take it out"
+            elif field in carriers:
+                yield (
+                    f'{where} is never passed on: tool."{carriers[field]}".carriers names it, so '
+                    "clients put their tokens there; take it out of one of them"
+                )
 
 
 def _credentials(config: Config) -> Iterator[str]:
