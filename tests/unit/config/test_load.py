@@ -187,8 +187,11 @@ BAD = [
     ('["X-HTTP-Method-Override"]', '["x-crewgate-role"]', "is never passed on"),
     ('["X-HTTP-Method-Override"]', '["X_Crewgate_Role"]', "is never passed on"),
     ('["X-HTTP-Method-Override"]', '["Authorization"]', '"authorization" is never passed on; take'),
-    ('owner = "article"', 'allow_fields = ["x-api-key"]', 'tool."publish.post".allow_fields: '
-     '"x-api-key" is never passed on: tool."search.web".carriers names it'),
+    (
+        'owner = "article"',
+        'allow_fields = ["x-api-key"]',
+        'tool."publish.post".allow_fields: "x-api-key" is never passed on: tool."search.web".carr',
+    ),
     ("rotate_bytes = 1048576", "rotate_bytes = 1", "audit.rotate_bytes = 1: expected"),
     ("keep_bytes = 10_000_000", "keep_bytes = 0", "audit.keep_bytes = 0: expected"),
     ('on_full = "continue"', 'on_full = "drop"', 'expected "refuse" or "continue"'),
