@@ -36,6 +36,7 @@ class Record:
     closed: bool = False
     refused: tuple[int, int, int, int] | None = None
     refused_at: int = -1
+    window: int = 0
     reservations: dict[int, int] = field(default_factory=dict)
     bounds: set[int] = field(default_factory=set)  # slots whose reservation is an upper bound
     beyond: int = 0
@@ -139,9 +140,12 @@ class TableModel:
     def expect(self, number: int, beyond: int) -> None:
         self.live(number).beyond = beyond
 
-    def refuse(self, number: int, level: int, need: int, used: int, quota: int) -> None:
+    def refuse(
+        self, number: int, level: int, need: int, used: int, quota: int, window: int = 0
+    ) -> None:
         record = self.live(number)
         record.pending = 0
+        record.window = window
         record.refused = (need, level, used, quota) if need else None
         record.refused_at = self.credit_generation
         record.beyond = 0 if need else record.beyond
@@ -222,6 +226,7 @@ class TableModel:
             record.closed,
             refused,
             record.beyond,
+            record.window if refused else 0,
         )
 
     def held_loosely(self, record: Record) -> int:

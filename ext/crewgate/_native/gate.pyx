@@ -171,4 +171,5 @@ cdef class Gate:
         elif level <= <uint64_t>len(path):
             name = path[len(path) - level].id
         return Denial(Reason.CREDITS_EXHAUSTED, entry.grant, level=name,
-                      used=cg_get(&branch.refused_used), quota=cg_get(&branch.refused_quota))
+                      used=cg_get(&branch.refused_used), quota=cg_get(&branch.refused_quota),
+                      spent=cg_get(&branch.refused_window))

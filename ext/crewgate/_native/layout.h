@@ -99,6 +99,8 @@ typedef struct {
   cg_word parent_count;
   uint32_t parents[CG_PARENTS + 1]; /* record numbers: crew, root … parent */
   cg_word beyond; /* what the ledger could still grant, as it said with the last grant */
+  /* of the refusal above, the crew's hour or day that is spent (core/ledger.py), 0 for none */
+  cg_word refused_window;
 } cg_branch;
 
 /* A revocation of anything that has a key: tokens issued up to `before` are dead. 64 bytes. */

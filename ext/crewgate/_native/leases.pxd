@@ -10,7 +10,7 @@ cdef extern from "owner.h" nogil:
     uint64_t cg_begin_draw(cg_branch *branch, uint64_t need)
     void cg_lend(cg_table *t, cg_branch *branch, uint64_t amount)
     void cg_refuse(cg_table *t, cg_branch *branch, uint64_t level, uint64_t need, uint64_t used,
-                   uint64_t quota)
+                   uint64_t quota, uint64_t window)
     void cg_grant(cg_table *t, cg_branch *branch, uint64_t amount)
     uint64_t cg_take_back(cg_table *t, cg_branch *branch, uint64_t most)
 

@@ -54,8 +54,8 @@ cdef class LeaseTable(AttachmentTable):
         cg_put(&self.live(number).beyond, beyond)
 
     def refuse(self, uint64_t number, uint64_t level, uint64_t need, uint64_t used,
-               uint64_t quota):
-        cg_refuse(&self.t, self.live(number), level, need, used, quota)
+               uint64_t quota, uint64_t window=0):
+        cg_refuse(&self.t, self.live(number), level, need, used, quota, window)
         if need:
             cg_put(&self.live(number).beyond, 0)
 

@@ -99,7 +99,7 @@ static inline void cg_open(cg_table *t, uint64_t number, const uint64_t *key, co
   cg_word *zeroed[] = {&branch->closed, &branch->refused_need, &branch->refused_level,
                        &branch->refused_used, &branch->refused_quota,
                        &branch->refused_generation, &branch->retired, &branch->pending_need,
-                       &branch->beyond};
+                       &branch->beyond, &branch->refused_window};
   for (size_t i = 0; i < sizeof zeroed / sizeof *zeroed; i++) cg_put(zeroed[i], 0);
   for (uint64_t i = 0; i < parent_count; i++) branch->parents[i] = parents[i];
   cg_put(&branch->parent_count, parent_count);
@@ -150,11 +150,12 @@ static inline void cg_lend(cg_table *t, cg_branch *branch, uint64_t amount) {
 
 /* The pending draw was refused: `level` 0 is the branch, then its parent … the crew last. */
 static inline void cg_refuse(cg_table *t, cg_branch *branch, uint64_t level, uint64_t need,
-                             uint64_t used, uint64_t quota) {
+                             uint64_t used, uint64_t quota, uint64_t window) {
   cg_put(&branch->refused_need, 0);
   cg_put(&branch->refused_level, level);
   cg_put(&branch->refused_used, used);
   cg_put(&branch->refused_quota, quota);
+  cg_put(&branch->refused_window, window);
   cg_put(&branch->refused_generation, cg_get(&t->header->credit_generation));
   cg_put(&branch->refused_need, need);
   cg_flag(&branch->available, 0, CG_PENDING);

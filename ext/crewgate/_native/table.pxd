@@ -52,6 +52,7 @@ cdef extern from "index.h" nogil:
         cg_word parent_count
         uint32_t parents[10]
         cg_word beyond
+        cg_word refused_window
 
     ctypedef struct cg_revocation:
         cg_word life

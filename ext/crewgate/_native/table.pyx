@@ -247,6 +247,7 @@ cdef class Table:
             seen.available, seen.reserved, seen.loose, seen.settled, cg_get(&b.granted),
             cg_get(&b.given_back), seen.burned, cg_get(&b.retired), cg_get(&b.sequence),
             cg_get(&b.pending_need), bool(cg_get(&b.closed)), refused, cg_get(&b.beyond),
+            cg_get(&b.refused_window) if refused is not None else 0,
         )
         if cg_get(&b.life) != life:
             return None

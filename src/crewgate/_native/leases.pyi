@@ -14,8 +14,12 @@ class LeaseTable(AttachmentTable):
         """Into the lease what the ledger has not granted yet. ValueError as `grant`."""
     def expect(self, number: int, beyond: int) -> None:
         """What the ledger could grant besides, when it was last asked."""
-    def refuse(self, number: int, level: int, need: int, used: int, quota: int) -> None:
-        """The pending draw was refused; a need of 0 only clears it (not exhausted)."""
+    def refuse(
+        self, number: int, level: int, need: int, used: int, quota: int, window: int = 0
+    ) -> None:
+        """The pending draw was refused; a need of 0 only clears it (not exhausted).
+
+        `window` is the crew's hour or day that is spent (`core.ledger.window_of`), 0 for none."""
     def take_back(self, number: int, amount: int) -> int:
         """Unreserved credit out of the lease, up to `amount`; how much it was."""
 

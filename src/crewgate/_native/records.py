@@ -21,7 +21,7 @@ class Branch(NamedTuple):
     what reclaimed descendants had consumed. `loose` is what of `reserved` only bounds what calls
     will cost, `beyond` what the ledger could still grant when it granted last. `pending` is the
     need of a draw that was begun and not applied. `refused` is (need, level, used, quota) of the
-    last refusal while it holds.
+    last refusal while it holds, `window` the crew's hour or day that is spent by it, or 0.
     """
 
     number: int
@@ -45,6 +45,7 @@ class Branch(NamedTuple):
     closed: bool
     refused: tuple[int, int, int, int] | None
     beyond: int = 0
+    window: int = 0
 
 
 class Burned(NamedTuple):

@@ -292,4 +292,5 @@ class Draws:
             level=level_name(ask.grant, level),
             used=used,
             quota=quota,
+            window=record.window,
         )

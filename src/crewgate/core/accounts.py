@@ -265,7 +265,7 @@ class MemoryLedger:
         if draw.ahead:
             return Ticket(tight.key, max(0, draw.need - free))
         # What the drawer holds itself cannot come back to it: it asks for what is missing besides.
-        reach, empty = least((level.reach(own).remaining, level) for level in levels)
+        reach, empty = least((level.reach(own), level) for level in levels)
         if reach < draw.need:
             for level in levels:
                 level.queue.drop(ticket)

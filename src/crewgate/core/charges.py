@@ -9,7 +9,13 @@ from typing import NamedTuple
 
 from crewgate import limits
 from crewgate.core.lease import EMPTY, NOTHING, Lease, Totals
-from crewgate.core.ledger import WINDOW_SECONDS_DAY, WINDOW_SECONDS_HOUR, Allowance, Window
+from crewgate.core.ledger import (
+    WINDOW_SECONDS_DAY,
+    WINDOW_SECONDS_HOUR,
+    Allowance,
+    Window,
+    window_of,
+)
 
 UNBOUNDED = Allowance()
 
@@ -52,10 +58,11 @@ class Queue:
 
 
 class Bound(NamedTuple):
-    """One cap of a level and what counts against it."""
+    """One cap of a level and what counts against it. `window` says of which hour or day it is."""
 
     charged: int
     cap: int
+    window: int = 0
 
     @property
     def remaining(self) -> int:
@@ -89,24 +96,32 @@ class Account:
             self.quota, self.iat = quota, iat
 
     def bounds(self) -> tuple[Bound, ...]:
-        """Everything that bounds what may be charged here."""
+        """Everything that bounds what may be charged here; what holds longest comes last."""
         return (Bound(self.totals.charged, self.quota),)
 
     def tightest(self) -> Bound:
         """The bound that leaves least."""
         return min(self.bounds(), key=_remaining)
 
-    def reach(self, own: int) -> Bound:
-        """The bound that would leave least if all idle credit but `own` came back."""
+    def reach(self, own: int) -> int:
+        """What would be left if all idle credit but `own` came back."""
+        return min(map(_remaining, self._reaches(own)))
+
+    def lacking(self, own: int, need: int) -> Bound:
+        """By which bound there would be less than `need` all the same, for the longest time."""
+        found = [bound for bound in self._reaches(own) if bound.remaining < need]
+        return next((bound for bound in found if bound.cap < need), found[-1])
+
+    def _reaches(self, own: int) -> list[Bound]:
         idle = self.totals.idle - own
-        return min(
-            (Bound(bound.charged - min(idle, bound.charged), bound.cap) for bound in self.bounds()),
-            key=_remaining,
-        )
+        return [
+            bound._replace(charged=bound.charged - min(idle, bound.charged))
+            for bound in self.bounds()
+        ]
 
     def free(self, ticket: TicketOf, now: float) -> int:
         """What is left for `ticket` when those before it in the queue are served."""
-        return self.tightest().remaining - self.queue.ahead(ticket, now, self.reach(0).remaining)
+        return self.tightest().remaining - self.queue.ahead(ticket, now, self.reach(0))
 
     def windows(self) -> tuple[Window, Window]:
         """The hour's and the day's; only a crew's account knows them."""
@@ -138,8 +153,14 @@ class CrewAccount(Account):
     def bounds(self) -> tuple[Bound, ...]:
         """The hour's allowance, the day's, and the quota."""
         return (
-            Bound(self.hour.charged, self.allowance.hourly_max),
-            Bound(self.day.charged, self.allowance.daily_max),
+            Bound(
+                self.hour.charged,
+                self.allowance.hourly_max,
+                window_of(self.hour.number, is_day=False),
+            ),
+            Bound(
+                self.day.charged, self.allowance.daily_max, window_of(self.day.number, is_day=True)
+            ),
             Bound(self.totals.charged, self.quota),
         )
 

@@ -20,6 +20,17 @@ WINDOW_SECONDS_HOUR = 3600
 WINDOW_SECONDS_DAY = 86_400
 
 
+def window_of(number: int, *, is_day: bool) -> int:
+    """An hour or a day, counted since the epoch, as one number; 0 stands for neither."""
+    return 2 * number + is_day
+
+
+def window_end(window: int) -> tuple[int, int]:
+    """Of such an hour or day: its length, and its end since the epoch; in seconds."""
+    seconds = WINDOW_SECONDS_DAY if window % 2 else WINDOW_SECONDS_HOUR
+    return seconds, (window // 2 + 1) * seconds
+
+
 class Level(msgspec.Struct, frozen=True, gc=False):
     """A branch as a token names it. Without `iat` it only opens a branch that is not known yet.
 
@@ -177,13 +188,15 @@ class Exhausted(msgspec.Struct, frozen=True, gc=False, tag=True):
     """As far as the ledger knows, this level cannot pay even if all idle credit comes back.
 
     `used` of `quota` is settled, burned or reserved by calls in flight; `missing` is what the
-    level lacks right now.
+    level lacks right now. If that comes back by itself, `window` is the crew's hour or day that is
+    spent (`window_of`), by the newest time that the ledger has seen; else it is 0.
     """
 
     level: bytes
     used: int
     quota: int
     missing: int
+    window: int = 0
 
 
 class GiveBack(msgspec.Struct, frozen=True, gc=False):

@@ -25,9 +25,10 @@ def least(candidates: Iterable[tuple[int, Account]]) -> tuple[int, Account]:
 
 def exhausted(account: Account, own: int, need: int) -> Exhausted:
     """Why a level cannot pay; `own` is idle and held by who asks, and so of no use to it."""
-    bound = account.reach(own)
+    bound = account.lacking(own, need)
     missing = need - account.tightest().remaining
-    return Exhausted(account.key, max(0, bound.charged - own), bound.cap, missing)
+    window = bound.window if need <= bound.cap else 0  # no window ever has so much
+    return Exhausted(account.key, max(0, bound.charged - own), bound.cap, missing, window)
 
 
 def told_of(lease: Lease) -> Told:

@@ -72,8 +72,9 @@ class Denial(msgspec.Struct, frozen=True):
     `grant` is known only after a good signature. `retry` says that the same call may succeed
     shortly. For credits-exhausted, `level` names the account that cannot pay (a branch's UUID text,
     or the crew's name), with `used` of `quota` in micro-credits, and `need` is what the call would
-    have reserved, 0 where that is not known; `window` is the allowance that is spent, where that
-    begins anew. `would` denials never leave the gate.
+    have reserved, 0 where that is not known; `spent` is the crew's hour or day that is, as the
+    ledger numbers it (`core.ledger.window_of`), and `window` says when that ends. `would` denials
+    never leave the gate.
     """
 
     reason: Reason
@@ -83,6 +84,7 @@ class Denial(msgspec.Struct, frozen=True):
     used: int = 0
     quota: int = 0
     need: int = 0
+    spent: int = 0
     window: Spent | None = None
 
     @property

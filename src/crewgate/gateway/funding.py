@@ -116,6 +116,7 @@ class Funding:
                 used=drawn.used,
                 quota=drawn.quota,
                 need=least,
+                spent=drawn.window,
             )
             self._end(done, Outcome.EXHAUSTED)
         elif self.is_late:

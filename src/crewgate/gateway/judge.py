@@ -135,7 +135,7 @@ class GateJudge:
 
     def explained(self, denial: Denial) -> Denial:
         """The same with the window that is spent, if credits come back by themselves."""
-        return explained(denial, self.policy, self._wall())
+        return explained(denial, self._wall())
 
     def _note(self, branch: bytes, drawn: Drawn | None) -> None:
         """Remember which branches were not opened, the latest of very many."""

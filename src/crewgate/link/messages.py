@@ -109,10 +109,10 @@ class Drawn(msgspec.Struct, frozen=True, tag="drawn"):
     """How a draw ended; the table already says so when this arrives.
 
     granted: the credit is available. exhausted: the account `level` (branch UUID or crew name) has
-    `used` of `quota`. contended: the credit is held by calls in flight; try again. full, share: no
-    room for another branch, in the table or in the share of the crew. held: its orchestrator is
-    throttled or quarantined. closed: the branch is dead.
-    mismatch: it was seen before under another path.
+    `used` of `quota`, in its hour or day `window` if that is not 0. contended: the credit is held
+    by calls in flight; try again. full, share: no room for another branch, in the table or in the
+    share of the crew. held: its orchestrator is throttled or quarantined. closed: the branch is
+    dead. mismatch: it was seen before under another path.
     """
 
     id: Id
@@ -120,6 +120,7 @@ class Drawn(msgspec.Struct, frozen=True, tag="drawn"):
     level: str = ""
     used: int = 0
     quota: int = 0
+    window: int = 0
 
 
 class Noted(msgspec.Struct, frozen=True, tag="noted"):

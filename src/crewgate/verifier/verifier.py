@@ -273,7 +273,7 @@ class Verifier:
 
     def _tell(self, tool: str, verdict: Permit | Denial) -> Permit | Denial:
         if isinstance(verdict, Denial):
-            verdict = explained(verdict, self._source.judge.policy, time.time())
+            verdict = explained(verdict, time.time())
         if self._sink is not None:
             self._sink(tool, verdict)
         return verdict

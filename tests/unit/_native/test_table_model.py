@@ -78,9 +78,18 @@ class Tables(RuleBasedStateMachine):
         if self.both(lambda table: table.begin_draw(number, amount)) not in REFUSED:
             self.both(lambda table: table.grant(number, amount))
 
-    @rule(number=NUMBERS, level=st.integers(0, 9), need=AMOUNTS, used=AMOUNTS, quota=AMOUNTS)
-    def refuse(self, number: int, level: int, need: int, used: int, quota: int) -> None:
-        self.both(lambda table: table.refuse(number, level, need, used, quota))
+    @rule(
+        number=NUMBERS,
+        level=st.integers(0, 9),
+        need=AMOUNTS,
+        used=AMOUNTS,
+        quota=AMOUNTS,
+        window=st.integers(0, 10**6),
+    )
+    def refuse(
+        self, number: int, level: int, need: int, used: int, quota: int, window: int
+    ) -> None:
+        self.both(lambda table: table.refuse(number, level, need, used, quota, window))
 
     @rule(number=NUMBERS, amount=AMOUNTS)
     def take_back(self, number: int, amount: int) -> None:

@@ -198,17 +198,41 @@ def test_a_refusal_for_credit_says_how_much_was_needed(price: int, need: int) ->
     assert (verdict.left, verdict.need) == (5, need)
 
 
-def test_a_refusal_by_the_crews_hour_says_when_that_ends() -> None:
-    """By the judge's own policy, also after a reload; a branch's own credits never come back."""
-    world = World.make(hourly_max=100)
-    table = OwnedTable.private(Geometry(64, 64, 64, 2))
-    judge = GateJudge(table, 0, world.policy, Agent().ask, lambda: 7200.0 + 60)
-    spent = Denial(Reason.CREDITS_EXHAUSTED, world.grant, level=CREW, used=100, quota=100)
-    assert judge.explained(spent).window == Spent(3600, 10_800, 3540)
-    assert judge.explained(msgspec.structs.replace(spent, level=PARENT)).window is None
-    raised = World.make(daily_max=100).policy
-    judge.load(msgspec.structs.replace(raised, generation=2))
-    assert judge.explained(spent).window == Spent(86_400, 86_400, 86_400 - 7260)
+@pytest.mark.parametrize("hours", [0, 3])
+def test_a_refusal_by_the_crews_hour_says_when_that_ends(hours: int) -> None:
+    """By the newest hour that the ledger has seen: a machine whose clock is ahead has spent it."""
+    house = Gatehouse(World.make(hourly_max=20))
+    hour = house.world.now // 3600
+    now = hour * 3600.0 + 60
+    judge = GateJudge(house.table, 0, house.world.policy, Agent().ask, lambda: now)
+    judge._gate = house.gate
+    token = house.world.mint()
+    for at in (now + hours * 3600, now + hours * 3600, now):
+        verdict = judge.decide(token, 0)
+        assert isinstance(verdict, Denial)
+        assert verdict.grant is not None
+        house.lessor.draw(verdict.grant, 10, at, house.boot_ns)
+        verdict = judge.decide(token, 0)
+        if isinstance(verdict, Permit):
+            verdict.settle()
+    assert isinstance(verdict, Denial)
+    left = 3540 + 3600 * hours
+    assert verdict.window == Spent(3600, (hour + hours + 1) * 3600, left)
+    assert (verdict.level, verdict.need) == (CREW, 10)
+
+
+def test_a_branch_s_own_credits_never_come_back() -> None:
+    """Nor does a crew's for a call that needs more than the cap of an hour."""
+    house = Gatehouse(World.make(hourly_max=20))
+    judge = GateJudge(house.table, 0, house.world.policy, Agent().ask)
+    judge._gate = house.gate
+    assert house.reason(house.world.mint(credit_quota=5)) is Reason.CREDITS_EXHAUSTED
+    verdict = judge.decide(house.world.mint(credit_quota=5), 0)
+    assert isinstance(verdict, Denial)
+    assert (verdict.spent, verdict.window) == (0, None)
+    spent = Denial(Reason.CREDITS_EXHAUSTED, house.world.grant, level=CREW, quota=20, spent=8)
+    assert judge.explained(spent).window is not None
+    assert judge.explained(msgspec.structs.replace(spent, need=21)).window is None
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from crewgate.core.ledger import (
     Settle,
     Ticket,
     Window,
+    window_of,
 )
 
 
@@ -118,7 +119,8 @@ def test_the_crews_hour_bounds_all_its_branches_and_a_new_hour_begins_anew(
     assert amount(draw(ledger, A, 1, 50)) == 50
     spend(ledger, A, 1, 50)
     refused = draw(ledger, B, 1, 1)
-    assert refused == Exhausted(CREW, used=50, quota=50, missing=1)
+    hour = window_of(int(NOW) // 3600, is_day=False)
+    assert refused == Exhausted(CREW, used=50, quota=50, missing=1, window=hour)
     answer = draw(ledger, B, 2, 1, now=NOW + 3600)
     assert isinstance(answer, Granted)
     assert answer.hour == Window(int(NOW) // 3600 + 1, 1)
