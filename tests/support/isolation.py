@@ -11,6 +11,7 @@ counting the time for which a busy machine did not run the process.
 import argparse
 import itertools
 import random
+import socket
 import ssl
 import statistics
 import sys
@@ -21,15 +22,17 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import NamedTuple
 
-import h11
 import hostile_http2
 import msgspec
 import sloppy_http1
 import trio
-from edge import Edge, running_edge
+import unread_http1
+from edge import Edge, running_edge, write_certificate
 from gateway_world import FakeJudge, FakeSink, config_of, grant_of
+from isolation_client import Ask, Client
 from malformed_http2 import CONNECTION, STREAM
 from scripted import Script, scripted
+from unread_http1 import Unread
 
 from crewgate import limits
 from crewgate.config import Tool
@@ -40,18 +43,12 @@ from crewgate.gateway.live import Live
 from crewgate.gateway.site import build
 from crewgate.server import Poller
 from crewgate.upstream import Opener, Pool, Resolver
+from crewgate.upstream.call import Connection, Owner
+from crewgate.upstream.members import Member
 
 WAIT_SECONDS = 1.0
 THINK_SECONDS = 0.2  # of a checked caller, between two calls: the clients share the gateway's core
 LOOSE_CALLERS = 8  # that ask for what is wrong, at once
-BROKEN = 0  # for a status: the answer was cut
-
-
-class Ask(NamedTuple):
-    """A request."""
-
-    method: str
-    target: str
 
 
 class Findings(msgspec.Struct):
@@ -93,77 +90,35 @@ HEADING = (
 )
 
 
-class Client:
-    """One connection after the other to a gateway; one call at a time."""
+class Tight(Opener):
+    """Makes connections for which the kernel has little room."""
 
-    def __init__(self, edge: Edge, context: ssl.SSLContext, token: str) -> None:
-        self._edge = edge
-        self._context = context
-        self._token = token
-        self._stream: trio.SSLStream[trio.SocketStream] | None = None
-        self._wire = h11.Connection(h11.CLIENT)
-
-    async def connect(self) -> trio.SSLStream[trio.SocketStream]:
-        """Have a connection for the next call."""
-        return self._stream or await self._open()
-
-    async def ask(self, ask: Ask) -> tuple[int, bytes]:
-        """Status and body of an answer; BROKEN if it was cut."""
-        stream = await self.connect()
-        wire = self._wire
-        fields = [("Host", "a"), ("Authorization", f"Bearer {self._token}")]
-        request = h11.Request(method=ask.method, target=ask.target, headers=fields)
-        status, body = BROKEN, b""
-        try:
-            await stream.send_all(
-                (wire.send(request) or b"") + (wire.send(h11.EndOfMessage()) or b"")
-            )
-            while True:
-                event = wire.next_event()
-                if event is h11.NEED_DATA:
-                    wire.receive_data(await stream.receive_some())
-                elif isinstance(event, h11.Response):
-                    status = event.status_code
-                elif isinstance(event, h11.Data):
-                    body += event.data
-                elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
-                    break
-        except (h11.RemoteProtocolError, trio.BrokenResourceError):
-            status = BROKEN
-        if wire.our_state is h11.DONE and wire.their_state is h11.DONE:
-            wire.start_next_cycle()
-        else:
-            await self.close()
-        return status, body
-
-    async def close(self) -> None:
-        """Close the connection."""
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            await trio.aclose_forcefully(stream)
-
-    async def _open(self) -> trio.SSLStream[trio.SocketStream]:
-        edge = self._edge
-        stream = await trio.open_tcp_stream(edge.host, edge.port)
-        self._stream = trio.SSLStream(
-            stream, self._context, server_hostname=edge.host, https_compatible=True
-        )
-        await self._stream.do_handshake()
-        self._wire = h11.Connection(h11.CLIENT)
-        return self._stream
+    async def open(self, member: Member, owner: Owner) -> Connection:
+        connection = await super().open(member, owner)
+        sock = connection._wire._sock  # type: ignore[attr-defined]
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, unread_http1.ROOM_BYTES)
+        return connection
 
 
 @asynccontextmanager
-async def serving(script: Script, callers: int, **settings: object) -> AsyncIterator[Edge]:
+async def serving(phase: "Phase", callers: int) -> AsyncIterator[Edge]:
     """A gateway before one tool server, and branches `caller-N` and `loose-N` that may call."""
+    settings = phase.settings
     with tempfile.TemporaryDirectory(prefix="crewgate-isolation-") as name:
         folder = Path(name)
-        async with scripted(script) as origin:
-            config, poller, resolver = config_of(origin, folder), Poller(), Resolver()
+        script, context = phase.tool(folder)
+        room = None if context is None else unread_http1.ROOM_BYTES
+        async with scripted(script, room=room) as origin:
+            scheme = "http" if context is None else "https"
+            config = config_of(msgspec.structs.replace(origin, scheme=scheme), folder)
+            poller, resolver = Poller(), Resolver()
             upstream = msgspec.structs.replace(config.upstreams[0], **settings)
-            tool = Tool("any", "GET", "/*", "tools", 10_000)
-            config = msgspec.structs.replace(config, upstreams=(upstream,), tools=(tool,))
-            pool = Pool(upstream, Opener(upstream, poller, None), resolver, print)
+            tools = tuple(
+                Tool(method, method, "/*", "tools", 10_000) for method in ("GET", "POST")
+            )
+            config = msgspec.structs.replace(config, upstreams=(upstream,), tools=tools)
+            opener = (Opener if context is None else Tight)(upstream, poller, context)
+            pool = Pool(upstream, opener, resolver, print)
             judge, live = FakeJudge(), Live(int(limits.reservation_seconds_max * 1e9))
             tokens = [f"caller-{number}" for number in range(callers)]
             tokens += [f"loose-{number}" for number in range(LOOSE_CALLERS)]
@@ -193,8 +148,9 @@ async def _sweep(pool: Pool) -> None:
 class Run:
     """One gateway, and all who call there."""
 
-    def __init__(self, name: str, edge: Edge, asks: Iterator[Ask]) -> None:
+    def __init__(self, name: str, edge: Edge, asks: Iterator[Ask], loose: int) -> None:
         self.findings = Findings(name)
+        self._loose = loose
         self._edge = edge
         self._context = edge.client_context()
         self._asks = asks
@@ -203,7 +159,7 @@ class Run:
     async def run(self, callers: int) -> Findings:
         """Have all call, until nothing wrong is left to be asked for."""
         checked = [self._client(f"caller-{number}") for number in range(callers)]
-        loose = [self._client(f"loose-{number}") for number in range(LOOSE_CALLERS)]
+        loose = [self._client(f"loose-{number}") for number in range(self._loose)]
         for client in [*checked, *loose]:
             await client.ask(Ask("GET", "/hello"))  # TLS is not what is measured
         async with trio.open_nursery() as nursery:
@@ -228,12 +184,15 @@ class Run:
         return Client(self._edge, self._context, token)
 
     async def _ask_for_wrong(self, client: Client) -> None:
-        for ask in self._asks:
-            await client.connect()
-            began = trio.current_time()
-            await client.ask(ask)
-            self.findings.asked += 1
-            self.findings.slowest = max(self.findings.slowest, trio.current_time() - began)
+        for first in self._asks:
+            ask: Ask | None = first
+            while ask is not None:
+                await client.connect()
+                began = trio.current_time()
+                await client.ask(ask)
+                self.findings.asked += 1
+                self.findings.slowest = max(self.findings.slowest, trio.current_time() - began)
+                ask = ask.then
         await client.close()
 
     async def _check(self, number: int, client: Client) -> None:
@@ -269,13 +228,44 @@ def hostile(calls: int, kinds: Sequence[int]) -> Iterator[Ask]:
     return (Ask("GET", f"/hostile/{kind}") for _ in range(calls) for kind in kinds)
 
 
+def unread(calls: int) -> Iterator[Ask]:
+    """Requests that are left unread, each before one that its client gives up.
+
+    Some of them fill the kernel, so that nothing of the next one is sent, and all of it waits.
+    """
+    for _ in range(calls):
+        for kib in range(0, 64, 2):
+            left = Ask("GET", "/left", head=12 * 1024, leaves=True)
+            yield Ask("POST", f"/half/{kib}", body=kib * 1024 or 1, then=left)
+        yield Ask("GET", "/deaf/", then=Ask("GET", "/left", leaves=True))
+        yield Ask("GET", "/deaf/", then=Ask("POST", "/left", body=256 * 1024, leaves=True))
+
+
+Premises = Callable[[Path], tuple[Script, ssl.SSLContext | None]]
+
+
+def _plain(script: Script) -> Premises:
+    return lambda _: (script, None)
+
+
+def _tight(folder: Path) -> tuple[Script, ssl.SSLContext]:
+    """A tool under TLS that leaves requests unread, and what it is verified with."""
+    folder = folder / "tool"
+    folder.mkdir()
+    certificate, key = write_certificate(folder)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate, key)
+    return Unread(server).serve, ssl.create_default_context(cafile=str(certificate))
+
+
 class Phase(NamedTuple):
-    """A server, how it is called, and what it is asked for."""
+    """A tool's server, how it is called, what it is asked for, and by how many at once."""
 
     name: str
-    script: Script
+    tool: Premises
     asks: Callable[[int], Iterator[Ask]]
     settings: dict[str, object]
+    loose: int = LOOSE_CALLERS
 
 
 _OF_STREAMS = range(len(STREAM))
@@ -283,25 +273,26 @@ _OF_CONNECTIONS = range(len(STREAM), len(STREAM) + len(CONNECTION))
 PHASES = (
     Phase(
         "HTTP/1.1, four shared connections",
-        sloppy_http1.serve,
+        _plain(sloppy_http1.serve),
         lambda calls: sloppy(calls, late=False),
         {"connections": 4},
     ),
     Phase(
         "HTTP/1.1, each branch its own",
-        sloppy_http1.serve,
+        _plain(sloppy_http1.serve),
         lambda calls: sloppy(calls, late=True),
         {"reuse": "branch"},
     ),
+    Phase("HTTP/1.1, requests left unread", _tight, unread, {"connections": 4}, loose=1),
     Phase(
         "HTTP/2, four shared connections",
-        hostile_http2.serve,
+        _plain(hostile_http2.serve),
         lambda calls: hostile(calls, _OF_STREAMS),
         {"protocol": "h2", "connections": 4},
     ),
     Phase(
         "HTTP/2, each branch its own",
-        hostile_http2.serve,
+        _plain(hostile_http2.serve),
         lambda calls: hostile(calls, [*_OF_STREAMS, *_OF_CONNECTIONS]),
         {"protocol": "h2", "reuse": "branch"},
     ),
@@ -310,9 +301,9 @@ PHASES = (
 
 async def run(phase: Phase, calls: int, callers: int) -> Findings:
     """One phase, each way `calls` times, beside so many checked callers."""
-    async with serving(phase.script, callers, **phase.settings) as edge:
+    async with serving(phase, callers) as edge:
         with closing(phase.asks(calls)) as asks:  # type: ignore[type-var]
-            return await Run(phase.name, edge, asks).run(callers)
+            return await Run(phase.name, edge, asks, phase.loose).run(callers)
 
 
 def main() -> None:

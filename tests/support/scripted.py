@@ -22,8 +22,13 @@ class FakePermit:
 
 
 @asynccontextmanager
-async def scripted(script: Script, *, port: int = 0) -> AsyncIterator[Origin]:
-    """Run `script(stream, number of the connection)` for each connection."""
+async def scripted(
+    script: Script, *, port: int = 0, room: int | None = None
+) -> AsyncIterator[Origin]:
+    """Run `script(stream, number of the connection)` for each connection.
+
+    The kernel keeps about `room` bytes that the script has not read.
+    """
     numbers = iter(range(10**6))
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -33,6 +38,8 @@ async def scripted(script: Script, *, port: int = 0) -> AsyncIterator[Origin]:
     async with trio.open_nursery() as nursery:
         serving = partial(trio.serve_tcp, serve, port, host="127.0.0.1")
         listeners = await nursery.start(serving)
+        if room is not None:
+            listeners[0].socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, room)
         yield Origin("http", "127.0.0.1", listeners[0].socket.getsockname()[1])
         nursery.cancel_scope.cancel()
 
