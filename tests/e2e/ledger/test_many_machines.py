@@ -13,7 +13,7 @@ from trust_domain import Fleet, fleet
 
 from crewgate.core.credits import MICRO
 
-RUNS = int(os.environ.get("CREWGATE_RUNS", "4"))  # 20 where a minute is to be had
+RUNS = int(os.environ.get("CREWGATE_RUNS", "1"))  # 20 where a minute is to be had
 CREDITS = 500
 CALLS = 1000
 
