@@ -9,6 +9,7 @@ import sys
 import time
 
 from crewgate import Denial, Permit, Reason, Verifier
+from crewgate.errors import LinkError
 
 LETTERS = {
     Reason.CREDITS_EXHAUSTED: b"E",
@@ -18,8 +19,17 @@ LETTERS = {
 }
 
 
+def attached(config: str) -> Verifier:
+    """Once an agent is there: the storm kills that too."""
+    while True:
+        try:
+            return Verifier.from_config(config)
+        except LinkError:
+            time.sleep(0.05)
+
+
 def main(config: str, token: str, tool: str) -> None:
-    with Verifier.from_config(config) as verifier:
+    with attached(config) as verifier:
         while True:
             verdict = verifier.admit_blocking(token, tool)
             if isinstance(verdict, Permit):

@@ -42,7 +42,7 @@ class Fleet:
             row = connection.execute(query, (branch_of(token),)).fetchone()
         return 0 if row is None else int(row[0])
 
-    def call_all(self, token: str, each: int, patience: float = 20.0) -> collections.Counter[int]:
+    def call_all(self, token: str, each: int, patience: float = 100.0) -> collections.Counter[int]:
         """So many calls at each machine at once; their last statuses.
 
         503 says that credit may yet come: such a call is made again, as its `Retry-After` asks.

@@ -150,17 +150,21 @@ def test_an_answer_is_cut_where_credit_ends(tools: Priced) -> None:
     got = _bytes(tools, token, "flow", {"chunks": [CHUNK] * 20, "pause": 0.01})
     wait_until(lambda: tools.calls(token))
     (call,) = tools.calls(token)
-    assert 4_500 < got <= 5_500
-    assert (call["cost_micro"], call["outcome"]) == (got * 10, "exhausted")
-    wait_until(lambda: tools.spent(token) == got * 10)
+    assert got > 4_500
+    assert call["outcome"] == "exhausted"
+    # The client's system may drop what it had not read when the connection was reset.
+    assert got * 10 <= call["cost_micro"] <= 55_000
+    wait_until(lambda: tools.spent(token) == call["cost_micro"])
 
 
 def test_an_answer_is_cut_at_the_most_that_it_may_cost(tools: Priced) -> None:
     """Whatever the branch has."""
     token = tools.mint("3")
     got = _bytes(tools, token, "bytes", {"chunks": [CHUNK] * 20, "pause": 0.001})
-    assert got <= 5_000
-    wait_until(lambda: tools.spent(token) == got * 10)
+    wait_until(lambda: tools.calls(token))
+    (call,) = tools.calls(token)
+    assert got * 10 <= call["cost_micro"] <= 50_000
+    wait_until(lambda: tools.spent(token) == call["cost_micro"])
 
 
 def _bytes(tools: Priced, token: str, name: str, told: Any) -> int:

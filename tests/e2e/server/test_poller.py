@@ -296,6 +296,7 @@ async def test_nobody_waits_for_more_while_a_task_waits_for_the_loop(
     monkeypatch: pytest.MonkeyPatch, begins_a_task: bool
 ) -> None:
     """The next turn is waited for a moment, unless Trio has something to do."""
+    monkeypatch.setattr(limits, "turns_seconds_max", 60.0)  # a slow turn is not the last one here
     poller = Poller()
     waits: list[float] = []
 

@@ -164,7 +164,10 @@ async def test_storm(tmp_path: Path) -> None:
         where = f"CREWGATE_SEED={seed}, {dict(storm.done)}, {storm.answers}"
         tree = {line["branch"]: line for line in site.ask("tree")["branches"]}
         for agent in [*storm.agents, storm.embedded]:
-            standing = tree[agent.branch]
+            standing = tree.get(agent.branch)
+            if standing is None:  # it was killed each time before its first call
+                assert agent is storm.embedded or not storm.answers[agent.branch][200], where
+                continue
             used = standing["spent_micro"] + standing["burned_micro"] + standing["reserved_micro"]
             assert used <= CREDITS * 1_000_000, (where, standing)
         for agent in storm.agents:
