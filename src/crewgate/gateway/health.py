@@ -12,6 +12,7 @@ from crewgate.core import crl
 from crewgate.core.health import Fact, degraded, failed, ok
 from crewgate.gateway.listeners import Listeners
 from crewgate.gateway.prepared import Face
+from crewgate.upstream import Pool
 
 _DAY = 86_400
 
@@ -27,10 +28,13 @@ class WorkerHealth:
     def __repr__(self) -> str:
         return f"<WorkerHealth trouble={self.trouble!r}>"
 
-    def facts(self, listeners: Listeners, wall: float, now: float) -> Iterator[Fact]:
+    def facts(
+        self, listeners: Listeners, pools: Iterable[Pool], wall: float, now: float
+    ) -> Iterator[Fact]:
         """All that this worker reports at `wall` (seconds since 1970) and `now` (Trio's clock)."""
         yield self._sink.health("audit")
         yield self._loading()
+        yield from map(upstream_fact, pools)
         yield _descriptors(listeners, now)
         for face in listeners.faces():
             yield certificate_fact(face, wall)
@@ -98,6 +102,16 @@ def list_fact(
     if times.end - wall < (times.end - times.begin) / 4:
         return degraded(name, f"it is not renewed, and ends in {_ago(times.end - wall)}", mend)
     return ok(name)
+
+
+def upstream_fact(pool: Pool) -> Fact:
+    """Whether some server of an upstream is called; other upstreams' tools go on."""
+    name = f"upstream {pool.upstream.name}"
+    if not pool.trouble:
+        return ok(name)
+    why = f"no server of it is called, and its tools answer 503: {pool.trouble}"
+    mend = "see that it runs and can be reached from here, and that its url is right"
+    return degraded(name, why, mend)
 
 
 def _descriptors(listeners: Listeners, now: float) -> Fact:

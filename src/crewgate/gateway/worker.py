@@ -311,7 +311,8 @@ class Worker:
             for pool in list(self._pools):
                 pool.sweep(time.monotonic())
             self._sink.tick()
-            facts = self._health.facts(listeners, time.time(), trio.current_time())
+            pools = self._prepared.pools.values() if self._prepared else ()
+            facts = self._health.facts(listeners, pools, time.time(), trio.current_time())
             self._link.tell_health(bounded(facts))
             await trio.sleep(limits.sweep_seconds)
 

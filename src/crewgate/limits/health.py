@@ -1,7 +1,7 @@
 """The bounds of health: components, their texts, what the log says of changes, silence, start."""
 
 health_components_max = 512  # of one machine; a few for each of 64 workers and 16 listeners
-health_facts_max = 64  # of one process; a worker has some ten, and one for each listener
+health_facts_max = 64  # of one process; a worker has ten, and one a listener and upstream
 health_shown_max = 48  # conditions in one answer, the worst first: in a frame with all their texts
 health_name_chars_max = 128  # of a component: a word, and the name of a crew or listener
 health_text_chars_max = 400  # of a reason, or of how to mend it; a path, an error and a sentence

@@ -59,10 +59,19 @@ class Pool:
         self._is_refilling = False
         self._is_waking = False  # connections that rest are watched for the end of that
         self._closed = False
+        self._why = ""  # the last server was given up
+        self._unknown: dict[Origin, str] = {}  # endpoints without an address, and why
         self._news = trio.Event()  # it may be done by now
 
     def __repr__(self) -> str:
         return f"<Pool {self.upstream.name}: {list(self._stocks)!r}>"
+
+    @property
+    def trouble(self) -> str:
+        """Why no call is carried; empty if some may be. At least one server is enough."""
+        if any(member.breaker.admits for member in self.members):
+            return ""
+        return self._why if len(self.members) else next(iter(self._unknown.values()), "")
 
     @property
     def now(self) -> float:
@@ -122,6 +131,7 @@ class Pool:
 
     def resolved(self, endpoint: Origin, addresses: Iterable[Address]) -> None:
         """Call these addresses from now on."""
+        self._unknown.pop(endpoint, None)
         changes = self.members.update({endpoint: addresses})
         for member in changes.added:
             self._stocks.by_member[member] = Stock(member, self._opener.calls_each)
@@ -131,8 +141,9 @@ class Pool:
         for caller in homeless:
             self._place(caller)
 
-    def unresolved(self, endpoint: Origin, error: UpstreamError) -> None:  # noqa: ARG002
+    def unresolved(self, endpoint: Origin, error: UpstreamError) -> None:
         """Go on with what is known; without any address there is nothing to wait for."""
+        self._unknown[endpoint] = str(error)
         if not len(self.members):
             homeless, self._homeless = self._homeless, Queue()
             for caller in homeless:
@@ -263,6 +274,7 @@ class Pool:
         if member.breaker.admits:
             self._say(f"upstream {self.upstream.name}: {place} is called again: {why}")
             return
+        self._why = f"{place}: {why}"
         self._say(f"upstream {self.upstream.name}: {place} is not called until it is well: {why}")
         if self._nursery is not None:
             self._prober.start(self._nursery)

@@ -14,7 +14,13 @@ from crewgate.audit.sink import Sink
 from crewgate.audit.writer import Writer
 from crewgate.core import crl
 from crewgate.core.health import Fact, State
-from crewgate.gateway.health import WorkerHealth, bounded, certificate_fact, list_fact
+from crewgate.gateway.health import (
+    WorkerHealth,
+    bounded,
+    certificate_fact,
+    list_fact,
+    upstream_fact,
+)
 from crewgate.pki.crl import make_crl
 
 DAY = 86_400
@@ -114,7 +120,7 @@ def test_a_worker_reports_all_its_parts(tmp_path: Path) -> None:
     wall = now().timestamp()
 
     def found() -> dict[str, Fact]:
-        return {fact.component: fact for fact in health.facts(listeners, wall, 100.0)}
+        return {fact.component: fact for fact in health.facts(listeners, [], wall, 100.0)}
 
     name = "list of the revoked of listener agents"
     assert found()[name].refuses
@@ -135,6 +141,17 @@ def test_a_worker_reports_all_its_parts(tmp_path: Path) -> None:
     assert found()["audit"].refuses
     health = WorkerHealth(Sink(writer, refuses_when_full=False))
     assert (found()["audit"].state, found()["audit"].refuses) == (State.DEGRADED, False)
+
+
+def test_an_upstream_without_a_server_is_told_of() -> None:
+    """By its name, with the last error; the gateway is ready for the other tools."""
+    pool = SimpleNamespace(upstream=SimpleNamespace(name="search"), trouble="")
+    assert upstream_fact(pool).state is State.OK  # type: ignore[arg-type]
+    pool.trouble = "tools:80 at 192.0.2.1: Connection refused"
+    fact = upstream_fact(pool)  # type: ignore[arg-type]
+    assert (fact.component, fact.state, fact.refuses) == ("upstream search", State.DEGRADED, False)
+    assert "192.0.2.1: Connection refused" in fact.why
+    assert "reached from here" in fact.mend
 
 
 def test_a_report_is_bounded_and_keeps_the_worst() -> None:

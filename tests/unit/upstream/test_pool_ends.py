@@ -37,6 +37,34 @@ async def test_a_server_that_dies_after_it_left_the_names_fails_every_call() -> 
         assert [call.error for call in calls] == [LOST] * len(calls)
 
 
+async def test_a_pool_is_in_trouble_while_no_server_is_called() -> None:
+    """One of two is enough; the trouble is the last error, and ends with a good probe."""
+    opener = Opener()
+    async with running(opener) as pool:
+        pool.resolved(TOOL, [HERE, THERE])
+        here, there = pool.members
+        assert pool.trouble == ""
+        for member in (here, there):
+            assert pool.trouble == ""
+            for _ in range(limits.breaker_failures):
+                pool._blame(member, LOST)
+        assert pool.trouble == f"{TOOL.authority} at 192.0.2.2: {LOST}"
+        there.breaker.begin_probe()
+        there.breaker.probed(0.0, 1.0, good=True)
+        assert pool.trouble == ""
+
+
+async def test_a_pool_whose_names_have_no_address_is_in_trouble() -> None:
+    """Until they have; before they were asked for nothing is known."""
+    pool = Pool(Upstream("tools", (TOOL,)), Opener(), Names(), print)  # type: ignore[arg-type]
+    assert pool.trouble == ""
+    pool.unresolved(TOOL, UpstreamError("tools: no such name"))
+    assert pool.trouble == "tools: no such name"
+    pool.resolved(TOOL, [HERE])
+    pool.unresolved(TOOL, UpstreamError("tools: no such name"))
+    assert pool.trouble == ""
+
+
 async def test_a_closed_pool_carries_a_last_call_again() -> None:
     """A reload lets a call be tried again, although its connection was the last one."""
     opener = Opener()
