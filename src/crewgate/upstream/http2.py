@@ -11,6 +11,7 @@ from ngh2 import Configuration, Connection, ErrorCode, Role, Setting
 
 from crewgate import limits
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
+from crewgate.upstream.barrier import guarded
 from crewgate.upstream.call import ENDING, Caller, Fate, Owner, ReuseKey
 from crewgate.upstream.http2_frames import Frames
 from crewgate.upstream.http2_stream import HTTP2Stream, Part
@@ -188,7 +189,7 @@ class HTTP2Connection:
             fate = stream.fate
             if fate is Fate.LOST:
                 fate, lost = lost, Fate.LOST_TOO if lost is Fate.LOST else lost
-            self.owner.broke(self, stream.caller, error, fate)
+            guarded(self.owner.broke, self, stream.caller, error, fate)
 
     def _break_stalled(self) -> None:
         """End a connection whose server has left a frame, or a header block, without its end.

@@ -17,6 +17,7 @@ import trio
 from crewgate import limits
 from crewgate.config import Origin, Upstream
 from crewgate.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavailableError
+from crewgate.upstream.barrier import guarded
 from crewgate.upstream.budget import RetryBudget
 from crewgate.upstream.call import ENDING, OURS, Caller, Connection, Fate, ReuseKey
 from crewgate.upstream.complaints import Complaints
@@ -139,7 +140,7 @@ class Pool:
             self._leave(member)
         homeless, self._homeless = self._homeless, Queue()
         for caller in homeless:
-            self._place(caller)
+            self._place_one(caller)
 
     def unresolved(self, endpoint: Origin, error: UpstreamError) -> None:
         """Go on with what is known; without any address there is nothing to wait for."""
@@ -240,6 +241,11 @@ class Pool:
             for endpoint in self.upstream.endpoints:
                 self._resolver.want(endpoint)
 
+    def _place_one(self, caller: Caller) -> None:
+        """Place one of several."""
+        if not guarded(self._place, caller):
+            tell(caller, UpstreamError(OURS))
+
     def _again(
         self,
         caller: Caller,
@@ -289,7 +295,7 @@ class Pool:
         waiting, stock.waiting = stock.waiting, Queue(self._opener.calls_each)
         for caller in waiting:
             self.members.give_back(member)
-            self._place(caller)
+            self._place_one(caller)
         self._stocks.tidy(stock)
 
     def _serve(self, stock: Stock) -> None:
@@ -376,12 +382,6 @@ class Pool:
 
 
 def _guard(connection: Connection, work: Callable[..., None], *given: object) -> None:
-    """Do what concerns one connection; the barrier, so that all others go on if that fails."""
-    try:
-        work(*given)
-    except Exception:  # noqa: BLE001 - the barrier
-        _log.exception("a connection to a tool's server ended by an error of ours")
-        try:
-            connection.abort(OURS)
-        except Exception:  # noqa: BLE001 - the same one
-            _log.exception("nor did that connection end as it should")
+    """Do what concerns one connection, or end it."""
+    if not guarded(work, *given):
+        guarded(connection.abort, OURS)

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 from crewgate.errors import UpstreamError
+from crewgate.upstream.barrier import guarded
 from crewgate.upstream.call import Caller, Connection, ReuseKey
 from crewgate.upstream.members import Member
 from crewgate.upstream.queue import Entry, Queue
@@ -216,6 +217,6 @@ class Stocks:
 
 
 def tell(caller: Caller, error: UpstreamError) -> None:
-    """Fail a call, unless it is over."""
+    """Fail a call, unless it is over; who is told after it is told in any case."""
     if not caller.over:
-        caller.failed(error)
+        guarded(caller.failed, error)

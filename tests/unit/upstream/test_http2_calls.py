@@ -181,3 +181,16 @@ def test_what_a_leaving_server_did_not_look_at_is_not_charged(line: Line) -> Non
     line.server.send_response(1, OK, end_stream=True)
     line.exchange()
     assert first.carrier.answer.complete
+
+
+def test_a_caller_that_fails_by_our_own_error_keeps_no_other_from_hearing(line: Line) -> None:
+    """Each call on a connection that ends is told."""
+    calls = [line.call() for _ in range(3)]
+    line.exchange()
+
+    def fail(error: Exception) -> None:
+        raise RuntimeError("failed") from error
+
+    calls[1].failed = fail  # type: ignore[method-assign]
+    line.connection.abort()
+    assert [call.error is None for call in calls] == [False, True, False]

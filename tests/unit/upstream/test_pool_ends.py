@@ -201,3 +201,24 @@ async def test_a_call_waits_as_long_as_is_said_whenever_it_came(
         assert call.error is None
         pool.sweep(101.5)
         assert call.error is not None
+
+
+class Failing(Call):
+    """Raises what nobody expects, whatever it is told."""
+
+    def begun(self, carrier: object) -> None:
+        raise RuntimeError("begun")
+
+    def failed(self, error: UpstreamError) -> None:
+        raise RuntimeError("failed") from error
+
+
+async def test_a_call_that_fails_by_our_own_error_keeps_no_other_from_being_placed() -> None:
+    """Whoever waits for an address, or for a connection until a deadline."""
+    opener = Opener()
+    opener.lets = False
+    pool = Pool(Upstream("tools", (TOOL,)), opener, Names(), print)  # type: ignore[arg-type]
+    for calls in ([_start(pool, Failing()), _start(pool)], [_start(pool, Failing()), _start(pool)]):
+        pool.sweep(pool.now + limits.upstream_connect_seconds_max + 1)
+        assert calls[1].error is not None
+        pool.resolved(TOOL, [HERE])
