@@ -7,9 +7,10 @@ dies in the midst is followed by whoever calls `complete_intents` next, a start 
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
@@ -35,6 +36,7 @@ from crewgate.pki.unwritten import Unwritten, unwritten_of
 from crewgate.verifier.policy import crew_keys
 
 _REASON = "cessationOfOperation"
+_ENDING, _GONE, _OVER = "ending", "gone", "over"  # what the gateway is told of
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -107,7 +109,7 @@ def _end_unwritten(config: Config, life: Life, why: str) -> Ended:
     unwritten = (f"{life.label}: not written down, so say it again when it can be: {why}",)
     with Authority(authority_of(config)) as authority:
         done = authority.register.revoke_holder(life.crew, life.name, _REASON, _now())
-        told, away = _announce(authority, config, life, 0, keys)
+        told, away = _announce(authority, config, life, _ENDING, keys)
         with suppress(AuthorityError):  # the list's disk may be another
             authority.publish(datetime.now(UTC))
     ended = Ended(life, len(done), keys, told, (*unwritten, *complaints, *away))
@@ -128,6 +130,8 @@ def complete_intents(config: Config) -> list[Ended]:
     with Lives(register) as lives:
         done = [*_end_held(config, lives, unwritten_of(register))]
         standing = lives.open()
+        lasting = {life.id for life in standing}
+        _forget_told(register, lambda number: number not in lasting)
         for at, life in enumerate(standing):
             if life.state is State.RUNNING and not beats(lives.path, life.id):
                 standing[at] = lives.move(life.id, State.ENDING, _now())
@@ -140,22 +144,29 @@ def complete_intents(config: Config) -> list[Ended]:
     return done
 
 
+def _forget_told(register: Path, whose: Callable[[int], bool]) -> None:
+    """What the gateway was told of the lives with these numbers."""
+    told = unwritten_of(register).told_lives
+    told.difference_update([each for each in told if whose(each[0])])
+
+
 def _end_held(config: Config, lives: Lives, held: Unwritten) -> Iterator[Ended]:
     """End the processes of those whose end the disk does not take.
 
-    The gateway is to be told once more then: they have minted since.
+    The gateway is to be told once more then, and each time that one cannot be ended: they have
+    minted since.
     """
     for intent in held.ends():
         life = lives.standing(intent.crew, intent.name)
         if life is None or not (is_alive(life.process) or beats(lives.path, life.id)):
             continue
+        complaints: tuple[str, ...] = ()
         try:
             terminate(config, life)
         except AuthorityError as error:
-            yield Ended(life, complaints=(str(error),))
-        else:
-            held.forget_told(intent)
-            yield Ended(life)
+            complaints = (str(error),)
+        held.forget_told(intent)
+        yield Ended(life, complaints=complaints)
 
 
 def complete(config: Config, life: Life) -> Ended:
@@ -164,9 +175,21 @@ def complete(config: Config, life: Life) -> Ended:
         return tell(config, life, patience=0.0)
     try:
         done = revoke(config, life)
-    finally:  # a full disk saves no process
-        terminate(config, life)
+    except CrewgateError:  # a full disk saves no process
+        _terminate(config, life)
+        _tell_gone(config, life)
+        raise
+    _terminate(config, life)
     return done.then(close(config, life))
+
+
+def _terminate(config: Config, life: Life) -> None:
+    """As `terminate`; one that cannot be ended mints on, so the gateway is told again each time."""
+    try:
+        terminate(config, life)
+    except AuthorityError:
+        _forget_told(authority_of(config).register, lambda number: number == life.id)
+        raise
 
 
 def revoke(config: Config, life: Life) -> Ended:
@@ -182,9 +205,9 @@ def revoke(config: Config, life: Life) -> Ended:
             if not done:
                 authority.publish(now)  # whoever revoked them may have died before it did
         except AuthorityError:  # what is open is closed all the same
-            _announce(authority, config, life, 0, keys)
+            _announce(authority, config, life, _ENDING, keys)
             raise
-        told, why = _announce(authority, config, life, 0, keys)
+        told, why = _announce(authority, config, life, _ENDING, keys)
     complaints += why + _removed(config, life, keys)
     return Ended(life, len(done), keys, told, complaints)
 
@@ -221,8 +244,18 @@ def close(config: Config, life: Life) -> Ended:
     if complaints:
         return Ended(life, complaints=complaints)
     with Lives(ca.register) as lives:
-        life = lives.move(life.id, State.UNTOLD, _now())
+        try:
+            life = lives.move(life.id, State.UNTOLD, _now())
+        except AuthorityError:
+            _tell_gone(config, life)
+            raise
     return tell(config, life, patience=limits.run_tell_seconds)
+
+
+def _tell_gone(config: Config, life: Life) -> None:
+    """Its process is gone, and no disk takes that: what it minted until now is dead meanwhile."""
+    with Authority(authority_of(config)) as authority:
+        _announce(authority, config, life, _GONE)
 
 
 def tell(config: Config, life: Life, *, patience: float) -> Ended:
@@ -232,25 +265,33 @@ def tell(config: Config, life: Life, *, patience: float) -> Ended:
     """
     ca, deadline = authority_of(config), time.monotonic() + patience
     with Authority(ca) as authority, Lives(ca.register) as lives:
-        told, why = _announce(authority, config, life, life.until)
+        told, why = _announce(authority, config, life, _OVER)
         while told is None and time.monotonic() < deadline:
             time.sleep(limits.attach_again_seconds)
-            told, why = _announce(authority, config, life, life.until)
+            told, why = _announce(authority, config, life, _OVER)
         if told is not None:
             life = lives.move(life.id, State.ENDED, _now())
     return Ended(life, told=told, complaints=why)
 
 
 def _announce(
-    authority: Authority, config: Config, life: Life, before: int, keys: Sequence[str] = ()
+    authority: Authority, config: Config, life: Life, step: str, keys: Sequence[str] = ()
 ) -> tuple[Announced | None, tuple[str, ...]]:
+    """Tell the gateway, once for each step: what the disk refuses is tried again every second."""
+    told = unwritten_of(authority.register.path).told_lives
+    this, entries = (life.id, step, tuple(keys)), _pending(authority, life)
+    if this in told and not entries:
+        return Announced(), ()
+    before = life.until if step is _OVER else 0
     names = [Name(kind="orchestrator", crew=life.crew, name=life.label, before=before)]
     names += [Name(kind="key", crew=life.crew, name=kid) for kid in keys]
-    entries = _pending(authority, life)
     try:
-        return announce(authority.register, config.state, entries, names), ()
+        done = announce(authority.register, config.state, entries, () if this in told else names)
     except (LinkError, RefusedError) as error:
         return None, (f"{life.label}: the gateway does not know yet: {error}",)
+    if life.id:  # else it is not written down, and no later look knows it again
+        told.add(this)
+    return done, ()
 
 
 def _pending(authority: Authority, life: Life) -> list[Entry]:

@@ -6,7 +6,7 @@ the one before held keeps them in another file too (`keep_in`).
 """
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -39,12 +39,14 @@ class Kept(msgspec.Struct, frozen=True):
 class Unwritten:
     """Of the register at one path: certificates by serial, and ends of orchestrators.
 
-    `told` has the serials that the gateway knows of, though the register could not be told so.
+    `told` has the serials that the gateway knows of, though the register could not be told so, and
+    `told_lives` the same of steps in the end of a life (`pki/ending`).
     """
 
     def __init__(self) -> None:
         self.crl_number = 0  # of the last list, if the register could not keep it
         self.told: set[str] = set()
+        self.told_lives: set[tuple[int, str, Sequence[str]]] = set()
         self._why = ""
         self._revoked: dict[str, Revoked] = {}
         self._ends: dict[tuple[str, str], Intent] = {}

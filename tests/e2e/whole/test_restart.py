@@ -180,6 +180,6 @@ def test_what_cannot_be_replaced_goes_on(tmp_path: Path) -> None:
         site.file.write_text(text)
         found = crewgate("status", "--json", "-c", site.file)
         health = {each["component"]: each["state"] for each in json.loads(found.stdout)["health"]}
-        assert (found.returncode, health["restart"]) == (1, "degraded")
+        assert (found.returncode, health["restart"]) == (1, "degraded"), found.stdout
         site.run("restart")
         assert _pids(site)[0].isdisjoint(before[0])

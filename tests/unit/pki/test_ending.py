@@ -378,3 +378,56 @@ def test_who_completes_ends_begins_with_what_is_held(
         ending.complete_intents(config)
     assert config.ca is not None
     assert seen == [unwritten_of(config.ca.register)]
+
+
+def test_on_a_full_disk_the_gateway_is_told_once_of_each_step(
+    config: Config, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the end, and once more when nothing can be minted; only the writing is tried again."""
+    begin(config, GONE)
+    serial = issue(config, ONE)
+    with lives_of(config) as lives:
+        lives.intend("article", "bd-1", 1)
+    with full_books(monkeypatch):
+        for _ in range(3):
+            (done,) = ending.complete_intents(config)
+            assert "disk is full" in done.complaints[0]
+        assert [serials for serials, _ in agent.heard] == [[serial], []]
+        assert [name.name for _, (name,) in agent.heard] == ["article/bd-1"] * 2
+    (done,) = ending.complete_intents(config)
+    assert (done.is_complete, len(agent.heard)) == (True, 3)
+    assert agent.heard[2][1][0].before == done.life.until
+
+
+def test_on_a_full_disk_the_gateway_hears_once_that_it_is_over(
+    config: Config, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk does not take that it has heard."""
+    begin(config, GONE)
+    agent.is_away = True
+    ending.decommission(config, "article", "bd-1")
+    agent.is_away = False
+    with full_books(monkeypatch):
+        for _ in range(3):
+            ending.complete_intents(config)
+    assert len(agent.heard) == 1
+    (done,) = ending.complete_intents(config)
+    assert (done.complaints, len(agent.heard), standing(config)) == ((), 1, {})
+    assert ending.complete_intents(config) == []
+    assert config.ca is not None
+    assert unwritten_of(config.ca.register).told_lives == set()  # nothing is kept of what is over
+
+
+def test_of_one_that_cannot_be_ended_the_gateway_hears_again(
+    config: Config, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It mints on, somewhere where no signal reaches it."""
+
+    def terminate(*_: object) -> None:
+        raise AuthorityError("it runs in another container")
+
+    begin(config, GONE)
+    monkeypatch.setattr(ending, "terminate", terminate)
+    for _ in range(3):
+        ending.complete_intents(config)
+    assert [name.name for _, (name,) in agent.heard] == ["article/bd-1"] * 3
