@@ -20,6 +20,7 @@ class Asked:
         self.head = head
         self.attempts = 0
         self.over = False
+        self.turn = ("",)
         self.idempotent = head.method == b"GET"
         self.repeatable = not is_open
         self.touched = False

@@ -21,6 +21,7 @@ class Call:
     """A caller that remembers its answers."""
 
     over, repeatable, idempotent = False, True, False
+    turn = ("article", b"a")
 
     def __init__(self) -> None:
         self.attempts = 0

@@ -70,6 +70,7 @@ class Call:
     def __init__(self, head: Head = GET, *, is_open: bool = False, reads: bool = True) -> None:
         self.head, self.is_open, self.reads = head, is_open, reads
         self.attempts, self.over = 0, False
+        self.turn = ("",)
         self.repeatable = self.idempotent = not is_open
         self.body = b""
         self.told = 0

@@ -107,6 +107,12 @@ class Flight(Uploading):
         return self._outcome is not None
 
     @property
+    def turn(self) -> tuple[ReuseKey, ...]:
+        """Whose turn it takes where calls wait."""
+        grant = self.permit.grant
+        return grant.caller, grant.branch_key
+
+    @property
     def repeatable(self) -> bool:
         """Whether nothing of the body is used up, and nothing of an answer."""
         return not (self._began or self._exchange.started)

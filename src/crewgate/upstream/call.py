@@ -184,6 +184,10 @@ class Caller(Protocol):
         """Whether it wants nothing any more."""
 
     @property
+    def turn(self) -> tuple[ReuseKey, ...]:
+        """Whose turn it takes where calls wait: a crew's, and in that a branch's."""
+
+    @property
     def repeatable(self) -> bool:
         """Whether `begun` can be called again: nothing of the body is used up."""
 

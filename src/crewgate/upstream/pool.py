@@ -343,7 +343,7 @@ class Pool:
             self._is_waking = False
 
     async def _open(self, stock: Stock) -> None:
-        """Make one connection for whoever has waited longest, or tell him why there is none."""
+        """Make one connection for the call whose turn it is, or tell it why there is none."""
         try:
             connection = await self._opener.open(stock.member, self)
         except UpstreamError as error:
@@ -363,7 +363,7 @@ class Pool:
         _guard(connection, self.freed, connection)
 
     def _fail_one(self, stock: Stock, error: UpstreamError) -> None:
-        """Let the call that has waited longest try elsewhere: nothing of it was sent."""
+        """Let the call whose turn it is try elsewhere: nothing of it was sent."""
         member = stock.member
         self._blame(member, error)
         while stock.waiting:

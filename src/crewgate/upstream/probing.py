@@ -90,6 +90,7 @@ class _Probe:
 
     attempts = 0
     reuse_key: ReuseKey = ""
+    turn: tuple[ReuseKey, ...] = ("",)
     over = False
     repeatable = False
     idempotent = True

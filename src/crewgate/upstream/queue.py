@@ -1,15 +1,60 @@
 """Calls that wait for a connection: the reuse keys take turns, and each turn is one call.
 
-Where all share their connections (`reuse = "shared"`), calls go in the order in which they came.
-Else a branch, or a crew, with many calls does not keep another one waiting for all of them.
+Among the calls that may share a connection (`reuse = "shared"`: all of them) crews take turns, and
+the branches of a crew. So a branch, or a crew, with many calls does not keep another one waiting
+for all of them.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from crewgate.upstream.call import Caller, ReuseKey
 
 Entry = tuple[Caller, float]  # and until when it waits, in monotonic seconds
+
+
+class _Line:
+    """The calls of one reuse key. At each level one key's next call follows another key's."""
+
+    __slots__ = ("_by_key", "_count")
+
+    def __init__(self) -> None:
+        self._by_key: OrderedDict[ReuseKey, _Line | deque[Entry]] = OrderedDict()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Entry]:
+        for below in self._by_key.values():
+            yield from below
+
+    def put(self, keys: Sequence[ReuseKey], entry: Entry, *, first: bool = False) -> None:
+        """Add who came last, or is to be the first of all."""
+        key, *rest = keys
+        below = self._by_key.get(key)
+        if below is None:
+            below = self._by_key[key] = _Line() if rest else deque()
+        if isinstance(below, _Line):
+            below.put(rest, entry, first=first)
+        elif first:
+            below.appendleft(entry)
+        else:
+            below.append(entry)
+        if first:
+            self._by_key.move_to_end(key, last=False)
+        self._count += 1
+
+    def pop(self) -> Entry:
+        """Take out the next one; StopIteration if there is none."""
+        key, below = next(iter(self._by_key.items()))
+        entry = below.pop() if isinstance(below, _Line) else below.popleft()
+        if below:
+            self._by_key.move_to_end(key)
+        else:
+            del self._by_key[key]
+        self._count -= 1
+        return entry
 
 
 class Queue:
@@ -20,7 +65,7 @@ class Queue:
     def __init__(self, calls_each: int = 1) -> None:
         self.needed = 0
         self._calls_each = calls_each
-        self._by_key: OrderedDict[ReuseKey, deque[Entry]] = OrderedDict()
+        self._by_key: OrderedDict[ReuseKey, _Line] = OrderedDict()
         self._count = 0
 
     def __repr__(self) -> str:
@@ -30,7 +75,7 @@ class Queue:
         return self._count
 
     def __iter__(self) -> Iterator[Caller]:
-        return (caller for queue in self._by_key.values() for caller, _ in queue)
+        return (caller for line in self._by_key.values() for caller, _ in line)
 
     @property
     def turns(self) -> Iterable[ReuseKey]:
@@ -39,15 +84,15 @@ class Queue:
 
     def append(self, entry: Entry) -> None:
         """Add who came last."""
-        self._queue(entry[0].reuse_key).append(entry)
+        self._put(entry)
 
     def pop(self, key: ReuseKey) -> Entry:
         """Take out the next one of a key, whose others wait for the next turn; KeyError if none."""
-        queue = self._by_key[key]
-        entry = queue.popleft()
+        line = self._by_key[key]
+        entry = line.pop()
         self._count -= 1
-        self.needed -= not len(queue) % self._calls_each
-        if queue:
+        self.needed -= not len(line) % self._calls_each
+        if line:
             self._by_key.move_to_end(key)
         else:
             del self._by_key[key]
@@ -59,14 +104,13 @@ class Queue:
 
     def put_back(self, entry: Entry) -> None:
         """Have who was taken out be the first of all."""
-        key = entry[0].reuse_key
-        self._queue(key).appendleft(entry)
-        self._by_key.move_to_end(key, last=False)
+        self._put(entry, first=True)
+        self._by_key.move_to_end(entry[0].reuse_key, last=False)
 
     def take_expired(self, now: float) -> list[Caller]:
         """Take out who has waited too long at `now` (monotonic), or is over."""
         gone: list[Caller] = []
-        entries = [entry for queue in self._by_key.values() for entry in queue]
+        entries = [entry for line in self._by_key.values() for entry in line]
         self.needed = self._count = 0
         self._by_key.clear()
         for entry in entries:
@@ -77,11 +121,9 @@ class Queue:
                 self.append(entry)
         return gone
 
-    def _queue(self, key: ReuseKey) -> deque[Entry]:
-        """The queue of a key, counted as one longer."""
-        queue = self._by_key.get(key)
-        if queue is None:
-            queue = self._by_key[key] = deque()
+    def _put(self, entry: Entry, *, first: bool = False) -> None:
+        caller, _ = entry
+        line = self._by_key.setdefault(caller.reuse_key, _Line())
         self._count += 1
-        self.needed += not len(queue) % self._calls_each
-        return queue
+        self.needed += not len(line) % self._calls_each
+        line.put(caller.turn, entry, first=first)

@@ -1,4 +1,4 @@
-"""Who waits for a connection: in turns by reuse key, counted, and not for ever."""
+"""Who waits for a connection: in turns by reuse key, crew and branch, counted, not for ever."""
 
 from collections import deque
 
@@ -13,8 +13,8 @@ class Waiting:
 
     over = False
 
-    def __init__(self, key: str, number: int = 0) -> None:
-        self.reuse_key, self.number = key, number
+    def __init__(self, key: str, number: int = 0, *turn: str) -> None:
+        self.reuse_key, self.number, self.turn = key, number, turn or ("",)
 
     def __repr__(self) -> str:
         return f"{self.reuse_key}{self.number}"
@@ -31,14 +31,27 @@ def _taken(queue: Queue) -> list[str]:
     return [repr(queue.popleft()[0]) for _ in range(len(queue))]
 
 
-def test_those_who_share_are_served_as_they_came() -> None:
-    """One key: first come, first served."""
+def test_of_one_branch_calls_are_served_as_they_came() -> None:
+    """First come, first served."""
     assert _taken(_queue("aaa")) == ["a0", "a1", "a2"]
 
 
 def test_a_branch_with_many_calls_keeps_no_other_one_waiting() -> None:
     """Several keys: one of each in turn."""
     assert _taken(_queue("aaaabbc")) == ["a0", "b4", "c6", "a1", "b5", "a2", "a3"]
+
+
+def test_among_those_who_share_crews_take_turns_and_their_branches() -> None:
+    """Neither a crew with many branches nor a branch with many calls keeps others waiting."""
+    queue = Queue()
+    for number, turn in enumerate(["xa", "xa", "xa", "xb", "xc", "ya", "ya"]):
+        queue.append((Waiting("", number, *turn), 10.0))  # type: ignore[arg-type]
+    entry = queue.popleft()
+    queue.put_back(entry)
+    assert queue.popleft() is entry
+    assert queue.needed == 6
+    queue.put_back(entry)
+    assert _taken(queue) == ["0", "5", "3", "6", "4", "1", "2"]
 
 
 def test_who_is_put_back_is_next_again() -> None:
