@@ -18,8 +18,11 @@ from crewgate.agent.foreign import Foreign
 from crewgate.agent.ledger_mark import MarkKeeper
 from crewgate.agent.lists import PeerLists
 from crewgate.agent.machine import Machine
+from crewgate.agent.seen import is_known
+from crewgate.agent.telling import SeenTarget
 from crewgate.config import CA, Config
 from crewgate.config import Cluster as Settings
+from crewgate.core.claims import is_text
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.receipts import Receipt
 from crewgate.core.identity import MAY_REVOKE
@@ -31,6 +34,7 @@ from crewgate.peers.credentials import Credential
 from crewgate.peers.gossip import Gossip, Me
 from crewgate.peers.service import Files, Service
 from crewgate.peers.sockets import Sockets, to_address
+from crewgate.peers.stream import AskSeen
 from crewgate.pki.keys import read_certificates
 from crewgate.pki.signing import read_signing_key
 
@@ -77,6 +81,7 @@ class Cluster:
             raise ConfigurationError(f"{config.path}: [cluster]: {error}") from error
         self._lists = PeerLists(lambda: machine.inforce.config, self.wall, self.now, self.name)
         self.gossip.lists = self._lists
+        self.gossip.on_question = self._was_seen
         known = self.gossip.company.me.name
         if config.name not in {"", known}:
             self._sockets.close()
@@ -200,6 +205,10 @@ class Cluster:
         """See `telling.Others`."""
         return members.waiting_for(self.gossip, self.in_touch(), self.staleness, self._lacks)
 
+    async def ask_seen(self, target: SeenTarget, name: str, crew: str) -> list[bool]:
+        """See `telling.Others`."""
+        return await self.service.ask(AskSeen(target, name, crew))
+
     def look(self) -> None:
         """See `telling.Others`."""
         self._attendance.look(self.now())
@@ -211,6 +220,15 @@ class Cluster:
         return members.cluster_status(self.gossip, number, touch, lacks, self.staleness)
 
     # What gossip asks of the machine.
+
+    async def _was_seen(self, ask: AskSeen) -> bool | None:
+        """Answer a member; None where that cannot be said. GossipError for what is no name."""
+        if not is_text(ask.name):
+            raise GossipError("a question about what no token says")
+        try:
+            return await is_known(self._machine, ask.target, ask.name, ask.crew)
+        except ValueError as error:
+            raise GossipError(f"a question about what is no name: {error}") from error
 
     def apply(self, entries: Sequence[capsules.Entry], origins: Sequence[bytes]) -> None:
         """Enter, cut and close what others have revoked, and write down who did.

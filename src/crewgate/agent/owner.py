@@ -15,7 +15,7 @@ from crewgate.agent.cuts import Pending
 from crewgate.agent.machine import Machine
 from crewgate.agent.reaching import Reaching
 from crewgate.agent.reloading import reload_now
-from crewgate.agent.seen import never_seen
+from crewgate.agent.seen import SEEN, Unseen, never_seen
 from crewgate.agent.telling import Told, ToldNames
 from crewgate.agent.watching import grant_of
 from crewgate.core import crossing, record
@@ -35,7 +35,6 @@ from crewgate.link.owner_messages import (
     Minted,
     Name,
     NamesReceipt,
-    NeverSeen,
     OwnerAsks,
     Quarantine,
     Reach,
@@ -119,7 +118,7 @@ async def revoke(machine: Machine, ask: Revoke, read_ns: int) -> Receipt:
     told = machine.revoke(ask.name, ask.crew, target=ask.target)
     reach = Reaching(machine, told.abroad, ask.until, read_ns)
     await _cut(machine, told, reach, lambda: machine.close(told.done))
-    unseen: NeverSeen = ""
+    unseen = SEEN
     if not told.pending.count:  # or else a call of it was cut
         unseen = await never_seen(machine, ask.target, ask.name, told.done.crew)
     receipt = _receipt(ask, told, read_ns, reach.said(), unseen)
@@ -136,7 +135,7 @@ async def revoke_names(
     await _cut(machine, told, reach)
     pending = told.pending
     named = [each.name for each in ask.names if each.kind == "orchestrator"]
-    unseen: NeverSeen = ""
+    unseen = SEEN
     if len(named) == 1 and not is_known:
         unseen = await never_seen(machine, "orchestrator", named[0], "")
     receipt = NamesReceipt(
@@ -148,7 +147,8 @@ async def revoke_names(
         attachments=told.attachments,
         silent=len(pending.waiting),
         unlisted=told.unlisted,
-        never_seen=unseen,
+        never_seen=unseen.where,
+        never_seen_on=unseen.on,
         reach=reach.said(),
     )
     machine.record([_named(machine, name, receipt) for name in ask.names])
@@ -159,7 +159,7 @@ async def quarantine(machine: Machine, ask: Quarantine) -> Watched:
     """Set or lift it; the answer is given once the disk has it."""
     watching, clocks = machine.watching, machine.clock.read()
     is_one = not ask.lift and not ask.orchestrator.endswith("/*")
-    unseen = await never_seen(machine, "orchestrator", ask.orchestrator, "") if is_one else ""
+    unseen = await never_seen(machine, "orchestrator", ask.orchestrator, "") if is_one else SEEN
     if ask.lift:
         standing = watching.lift(ask.crew, ask.orchestrator, clocks)
     else:
@@ -174,7 +174,11 @@ async def quarantine(machine: Machine, ask: Quarantine) -> Watched:
     others = machine.telling.others
     machines = 1 if others is None else others.in_touch().members
     return Watched(
-        id=ask.id, row=status.watch_row(standing), never_seen=unseen, machines=machines
+        id=ask.id,
+        row=status.watch_row(standing),
+        never_seen=unseen.where,
+        never_seen_on=unseen.on,
+        machines=machines,
     )
 
 
@@ -244,7 +248,7 @@ def _named(machine: Machine, name: Name, receipt: NamesReceipt) -> record.Revoca
 
 
 def _receipt(
-    ask: Revoke, told: Told, read_ns: int, reach: Reach, unseen: NeverSeen
+    ask: Revoke, told: Told, read_ns: int, reach: Reach, unseen: Unseen
 ) -> Receipt:
     pending, done = told.pending, told.done
     return Receipt(
@@ -259,7 +263,8 @@ def _receipt(
         attachments=told.attachments,
         silent=len(pending.waiting),
         coarsened=done.coarsened,
-        never_seen=unseen,
+        never_seen=unseen.where,
+        never_seen_on=unseen.on,
         reach=reach,
     )
 

@@ -1,7 +1,7 @@
 """Who is to hear of a revocation: the guests of this machine, who cut, and the other machines."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 import trio
@@ -15,6 +15,8 @@ from crewgate.core.gossip import capsules
 from crewgate.core.gossip.receipts import Receipt
 from crewgate.link.cluster_messages import InTouch
 from crewgate.link.messages import Revoked
+
+SeenTarget = Literal["branch", "grant", "process", "orchestrator"]
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -63,6 +65,9 @@ class Others(Protocol):
 
     def look(self) -> None:
         """Once a second: write down what is to be."""
+
+    async def ask_seen(self, target: SeenTarget, name: str, crew: str) -> list[bool]:
+        """Of some others, whether each has ever seen this; those that answer in time."""
 
     def in_touch(self) -> InTouch:
         """With how many of them it has compared what both know."""

@@ -77,6 +77,7 @@ class RevocationAnswer(msgspec.Struct, frozen=True, kw_only=True):
     unwritten: str = ""
     coarsened: bool = False
     never_seen: NeverSeen = ""  # nobody knows what was named; it is revoked all the same
+    never_seen_on: int = 0  # machines that say so
 
     @property
     def deed(self) -> str:

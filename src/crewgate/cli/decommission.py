@@ -26,7 +26,8 @@ def command(ctx: click.Context, *, config_path: Path, orchestrator: str, as_json
     Every token of it that was issued before now is dead, whether a gateway has seen it or not.
     What was intended is on the disk first, and is completed after a crash of anybody. Status 1 if
     something is left to be done; say it again when that is mended. Status 4: it had neither
-    certificate nor key nor process, and no gateway has seen it, so its name may be mistyped.
+    certificate nor key nor process, and no machine that answered has seen it, so its name may be
+    mistyped; the last line says how many did.
     """
     from crewgate.config import load
     from crewgate.core.identity import Identity, Role, check
@@ -47,7 +48,7 @@ def command(ctx: click.Context, *, config_path: Path, orchestrator: str, as_json
     is_unknown = not (done.certificates or done.keys or done.life.pid)
     never_seen = done.told.never_seen if done.told and is_unknown else ""
     if done.told and not as_json:
-        for text in unseen(never_seen, done.told.reach.of):
+        for text in unseen(never_seen, done.told.never_seen_on, done.told.reach.of):
             click.echo(text)
     status = NEVER_SEEN if never_seen else 0
     ctx.exit(status if done.is_complete else 1)

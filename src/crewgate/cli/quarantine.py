@@ -55,7 +55,7 @@ def command(
 
     CREW/NAME is the client_id of its tokens; 'CREW/*' stands for names never seen before. Its live
     branches go on, and may be refreshed for what they have. A restart changes nothing. Exit status
-    4: it is held, and was never seen, so its name may be mistyped.
+    4: it is held, and no machine that answered has ever seen it, so its name may be mistyped.
     """
     import msgspec
 
@@ -72,7 +72,8 @@ def command(
         done = owner.quarantine(crew, orchestrator, lift=lift, seconds=seconds or 0)
     row = done.row
     if as_json:
-        click.echo(json.dumps({**msgspec.to_builtins(row), "never_seen": done.never_seen}))
+        click.echo(json.dumps({**msgspec.to_builtins(row), "never_seen": done.never_seen,
+            "never_seen_on": done.never_seen_on}))
     elif lift:
         click.echo(f"{printable(orchestrator)}: its grants are admitted again")
     else:
@@ -81,7 +82,7 @@ def command(
             f"{printable(orchestrator)}: no new grants are admitted until {end:%Y-%m-%d %H:%M}Z; "
             "live branches go on"
         )
-    for line in () if as_json else unseen(done.never_seen, done.machines):
+    for line in () if as_json else unseen(done.never_seen, done.never_seen_on, done.machines):
         click.echo(line)
     if done.never_seen:
         click.get_current_context().exit(NEVER_SEEN)

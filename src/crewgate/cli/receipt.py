@@ -49,7 +49,8 @@ def _print(
         shown = {k: v for k, v in members.items() if k not in _NEVER and k not in without}
         click.echo(json.dumps(shown))
     else:
-        click.echo("\n".join([*lines, *unseen(receipt.never_seen, receipt.reach.of)]))
+        never_seen = unseen(receipt.never_seen, receipt.never_seen_on, receipt.reach.of)
+        click.echo("\n".join([*lines, *never_seen]))
     end(receipt.reach, receipt.never_seen)
 
 
@@ -61,8 +62,8 @@ def end(reach: "Reach", never_seen: "NeverSeen" = "") -> None:
         click.get_current_context().exit(NEVER_SEEN)
 
 
-def unseen(never_seen: "NeverSeen", machines: int) -> list[str]:
-    """What the command says about a name that was never seen."""
+def unseen(never_seen: "NeverSeen", on: int, machines: int) -> list[str]:
+    """What the command says about a name that was never seen `on` some of all `machines`."""
     if not never_seen:
         return []
     if machines == 1:
@@ -70,7 +71,7 @@ def unseen(never_seen: "NeverSeen", machines: int) -> list[str]:
     elif never_seen == "everywhere":
         where = f"on any of {machines} machines"
     else:
-        where = f"on this machine; the other {machines - 1} were not asked"
+        where = f"on {on} of {machines} machines; the others did not answer"
     return [f"never seen {where}: is it mistyped? It is done all the same"]
 
 

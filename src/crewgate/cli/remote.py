@@ -73,6 +73,7 @@ def revoke(
         silent=done.silent,
         coarsened=done.coarsened,
         never_seen=done.never_seen,
+        never_seen_on=done.never_seen_on,
         reach=Reach(meant, done.applied_on, done.of, done.ms, done.missing, done.enough),
     )
     receipt_.show(receipt, as_json=as_json, without=_OF_ITS_MACHINE)

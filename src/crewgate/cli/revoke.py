@@ -84,7 +84,8 @@ def command(
 
     BRANCH is the id that `crewgate tree` shows. There is no way back. It ends on all machines; exit
     status 3: fewer than --until asks for have it on disk so far, and go on being told. Exit status
-    4: it is revoked, and was never seen, so it may be mistyped.
+    4: it is revoked, and no machine that answered has ever seen it, so it may be mistyped; the last
+    line says how many did.
 
     Without BRANCH: --grant ends one token and leaves its branch alive, --process and
     --every-token-of end those that are dated until 5 s from now. Later tokens are admitted.

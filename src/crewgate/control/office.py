@@ -163,6 +163,7 @@ class ControlOffice:
             silent=receipt.silent,
             coarsened=receipt.coarsened,
             never_seen=receipt.never_seen,
+            never_seen_on=receipt.never_seen_on,
         )
 
     async def revoke_certificate(self, serial: str, reason: str) -> RevocationAnswer:

@@ -133,7 +133,7 @@ class AskReload(msgspec.Struct, frozen=True, tag="ask-reload"):
     id: Id
 
 
-# On no machine at all, or not on this one where others were not asked.
+# On no machine at all, or not on this one and those that have answered.
 NeverSeen = Literal["", "everywhere", "here"]
 
 
@@ -173,6 +173,7 @@ class Receipt(msgspec.Struct, frozen=True, tag="receipt"):
     silent: Count
     coarsened: bool = False
     never_seen: NeverSeen = ""
+    never_seen_on: Count = 0  # machines that say so
     reach: Reach = Reach()
 
 
@@ -193,6 +194,7 @@ class NamesReceipt(msgspec.Struct, frozen=True, tag="names-receipt"):
     silent: Count
     unlisted: Count = 0
     never_seen: NeverSeen = ""  # an orchestrator that was named
+    never_seen_on: Count = 0
     reach: Reach = Reach()
     nameless: bool = False
 
@@ -266,6 +268,7 @@ class Watched(msgspec.Struct, frozen=True, tag="watched"):
     id: Id
     row: WatchRow
     never_seen: NeverSeen = ""
+    never_seen_on: Count = 0
     machines: Count = 1
 
 

@@ -23,6 +23,7 @@ from crewgate.peers.credentials import Known
 from crewgate.peers.gossip import Gossip
 from crewgate.peers.lists import ListMark
 from crewgate.peers.stream import (
+    AskSeen,
     Capsules,
     Credentials,
     Digests,
@@ -32,6 +33,7 @@ from crewgate.peers.stream import (
     Hello,
     Line,
     RevokedList,
+    Seen,
     W,
     Words,
     credential_pages,
@@ -78,13 +80,17 @@ async def answer(gossip: Gossip, line: Line, asked_at: float) -> None:
     the members are is as of that hello.
     """
     try:
-        gossip.company.recognise(line.leaf)
+        member = gossip.company.recognise(line.leaf)
     except OutcastError:
         hello = await line.hear(Hello)  # unread, it takes our word along as the connection ends
         if hello.credential.chain[:1] == (line.leaf,):  # else it was given another just now
             await line.say(Dismissal())
         raise
-    hello = await line.hear(Hello)
+    first = await line.hear_first()
+    if isinstance(first, AskSeen):
+        await _tell(gossip, line, member, first)
+        return
+    hello = first
     known = gossip.company.meet(line.leaf, hello)
     own = msgspec.structs.replace(await _hello(gossip, known.id), yours=gossip.marks.of(known.id))
     await _take_marks(gossip, known, hello)
@@ -100,6 +106,26 @@ async def answer(gossip: Gossip, line: Line, asked_at: float) -> None:
     finally:
         gossip.exchanging.discard(known.id)
     gossip.synced(known.id, hello, asked_at)
+
+
+async def ask(gossip: Gossip, line: Line, member: bytes, question: AskSeen) -> bool:
+    """What `member` answers, and nobody else in its place; GossipError, OSError."""
+    if gossip.company.recognise(line.leaf) != member:
+        raise GossipError("another gateway than the one that is asked")
+    await line.say(question)
+    return (await line.hear(Seen)).seen
+
+
+async def _tell(gossip: Gossip, line: Line, member: bytes, question: AskSeen) -> None:
+    """Answer a member, a few times a second: it takes a look through journals."""
+    if member not in gossip.company.directory:
+        raise GossipError("a question of a gateway that is no member")
+    if not gossip.questions.take(gossip.host.now()):
+        raise GossipError("a question too many")
+    seen = None if gossip.on_question is None else await gossip.on_question(question)
+    if seen is None:
+        raise GossipError("a question that cannot be answered now")
+    await line.say(Seen(seen))
 
 
 async def _greeted(line: Line, hello: Hello) -> Hello:

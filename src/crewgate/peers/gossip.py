@@ -8,7 +8,7 @@ import math
 import os
 import random
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -37,12 +37,13 @@ from crewgate.peers.log import CapsuleLog
 from crewgate.peers.sealing import Sealer, StrangerError, UnknownKeyError, sealed_by
 from crewgate.peers.sockets import to_where
 from crewgate.peers.standing import StandingFile
-from crewgate.peers.stream import Hello
+from crewgate.peers.stream import AskSeen, Hello
 from crewgate.peers.traffic import Traffic
 from crewgate.runtime.durable_files import describe, make_folder
 from crewgate.runtime.trouble import Trouble
 
 Send = Callable[[Address, bytes], None]
+Answer = Callable[[AskSeen], Awaitable[bool | None]]  # None: that cannot be said now
 
 
 class Me(NamedTuple):
@@ -75,6 +76,8 @@ class Gossip:
         self.on_work: Callable[[], None] = lambda: None
         self.on_receipt: Callable[[Receipt], None] = lambda _receipt: None
         self.on_mark: Callable[[Mark], None] = lambda _mark: None  # what others kept for us
+        self.on_question: Answer | None = None
+        self.questions = Bucket(limits.seen_questions_per_second, limits.seen_questions_burst)
         directory = Directory(me.folder, Trust(me.root), me.cluster)
         self._sign = me.signing.sign
         public = me.signing.public_key().public_bytes_raw()

@@ -21,7 +21,7 @@ from crewgate.peers.company import OneselfError
 from crewgate.peers.complaints import Complaints, reason
 from crewgate.peers.gossip import Gossip
 from crewgate.peers.sockets import Sockets, Where, resolve, to_where
-from crewgate.peers.stream import Line, context
+from crewgate.peers.stream import AskSeen, Line, context
 from crewgate.runtime.durable_files import cause
 
 
@@ -175,15 +175,47 @@ class Service:
 
     async def _reach(self, where: Where) -> None:
         """Sync with whoever is there; GossipError, OSError."""
-        made = self._context(is_server=False)
         with self._guarded(), _patience(limits.gossip_sync_seconds):
+            async with self._line_to(where) as line:
+                await conversation.begin(self.gossip, line, self._exchange)
+
+    @asynccontextmanager
+    async def _line_to(self, where: Where) -> AsyncIterator[Line]:
+        made = self._context(is_server=False)
+        with _patience(limits.gossip_hello_seconds):
+            plain = await trio.open_tcp_stream(*where, happy_eyeballs_delay=None)
+        stream = trio.SSLStream(plain, made, https_compatible=True)
+        async with _closing(stream):
             with _patience(limits.gossip_hello_seconds):
-                plain = await trio.open_tcp_stream(*where, happy_eyeballs_delay=None)
-            stream = trio.SSLStream(plain, made, https_compatible=True)
-            async with _closing(stream):
-                with _patience(limits.gossip_hello_seconds):
-                    await _shake(stream)
-                await conversation.begin(self.gossip, Line(stream), self._exchange)
+                await _shake(stream)
+            yield Line(stream)
+
+    async def ask(self, question: AskSeen) -> list[bool]:
+        """What other members answer in time, each once; no more are asked once one says yes."""
+        answers: list[bool] = []
+        places = trio.CapacityLimiter(limits.seen_asked_at_once)
+
+        async def ask_one(member: bytes) -> None:
+            async with places:
+                with suppress(GossipError, OSError):
+                    answers.append(await self._ask(member, question))
+                    if answers[-1]:
+                        nursery.cancel_scope.cancel()
+
+        with trio.move_on_after(limits.seen_answer_seconds_max):
+            async with trio.open_nursery() as nursery:
+                others = self.gossip.node.freshness.others
+                for member in sorted(others)[: limits.seen_members_max]:
+                    nursery.start_soon(ask_one, member)
+        return answers
+
+    async def _ask(self, member: bytes, question: AskSeen) -> bool:
+        known = self.gossip.company.directory.get(member)
+        if known is None:
+            raise GossipError("a member whose certificate has not come")
+        with self._guarded():
+            async with self._line_to(to_where(known.address)) as line:
+                return await conversation.ask(self.gossip, line, member, question)
 
     async def _serve(self) -> None:
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._sockets.streams))

@@ -8,7 +8,7 @@ first message must repeat. Deadlines and what becomes of it all are the caller's
 import ssl
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 import trio
@@ -92,12 +92,31 @@ class Dismissal(msgspec.Struct, frozen=True, tag="dismissal"):
     """In the place of a hello, to a machine that was sent away: nobody else would tell it."""
 
 
+class AskSeen(msgspec.Struct, frozen=True, tag="ask-seen"):
+    """In the place of a hello: whether the other has ever seen what a person has just named.
+
+    A machine of an older version hangs up.
+    """
+
+    target: Literal["branch", "grant", "process", "orchestrator"]
+    name: Annotated[str, msgspec.Meta(max_length=limits.claim_chars_max)]
+    crew: Annotated[str, msgspec.Meta(max_length=limits.claim_chars_max)]
+
+
+class Seen(msgspec.Struct, frozen=True, tag="seen"):
+    """The answer. Nothing proves it, so no more than a hint to a person may depend on it."""
+
+    seen: bool
+
+
 class DismissedError(GossipError):
     """The other side says that this machine was sent away."""
 
 
-Words = Hello | Credentials | RevokedList | Digests | Held | Capsules | Dismissal
-W = TypeVar("W", Hello, Credentials, RevokedList, Digests, Held, Capsules)
+Words = (
+    Hello | Credentials | RevokedList | Digests | Held | Capsules | Dismissal | AskSeen | Seen
+)
+W = TypeVar("W", Hello, Credentials, RevokedList, Digests, Held, Capsules, Seen)
 _DECODER: msgspec.msgpack.Decoder[Words] = msgspec.msgpack.Decoder(Words)
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -150,6 +169,19 @@ class Line:
 
     async def hear(self, kind: type[W]) -> W:
         """The next message, which must be of this kind; DismissedError."""
+        words = await self._hear()
+        if not isinstance(words, kind):
+            raise GossipError("a message out of turn")
+        return words
+
+    async def hear_first(self) -> Hello | AskSeen:
+        """What one begins with who has come."""
+        words = await self._hear()
+        if not isinstance(words, Hello | AskSeen):
+            raise GossipError("a message out of turn")
+        return words
+
+    async def _hear(self) -> Words:
         length = int.from_bytes(await self._take(_PREFIX_BYTES))
         if not 0 < length <= limits.gossip_frame_bytes_max:
             raise GossipError("a frame of no such length")
@@ -159,8 +191,6 @@ class Line:
             raise GossipError(f"a frame that says nothing: {error}") from error
         if isinstance(words, Dismissal):
             raise DismissedError("it says that this machine was sent away")
-        if not isinstance(words, kind):
-            raise GossipError("a message out of turn")
         return words
 
     async def _take(self, size: int) -> bytes:

@@ -28,6 +28,7 @@ class Announced(msgspec.Struct, frozen=True):
     unlisted: int = 0  # certificates that the table had no room for
     reach: Reach = Reach()  # of the step that came least far
     never_seen: NeverSeen = ""  # the orchestrator that is ended
+    never_seen_on: int = 0
 
     def plus(self, receipt: NamesReceipt) -> "Announced":
         """Add a step."""
@@ -41,6 +42,7 @@ class Announced(msgspec.Struct, frozen=True):
             self.unlisted + receipt.unlisted,
             max(self.reach, receipt.reach, key=_left) if self.read_ns else receipt.reach,
             self.never_seen or receipt.never_seen,
+            self.never_seen_on or receipt.never_seen_on,
         )
 
 

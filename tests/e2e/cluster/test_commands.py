@@ -58,6 +58,7 @@ def test_another_key_is_taken_up_by_all(three: list[Installation]) -> None:
     branch = "018f0000-0000-7000-8000-000000000001"
     receipt = first.ask("revoke", branch, "--crew", "article", "--until", "all")
     assert (receipt["applied_on"], receipt["of"]) == (3, 3)
+    assert (receipt["never_seen"], receipt["never_seen_on"]) == ("everywhere", 3)  # all were asked
 
 
 def test_one_that_is_forgotten_refuses_calls_and_does_not_come_back(

@@ -11,10 +11,12 @@ from crewgate import limits
 from crewgate.agent import status
 from crewgate.agent.machine import Machine
 from crewgate.agent.owner import quarantine, revoke, revoke_names
-from crewgate.agent.seen import never_seen, was_minted
+from crewgate.agent.seen import SEEN, Unseen, never_seen, was_minted
 from crewgate.core.gossip.capsules import Entry
 from crewgate.core.ids import Kind, crew_key
+from crewgate.errors import GossipError
 from crewgate.link.owner_messages import Name, Quarantine, Revoke, RevokeNames, Target
+from crewgate.peers.stream import AskSeen
 
 
 async def asked(machine: Machine, target: Target, name: str) -> str:
@@ -52,11 +54,53 @@ async def test_the_ledger_remembers_a_branch_that_the_table_has_forgotten(start:
     assert await asked(machine, "branch", branch_id(1)) == ""
 
 
-async def test_a_member_says_that_others_were_not_asked(clustered: Clustered) -> None:
-    """Where each has a ledger of its own."""
+@pytest.mark.parametrize(
+    ("answers", "found"),
+    [
+        ([], Unseen("here", 1)),
+        ([False], Unseen("here", 2)),
+        ([False, False], Unseen("everywhere", 3)),
+        ([False, True], SEEN),
+        ([False] * 9, Unseen("everywhere", 3)),
+    ],
+)
+async def test_other_members_are_asked(
+    clustered: Clustered, monkeypatch: pytest.MonkeyPatch, answers: list[bool], found: Unseen
+) -> None:
+    """Those who do not answer are not counted; one that knows the name is enough."""
     clustered.other("b")
-    found = await never_seen(clustered.machine, "branch", branch_id(2), "article")
-    assert found == "here"
+    clustered.other("c")
+    asked = []
+
+    async def ask(question: AskSeen) -> list[bool]:
+        asked.append(question)
+        return answers
+
+    monkeypatch.setattr(clustered.cluster.service, "ask", ask)
+    name = branch_id(2)
+    assert await never_seen(clustered.machine, "branch", name, "article") == found
+    assert asked == [AskSeen("branch", name, "article")]
+    clustered.machine.registry.learn(grant(2, 500))
+    assert await never_seen(clustered.machine, "branch", name, "article") == SEEN
+    assert len(asked) == 1  # what is known here nobody else is asked about
+
+
+async def test_a_member_is_answered(
+    clustered: Clustered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By registry, journals and ledger; what is no name gets no answer."""
+    answer = clustered.cluster.gossip.on_question
+    assert answer is not None
+    clustered.machine.registry.learn(grant(1, 500))
+    assert await answer(AskSeen("branch", branch_id(1), "article")) is True
+    assert await answer(AskSeen("branch", branch_id(2), "article")) is False
+    assert await answer(AskSeen("orchestrator", grant(1, 500).claims.client_id, "")) is True
+    assert await answer(AskSeen("process", "pid_none", "article")) is False
+    for bad in (AskSeen("branch", "no uuid", "article"), AskSeen("orchestrator", "a\0b", "")):
+        with pytest.raises(GossipError, match="a question about what"):
+            await answer(bad)
+    monkeypatch.setattr(type(clustered.machine.clerk), "trouble", "it is away")
+    assert await answer(AskSeen("branch", branch_id(2), "article")) is None
 
 
 async def test_an_orchestrator_that_nobody_knows(start: Start) -> None:

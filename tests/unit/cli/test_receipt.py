@@ -101,19 +101,19 @@ def test_tokens_are_no_branch(
 
 
 @pytest.mark.parametrize(
-    ("never_seen", "machines", "said"),
+    ("never_seen", "on", "machines", "said"),
     [
-        ("", 3, []),
-        ("everywhere", 1, ["never seen on this machine"]),
-        ("everywhere", 3, ["never seen on any of 3 machines"]),
-        ("here", 3, ["never seen on this machine; the other 2 were not asked"]),
+        ("", 0, 3, []),
+        ("everywhere", 1, 1, ["never seen on this machine"]),
+        ("everywhere", 3, 3, ["never seen on any of 3 machines"]),
+        ("here", 2, 3, ["never seen on 2 of 3 machines; the others did not answer"]),
     ],
 )
 def test_a_name_that_nobody_knows_is_said(
-    never_seen: NeverSeen, machines: int, said: list[str]
+    never_seen: NeverSeen, on: int, machines: int, said: list[str]
 ) -> None:
     """And that it is done all the same; with an exit status of its own, unless too few have it."""
-    lines = unseen(never_seen, machines)
+    lines = unseen(never_seen, on, machines)
     assert [line.partition(": is it")[0] for line in lines] == said
 
     @click.command()
