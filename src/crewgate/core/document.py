@@ -50,18 +50,27 @@ class Document:
         RequestRefusedError if another member's name is the same but for its case, or if there is
         too much on the way to look into.
         """
-        part: Part = self._root
-        for at, step in enumerate(steps):
-            below = _member(part, step)
-            if below is None:
-                return None
-            if isinstance(below, bytes) and at < len(steps) - 1:
-                if not below.startswith((b"{", b"[")):
-                    return None
-                below = self._below(step, below)
-                _replace(part, step, below)
-            part = below
-        return _written(part)
+        part: Part | None = self._root
+        for step in steps[:-1]:
+            part = self.inside(part, step)
+        below = _member(part, steps[-1]) if steps else part
+        return None if below is None else _written(below)
+
+    @property
+    def root(self) -> Part:
+        """The outermost value, for `inside`."""
+        return self._root
+
+    def inside(self, part: Part | None, step: str) -> Part | None:
+        """The value there of an object or array, looked into; None if there is none.
+
+        RequestRefusedError as `find` says.
+        """
+        below = _member(part, step)
+        if isinstance(below, bytes) and part is not None and below.startswith((b"{", b"[")):
+            below = self._below(step, below)
+            _replace(part, step, below)
+        return below
 
     def members(self, steps: Sequence[str]) -> list[tuple[str, bytes]]:
         """The names and texts of the members of the object there; none of anything else.
@@ -70,11 +79,7 @@ class Document:
         """
         part: Part | None = self._root
         for step in steps:
-            below = None if part is None else _member(part, step)
-            if isinstance(below, bytes) and below.startswith((b"{", b"[")) and part is not None:
-                below = self._below(step, below)
-                _replace(part, step, below)
-            part = below
+            part = self.inside(part, step)
         if not isinstance(part, dict):
             return []
         seen: set[str] = set()
@@ -155,7 +160,7 @@ def _bare(part: msgspec.Raw) -> bytes:
     return bytes(part).strip(b" \t\r\n")
 
 
-def _member(part: Part, step: str) -> Part | None:
+def _member(part: Part | None, step: str) -> Part | None:
     """RequestRefusedError where some servers would take another member for it."""
     if isinstance(part, list):
         is_index = step.isdecimal() and step.isascii() and len(step) <= len(str(len(part)))
@@ -163,9 +168,11 @@ def _member(part: Part, step: str) -> Part | None:
         return part[int(step)] if is_index and int(step) < len(part) else None
     if not isinstance(part, dict):
         return None
-    folded = _folded(step)
+    folded, size = _folded(step), len(step)
     for name in part:
-        if name != step and _folded(name) == folded:
+        # Of two names in ASCII only those of one length may be the same.
+        may_be = len(name) == size or not (name.isascii() and step.isascii())
+        if name != step and may_be and _folded(name) == folded:
             raise _twice(step)
     return part.get(step)
 

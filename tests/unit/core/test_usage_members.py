@@ -325,6 +325,7 @@ def test_tools_that_the_input_adds_are_looked_at(item: str, name: str) -> None:
     assert not price(RESPONSES, more, (name,))
     clients = item.replace(name, "function")
     assert not price(RESPONSES, f'"input":[{clients}]')
+    assert price(RESPONSES, f'"input":{item}').startswith(f'the tool "{name}" may change')
 
 
 def test_a_summary_that_the_input_asks_for_is_allowed_by_name_only() -> None:
