@@ -94,7 +94,9 @@ class Ring:
         coming = [key for key in self._ring if not self._stays(key, wall)]
         coming = coming[-limits.group_keys_coming_max :]
         used = [key for key in self._ring if self._stays(key, wall)]
-        used = used[-(limits.group_keys_max - len(coming)) :]
+        # The one in use is what the others seal with; it goes once another has taken its place.
+        room = limits.group_keys_max - len(coming)
+        used = sorted(used, key=lambda key: key.number == self._keys.number)[-room:]
         self._ring = sorted(used + coming, key=_age)
         self._heard = {key.number: self._heard[key.number] for key in self._ring}
         if self._ring:

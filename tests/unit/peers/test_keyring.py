@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crewgate import limits
@@ -171,6 +171,16 @@ KEYS = st.builds(
 )
 
 
+def _of(number: int, seconds: int) -> GroupKey:
+    return GroupKey(number, bytes(KEY_BYTES), WALL + seconds)
+
+
+@example(  # two old keys take the places of two that are used, among them the one in use
+    [
+        ([_of(2, 1 - HOUR), _of(4, 1 - HOUR)], False, 0),
+        ([_of(1, -2 * HOUR), _of(3, -2 * HOUR)], False, 120),
+    ]
+)
 @given(st.lists(st.tuples(st.lists(KEYS, max_size=4), st.booleans(), st.integers(0, 200))))
 def test_whatever_is_heard_the_ring_is_one(
     heard: list[tuple[list[GroupKey], bool, int]],
