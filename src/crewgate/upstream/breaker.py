@@ -3,11 +3,12 @@
 What counts as a failure, as nginx counts it (`proxy_next_upstream error timeout`): a connection
 that cannot be made, one that breaks before the head of an answer, and a call that times out before
 it. What does not: a kept connection that its server had closed (RFC 9112, section 9.6), a call that
-its client or a revocation ended, and any answer at all. A 5xx is an answer, and so is a malformed
-one, or a breach of HTTP/2 by a server that has greeted: the server is there,
-one tool or one request of one branch makes it fail, and a branch that could shut an upstream by
-asking for errors would stop its siblings. Has no clock and no randomness: monotonic seconds and
-jitter arrive as arguments. Knows no connection; whoever calls sends the probes.
+its client or a revocation ended, one whose client owes the rest of the body, and any answer at all.
+A 5xx is an answer, and so is a malformed one, or a breach of HTTP/2 by a server that has greeted:
+the server is there, one tool or one request of one branch makes it fail, and a branch that could
+shut an upstream by asking for errors would stop its siblings. Has no clock and no randomness:
+monotonic seconds and jitter arrive as arguments. Knows no connection; whoever calls sends the
+probes.
 """
 
 import math

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from crewgate.errors import UpstreamError
+from crewgate.errors import UpstreamError, UpstreamTimeoutError
 from crewgate.upstream.members import Member
 
 Field = tuple[bytes, bytes]
@@ -20,6 +20,13 @@ Field = tuple[bytes, bytes]
 ReuseKey = str | bytes
 ENDING = "the gateway is ending"  # why calls fail that are under way then
 OURS = "an error of the gateway's own"
+
+
+class StarvedError(UpstreamTimeoutError):
+    """The client owes the rest of a request's body: its server is not to blame."""
+
+    def __init__(self) -> None:
+        super().__init__("the client did not send the rest of the request's body in time")
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):

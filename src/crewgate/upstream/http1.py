@@ -12,7 +12,16 @@ from collections.abc import Sequence
 from crewgate import limits
 from crewgate._native.fields import written
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream.call import ENDING, Caller, Fate, Field, Head, Owner, ReuseKey
+from crewgate.upstream.call import (
+    ENDING,
+    Caller,
+    Fate,
+    Field,
+    Head,
+    Owner,
+    ReuseKey,
+    StarvedError,
+)
 from crewgate.upstream.members import Member
 from crewgate.upstream.response import Response
 from crewgate.upstream.wire import Turns, Wire
@@ -109,6 +118,8 @@ class HTTP1Connection:
             return
         if self.caller is None:
             self._end()
+        elif self._is_starved():
+            self.failed(StarvedError())
         else:
             self.failed(UpstreamTimeoutError("the tool's server took too long"))
 
@@ -245,12 +256,17 @@ class HTTP1Connection:
         if not self.touched:
             return Fate.UNSEEN if self.fresh else Fate.STALE
         # Also what is no answer: it was made for this request, or for none; the server is there.
-        if self.answer.began or isinstance(error, _UnaskedError):
+        # And a server that is owed the rest of a request has nothing to answer yet.
+        if self.answer.began or isinstance(error, _UnaskedError | StarvedError):
             return Fate.ANSWERED
         closed = not self.fresh and not isinstance(error, UpstreamTimeoutError)
         return Fate.MET_ITS_END if closed else Fate.LOST
 
     # Inside.
+
+    def _is_starved(self) -> bool:
+        """Whether the server has all that came of the body, and waits for more with us."""
+        return self._sending and self._wire.sent == self._given and not self._out
 
     def _say(self, data: bytes) -> None:
         if not self._out:

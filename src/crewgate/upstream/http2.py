@@ -12,7 +12,7 @@ from ngh2 import Configuration, Connection, ErrorCode, Role, Setting
 from crewgate import limits
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
 from crewgate.upstream.barrier import guarded
-from crewgate.upstream.call import ENDING, Caller, Fate, Owner, ReuseKey
+from crewgate.upstream.call import ENDING, Caller, Fate, Owner, ReuseKey, StarvedError
 from crewgate.upstream.http2_frames import Frames
 from crewgate.upstream.http2_stream import HTTP2Stream, Part
 from crewgate.upstream.members import Member
@@ -104,7 +104,12 @@ class HTTP2Connection:
             return
         self._deadline = now + limits.upstream_keep_seconds
         for stream in list(self._streams.values()):
-            if now > stream.deadline:
+            if now <= stream.deadline:
+                continue
+            if stream.is_starved:
+                stream.reset = True
+                self._fail(stream, StarvedError())
+            else:
                 self._fail(stream, UpstreamTimeoutError("the tool's server took too long"))
 
     def close(self) -> None:

@@ -105,6 +105,16 @@ class HTTP2Stream:
         return starts is not None and not self._disowned and self._host.wire.sent > starts
 
     @property
+    def is_starved(self) -> bool:
+        """Whether the server has all that came of the body, and waits for more with us."""
+        host = self._host
+        try:
+            left = host.engine.queued_body_size(self.number) + host.wire.queued
+        except ngh2.NGH2Error:
+            return False
+        return self._sending and not left
+
+    @property
     def fate(self) -> Fate:
         """What the server has seen."""
         if not self.touched:

@@ -8,6 +8,7 @@ import pytest
 from h2_upstream import GET, POST, Call, Owner, Turns, connected
 
 from crewgate import limits
+from crewgate.errors import UpstreamTimeoutError
 from crewgate.upstream import Head
 from crewgate.upstream.call import Fate
 from crewgate.upstream.http1 import HTTP1Connection
@@ -219,6 +220,20 @@ def test_a_body_of_which_the_wire_has_dropped_the_rest_is_not_sent(line: Line) -
     line.write()
     call.carrier.release()
     assert (line.owner.freed_times, line.owner.ended_times) == (0, 1)
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_a_client_that_owes_a_body_is_not_blamed_on_the_server(
+    line: Line, *, is_full: bool
+) -> None:
+    """Nor is a server that reads no more of it spared."""
+    call = line.call(Call(POST, is_open=True))
+    call.carrier.send_body(bytes(2**20 if is_full else 1))
+    line.turns.take()
+    assert call.carrier.touched
+    line.connection.sweep(line.owner.idle_seconds + 1)
+    assert call.fate is (Fate.LOST if is_full else Fate.ANSWERED)
+    assert isinstance(call.error, UpstreamTimeoutError)
 
 
 def test_get_is_sent_again_only_after_it_was_sent(line: Line) -> None:

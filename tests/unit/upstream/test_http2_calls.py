@@ -7,6 +7,7 @@ import pytest
 from h2_upstream import POST, WIDE, Line
 
 from crewgate import limits
+from crewgate.errors import UpstreamTimeoutError
 from crewgate.upstream.call import Fate
 
 OK = [(b":status", b"200")]
@@ -194,3 +195,21 @@ def test_a_caller_that_fails_by_our_own_error_keeps_no_other_from_hearing(line: 
     calls[1].failed = fail  # type: ignore[method-assign]
     line.connection.abort()
     assert [call.error is None for call in calls] == [False, True, False]
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_a_client_that_owes_a_body_is_not_blamed_on_the_server(
+    line: Line, *, is_full: bool
+) -> None:
+    """Nor is a server that reads no more of it spared."""
+    call = line.call(POST, is_open=True)
+    if is_full:
+        line.server.update_settings({ngh2.Setting.INITIAL_WINDOW_SIZE: 0})
+        line.exchange()
+    call.carrier.send_body(bytes(9))
+    line.exchange()
+    assert call.carrier.touched
+    line.connection.sweep(line.owner.idle_seconds + 1)
+    assert call.fate is (Fate.LOST if is_full else Fate.ANSWERED)
+    assert isinstance(call.error, UpstreamTimeoutError)
+    assert line.owner.ended_times == 0
