@@ -66,6 +66,7 @@ class Revoked(msgspec.Struct, frozen=True):
     calls_cut: int = 0
     coarsened: bool = False
     never_seen: str = ""
+    never_seen_on: int = 0  # machines that say so
 
 
 class ControlAPI:

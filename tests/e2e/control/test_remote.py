@@ -38,7 +38,7 @@ def test_it_mints_spawns_refreshes_and_revokes(site: ControlSite, tmp_path: Path
             shutil.copy(f"{site.folder / 'renewed'}{ending}", f"{prefix}{ending}")
         done = bd.revoke(run)
         assert done.enough
-        assert (done.applied_on, done.never_seen) == (1, "")
+        assert (done.applied_on, done.never_seen, done.never_seen_on) == (1, "", 0)
         assert site.call(later).status_code == 401
         assert not file.exists()
         with pytest.raises(IssuerError, match="was revoked"):
