@@ -67,7 +67,10 @@ class Wire:
     since nobody can read less.
     """
 
-    __slots__ = ("_events", "_fd", "_look", "_pieces", "_sock", "_turns", "queued", "sent", "user")
+    __slots__ = (
+        "_events", "_fd", "_is_unwatched", "_look", "_pieces", "_sock", "_turns",
+        "queued", "sent", "user",
+    )  # fmt: skip
 
     def __init__(self, sock: socket.socket, turns: Turns, user: User) -> None:
         self.user = user
@@ -78,6 +81,7 @@ class Wire:
         self._turns = turns
         self._pieces: deque[bytes] = deque()
         self._events = _READABLE
+        self._is_unwatched = False  # it broke while nobody wanted to read
         self._look = select.poll()
         self._look.register(self._fd, select.POLLIN)
         turns.watch(self._fd, self._ready, _READABLE)
@@ -152,12 +156,23 @@ class Wire:
         return sent
 
     def _ask(self, events: int) -> None:
-        if events != self._events and self._sock.fileno() >= 0:
-            self._events = events
+        if events == self._events or self._sock.fileno() < 0:
+            return
+        self._events = events
+        if not self._is_unwatched:
             self._turns.change(self._fd, events)
+        elif events & _READABLE:
+            self._is_unwatched = False
+            self._turns.watch(self._fd, self._ready, events)
 
     def _ready(self, events: int) -> bool:
         """Write and read; the barrier. Returns whether a large body goes on."""
+        if not self._events & _READABLE and events & ~_WRITABLE:
+            # The connection broke, which is told unasked. What came before is read once it is
+            # wanted; nothing more is written.
+            self._is_unwatched = True
+            self._turns.forget(self._fd)
+            return False
         try:
             if events & _WRITABLE:
                 self._write()

@@ -222,6 +222,27 @@ def test_a_body_of_which_the_wire_has_dropped_the_rest_is_not_sent(line: Line) -
     assert (line.owner.freed_times, line.owner.ended_times) == (0, 1)
 
 
+def test_what_came_before_a_connection_broke_waits_for_a_caller_that_waits(line: Line) -> None:
+    """A server that leaves has nobody take more than he wants, and loses none of it."""
+    call = line.call(Call(reads=False))
+    line.turns.take()
+    line.answer(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n")
+    assert call.told == 1
+    line.theirs.sendall(b"otter")
+    line.theirs.close()  # hangs up
+    for _ in range(3):
+        line.turns.take()
+    assert (call.told, call.error) == (1, None)
+    call.reads = True
+    call.carrier.resume()
+    line.turns.take()
+    assert call.body == b"otter"
+    assert call.error is None
+    line.turns.take()
+    assert call.error is not None
+    assert line.owner.ended_times == 1
+
+
 @pytest.mark.parametrize("is_full", [False, True])
 def test_a_client_that_owes_a_body_is_not_blamed_on_the_server(
     line: Line, *, is_full: bool
