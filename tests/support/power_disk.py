@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
-SIZE = 64 * 2**20
+SIZE_BYTES = 64 * 2**20
 _STILL_SECONDS = 0.02
 _WAIT_SECONDS = 60.0
 
@@ -33,10 +33,10 @@ def why_not(folder: Path) -> str:
         return f"no loop device can be mounted here: {error.stderr.strip()}"
 
 
-def make(image: Path) -> Path:
-    """A new ext4 in a file."""
+def make(image: Path, size: int = SIZE_BYTES) -> Path:
+    """A new ext4 of so many bytes, in a file."""
     with image.open("wb") as file:
-        file.truncate(SIZE)
+        file.truncate(size)
     _run("mkfs.ext4", "-q", "-F", str(image))
     return image
 
@@ -70,6 +70,7 @@ def clone(device: str, image: Path, to: Path, process: int, settle: Callable[[],
         deadline = time.monotonic() + _WAIT_SECONDS
         while time.monotonic() < deadline:
             before = _still(device)
+            to.unlink(missing_ok=True)  # a device that is still being let go keeps the old one
             _run("cp", "--sparse=always", str(image), str(to))
             if _written(device) == before:
                 return settle()

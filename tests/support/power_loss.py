@@ -2,7 +2,8 @@
 
 `python power_loss.py [--clones 30]`. For root, on a machine that mounts loop devices. A process
 writes all that a machine must remember; at some instants the disk is cloned, mounted anew, and read
-as a next start would. Ends with status 1 if something that was acknowledged is not there.
+as a next start would. Then the same with a whole gateway under load, which is served from each
+clone. Ends with status 1 if something that was acknowledged is not there.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import power_gateway
 from company import Authority, chain_of
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from power_disk import clone, make, mounted, why_not
@@ -198,16 +200,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clones", type=int, default=30)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
         why = why_not(folder)
         if why:
             print(f"no power loss can be tried here: {why}")
             return 2
-        found = clones(folder, asked.clones)
-    for number, each in enumerate(found):
-        print(f"clone {number}: {', '.join(each) if each else 'all that was acknowledged'}")
-    return 1 if any(found) else 0
+        parts = {
+            "clone": clones(folder, asked.clones),
+            "clone of a gateway": power_gateway.clones(folder, asked.clones, _BETWEEN_SECONDS),
+        }
+        is_lost = False
+        for name, found in parts.items():
+            for number, each in enumerate(found):
+                what = ", ".join(each) if each else "all that was acknowledged"
+                print(f"{name} {number}: {what}", flush=True)
+                is_lost |= bool(each)
+    return 1 if is_lost else 0
 
 
 if __name__ == "__main__":

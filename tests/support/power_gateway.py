@@ -1,0 +1,214 @@
+"""A whole gateway under load on a disk that is cloned, and what a start on the clone remembers.
+
+Clients call tools that cost credits, and branches are revoked meanwhile. At an instant at which all
+processes of the gateway are stopped, its disk is cloned; the clone is served in a network namespace
+of its own, where the ports are free.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from command_process import crewgate
+from installation import Installation, Premises, wait_until
+from power_disk import clone, make, mounted
+
+from crewgate import Denial, Permit, Reason, Verifier
+from crewgate.audit.folder import files
+from crewgate.core.credits import MICRO
+from crewgate.core.line import decode
+from crewgate.core.record import Call
+from crewgate.errors import CrewgateError
+from crewgate.issuer import SubAgent
+from crewgate.link.owner import Owner
+
+CREDITS, PRICE_MICRO = 1000, 10_000
+BRANCHES = 6
+DISK_BYTES = 512 * 2**20
+# The audit is synced once a second: what is older than this is there, however slow the disk.
+AUDIT_SECONDS = 3.0
+ALONE = ("unshare", "-n", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+
+
+class Load:
+    """Callers and one who revokes; what they were told, and when."""
+
+    def __init__(self, site: Installation) -> None:
+        self.site = site
+        self.answered: list[tuple[float, str]] = []  # when, and the branch of a call that was paid
+        self.revoked: dict[str, str] = {}  # branches, each with a token that is dead
+        self._article = site.orchestrator()
+        self._over = threading.Event()
+        self._callers = [self._new() for _ in range(BRANCHES)]
+        self._threads = [
+            *(threading.Thread(target=self._call, args=(each,)) for each in self._callers),
+            threading.Thread(target=self._revoke),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        """Once all have heard of it."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def is_under_way(self) -> bool:
+        """Whether there is something of each kind to lose."""
+        return len(self.answered) > 100 and len(self.revoked) > 2
+
+    def _new(self) -> SubAgent:
+        return self._article.start_run(credits=str(CREDITS), tools=["search.*"])
+
+    def _call(self, agent: SubAgent) -> None:
+        head = {"authorization": f"Bearer {agent.token()}"}
+        with httpx.Client(
+            verify=str(self.site.folder / "certs" / "ca.pem"),
+            base_url=f"https://127.0.0.1:{self.site.port}",
+            timeout=60,
+            trust_env=False,
+        ) as client:
+            while not self._over.is_set():
+                if client.post("/search", headers=head, json={}).status_code == 200:
+                    self.answered.append((time.monotonic(), agent.branch))
+
+    def _revoke(self) -> None:
+        while not self._over.is_set():
+            agent = self._new()
+            token = agent.token()
+            with Owner(self.site.folder / "state") as owner:
+                if owner.revoke(agent.branch, "article", "local").reach.enough:
+                    self.revoked[agent.branch] = token
+            self._over.wait(0.05)
+
+
+class Seen:
+    """What had been acknowledged when all processes stood still."""
+
+    def __init__(self, load: Load) -> None:
+        time.sleep(0.2)  # the answers that were on their way are heard
+        self.at = time.monotonic()
+        self.answered = [*load.answered]
+        self.revoked = dict(load.revoked)
+
+
+class Copy(Premises):
+    """The gateway that is found on a clone; it is served where nobody hears it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.within = ALONE
+        self.folder = folder / "gateway"
+        self.file = self.folder / "crewgate.toml"
+        self.serving = None
+        self.orchestrators = []
+
+
+@contextmanager
+def loaded(folder: Path) -> Iterator[tuple[Installation, Load, Path, str]]:
+    """A gateway under load on a disk; the disk's image and its device."""
+    image = make(folder / "gateway.img", DISK_BYTES)
+    with mounted(image, folder / "gateway-disk") as device:
+        site = Installation(folder / "gateway-disk", price="0.01")
+        try:
+            site.serve()
+            load = Load(site)
+            try:
+                wait_until(load.is_under_way)
+                yield site, load, image, device
+            finally:
+                load.end()
+        finally:
+            site.end()
+
+
+def lost(found: Copy, seen: Seen) -> list[str]:
+    """What a gateway does not know that is served from a clone."""
+    try:
+        found.serve()
+        return [
+            *_revocations_lost(found, seen),
+            *_money_lost(found, seen),
+            *_lines_lost(found, seen),
+        ]
+    finally:
+        found.end()
+
+
+def _revocations_lost(found: Copy, seen: Seen) -> Iterator[str]:
+    with Verifier.from_config(found.file) as verifier:
+        for branch, token in seen.revoked.items():
+            verdict = verifier.admit_blocking(token, "search.web")
+            if not isinstance(verdict, Denial) or verdict.reason is not Reason.BRANCH_REVOKED:
+                yield f"revocation of {branch}: {verdict!r}"
+            if isinstance(verdict, Permit):
+                verdict.release()
+
+
+def _money_lost(found: Copy, seen: Seen) -> Iterator[str]:
+    """A branch must not have back what it had spent, and the sums must agree."""
+    spent = Counter(branch for _, branch in seen.answered)
+    rows = {row["branch"]: row for row in found.ask("ledger", "report", "--by", "branch")["rows"]}
+    for branch, calls in spent.items():
+        left = rows[branch]["left_micro"] if branch in rows else CREDITS * MICRO
+        if left > CREDITS * MICRO - calls * PRICE_MICRO:
+            yield f"credits of {branch}: {left} micro are left after {calls} calls"
+    check = crewgate("ledger", "check", "-c", found.file)
+    if check.returncode != 0:
+        yield f"ledger check: {check.stdout}{check.stderr}"
+
+
+def _lines_lost(found: Copy, seen: Seen) -> Iterator[str]:
+    """Of the calls that were answered in good time before the power went."""
+    owed = Counter(branch for at, branch in seen.answered if at < seen.at - AUDIT_SECONDS)
+    there = Counter(_called(found.folder / "state" / "audit"))
+    for branch, calls in owed.items():
+        if there[branch] < calls:
+            yield f"audit of {branch}: {there[branch]} calls of {calls}"
+
+
+def _called(folder: Path) -> Iterator[str]:
+    """The branches of all calls in an audit; what the loss has torn is passed over."""
+    for path in files(folder):
+        for line in path.read_bytes().split(b"\n"):
+            try:
+                record = decode(line)
+            except ValueError:
+                continue
+            if isinstance(record, Call):
+                yield record.branch
+
+
+def clones(folder: Path, count: int, between_seconds: float) -> Iterator[list[str]]:
+    """What a gateway lacks that is served from each of so many clones."""
+    with loaded(folder) as (site, load, image, device):
+        for _ in range(count):
+            time.sleep(between_seconds)
+            processes = processes_of(site)
+            for process in processes:
+                os.kill(process, signal.SIGSTOP)
+            try:
+                copy = folder / "gateway-copy.img"
+                seen = clone(device, image, copy, processes[0], lambda: Seen(load))
+            finally:
+                for process in processes:
+                    os.kill(process, signal.SIGCONT)
+            with mounted(copy, folder / "gateway-copy"):
+                found = Copy(folder / "gateway-copy")
+                try:
+                    yield lost(found, seen)
+                except (AssertionError, CrewgateError) as error:
+                    log = (found.folder / "serve.log").read_text()[-2000:]
+                    yield [f"{type(error).__name__}: {error}", log]
+
+
+def processes_of(site: Installation) -> list[int]:
+    """Of a gateway, its supervisor first."""
+    assert site.serving is not None
+    kinds = ("agent", "gateway", "control")
+    return [site.serving.pid, *(pid for kind in kinds for pid in site.children(kind))]
