@@ -88,7 +88,10 @@ class HTTP2Connection:
     def carry(self, caller: Caller) -> None:
         """Begin a call; the pool takes the last room for taken."""
         self._is_offered = self.room > 1
-        caller.begun(HTTP2Stream(self, caller))
+        stream = HTTP2Stream(self, caller)
+        caller.begun(stream)
+        if stream.is_refused:
+            self._refused(stream)
 
     def sweep(self, now: float) -> None:
         """Break off what takes too long, close what was long unused."""
@@ -205,6 +208,16 @@ class HTTP2Connection:
         if stream is not None:
             stream.reset = True
         self.failed(UpstreamTimeoutError("the tool's server did not end what it had begun to say"))
+
+    def _refused(self, stream: HTTP2Stream) -> None:
+        """Take that the engine has made nothing of a request, or its head alone."""
+        self._is_closing = True
+        if stream.number:
+            self._reset(stream.number, ErrorCode.CANCEL)
+        error = UpstreamError("the connection to the tool's server takes no request")
+        fate = Fate.ANSWERED if stream.number else Fate.UNSEEN
+        self.owner.broke(self, stream.caller, error, fate)
+        self._offer()
 
     def _take_events(self) -> None:
         for event in self.engine.events():

@@ -62,6 +62,7 @@ class HTTP2Stream:
         "deadline",
         "headers",
         "informed",
+        "is_refused",
         "number",
         "paused",
         "reset",
@@ -72,6 +73,7 @@ class HTTP2Stream:
     def __init__(self, host: Host, caller: Caller) -> None:
         self.caller = caller
         self.number = 0  # of the stream; 0 before `begin`
+        self.is_refused = False  # nothing could be said, and nothing will be
         self.paused = False  # the caller waits for the client
         # By the server, or because its answer is malformed: that says nothing of its health.
         self.reset = False
@@ -144,6 +146,7 @@ class HTTP2Stream:
             if body:
                 host.engine.send_data(self.number, body, end_stream=ends)
         except ngh2.NGH2Error:
+            self.is_refused = True
             return False
         self._starts = host.wire.sent + host.wire.queued
         host.opened(self.number, self)
