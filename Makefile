@@ -11,7 +11,7 @@ SOURCES := $(shell find ext -type f ! -name '*.c')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench bench-hop bench-cluster simulate isolation power-loss soak sanitize fuzz coverage clean
+.PHONY: help setup demo test lint bench bench-hop bench-cluster simulate isolation power-loss disks soak sanitize fuzz coverage clean
 
 help:  ## these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -50,6 +50,9 @@ isolation: setup  ## tools that break the rules of HTTP beside checked callers; 
 
 power-loss: setup  ## disks cloned under load hold what was acknowledged; root; ARGS="--clones 100"
 	@$(BIN)/python tests/support/power_loss.py $(ARGS)
+
+disks: setup  ## a full, read-only and dead disk for each folder of a gateway; root; minutes
+	@$(BIN)/python tests/support/failing_disks.py $(ARGS)
 
 soak: setup  ## half an hour of mixed load and upheaval, books balanced; ARGS="--seconds 120"
 	@$(BIN)/python tests/support/soak.py $(ARGS)

@@ -42,10 +42,10 @@ def make(image: Path, size: int = SIZE_BYTES) -> Path:
 
 
 @contextmanager
-def mounted(image: Path, at: Path) -> Iterator[str]:
+def mounted(image: Path, at: Path, *options: str) -> Iterator[str]:
     """The image as a disk at a folder; the loop device's name, such as loop3."""
     at.mkdir(exist_ok=True)
-    _run("mount", "-o", "loop", str(image), str(at))
+    _run("mount", "-o", ",".join(["loop", *options]), str(image), str(at))
     try:
         device = _run("losetup", "-n", "-O", "NAME", "-j", str(image)).split()[0]
         yield Path(device).name

@@ -1,9 +1,12 @@
-"""Disks without room: how to fill one, and one of 1 MiB in a mount namespace of its own."""
+"""Disks without room or that fail: filled ones, and one of 1 MiB in a mount namespace."""
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -18,6 +21,17 @@ def fill(folder: Path) -> Path:
             except OSError:
                 continue
     return path
+
+
+@contextmanager
+def failing_disk() -> Iterator[None]:
+    """No file can be written to by this process: EFBIG, for SQLite an I/O error."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def on_a_small_disk(folder: Path, script: str) -> subprocess.CompletedProcess[str]:

@@ -52,6 +52,8 @@ def disks(config: Config) -> dict[str, Disk]:
     ledger = config.ledger.file
     if ledger is not None and ledger.parent != config.state:
         folders["ledger's folder"] = ledger.parent
+    if config.cluster is not None:
+        folders["cluster's folder"] = config.state / "gossip"
     return {name: Disk(folder) for name, folder in folders.items()}
 
 

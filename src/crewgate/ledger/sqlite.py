@@ -12,10 +12,19 @@ from typing import ClassVar
 import apsw
 
 from crewgate import limits
+from crewgate.core.ledger_mark import Book, Mark, why_not
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger.session import Row, in_parts
 from crewgate.runtime.durable_files import is_full
 
+_DISK_ERRORS = (
+    apsw.IOError,
+    apsw.ReadOnlyError,
+    apsw.CantOpenError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    OSError,
+)
 _FEW_PAGES = 10  # of 4 KiB: the least cache that SQLite has
 
 
@@ -33,29 +42,13 @@ class SQLite:
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         """LedgerUnavailableError. Who only reads sees one state and stops nobody."""
         self._path = path
+        self._readonly = readonly
         self._is_durable = True
         self._begin = "BEGIN" if readonly else "BEGIN IMMEDIATE"
-        flags = apsw.SQLITE_OPEN_READWRITE
-        flags |= 0 if readonly else apsw.SQLITE_OPEN_CREATE
-        with self._mapped():
-            self._connection = apsw.Connection(str(path), flags=flags)
-        try:
-            with self._mapped():
-                self._connection.set_busy_timeout(round(limits.ledger_busy_seconds * 1000))
-                if readonly:
-                    self._connection.execute("PRAGMA query_only = ON")
-                else:
-                    path.chmod(0o600)
-                    self._connection.execute("PRAGMA journal_mode = WAL")
-                    self._connection.execute("PRAGMA synchronous = FULL")
-                    self._connection.execute("PRAGMA foreign_keys = ON")
-                    self._connection.execute(
-                        f"PRAGMA journal_size_limit = {2 * limits.ledger_log_bytes}"
-                    )
-                    self._lengthen_log()
-        except LedgerUnavailableError:
-            self._connection.close()
-            raise
+        self._identity = ""
+        self._counts: Mapping[str, int] = {}
+        self._has_failed = False  # its disk: another may be in the place of that by now
+        self._connection = self._connect(0 if readonly else apsw.SQLITE_OPEN_CREATE)
 
     def __repr__(self) -> str:
         return f"<SQLite {self._path}>"
@@ -63,6 +56,8 @@ class SQLite:
     @contextmanager
     def transaction(self, *, is_durable: bool = True) -> Iterator[None]:
         """All of it, on the disk, or nothing; the next durable one syncs those before it too."""
+        if self._has_failed:
+            self._open_again()
         if is_durable != self._is_durable:
             self.rows(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
             self._is_durable = is_durable
@@ -71,8 +66,9 @@ class SQLite:
             yield
             self.rows("COMMIT")
         except BaseException:
-            if self._connection.in_transaction:  # SQLite may have rolled back, of a full disk
-                self._connection.execute("ROLLBACK")
+            with suppress(apsw.Error):  # of a disk that fails; then nothing was committed either
+                if self._connection.in_transaction:  # else SQLite has rolled back, of a full disk
+                    self._connection.execute("ROLLBACK")
             raise
 
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[Row]:
@@ -96,7 +92,8 @@ class SQLite:
             raise self._unavailable(error) from error
 
     def expect(self, identity: str, counts: Mapping[str, int]) -> None:
-        """The file stays open, so it stays the same."""
+        """What the file must have that is opened after a disk has failed."""
+        self._identity, self._counts = identity, counts
 
     def publish(self, news: Sequence[str]) -> None:
         """There is no other machine."""
@@ -117,7 +114,60 @@ class SQLite:
         """Let the file go."""
         self._connection.close()
 
-    def _lengthen_log(self) -> None:
+    def _connect(self, create: int = 0) -> apsw.Connection:
+        with self._mapped():
+            flags = apsw.SQLITE_OPEN_READWRITE | create
+            connection = apsw.Connection(str(self._path), flags=flags)
+        try:
+            with self._mapped():
+                connection.set_busy_timeout(round(limits.ledger_busy_seconds * 1000))
+                if self._readonly:
+                    connection.execute("PRAGMA query_only = ON")
+                    return connection
+                self._path.chmod(0o600)
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("PRAGMA foreign_keys = ON")
+                connection.execute(f"PRAGMA journal_size_limit = {2 * limits.ledger_log_bytes}")
+                self._lengthen_log(connection)
+        except LedgerUnavailableError:
+            connection.close()
+            raise
+        return connection
+
+    def _open_again(self) -> None:
+        """Use the file that is there now, if it is this ledger; LedgerUnavailableError."""
+        connection = self._connect()
+        try:
+            self._require(connection)
+        except LedgerUnavailableError:
+            connection.close()
+            raise
+        before, self._connection = self._connection, connection
+        self._is_durable, self._has_failed = True, False
+        # Else it would copy its log into its file, and delete the log of the new one by its name.
+        before.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        with suppress(apsw.Error):
+            before.close()
+
+    def _require(self, connection: apsw.Connection) -> None:
+        """LedgerUnavailableError for another ledger, or an older copy of this one."""
+        if not self._identity:
+            return
+        book = None
+        with self._mapped():
+            if connection.execute(self.dialect["tables"], ("migration",)).fetchall():
+                identity = "SELECT ledger FROM migration WHERE version = 1"
+                ((found,),) = connection.execute(identity)
+                book = Book(found, dict(connection.execute("SELECT name, beat FROM holder")))
+        for holder, count in [("", 0), *self._counts.items()]:
+            if why := why_not(Mark(self._identity, holder, count), book):
+                raise LedgerUnavailableError(
+                    f"{self._path}: {why}; bring the one of before back, or end the gateway and "
+                    "say `crewgate ledger accept`"
+                )
+
+    def _lengthen_log(self, connection: apsw.Connection) -> None:
         """Make the log's file as long as it gets before it is begun anew.
 
         A commit that makes its file longer waits for the file system's journal, and that for what
@@ -127,13 +177,13 @@ class SQLite:
         log = self._path.with_name(f"{self._path.name}-wal")
         if log.exists() and log.stat().st_size >= limits.ledger_log_bytes:
             return
-        run, length = self._connection.execute, limits.ledger_log_bytes + 2 * 4096 * _FEW_PAGES
+        run, length = connection.execute, limits.ledger_log_bytes + 2 * 4096 * _FEW_PAGES
         run(f"PRAGMA cache_size = {_FEW_PAGES}")
         run("BEGIN IMMEDIATE")
         with suppress(apsw.FullError):  # then commits are slower, while there is room for them
             run("CREATE TABLE filler (bytes)")
             run("INSERT INTO filler VALUES (zeroblob(?))", (length,))
-        if self._connection.in_transaction:
+        if connection.in_transaction:
             run("ROLLBACK")
         run("PRAGMA cache_size = -2000")
 
@@ -145,6 +195,7 @@ class SQLite:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: Exception) -> LedgerUnavailableError:
+        self._has_failed |= isinstance(error, _DISK_ERRORS)
         return LedgerUnavailableError(f"{self._path}: {_why(error)}")
 
 

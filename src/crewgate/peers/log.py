@@ -64,8 +64,11 @@ class CapsuleLog:
         return written
 
     def lose(self, raws: Iterable[bytes], why: str) -> None:
-        """What was appended did not reach the disk when it was synced: to be appended anew."""
+        """All that was appended since the last sync did not reach the disk: to be appended anew."""
         self._missing += raws
+        for span in [*self._unsynced]:
+            self._unsynced.discard(span)
+            self._let_go(span)
         self._complain(why)
 
     def retry(self, now: int) -> list[bytes]:
@@ -93,6 +96,7 @@ class CapsuleLog:
             written = os.write(descriptor, data)
         except OSError as error:
             self._complain(cause(error))
+            self._let_go(span)
             return False
         self._unsynced.add(span)
         if written != len(data):
@@ -158,6 +162,20 @@ class CapsuleLog:
         self._open[span] = descriptor = open_to_append(path, 0o600)
         self._is_named = False
         return descriptor
+
+    def _let_go(self, span: int) -> None:
+        """Have the next write open the file anew: another disk may be in this one's place by then.
+
+        Not before all that was appended is synced or lost, nor during a sync, which would be of
+        whatever has the descriptor's number next.
+        """
+        if span not in self._unsynced and self._syncing.acquire(blocking=False):
+            try:
+                descriptor = self._open.pop(span, None)
+                if descriptor is not None:
+                    os.close(descriptor)
+            finally:
+                self._syncing.release()
 
     def _close_half(self) -> None:
         """Those files that were opened first, once the disk has what is in them; OSError."""

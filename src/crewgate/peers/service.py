@@ -135,6 +135,8 @@ class Service:
             try:
                 await trio.to_thread.run_sync(self.gossip.log.sync)
             except OSError as error:
+                # Of what was appended meanwhile nobody knows whether the disk has it.
+                raws, self.gossip.unsynced = raws + self.gossip.unsynced, []
                 self.gossip.log.lose(raws, cause(error))
             else:
                 self.gossip.log.synced()

@@ -20,7 +20,7 @@ from gossip_capsules import capsule
 from gossip_world import WALL
 from hypothesis import given
 from hypothesis import strategies as st
-from small_disk import may_mount, on_a_small_disk
+from small_disk import failing_disk, may_mount, on_a_small_disk
 
 from crewgate import limits
 from crewgate.core.gossip.capsules import decode, expires_of
@@ -290,3 +290,25 @@ def test_what_was_acknowledged_outlives_a_sigkill(tmp_path: Path) -> None:
         found = [decode(raw).number for raw in log.replay(WALL)]
         log.close()
         assert found[: said - 1] == list(range(1, said))
+
+
+def test_another_disk_in_the_place_of_one_that_failed_is_written_to(
+    log: CapsuleLog, said: list[str]
+) -> None:
+    """A file that refused a write is opened anew; what was not synced is appended there too."""
+    folder = log._folder
+    kept = append(log, 1)
+    log.sync()
+    lost = append(log, 2)
+    with failing_disk():
+        assert log.append([capsule(3, life=10 * HOUR).raw]) == []
+    log.lose(lost, "Input/output error")
+    folder.rename(folder.with_name("failed"))
+    folder.mkdir()
+    written = log.retry(WALL)
+    log.sync()
+    log.synced()
+    assert sorted(written) == sorted([*lost, capsule(3, life=10 * HOUR).raw])
+    assert sorted(log.replay(WALL)) == sorted(written)
+    assert kept[0] not in written
+    assert said[-1].endswith("all revocations are on this disk again")

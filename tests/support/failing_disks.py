@@ -1,0 +1,172 @@
+"""`make disks`: a gateway whose disk is full, read-only or dead, for each folder in turn.
+
+`python failing_disks.py [FOLDER …]`. For root, on a machine that mounts loop devices. Says after
+how many seconds `crewgate status` tells of the fault, and after how many it is well again once
+there is room, or another disk with the same content in the place of the one that failed. Ends with
+status 1 if health was silent for longer than two seconds, or if it did not recover by itself.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+from command_process import crewgate
+from installation import Installation
+from power_disk import kill_disk, make, mounted, why_not
+from small_disk import fill
+
+from crewgate.errors import CrewgateError
+from crewgate.link.owner import Owner
+
+FOLDERS = ("state", "state/audit", "state/gossip", "state/ledger", "ca")
+FAULTS = ("full", "read-only", "dead")
+TOLD_SECONDS, WELL_SECONDS = 2.0, 60.0
+DISK_BYTES = 512 * 2**20
+_WAIT_SECONDS = 90.0
+
+
+class Outcome(NamedTuple):
+    """What was seen; None for what did not come in time."""
+
+    told_seconds: float | None
+    words: str
+    well_seconds: float | None
+
+    @property
+    def is_good(self) -> bool:
+        """Told in time, and well again by itself."""
+        return (
+            self.told_seconds is not None
+            and self.told_seconds <= TOLD_SECONDS
+            and self.well_seconds is not None
+        )
+
+
+class Patient:
+    """A gateway one of whose folders is a disk of its own, and somebody who uses it."""
+
+    def __init__(self, folder: Path, place: str, stack: ExitStack) -> None:
+        self._images = folder
+        self._stack = stack
+        self._number = 0
+        self.site = Installation(folder, price="0.01", workers=1)
+        stack.callback(self.site.end)
+        (self.site.folder / "state" / "ledger").mkdir()
+        self.site.edit("state/ledger.db", "state/ledger/ledger.db")
+        self.site.serve()
+        self._token = self.site.orchestrator().start_run(credits="900", tools=["search.*"]).token()
+        self.site.stop()
+        self.place = self.site.folder / place
+        self.place.mkdir(exist_ok=True)
+        self._keep()
+        self.image, self.device = self._mount()
+        self.site.serve()
+        self.use()
+
+    def use(self) -> None:
+        """Call a tool and revoke a branch, whatever comes of it: most faults show in a write."""
+        head = {"authorization": f"Bearer {self._token}"}
+        root = str(self.site.folder / "certs" / "ca.pem")
+        with suppress(httpx.HTTPError, OSError):
+            url = f"https://127.0.0.1:{self.site.port}/search"
+            httpx.post(url, headers=head, json={}, verify=root, timeout=1, trust_env=False)
+        with suppress(CrewgateError), Owner(self.site.folder / "state", 1.0) as owner:
+            self._number += 1
+            owner.revoke(f"018f0000-0000-7000-8000-{self._number:012}", "article", "local")
+
+    def fail(self, fault: str) -> Callable[[], None]:
+        """Let the disk fail; returns what mends it."""
+        if fault == "full":
+            filling = fill(self.place)
+            return filling.unlink
+        if fault == "read-only":
+            Path(f"/sys/fs/ext4/{self.device}/trigger_fs_error").write_text("1")
+        else:
+            kill_disk(self.image, self.device)
+        return self._replace
+
+    def health(self) -> tuple[int, str]:
+        """The exit status of `status`, and the words of what is not well."""
+        done = crewgate("status", "--json", "-c", self.site.file)
+        rows = json.loads(done.stdout)["health"]
+        bad = [each for each in rows if each["state"] != "ok"]
+        return done.returncode, "; ".join(f"{each['component']}: {each['why']}" for each in bad)
+
+    def _keep(self) -> None:
+        """Copy what is in the folder, for the disks that take its place."""
+        shutil.rmtree(self._images / "kept", ignore_errors=True)
+        subprocess.run(["cp", "-a", str(self.place), str(self._images / "kept")], check=True)
+
+    def _mount(self) -> tuple[Path, str]:
+        self._number += 1
+        image = make(self._images / f"disk{self._number}.img", DISK_BYTES)
+        device = self._stack.enter_context(mounted(image, self.place, "errors=remount-ro"))
+        subprocess.run(["cp", "-a", f"{self._images / 'kept'}/.", str(self.place)], check=True)
+        return image, device
+
+    def _replace(self) -> None:
+        """Mount another disk over the one that failed."""
+        self.image, self.device = self._mount()
+
+
+def outcome(patient: Patient, fault: str) -> Outcome:
+    """Of one fault of a well gateway."""
+    mend = patient.fail(fault)
+    told, words = _wait(patient, lambda status: status != 0, TOLD_SECONDS + _WAIT_SECONDS)
+    mend()
+    well, _ = _wait(patient, lambda status: status == 0, WELL_SECONDS)
+    return Outcome(told, words, well)
+
+
+def _wait(
+    patient: Patient, good: Callable[[int], bool], seconds: float
+) -> tuple[float | None, str]:
+    begun = time.monotonic()
+    while (now := time.monotonic() - begun) < seconds:
+        patient.use()
+        status, words = patient.health()
+        if good(status):
+            return now, words
+        time.sleep(0.05)
+    return None, patient.health()[1]
+
+
+@contextmanager
+def patient_of(place: str) -> Iterator[Patient]:
+    """A gateway in a folder of its own."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        yield Patient(Path(name), place, stack)
+
+
+def main() -> int:
+    """The exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="*", default=FOLDERS)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        if why := why_not(Path(name)):
+            print(f"no disk can fail here: {why}")
+            return 2
+    are_good = True
+    for place in asked.folder:
+        for fault in FAULTS:
+            with patient_of(place) as patient:
+                found = outcome(patient, fault)
+            are_good &= found.is_good
+            told = "never told" if found.told_seconds is None else f"{found.told_seconds:.1f} s"
+            well = "never well" if found.well_seconds is None else f"{found.well_seconds:.1f} s"
+            print(f"{place} {fault}: {told}, then {well}: {found.words}", flush=True)
+    return 0 if are_good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
