@@ -21,10 +21,10 @@ setup: $(STAMPS)/extension  ## virtual environment, tools and the native core; o
 demo: setup  ## the incident, on a real gateway
 	@$(BIN)/crewgate demo
 
-# Most of a test is waiting for processes to start, so three at a time suit two cores; tests/conftest.py
+# Most of a test is waiting for processes to start, so four at a time suit two cores; tests/conftest.py
 # has the long ones come first, so that none is left to run alone.
 test: setup  ## all tests; ARGS="-k name" narrows them
-	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup  ## style, types, layers
 	@$(BIN)/ruff check .

@@ -20,7 +20,7 @@ from crewgate.issuer import Orchestrator, SubAgent
 from crewgate.issuer.inspection import read_claims
 from crewgate.link.owner_messages import Name
 
-RUNS = int(os.environ.get("CREWGATE_RUNS", "30"))  # 1,000 where two minutes are to be had
+RUNS = int(os.environ.get("CREWGATE_RUNS", "10"))  # 1,000 where two minutes are to be had
 
 
 @pytest.fixture(scope="module")

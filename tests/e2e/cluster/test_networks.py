@@ -33,7 +33,7 @@ from crewgate import limits
 from crewgate.core.ids import orchestrator_key
 from crewgate.link.owner_messages import Name, Receipt
 
-RUNS = int(os.environ.get("CREWGATE_RUNS", "30"))  # 1,000 where some minutes are to be had
+RUNS = int(os.environ.get("CREWGATE_RUNS", "10"))  # 1,000 where some minutes are to be had
 STALENESS = "max_staleness_seconds = 1"
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"no networks of our own: {missing()}")

@@ -107,7 +107,7 @@ EARLY, LATE = "calls /search", "the translator's branch is revoked"
 
 
 @pytest.mark.parametrize(
-    ("number", "line"), [(signal.SIGTERM, EARLY), (signal.SIGINT, LATE), (signal.SIGKILL, LATE)]
+    ("number", "line"), [(signal.SIGTERM, EARLY), (signal.SIGINT, EARLY), (signal.SIGKILL, LATE)]
 )
 def test_whatever_ends_it_nothing_stays_behind(
     tmp_path: Path, number: signal.Signals, line: str

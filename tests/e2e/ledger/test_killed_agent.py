@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 SUPPORT = Path(__file__).parents[2] / "support"
-KILLS = int(os.environ.get("CREWGATE_KILLS", "300"))  # 1,000 where half a minute is to be had
+KILLS = int(os.environ.get("CREWGATE_KILLS", "100"))  # 1,000 where half a minute is to be had
 
 
 def test_what_is_granted_in_the_table_is_granted_in_the_ledger(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from installation import Installation, installed
 
 from crewgate.issuer import SubAgent
 
-SECONDS = float(os.environ.get("CREWGATE_STORM_SECONDS", "12"))
+SECONDS = float(os.environ.get("CREWGATE_STORM_SECONDS", "8"))
 CREDITS, BRANCHES = 100, 6
 EMBEDDER = Path(__file__).parents[2] / "support" / "embedder.py"
 
