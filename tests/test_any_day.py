@@ -1,4 +1,4 @@
-"""What compares moments with the machine's clock does so on any day: in years, on 29 February and in 2038.
+"""What compares moments with the machine's clock does so on any day: on 29 February, and in 2038.
 
 Each run is a process of its own whose wall clock is another; its tests take a few seconds. For a
 day of your own: `faketime '2031-05-01' .venv/bin/pytest tests/unit`, with
