@@ -3,7 +3,9 @@
 `python failing_disks.py [FOLDER …]`. For root, on a machine that mounts loop devices. Says after
 how many seconds `crewgate status` tells of the fault, and after how many it is well again once
 there is room, or another disk with the same content in the place of the one that failed. Ends with
-status 1 if health was silent for longer than two seconds, or if it did not recover by itself.
+status 1 if health was silent for longer than two seconds, or if it did not recover by itself. Only
+a new disk for `state` takes a new start: the table and the sockets that are in use are on the old
+one, and a gateway that began anew by itself might do so before all is copied back.
 """
 
 import argparse
@@ -40,15 +42,22 @@ class Outcome(NamedTuple):
     told_seconds: float | None
     words: str
     well_seconds: float | None
+    restarted: bool
 
     @property
     def is_good(self) -> bool:
-        """Told in time, and well again by itself."""
-        return (
-            self.told_seconds is not None
-            and self.told_seconds <= TOLD_SECONDS
-            and self.well_seconds is not None
+        """Told in time, and well again."""
+        told, well = self.told_seconds, self.well_seconds
+        return told is not None and told <= TOLD_SECONDS and well is not None
+
+    def __str__(self) -> str:
+        told = (
+            "never told" if self.told_seconds is None else f"told after {self.told_seconds:.1f} s"
         )
+        well = (
+            "never well" if self.well_seconds is None else f"well {self.well_seconds:.1f} s after"
+        )
+        return f"{told}, {well} {'a new start' if self.restarted else 'the mend'}: {self.words}"
 
 
 class Patient:
@@ -85,6 +94,7 @@ class Patient:
 
     def fail(self, fault: str) -> Callable[[], None]:
         """Let the disk fail; returns what mends it."""
+        self._keep()
         if fault == "full":
             filling = fill(self.place)
             return filling.unlink
@@ -118,13 +128,16 @@ class Patient:
         self.image, self.device = self._mount()
 
 
-def outcome(patient: Patient, fault: str) -> Outcome:
-    """Of one fault of a well gateway."""
+def outcome(patient: Patient, fault: str, *, restarts: bool) -> Outcome:
+    """Of one fault of a well gateway; `restarts`: it is started anew once the disk is mended."""
     mend = patient.fail(fault)
     told, words = _wait(patient, lambda status: status != 0, TOLD_SECONDS + _WAIT_SECONDS)
     mend()
+    if restarts:
+        patient.site.stop()
+        patient.site.start()
     well, _ = _wait(patient, lambda status: status == 0, WELL_SECONDS)
-    return Outcome(told, words, well)
+    return Outcome(told, words, well, restarts)
 
 
 def _wait(
@@ -160,11 +173,9 @@ def main() -> int:
     for place in asked.folder:
         for fault in FAULTS:
             with patient_of(place) as patient:
-                found = outcome(patient, fault)
+                found = outcome(patient, fault, restarts=place == "state" and fault != "full")
             are_good &= found.is_good
-            told = "never told" if found.told_seconds is None else f"{found.told_seconds:.1f} s"
-            well = "never well" if found.well_seconds is None else f"{found.well_seconds:.1f} s"
-            print(f"{place} {fault}: {told}, then {well}: {found.words}", flush=True)
+            print(f"{place} {fault}: {found}", flush=True)
     return 0 if are_good else 1
 
 

@@ -6,20 +6,23 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
 def fill(folder: Path) -> Path:
     """Until not a byte is left; the file that takes it all."""
     path = folder / "fill"
+    size = -1
     with path.open("wb", buffering=0) as file:
-        for size in (65_536, 4096, 1):
-            try:
-                while file.write(bytes(size)):
-                    pass
-            except OSError:
-                continue
+        # What a file system has put by for what it has not written yet, it may give back.
+        while size != (size := file.tell()):
+            for piece in (65_536, 4096, 1):
+                with suppress(OSError):
+                    while file.write(bytes(piece)):
+                        pass
+            with suppress(OSError):
+                os.fsync(file.fileno())
     return path
 
 
