@@ -5,12 +5,16 @@ processes of the gateway are stopped, its disk is cloned; the clone is served in
 of its own, where the ports are free.
 """
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,7 +37,13 @@ BRANCHES = 6
 DISK_BYTES = 512 * 2**20
 # The audit is synced once a second: what is older than this is there, however slow the disk.
 AUDIT_SECONDS = 3.0
-ALONE = ("unshare", "-n", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+# Where all ports are free, and the kernel was booted anew: what a table says of calls is for one
+# boot, since a power loss leaves an older one on the disk.
+ALONE = (
+    *("unshare", "-n", "-m", "--", "sh", "-c"),
+    'ip link set lo up && mount --bind "$1" /proc/sys/kernel/random/boot_id && shift && exec "$@"',
+    "sh",
+)
 
 
 class Load:
@@ -102,7 +112,9 @@ class Copy(Premises):
     """The gateway that is found on a clone; it is served where nobody hears it."""
 
     def __init__(self, folder: Path) -> None:
-        self.within = ALONE
+        boot = folder / "boot_id"
+        boot.write_text(f"{uuid.uuid4()}\n")
+        self.within = (*ALONE, str(boot))
         self.folder = folder / "gateway"
         self.file = self.folder / "crewgate.toml"
         self.serving = None
@@ -141,8 +153,23 @@ def lost(found: Copy, seen: Seen) -> list[str]:
 
 
 def _revocations_lost(found: Copy, seen: Seen) -> Iterator[str]:
-    with Verifier.from_config(found.file) as verifier:
-        for branch, token in seen.revoked.items():
+    """Asked where the boot is that the table is of."""
+    assert found.serving is not None
+    place = ("nsenter", "-t", str(found.serving.pid), "-n", "-m", "--")
+    done = subprocess.run(
+        [*place, sys.executable, __file__, str(found.file)],
+        input=json.dumps(seen.revoked),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    yield from json.loads(done.stdout)
+
+
+def admitted(file: Path, revoked: Mapping[str, str]) -> Iterator[str]:
+    """The branches whose tokens are not refused for their revocation."""
+    with Verifier.from_config(file) as verifier:
+        for branch, token in revoked.items():
             verdict = verifier.admit_blocking(token, "search.web")
             if not isinstance(verdict, Denial) or verdict.reason is not Reason.BRANCH_REVOKED:
                 yield f"revocation of {branch}: {verdict!r}"
@@ -202,7 +229,7 @@ def clones(folder: Path, count: int, between_seconds: float) -> Iterator[list[st
                 found = Copy(folder / "gateway-copy")
                 try:
                     yield lost(found, seen)
-                except (AssertionError, CrewgateError) as error:
+                except (AssertionError, CrewgateError, subprocess.CalledProcessError) as error:
                     log = (found.folder / "serve.log").read_text()[-2000:]
                     yield [f"{type(error).__name__}: {error}", log]
 
@@ -212,3 +239,7 @@ def processes_of(site: Installation) -> list[int]:
     assert site.serving is not None
     kinds = ("agent", "gateway", "control")
     return [site.serving.pid, *(pid for kind in kinds for pid in site.children(kind))]
+
+
+if __name__ == "__main__":
+    print(json.dumps([*admitted(Path(sys.argv[1]), json.load(sys.stdin))]))
