@@ -60,7 +60,7 @@ class Outcome(NamedTuple):
         return f"{told}, {well} {'a new start' if self.restarted else 'the mend'}: {self.words}"
 
 
-class Patient:
+class Trial:
     """A gateway one of whose folders is a disk of its own, and somebody who uses it."""
 
     def __init__(self, folder: Path, place: str, stack: ExitStack) -> None:
@@ -128,36 +128,36 @@ class Patient:
         self.image, self.device = self._mount()
 
 
-def outcome(patient: Patient, fault: str, *, restarts: bool) -> Outcome:
+def outcome(trial: Trial, fault: str, *, restarts: bool) -> Outcome:
     """Of one fault of a well gateway; `restarts`: it is started anew once the disk is mended."""
-    mend = patient.fail(fault)
-    told, words = _wait(patient, lambda status: status != 0, TOLD_SECONDS + _WAIT_SECONDS)
+    mend = trial.fail(fault)
+    told, words = _wait(trial, lambda status: status != 0, TOLD_SECONDS + _WAIT_SECONDS)
     mend()
     if restarts:
-        patient.site.stop()
-        patient.site.start()
-    well, _ = _wait(patient, lambda status: status == 0, WELL_SECONDS)
+        trial.site.stop()
+        trial.site.start()
+    well, _ = _wait(trial, lambda status: status == 0, WELL_SECONDS)
     return Outcome(told, words, well, restarts)
 
 
 def _wait(
-    patient: Patient, good: Callable[[int], bool], seconds: float
+    trial: Trial, good: Callable[[int], bool], seconds: float
 ) -> tuple[float | None, str]:
     begun = time.monotonic()
     while (now := time.monotonic() - begun) < seconds:
-        patient.use()
-        status, words = patient.health()
+        trial.use()
+        status, words = trial.health()
         if good(status):
             return now, words
         time.sleep(0.05)
-    return None, patient.health()[1]
+    return None, trial.health()[1]
 
 
 @contextmanager
-def patient_of(place: str) -> Iterator[Patient]:
+def trial_of(place: str) -> Iterator[Trial]:
     """A gateway in a folder of its own."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        yield Patient(Path(name), place, stack)
+        yield Trial(Path(name), place, stack)
 
 
 def main() -> int:
@@ -172,8 +172,8 @@ def main() -> int:
     are_good = True
     for place in asked.folder:
         for fault in FAULTS:
-            with patient_of(place) as patient:
-                found = outcome(patient, fault, restarts=place == "state" and fault != "full")
+            with trial_of(place) as trial:
+                found = outcome(trial, fault, restarts=place == "state" and fault != "full")
             are_good &= found.is_good
             print(f"{place} {fault}: {found}", flush=True)
     return 0 if are_good else 1
