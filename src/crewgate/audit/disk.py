@@ -44,7 +44,7 @@ class Disk:
         return f"<Disk {self.folder} {self._why!r}>"
 
     async def watch(self) -> None:
-        """Probe every other second, in a thread; until cancelled."""
+        """Probe again and again, in a thread; until cancelled."""
         while True:
             self._began = time.monotonic()
             self._why = await trio.to_thread.run_sync(why_not, self.folder, abandon_on_cancel=True)
