@@ -11,6 +11,7 @@ import forge
 import pytest
 from authority import Authority, Files
 from boundary import Boundary
+from installation import wait_until
 
 from crewgate.core.identity import Role, encode
 
@@ -47,7 +48,8 @@ def _server(boundary: Boundary) -> Files:
 
 def _revoked(boundary: Boundary) -> Files:
     leaf = boundary.issue(forge.bd("bd-9"))
-    boundary.run("ca", "revoke", leaf.entry.serial, "--reason", "keyCompromise")
+    revoke = ("ca", "revoke", leaf.entry.serial, "--reason", "keyCompromise")
+    wait_until(lambda: boundary.ask(*revoke)["announced"])  # else the gateway hears of it later
     return leaf.files
 
 
