@@ -57,14 +57,18 @@ class Premises:
     """
 
     def __init__(self, folder: Path, *more: str, within: Sequence[str] = ()) -> None:
-        self.within = tuple(within)
-        self.folder = folder / "gateway"
-        self.file = self.folder / "crewgate.toml"
+        self._stand_in(folder / "gateway", within)
         self.port = free_port()
         self.run("init", str(self.folder), "--port", str(self.port), *more, configured=False)
         if "[limits]" not in self.file.read_text():  # as it is in one that was made from another
             with self.file.open("a") as file:  # what is tested is not how fast a disk is
                 file.write("\n[limits]\ncredit_wait_seconds_max = 5.0\n")
+
+    def _stand_in(self, folder: Path, within: Sequence[str]) -> None:
+        """Take a folder for the one to serve, whoever has made it."""
+        self.within = tuple(within)
+        self.folder = folder
+        self.file = folder / "crewgate.toml"
         self.serving: subprocess.Popen[bytes] | None = None
         self.orchestrators: list[Orchestrator] = []
 

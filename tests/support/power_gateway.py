@@ -114,11 +114,7 @@ class Copy(Premises):
     def __init__(self, folder: Path) -> None:
         boot = folder / "boot_id"
         boot.write_text(f"{uuid.uuid4()}\n")
-        self.within = (*ALONE, str(boot))
-        self.folder = folder / "gateway"
-        self.file = self.folder / "crewgate.toml"
-        self.serving = None
-        self.orchestrators = []
+        self._stand_in(folder / "gateway", (*ALONE, str(boot)))
 
 
 @contextmanager
