@@ -21,8 +21,8 @@ setup: $(STAMPS)/extension  ## virtual environment, tools and the native core; o
 demo: setup  ## the incident, on a real gateway
 	@$(BIN)/crewgate demo
 
-# Most of a test is waiting for processes to start, so four at a time suit two cores; tests/conftest.py
-# has the long ones come first, so that none is left to run alone.
+# Four at a time keep two cores busy, since some tests wait; tests/conftest.py has the long ones come
+# first, so that none is left to run alone.
 test: setup  ## all tests; ARGS="-k name" narrows them
 	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 

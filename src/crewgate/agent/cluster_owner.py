@@ -64,9 +64,7 @@ async def forget(machine: Machine, cluster: Cluster, ask: Forget) -> NamesReceip
         names=[Name(kind="orchestrator", crew="", name=member.identity.label)],
         until="local" if ask.force else ask.until,
     )
-    receipt = await revoke_names(
-        machine, wish, machine.clock.monotonic_ns(), is_known=True
-    )
+    receipt = await revoke_names(machine, wish, machine.clock.monotonic_ns(), is_known=True)
     if ask.force:
         gossip.drop(member.id)
         machine.say(f"gateway {member.name} is not counted any more, by force")

@@ -77,9 +77,9 @@ class MarkKeeper:
         """What this machine once told the others: the ledger may be an older copy after all.
 
         The disk has it then, so that the next start is refused until a person accepts the ledger.
-        It is no older copy if it is on a server, which nobody puts back with this machine's disk,
-        and has all that this machine told it: then only the disk has forgotten how often a person
-        has accepted, and is told.
+        A ledger on a server is not put back with this machine's disk. If it has all that this
+        machine told it, it is no older copy: only the disk has forgotten how often a person has
+        accepted, so the disk is told.
         """
         if self.refusal or known.term < self._term:
             return

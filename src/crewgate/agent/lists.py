@@ -98,7 +98,7 @@ class PeerLists:
         return "; ".join(news)
 
     def trouble(self) -> str:
-        """Which members hand over lists that are no good, and why; empty if none does."""
+        """The latest member whose list was no good, why, and how many more; empty for none."""
         with self._turn:
             bad = [(member, each.why) for member, each in self._remembered().items() if each.why]
         if not bad:

@@ -92,7 +92,7 @@ class NextFile:
         return 0.0 if began is None else self._now() - began
 
     def close(self) -> None:
-        """Nobody takes what is still to come."""
+        """Give up a file that comes from now on: the writer takes no more."""
         with self._turn:
             self._is_over, came = True, self._came
         if isinstance(came, Opened):

@@ -2,8 +2,8 @@
 
 Knows nothing of lines. A file that the writer has left is synced once more before it is closed, so
 a rotation loses nothing. A sync that failed is not tried again: the kernel may have dropped what it
-could not write (Rebello et al. 2020, "Can Applications Recover from fsync Failures?"). One that
-does not end holds up nobody but who asks for `sync`; `late_seconds` says so.
+could not write (Rebello et al. 2020, "Can Applications Recover from fsync Failures?"). If a
+sync does not end, only who calls `sync` waits for it; `late_seconds` says for how long.
 """
 
 import os
@@ -21,7 +21,7 @@ class Syncer:
         self._count = count
         self._now = time.monotonic
         self._turn = threading.Lock()  # one sync at a time
-        self._pending = threading.Lock()  # the next four; nobody waits for a disk with it
+        self._pending = threading.Lock()  # held for the next four fields, never during a sync
         self._descriptor = -1
         self._left: list[int] = []  # descriptors of files that the writer has left
         self._is_dirty = False

@@ -72,8 +72,8 @@ def command(
         done = owner.quarantine(crew, orchestrator, lift=lift, seconds=seconds or 0)
     row = done.row
     if as_json:
-        click.echo(json.dumps({**msgspec.to_builtins(row), "never_seen": done.never_seen,
-            "never_seen_on": done.never_seen_on}))
+        unknown = {"never_seen": done.never_seen, "never_seen_on": done.never_seen_on}
+        click.echo(json.dumps(msgspec.to_builtins(row) | unknown))
     elif lift:
         click.echo(f"{printable(orchestrator)}: its grants are admitted again")
     else:

@@ -69,7 +69,8 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float) -> No
 def _serve_of(agent: "Peer") -> "Process":
     """The `serve` that started the agent, as the same user; ClickException if there is none.
 
-    Another process could answer at the agent's door: it has nobody signalled but who started it.
+    Another process could answer at the agent's door. Then only the process that started that one
+    could be signalled.
     """
     from crewgate.pki.processes import parent_of, user_of
 
