@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from company import DOMAIN, HOST, Authority, chain_of, free_sockets
+from company import DOMAIN, HOST, Authority, Files, chain_of, free_sockets
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from machines import Hands, S, Start
 
@@ -33,7 +33,7 @@ class Clustered:
         self._authority = Authority(folder)
         write_signing_key(folder / "signing.key")
         self.signing = read_signing_key(folder / "signing.key")
-        files = self._authority.certify(folder / ME, ME, self.signing, rights=rights)
+        files = self._certify(ME, self.signing, rights=rights)
         sockets = free_sockets()
         port = sockets.streams.getsockname()[1]
         sockets.close()
@@ -61,12 +61,19 @@ class Clustered:
         """Another certificate in the place of ours, issued so many seconds from now."""
         self._authority.certify(self._folder / ME, name, signing or self.signing, born=born)
 
+    def _certify(
+        self, name: str, signing: Ed25519PrivateKey, *, rights: tuple[str, ...]
+    ) -> Files:
+        """Issued by the machine's clock, which a test has in hand."""
+        born = self.hands.wall / S - time.time()
+        return self._authority.certify(self._folder / name, name, signing, rights=rights, born=born)
+
     def other(
         self, name: str, *, counts: bool = True, rights: tuple[str, ...] = (MAY_REVOKE,)
     ) -> Known:
         """A member who has shown its certificate, and with `counts` was compared with just now."""
         signing = Ed25519PrivateKey.generate()
-        files = self._authority.certify(self._folder / name, name, signing, rights=rights)
+        files = self._certify(name, signing, rights=rights)
         port = 7000 + len(list(self._folder.iterdir()))
         address = to_address(HOST, port)
         company, node = self.cluster.gossip.company, self.cluster.gossip.node
