@@ -9,7 +9,7 @@ import json
 import re
 import ssl
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 from installation import Premises, wait_until
 from lenient_servers import matched, served
+from raw_http import Client1, Client2
 from recording import Recorder, Seen
 
 from crewgate.core.routing import Route
@@ -96,12 +97,9 @@ class Stand:
         self.seen = recorder.seen
         self.token = token.encode()
         self.authority = b"127.0.0.1:%d" % recorder.port
-        self.context = {
-            name: ssl.create_default_context(cafile=str(premises.folder / "certs" / "ca.pem"))
-            for name in ("http/1.1", "h2")
-        }
-        for name, context in self.context.items():
-            context.set_alpn_protocols([name])
+        trust = premises.folder / "certs" / "ca.pem"
+        self.http1 = Client1(self.port, _speaking("http/1.1", trust))
+        self.http2 = Client2(self.port, _speaking("h2", trust))
         self.identity = _identity(token)
         self._premises = premises
 
@@ -118,6 +116,12 @@ class Stand:
 
         wait_until(lambda: ids <= calls().keys())
         return calls()
+
+
+def _speaking(protocol: str, trust: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(trust))
+    context.set_alpn_protocols([protocol])
+    return context
 
 
 @contextmanager
@@ -150,7 +154,9 @@ def standing(folder: Path, kind: type[Recorder] = Recorder) -> Iterator[Stand]:
                 "--credits",
                 "500",
             )
-            yield Stand(premises, recorder, premises.run("mint", *arguments).strip())
+            stand = Stand(premises, recorder, premises.run("mint", *arguments).strip())
+            with closing(stand.http1), closing(stand.http2):
+                yield stand
         finally:
             premises.end()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from answer_variants import Answering, read
 from differential import Stand, standing
-from raw_http import NOTHING, http1, http1_bytes, http2_answer
+from raw_http import NOTHING, http1_bytes, http2
 
 Field = tuple[bytes, bytes]
 GONE = {
@@ -27,7 +27,7 @@ def numbers(stand: Stand) -> Iterator[int]:
     """Those of all answers, after a good one each."""
     for number in range(len(Answering.given)):
         good = b"GET /items/7 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b\r\n\r\n"
-        assert http1(stand.port, stand.context["http/1.1"], good % stand.token) == [200]
+        assert stand.http1.send(good % stand.token) == [200]
         yield number
 
 
@@ -72,7 +72,7 @@ def test_http1(stand: Stand) -> None:
     for number in numbers(stand):
         data = http1_bytes(
             stand.port,
-            stand.context["http/1.1"],
+            stand.http1.context,
             b"GET /items/7?%d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
             b"Authorization: Bearer %b\r\n\r\n" % (number, stand.token),
         )
@@ -102,9 +102,9 @@ def test_http2(stand: Stand) -> None:
     """Over HTTP/2: the same."""
     complaints, statuses = [], []
     for number in numbers(stand):
-        status, fields, body, trailers = http2_answer(
+        status, fields, body, trailers = http2(
             stand.port,
-            stand.context["h2"],
+            stand.http2.context,
             [
                 (b":method", b"GET"),
                 (b":scheme", b"https"),
