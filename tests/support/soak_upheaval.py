@@ -20,6 +20,8 @@ from soak_measuring import processes
 from soak_population import Population
 from soak_site import SoakSite
 
+from crewgate import limits
+
 BACK_SECONDS = 30.0  # until a worker accepts again, or a reload is in force
 SPARED = "worker 0"  # lives through it all, so that its memory can be followed
 VICTIM = "worker 1"
@@ -100,8 +102,11 @@ class Upheaval:
         self.counts["branches ended in flight"] += 1
 
     async def _kill(self) -> None:
-        """A worker dies."""
+        """A worker dies, unless one more death is what health would tell of."""
         async with self._administering:
+            since = time.monotonic() - limits.health_deaths_seconds
+            if sum(each > since for each in self._judge.kills) + 1 >= limits.health_deaths_max:
+                return
             pid = processes(self._site).get(VICTIM)
             if pid is None:
                 self._faults.add("a worker that does not come back", VICTIM)

@@ -50,6 +50,14 @@ def _revoked(boundary: Boundary) -> Files:
     leaf = boundary.issue(forge.bd("bd-9"))
     revoke = ("ca", "revoke", leaf.entry.serial, "--reason", "keyCompromise")
     wait_until(lambda: boundary.ask(*revoke)["announced"])  # else the gateway hears of it later
+    # From now on it is refused; with an alert, as soon as the list has been read anew.
+    seen, knocks = len(boundary.connections()), 0
+    for offset in (ALL, EITHER):
+        alert = ""
+        while alert != "SSLV3_ALERT_CERTIFICATE_REVOKED":
+            alert = boundary.knock(leaf.files, offset, "").alert
+            knocks += 1
+    boundary.next_connection(seen + knocks - 1)
     return leaf.files
 
 

@@ -142,7 +142,7 @@ def test_its_own_key_is_revoked_with_it(gateway: Installation) -> None:
     before = document["keys"][0]["kid"]
     document["keys"].append(key.jwk())
     jwks.write_text(json.dumps(document))
-    wait_until(lambda: "ready" in gateway.run("status"))
+    gateway.generation()
     with running(gateway, "own", "sleep", "600") as orchestrator:
         assert orchestrator.child
         done = gateway.ask("decommission", f"{CREW}/own")
