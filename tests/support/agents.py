@@ -7,10 +7,12 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import forked
 from command_process import crewgate
+from forked import Forked
 from installation import free_port
 from world import World
 
@@ -23,6 +25,7 @@ from crewgate.link.attachment import Attachment
 from crewgate.link.messages import Reload, Revoked
 from crewgate.link.owner import Owner
 from crewgate.link.owner_messages import Receipt, Status, TreeRow
+from crewgate.supervisor.serve import Supervisor
 from crewgate.verifier.policy import load_policy
 
 LISTENER = """
@@ -32,14 +35,6 @@ address = "127.0.0.1"
 port = {port}
 certificate = "server.pem"
 key = "server.key"
-"""
-# A supervisor whose workers are tests/support/stub_worker.py.
-STUBS = """
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from crewgate.supervisor.serve import Supervisor
-sys.exit(Supervisor(Path(sys.argv[1]), worker="stub_worker").run())
 """
 PRICE = 10_000  # of the one tool, in micro-credits
 COMMAND = [sys.executable, "-c", "from crewgate.cli import main; main()"]
@@ -131,7 +126,7 @@ class Site:
         self._state = state
         self.workers, self.drain = workers, 1
         self._port = free_port()
-        self._running: list[subprocess.Popen[bytes]] = []
+        self._running: list[Forked] = []
         self._guests: list[subprocess.Popen[str]] = []
         self.write()
         self.world = World.make()
@@ -164,14 +159,14 @@ class Site:
         beside.write_text(text)
         beside.replace(self.file)
 
-    def agent(self) -> subprocess.Popen[bytes]:
+    def agent(self) -> Forked:
         """Start an agent and return once its doors are open."""
         ours, theirs = os.pipe()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "crewgate.agent", "-c", str(self.file), "--ready", str(theirs)],
-            pass_fds=(theirs,),
-            stderr=subprocess.DEVNULL,
-        )
+        with Path(os.devnull).open("wb") as null:
+            asked = ("-c", self.file, "--ready", theirs)
+            process = forked.start(
+                forked.module, "crewgate.agent", *asked, streams=(None, None, null), keep=(theirs,)
+            )
         self._running.append(process)
         os.close(theirs)
         with os.fdopen(ours, "rb") as pipe:
@@ -184,20 +179,18 @@ class Site:
         """Run one `crewgate` command on the configuration."""
         return crewgate(*arguments, "-c", self.file, seconds=seconds)
 
-    def serve(self) -> subprocess.Popen[bytes]:
+    def serve(self) -> Forked:
         """Start `crewgate serve`; does not wait."""
         with (self.folder / "serve.log").open("ab") as log:
-            process = subprocess.Popen([*COMMAND, "serve", "-c", str(self.file)], stderr=log)
+            streams = (None, None, log)
+            process = forked.start(forked.command, "serve", "-c", self.file, streams=streams)
         self._running.append(process)
         return process
 
-    def serve_stubs(self) -> subprocess.Popen[bytes]:
+    def serve_stubs(self) -> Forked:
         """Start a supervisor whose workers only attach; does not wait."""
-        path = {"PYTHONPATH": str(Path(__file__).parent)}
         with (self.folder / "serve.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-c", STUBS, str(self.file)], stderr=log, env=os.environ | path
-            )
+            process = forked.start(_serve_stubs, self.file, streams=(None, None, log))
         self._running.append(process)
         return process
 
@@ -245,6 +238,11 @@ class Site:
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     pipe.close()
+
+
+def _serve_stubs(arguments: Sequence[str]) -> None:
+    """A supervisor whose workers are tests/support/stub_worker.py."""
+    sys.exit(Supervisor(Path(arguments[0]), worker="stub_worker").run())
 
 
 Enter = Callable[..., Guest]

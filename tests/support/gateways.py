@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 from command_process import crewgate
-from installation import COMMAND, Installation, wait_until
+from installation import Installation, wait_until
 
 from crewgate.errors import LinkError
 from crewgate.link.cluster_messages import ClusterStatus
@@ -52,9 +52,7 @@ def _configure(machine: Installation, others: list[Installation]) -> None:
 
 def begin(machine: Installation, *more: str) -> None:
     """Start it, and wait until its worker accepts, ready or not."""
-    with (machine.folder / "serve.log").open("ab") as log:
-        command = [*COMMAND, "serve", "-c", str(machine.file), *more]
-        machine.serving = subprocess.Popen(command, stderr=log, stdout=log)
+    machine.start(None, *more)
     wait_until(lambda: _accepts(machine))
 
 

@@ -9,13 +9,16 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import forked
 import httpx
+import tool_server
 from command_process import crewgate
+from forked import Forked
 
 from crewgate.issuer import Orchestrator
 
@@ -26,6 +29,14 @@ method = "GET"
 path = "/stream"
 upstream = "tools"
 price = "{price}"
+"""
+# What is tested is neither how fast a disk is, nor how large a table: small ones are made at once.
+MODEST = """
+[limits]
+credit_wait_seconds_max = 5.0
+[table]
+branches = 8192
+revocations = 16384
 """
 _handed_out: list[int] = []
 
@@ -61,15 +72,15 @@ class Premises:
         self.port = free_port()
         self.run("init", str(self.folder), "--port", str(self.port), *more, configured=False)
         if "[limits]" not in self.file.read_text():  # as it is in one that was made from another
-            with self.file.open("a") as file:  # what is tested is not how fast a disk is
-                file.write("\n[limits]\ncredit_wait_seconds_max = 5.0\n")
+            with self.file.open("a") as file:
+                file.write(MODEST)
 
     def _stand_in(self, folder: Path, within: Sequence[str]) -> None:
         """Take a folder for the one to serve, whoever has made it."""
         self.within = tuple(within)
         self.folder = folder
         self.file = folder / "crewgate.toml"
-        self.serving: subprocess.Popen[bytes] | None = None
+        self.serving: Forked | subprocess.Popen[bytes] | None = None
         self.orchestrators: list[Orchestrator] = []
 
     def run(self, *arguments: str, configured: bool = True) -> str:
@@ -98,15 +109,22 @@ class Premises:
         self.start(environment)
         self.run("status", "--wait", "100")
 
-    def start(self, environment: dict[str, str] | None = None) -> None:
+    def start(self, environment: dict[str, str] | None = None, *more: str) -> None:
         """Start it, and no more: who has peers is not ready before them."""
+        self.serving = self._begin(environment, "crewgate.cli", "serve", "-c", self.file, *more)
+
+    def _begin(
+        self, environment: Mapping[str, str] | None, *words: object
+    ) -> "Forked | subprocess.Popen[bytes]":
+        """Begin `python -m WORDS`, which writes into serve.log."""
+        given = os.environ | (environment or {})
         with (self.folder / "serve.log").open("ab") as log:
-            self.serving = subprocess.Popen(
-                [*self.within, *COMMAND, "serve", "-c", str(self.file)],
-                stderr=log,
-                stdout=log,
-                env=os.environ | (environment or {}),
-            )
+            # What another PYTHONPATH brings in, a process has that imports all anew.
+            if not self.within and "PYTHONPATH" not in (environment or {}):
+                streams = (None, log, log)
+                return forked.start(forked.module, *words, streams=streams, environment=given)
+            command = [*self.within, sys.executable, "-P", "-m", *map(str, words)]
+            return subprocess.Popen(command, stdout=log, stderr=log, env=given)
 
     def edit(self, old: str, new: str) -> None:
         """Change the configuration."""
@@ -194,17 +212,13 @@ class Installation(Premises):
         if "search.stream" not in text:
             text += STREAM.format(price=price)
         self.file.write_text(text)
-        self.tools = subprocess.Popen(
-            [
-                *within,
-                sys.executable,
-                str(Path(__file__).with_name("tool_server.py")),
-                str(self.port + 10),
-                str(delay),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+        asked, pipe = (str(self.port + 10), str(delay)), subprocess.PIPE
+        self.tools: Forked | subprocess.Popen[bytes]
+        if within:
+            command = [*within, sys.executable, tool_server.__file__, *asked]
+            self.tools = subprocess.Popen(command, stdin=pipe, stdout=pipe)
+        else:
+            self.tools = forked.start(tool_server.run, *asked, streams=(pipe, pipe, None))
         assert self.tools.stdout is not None
         assert self.tools.stdout.readline() == b"ready\n"
 

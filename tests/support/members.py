@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from control_world import CREW, CREWS, add_crew
+from forked import Forked
 from installation import Installation, Premises, wait_until
 from network import Place
 
@@ -63,18 +63,13 @@ class Agent(Premises):
 
     def __init__(self, folder: Path, *more: str, within: Sequence[str] = ()) -> None:
         super().__init__(folder, *more, within=within)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Forked | subprocess.Popen[bytes] | None = None
         if not more:  # who is made from this one has it from there
             self.edit("workers = 2", "workers = 0")
 
-    def start(self, environment: dict[str, str] | None = None) -> None:
+    def start(self, environment: dict[str, str] | None = None, *more: str) -> None:
         """Start it, and no more."""
-        with (self.folder / "serve.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self.within, sys.executable, "-P", "-m", "crewgate.agent", "-c", self.file],
-                stderr=log,
-                env=os.environ | (environment or {}),
-            )
+        self.process = self._begin(environment, "crewgate.agent", "-c", self.file, *more)
 
     def kill(self) -> None:
         """SIGKILL."""

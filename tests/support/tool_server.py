@@ -7,6 +7,7 @@ N seconds with `?every=N`. Ends with its input.
 
 import json
 import sys
+from collections.abc import Sequence
 from functools import partial
 
 import h11
@@ -79,5 +80,10 @@ async def main(port: int, delay: float) -> None:
         nursery.cancel_scope.cancel()
 
 
+def run(arguments: Sequence[str]) -> None:
+    """Serve on a port, with a delay."""
+    trio.run(main, int(arguments[0]), float(arguments[1]) if len(arguments) > 1 else 0.0)
+
+
 if __name__ == "__main__":
-    trio.run(main, int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0.0)
+    run(sys.argv[1:])

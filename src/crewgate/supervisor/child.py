@@ -21,7 +21,7 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 _prctl = ctypes.CDLL(None).prctl
 
 
-def _bind_to(parent: int) -> Callable[[], None]:
+def bind_to(parent: int) -> Callable[[], None]:
     """What the child does before it becomes another program: die when `parent` dies.
 
     SIGKILL, so that a stopped child ends too and a new `serve` finds the table's lock free. The
@@ -34,6 +34,21 @@ def _bind_to(parent: int) -> Callable[[], None]:
             os._exit(1)
 
     return bind
+
+
+def spawn(arguments: Sequence[str], keep: Sequence[int]) -> "subprocess.Popen[bytes]":
+    """Start a program that dies with us, with the descriptors `keep`; OSError.
+
+    It gets a process group of its own, so that Ctrl-C in a terminal reaches the supervisor alone,
+    which then ends everybody in order.
+    """
+    return subprocess.Popen(
+        arguments,
+        stdin=subprocess.DEVNULL,
+        pass_fds=keep,
+        process_group=0,
+        preexec_fn=bind_to(os.getpid()),  # noqa: PLW1509  -- we have one thread only
+    )
 
 
 def ended(status: int) -> str:
@@ -69,19 +84,9 @@ class Child:
         return self._process.pid if self._process else -1
 
     def start(self, now: float, *more: str, keep: Sequence[int] = ()) -> None:
-        """Start it, with `more` arguments and the descriptors `keep`; OSError.
-
-        It gets a process group of its own, so that Ctrl-C in a terminal reaches the supervisor
-        alone, which then ends everybody in order.
-        """
+        """Start it, with `more` arguments and the descriptors `keep`; OSError."""
         self._started = now
-        self._process = subprocess.Popen(
-            [*self._arguments, *more],
-            stdin=subprocess.DEVNULL,
-            pass_fds=keep,
-            process_group=0,
-            preexec_fn=_bind_to(os.getpid()),  # noqa: PLW1509  -- we have one thread only
-        )
+        self._process = spawn([*self._arguments, *more], keep)
 
     def ended(self, now: float) -> int | None:
         """Its exit status (negative: the signal) once it has ended; None while it runs.

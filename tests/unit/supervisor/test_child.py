@@ -92,8 +92,8 @@ def test_a_child_whose_parent_is_gone_already_does_not_start() -> None:
     """The window between fork and prctl: the wrong parent means nobody would send the signal."""
     code = (
         "import os\n"
-        "from crewgate.supervisor.child import _bind_to\n"
-        "_bind_to(1 if os.getppid() != 1 else 2)()\n"
+        "from crewgate.supervisor.child import bind_to\n"
+        "bind_to(1 if os.getppid() != 1 else 2)()\n"
         "print('lives')\n"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
