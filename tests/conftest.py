@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+from depth import deep
 
 # Its handler in the child of a fork aborts now and then; ours become another program at once.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
@@ -32,7 +33,7 @@ LONG = (
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
-settings.register_profile("unhurried", deadline=None)
+settings.register_profile("unhurried", deadline=None, max_examples=deep(50))
 settings.load_profile("unhurried")
 
 

@@ -1,4 +1,4 @@
-"""A thousand clients that leave at any moment of a call, and books that must agree afterwards."""
+"""Clients that leave at any moment of a call, and books that must agree afterwards."""
 
 import random
 import ssl
@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import trio
 from command_process import crewgate
+from depth import deep
 from installation import Premises, wait_until
 
-HANG_UPS = 1000
+HANG_UPS = deep(400)
 AT_ONCE = 40
 
 Call = tuple[str, bytes]  # method and path, and the body

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+from depth import deep
 from family import NOW
 from killed_ledger import STORY, books
 
@@ -126,7 +127,7 @@ def main(folder: Path, seed: int) -> None:
     for place in range(ends[0], len(steps) + 1):
         done = sum(end <= place for end in ends) - 1
         possible = states[durable[done] : done + 2]  # the batch under way may be there already
-        for _ in range(3):
+        for _ in range(deep(1)):
             files = left(steps[:place], chance)
             troubles += [f"{place}: {each}" for each in survives(folder / "left", files, possible)]
             lost += 1

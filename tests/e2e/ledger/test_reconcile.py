@@ -7,7 +7,7 @@ from hang_ups import hang_up_often
 from installation import installed
 
 
-async def test_a_thousand_clients_that_hang_up_lose_nothing(tmp_path: Path) -> None:
+async def test_clients_that_hang_up_lose_nothing(tmp_path: Path) -> None:
     """At any moment of a call: reserved credit returns to zero, and each call is charged once."""
     with installed(tmp_path, price="0.01", delay=0.01) as site:
         calls = [("POST /search", b"{}"), ("GET /stream", b"{}")]

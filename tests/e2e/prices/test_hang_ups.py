@@ -57,7 +57,7 @@ def _leave(tools: Priced, token: str, path: str, body: Any) -> None:
             pass
 
 
-async def test_a_thousand_that_hang_up_lose_nothing(tools: Priced) -> None:
+async def test_those_that_hang_up_lose_nothing(tools: Priced) -> None:
     """At any moment of a priced call: reserved credit returns to zero, and the books agree."""
     calls = [(f"POST {path}", json.dumps(asked).encode()) for path, asked in CALLS]
     await hang_up_often(tools, ["llm.*", "told.*"], calls, seed=12, whole=0.8, patience=0.1)

@@ -4,12 +4,11 @@ import json
 import os
 import ssl
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import anthropic
 import httpx2
-import openai
 import pytest
 from installation import wait_until
 from priced import Priced, priced
@@ -17,6 +16,10 @@ from trust_domain import branch_of
 
 from crewgate.core.credits import MICRO
 from crewgate.issuer.httpx2_auth import TokenAuth
+
+if TYPE_CHECKING:
+    import anthropic  # noqa: TC004 - `clients` imports it
+    import openai  # noqa: TC004 - the same
 
 MESSAGES: Any = [{"role": "user", "content": "Tell me of otters."}]
 WORD = 1000  # micro-credits of each that is answered
@@ -29,23 +32,29 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Priced]:
         yield found
 
 
+@pytest.fixture(scope="module", autouse=True)
+def clients() -> None:
+    """They take seconds to import, and each process that runs tests reads this file."""
+    globals().update((name, import_module(name)) for name in ("anthropic", "openai"))
+
+
 @pytest.fixture(autouse=True)
 def trust(models: Priced, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "SSL_CERT_FILE", str(models.folder / "certs" / "ca.pem"))
 
 
-def openai_(models: Priced, token: str, base: str = "v1") -> openai.OpenAI:
+def openai_(models: Priced, token: str, base: str = "v1") -> "openai.OpenAI":
     return openai.OpenAI(
         api_key=token, base_url=f"https://localhost:{models.port}/{base}", max_retries=0
     )
 
 
-def anthropic_(models: Priced, token: str, base: str = "") -> anthropic.Anthropic:
+def anthropic_(models: Priced, token: str, base: str = "") -> "anthropic.Anthropic":
     url = f"https://localhost:{models.port}{base}"
     return anthropic.Anthropic(api_key=token, base_url=url, max_retries=0)
 
 
-def words_of(client: openai.OpenAI, model: str, tokens: int, **more: Any) -> int:
+def words_of(client: "openai.OpenAI", model: str, tokens: int, **more: Any) -> int:
     """Words of a streamed answer; what the client raises."""
     text = ""
     for chunk in client.chat.completions.create(
@@ -275,7 +284,7 @@ def test_more_than_the_bound_ends_the_branch(models: Priced) -> None:
     assert 'tool."llm.chat" is unbounded' in " ".join(models.ask("check")["warnings"])
 
 
-def _is_revoked(client: openai.OpenAI) -> bool:
+def _is_revoked(client: "openai.OpenAI") -> bool:
     try:
         client.chat.completions.create(model="m-1", messages=MESSAGES, max_tokens=20)
     except openai.AuthenticationError as error:

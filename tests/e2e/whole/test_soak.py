@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from soak import soak
 
-SECONDS = float(os.environ.get("CREWGATE_SOAK_SECONDS", "25"))
+SECONDS = float(os.environ.get("CREWGATE_SOAK_SECONDS", "15"))
 
 
 @pytest.mark.timeout(SECONDS * 3 + 120)
