@@ -5,13 +5,19 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import httpx
 from installation import Premises
 from trust_domain import branch_of
+
+from crewgate.config import load
+from crewgate.issuer import Orchestrator
+from crewgate.ledger.opening import open_session
+from crewgate.ledger.sql import SQLLedger
 
 TOOLS = """
 [upstream.models]
@@ -131,8 +137,12 @@ class Priced(Premises):
 
     def mint(self, credits_: str) -> str:
         """The token of a new run that may spend so much."""
-        arguments = ("--crew", "article", "--role", "writer", "--credits", credits_)
-        return self.run("mint", *arguments, "--tools", "llm.*,told.*").strip()
+        tools = ["llm.*", "told.*"]
+        return self._article.start_run(role="writer", credits=credits_, tools=tools).token()
+
+    @cached_property
+    def _article(self) -> Orchestrator:
+        return self.orchestrator()
 
     def post(self, token: str, path: str, body: Any) -> httpx.Response:
         """One call."""
@@ -155,8 +165,10 @@ class Priced(Premises):
 
     def spent(self, token: str) -> int:
         """Micro-credits that the ledger has settled for a token's run, once it is quiet."""
-        (row,) = [row for row in self.report() if row["branch"] == branch_of(token)]
-        return int(row["spent_micro"])
+        with closing(open_session(load(self.file).ledger, readonly=True)) as session:
+            statements = SQLLedger(session).report()
+        (found,) = [each.settled for each in statements if each.name == branch_of(token)]
+        return found
 
     def report(self) -> list[dict[str, Any]]:
         """The ledger's lines, by run."""
