@@ -252,7 +252,7 @@ addresses_max = 64  # of one name; an answer of the DNS over UDP (1,232 bytes) h
 restart_seconds_min = 0.1  # the second restart in a row; the first one is at once
 restart_seconds_max = 5.0  # what cannot start does not keep a core busy
 restart_forgiven_seconds = 10.0  # whoever lived so long died of something new
-agent_end_seconds = 2.0  # it has nothing to drain
+agent_end_seconds = 6.0  # it drains nothing, and takes leave of its ledger
 lock_look_seconds = 0.02  # whether the lock is free by now
 lock_wait_seconds = 2.0  # the agent of a killed `serve` is being taken down by the kernel
 

@@ -230,9 +230,8 @@ def test_drafts_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path) -> N
     """By their age; no other file is touched."""
     for name in (".a.1.draft", ".b.2.draft", "c.draft", ".d"):
         (tmp_path / name).write_bytes(b"")
-        if not name.startswith(".b"):
-            old = time.time() - limits.draft_seconds_max - 60
-            os.utime(tmp_path / name, (old, old))
+        age = 0.0 if name.startswith(".b") else limits.draft_seconds_max + 60
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
     remove_drafts(tmp_path)
     assert only(tmp_path) == [".b.2.draft", ".d", "c.draft"]
     remove_drafts(tmp_path / "none")
