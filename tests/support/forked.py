@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import pairwise
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import DupFd
@@ -85,7 +85,8 @@ class Forked:
     def send_signal(self, number: int) -> None:
         """Send a signal, if it runs."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # the server process knows of its end before us
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         """SIGTERM."""

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +185,8 @@ class Premises:
             orchestrator.close()
         if self.serving is not None and self.serving.poll() is None:
             for pid in self.children("gateway") + self.children("agent"):
-                os.kill(pid, signal.SIGCONT)
+                with suppress(ProcessLookupError):  # one that was leaving
+                    os.kill(pid, signal.SIGCONT)
             self.serving.terminate()
             try:
                 self.serving.wait(15)
