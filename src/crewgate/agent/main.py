@@ -221,11 +221,12 @@ async def _serve(
             if not mark.refusal:
                 told = await _until_told_to_end(machine)
         machine.ending = True
-        if told != signal.SIGUSR2:  # another agent goes on with the leases of this table
-            # A ledger that is shared has others who want it; what cannot be told burns.
-            machine.lessor.give_back_all(machine.clock.boot_ns())
         with trio.move_on_after(limits.ledger_farewell_seconds):
-            await machine.clerk.quiet()
+            for _ in range(2):  # a draw that was under way comes with credit after the first
+                if told != signal.SIGUSR2:  # another agent goes on with the leases of this table
+                    # A ledger that is shared has others who want it; what cannot be told burns.
+                    machine.lessor.give_back_all(machine.clock.boot_ns())
+                await machine.clerk.quiet()
         nursery.cancel_scope.cancel()
 
 

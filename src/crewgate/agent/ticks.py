@@ -105,6 +105,8 @@ async def draw_ahead(machine: Machine) -> None:
     """Fill the leases of busy branches before they are empty."""
     while True:
         await machine.draws.busy()
+        if machine.ending:  # what is drawn now would have to be given back
+            return
         machine.draws.look_ahead(machine.clock.read())
         await trio.sleep(limits.draw_look_seconds)
 
