@@ -76,7 +76,7 @@ class Premises:
                 file.write(MODEST)
 
     def _stand_in(self, folder: Path, within: Sequence[str]) -> None:
-        """Take a folder for the one to serve, whoever has made it."""
+        """Serve from this folder, which `init` or another test process has made."""
         self.within = tuple(within)
         self.folder = folder
         self.file = folder / "crewgate.toml"
@@ -119,7 +119,7 @@ class Premises:
         """Begin `python -m WORDS`, which writes into serve.log."""
         given = os.environ | (environment or {})
         with (self.folder / "serve.log").open("ab") as log:
-            # What another PYTHONPATH brings in, a process has that imports all anew.
+            # Only a process that imports all anew has what another PYTHONPATH brings in.
             if not self.within and "PYTHONPATH" not in (environment or {}):
                 streams = (None, log, log)
                 return forked.start(forked.module, *words, streams=streams, environment=given)

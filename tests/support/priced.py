@@ -142,7 +142,7 @@ class Priced(Premises):
 
     @cached_property
     def _article(self) -> Orchestrator:
-        return self.orchestrator(name="article-2")  # a test may have the first
+        return self.orchestrator(name="article-2")  # a test may use the first
 
     def post(self, token: str, path: str, body: Any) -> httpx.Response:
         """One call."""

@@ -29,14 +29,6 @@ STREAMS = 200  # numbers of streams, of which every second is ours: no window of
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize()
 
 
-@contextmanager
-def _connected(
-    port: int, context: ssl.SSLContext, seconds: float = SECONDS
-) -> Iterator[ssl.SSLSocket]:
-    with _connect(port, context, seconds) as secure:
-        yield secure
-
-
 def _connect(port: int, context: ssl.SSLContext, seconds: float) -> ssl.SSLSocket:
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as plain:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -47,7 +39,7 @@ class Client:
     """Requests over one connection after the other: one is used again as long as it is sound.
 
     `is_fresh` says whether the last request was the first of its connection. Else the connection
-    may have ended before the request came, and no answer says nothing about the request.
+    may have ended before the request came: if there is no answer then, send the request again.
     """
 
     def __init__(self, port: int, context: ssl.SSLContext, seconds: float = SECONDS) -> None:
@@ -91,7 +83,8 @@ class Client1(Client):
                 while True:
                     statuses, whole = _statuses(received, head=head)
                     if whole and len(statuses) >= answers:
-                        if b"\r\nconnection: close" in received.lower():
+                        ends = b"\r\nconnection: close" in received.lower()
+                        if ends or len(statuses) > answers:
                             self.close()
                         return statuses
                     piece = sock.recv(65_536)
@@ -121,7 +114,7 @@ def http1(
 def http1_bytes(port: int, context: ssl.SSLContext, data: bytes) -> bytes:
     """Send bytes; all that comes until the connection ends."""
     received = b""
-    with _connected(port, context) as sock:
+    with _connect(port, context, SECONDS) as sock:
         try:
             sock.sendall(data)
             while piece := sock.recv(65_536):

@@ -78,8 +78,8 @@ class MarkKeeper:
 
         The disk has it then, so that the next start is refused until a person accepts the ledger.
         A ledger on a server is not put back with this machine's disk. If it has all that this
-        machine told it, it is no older copy: only the disk has forgotten how often a person has
-        accepted, so the disk is told.
+        machine told it, it is no older copy: the disk alone has forgotten how often a person has
+        accepted. Then this takes the number up, and the next write has it.
         """
         if self.refusal or known.term < self._term:
             return

@@ -236,7 +236,7 @@ def test_a_child_attaches_anew_and_leaves_the_parent_alone(site: Site, verifier:
     assert os.waitpid(child, 0)[1] == 0
     for _ in range(3):
         permitted(verifier.admit_blocking(token, SEARCH))
-    # Until the agent has seen its end, what the child had may come back.
+    # Until the agent has seen that the child ended, credit of the child may come back.
     wait_until(lambda: site.status().embedders == 1)
     wait_until(lambda: _reason(verifier, token) is Reason.CREDITS_EXHAUSTED)
 
