@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.hop.processes import cpu_seconds, free_ports
+from bench.hop.processes import cpu_seconds
 from bench.sampling import Spread
 from crewgate.config import Config, load
 from crewgate.core.identity import Identity, Role
+from crewgate.demo.ports import reserve
 from crewgate.pki.announcing import announce
 from crewgate.pki.authority import Authority, new_instance
 from crewgate.pki.certificates import new_key
@@ -66,7 +67,7 @@ class Closed:
 @contextmanager
 def serving(folder: Path) -> Iterator[tuple[Config, int]]:
     """A gateway that serves; its configuration, and the process id of its worker."""
-    port, _ = free_ports()
+    port = reserve()
     file = folder / "gateway" / "crewgate.toml"
     _run("init", str(file.parent), "--port", str(port))
     text = file.read_text().replace("workers = 2", "workers = 1")

@@ -6,13 +6,12 @@ Each has a folder, a ledger of its own, and one worker, if a gateway is served f
 import re
 from pathlib import Path
 
-from bench.hop.processes import free_ports
 from bench.hop.stage import crewgate
 from crewgate.config import Cluster as Settings
 from crewgate.config import Config, load
+from crewgate.demo.ports import reserve
 
 NAMES = ("a", "b", "c")
-APART = 16  # `init` hands out neighbouring ports; the tools' server is ten above the first
 CLUSTER_ABOVE = 3  # where `init` has a machine listen to its peers
 PEERS = re.compile(r"^peers = \[.*?\]", re.MULTILINE)
 ANY = 'staleness_quorum = "any"\n'
@@ -22,7 +21,7 @@ PER_MACHINE = "per_machine = true"
 
 def arrange(folder: Path, count: int = len(NAMES), more: str = "") -> list[Config]:
     """So many machines; `more` is put at the end of each one's configuration."""
-    ports = _ports(count)
+    ports = [reserve() for _ in range(count)]
     files = [folder / name / "crewgate.toml" for name in NAMES[:count]]
     for file, port in zip(files, ports, strict=True):
         origin = ["--from", str(files[0]), "--budgets", "per-machine"] if file != files[0] else []
@@ -52,13 +51,3 @@ def changed(text: str, peers: list[str]) -> str:
     if count != 1 or PER_MACHINE not in text or "workers = 2" not in text:
         raise SystemExit("bench: `crewgate init` writes another file; mend machines.py")
     return text.replace("workers = 2", "workers = 1")
-
-
-def _ports(count: int) -> list[int]:
-    """First ports whose neighbours do not overlap."""
-    ports: list[int] = []
-    while len(ports) < count:
-        port, _ = free_ports()
-        if all(abs(port - each) > APART for each in ports):
-            ports.append(port)
-    return ports

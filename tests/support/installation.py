@@ -2,15 +2,13 @@
 
 import json
 import os
-import random
 import signal
-import socket
 import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ import tool_server
 from command_process import crewgate
 from forked import Forked
 
+from crewgate.demo.ports import reserve
 from crewgate.issuer import Orchestrator
 
 COMMAND = [sys.executable, "-m", "crewgate.cli"]
@@ -38,27 +37,6 @@ credit_wait_seconds_max = 5.0
 branches = 8192
 revocations = 16384
 """
-_handed_out: list[int] = []
-
-
-def free_port() -> int:
-    """The first of a few neighbouring ports that are free now: all that `init` hands out.
-
-    Below those that the kernel takes for connections of its own choice, which would be in the way;
-    and none that was handed out before, to a machine that is not yet there.
-    """
-    while True:
-        port = random.randrange(10_000, 32_000)
-        if any(abs(port - other) <= 10 for other in _handed_out):
-            continue
-        with ExitStack() as stack:
-            try:
-                for offset in (*range(6), 10):
-                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port + offset))
-            except OSError:
-                continue
-            _handed_out.append(port)
-            return port
 
 
 class Premises:
@@ -69,7 +47,7 @@ class Premises:
 
     def __init__(self, folder: Path, *more: str, within: Sequence[str] = ()) -> None:
         self._stand_in(folder / "gateway", within)
-        self.port = free_port()
+        self.port = reserve()
         self.run("init", str(self.folder), "--port", str(self.port), *more, configured=False)
         if "[limits]" not in self.file.read_text():  # as it is in one that was made from another
             with self.file.open("a") as file:

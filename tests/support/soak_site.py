@@ -14,8 +14,9 @@ import forge
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from installation import Premises, free_port
+from installation import Premises
 
+from crewgate.demo.ports import reserve
 from crewgate.link.owner import Owner
 from crewgate.link.owner_messages import Status, TreeRow
 from crewgate.pki.certificates import Issued
@@ -208,7 +209,7 @@ class ToolServer:
     def __init__(self, folder: Path, name: str, tls: tuple[str, ...] = ()) -> None:
         """`tls` are certificate, key and protocol of a server that speaks it."""
         self.name = name
-        self.port = free_port()
+        self.port = reserve()
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         self._tls = tls
         self.log = folder / f"{name}.seen"

@@ -3,25 +3,17 @@
 Decides what their configurations say besides: the story's tools and crews, and each other as peers.
 """
 
-import random
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import trio
 
+from crewgate.demo import ports
+from crewgate.demo.ports import HOST
 from crewgate.demo.stage import FURTHER, TOOLS_OFFSET, Gateway, Stage
-from crewgate.demo.tools import HOST
 from crewgate.errors import StoryError
-
-_OFFSETS = (0, 1, 2, 3)  # what a gateway uses: agents, crews, control API, peers
-_ATTEMPTS_MAX = 50
-# Linux takes ports of connections from 32768 on (ip(7)); one of those may be gone when the further
-# gateways start, seconds after it was looked for.
-_PORTS = range(10_000, 32_000)
 
 _SUMMARY = """
 [tool."summary.stream"]
@@ -55,7 +47,7 @@ _LEDGER = 'url = "sqlite:state/ledger.db"'
 
 async def build(folder: Path) -> Stage:
     """`crewgate init` on free ports, with more tools and crews, and whom it will have as peers."""
-    stage = Stage(folder, _free_port())
+    stage = Stage(folder, ports.reserve(1 + len(FURTHER)))
     await _initialise(stage)
     peers = ", ".join(f'"{each.peer}"' for each in stage.further)
     changes = {
@@ -105,22 +97,3 @@ def _edit(stage: Stage, changes: Mapping[str, str], more: str = "") -> None:
             raise StoryError(f"{stage.config}: `crewgate init` writes no `{old}` for the story")
         text = text.replace(old, new, 1)
     stage.config.write_text(text + more)
-
-
-def _free_port() -> int:
-    """The first of the ports of three gateways and the tools, all of which are free now."""
-    offsets = {more + offset for more in (0, *FURTHER) for offset in _OFFSETS} | {TOOLS_OFFSET}
-    for _ in range(_ATTEMPTS_MAX):
-        port = random.choice(_PORTS)  # noqa: S311 - no secret
-        with suppress(OSError), ExitStack() as bound:
-            for offset in offsets:
-                _bind(port + offset, bound)
-            return port
-    raise StoryError("no free ports beside each other on 127.0.0.1; end what listens there")
-
-
-def _bind(port: int, bound: ExitStack) -> None:
-    """TCP's and UDP's: peers speak both."""
-    bound.enter_context(socket.create_server((HOST, port)))
-    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    bound.enter_context(datagrams).bind((HOST, port))

@@ -16,11 +16,13 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.demo.tools import HOST, Received
+from crewgate.demo.ports import HOST, PORTS_PER_BLOCK
+from crewgate.demo.tools import Received
 from crewgate.errors import StoryError
 
 TOOLS_OFFSET = 10  # where `crewgate init` expects the tool server
-FURTHER = (20, 40)  # how far above the first gateway's ports those of the others are
+# How far above the first gateway's ports those of the others are.
+FURTHER = (PORTS_PER_BLOCK, 2 * PORTS_PER_BLOCK)
 _LOG_LINES = 20
 
 

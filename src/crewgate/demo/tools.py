@@ -19,8 +19,8 @@ import msgspec
 import trio
 
 from crewgate import limits
+from crewgate.demo.ports import HOST
 
-HOST = "127.0.0.1"
 _CHUNK = 64 * 2**10
 _CONTENT = ("content-type", "application/json")
 

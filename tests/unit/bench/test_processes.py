@@ -1,7 +1,6 @@
 """What is read of processes, of this one as an example."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +12,6 @@ from bench.hop.processes import (
     busiest,
     cpu_seconds,
     forget_peak,
-    free_ports,
     resident_megabytes,
     tree,
 )
@@ -53,16 +51,6 @@ def test_a_peak_can_be_forgotten() -> None:
     forget_peak([pid])
     assert resident_megabytes(pid, "VmHWM") < high - 30
     assert 0 < resident_megabytes(pid) < high
-
-
-def test_ports_are_free_and_not_those_of_outgoing_connections() -> None:
-    """Both can be bound; neither is taken by chance before that."""
-    ports = free_ports()
-    assert ports[1] == ports[0] + 10
-    for port in ports:
-        assert port < 32_768
-        with socket.socket() as bound:
-            bound.bind(("127.0.0.1", port))
 
 
 def test_some_descriptors_are_left_to_a_process() -> None:

@@ -1,6 +1,5 @@
 """The gateways are what a newcomer gets from `crewgate init`, with what the story needs besides."""
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,8 @@ from crewgate.core.scope import within
 from crewgate.demo import everywhere, making
 from crewgate.demo.border import CREW as BORDER_CREW
 from crewgate.demo.border import TOOLS as BORDER_TOOLS
-from crewgate.demo.stage import HOST, TOOLS_OFFSET, Stage
+from crewgate.demo.ports import HOST
+from crewgate.demo.stage import TOOLS_OFFSET, Stage
 from crewgate.demo.story import CAST, CREW, RUN_CREDITS, RUN_TOOLS, Part
 from crewgate.errors import StoryError
 
@@ -74,12 +74,3 @@ def test_what_init_does_not_write_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoryError, match="writes no `workers = 2` for the story"):
         making._edit(stage, {"workers = 2": "workers = 1"})
     assert stage.config.read_text() == "workers = 7"
-
-
-def test_all_ports_are_free() -> None:
-    """Those of three gateways, and the tool server's."""
-    first = Stage(Path("unused"), making._free_port())
-    for number in (first.port + TOOLS_OFFSET, *(each.port + 3 for each in (first, *first.further))):
-        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-            with socket.socket(socket.AF_INET, kind) as bound:
-                bound.bind((HOST, number))
