@@ -1,4 +1,4 @@
-"""Kills whoever draws from a ledger into a table, again and again, and compares the two.
+"""Kills an agent that draws from a ledger into a table, again and again, and compares the two.
 
 `killed_agent.py FOLDER TIMES`: forks a child that draws and gives back as an agent does, kills it
 at any moment, takes up what it left and prints what was found as JSON.
@@ -30,6 +30,7 @@ ROOT = (100, 10**6 * MICRO, int(NOW))
 GEOMETRY = Geometry(1024, 64, 256, 4)
 GRANTS: list[Grant] = [grant(n, 10**6 * MICRO, ROOT) for n in range(6)]
 NEW = 900  # branches that are opened now and then, once each
+ROUNDS = 12
 
 
 def boot_ns() -> int:
@@ -46,9 +47,10 @@ class Life:
         self.lessor = Lessor(self.table, self.ledger, POLICY, HOLDER)
         self.lessor.rebuild(NOW, boot_ns())
 
-    def work(self, chance: random.Random) -> None:
-        """Until killed."""
+    def work(self, chance: random.Random, says: int) -> None:
+        """Until killed; each round of work is said with a byte."""
         while True:
+            os.write(says, b".")
             of = chance.choice(GRANTS)
             if chance.random() < 0.3:
                 of = grant(1000 + chance.randrange(NEW), 10**6 * MICRO, ROOT)
@@ -83,18 +85,24 @@ class Life:
 
 
 def kill_once(folder: Path, chance: random.Random) -> None:
+    """Kill an agent in its first few rounds, however slow disk and processor are.
+
+    The moment within a round is a part of what the round before it took.
+    """
     reading, writing = os.pipe()
     seed = chance.random()
     child = os.fork()
     if child == 0:
-        life = Life(folder)
-        os.write(writing, b".")
-        life.work(random.Random(seed))
+        Life(folder).work(random.Random(seed), writing)
     os.close(writing)
-    os.read(reading, 1)
-    os.close(reading)
-    time.sleep(chance.uniform(0.0, 0.015))
+    round_seconds = 0.0
+    for _ in range(chance.randrange(1, ROUNDS)):
+        begun = time.monotonic()
+        assert os.read(reading, 1), "it ended by itself"
+        round_seconds = time.monotonic() - begun
+    time.sleep(round_seconds * chance.random())
     os.kill(child, signal.SIGKILL)
+    os.close(reading)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status), status
 

@@ -1,4 +1,4 @@
-"""Who draws from the ledger into the table is killed at any moment, and the two agree."""
+"""An agent is killed at any moment while it draws: the ledger and the table agree."""
 
 import json
 import os
