@@ -221,13 +221,20 @@ async def _serve(
             if not mark.refusal:
                 told = await _until_told_to_end(machine)
         machine.ending = True
-        with trio.move_on_after(limits.ledger_farewell_seconds):
-            for _ in range(2):  # a draw that was under way comes with credit after the first
-                if told != signal.SIGUSR2:  # another agent goes on with the leases of this table
-                    # A ledger that is shared has others who want it; what cannot be told burns.
-                    machine.lessor.give_back_all(machine.clock.boot_ns())
-                await machine.clerk.quiet()
+        await take_leave(machine, told)
         nursery.cancel_scope.cancel()
+
+
+async def take_leave(machine: Machine, told: int) -> None:
+    """Give the ledger what no call has used, and wait until it has heard all that was sent.
+
+    Others may need the credit. What a ledger that does not answer in time is not told, burns.
+    """
+    with trio.move_on_after(limits.ledger_farewell_seconds):
+        for _ in range(2):  # a draw that was under way comes with credit after the first
+            if told != signal.SIGUSR2:  # another agent goes on with the leases of this table
+                machine.lessor.give_back_all(machine.clock.boot_ns())
+            await machine.clerk.quiet()
 
 
 async def _until_told_to_end(machine: Machine) -> int:

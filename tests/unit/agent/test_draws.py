@@ -1,6 +1,7 @@
 """Draws: an answer for each, at once or after a bounded wait for credit that others hold."""
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from crewgate.agent.draws import Draws
 from crewgate.agent.entries import Clocks
 from crewgate.agent.grants import level_name
 from crewgate.agent.guests import Guest, Guests
+from crewgate.agent.main import take_leave
 from crewgate.agent.registry import Registry
 from crewgate.agent.watching import Watching
 from crewgate.core.accounts import MemoryLedger
@@ -416,3 +418,31 @@ def test_a_fault_of_ours_in_a_draw_is_that_draw_s(
     assert said == ["a fault of ours in a draw: ValueError('a lease is at most so much')"] * 2
     draws.retry(_at(0.1))
     assert {drawn.id: drawn.status for drawn in _told(guest)} == {1: "granted", 2: "granted"}
+
+
+class QuietAfter:
+    """A clerk whose ledger answers what was asked while it is waited for."""
+
+    def __init__(self, slow: Slow) -> None:
+        self._slow = slow
+
+    async def quiet(self) -> None:
+        """Until everything is answered."""
+        await trio.lowlevel.checkpoint()
+        self._slow.carry()
+
+
+async def test_credit_that_is_being_drawn_when_the_agent_ends_is_given_back(
+    draws: Draws, guest: Guest, slow: Slow, lessor: Scripted, table: OwnedTable
+) -> None:
+    """It comes after all else was given back, and the ledger gets it too."""
+    draws.ask(guest, Draw(id=0, grant=grant(1, 500), need=5), _at(0))
+    slow.waits = True
+    draws.ask(guest, Draw(id=1, grant=grant(1, 500), need=10), _at(0))
+    machine = SimpleNamespace(
+        lessor=lessor, clerk=QuietAfter(slow), clock=SimpleNamespace(boot_ns=lambda: BOOT_NS)
+    )
+    await take_leave(machine, 0)  # type: ignore[arg-type]
+    record = table.branch(table.find(key(1)))
+    assert record is not None
+    assert (record.granted, record.available, record.given_back) == (10, 0, 10)
