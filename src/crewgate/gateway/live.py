@@ -6,7 +6,7 @@ the table's revocation generation has moved (certain).
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from crewgate import limits
@@ -40,8 +40,12 @@ class _Branch:
 class Live:
     """The calls in flight."""
 
-    def __init__(self, reservation_ns: int) -> None:
-        """Reservations are kept alive for `reservation_ns` from each look on."""
+    def __init__(self, reservation_ns: int, on_first: Callable[[], None] = lambda: None) -> None:
+        """Reservations are kept alive for `reservation_ns` from each look on.
+
+        `on_first` is called when a call comes and none was in flight.
+        """
+        self._on_first = on_first
         self._branches: dict[bytes, _Branch] = {}  # by their own key
         self._below: dict[bytes, set[_Branch]] = {}  # by key of a branch or an ancestor
         self._reservation_ns = reservation_ns
@@ -50,8 +54,13 @@ class Live:
     def __len__(self) -> int:
         return sum([len(branch.flights) for branch in self._branches.values()])
 
+    def __bool__(self) -> bool:
+        return bool(self._branches)
+
     def add(self, flight: Flight) -> None:
         """Take a call that was permitted; its grant extends other calls of the same branch."""
+        if not self._branches:
+            self._on_first()
         grant = flight.permit.grant
         branch = self._branches.get(grant.branch_key)
         if branch is None:

@@ -60,9 +60,10 @@ class Worker:
         self._config = config
         self._sink = sink
         self._voice = voice
-        self._live = Live(round(limits.reservation_seconds_max * 1e9))
+        self._somebody = Wakeup()  # a call or a connection came that a revocation could end
+        self._live = Live(round(limits.reservation_seconds_max * 1e9), self._somebody.set)
         self._link = AgentLink(config.state, index, self)
-        self._guests = Guests()
+        self._guests = Guests(self._somebody.set)
         self._signer = Signer()
         self._expelled = Expelled()
         self._health = WorkerHealth(sink)
@@ -292,8 +293,10 @@ class Worker:
             )
 
     async def _look_for_revocations(self) -> None:
-        """See in the table what a lost push would have told."""
+        """See in the table what a lost push would have told, while there is somebody to end."""
         while True:
+            while not self._live and not self._guests:
+                await self._somebody.wait()
             await trio.sleep(limits.revocation_look_seconds)
             if self._place is not None:
                 table = self._place[0]

@@ -3,7 +3,7 @@
 Ends nobody itself but to drain them. Does no I/O and reads no clock.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from crewgate import limits
@@ -23,7 +23,9 @@ class Table(Protocol):
 class Guests:
     """The open connections of a process that showed a certificate, by its key in the table."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_first: Callable[[], None] = lambda: None) -> None:
+        """`on_first` is called when a connection is admitted and there was none."""
+        self._on_first = on_first
         self._open: dict[bytes, dict[Guest, Peer]] = {}
         self._keys: dict[Guest, bytes] = {}
         self._drained: set[Guest] = set()  # their certificate has ended
@@ -35,6 +37,8 @@ class Guests:
 
     def enter(self, key: bytes, guest: Guest, peer: Peer) -> None:
         """Take a connection that is admitted."""
+        if not self._keys:
+            self._on_first()
         self._open.setdefault(key, {})[guest] = peer
         self._keys[guest] = key
         if peer.identity is not None and key not in self._revocable:

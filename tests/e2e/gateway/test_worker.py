@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,10 @@ import pytest
 import trio
 from installation import Installation, installed
 
+from crewgate import limits
+from crewgate._native.owner import OwnedTable
+from crewgate.core import ids
+from crewgate.errors import TableError
 from crewgate.issuer import SubAgent
 
 
@@ -89,6 +94,39 @@ async def test_killed_agent_is_outlived(tmp_path: Path) -> None:
             assert again.status_code == 200
             await trio.to_thread.run_sync(site.ask, "revoke", agent.branch)
             assert b"branch-revoked" in b"".join([piece async for piece in pieces])
+
+
+async def test_a_stream_ends_though_no_worker_was_told(tmp_path: Path) -> None:
+    """The agent dies after it has revoked a branch in the table, before it tells its workers."""
+    with installed(tmp_path, workers=1) as site:
+        agent = _run(site)
+        async with site.client() as client:
+            answer = await client.post("/search", json={}, headers=_bearer(agent))
+            assert answer.status_code == 200
+            await trio.sleep(3 * limits.revocation_look_seconds)  # nothing is in flight meanwhile
+            async with client.stream("GET", "/stream", headers=_bearer(agent)) as stream:
+                text = stream.aiter_text()
+                await anext(text)
+                assert site.serving is not None
+                site.serving.send_signal(signal.SIGSTOP)  # it starts no other agent
+                os.kill(site.children("agent")[0], signal.SIGKILL)
+                await _until(lambda: _revoked_in_table(site, agent))
+                rest = "".join([each async for each in text])
+                site.serving.send_signal(signal.SIGCONT)
+    assert "revoked" in rest
+
+
+def _revoked_in_table(site: Installation, agent: SubAgent) -> bool:
+    """Do what the agent does first when it is told to revoke; False while a killed one ends."""
+    try:
+        table = OwnedTable.open(str(site.folder / "state" / "table"))
+    except TableError:
+        return False
+    key, crew = ids.branch_key("article", agent.branch), ids.crew_key("article")
+    boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    table.revoke(key, crew, 2**60, 3600, int(time.time()), boot_ns)
+    table.close()
+    return True
 
 
 async def test_revocation_cuts_a_stream_at_once(tmp_path: Path) -> None:

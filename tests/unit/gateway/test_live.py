@@ -113,3 +113,19 @@ def test_what_a_look_has_cut_is_claimed_by_all_that_its_token_names() -> None:
     assert live.claim([grant]) == (1, 1_000)
     assert live.claim([process]) == (1, 1_000)
     assert live.claim([process, _key(BRANCH), _key(SIBLING)]) == (0, 0)
+
+
+def test_a_call_that_comes_first_is_told_of() -> None:
+    """Each time that there was none before it."""
+    told: list[int] = []
+    live = Live(10, lambda: told.append(len(live)))
+    first, second = Flight(BRANCH), Flight(SIBLING)
+    for flight in (first, second):
+        live.add(flight)
+    assert told == [0]
+    for flight in (first, second):
+        assert live
+        live.remove(flight)
+    assert not live
+    live.add(first)
+    assert told == [0, 0]
