@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import msgspec
 import pytest
 from agents import PRICE, Enter, Site, reason
 from world import BRANCH
@@ -16,7 +17,14 @@ from crewgate.core.verdict import Reason
 from crewgate.errors import LinkError, RefusedError
 from crewgate.link.messages import Reload
 from crewgate.link.owner import Owner
+from crewgate.link.owner_messages import TreeRow
 from crewgate.link.session import attach
+
+
+def spent(site: Site) -> dict[str, TreeRow]:
+    """All that is known of branches, but for leases, which are filled ahead of calls meanwhile."""
+    tree = site.tree().items()
+    return {key: msgspec.structs.replace(row, leased=0, leased_on={}) for key, row in tree}
 
 
 def test_a_killed_agent_forgets_nothing(site: Site, enter: Enter) -> None:
@@ -28,7 +36,7 @@ def test_a_killed_agent_forgets_nothing(site: Site, enter: Enter) -> None:
         guest.settled(token)
     dead = "0199c1d2-0000-7000-8000-000000000008"
     site.revoke(dead, "article")
-    before, tree = site.status(), site.tree()
+    before, tree = site.status(), spent(site)
     agent.kill()
     agent.wait()
     site.agent()
@@ -36,7 +44,7 @@ def test_a_killed_agent_forgets_nothing(site: Site, enter: Enter) -> None:
     assert (after.life, after.policy_generation) == (before.life, before.policy_generation)
     assert after.revocation_generation > before.revocation_generation
     assert guest.table.is_revoked(branch_key("article", dead), limits.time_seconds_max)
-    assert site.tree() == tree
+    assert spent(site) == tree
     again = enter()
     for _ in range(2):
         again.settled(token)

