@@ -50,6 +50,6 @@ def run(file: Path) -> None:
     writer = Writer(config.audit.folder, NAME, Rotation.of(config.audit), machine=config.name)
     sink = Sink(writer, refuses_when_full=config.audit.on_full == "refuse")
     try:
-        trio.run(ControlProcess(config.path, config, watch, sink, Voice(NAME, sink)).run)
+        trio.run(ControlProcess(config, watch, sink, Voice(NAME, sink)).run)
     finally:
         sink.close()

@@ -5,17 +5,17 @@ is there, it takes it up. If it cannot have something for a while (the agent, a 
 written), it tries again.
 """
 
+import math
 import signal
 from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 
 import trio
 
 from crewgate import limits
 from crewgate.audit.sink import Sink
 from crewgate.audit.voice import Voice
-from crewgate.config import CA, Config, load
+from crewgate.config import CA, Config
 from crewgate.control.health import ControlHealth
 from crewgate.control.ocsp_door import OCSPDoor
 from crewgate.control.office import ControlOffice
@@ -23,17 +23,17 @@ from crewgate.control.serving import Serving
 from crewgate.control.upkeep import Upkeep
 from crewgate.errors import AuthorityError, ConfigurationError, CrewgateError
 from crewgate.pki.authority import has_key
+from crewgate.verifier.validation import following
 from crewgate.verifier.watch import Watch
 
 
 class ControlProcess:
-    """Works for the configuration at `path` until SIGTERM or SIGINT.
+    """Works for a configuration until SIGTERM or SIGINT.
 
-    `watch` of that file is older than `config`, which was read from it.
+    `watch` of its file is older than `config`, which was read from it.
     """
 
-    def __init__(self, path: Path, config: Config, watch: Watch, sink: Sink, voice: Voice) -> None:
-        self._path = path
+    def __init__(self, config: Config, watch: Watch, sink: Sink, voice: Voice) -> None:
         self._config = config
         self._watch = watch
         self._sink = sink
@@ -41,9 +41,10 @@ class ControlProcess:
         ca = config.state if config.ca is None else config.ca.folder
         self._health = ControlHealth(config.state, ca, sink)
         self._why = ""  # the CA cannot be used, as far as that was said
+        self._again = math.inf  # when a configuration that was bad is due (trio's clock)
 
     def __repr__(self) -> str:
-        return f"<ControlProcess of {self._path}>"
+        return f"<ControlProcess of {self._config.path}>"
 
     async def run(self) -> None:
         """Serve; ConfigurationError if the port cannot be had."""
@@ -123,12 +124,16 @@ class ControlProcess:
         self._why = why
 
     async def _follow(self) -> None:
-        """Take up another configuration, which may say that the CA is elsewhere."""
-        if self._watch.changed():
+        """Take up another configuration, which may say that the CA is elsewhere.
+
+        What the agent does not put in force, and says why, is tried again.
+        """
+        if self._watch.changed() or trio.current_time() >= self._again:
+            self._again = math.inf
             try:
-                self._config = await trio.to_thread.run_sync(partial(load, self._path))
+                self._config = await trio.to_thread.run_sync(partial(following, self._config))
             except ConfigurationError:
-                return  # the agent says it
+                self._again = trio.current_time() + limits.reload_refused_seconds
 
     async def _tick(self) -> None:
         while True:

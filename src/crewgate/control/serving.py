@@ -23,7 +23,7 @@ from crewgate.api.bridge import Bridge
 from crewgate.audit.sink import Sink
 from crewgate.audit.voice import Voice
 from crewgate.audit.writer import Rotation, Writer
-from crewgate.config import CA, Config, Control, descriptors, load
+from crewgate.config import CA, Config, Control, descriptors
 from crewgate.control.health import ControlHealth
 from crewgate.control.ocsp_door import OCSPDoor
 from crewgate.control.office import ControlOffice
@@ -41,6 +41,7 @@ from crewgate.server import Clients, Listener, Poller, listen, server_context
 from crewgate.server.census import Census
 from crewgate.server.doorman import Doorman, Rules
 from crewgate.server.guests import Guests
+from crewgate.verifier.validation import following
 from crewgate.verifier.watch import Watch
 
 NAME = "control"  # of the process, and of its listener in the audit
@@ -123,7 +124,7 @@ class Serving:
     # Another configuration.
 
     async def _follow_configuration(self, nursery: trio.Nursery) -> None:
-        """Put what the file says in force; if the file has a mistake, the agent says so.
+        """Put what the file says in force if the agent does; what is wrong with it, the agent says.
 
         What failed is tried again: by then a key may be there, or a port free.
         """
@@ -134,8 +135,9 @@ class Serving:
                 continue
             again = math.inf
             try:
-                config = await trio.to_thread.run_sync(partial(load, self._config.path))
+                config = await trio.to_thread.run_sync(partial(following, self._config))
             except ConfigurationError:
+                again = trio.current_time() + limits.reload_refused_seconds
                 continue
             try:
                 await self._adopt(config, nursery)

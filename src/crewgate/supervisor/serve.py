@@ -25,7 +25,7 @@ from crewgate.runtime.secrecy import SWITCH, is_open, leave_no_cores
 from crewgate.supervisor.child import Child, Leaving, begin, python, sockets_of, told
 from crewgate.supervisor.ports import await_free, listened
 from crewgate.supervisor.signals import Signals
-from crewgate.supervisor.validation import as_written, following, validated
+from crewgate.verifier.validation import as_written, following, validated
 from crewgate.verifier.watch import Watch
 
 _END = {signal.SIGTERM, signal.SIGINT}

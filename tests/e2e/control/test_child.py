@@ -124,16 +124,40 @@ def test_a_changed_configuration_is_taken_up_in_place(own: ControlSite) -> None:
         assert api.get("/v1/tree").status_code == 200
     own.edit("life_seconds = 14400", "life_seconds = 3600")
     wait_until(lambda: own.log().count("another configuration is in force") == 2)
-    own.tell("ca", "issue", "--role", "operator", "--name", "eve", "--out", str(own.folder / "eve"))
-    (row,) = [each for each in own.ask("ca", "list") if each["name"] == "eve"]
-    begin, end = (datetime.fromisoformat(row[key]) for key in ("issued", "not_after"))
-    assert (end - begin).total_seconds() == 3600
+    assert _life_seconds(own, "eve") == 3600
     own.edit(f"port = {own.port + 2}", f"port = {own.port + 4}")
     own.control = f"https://localhost:{own.port + 4}"
     own.await_control()
     assert own.children("control") == [pid]
     with own.api("bd") as api:
         assert api.get("/v1/tree").status_code == 200
+
+
+def _life_seconds(own: ControlSite, name: str) -> float:
+    """Of a certificate that the control process issues now."""
+    own.tell("ca", "issue", "--role", "operator", "--name", name, "--out", str(own.folder / name))
+    (row,) = [each for each in own.ask("ca", "list") if each["name"] == name]
+    begin, end = (datetime.fromisoformat(row[key]) for key in ("issued", "not_after"))
+    return (end - begin).total_seconds()
+
+
+def test_what_no_other_process_takes_up_it_does_not_either(own: ControlSite) -> None:
+    """While a file of keys is missing, it issues by the configuration in force.
+
+    When that file is there, all of them take the new one up, though the configuration's file is
+    the same.
+    """
+    keys = own.folder / "crews" / "bd.jwks.json"
+    text = own.file.read_text().replace("crews/bd.jwks", "crews/new.jwks")
+    draft = own.file.with_suffix(".draft")
+    draft.write_text(text.replace("life_seconds = 14400", "life_seconds = 3600"))
+    draft.rename(own.file)
+    wait_until(lambda: "the configuration in force stays" in own.log())
+    assert _life_seconds(own, "eve") == 14400
+    assert "another configuration is in force" not in own.log()
+    (own.folder / "crews" / "new.jwks.json").write_bytes(keys.read_bytes())
+    wait_until(lambda: "another configuration is in force" in own.log())
+    assert _life_seconds(own, "mallory") == 3600
 
 
 def test_a_reload_refuses_no_connection_with_a_certificate(own: ControlSite) -> None:
