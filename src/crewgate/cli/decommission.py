@@ -25,8 +25,8 @@ def command(ctx: click.Context, *, config_path: Path, orchestrator: str, as_json
 
     Every token of it that was issued before now is dead, whether a gateway has seen it or not.
     What was intended is on the disk first, and is completed after a crash of anybody. Status 1 if
-    something is left to be done; say it again when that is mended. Status 4: it had neither
-    certificate nor key nor process, and no machine that answered has seen it, so its name may be
+    something is left to be done; say it again when that is mended. Status 4: it never had a
+    certificate, key or process here, and no machine that answered has seen it, so its name may be
     mistyped; the last line says how many did.
     """
     from crewgate.config import load
@@ -36,16 +36,17 @@ def command(ctx: click.Context, *, config_path: Path, orchestrator: str, as_json
 
     config = load(config_path)
     crew, slash, name = orchestrator.partition("/")
+    if not slash:
+        raise ConfigurationError(f"{orchestrator}: expected CREW/NAME, such as article/{crew}")
     try:
         check(Identity(Role.ORCHESTRATOR, name, new_instance(), crew))
     except ValueError as error:
-        example = "" if slash else "; expected CREW/NAME"
-        raise ConfigurationError(f"{orchestrator}: {error}{example}") from error
+        raise ConfigurationError(f"{orchestrator}: {error}") from error
     done = decommission(config, crew, name)
     click.echo(_document(done) if as_json else _text(done))
     for complaint in done.complaints:
         click.echo(f"crewgate: {complaint}", err=True)
-    is_unknown = not (done.certificates or done.keys or done.life.pid)
+    is_unknown = not (done.issued or done.keys or done.life.pid)
     never_seen = done.told.never_seen if done.told and is_unknown else ""
     if done.told and not as_json:
         for text in unseen(never_seen, done.told.never_seen_on, done.told.reach.of):
@@ -68,6 +69,8 @@ def _document(done: "Ended") -> str:
 def _text(done: "Ended") -> str:
     number = done.certificates
     parts = [f"{number} certificate{'' if number == 1 else 's'} revoked"]
+    if done.issued and not number:
+        parts = ["it has no certificate that is valid"]
     parts += [f"key {kid} revoked" for kid in done.keys]
     parts += [told(done.told)]
     parts += [f"process {done.life.pid} has ended"] if done.life.pid and done.is_complete else []

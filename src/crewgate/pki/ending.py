@@ -43,7 +43,8 @@ class Ended(msgspec.Struct, frozen=True):
     """What was done to end an orchestrator, so far.
 
     `complaints` say what is left and how to mend it: while its life is `ending`, its name gets no
-    certificate. `told` is None if no gateway heard.
+    certificate. `told` is None if no gateway heard. `issued` counts all certificates that its name
+    was ever given here; only `decommission` looks.
     """
 
     life: Life
@@ -51,6 +52,7 @@ class Ended(msgspec.Struct, frozen=True):
     keys: tuple[str, ...] = ()
     told: Announced | None = None
     complaints: tuple[str, ...] = ()
+    issued: int = 0
 
     @property
     def is_complete(self) -> bool:
@@ -86,11 +88,13 @@ def decommission(config: Config, crew: str, name: str) -> Ended:
     config.crew(crew)
     with Lives(authority_of(config).register) as lives:
         try:
-            life = lives.intend(crew, name, _now())
+            life, why = lives.intend(crew, name, _now()), ""
         except AuthorityError as error:
-            life = lives.standing(crew, name) or _unwritten(crew, name)
-            return _end_unwritten(config, life, str(error))
-    return complete(config, life)
+            life, why = lives.standing(crew, name) or _unwritten(crew, name), str(error)
+    done = _end_unwritten(config, life, why) if why else complete(config, life)
+    with Authority(authority_of(config)) as authority:
+        issued = authority.register.issued_since(crew, name, 0)
+    return msgspec.structs.replace(done, issued=issued)
 
 
 def _unwritten(crew: str, name: str) -> Life:

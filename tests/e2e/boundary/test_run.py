@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from command_process import crewgate
 from installation import Installation, installed, wait_until
 from orchestrators import CREW, curl, is_running, running
 
@@ -173,12 +174,19 @@ def _status(token: str) -> str:
 
 
 def test_one_name_lives_once(gateway: Installation) -> None:
-    """A second `run` of a name that lives is refused, with what to do."""
+    """A second `run` of a name that lives is refused, with what to do.
+
+    A name that has ended is known, in contrast to a mistyped one.
+    """
     with running(gateway, "twin", "sleep", "600") as orchestrator:
         assert orchestrator.child
         with running(gateway, "twin", "true") as other:
             assert other.wait() == 2
         assert f"crewgate decommission {CREW}/twin" in Path(other.log).read_text()
+    known, unknown = ("twin", 0, "no certificate that is valid"), ("twim", 4, "is it mistyped?")
+    for name, status, said in (known, unknown):
+        done = crewgate("decommission", "-c", gateway.file, f"{CREW}/{name}")
+        assert (done.returncode, said in done.stdout) == (status, True), done
 
 
 def test_what_it_started_ends_with_it(gateway: Installation) -> None:

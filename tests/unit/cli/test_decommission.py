@@ -31,6 +31,16 @@ def test_what_a_name_has_is_revoked(fresh: Path, run: Run) -> None:
     assert row["reason"] == "cessationOfOperation"
 
 
+def test_a_name_that_was_ended_before_is_known(fresh: Path, run: Run) -> None:
+    """Again, or after `crewgate run` has ended it: the register knows it."""
+    issue(load(fresh), ONE)
+    run("decommission", "-c", fresh, "article/bd-1")
+    again = run("decommission", "-c", fresh, "article/bd-1")
+    assert again.stdout == (
+        "ended article/bd-1: it has no certificate that is valid; no gateway runs here\n"
+    )
+
+
 def test_for_scripts(fresh: Path, run: Run) -> None:
     """One document: what was revoked, and whether anybody was told."""
     issue(load(fresh), ONE)
