@@ -39,7 +39,11 @@ def look(machine: Machine) -> Summary:
     This is the one answer to the question whether the machine is well: a probe, `/readyz` and
     `crewgate status` all give it. Each `since` is seconds since 1970.
     """
-    now = machine.clock.boot_ns() / 1e9
+    now_ns = machine.clock.boot_ns()
+    absent_ns = machine.reports.listen(now_ns)
+    if absent_ns:
+        machine.say(f"did nothing for {absent_ns / 1e9:.0f} s: stopped, suspended or very busy")
+    now = now_ns / 1e9
     for change in machine.health.look(facts(machine), now):
         machine.say(f"health: {change}")
     found = machine.health.summary
@@ -149,22 +153,24 @@ def _supervisor(machine: Machine) -> Iterator[Fact]:
 
 def _workers(machine: Machine) -> Iterator[Fact]:
     """Each worker as such, and what they report: one fact for what several have in common."""
-    now, generation = machine.clock.boot_ns(), machine.inforce.policy.generation
+    now_ns, generation = machine.clock.boot_ns(), machine.inforce.policy.generation
     reports = []
     for index in range(machine.inforce.config.workers):
         guest = machine.guests.worker(index)
-        yield _worker(index, guest, generation, now)
+        heard_ns = now_ns if guest is None else guest.heard_ns
+        silent_ns = machine.reports.silent_ns(heard_ns, now_ns)
+        yield _worker(index, guest, generation, silent_ns)
         if guest is not None:
             reports.append((index, guest.facts))
     yield from merged(reports)
 
 
-def _worker(index: int, guest: Guest | None, generation: int, now: int) -> Fact:
+def _worker(index: int, guest: Guest | None, generation: int, silent_ns: int) -> Fact:
     name, mend = f"worker {index}", "see the log of `crewgate serve` for its reason"
     if guest is None:
         return failed(name, "it is not attached to the agent", mend, grace=_START)
-    if now - guest.heard_ns > _SILENCE_NS:
-        why = f"it has said nothing for {(now - guest.heard_ns) / 1e9:.0f} s: stopped, or stuck"
+    if silent_ns > _SILENCE_NS:
+        why = f"it has said nothing for {silent_ns / 1e9:.0f} s: stopped, or stuck"
         return failed(name, why, "end its process; `crewgate serve` starts another")
     if not guest.accepting:
         return failed(name, "it accepts no connections yet", mend, grace=_START)
@@ -207,9 +213,9 @@ def _control(machine: Machine) -> Iterator[Fact]:
         )
         return
     reported, heard_ns = report
-    silent = machine.clock.boot_ns() - heard_ns
-    if silent > _SILENCE_NS:
-        why = f"the control process has said nothing for {silent / 1e9:.0f} s: stopped, or stuck"
+    silent_ns = machine.reports.silent_ns(heard_ns, machine.clock.boot_ns())
+    if silent_ns > _SILENCE_NS:
+        why = f"the control process has said nothing for {silent_ns / 1e9:.0f} s: stopped, or stuck"
         yield failed("control", why, "end it; `crewgate serve` starts another", refuses=False)
     else:
         yield ok("control")

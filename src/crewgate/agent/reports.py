@@ -4,8 +4,11 @@ The control process and the supervisor keep a connection to the agent's socket f
 ends, what they reported is void. Workers report over their own link (`guests`).
 """
 
+from crewgate import limits
 from crewgate.core.health import Fact
 from crewgate.link.owner_messages import Report, Source
+
+_ABSENCE_NS = round(limits.health_silence_seconds * 1e9 / 2)
 
 
 class Reports:
@@ -13,9 +16,27 @@ class Reports:
 
     def __init__(self) -> None:
         self._reports: dict[Source, tuple[object, tuple[Fact, ...], int]] = {}
+        self._listened_ns = 0
+        self._absent_until_ns = 0
 
     def __repr__(self) -> str:
         return f"<Reports {sorted(self._reports)}>"
+
+    def listen(self, boot_ns: int) -> int:
+        """Say that reports can be heard now; how long (ns) the agent heard none, if that is long.
+
+        An agent that was stopped itself has heard nobody: that is nobody else's silence.
+        """
+        absent_ns = boot_ns - self._listened_ns if self._listened_ns else 0
+        self._listened_ns = boot_ns
+        if absent_ns <= _ABSENCE_NS:
+            return 0
+        self._absent_until_ns = boot_ns
+        return absent_ns
+
+    def silent_ns(self, heard_ns: int, boot_ns: int) -> int:
+        """How long a process that was heard then has said nothing that could be heard."""
+        return boot_ns - max(heard_ns, self._absent_until_ns)
 
     def hear(self, who: object, report: Report, boot_ns: int) -> None:
         """Take a report in the place of the one before it."""

@@ -55,7 +55,7 @@ def command(*, backup: Path, folder: Path, keep_existing: bool, as_json: bool) -
     for path in kept:
         click.echo(f"left as it is: {path}", err=True)
     for line in missing:
-        click.echo(f"put back: {line}", err=True)
+        click.echo(f"missing, so put it there before you serve: {line}", err=True)
     click.echo(f"Next: crewgate check -c {config}", err=True)
 
 

@@ -69,23 +69,28 @@ def _look(state: Path, config_path: Path) -> dict[str, Any]:
     from crewgate.errors import LinkError
     from crewgate.link.owner import Owner
 
+    pid = 0
     try:
         with Owner(state) as owner:
+            pid = owner.agent.pid
             document: dict[str, Any] = msgspec.to_builtins(owner.status())
     except LinkError as error:
-        return _absent(str(error))
+        return _absent(str(error), pid)
     del document["type"], document["id"]
     document["control"] = control_of(config_path, state)
     return document
 
 
-def _absent(why: str) -> dict[str, Any]:
-    """The status of a machine whose agent does not answer."""
+def _absent(why: str, pid: int = 0) -> dict[str, Any]:
+    """The status of a machine whose agent does not answer; `pid` if there is such a process."""
     import msgspec
 
     from crewgate.core import health
 
-    fact = health.failed("agent", why, "start `crewgate serve`, or see its log")
+    mend = "start `crewgate serve`; if it runs, its log says why there is no agent"
+    if pid:
+        mend = f"if it stays so, end process {pid} by SIGKILL: `crewgate serve` starts another"
+    fact = health.failed("agent", why, mend)
     condition = msgspec.to_builtins(health.Condition(**msgspec.structs.asdict(fact)))
     refusal = f"agent: {why}"
     return {

@@ -33,6 +33,14 @@ def machine(start: Start, hands: Hands) -> Machine:
     return machine
 
 
+def pass_silence(machine: Machine, hands: Hands) -> None:
+    """As long as a process may say nothing, and more, while the agent looks every second."""
+    for _ in range(round(limits.health_silence_seconds) + 1):
+        hands.go(1)
+        ticks.vouch(machine, ClockWatch(hands.wall_ns(), hands.boot_ns()))
+        health.look(machine)
+
+
 def _troubles(machine: Machine) -> dict[str, tuple[str, str]]:
     """State and reason by component, of what is not ok."""
     found = health.look(machine).troubles
@@ -204,8 +212,24 @@ def test_a_worker_is_ok_once_it_accepts_what_is_in_force(staffed: Machine, hands
         assert "it serves configuration 0" in _troubles(staffed)[f"worker {index}"][1]
         guest.policy_generation = staffed.inforce.policy.generation
     assert _troubles(staffed) == {}
-    hands.go(limits.health_silence_seconds + 1)
+    pass_silence(staffed, hands)
+    assert "stopped, or stuck" in _troubles(staffed)["worker 0"][1]
+
+
+def test_an_agent_that_was_stopped_itself_accuses_nobody(
+    staffed: Machine, hands: Hands, said: list[str]
+) -> None:
+    """It heard nobody meanwhile; those that say nothing afterwards are told of in their time."""
+    for index in range(2):
+        guest, _ = staffed.enter(Attach(version=VERSION, worker=index))
+        guest.accepting = True
+        guest.policy_generation = staffed.inforce.policy.generation
+    assert _troubles(staffed) == {}
+    hands.go(2 * limits.health_silence_seconds)
     ticks.vouch(staffed, ClockWatch(hands.wall_ns(), hands.boot_ns()))
+    assert _troubles(staffed) == {}
+    assert "did nothing for 20 s: stopped, suspended or very busy" in said
+    pass_silence(staffed, hands)
     assert "stopped, or stuck" in _troubles(staffed)["worker 0"][1]
 
 
@@ -248,8 +272,7 @@ def test_the_control_process_is_missed_and_no_call_with_it(
     report = Report(id=1, source="control", facts=[degraded("control: audit", "full")])
     machine.reports.hear(who, report, hands.boot_ns())
     assert _troubles(machine) == {"control: audit": ("degraded", "full")}
-    hands.go(limits.health_silence_seconds + 1)
-    ticks.vouch(machine, ClockWatch(hands.wall_ns(), hands.boot_ns()))
+    pass_silence(machine, hands)
     assert "stopped, or stuck" in _troubles(machine)["control"][1]
     machine.reports.leave(who)
     assert "does not run" in _troubles(machine)["control"][1]
