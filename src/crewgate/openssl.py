@@ -1,4 +1,4 @@
-"""What CPython's ssl leaves behind in OpenSSL, and how to be rid of it.
+"""How Crewgate uses CPython's ssl, in two places where that has a trap.
 
 OpenSSL keeps a queue of errors for each thread. CPython (3.13, and the newest of older versions)
 leaves a failed system call in it, a reset for example: the next operation on any other connection
@@ -7,6 +7,7 @@ of the thread that would have to wait is told of that reset instead, and so is e
 """
 
 import ssl
+from pathlib import Path
 
 _context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 
@@ -17,3 +18,27 @@ def forget_errors() -> None:
     To be called after every OSError of a TLS socket but those that say to wait.
     """
     _context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
+
+
+def show_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Have `context` show `certificate` (PEM, chain included) with its `key` (PEM).
+
+    Raises:
+        OSError: Its text says which file cannot be used, why, and what to give. Nobody is asked
+            for the password of an encrypted key, as OpenSSL would on the terminal.
+    """
+    try:
+        for path in (certificate, key):
+            with path.open("rb"):  # unlike ssl, this says which of the two is not there
+                pass
+        context.load_cert_chain(certificate, key, password=_ask_nobody)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        name = getattr(error, "filename", None) or f"certificate {certificate} with key {key}"
+        reason = getattr(error, "strerror", None) or error
+        text = f"{name}: {reason}; give a PEM chain and its unencrypted PEM key"
+        raise OSError(text) from error
+
+
+def _ask_nobody() -> str:
+    """Stand for the password of a key that has one: without this, OpenSSL asks the terminal."""
+    raise ValueError("the key is encrypted")

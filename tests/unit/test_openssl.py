@@ -1,14 +1,18 @@
-"""A connection that breaks is nobody else's trouble."""
+"""A connection that breaks harms no other, and no key has OpenSSL ask the terminal."""
 
 import contextlib
+import re
 import socket
 import ssl
 import struct
 from pathlib import Path
 
+import pytest
+from authority import Authority
 from edge import write_certificate
 
-from crewgate.openssl import forget_errors
+import crewgate
+from crewgate.openssl import forget_errors, show_certificate
 
 _WAIT = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -61,3 +65,31 @@ def test_a_reset_is_not_told_to_others(tmp_path: Path) -> None:
     assert waits
     for end in (broken, other, idle):
         end.close()
+
+
+def test_a_certificate_that_cannot_be_shown_is_told_with_its_file(tmp_path: Path) -> None:
+    """Which file is missing; that both are no pair; and nobody is asked for a password."""
+    authority = Authority(tmp_path)
+    mine, other, locked = authority.issue(), authority.issue(), authority.issue(password="secret")
+    missing = tmp_path / "missing"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for certificate, key, said in (
+        (missing, mine.key, f"{missing}: No such file or directory; give a PEM chain"),
+        (mine.certificate, missing, f"{missing}: No such file or directory; give a PEM chain"),
+        (mine.certificate, other.key, f"certificate {mine.certificate} with key {other.key}: "),
+        (*locked, "the key is encrypted; give a PEM chain and its unencrypted PEM key"),
+    ):
+        with pytest.raises(OSError, match=re.escape(said)):
+            show_certificate(context, certificate, key)
+    show_certificate(context, *mine)
+
+
+def test_there_is_one_way_to_load_a_key_from_a_file() -> None:
+    """`run` loads from a pipe, and the demo what it has just made; all others could be asked."""
+    root = Path(crewgate.__file__).parent
+    found = {
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if ".load_cert_chain(" in path.read_text()
+    }
+    assert found == {"openssl.py", "supervisor/credentials.py", "demo/border.py"}

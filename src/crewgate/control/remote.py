@@ -18,6 +18,7 @@ from crewgate.api.words import CertificateAnswer, CertificateAsk
 from crewgate.config import Remote
 from crewgate.core.printable import printable
 from crewgate.errors import AuthorityError
+from crewgate.openssl import show_certificate
 from crewgate.pki.authority import request_pem
 from crewgate.pki.certificates import pem
 from crewgate.pki.keys import read_key
@@ -108,9 +109,9 @@ class RemoteAuthority:
         try:
             context.load_verify_locations(self._root)
             if pair is not None:
-                context.load_cert_chain(pair.certificate, pair.key, password=_ask_nobody)
-        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            text = getattr(error, "strerror", None) or error
+                show_certificate(context, pair.certificate, pair.key)
+        except OSError as error:  # ssl.SSLError is one
+            text = error.strerror or error
             raise AuthorityError(f"{self._root} or {pair}: cannot be used: {text}") from error
         return context
 
@@ -127,8 +128,3 @@ def _said(body: bytes) -> str:
     except msgspec.DecodeError:
         text = ""
     return printable(text)[: limits.link_note_chars_max] or "without a word"
-
-
-def _ask_nobody() -> str:
-    """Stand for the password of a key that has one: without this, OpenSSL asks the terminal."""
-    raise ValueError("the key is encrypted")

@@ -15,6 +15,7 @@ import msgspec
 from crewgate import limits
 from crewgate.core.printable import printable
 from crewgate.errors import ConfigurationError, ControlError, LinkError
+from crewgate.openssl import show_certificate
 
 T = TypeVar("T")
 # A revocation waits a second for machines that do not answer; a large tree takes one to make.
@@ -33,11 +34,10 @@ def client_context(certificate: Path, key: Path, root: Path) -> ssl.SSLContext:
         ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     try:
-        context.load_cert_chain(certificate, key)
+        show_certificate(context, certificate, key)
     except OSError as error:
         raise ConfigurationError(
-            f"{certificate} with {key}: {error.strerror or error}; PREFIX names both, as "
-            "`crewgate ca issue --out PREFIX` writes them"
+            f"{error}; PREFIX names both, as `crewgate ca issue --out PREFIX` writes them"
         ) from error
     return context
 

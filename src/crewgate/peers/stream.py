@@ -17,6 +17,7 @@ from crewgate import limits, openssl
 from crewgate.core.gossip.comparing import Word
 from crewgate.core.gossip.ranges import Range
 from crewgate.errors import GossipError
+from crewgate.openssl import show_certificate
 from crewgate.peers.credentials import Credential
 from crewgate.peers.keyring import GroupKey
 from crewgate.peers.ledger_marks import SignedMark
@@ -230,8 +231,11 @@ def context(certificate: Path, key: Path, root: Path, *, is_server: bool) -> ssl
     made.verify_mode = ssl.CERT_REQUIRED
     made.verify_flags |= ssl.VERIFY_X509_STRICT
     try:
-        made.load_cert_chain(certificate, key)
+        show_certificate(made, certificate, key)
+    except OSError as error:
+        raise GossipError(str(error)) from error
+    try:
         made.load_verify_locations(root)
     except OSError as error:  # ssl.SSLError is one
-        raise GossipError(f"{certificate}, {key} or {root}: {error.strerror or error}") from error
+        raise GossipError(f"{root}: {error.strerror or error}") from error
     return made

@@ -17,6 +17,7 @@ from crewgate import limits
 from crewgate.config import Responder
 from crewgate.errors import ConfigurationError, LinkError, ResponderError
 from crewgate.link.doors import connectable
+from crewgate.openssl import show_certificate
 
 _REQUEST = b"application/ocsp-request"
 _RESPONSE = b"application/ocsp-response"
@@ -184,16 +185,7 @@ def _context(responder: Responder, root: Path) -> ssl.SSLContext:
     if responder.certificate is None or responder.key is None:
         return context
     try:
-        context.load_cert_chain(responder.certificate, responder.key, password=_ask_nobody)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"[ca] ocsp_certificate {responder.certificate} with ocsp_key {responder.key}: "
-            f"{getattr(error, 'strerror', None) or error}; give a PEM chain and its unencrypted "
-            "PEM key"
-        ) from error
+        show_certificate(context, responder.certificate, responder.key)
+    except OSError as error:
+        raise ConfigurationError(f"ocsp_certificate with ocsp_key of [ca]: {error}") from error
     return context
-
-
-def _ask_nobody() -> str:
-    """Stand for the password of a key that has one: without this, OpenSSL asks the terminal."""
-    raise ValueError("the key is encrypted")

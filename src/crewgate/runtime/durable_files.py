@@ -29,7 +29,7 @@ _MENDS = {
     errno.EACCES: "give {user} the right to it and to the folders above it",
     errno.EPERM: "give {user} the right to it (`lsattr` shows a file that nothing may change)",
     errno.EIO: "the disk has failed: read the kernel's log, and replace the disk",
-    errno.ENOENT: "put it back, or name a path that is there",
+    errno.ENOENT: "put it there, or make its folder, or name another path",
     errno.ENOTDIR: "a part of this path is no folder; name another path",
     errno.EISDIR: "a folder stands there; remove it, or name another path",
     errno.EEXIST: "nothing is overwritten; choose another name, or remove what stands there",

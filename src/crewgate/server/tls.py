@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crewgate.errors import ConfigurationError
+from crewgate.openssl import show_certificate
 from crewgate.server.handshake import ClientSocket, watch
 
 PROTOCOLS = ["h2", "http/1.1"]
@@ -57,12 +58,9 @@ def server_context(certificate: Path, key: Path, clients: Clients | None = None)
     context.set_alpn_protocols(PROTOCOLS)
     context.sslsocket_class = ClientSocket
     try:
-        context.load_cert_chain(certificate, key)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigurationError(
-            f"certificate {certificate} with key {key}: {error.strerror or error}; "
-            "give a PEM chain and its unencrypted PEM key"
-        ) from error
+        show_certificate(context, certificate, key)
+    except OSError as error:
+        raise ConfigurationError(str(error)) from error
     if clients is not None:
         _verify(context, clients)
     return context

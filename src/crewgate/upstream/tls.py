@@ -9,6 +9,7 @@ import ssl
 
 from crewgate.config import Upstream, UpstreamTLS
 from crewgate.errors import ConfigurationError
+from crewgate.openssl import show_certificate
 
 
 def client_context(upstream: Upstream) -> ssl.SSLContext | None:
@@ -72,17 +73,9 @@ def _show(context: ssl.SSLContext, name: str, tls: UpstreamTLS) -> None:
     if tls.certificate is None or tls.key is None:
         return
     try:
-        context.load_cert_chain(tls.certificate, tls.key, password=_ask_nobody)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"upstream {name}: client certificate {tls.certificate} with key {tls.key}: "
-            f"{_reason(error)}; give a PEM chain and its unencrypted PEM key"
-        ) from error
-
-
-def _ask_nobody() -> str:
-    """Stand for the password of a key that has one: without this, OpenSSL asks the terminal."""
-    raise ValueError("the key is encrypted")
+        show_certificate(context, tls.certificate, tls.key)
+    except OSError as error:
+        raise ConfigurationError(f"upstream {name}: client certificate: {error}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -43,8 +43,8 @@ def _another_key(fresh: Path) -> None:
 
 NOW = datetime.now(UTC)
 PROBLEMS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
-    "no certificate": (lambda it: cluster_of(it).certificate.unlink(), ["[cluster]: certificate "]),
-    "no key": (lambda it: cluster_of(it).key.unlink(), ["[cluster]: certificate "]),
+    "no certificate": (lambda it: cluster_of(it).certificate.unlink(), ["machine.pem: No such "]),
+    "no key": (lambda it: cluster_of(it).key.unlink(), ["machine.key: No such "]),
     "another CA": (_signed_elsewhere, ["issuing.pem, so no peer accepts it", "has no signing key"]),
     "operator": (lambda it: signed_at(it, NOW, role=Role.OPERATOR), [", and peers are gateways"]),
     "no signing key": (lambda it: signed_at(it, NOW, key=b""), ["has no signing key in it"]),
@@ -74,7 +74,8 @@ def test_what_a_listener_shows_too_is_told_once(run: Run, fresh: Path) -> None:
     fresh.write_text(text.replace("machine.key", "gateway.key"))
     cluster_of(fresh).certificate.unlink()
     (problem,) = check(run, fresh)[0]
-    assert problem.startswith("listener agents: certificate ")
+    assert problem.startswith("listener agents: ")
+    assert "gateway.pem: No such file or directory; " in problem
 
 
 def test_a_machine_that_cannot_revoke_is_a_member(run: Run, fresh: Path) -> None:

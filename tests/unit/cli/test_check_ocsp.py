@@ -50,7 +50,7 @@ def test_what_the_question_needs_and_is_not_there_is_a_problem(run: Run, fresh: 
     configure(fresh)
     (fresh.parent / "o.key").unlink()
     problems, _ = check(run, fresh)
-    assert any(text.startswith("[ca] ocsp: [ca] ocsp_certificate") for text in problems)
+    assert any(text.startswith("[ca] ocsp: ocsp_certificate") for text in problems)
     ca = load(fresh).ca
     assert ca is not None
     ca.issuing.unlink()
