@@ -33,18 +33,28 @@ def reserve(blocks: int = 1) -> int:
 
 
 def _take(ports: range) -> bool:
-    """Mark blocks as taken if each of their ports is free for TCP and UDP."""
+    """Mark blocks as taken if each of their ports is free for TCP and UDP.
+
+    The marks come first: to bind a port of somebody else's block, even for a moment, would be in
+    the way of a gateway that starts there.
+    """
+    ends = ports[PORTS_PER_BLOCK - 1 :: PORTS_PER_BLOCK]
     with ExitStack() as bound:
-        marks = []
         try:
+            marks = [_bind(port, bound) for port in ends]
             for port in ports:
                 bound.enter_context(socket.create_server((HOST, port)))
-                datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-                bound.enter_context(datagrams).bind((HOST, port))
-                if port % PORTS_PER_BLOCK == PORTS_PER_BLOCK - 1:
-                    marks.append(datagrams)
+                if port not in ends:
+                    _bind(port, bound)
         except OSError:
             return False
         for mark in marks:
             mark.detach()  # its descriptor is closed when this process ends
     return True
+
+
+def _bind(port: int, bound: ExitStack) -> socket.socket:
+    """A UDP socket there, closed with `bound`."""
+    made = bound.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    made.bind((HOST, port))
+    return made

@@ -37,6 +37,19 @@ def test_no_two_processes_get_the_same() -> None:
     assert b"StoryError: no free ports" in done.stderr
 
 
+def test_ports_of_somebody_else_are_not_bound_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A gateway may be about to listen there."""
+    own = reserve()
+    bound: list[object] = []
+    monkeypatch.setattr(ports, "_FIRST_PORTS", [own])
+    monkeypatch.setattr(socket, "create_server", bound.append)
+    with pytest.raises(StoryError, match="no free ports"):
+        reserve()
+    assert bound == []
+
+
 def test_a_block_with_a_listener_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """One port in use is enough, and nothing of such a block stays bound."""
     first = block_of_an_ended_process()
