@@ -22,6 +22,18 @@ def validated(path: Path) -> Config:
     return config
 
 
+def replacement(before: Config) -> Config:
+    """What the file holds now, if the agent puts that in force in place of `before`.
+
+    Raises:
+        ConfigurationError: `before` stays in force, for the reason that this gives.
+    """
+    found = load(before.path)
+    load_policy(found, 0)
+    require_same(before, found)
+    return found
+
+
 def following(before: Config) -> Config:
     """What the file holds now; ConfigurationError also if it changes what cannot change."""
     found = validated(before.path)
