@@ -104,9 +104,11 @@ class Desk:
         self.held.let_go(intent)
         return ""
 
-    def complete(self) -> None:
+    def complete(self, patience: float = 0.0) -> None:
         """Finish what a crash, or an agent that was away, has left; write what was not written.
 
+        What another process revoked within the last `patience` seconds is left to that one: it is
+        about to tell the agent, and its receipt says what was closed.
         The gateway is told once of what the disk does not take (`trouble` says why it does not).
         AuthorityError, LinkError; RefusedError once all others are done.
         """
@@ -115,7 +117,12 @@ class Desk:
         with suppress(AuthorityError):
             self.authority.register.flush()
         self.held.save_again()
-        pending = self.authority.register.pending()
+        now = datetime.now(UTC).timestamp()
+        pending = [
+            each
+            for each in self.authority.register.pending()
+            if not 0 <= now - (each.revoked or 0) < patience
+        ]
         if pending:
             announce(self.authority.register, self._state, pending)
         refused, unwritten = [], []

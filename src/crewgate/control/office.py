@@ -174,9 +174,9 @@ class ControlOffice:
         """See `Office`."""
         return await self._sign(Desk.revoke_orchestrator, crew, name, reason)
 
-    async def complete(self) -> None:
-        """Finish what is half done; LinkError while the agent is away, AuthorityError."""
-        await self._sign(Desk.complete)
+    async def complete(self, patience: float = 0.0) -> None:
+        """See `Desk.complete`; LinkError while the agent is away, AuthorityError."""
+        await self._sign(Desk.complete, patience)
 
     @property
     def trouble(self) -> str:

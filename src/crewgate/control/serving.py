@@ -303,7 +303,7 @@ class Serving:
         """Complete what a crash, or an agent that was away, has left half done."""
         while True:
             try:
-                await self._office.complete()
+                await self._office.complete(limits.announce_patience_seconds)
             except (LinkError, RefusedError, AuthorityError) as error:
                 self._voice.say(f"revocations are not announced yet: {error}")
                 self._health.note("announcements", f"revocations are not announced yet: {error}")
@@ -325,7 +325,8 @@ class Serving:
         """
         while True:
             try:
-                ended = await trio.to_thread.run_sync(complete_intents, self._config)
+                patience = limits.announce_patience_seconds
+                ended = await trio.to_thread.run_sync(complete_intents, self._config, patience)
             except (AuthorityError, ConfigurationError) as error:
                 self._voice.say(f"orchestrators that are to end do not yet: {error}")
                 self._health.note("ends of orchestrators", f"they are not complete: {error}")

@@ -66,6 +66,7 @@ tokens_per_second = 20  # from then on, as many new sub-agents; each is a line o
 token_buckets_max = 4096  # orchestrators whose rate is remembered; 200 bytes each
 certificates_per_hour_max = 60  # of one holder, who needs one in two hours
 announce_again_seconds = 1.0  # an agent that was away may be back
+announce_patience_seconds = 3.0  # the process that revoked tells the agent itself, for its receipt
 form_fields_max = 16  # of a token request, which knows nine
 page_rows_max = 1000  # of 400 bytes each; so many, if nobody asks for fewer
 

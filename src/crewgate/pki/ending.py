@@ -124,9 +124,10 @@ def _end_unwritten(config: Config, life: Life, why: str) -> Ended:
     return ended
 
 
-def complete_intents(config: Config) -> list[Ended]:
+def complete_intents(config: Config, patience: float = 0.0) -> list[Ended]:
     """Carry out every intent that nobody completed, and end what died without one.
 
+    An intent of the last `patience` seconds is left to the process that has it, and its receipt.
     Nobody's trouble is in the way of another's end: it is among the complaints. AuthorityError if
     the register cannot be used at all.
     """
@@ -135,6 +136,12 @@ def complete_intents(config: Config) -> list[Ended]:
         done = [*_end_held(config, lives, unwritten_of(register))]
         standing = lives.open()
         lasting = {life.id for life in standing}
+        now = time.time()
+        standing = [
+            life
+            for life in standing
+            if life.state is not State.ENDING or not 0 <= now - life.until < patience
+        ]
         _forget_told(register, lambda number: number not in lasting)
         for at, life in enumerate(standing):
             if life.state is State.RUNNING and not beats(lives.path, life.id):

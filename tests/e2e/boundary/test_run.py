@@ -107,6 +107,8 @@ def test_decommission_in_the_midst_of_a_stream(gateway: Installation, token: str
     with running(gateway, "bd-1", "sh", "-c", streams, life="8s") as orchestrator:
         child = orchestrator.child
         wait_until(lambda: len(orchestrator.serials()) >= 2 and orchestrator.printed, 60)
+        before = len(orchestrator.printed)
+        wait_until(lambda: len(orchestrator.printed) > before)  # a stream is there now
         done = gateway.ask("decommission", f"{CREW}/bd-1")
         assert done["complete"]
         assert done["certificates"] >= 2

@@ -1,5 +1,6 @@
 """The CA at work: who gets which certificate, and revocations that are never half done."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
@@ -163,6 +164,16 @@ def test_an_orchestrator_ends_with_all_that_it_has(desk: Desk, agent: Agent) -> 
     assert desk.authority.register.find(other.serial).status(0) == "valid"  # type: ignore[union-attr]
     desk.complete()
     assert len(agent.told) == 1
+
+
+def test_what_another_process_has_just_revoked_is_left_to_it(desk: Desk, agent: Agent) -> None:
+    """It tells the agent itself, and has the receipt; if it dies, this is done after a while."""
+    entry = first(desk, BD)
+    desk.authority.register.revoke([entry.serial], "keyCompromise", int(time.time()))
+    desk.complete(3600)
+    assert agent.told == []
+    desk.complete()
+    assert [serials for serials, _ in agent.told] == [[entry.serial]]
 
 
 def test_who_runs_under_that_name_gets_no_next_certificate(

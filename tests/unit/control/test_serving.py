@@ -24,7 +24,7 @@ async def test_revocations_that_are_not_written_are_in_the_health(
 ) -> None:  # fmt: skip
     """As long as the register does not take them, and no longer; the log has them once."""
 
-    async def complete() -> None:
+    async def complete(patience: float) -> None:
         """All but the writing."""
 
     office: Any = SimpleNamespace(trouble="issued.sqlite: disk is full", complete=complete)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -131,6 +132,20 @@ def test_who_died_without_an_intent_is_ended_by_who_comes_next(
     assert statuses(config) == {dead: "revoked", alive: "valid"}
     assert standing(config) == {"alive": State.RUNNING}
     assert ending.complete_intents(config) == []
+
+
+def test_an_end_that_another_process_has_just_begun_is_left_to_it(
+    config: Config, agent: Agent
+) -> None:
+    """It tells the agent itself, and has the receipt; if it dies, this is done after a while."""
+    serial = issue(config, ONE)
+    with Lives(ending.authority_of(config).register) as lives:
+        lives.intend("article", "bd-1", int(time.time()))
+    assert ending.complete_intents(config, 3600) == []
+    assert statuses(config) == {serial: "valid"}
+    (done,) = ending.complete_intents(config)
+    assert done.is_complete
+    assert statuses(config) == {serial: "revoked"}
 
 
 def test_without_a_gateway_the_end_waits_to_be_told(
