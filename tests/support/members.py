@@ -109,6 +109,18 @@ def revoke(
         return owner.revoke(branch, crew, until)
 
 
+def revoke_surely(machine: Premises, branch: str) -> None:
+    """End a branch, and ask again if the agent is too busy to answer in time."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            revoke(machine, branch)
+        except LinkError:
+            assert time.monotonic() < deadline
+        else:
+            return
+
+
 def acknowledged(machine: Premises, branch: str, until: Until = "quorum") -> Reach:
     """Ask until so many have it on disk, which takes as long as disks and networks do."""
     deadline = time.monotonic() + SECONDS

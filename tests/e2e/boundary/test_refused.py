@@ -175,7 +175,8 @@ def test_no_session_outlives_its_certificate(boundary: Boundary, how: str) -> No
     seen = len(boundary.connections())
     again = boundary.knock(None, ALL, request, context=context, session=session)
     assert again.answer == b""
-    assert again.alert == f"SSLV3_ALERT_CERTIFICATE_{how.upper()}"
+    # Until a worker has read the new list, it refuses by the table: after the handshake.
+    assert again.alert in {f"SSLV3_ALERT_CERTIFICATE_{how.upper()}", "closed"}
     assert boundary.next_connection(seen)["reason"] == f"certificate-{how}"
 
 

@@ -72,13 +72,16 @@ def test_java(world: ClientWorld, folder: Path, version: str) -> None:
     Java 17 reads no trailers over HTTP/1.1, and does not say TE: trailers either.
     """
     trust = ["-Djavax.net.ssl.trustStore=trust.p12", "-Djavax.net.ssl.trustStorePassword=changeit"]
-    done = subprocess.run(
-        ["java", *trust, "-cp", ".", "Client", world.url, world.token, version],
-        cwd=folder,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    for _ in range(3):  # on a busy machine Java takes longer than a handshake may
+        done = subprocess.run(
+            ["java", *trust, "-cp", ".", "Client", world.url, world.token, version],
+            cwd=folder,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        if b"Broken pipe" not in done.stderr:
+            break
     assert not done.returncode, done.stderr.decode()
     page, etag, whole, pieces, events, _ = done.stdout.split(b"\0")
     good = f"{version} 200 ".encode()

@@ -7,7 +7,17 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from installation import wait_until
-from members import SECONDS, Agent, View, acknowledged, agents, is_ready, new_branch, revoke, views
+from members import (
+    SECONDS,
+    Agent,
+    View,
+    acknowledged,
+    agents,
+    is_ready,
+    new_branch,
+    revoke_surely,
+    views,
+)
 
 RUNS = int(os.environ.get("CREWGATE_RUNS", "10"))  # 200 where some minutes are to be had
 STORM = 200
@@ -60,7 +70,7 @@ def test_killed_in_a_storm(three: list[Agent], tables: list[View]) -> None:
 
     def storm(machine: Agent, some: Sequence[str]) -> None:
         for number, branch in enumerate(some):
-            revoke(machine, branch)
+            revoke_surely(machine, branch)
             if number == len(some) // 4:
                 half.set()
 
