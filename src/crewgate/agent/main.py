@@ -228,7 +228,8 @@ async def _serve(
 async def take_leave(machine: Machine, told: int) -> None:
     """Give the ledger what no call has used, and wait until it has heard all that was sent.
 
-    Others may need the credit. What a ledger that does not answer in time is not told, burns.
+    Others may need the credit. If the ledger does not answer in time, what it was not told is
+    burned.
     """
     with trio.move_on_after(limits.ledger_farewell_seconds):
         for _ in range(2):  # a draw that was under way comes with credit after the first
