@@ -24,14 +24,14 @@ def show_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> N
     """Have `context` show `certificate` (PEM, chain included) with its `key` (PEM).
 
     Raises:
-        OSError: Its text says which file cannot be used, why, and what to give. Nobody is asked
-            for the password of an encrypted key, as OpenSSL would on the terminal.
+        OSError: Its text says which file cannot be used, why, and what to give. An encrypted key
+            is refused: OpenSSL itself would ask the terminal for its password.
     """
     try:
         for path in (certificate, key):
             with path.open("rb"):  # unlike ssl, this says which of the two is not there
                 pass
-        context.load_cert_chain(certificate, key, password=_ask_nobody)
+        context.load_cert_chain(certificate, key, password=_refuse_password)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         name = getattr(error, "filename", None) or f"certificate {certificate} with key {key}"
         reason = getattr(error, "strerror", None) or error
@@ -39,6 +39,6 @@ def show_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> N
         raise OSError(text) from error
 
 
-def _ask_nobody() -> str:
-    """Stand for the password of a key that has one: without this, OpenSSL asks the terminal."""
+def _refuse_password() -> str:
+    """Take the place of the question for a password, which OpenSSL asks on the terminal."""
     raise ValueError("the key is encrypted")

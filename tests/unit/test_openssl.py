@@ -68,7 +68,7 @@ def test_a_reset_is_not_told_to_others(tmp_path: Path) -> None:
 
 
 def test_a_certificate_that_cannot_be_shown_is_told_with_its_file(tmp_path: Path) -> None:
-    """Which file is missing; that both are no pair; and nobody is asked for a password."""
+    """The error names a missing file, two files that are no pair, and an encrypted key."""
     authority = Authority(tmp_path)
     mine, other, locked = authority.issue(), authority.issue(), authority.issue(password="secret")
     missing = tmp_path / "missing"
@@ -85,7 +85,7 @@ def test_a_certificate_that_cannot_be_shown_is_told_with_its_file(tmp_path: Path
 
 
 def test_there_is_one_way_to_load_a_key_from_a_file() -> None:
-    """`run` loads from a pipe, and the demo what it has just made; all others could be asked."""
+    """`run` loads from a pipe, and the demo loads what it has just made; both are unencrypted."""
     root = Path(crewgate.__file__).parent
     found = {
         str(path.relative_to(root))

@@ -23,9 +23,10 @@ class Reports:
         return f"<Reports {sorted(self._reports)}>"
 
     def listen(self, boot_ns: int) -> int:
-        """Say that reports can be heard now; how long (ns) the agent heard none, if that is long.
+        """Note that the agent reads reports now; return for how long (ns) it could read none.
 
-        An agent that was stopped itself has heard nobody: that is nobody else's silence.
+        It returns 0 unless that was long. While the agent was stopped, no report could reach it, so
+        `silent_ns` does not count that time as the silence of another process.
         """
         absent_ns = boot_ns - self._listened_ns if self._listened_ns else 0
         self._listened_ns = boot_ns

@@ -14,8 +14,7 @@ from crewgate.verifier.policy import load_policy
 
 def validated(path: Path) -> Config:
     """The configuration at `path`; ConfigurationError."""
-    config = load(path)
-    load_policy(config, 0)
+    config = _whole(path)
     lack = "; ".join(descriptors.lacking(config, most()))
     if lack:
         raise ConfigurationError(f"{path}: {lack}")
@@ -28,8 +27,7 @@ def replacement(before: Config) -> Config:
     Raises:
         ConfigurationError: `before` stays in force, for the reason that this gives.
     """
-    found = load(before.path)
-    load_policy(found, 0)
+    found = _whole(before.path)
     require_same(before, found)
     return found
 
@@ -47,3 +45,10 @@ def as_written(before: Config) -> Config:
         return validated(before.path)
     except ConfigurationError:
         return before
+
+
+def _whole(path: Path) -> Config:
+    """The configuration with keys that can be used; ConfigurationError."""
+    config = load(path)
+    load_policy(config, 0)
+    return config

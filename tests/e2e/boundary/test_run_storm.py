@@ -97,7 +97,7 @@ def test_no_ended_orchestrator_has_a_certificate_that_passes(tmp_path: Path) -> 
             assert following.wait() == 0, following.said
         took = time.monotonic() - begun
         entries = _entries(site)
-        assert len(entries) >= 2  # the first round's, and the next start's
+        assert len(entries) > max(1, ROUNDS / 4)  # the first round has one, and the next start
         _check(site, entries)
         orphaned = sorted(storm.orphaned_ms) or [0.0]
         print(

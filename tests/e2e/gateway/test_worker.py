@@ -117,7 +117,10 @@ async def test_a_stream_ends_though_no_worker_was_told(tmp_path: Path) -> None:
 
 
 def _revoked_in_table(site: Installation, agent: SubAgent) -> bool:
-    """Do what the agent does first when it is told to revoke; False while a killed one ends."""
+    """Revoke the branch in the table, as an agent does first.
+
+    While a killed agent still holds the table, do nothing and return False.
+    """
     try:
         table = OwnedTable.open(str(site.folder / "state" / "table"))
     except TableError:

@@ -216,10 +216,10 @@ def test_a_worker_is_ok_once_it_accepts_what_is_in_force(staffed: Machine, hands
     assert "stopped, or stuck" in _troubles(staffed)["worker 0"][1]
 
 
-def test_an_agent_that_was_stopped_itself_accuses_nobody(
+def test_a_stopped_agent_does_not_call_other_processes_silent(
     staffed: Machine, hands: Hands, said: list[str]
 ) -> None:
-    """It heard nobody meanwhile; those that say nothing afterwards are told of in their time."""
+    """If they say nothing after it goes on, it says so once the usual time has passed."""
     for index in range(2):
         guest, _ = staffed.enter(Attach(version=VERSION, worker=index))
         guest.accepting = True

@@ -57,6 +57,9 @@ def test_not_ready_says_why() -> None:
     absent = _explained(_absent("no agent listens"))
     assert absent.splitlines()[0] == "not ready: agent"
     assert "no agent listens" in absent
+    assert "To mend it: start `crewgate serve`" in absent
+    stopped = _explained(_absent("it does not answer", 77))
+    assert "To mend it: if it stays so, end process 77 by SIGKILL" in " ".join(stopped.split())
 
 
 def test_what_is_lent_is_told_with_its_bound() -> None:

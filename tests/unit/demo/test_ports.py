@@ -30,14 +30,14 @@ def test_ports_are_free_and_not_those_of_outgoing_connections() -> None:
 
 
 def test_no_two_processes_get_the_same() -> None:
-    """Each keeps what it was given until it ends, though nobody listens there."""
+    """A process keeps its ports until it ends, whether or not it listens there."""
     own = reserve()
     script = f"from crewgate.demo import ports; ports._FIRST_PORTS = [{own}]; ports.reserve()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert b"StoryError: no free ports" in done.stderr
 
 
-def test_ports_of_somebody_else_are_not_bound_for_a_moment(
+def test_ports_of_another_process_are_not_bound_for_a_moment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A gateway may be about to listen there."""
