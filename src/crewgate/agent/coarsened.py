@@ -1,7 +1,7 @@
 """Which crews have used up their share of the table of revocations: all their tokens die with one.
 
 Log and audit say it once an hour for each crew, because it ends all agents of that crew. `status`
-shows it until the last such revocation has expired.
+shows it until the last such revocation has expired, also after a restart of the agent.
 """
 
 from collections.abc import Callable
@@ -36,6 +36,11 @@ class Coarsened:
             "tokens that were issued until now are dead here, and so it goes with each further "
             "revocation; raise live_revocations of the crew, or [table] revocations"
         )
+
+    def restore(self, crew: str, at: int) -> None:
+        """Show what the journal holds of `at`; the agent that entered it has said it."""
+        self._rows[crew] = CoarsenedCrew(crew, at, 1)
+        self._said[crew] = at
 
     def rows(self) -> list[CoarsenedCrew]:
         """The newest first."""

@@ -17,7 +17,7 @@ _CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 _SERIAL = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One revocation: tokens with `key` issued up to `before` are dead until `expires`."""
 
     crew: str
@@ -26,6 +26,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     before: int
     expires: int
     kind: int = 0  # a `Kind`; 0 in journals of before machines told one another
+    coarsened: bool = False  # entered for a narrower one that had no room in the crew's share
 
 
 class Done(msgspec.Struct, frozen=True):

@@ -70,6 +70,8 @@ class Revocations:
                 self._enter(entry, life, clocks)
             except TableFullError:
                 missing += 1
+            if entry.coarsened:
+                self.coarsened.restore(entry.crew, entry.expires - limits.revocation_seconds)
         self._journal.rewrite(self._entries.values())
         return missing
 
@@ -96,7 +98,10 @@ class Revocations:
         if coarsened and not coarsens:
             raise RefusedError(f"the share of crew {crew} in the table of revocations is used up")
         wanted = entry_for(target, name, crew, clocks.wall)
-        entry = entry_for("crew", crew, crew, clocks.wall) if coarsened else wanted
+        entry = wanted
+        if coarsened:
+            entry = entry_for("crew", crew, crew, clocks.wall)
+            entry = msgspec.structs.replace(entry, coarsened=True)
         try:
             self._enter(entry, limits.revocation_seconds, clocks)
         except TableFullError as error:

@@ -180,6 +180,26 @@ def test_a_new_table_gets_them_again(
     table.close()
 
 
+def test_a_coarsened_crew_is_shown_after_a_restart(
+    revocations: Revocations, journal: Journal[entries.Entry], registry: Registry
+) -> None:
+    """With its time, and without a word: the agent before has said it. A crew's own end is none."""
+    for number in range(200):
+        if revocations.revoke(branch_id(number), "article", CREWS, NOW).coarsened:
+            break
+    revocations.revoke("finance", "", CREWS, NOW, target="crew")
+    said: list[str] = []
+    table = OwnedTable.private(Geometry(256, 64, 128, 8))
+    again = Revocations(table, journal, registry, said.append)
+    later = Clocks(wall=NOW.wall + 60, boot_ns=1)
+    again.restore(journal.read(), later)
+    (row,) = again.coarsened.rows()
+    assert (row.crew, row.at, said) == ("article", NOW.wall, [])
+    again.tidy(Clocks(NOW.wall + limits.revocation_seconds + 1, 1))
+    assert again.coarsened.rows() == []
+    table.close()
+
+
 @pytest.mark.parametrize(("hours", "kept"), [(24, True), (25, True), (26, True), (27, False)])
 def test_forgetting_distrusts_the_wall_clock(
     revocations: Revocations, hours: int, kept: bool
