@@ -27,7 +27,7 @@ from crewgate.api.office import Office
 from crewgate.api.openapi import PATH, document
 from crewgate.api.turns import Turns
 from crewgate.api.turnstile import Turnstile
-from crewgate.api.words import CertificateAnswer, RevocationAnswer, TokenAnswer
+from crewgate.api.words import CertificateAnswer, Health, RevocationAnswer, TokenAnswer
 from crewgate.core.certificate import serial_text
 from crewgate.errors import ControlError, CrewgateError, PeerError
 
@@ -127,10 +127,12 @@ async def _serve(desk: _Desk, endpoint: Endpoint, request: Request) -> Response:
             answer = await endpoint.work(desk.office, caller, call)
     if isinstance(answer, RevocationAnswer | TokenAnswer | CertificateAnswer):
         desk.on_deed(f"{caller.label}, certificate {serial}: {answer.deed}")
+    is_waiting = isinstance(answer, Health) and answer.status == "waiting"
+    status = endpoint.unready if is_waiting and endpoint.unready else endpoint.status
     data = answer if isinstance(answer, bytes) else _encode(answer)
     if len(data) <= limits.buffer_bytes_max:
-        return Response(data, endpoint.status, _HEADERS, endpoint.media)
-    return _Long(_pieces(data), endpoint.status, _HEADERS, endpoint.media, desk.turnstile, holder)
+        return Response(data, status, _HEADERS, endpoint.media)
+    return _Long(_pieces(data), status, _HEADERS, endpoint.media, desk.turnstile, holder)
 
 
 class _Long(StreamingResponse):

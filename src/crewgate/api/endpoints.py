@@ -36,7 +36,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     """One method of one path.
 
     `form` are the fields of a form, by name, with what they mean, `needed` those that must be
-    there, `query` the parameters that are read; `answer` is sent as `media`.
+    there, `query` the parameters that are read; `answer` is sent as `media`. An answer that says
+    `waiting` has the status `unready`, where there is one: a probe looks at nothing else.
     """
 
     method: str
@@ -50,6 +51,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     needed: tuple[str, ...] = ()
     query: Mapping[str, str] = {}
     status: int = 200
+    unready: int = 0
     media: str = "application/json"
 
 
@@ -271,5 +273,6 @@ ENDPOINTS = (
     Endpoint("GET", "/crl", EVERYBODY, crl, bytes, "The list of revoked certificates, PEM.",
              media="application/x-pem-file"),
     Endpoint("GET", "/healthz", EVERYBODY, health, Health, "The control process answers."),
-    Endpoint("GET", "/readyz", EVERYBODY, ready, Health, "The gateway is ready, or why not."),
+    Endpoint("GET", "/readyz", EVERYBODY, ready, Health, "The gateway is ready, or why not.",
+             unready=503),
 )  # fmt: skip

@@ -78,6 +78,9 @@ def _operation(endpoint: Endpoint, schemas: Mapping[Any, Any]) -> dict[str, Any]
         "description": f"For: {roles}.",
         "responses": {str(endpoint.status): done, **_refusals(endpoint.path, schemas)},
     }
+    if endpoint.unready:
+        waiting = {**done, "description": "Not ready; the answer says why."}
+        operation["responses"][str(endpoint.unready)] = waiting
     parameters = [_parameter(each, "path", required=True) for each in _names(endpoint.path)]
     parameters += [_parameter(each, "query", says=says) for each, says in endpoint.query.items()]
     if parameters:

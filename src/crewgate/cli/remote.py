@@ -124,7 +124,7 @@ def status(client: ControlClient, *, wait_seconds: float, as_json: bool) -> None
 
 def _health(client: ControlClient) -> Health:
     try:
-        return client.get("/readyz", Health)
+        return client.get("/readyz", Health, unready=503)
     except LinkError as error:
         return Health(status="waiting", waiting_for=[f"the control API ({error})"])
 

@@ -65,9 +65,9 @@ class ControlClient:
         """Let the connection go."""
         self._http.close()
 
-    def get(self, path: str, kind: type[T]) -> T:
-        """What stands at `path`; LinkError, ControlError."""
-        return self._ask("GET", path, kind)
+    def get(self, path: str, kind: type[T], unready: int = 0) -> T:
+        """What stands at `path`, also with the status `unready`; LinkError, ControlError."""
+        return self._ask("GET", path, kind, unready)
 
     def post(self, path: str, ask: msgspec.Struct, kind: type[T]) -> T:
         """Have `ask` done; LinkError, ControlError."""
@@ -78,12 +78,12 @@ class ControlClient:
         """The same with a form; LinkError, ControlError."""
         return self._ask("POST", path, kind, data=form)
 
-    def _ask(self, method: str, path: str, kind: type[T], **how: object) -> T:
+    def _ask(self, method: str, path: str, kind: type[T], also: int = 0, **how: object) -> T:
         try:
             answer = self._http.request(method, path, **how)  # type: ignore[arg-type]
         except httpx.HTTPError as error:
             raise LinkError(f"{self.url}: {_why(error)}") from error
-        if answer.is_success:
+        if answer.is_success or answer.status_code == also:
             try:
                 return msgspec.json.decode(answer.content, type=kind)
             except msgspec.DecodeError as error:

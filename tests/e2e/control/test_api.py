@@ -232,6 +232,29 @@ def test_the_ready_check_tells_the_gateway_s_state(site: ControlSite) -> None:
                 "status": "ok", "waiting_for": [], "troubles": []
             }  # fmt: skip
             wait_until(lambda: api.get("/readyz").json()["status"] == "ok")
+            assert api.get("/readyz").status_code == 200
+
+
+def test_a_probe_sees_by_the_status_that_calls_are_refused(site: ControlSite) -> None:
+    """The audit cannot be written: 503 for everybody, reasons for operators, exit status 2."""
+    audit = site.folder / "state" / "audit"
+    with site.api("bd") as bd, site.api("ada") as ada:
+        wait_until(lambda: bd.get("/readyz").status_code == 200)
+        audit.rename(audit.with_name("away"))
+        audit.touch()
+        wait_until(lambda: bd.get("/readyz").status_code == 503)
+        answer = bd.get("/readyz").json()
+        assert answer == {"status": "waiting", "waiting_for": ["audit"], "troubles": []}
+        (trouble,) = (
+            each for each in ada.get("/readyz").json()["troubles"] if each["component"] == "audit"
+        )
+        assert "name another [audit] folder" in trouble["mend"]
+        assert bd.get("/healthz").status_code == 200
+        told = site.tell("status", check=False)
+        assert (told.returncode, told.stdout.split(":")[0]) == (2, "not ready")
+        audit.unlink()
+        audit.with_name("away").rename(audit)
+        wait_until(lambda: bd.get("/readyz").status_code == 200)
 
 
 def test_a_second_process_with_the_journal_is_told(site: ControlSite) -> None:

@@ -55,6 +55,15 @@ def test_an_answer_is_a_struct(credentials: Credentials) -> None:
         assert client.get("/readyz", Health) == Health(status="ok")
 
 
+def test_an_answer_may_have_a_status_that_says_unready(credentials: Credentials) -> None:
+    """Where it is asked for; any other is a refusal."""
+    answer = httpx.Response(503, json={"status": "waiting"})
+    with client_that_gets(answer, credentials) as client:
+        assert client.get("/readyz", Health, unready=503) == Health(status="waiting")
+        with pytest.raises(ControlError):
+            client.get("/readyz", Health)
+
+
 @pytest.mark.parametrize(
     ("answer", "error", "says"),
     [
