@@ -51,6 +51,35 @@ def test_mint_refresh_tree_and_revoke(site: ControlSite) -> None:
     assert "invalid_grant" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("revoke", "019a0000-0000-7000-8000-0000000000aa", "--crew", "bd"),
+        ("revoke", "--grant", "no-such-grant", "--crew", "bd"),
+        ("revoke", "--process", "no-such-process", "--crew", "bd"),
+        ("quarantine", "bd/bd-mistyped"),
+        ("decommission", "bd/bd-mistyped-too"),
+    ],
+)
+def test_a_mistyped_name_has_an_exit_status_of_its_own(
+    site: ControlSite, arguments: tuple[str, ...]
+) -> None:
+    """The text says on how many machines it was never seen."""
+    done = crewgate(arguments[0], "-c", site.file, *arguments[1:])
+    assert (done.returncode, done.stderr) == (4, "")
+    assert "never seen on this machine" in done.stdout
+    if arguments[0] == "quarantine":
+        assert crewgate(*arguments, "-c", site.file, "--lift").returncode in {0, 4}
+
+
+def test_a_name_that_was_seen_has_none(site: ControlSite) -> None:
+    """A branch that called once."""
+    token = site.tell(*MINT, who="bd").stdout.strip()
+    assert site.call(token).status_code == 200
+    branch = read_claims(token).execution_branch_id
+    assert crewgate("revoke", branch, "-c", site.file).returncode == 0
+
+
 def test_an_operator_mints_for_whom_he_names(site: ControlSite) -> None:
     """By --name, else for the crew's first; and refreshes what another orchestrator has."""
     named = site.tell(*MINT, "--name", "bd-8").stdout.strip()
