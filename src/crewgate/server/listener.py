@@ -69,6 +69,8 @@ class Listener:
         self.date = b""
         self._sock = sock
         self._accepting = trio.CancelScope()
+        self._is_retiring = False
+        self._accepted_all = trio.Event()
         self._emptied = trio.Event()
 
     @property
@@ -82,23 +84,30 @@ class Listener:
         self._tick()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._sweep)
-            with self._sock, self._accepting:
-                task_status.started()
-                await self._accept(nursery)
-            if self.connections:
+            with self._sock:
+                with self._accepting:
+                    task_status.started()
+                    await self._accept(nursery)
+                if self._is_retiring:
+                    self._take_waiting(nursery)
+            self._accepted_all.set()
+            if self.census:
                 await self._emptied.wait()
             nursery.cancel_scope.cancel()
 
     async def retire(self, seconds: float) -> None:
         """Accept no more; each connection ends with its next answer, or after `seconds`.
 
-        For a listener whose socket another process goes on to serve, so there is no hurry.
+        For a listener whose address another process goes on to serve, so there is no hurry. What
+        waits in a socket of its own is served: it would be reset when that closes.
         """
+        self._is_retiring = True
         self._accepting.cancel()
         for connection in list(self.connections):
             connection.drain(urgent=False)
+        await self._accepted_all.wait()
         with trio.move_on_after(seconds):
-            if self.connections:
+            if self.census:
                 await self._emptied.wait()
 
     async def drain(self, seconds: float) -> None:
@@ -107,7 +116,7 @@ class Listener:
         for connection in list(self.connections):
             connection.drain()
         with trio.move_on_after(seconds):
-            if self.connections:
+            if self.census:
                 await self._emptied.wait()
         for connection in list(self.connections):
             connection.abort()
@@ -136,16 +145,30 @@ class Listener:
                     _log.warning("no new connection: %s", error.strerror)
                     await trio.sleep(limits.accept_pause_seconds)
                 continue
-            if self.census.enter(address[0]):
-                nursery.start_soon(self._serve, sock, Peer(address[0], address[1]))
-            else:
-                sock.close()
+            self._take(sock, address, nursery)
+
+    def _take_waiting(self, nursery: trio.Nursery) -> None:
+        """Take the connections that the kernel has made and that no process has accepted."""
+        for _ in range(limits.backlog):
+            try:
+                self._take(*self._sock.accept(), nursery)
+            except OSError:
+                return
+
+    def _take(self, sock: socket.socket, address: tuple[str, int], nursery: trio.Nursery) -> None:
+        if self.census.enter(address[0]):
+            nursery.start_soon(self._serve, sock, Peer(address[0], address[1]))
+        else:
+            sock.close()
 
     async def _serve(self, sock: socket.socket, peer: Peer) -> None:
         try:
             await self._serve_counted(sock, peer)
         finally:
             self.census.leave(peer.address)
+            if not self.census:
+                self._emptied.set()
+                self._emptied = trio.Event()
 
     async def _serve_counted(self, sock: socket.socket, peer: Peer) -> None:
         sock.settimeout(0)
@@ -159,6 +182,8 @@ class Listener:
         connection = Connection(secure, peer, self)
         self.connections.add(connection)
         self._welcome(connection)
+        if self._is_retiring:
+            connection.drain(urgent=False)
         try:
             await connection.serve()
         finally:
@@ -166,9 +191,6 @@ class Listener:
             self.strangers.pop(connection, None)
             if self.guard is not None:
                 self.guard.leave(connection)
-            if not self.connections:
-                self._emptied.set()
-                self._emptied = trio.Event()
 
     def _welcome(self, connection: Connection) -> None:
         """Take one more who has yet to shake hands; the oldest of too many makes room.
