@@ -7,6 +7,7 @@ until the next worker accepts, and none is reset.
 
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from ipaddress import ip_address
 
 from crewgate import limits
@@ -35,6 +36,23 @@ def listen(address: str, port: int, *, where: str = "listener") -> socket.socket
     return sock
 
 
+def taken(address: str, port: int) -> OSError | None:
+    """Why no socket that shares with nobody can be bound there; None if one can.
+
+    The kernel lets two gateways of one user share a port as gladly as two workers of one gateway,
+    and each would be asked with the other one's tokens.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            # Connections of an earlier gateway that still linger are no obstacle.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((address, port))
+    except OSError as error:
+        return error
+    return None
+
+
 def adopt(descriptors: Iterable[int]) -> dict[Address, socket.socket]:
     """Sockets that a parent has handed over, by their address in its shortest form."""
     found = {}
@@ -59,16 +77,22 @@ class KeptSockets:
     def __repr__(self) -> str:
         return f"<KeptSockets of {sorted(self._kept)}>"
 
-    def fit(self, worker: int, addresses: Iterable[Address]) -> list[int]:
-        """Have a worker's sockets at these addresses alone; their descriptors.
+    def addresses(self, worker: int) -> set[Address]:
+        """Where a worker's sockets are."""
+        return set(self._kept.get(worker, {}))
 
-        ConfigurationError if one cannot be bound; those that could are kept.
+    def fit(self, worker: int, addresses: Iterable[Address]) -> list[int]:
+        """Have a worker's sockets at these addresses alone; their descriptors, for its process.
+
+        What cannot be bound is left to the process, which says why. It has to accept from all the
+        others: clients wait in them without end, or until they are closed.
         """
         wanted = {normal(*address) for address in addresses}
         self.keep(worker, wanted)
         kept = self._kept.setdefault(worker, {})
         for address in sorted(wanted - kept.keys()):
-            kept[address] = listen(*address)
+            with suppress(ConfigurationError):
+                kept[address] = listen(*address)
         return [sock.fileno() for sock in kept.values()]
 
     def keep(self, worker: int, addresses: Iterable[Address]) -> None:

@@ -43,8 +43,10 @@ def serve(path: Path, *, bootstrap: bool = False) -> int:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"crewgate serve: {text}\n")
-    sys.stderr.flush()
+    """Say it to who reads the log: one who has gone, or a full disk, ends no gateway."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"crewgate serve: {text}\n")
+        sys.stderr.flush()
 
 
 class Supervisor:
@@ -240,14 +242,13 @@ class Supervisor:
         return [(each.address, each.port) for each in self._config.listeners]
 
     def _start(self, child: Child, now: float) -> None:
-        """A worker gets the sockets that are kept for it; what cannot be bound it says itself."""
+        """A worker gets the sockets that are kept for it."""
         sockets: list[int] = []
         if child is self._agent:
             self._standing = as_written(self._standing)
         for index, worker in self._workers.items():
             if worker is child:
-                with suppress(ConfigurationError):
-                    sockets = self._sockets.fit(index, self._addresses())
+                sockets = self._sockets.fit(index, self._addresses())
         child.start(now, *sockets_of(sockets), keep=sockets)
 
     # A restart without a break.
@@ -293,22 +294,22 @@ class Supervisor:
     def _replace_workers(self, signals: Signals, deadline: float) -> bool:
         with ExitStack() as stack:
             begun: dict[int, tuple[Child, Listening]] = {}
+            before = {index: self._sockets.addresses(index) for index in self._workers}
             for index in self._workers:
                 word, child = stack.enter_context(Listening()), self._new_worker(index)
-                with suppress(ConfigurationError):
-                    sockets = self._sockets.fit(index, self._addresses())
-                    begin(child, word, *sockets_of(sockets), sockets=sockets)
-                    begun[index] = child, word
+                sockets = self._sockets.fit(index, self._addresses())
+                begin(child, word, *sockets_of(sockets), sockets=sockets)
+                begun[index] = child, word
             done = self._await(signals, deadline, begun.values(), READY)
             for index, (child, word) in begun.items():
                 if word.heard(READY):
-                    before, self._workers[index] = self._workers[index], child
-                    before.send(signal.SIGUSR2)
-                    patience = 2 * self._config.drain_seconds
-                    self._leaving.add(before, time.monotonic() + patience)
-                else:
+                    old, self._workers[index] = self._workers[index], child
+                    old.send(signal.SIGUSR2)
+                    self._leaving.add(old, time.monotonic() + 2 * self._config.drain_seconds)
+                else:  # the old process goes on, and accepts from its own sockets alone
                     self._end([child], 0.0, signals)
-            return done and len(begun) == len(self._workers)
+                    self._sockets.keep(index, before[index])
+            return done
 
     def _await(
         self, signals: Signals, until: float, begun: Iterable[tuple[Child, Listening]], said: bytes

@@ -51,13 +51,23 @@ def test_sockets_follow_the_addresses_that_are_wanted(port: int) -> None:
     assert kept.fit(0, []) == []
 
 
-def test_a_port_that_cannot_be_had_is_said(port: int) -> None:
-    """Another program is there, which does not share it."""
-    with socket.socket() as other:
+def test_a_port_that_cannot_be_had_is_left_to_the_process(port: int) -> None:
+    """Another program is there, which does not share it. The process gets all other sockets."""
+    kept = KeptSockets()
+    with socket.socket() as other, socket.socket() as free:
         other.bind((HERE, port))
         other.listen()
+        free.bind(("127.0.0.2", 0))
+        there = free.getsockname()
+        free.close()
         with pytest.raises(ConfigurationError, match=f"cannot listen on {HERE} port {port}"):
-            KeptSockets().fit(0, [(HERE, port)])
+            listen(HERE, port)
+        (descriptor,) = kept.fit(0, [(HERE, port), there])
+        assert kept.addresses(0) == {there}
+        with socket.create_connection(there), adopt([os.dup(descriptor)])[there] as given:
+            given.settimeout(10)
+            given.accept()[0].close()
+    kept.close()
 
 
 def test_an_address_is_found_however_it_is_written() -> None:

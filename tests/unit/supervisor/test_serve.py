@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from crewgate import limits
-from crewgate.config import Config
+from crewgate.config import Config, load
+from crewgate.demo.ports import reserve
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.readiness import READY, Listening
 from crewgate.supervisor import serve
@@ -130,6 +132,41 @@ def test_what_is_heard_during_a_restart_is_done_after_it(
         assert signals.wait(0) == {signal.SIGHUP, signal.SIGUSR2}
         child.send(signal.SIGKILL)
         child.wait()
+
+
+@pytest.mark.parametrize("code", ["", WAITS], ids=["ended", "slow"])
+def test_a_failed_restart_keeps_no_socket_that_nobody_accepts_from(
+    supervisor: Supervisor, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listener that a reload has added is the old worker's own: clients would wait elsewhere."""
+    port = reserve()
+    edited(supervisor._config.path, "port = 9000", f"port = {port}")
+    supervisor._config = load(supervisor._config.path)
+    old = Child("worker 0", [sys.executable, "-S", "-c", WAITS])
+    with Listening() as word:
+        begin(old, word)
+    supervisor._workers = {0: old}
+    new = Child("worker 0", [sys.executable, "-S", "-c", code])
+    monkeypatch.setattr(supervisor, "_new_worker", lambda _: new)
+    with Signals() as signals:
+        assert not supervisor._replace_workers(signals, time.monotonic() + 0.5)
+    assert supervisor._workers == {0: old}
+    assert not new.running
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+def test_a_reader_of_the_log_that_has_gone_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`crewgate serve 2>&1 | tee log`: Ctrl-C ends tee first, and then the gateway drains."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", buffering=1, closefd=False) as broken:
+        monkeypatch.setattr(sys, "stderr", broken)
+        serve._say("draining")
+        serve._say("and more")
+        monkeypatch.undo()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writing)  # what it holds back goes there
+    os.close(writing)
 
 
 def test_a_child_that_has_ended_already_does_not_leave() -> None:
