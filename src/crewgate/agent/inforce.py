@@ -18,6 +18,7 @@ from crewgate.core.policy import Policy
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.durable_files import write_file
 from crewgate.verifier.policy import load_policy
+from crewgate.verifier.validation import require_place
 from crewgate.verifier.watch import Watch, key_files
 
 
@@ -78,6 +79,7 @@ class InForce:
         """What the files hold now; ConfigurationError. Blocks: to be called in a thread."""
         found = look_at(self.config.path)
         require_same(self.config, found.config)
+        require_place(self.config, found.config)
         return found
 
     def replace(self, loaded: Loaded) -> None:

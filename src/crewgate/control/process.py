@@ -23,7 +23,7 @@ from crewgate.control.serving import Serving
 from crewgate.control.upkeep import Upkeep
 from crewgate.errors import AuthorityError, ConfigurationError, CrewgateError
 from crewgate.pki.authority import has_key
-from crewgate.verifier.validation import replacement
+from crewgate.verifier.validation import following
 from crewgate.verifier.watch import Watch
 
 
@@ -131,7 +131,7 @@ class ControlProcess:
         if self._watch.changed() or trio.current_time() >= self._again:
             self._again = math.inf
             try:
-                self._config = await trio.to_thread.run_sync(partial(replacement, self._config))
+                self._config = await trio.to_thread.run_sync(partial(following, self._config))
             except ConfigurationError:
                 self._again = trio.current_time() + limits.reload_refused_seconds
 

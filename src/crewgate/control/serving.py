@@ -41,7 +41,7 @@ from crewgate.server import Clients, Listener, Poller, listen, server_context
 from crewgate.server.census import Census
 from crewgate.server.doorman import Doorman, Rules
 from crewgate.server.guests import Guests
-from crewgate.verifier.validation import replacement
+from crewgate.verifier.validation import following
 from crewgate.verifier.watch import Watch
 
 NAME = "control"  # of the process, and of its listener in the audit
@@ -135,7 +135,7 @@ class Serving:
                 continue
             again = math.inf
             try:
-                config = await trio.to_thread.run_sync(partial(replacement, self._config))
+                config = await trio.to_thread.run_sync(partial(following, self._config))
             except ConfigurationError:
                 again = trio.current_time() + limits.reload_refused_seconds
                 continue

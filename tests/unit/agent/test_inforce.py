@@ -8,6 +8,8 @@ import pytest
 from crewgate.agent.inforce import InForce, watched
 from crewgate.cli.init import write_all
 from crewgate.errors import ConfigurationError
+from crewgate.runtime.listening import listen
+from crewgate.verifier import validation
 
 Change = Callable[[str], str]
 
@@ -79,3 +81,25 @@ def test_a_renewed_certificate_for_peers_is_a_change(file: Path) -> None:
     """Although no listener shows it."""
     files = {path.relative_to(file.parent) for path in watched(InForce(file).config)}
     assert {Path("certs/machine.pem"), Path("gateway/machine.key")} < files
+
+
+def test_a_port_that_another_program_has_is_refused(file: Path) -> None:
+    """Another gateway of this user would share it, and be asked with our tokens."""
+    one = InForce(file)
+    with listen("127.0.0.1", 0) as other:
+        port = other.getsockname()[1]
+        file.write_text(file.read_text().replace("port = 8443", f"port = {port}", 1))
+        with pytest.raises(ConfigurationError, match=f"listener agents: .* port {port}: another"):
+            one.look()
+        assert InForce(file).look().config.listeners[0].port == port
+    assert one.look().config.listeners[0].port == port
+
+
+def test_what_needs_more_descriptors_than_there_are_is_refused(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `serve` refuses it: else all but the supervisor would take it up."""
+    one = InForce(file)
+    monkeypatch.setattr(validation, "most", lambda: 64)
+    with pytest.raises(ConfigurationError, match="descriptors .* the hard limit"):
+        one.look()
