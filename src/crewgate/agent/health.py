@@ -227,7 +227,8 @@ def _configuration(machine: Machine) -> Fact:
     if not error:
         return ok("configuration")
     why = f"the one before stays in force: {error}"
-    return degraded("configuration", why, "see `crewgate check`", logged=True)
+    mend = "see `crewgate check`; until then a process that has to start anew reads the new files"
+    return degraded("configuration", why, mend, logged=True)
 
 
 def _journals(machine: Machine) -> Iterator[Fact]:

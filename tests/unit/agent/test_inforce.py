@@ -101,5 +101,5 @@ def test_what_needs_more_descriptors_than_there_are_is_refused(
     """As `serve` refuses it: else all but the supervisor would take it up."""
     one = InForce(file)
     monkeypatch.setattr(validation, "most", lambda: 64)
-    with pytest.raises(ConfigurationError, match="descriptors .* the hard limit"):
+    with pytest.raises(ConfigurationError, match=r"descriptors .* the hard limit"):
         one.look()
