@@ -126,10 +126,17 @@ def is_secret(path: Path) -> bool:
 
 
 def place_of(path: Path, folder: Path) -> str:
-    """Where a file lies in a backup of a configuration in `folder`."""
-    path = Path(os.path.normpath(path))  # "../first/ca", as a further machine names its CA
+    """Where a file lies in a backup of a configuration in `folder`.
+
+    The command may have named the folder through ".." or a symbolic link, and the folder begins the
+    paths of the configuration's files as it was named.
+    """
+    home = Path(os.path.realpath(folder))
     if path.is_relative_to(folder):
-        return f"{WITHIN}/{path.relative_to(folder)}"
+        path = home / path.relative_to(folder)
+    path = Path(os.path.normpath(path))  # "../first/ca", as a further machine names its CA
+    if path.is_relative_to(home):
+        return f"{WITHIN}/{path.relative_to(home)}"
     return f"{ELSEWHERE}{path}"
 
 

@@ -4,6 +4,7 @@ Verifies the whole backup, and that nothing is in the way, before it writes anyt
 """
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,6 +79,7 @@ def restore(
     from crewgate.runtime.durable_files import sync_folder
 
     manifest = read_manifest(backup)
+    _require_config(manifest, backup)
     folder = folder.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BackupError(f"{folder}: not an empty folder; restore overwrites nothing")
@@ -112,6 +114,27 @@ def restore(
 
 def _is_config(saved: "Saved", manifest: "Manifest") -> bool:
     return saved.path == f"within/{manifest.config}"
+
+
+def _require_config(manifest: "Manifest", backup: Path) -> None:
+    """BackupError if the configuration is not among what goes into the folder.
+
+    Earlier versions made such a backup where the configuration was named through "..".
+    """
+    from crewgate.cli.backup_files import ELSEWHERE, MANIFEST
+    from crewgate.errors import BackupError
+
+    if any(_is_config(saved, manifest) for saved in manifest.files):
+        return
+    why = f"{backup / MANIFEST}: names no file within/{manifest.config}, the configuration"
+    apart = f"{ELSEWHERE}{os.path.normpath(manifest.folder)}"
+    if all(saved.path != f"{apart}/{manifest.config}" for saved in manifest.files):
+        raise BackupError(f"{why}; use another backup")
+    raise BackupError(
+        f"{why}, so nothing would be put into the folder; back the machine up again, or, if it is "
+        f"lost, move {backup / apart} to {backup}/within, and write within/ for each {apart}/ in "
+        f"{MANIFEST}"
+    )
 
 
 def _settle(manifest: "Manifest", state: Path) -> None:

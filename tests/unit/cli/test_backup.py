@@ -97,6 +97,50 @@ def test_a_machine_is_put_back_with_what_it_was(machine: Path) -> None:
     assert (intent.crew, intent.name) == ("article", "web-1")
 
 
+@pytest.mark.parametrize("way", ["../../gw", "../link", "../link/../gw", "../../gw/state/.."])
+def test_a_configuration_may_be_named_in_any_way(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Through a parent or a symbolic link: its folder is what is restored, and its mark written."""
+    config = machine / "crewgate.toml"
+    (machine.parent / "far" / "off").mkdir(parents=True)
+    (machine.parent / "far" / "link").symlink_to(machine)
+    # The link's own parent is not the folder's.
+    config.write_text(config.read_text().replace('"certs/', '"../gw/certs/'))
+    monkeypatch.chdir(machine.parent / "far" / "off")
+    backup, again = machine.parent / "backup", machine.parent / "new" / "gw"
+    assert run("backup", "-c", f"{way}/crewgate.toml", backup).exit_code == 0
+    manifest = msgspec.json.decode((backup / MANIFEST).read_bytes(), type=Manifest)
+    assert {each.path.partition("/")[0] for each in manifest.files} == {"within"}
+    assert manifest.folders["within/state"] == 0o710
+    machine.rename(machine.parent / "lost")
+    result = run("restore", backup, again)
+    assert result.exit_code == 0, result.output
+    assert read_mark(load(again / "crewgate.toml").state) is not None
+
+
+def test_a_backup_without_its_configuration_s_folder_restores_nothing(machine: Path) -> None:
+    """As a version made it that took the folder for another; the error tells how to mend it."""
+    backup, again = backed_up(machine), machine.parent / "again"
+    file, apart = backup / MANIFEST, f"elsewhere{machine}"
+    (backup / apart).parent.mkdir(parents=True)
+    (backup / "within").rename(backup / apart)
+    manifest = json.loads(file.read_text().replace("within/", f"{apart}/"))
+    there = machine.parent / "there"
+    there.mkdir()
+    file.write_text(json.dumps({**manifest, "folder": f"{there}/../gw", "folders": {}}))
+    machine.rename(machine.parent / "lost")
+    result = run("restore", backup, again)
+    assert (result.exit_code, again.exists(), machine.exists()) == (2, False, False)
+    assert f"move {backup}/{apart} to {backup}/within, and write within/ for" in result.stderr
+
+    (backup / apart).rename(backup / "within")
+    file.write_text(file.read_text().replace(f"{apart}/", "within/"))
+    result = run("restore", backup, again)
+    assert result.exit_code == 0, result.output
+    assert read_mark(load(again / "crewgate.toml").state) is not None
+
+
 def test_an_end_that_is_completed_while_a_backup_is_made_is_in_it(
     machine: Path,
 ) -> None:
@@ -207,6 +251,12 @@ def spoil_place(backup: Path) -> None:
     (backup / MANIFEST).write_bytes(msgspec.json.encode(changed))
 
 
+def spoil_config(backup: Path) -> None:
+    manifest = json.loads((backup / MANIFEST).read_text())
+    files = [each for each in manifest["files"] if each["path"] != "within/crewgate.toml"]
+    (backup / MANIFEST).write_text(json.dumps({**manifest, "files": files}))
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -215,6 +265,7 @@ def spoil_place(backup: Path) -> None:
         (spoil_manifest, "cannot be read"),
         (spoil_format, "format 99"),
         (spoil_place, "is no place of a file"),
+        (spoil_config, "use another backup"),
         (shutil.rmtree, "is this a backup"),
     ],
 )
