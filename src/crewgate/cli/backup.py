@@ -67,11 +67,11 @@ def write_backup(
     from crewgate.cli.backup_files import FORMAT, MANIFEST, Manifest, place_of, sync_all
     from crewgate.cli.backup_inventory import Kind, inventory
     from crewgate.errors import BackupError
-    from crewgate.runtime.durable_files import create_file
+    from crewgate.runtime.durable_files import create_file, make_folder
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BackupError(f"{folder}: not an empty folder; a backup overwrites nothing")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder, 0o700, parents=True)
     folder.chmod(0o700)
     home = config.path.parent
     saved: list[Saved] = []

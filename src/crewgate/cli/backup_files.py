@@ -15,7 +15,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.errors import BackupError
-from crewgate.runtime.durable_files import describe, sync_folder, write_all
+from crewgate.runtime.durable_files import describe, make_folder, sync_folder, write_all
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -155,7 +155,7 @@ def make_folders(path: Path) -> None:
     """Make a folder, and those above it that are not there, for this user alone; OSError."""
     for each in (*reversed(path.parents), path):
         if not each.is_dir():
-            each.mkdir(mode=0o700)
+            make_folder(each, 0o700)
 
 
 def sync_all(folder: Path) -> None:

@@ -76,7 +76,7 @@ def restore(
         target_of,
     )
     from crewgate.errors import BackupError
-    from crewgate.runtime.durable_files import sync_folder
+    from crewgate.runtime.durable_files import make_folder, sync_folder
 
     manifest = read_manifest(backup)
     _require_config(manifest, backup)
@@ -94,7 +94,7 @@ def restore(
             f"{there[0]}: is there already, and restore overwrites nothing; move it away, or say "
             "--keep-existing to go on with it"
         )
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    make_folder(folder, 0o755, parents=True)
     for place, mode in sorted(manifest.folders.items()):
         path = target_of(place, folder)
         make_folders(path)
@@ -145,8 +145,9 @@ def _settle(manifest: "Manifest", state: Path) -> None:
     from crewgate.core.ledger_mark import Mark
     from crewgate.ledger.mark import write_mark
     from crewgate.peers.standing import demote
+    from crewgate.runtime.durable_files import make_folder
 
-    state.mkdir(mode=0o710, parents=True, exist_ok=True)
+    make_folder(state, 0o710, parents=True)
     ledger = manifest.ledger
     if ledger.ledger and ledger.holder:
         term = max(int(time.time()), ledger.term + 1) if ledger.is_copied else ledger.term

@@ -1,6 +1,7 @@
 """`crewgate backup` and `crewgate restore`: all of a machine, and nothing that is not whole."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,14 @@ def backed_up(machine: Path, *options: str) -> Path:
     result = run("backup", "-c", machine / "crewgate.toml", folder, *options)
     assert result.exit_code == 0, result.output
     return folder
+
+
+def move_state(machine: Path, elsewhere: Path) -> None:
+    """Have the configuration name a state folder that does not lie below its own."""
+    (machine / "state").rename(elsewhere)
+    file = machine / "crewgate.toml"
+    text = file.read_text().replace('"state', f'"{elsewhere}')
+    file.write_text(text.replace("sqlite:state", f"sqlite:{elsewhere}"))
 
 
 def names(folder: Path) -> set[str]:
@@ -209,11 +218,7 @@ def test_what_was_committed_to_the_log_alone_is_in_the_backup(machine: Path) -> 
 def test_a_part_of_the_machine_that_lies_elsewhere_goes_back_there(machine: Path) -> None:
     """And what stands there already is not overwritten."""
     elsewhere = machine.parent / "var"
-    (machine / "state").rename(elsewhere)
-    file = machine / "crewgate.toml"
-    file.write_text(file.read_text().replace('"state', f'"{elsewhere}').replace(
-        "sqlite:state", f"sqlite:{elsewhere}"
-    ))  # fmt: skip
+    move_state(machine, elsewhere)
     backup, again = backed_up(machine), machine.parent / "again"
     refused = run("restore", backup, again)
     assert refused.exit_code == 2
@@ -224,6 +229,46 @@ def test_a_part_of_the_machine_that_lies_elsewhere_goes_back_there(machine: Path
     assert (elsewhere / "holder").read_text() == "one\n"
     kept = run("restore", backup, machine.parent / "more", "--keep-existing")
     assert (kept.exit_code, f"left as it is: {elsewhere}/holder" in kept.stderr) == (0, True)
+
+
+@pytest.fixture
+def folders(monkeypatch: pytest.MonkeyPatch) -> dict[Path, bool]:
+    """Each folder that was made, and whether the one above it was synced afterwards."""
+    found: dict[Path, bool] = {}
+    make, sync = os.mkdir, os.fsync
+
+    def mkdir(path: Path, *more: int) -> None:
+        make(path, *more)
+        found[Path(path).absolute()] = False
+
+    def fsync(descriptor: int) -> None:
+        sync(descriptor)
+        above = Path(f"/proc/self/fd/{descriptor}").readlink()
+        found.update({path: True for path in found if path.parent == above})
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    monkeypatch.setattr(os, "fsync", fsync)
+    return found
+
+
+def test_every_new_folder_is_on_the_disk_when_a_command_returns(
+    machine: Path, folders: dict[Path, bool]
+) -> None:
+    """Also those above the one that was named, and those of what lies elsewhere."""
+    elsewhere = machine.parent / "var" / "lib"
+    elsewhere.parent.mkdir()
+    move_state(machine, elsewhere)
+    folders.clear()
+    backup = machine.parent / "backups" / "one"
+    assert run("backup", "-c", machine / "crewgate.toml", backup).exit_code == 0
+    assert folders[backup]
+    assert folders[backup.parent]
+    assert all(folders.values()), folders
+    folders.clear()
+    elsewhere.parent.rename(machine.parent / "lost")
+    assert run("restore", backup, machine.parent / "new" / "gw").exit_code == 0
+    assert {elsewhere, elsewhere.parent, machine.parent / "new"} <= folders.keys()
+    assert all(folders.values()), folders
 
 
 def spoil_digest(backup: Path) -> None:
