@@ -9,6 +9,7 @@ OSError, whose `filename` is the path that the caller gave; `describe` puts it i
 import errno
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -143,9 +144,25 @@ def overwrite(path: Path, offset: int, data: bytes) -> None:
 
 
 def make_folder(path: Path, mode: int, *, parents: bool = False) -> bool:
-    """Make a folder if it is not there; whether it was not. Those above it get the usual mode."""
-    if parents and not path.parent.exists():
-        make_folder(path.parent, 0o777, parents=True)
+    """Make a folder if it is not there; whether it was not. Those above it get the usual mode.
+
+    A new folder has this mode, whatever the umask is; one that was there keeps its own.
+    """
+    if parents:
+        for above in reversed(path.parents):
+            if not above.exists():
+                _make_folder(above, 0o777)
+    if not _make_folder(path, mode):
+        return False
+    with _about(path):
+        made = stat.S_IMODE(path.stat().st_mode)
+        if mode & ~made:  # the umask took a part; what the folder above gave (setgid) stays
+            path.chmod(made | mode)
+            sync_folder(path)
+    return True
+
+
+def _make_folder(path: Path, mode: int) -> bool:
     with _about(path):
         try:
             path.mkdir(mode)

@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -129,17 +129,43 @@ def test_a_line_is_on_the_disk_when_append_returns(tmp_path: Path, steps: list[s
     assert (tmp_path / "log").read_bytes() == b"one\ntwo\n"
 
 
+@pytest.fixture
+def careful() -> Iterator[None]:
+    """A user whose files are for nobody else, if a program does not say otherwise."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("careful")
+def test_a_new_folder_has_its_mode_whatever_the_umask(tmp_path: Path, steps: list[str]) -> None:
+    """A group passes through to its door; those above it are as the user wants them."""
+    state = tmp_path / "gw" / "state"
+    make_folder(state, 0o710, parents=True)
+    assert steps[-1] == "sync folder"
+    assert stat.S_IMODE(state.stat().st_mode) == 0o710
+    assert stat.S_IMODE(state.parent.stat().st_mode) == 0o700
+    state.parent.chmod(0o2700)
+    make_folder(state.parent / "audit", 0o750)
+    assert stat.S_IMODE((state.parent / "audit").stat().st_mode) == 0o2750
+
+
+@pytest.mark.usefixtures("careful")
+def test_a_folder_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    """Its owner may have closed it on purpose."""
+    (tmp_path / "state").mkdir(0o700)
+    assert not make_folder(tmp_path / "state", 0o710, parents=True)
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+
+
+@pytest.mark.usefixtures("careful")
 @pytest.mark.parametrize("write", [write_file, create_file])
 def test_it_has_its_mode_from_the_first_moment_whatever_the_umask(
     tmp_path: Path, write: Callable[[Path, bytes, int], None]
 ) -> None:
     """A key is never readable by others, and a list for all is, under any umask."""
-    before = os.umask(0o077)
-    try:
-        write(tmp_path / "list", b"", 0o644)
-        write(tmp_path / "key", b"", 0o600)
-    finally:
-        os.umask(before)
+    write(tmp_path / "list", b"", 0o644)
+    write(tmp_path / "key", b"", 0o600)
     assert stat.S_IMODE((tmp_path / "list").stat().st_mode) == 0o644
     assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
 
