@@ -22,6 +22,9 @@ Owner = tuple[int, int]  # uid, gid
 DRAFT_SUFFIX = ".draft"
 _DRAFT_BYTES = 8  # of randomness in a draft's name: two writers of one file never share a draft
 
+# link(2) on exFAT, FAT and shared folders of VirtualBox; on SMB; on some of FUSE's.
+_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+
 # What a person can do about it. `{user}` is whom the kernel judged.
 _MENDS = {
     errno.ENOSPC: "make room there (`df` and `df -i` show what is left)",
@@ -85,11 +88,21 @@ def write_files(files: Mapping[Path, bytes], mode: int, *, owner: Owner | None =
 
 
 def create_file(path: Path, data: bytes, mode: int, *, owner: Owner | None = None) -> None:
-    """The same for a file that must not be there yet: FileExistsError, and nothing has changed."""
+    """The same for a file that must not be there yet: FileExistsError, and nothing has changed.
+
+    Where the file system has no hard links, an empty file stands there for a moment. A process that
+    is killed in that moment, or a power loss, may leave it; a part of `data` is never there.
+    """
     with _draft(path, data, mode, owner) as (draft, descriptor), _about(path):
         os.fsync(descriptor)
-        path.hardlink_to(draft)
-        draft.unlink()
+        try:
+            path.hardlink_to(draft)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            _rename_to_new(draft, path)
+        else:
+            draft.unlink()
         sync_folder(path.parent)
 
 
@@ -238,6 +251,18 @@ def _about(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         error.filename, error.filename2 = str(path), None
+        raise
+
+
+def _rename_to_new(draft: Path, path: Path) -> None:
+    """Rename a draft to a name that is free: an empty file takes it first, as only one can."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    os.close(os.open(path, flags, 0o600))
+    try:
+        draft.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
         raise
 
 

@@ -206,6 +206,69 @@ def test_nothing_is_overwritten_by_create(tmp_path: Path) -> None:
     assert ((tmp_path / "a").read_bytes(), only(tmp_path)) == (b"old", ["a"])
 
 
+@pytest.fixture(params=[errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def unlinked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without hard links, as several of them say so."""
+    refuse(monkeypatch, "link", request.param)
+
+
+@pytest.mark.usefixtures("unlinked")
+def test_a_new_file_is_made_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name, which an empty file has held, is on the disk after its content."""
+    path, found = tmp_path / "a", []
+    replace, sync = os.replace, os.fsync
+
+    def replaced(old: Path, new: Path) -> None:
+        found.append(f"over {Path(new).read_bytes()!r}")
+        replace(old, new)
+
+    def synced(descriptor: int) -> None:
+        found.append(Path(f"/proc/self/fd/{descriptor}").readlink().suffix)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "replace", replaced)
+    monkeypatch.setattr(os, "fsync", synced)
+    create_file(path, b"one", 0o644)
+    assert found == [".draft", "over b''", ""]
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"one", 0o644)
+    assert only(tmp_path) == ["a"]
+
+
+@pytest.mark.usefixtures("unlinked")
+def test_nothing_is_overwritten_without_hard_links(tmp_path: Path) -> None:
+    """Neither a file nor what a symbolic link names."""
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "b").symlink_to("a")
+    for name in ("a", "b"):
+        with pytest.raises(FileExistsError) as caught:
+            create_file(tmp_path / name, b"new", 0o600)
+        assert caught.value.filename == str(tmp_path / name)
+    assert ((tmp_path / "a").read_bytes(), only(tmp_path)) == (b"old", ["a", "b"])
+
+
+@pytest.mark.usefixtures("unlinked")
+def test_a_new_name_that_cannot_be_given_is_free_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No empty file stays in the way of the next attempt."""
+    refuse(monkeypatch, "replace", errno.EIO)
+    with pytest.raises(OSError, match="error") as caught:
+        create_file(tmp_path / "a", b"one", 0o600)
+    assert (caught.value.filename, only(tmp_path)) == (str(tmp_path / "a"), [])
+
+
+def test_a_link_that_fails_for_another_reason_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no second way is tried."""
+    refuse(monkeypatch, "link", errno.EIO)
+    with pytest.raises(OSError, match="error"):
+        create_file(tmp_path / "a", b"one", 0o600)
+    assert only(tmp_path) == []
+
+
 def test_what_is_not_there_is_as_good_as_removed(tmp_path: Path) -> None:
     """But not in a folder that is none."""
     remove_file(tmp_path / "a")
