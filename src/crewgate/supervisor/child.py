@@ -53,7 +53,12 @@ def spawn(arguments: Sequence[str], keep: Sequence[int]) -> "subprocess.Popen[by
 
 def ended(status: int) -> str:
     """How a process has ended, by its exit status (negative: the signal)."""
-    return signal.Signals(-status).name if status < 0 else f"status {status}"
+    if status >= 0:
+        return f"status {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:  # of the real-time signals Python names the first and the last alone
+        return f"signal {-status}"
 
 
 class Child:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from crewgate import limits
-from crewgate.supervisor.child import Child
+from crewgate.supervisor.child import Child, told
 from crewgate.supervisor.signals import Signals
 
 FOREVER = [sys.executable, "-c", "import sys; sys.stdin.read(); import time; time.sleep(600)"]
@@ -34,6 +34,24 @@ def test_how_it_ended_is_told(code: str, status: int) -> None:
     assert _ended(child, 1) == status
     assert not child.running
     assert child.ended(2) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (0, "ended in order"),
+        (3, "ended with status 3"),
+        (-signal.SIGKILL, "was ended by SIGKILL"),
+        (-signal.SIGRTMIN, "was ended by SIGRTMIN"),
+        (-(signal.SIGRTMIN + 6), f"was ended by signal {signal.SIGRTMIN + 6}"),
+    ],
+)
+def test_every_end_has_words(status: int, words: str) -> None:
+    """A supervisor that finds none would end, and the gateway with it."""
+    act = f"os._exit({status})" if status >= 0 else f"os.kill(os.getpid(), {-status})"
+    child = Child("x", [sys.executable, "-c", f"import os; {act}"])
+    child.start(0)
+    assert told(_ended(child, 1)) == words
 
 
 def test_short_lives_make_longer_waits_and_a_long_one_forgives() -> None:
