@@ -1,12 +1,17 @@
-"""The CA's books on a disk that takes no transaction, and still can be read."""
+"""The CA's books, or its list, on a disk that takes nothing, and still can be read."""
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crewgate.pki.database import Database
+from crewgate.runtime import durable_files
 
 
 @contextmanager
@@ -22,4 +27,19 @@ def full_books(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     with monkeypatch.context() as patch:
         patch.setattr(Database, "transaction", transaction)
+        yield
+
+
+@contextmanager
+def full_list(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As long as this lasts, the disk of the list of the revoked is full."""
+    write_file = durable_files.write_file
+
+    def write(path: Path, *given: Any, **named: Any) -> None:
+        if path.name == "crl.pem":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write_file(path, *given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable_files, "write_file", write)
         yield

@@ -3,8 +3,8 @@
 Each method is one step that a crash leaves done, undone, or noted as begun; `complete` finishes
 what was noted. A disk that takes nothing keeps no revocation from the gateway: what could not be
 written down is in force, kept in this process and for the next one (`pki/unwritten`), and written
-by `complete` when it can be. Judges a wish by what the CA knows (the crew, the hour, the
-certificate before), never who may wish. Blocks; use it in one thread at a time.
+by `complete` and `catch_up` when it can be. Judges a wish by what the CA knows (the crew, the hour,
+the certificate before), never who may wish. Blocks; use it in one thread at a time.
 """
 
 import time
@@ -87,9 +87,9 @@ class Desk:
         """
         intent = Intent(crew, name, reason, int(time.time()))
         self.held.forget_told(intent)
-        why = self._note(intent)
-        entries, done, unwritten = self._end(intent)
-        why = why or unwritten
+        why, unlisted = self._note(intent), self._enter(intent)
+        entries, done = self._end(intent)
+        why = why or self.trouble or unlisted
         return revoked("orchestrator", f"{crew}/{name}", crew, done, entries, why)
 
     def _note(self, intent: Intent) -> str:
@@ -125,20 +125,18 @@ class Desk:
         ]
         if pending:
             announce(self.authority.register, self._state, pending)
-        refused, unwritten = [], []
+        refused, unlisted = [], ""
         for intent in [*self.held.ends(), *self._intents.open()]:
+            unlisted = self._enter(intent, unlisted)
             try:
-                _, done, why = self._end(intent)
+                _, done = self._end(intent)
             except RefusedError as error:  # one that is refused does not hold up the others
                 refused.append(error)
                 continue
             if done is None:
                 raise LinkError(f"the agent is not told of the end of {intent.crew}/{intent.name}")
-            unwritten.append(why)
         if refused:
             raise refused[0]
-        if not self.trouble and any(unwritten):
-            raise AuthorityError(next(filter(None, unwritten)))
 
     @property
     def trouble(self) -> str:
@@ -149,25 +147,39 @@ class Desk:
         """Sign the list of revoked certificates anew."""
         self.authority.publish(datetime.now(UTC))
 
-    def _end(self, intent: Intent) -> tuple[list[Entry], Announced | None, str]:
-        """What was revoked, what the gateway did, and why the disk has not all of it."""
-        now, why = datetime.now(UTC), ""
-        register = self.authority.register
-        register.revoke_holder(intent.crew, intent.name, intent.reason, int(now.timestamp()))
-        named = (intent.crew, intent.name)
-        entries = [each for each in register.pending() if (each.crew, each.name) == named]
-        if entries:
+    def catch_up(self) -> None:
+        """The same if the list lacks a revocation; AuthorityError while it cannot be written."""
+        self.authority.catch_up(datetime.now(UTC))
+
+    def _enter(self, intent: Intent, unlisted: str = "") -> str:
+        """Revoke in register and list; why the list lacks some of it.
+
+        Where `unlisted` says why already, the list's disk is not tried again.
+        """
+        now, named = datetime.now(UTC), (intent.crew, intent.name)
+        self.authority.register.revoke_holder(*named, intent.reason, int(now.timestamp()))
+        if not unlisted:
             try:
-                self.authority.publish(now)
+                self.authority.catch_up(now)
             except AuthorityError as error:
-                why = str(error)
+                unlisted = str(error)
+        return unlisted
+
+    def _end(self, intent: Intent) -> tuple[list[Entry], Announced | None]:
+        """Have the gateway follow; what was revoked, and what it did.
+
+        The end does not wait for a list that cannot be written: `catch_up` needs no intent.
+        """
+        named = (intent.crew, intent.name)
+        entries = [
+            each for each in self.authority.register.pending() if (each.crew, each.name) == named
+        ]
         is_told = self.held.is_told(intent)
         done = Announced() if is_told and not entries else self._tell(intent, entries)
-        why = register.trouble or why
-        if done is not None and not self.held.is_ending(*named) and not why:
+        if done is not None and not self.held.is_ending(*named) and not self.trouble:
             self._intents.done(intent)
             self.held.forget_told(intent)
-        return entries, done, why
+        return entries, done
 
     def _tell(self, intent: Intent, entries: Sequence[Entry]) -> Announced | None:
         """None if the agent is away."""

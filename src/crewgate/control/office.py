@@ -187,6 +187,10 @@ class ControlOffice:
         """Sign the list of revoked certificates anew; AuthorityError."""
         await self._sign(Desk.publish)
 
+    async def catch_up(self) -> None:
+        """The same if the list lacks a revocation; AuthorityError."""
+        await self._sign(Desk.catch_up)
+
     # What there is.
 
     async def check(self, serial: str) -> None:

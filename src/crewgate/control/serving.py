@@ -279,25 +279,38 @@ class Serving:
     # Upkeep.
 
     async def _keep_list(self) -> None:
-        """Sign the list of revoked certificates anew, long before it ends by the wall clock.
+        """Sign the list of revoked certificates anew if it lacks one, and long before it ends.
 
-        That clock may have been set, and the machine may have slept: so it is looked at often.
+        It ends by the wall clock, which may have been set, and the machine may have slept; it lacks
+        one if its disk was full, or a command that revokes was killed. So both are looked at often.
         """
         while True:
             await trio.sleep(limits.announce_again_seconds)
             age = time.time() - self._signed
             if not 0 <= age < limits.crl_renew_seconds:
                 await self._publish()
+                continue
+            try:
+                await self._office.catch_up()
+            except AuthorityError as error:
+                self._note_list(f"is behind the register: {error}")
+            else:
+                self._note_list()
 
     async def _publish(self) -> None:
         try:
             await self._office.publish()
         except AuthorityError as error:
-            self._voice.say(f"the list of revoked certificates is not renewed: {error}")
-            self._health.note("list of the revoked", f"it is not renewed: {error}")
+            self._signed = -math.inf
+            self._note_list(f"is not renewed: {error}")
         else:
             self._signed = time.time()
-            self._health.note("list of the revoked")
+            self._note_list()
+
+    def _note_list(self, why: str = "") -> None:
+        if why:
+            self._voice.say(f"the list of revoked certificates {why}")
+        self._health.note("list of the revoked", f"it {why}" if why else "")
 
     async def _complete(self) -> None:
         """Complete what a crash, or an agent that was away, has left half done."""

@@ -31,7 +31,7 @@ from crewgate.pki.certificates import (
     make_root,
     pem,
 )
-from crewgate.pki.crl import KEY_COMPROMISE, REASONS, make_crl
+from crewgate.pki.crl import KEY_COMPROMISE, REASONS, Listed, make_crl
 from crewgate.pki.keys import (
     PRIVATE,
     PUBLIC,
@@ -125,6 +125,7 @@ class Authority:
             )
         self.issuing = Issued(certificate, key)
         self.register = Register(ca.register)
+        self._listed = Listed(ca.crl)
 
     def __repr__(self) -> str:
         return f"<Authority {self.issuing.certificate.subject.rfc4514_string()}>"
@@ -299,6 +300,16 @@ class Authority:
             dead = self.register.dead(int(now.timestamp()))
             data = make_crl(self.issuing, dead, number, now)
             write_file(self._ca.crl, data, PUBLIC, replace=True)
+
+    def catch_up(self, now: datetime) -> None:
+        """Publish a list if the one on the disk lacks a revocation, or is no list. AuthorityError.
+
+        It goes by the register and the file alone: the process that revoked may have died before
+        it wrote the list, or the disk was full.
+        """
+        listed = self._listed.serials()
+        if listed is None or self.register.dead_serials(int(now.timestamp())) - listed:
+            self.publish(now)
 
 
 def identity_of(entry: Entry) -> Identity:

@@ -6,12 +6,16 @@ stale; so it is signed anew long before.
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from crewgate import limits
+from crewgate.core.certificate import serial_text
+from crewgate.errors import AuthorityError
 from crewgate.pki.certificates import Issued
+from crewgate.pki.keys import read_bounded
 
 KEY_COMPROMISE = "keyCompromise"
 # RFC 5280 §5.3.1, without those of authorities, of holds, and of deltas.
@@ -47,6 +51,39 @@ def make_crl(
     for serial, revoked, _ in dead:
         builder = builder.add_revoked_certificate(_entry(serial, revoked))
     return builder.sign(issuing.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+class Listed:
+    """What the list at `path` names; the file is read again only if it has changed. Blocks."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, ...] = ()
+        self._serials: frozenset[str] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Listed {self._path}>"
+
+    def serials(self) -> frozenset[str] | None:
+        """Upper-case hexadecimal; None if there is no list that can be read."""
+        try:
+            status = self._path.stat()
+        except OSError:
+            self._stamp, self._serials = (), None
+            return None
+        stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
+        if stamp != self._stamp:
+            self._serials, self._stamp = self._read(), stamp
+        return self._serials
+
+    def _read(self) -> frozenset[str] | None:
+        try:
+            data = read_bounded(self._path, limits.crl_bytes_max, "list of the revoked")
+            return frozenset(
+                serial_text(each.serial_number) for each in x509.load_pem_x509_crl(data)
+            )
+        except (AuthorityError, ValueError):
+            return None
 
 
 def _entry(serial: str, revoked: int) -> x509.RevokedCertificate:

@@ -152,8 +152,12 @@ def test_a_list_that_cannot_be_read_is_taken_up_once_it_can(tmp_path: Path) -> N
         log = boundary.folder / "serve.log"
         # Which signs a list as it starts, and reads it as it opens its port.
         wait_until(lambda: "control API at" in log.read_text())
-        boundary.ca.crl.write_text("nonsense")
-        wait_until(lambda: "list of revoked certificates before stays" in log.read_text())
+
+        def is_told() -> bool:
+            boundary.ca.crl.write_text("nonsense")  # again: the control process mends it
+            return "list of revoked certificates before stays" in log.read_text()
+
+        wait_until(is_told)
         assert boundary.knock(leaf.files, 1, boundary.say("bd")).status == 200
         boundary.run("ca", "revoke", leaf.entry.serial)
         knock = boundary.knock(leaf.files, 1, boundary.say("bd"))

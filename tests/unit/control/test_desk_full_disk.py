@@ -1,21 +1,32 @@
 """Certificates and orchestrators can be ended though the CA's disk takes nothing."""
 
 import shutil
+import time
 from contextlib import closing
 
 import msgspec
 import pytest
 from control_world import ca_of, csr
+from cryptography import x509
 from desk_world import ADA, BD, Agent, first, opened, own, status
-from full_books import full_books
+from full_books import full_books, full_list
 
 from crewgate.api.office import Wish
 from crewgate.config import Config
 from crewgate.control.desk import Desk
-from crewgate.errors import AuthorityError, ControlError
+from crewgate.core.certificate import serial_text
+from crewgate.errors import AuthorityError, ControlError, LinkError
 from crewgate.pki import unwritten
+from crewgate.pki.intents import Intents
 from crewgate.pki.lives import Lives, State
 from crewgate.pki.processes import this
+from crewgate.pki.register import Register
+
+
+def listed(config: Config) -> set[str]:
+    """The serials that gateways refuse by the list."""
+    crl = x509.load_pem_x509_crl(ca_of(config).crl.read_bytes())
+    return {serial_text(each.serial_number) for each in crl}
 
 
 def test_on_a_full_disk_a_certificate_is_ended_at_once_and_written_later(
@@ -166,3 +177,61 @@ def test_a_list_that_cannot_be_written_keeps_no_revocation_from_the_gateway(
     answer = desk.revoke_certificate(entry.serial, "superseded")
     assert agent.heard == ([entry.serial], [])
     assert str(crl) in answer.unwritten
+    with pytest.raises(AuthorityError, match="cannot be written"):
+        desk.catch_up()
+    crl.rmdir()
+    desk.catch_up()
+    assert listed(config) == {entry.serial}
+
+
+def test_an_end_whose_list_has_no_room_is_complete_and_the_list_follows(
+    desk: Desk, agent: Agent, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The receipt says what is missing, asked again too; nothing else waits for the list."""
+    entry = first(desk, BD)
+    with full_list(monkeypatch):
+        for _ in range(2):
+            answer = desk.revoke_orchestrator("bd", "bd-1", "unspecified")
+            assert "No space left on device; make room there" in answer.unwritten
+        assert list(Intents(ca_of(config).folder).open()) == []
+        desk.complete()
+        assert listed(config) == set()
+    desk.catch_up()
+    assert listed(config) == {entry.serial}
+    assert desk.revoke_orchestrator("bd", "bd-1", "unspecified").unwritten == ""
+
+
+def test_a_list_that_lacks_nothing_is_left_alone(desk: Desk, agent: Agent, config: Config) -> None:
+    """Each new list is work for every worker; one that is gone or damaged is written anew."""
+    crl = ca_of(config).crl
+    first(desk, BD)
+    desk.revoke_certificate(first(desk, ADA).serial, "superseded")
+    agent.away = True
+    desk.revoke_orchestrator("bd", "bd-1", "unspecified")
+    before = crl.read_bytes()  # with its number
+    for _ in range(3):
+        desk.catch_up()
+        with pytest.raises(LinkError):
+            desk.complete()
+    assert crl.read_bytes() == before
+    for spoil in (crl.unlink, lambda: crl.write_text("nonsense")):
+        serials = listed(config)
+        spoil()
+        desk.catch_up()
+        assert listed(config) == serials
+
+
+def test_who_revoked_and_died_before_the_list_is_followed(
+    desk: Desk, agent: Agent, config: Config
+) -> None:
+    """`crewgate ca revoke` was killed in between: whether the gateway has heard by then or not."""
+    serials = set()
+    for is_told in (False, True):
+        entry = first(desk, BD)
+        serials.add(entry.serial)
+        with Register(ca_of(config).register) as register:
+            register.revoke([entry.serial], "unspecified", int(time.time()))
+        if is_told:
+            desk.complete()
+        desk.catch_up()
+        assert listed(config) == serials

@@ -1,5 +1,7 @@
-"""The control process at work says what is wrong with the CA's books."""
+"""The control process at work says what is wrong with the CA's books, and mends its list."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,15 +9,38 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from cryptography import x509
+from desk_world import BD, Agent, first
+from full_books import full_list
 
 from crewgate.audit.sink import Sink
 from crewgate.audit.voice import Voice
 from crewgate.audit.writer import Writer
 from crewgate.config import Config
+from crewgate.control.desk import Desk
 from crewgate.control.health import ControlHealth
 from crewgate.control.serving import Serving
-from crewgate.core.health import State
+from crewgate.core.health import Fact, State
 from crewgate.verifier.watch import Watch
+
+
+@contextmanager
+def served(config: Config, folder: Path, office: Any) -> Iterator[tuple[Serving, ControlHealth]]:
+    """Its tasks are for the test to run."""
+    sink = Sink(Writer(folder / "audit", "control"))
+    health = ControlHealth(config.state, folder, sink)
+    health.is_serving = True
+    watch = Watch((config.path,))
+    serving = Serving(config, watch, office, sink, Voice("control", sink), health)
+    try:
+        yield serving, health
+    finally:
+        serving._poller.close()
+        sink.close()
+
+
+def troubles(health: ControlHealth) -> list[Fact]:
+    return [fact for fact in health.facts() if fact.state is not State.OK]
 
 
 async def test_revocations_that_are_not_written_are_in_the_health(
@@ -28,23 +53,71 @@ async def test_revocations_that_are_not_written_are_in_the_health(
         """All but the writing."""
 
     office: Any = SimpleNamespace(trouble="issued.sqlite: disk is full", complete=complete)
-    sink = Sink(Writer(tmp_path / "audit", "control"))
-    health = ControlHealth(config.state, tmp_path, sink)
-    health.is_serving = True
-    watch = Watch((config.path,))
-    serving = Serving(config, watch, office, sink, Voice("control", sink), health)
-    try:
+    with served(config, tmp_path, office) as (serving, health):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serving._complete)
             await trio.sleep(10)
-            (fact,) = [fact for fact in health.facts() if fact.state is not State.OK]
+            (fact,) = troubles(health)
             assert fact.component == "control: register"
             assert "not written down: issued.sqlite: disk is full" in fact.why
             office.trouble = ""
             await trio.sleep(10)
-            assert [fact for fact in health.facts() if fact.state is not State.OK] == []
+            assert troubles(health) == []
             nursery.cancel_scope.cancel()
-    finally:
-        serving._poller.close()
-        sink.close()
     assert capsys.readouterr().err.count("disk is full") == 1
+
+
+async def test_a_list_that_lacks_what_is_revoked_is_in_the_health_until_it_is_written(
+    config: Config, tmp_path: Path, desk: Desk, agent: Agent,
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A second after there is room; its disk is tried once a second meanwhile."""
+    tried: list[float] = []
+
+    class Office:
+        async def publish(self) -> None:
+            desk.publish()
+
+        async def catch_up(self) -> None:
+            tried.append(trio.current_time())
+            desk.catch_up()
+
+    assert config.ca is not None
+    with served(config, tmp_path, Office()) as (serving, health):
+        await serving._publish()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serving._keep_list)
+            with full_list(monkeypatch):
+                desk.revoke_certificate(first(desk, BD).serial, "superseded")
+                await trio.sleep(2.5)
+                (fact,) = troubles(health)
+                assert fact.component == "control: list of the revoked"
+                assert "is behind the register: " in fact.why
+                assert "crl.pem: cannot be written: No space left on device; make room" in fact.why
+                assert len(tried) == 2
+            await trio.sleep(1)
+            assert troubles(health) == []
+            assert len(x509.load_pem_x509_crl(config.ca.crl.read_bytes())) == 1
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_list_that_was_not_renewed_is_due_at_once(
+    config: Config, tmp_path: Path, desk: Desk, autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """That of another CA, which names all that is revoked, may be about to end."""
+
+    async def publish() -> None:
+        desk.publish()
+
+    with served(config, tmp_path, SimpleNamespace(publish=publish)) as (serving, health):
+        await serving._publish()
+        with full_list(monkeypatch):
+            await serving._publish()
+        (fact,) = troubles(health)
+        assert "it is not renewed: " in fact.why
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serving._keep_list)
+            await trio.sleep(1.5)
+            assert troubles(health) == []
+            nursery.cancel_scope.cancel()
