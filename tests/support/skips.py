@@ -31,6 +31,7 @@ ALLOWED = {
     "tests/unit/peers/test_log.py": _MOUNT,
     "tests/unit/peers/test_sockets.py": "some machines have no IPv6",
     "tests/unit/pki/test_jwks.py": _ROOT,
+    "tests/unit/pki/test_pulse.py": _ROOT,
     "tests/unit/pki/test_unwritten.py": _MOUNT,
     "tests/unit/supervisor/test_door.py": _ROOT,
 }

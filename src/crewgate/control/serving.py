@@ -344,7 +344,9 @@ class Serving:
                 self._voice.say(f"orchestrators that are to end do not yet: {error}")
                 self._health.note("ends of orchestrators", f"they are not complete: {error}")
             else:
-                self._health.note("ends of orchestrators")
+                doubts = [why for each in ended if each.is_doubtful for why in each.complaints]
+                why = f"they are not complete: {doubts[0]}" if doubts else ""
+                self._health.note("ends of orchestrators", why)
                 for each in ended:
                     if each.is_complete and each.told is not None:
                         self._note(f"completed the end of {each.life.label}")

@@ -295,7 +295,7 @@ class Authority:
         with suppress(AuthorityError):
             self.register.flush()
         # Whoever reads the register last also writes last: no older list replaces a newer one.
-        with locked(self._ca.folder / "crl.lock"):
+        with locked(self._ca.folder / "crl.lock", self._ca.register):
             number = self.register.next_crl_number(int(now.timestamp()))
             dead = self.register.dead(int(now.timestamp()))
             data = make_crl(self.issuing, dead, number, now)

@@ -59,6 +59,11 @@ class Ended(msgspec.Struct, frozen=True):
         """All is revoked and its processes are gone, whether or not a gateway has heard of it."""
         return self.life.state in {State.UNTOLD, State.ENDED}
 
+    @property
+    def is_doubtful(self) -> bool:
+        """No end of it is written down, though it may be due; complaints say what is in the way."""
+        return self.life.state is State.RUNNING
+
     def then(self, later: "Ended") -> "Ended":
         """This, and what was done after it."""
         return Ended(
@@ -129,8 +134,8 @@ def complete_intents(config: Config, patience: float = 0.0) -> list[Ended]:
     """Carry out every intent that nobody completed, and end what died without one.
 
     An intent of the last `patience` seconds is left to the process that has it, and its receipt.
-    Nobody's trouble is in the way of another's end: it is among the complaints. AuthorityError if
-    the register cannot be used at all.
+    The trouble of one is not in the way of another's end: it is among the complaints.
+    AuthorityError if the register cannot be used at all.
     """
     register = authority_of(config).register
     with Lives(register) as lives:
@@ -145,15 +150,22 @@ def complete_intents(config: Config, patience: float = 0.0) -> list[Ended]:
         ]
         _forget_told(register, lambda number: number not in lasting)
         for at, life in enumerate(standing):
-            if life.state is State.RUNNING and not beats(lives.path, life.id):
-                standing[at] = lives.move(life.id, State.ENDING, _now())
+            try:
+                if life.state is State.RUNNING and not beats(lives.path, life.id):
+                    standing[at] = lives.move(life.id, State.ENDING, _now())
+            except AuthorityError as error:
+                done.append(_failed(life, error))
     for life in standing:
         if life.state is not State.RUNNING:
             try:
                 done.append(complete(config, life))
             except CrewgateError as error:
-                done.append(Ended(life, complaints=(f"{life.label}: {error}",)))
+                done.append(_failed(life, error))
     return done
+
+
+def _failed(life: Life, error: CrewgateError) -> Ended:
+    return Ended(life, complaints=(f"{life.label}: {error}",))
 
 
 def _forget_told(register: Path, whose: Callable[[int], bool]) -> None:

@@ -8,7 +8,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cryptography import x509
@@ -47,11 +47,29 @@ def write_file(
         raise AuthorityError(f"{path}: cannot be written: {cause(error)}") from error
 
 
+def open_lock(path: Path, like: Path) -> int:
+    """The descriptor of a file to lock, made if it is not there. OSError.
+
+    One that root makes belongs to the owner of `like` from its first moment: a command of root's
+    must not lock out the control process, which may be another user's.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC
+    if os.geteuid() == 0 and not path.exists():
+        status = like.stat()
+        with suppress(FileExistsError):
+            owner = status.st_uid, status.st_gid
+            durable_files.create_file(path, b"", PRIVATE, owner=owner)
+    return os.open(path, flags | os.O_CREAT, PRIVATE)
+
+
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Whoever else locks this file waits, in whatever process; AuthorityError."""
+def locked(path: Path, like: Path | None = None) -> Iterator[None]:
+    """Whoever else locks this file waits, in whatever process; AuthorityError.
+
+    `like` is for `open_lock`; without it, the file's folder.
+    """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+        descriptor = open_lock(path, like or path.parent)
     except OSError as error:
         raise AuthorityError(f"{path}: cannot be locked: {cause(error)}") from error
     try:

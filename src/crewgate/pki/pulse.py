@@ -2,7 +2,8 @@
 
 One file for all lives, of which each locks the byte at its number, as an open file description lock
 (fcntl(2)): seen from every container of the machine, where a pid is not, and by no accident
-another's. Knows nothing else of a life.
+another's. Knows nothing else of a life. The file is that of the register's owner, whose control
+process asks, although root's `crewgate run` may be the first to open it.
 """
 
 import fcntl
@@ -11,7 +12,8 @@ import struct
 from pathlib import Path
 
 from crewgate.errors import AuthorityError
-from crewgate.pki.keys import PRIVATE
+from crewgate.pki.keys import open_lock
+from crewgate.runtime.durable_files import cause
 
 _FLOCK = struct.Struct("@hhqqi4x")  # type, whence, start, length, pid: `struct flock` of 64 bits
 _NAME = "lives.lock"
@@ -62,6 +64,6 @@ def _lock(kind: int, number: int) -> bytes:
 def _open(register: Path) -> int:
     path = register.with_name(_NAME)
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+        return open_lock(path, register)
     except OSError as error:
-        raise AuthorityError(f"{path}: cannot be opened ({error.strerror})") from error
+        raise AuthorityError(f"{path}: cannot be opened: {cause(error)}") from error

@@ -21,6 +21,10 @@ from crewgate.control.desk import Desk
 from crewgate.control.health import ControlHealth
 from crewgate.control.serving import Serving
 from crewgate.core.health import Fact, State
+from crewgate.errors import AuthorityError
+from crewgate.pki import ending
+from crewgate.pki.lives import Lives
+from crewgate.pki.processes import this
 from crewgate.verifier.watch import Watch
 
 
@@ -121,3 +125,32 @@ async def test_a_list_that_was_not_renewed_is_due_at_once(
             await trio.sleep(1.5)
             assert troubles(health) == []
             nursery.cancel_scope.cancel()
+
+
+async def test_a_life_that_cannot_be_looked_at_is_in_the_health(
+    config: Config, tmp_path: Path, autojump_clock: trio.testing.MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """It may be dead, and its certificates good; once it can be looked at, all is well."""
+
+    def refuse(register: Path, number: int) -> bool:
+        raise AuthorityError("lives.lock: cannot be opened")
+
+    assert config.ca is not None
+    with Lives(config.ca.register) as lives:
+        lives.begin("bd", "bd-1", this(), BD.instance, lambda _: None)
+    with served(config, tmp_path, None) as (serving, health):
+        said = []
+        for beats in (refuse, lambda *_: True):
+            monkeypatch.setattr(ending, "beats", beats)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(serving._end_orchestrators)
+                await trio.sleep(0.5)
+                nursery.cancel_scope.cancel()  # a look that has begun is still finished
+            said.append([f"{fact.component}: {fact.why}" for fact in troubles(health)])
+        (before,), after = said
+        assert before == (
+            "control: ends of orchestrators: they are not complete: "
+            "bd/bd-1: lives.lock: cannot be opened"
+        )
+        assert after == []

@@ -294,6 +294,27 @@ def test_one_that_cannot_be_ended_is_in_nobodys_way(
     assert standing(config) == {"stuck": State.ENDING}
 
 
+def test_one_whose_process_cannot_be_looked_for_is_in_nobodys_way(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is another user's: that is said, and an end that was begun is completed."""
+    begin(config, GONE, "unseen")
+    ours = issue(config, OTHER)
+    with lives_of(config) as lives:
+        lives.intend("article", "bd-1", 1)
+
+    def refuse(register: Path, number: int) -> bool:
+        raise AuthorityError("lives.lock: cannot be opened")
+
+    monkeypatch.setattr(ending, "beats", refuse)
+    unseen, done = ending.complete_intents(config)
+    assert unseen.complaints == ("article/unseen: lives.lock: cannot be opened",)
+    assert (unseen.is_doubtful, done.is_doubtful) == (True, False)
+    assert done.is_complete
+    assert statuses(config) == {ours: "revoked"}
+    assert standing(config) == {"unseen": State.RUNNING}
+
+
 def test_what_runs_in_another_container_is_cut_off_and_told_of(
     config: Config, pulse: Pulse
 ) -> None:
@@ -385,12 +406,14 @@ def test_on_a_full_disk_the_process_of_an_end_that_is_held_is_ended(
 def test_who_completes_ends_begins_with_what_is_held(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the disk refuses of others does not hold it up."""
+    """What the disk refuses of others does not hold it up, and it is said."""
     begin(config, GONE)
     seen: list[Unwritten] = []
     monkeypatch.setattr(ending, "_end_held", lambda *given: seen.append(given[2]) or [])
-    with full_books(monkeypatch), pytest.raises(AuthorityError):
-        ending.complete_intents(config)
+    with full_books(monkeypatch):
+        (other,) = ending.complete_intents(config)
+    assert other.is_doubtful
+    assert "disk is full" in other.complaints[0]
     assert config.ca is not None
     assert seen == [unwritten_of(config.ca.register)]
 
