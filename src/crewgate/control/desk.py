@@ -73,6 +73,7 @@ class Desk:
         except UnpublishedError as error:
             why = str(error)
             ended = [each for each in map(register.find, error.serials) if each is not None]
+        self.held.own.update(each.serial for each in ended)
         ended = ended or [entry]
         done = self._announce(ended)
         why = register.trouble or why
@@ -87,44 +88,56 @@ class Desk:
         """
         intent = Intent(crew, name, reason, int(time.time()))
         self.held.forget_told(intent)
-        why, unlisted = self._note(intent), self._enter(intent)
-        entries, done = self._end(intent)
+        why, lives = self._note(intent)
+        try:
+            unlisted = self._enter(intent)
+            entries, done = self._end(intent)
+        finally:  # not before: the answer counts what it closed itself
+            self.held.own_lives |= lives
         why = why or self.trouble or unlisted
         return revoked("orchestrator", f"{crew}/{name}", crew, done, entries, why)
 
-    def _note(self, intent: Intent) -> str:
-        """Have the disk know of an intent; why it does not, and then this process holds it."""
+    def _note(self, intent: Intent) -> tuple[str, set[int]]:
+        """Have the disk know of an intent; why it does not, and then this process holds it.
+
+        Also the number of the life whose end begins with that, if there is one.
+        """
+        begun: set[int] = set()
         try:
             with Lives(self._ca.register) as lives:
-                lives.condemn(intent.crew, intent.name, intent.since)
+                life = lives.condemn(intent.crew, intent.name, intent.since)
+            begun = set() if life is None else {life.id}
             self._intents.note(intent)
         except AuthorityError as error:
             self.held.hold(intent, str(error))
-            return str(error)
+            return str(error), begun
         self.held.let_go(intent)
-        return ""
+        return "", begun
 
     def complete(self, patience: float = 0.0) -> None:
         """Finish what a crash, or an agent that was away, has left; write what was not written.
 
         What another process revoked within the last `patience` seconds is left to that one: it is
-        about to tell the agent, and its receipt says what was closed.
+        about to tell the agent, and its receipt says what was closed. What this one revoked is not.
         The gateway is told once of what the disk does not take (`trouble` says why it does not).
         AuthorityError, LinkError; RefusedError once all others are done.
         """
         for intent in self.held.ends():
-            self._note(intent)
+            _, lives = self._note(intent)
+            self.held.own_lives |= lives
         with suppress(AuthorityError):
             self.authority.register.flush()
         self.held.save_again()
         now = datetime.now(UTC).timestamp()
-        pending = [
+        pending = self.authority.register.pending()
+        self.held.own &= {each.serial for each in pending}
+        due = [
             each
-            for each in self.authority.register.pending()
-            if not 0 <= now - (each.revoked or 0) < patience
+            for each in pending
+            if each.serial in self.held.own or not 0 <= now - (each.revoked or 0) < patience
         ]
-        if pending:
-            announce(self.authority.register, self._state, pending)
+        if due:
+            announce(self.authority.register, self._state, due)
         refused, unlisted = [], ""
         for intent in [*self.held.ends(), *self._intents.open()]:
             unlisted = self._enter(intent, unlisted)
@@ -309,6 +322,7 @@ class Desk:
         try:
             self._entry_of(by)
         except ControlError:
+            self.held.own.add(entry.serial)
             self.authority.revoke([entry.serial], _SUPERSEDED, now)
             raise
 

@@ -133,20 +133,25 @@ def _end_unwritten(config: Config, life: Life, why: str) -> Ended:
 def complete_intents(config: Config, patience: float = 0.0) -> list[Ended]:
     """Carry out every intent that nobody completed, and end what died without one.
 
-    An intent of the last `patience` seconds is left to the process that has it, and its receipt.
+    An intent that another process wrote in the last `patience` seconds is left to it, for its
+    receipt.
     The trouble of one is not in the way of another's end: it is among the complaints.
     AuthorityError if the register cannot be used at all.
     """
     register = authority_of(config).register
+    held = unwritten_of(register)
     with Lives(register) as lives:
-        done = [*_end_held(config, lives, unwritten_of(register))]
+        done = [*_end_held(config, lives, held)]
         standing = lives.open()
         lasting = {life.id for life in standing}
+        held.own_lives &= lasting
         now = time.time()
         standing = [
             life
             for life in standing
-            if life.state is not State.ENDING or not 0 <= now - life.until < patience
+            if life.state is not State.ENDING
+            or life.id in held.own_lives
+            or not 0 <= now - life.until < patience
         ]
         _forget_told(register, lambda number: number not in lasting)
         for at, life in enumerate(standing):

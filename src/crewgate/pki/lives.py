@@ -139,12 +139,13 @@ class Lives(Book):
                 return self._insert(crew, name, State.ENDING, NOBODY, b"", -1, until=now)
             return self._move(standing, State.ENDING, now)
 
-    def condemn(self, crew: str, name: str, now: int) -> None:
-        """The same for a name that lives; where it does not, nothing is written down."""
+    def condemn(self, crew: str, name: str, now: int) -> Life | None:
+        """The same for a name that lives; None where it does not, and nothing is written down."""
         with self._database.transaction():
             standing = self._standing(crew, name)
-            if standing is not None:
-                self._move(standing, State.ENDING, now)
+            if standing is None or standing.state is not State.RUNNING:
+                return None
+            return self._move(standing, State.ENDING, now)
 
     def move(self, number: int, state: State, now: int) -> Life:
         """Move a life on by one step; where it is there or further already, nothing changes.

@@ -40,13 +40,17 @@ class Unwritten:
     """Of the register at one path: certificates by serial, and ends of orchestrators.
 
     `told` has the serials that the gateway knows of, though the register could not be told so, and
-    `told_lives` the same of steps in the end of a life (`pki/ending`).
+    `told_lives` the same of steps in the end of a life (`pki/ending`). `own` has the serials that
+    this process has revoked and the gateway has not heard of, `own_lives` the numbers of the lives
+    whose end this process has begun: no other process is about to complete those.
     """
 
     def __init__(self) -> None:
         self.crl_number = 0  # of the last list, if the register could not keep it
         self.told: set[str] = set()
         self.told_lives: set[tuple[int, str, Sequence[str]]] = set()
+        self.own: set[str] = set()
+        self.own_lives: set[int] = set()
         self._why = ""
         self._revoked: dict[str, Revoked] = {}
         self._ends: dict[tuple[str, str], Intent] = {}

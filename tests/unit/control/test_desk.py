@@ -1,6 +1,7 @@
 """The CA at work: who gets which certificate, and revocations that are never half done."""
 
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
@@ -21,12 +22,13 @@ from crewgate.control.desk import Desk
 from crewgate.core.certificate import read
 from crewgate.core.identity import MAY_REVOKE, Identity, Role, member_id
 from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError
+from crewgate.pki import ending
 from crewgate.pki.announcing import Announced
 from crewgate.pki.authority import request_pem
 from crewgate.pki.certificates import make_server, new_key
 from crewgate.pki.crl import REASONS
 from crewgate.pki.lives import Lives, State
-from crewgate.pki.processes import this
+from crewgate.pki.processes import Process, this
 from crewgate.pki.register import Entry, Register
 
 
@@ -174,6 +176,48 @@ def test_what_another_process_has_just_revoked_is_left_to_it(desk: Desk, agent: 
     assert agent.told == []
     desk.complete()
     assert [serials for serials, _ in agent.told] == [[entry.serial]]
+
+
+def test_what_this_process_revoked_waits_for_no_other(
+    desk: Desk, agent: Agent, config: Config
+) -> None:
+    """The agent was away and hears at once, also from the desk of another configuration."""
+    entry, agent.away = first(desk, BD), True
+    desk.revoke_certificate(entry.serial, "superseded")
+    agent.away = False
+    with closing(opened(config)) as after:
+        after.complete(3600)
+        assert agent.heard == ([entry.serial], [])
+        after.complete(3600)
+        assert after.held.own == set()
+    assert agent.heard == ([entry.serial], [])
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_the_life_of_an_orchestrator_that_is_ended_here_waits_for_no_other_process(
+    desk: Desk, agent: Agent, config: Config, monkeypatch: pytest.MonkeyPatch, *, is_first: bool
+) -> None:
+    """Its process and its key end next, but not before the answer; a command's own end is left."""
+    monkeypatch.setattr(ending, "announce", agent.announce)
+    gone, entry = Process(2**22 - 1, 1, "another boot"), first(desk, BD)
+    with Lives(ca_of(config).register) as lives:
+        life = lives.begin("bd", "bd-1", gone, BD.instance, lambda _: None)
+        if not is_first:
+            lives.intend("bd", "bd-1", int(time.time()))
+    announce = agent.announce
+
+    def announce_slowly(*given: Any) -> Announced:
+        assert ending.complete_intents(config, 3600) == []
+        return announce(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk_, "announce", announce_slowly)
+        answer = desk.revoke_orchestrator("bd", "bd-1", "unspecified")
+    assert answer.certificates == [entry.serial]
+    done = ending.complete_intents(config, 3600)
+    assert [(each.life.id, each.is_complete) for each in done] == [(life.id, True)] * is_first
+    ending.complete_intents(config, 3600)
+    assert desk.held.own_lives == set()
 
 
 def test_who_runs_under_that_name_gets_no_next_certificate(
