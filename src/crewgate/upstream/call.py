@@ -16,8 +16,14 @@ from crewgate.errors import UpstreamError, UpstreamTimeoutError
 from crewgate.upstream.members import Member
 
 Field = tuple[bytes, bytes]
+
+
+class Alone:
+    """The reuse key of one call: its connection carries no other call, before or after it."""
+
+
 # Those whose calls may follow each other on a connection: of everybody, a crew, or a branch.
-ReuseKey = str | bytes
+ReuseKey = str | bytes | Alone
 ENDING = "the gateway is ending"  # why calls fail that are under way then
 OURS = "an error of the gateway's own"
 
@@ -73,6 +79,7 @@ class Fate(Enum):
     UNSEEN = "nothing"
     STALE = "nothing: what came on a kept connection ended it before the call was written"
     MET_ITS_END = "nothing, most likely: the server had closed a kept connection"
+    BREACHED = "all of it, perhaps: in its answer, or another's, the server broke HTTP/2's rules"
     LOST = "all of it, perhaps"
     LOST_TOO = "the same, on a connection whose end has been counted with another call"
     ANSWERED = "all that it wanted: an answer had begun, or what it takes for one"

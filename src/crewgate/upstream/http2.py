@@ -180,7 +180,7 @@ class HTTP2Connection:
         A server that speaks HTTP/2 and breaks its rules is there: an answer to one call, which
         others may have asked for, must not have it given up (`breaker`).
         """
-        self._break(error, Fate.MET_ITS_END if self._has_greeted else Fate.LOST)
+        self._break(error, Fate.BREACHED if self._has_greeted else Fate.LOST)
 
     # Inside.
 

@@ -19,7 +19,7 @@ from crewgate.config import Origin, Upstream
 from crewgate.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavailableError
 from crewgate.upstream.barrier import guarded
 from crewgate.upstream.budget import RetryBudget
-from crewgate.upstream.call import ENDING, OURS, Caller, Connection, Fate, ReuseKey
+from crewgate.upstream.call import ENDING, OURS, Alone, Caller, Connection, Fate, ReuseKey
 from crewgate.upstream.complaints import Complaints
 from crewgate.upstream.members import Address, Member, Members
 from crewgate.upstream.opening import Opener
@@ -203,6 +203,10 @@ class Pool:
         if fate is Fate.LOST:
             self._blame(member, error)
         may_repeat = fate is Fate.UNSEEN or (fate is Fate.MET_ITS_END and caller.idempotent)
+        if fate is Fate.BREACHED and not isinstance(caller.reuse_key, Alone):
+            # One of the calls there has such an answer; again it breaks no other call's connection.
+            caller.reuse_key = Alone()
+            may_repeat = caller.idempotent
         # The member itself may carry it again: it was there, and may be the only one.
         self._again(caller, error, may_repeat=may_repeat)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from crewgate.errors import UpstreamError
 from crewgate.upstream.barrier import guarded
-from crewgate.upstream.call import Caller, Connection, ReuseKey
+from crewgate.upstream.call import Alone, Caller, Connection, ReuseKey
 from crewgate.upstream.members import Member
 from crewgate.upstream.queue import Entry, Queue
 
@@ -103,9 +103,12 @@ class Stock:
                 connection.close()
                 continue
             connection.reuse_key = key
-            if connection.room > 1:
+            is_alone = isinstance(key, Alone)
+            if connection.room > 1 and not is_alone:
                 free.add(connection)
             connection.carry(caller)
+            if is_alone:
+                connection.close()  # when this call has ended
             return True
         return False
 

@@ -154,7 +154,7 @@ def test_a_server_that_speaks_nonsense_and_stays_fails_its_calls(line: Line) -> 
     line.exchange()
     line.theirs.send(b"\0\0\1\0\0\0\0\0\0x")  # DATA of no stream
     line.turns.take()
-    assert call.fate is Fate.MET_ITS_END
+    assert call.fate is Fate.BREACHED
 
 
 def test_a_connection_that_takes_no_more_ends_with_its_last_call(line: Line) -> None:

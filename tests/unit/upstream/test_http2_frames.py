@@ -63,8 +63,8 @@ def test_a_frame_without_end_ends_its_connection_in_time(line: Line, name: str) 
         assert (call.error, beside.error) == (None, None)
     line.connection.sweep(4 * PART)
     assert line.owner.ended_times == 1
-    assert beside.fate is Fate.MET_ITS_END
-    assert call.fate is (Fate.MET_ITS_END if name == "half a head of a frame" else Fate.ANSWERED)
+    assert beside.fate is Fate.BREACHED
+    assert call.fate is (Fate.BREACHED if name == "half a head of a frame" else Fate.ANSWERED)
 
 
 def test_no_call_is_begun_where_others_wait_for_a_frame(line: Line) -> None:

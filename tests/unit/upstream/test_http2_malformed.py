@@ -50,13 +50,13 @@ def test_a_malformed_answer_ends_its_call_at_once_and_nothing_else(line: Line, n
 def test_a_breach_of_the_connections_rules_ends_its_calls_and_blames_nobody(
     line: Line, name: str
 ) -> None:
-    """Whose answer it was cannot be told; a call that may be repeated goes elsewhere."""
+    """Whose answer it was cannot be told: the pool repeats each that may be repeated alone."""
     calls = [line.call(), line.call()]
     line.exchange()
     _say(line, CONNECTION[name](1))
     for call in calls:
         assert call.error is not None
-        assert call.fate in {Fate.MET_ITS_END, Fate.ANSWERED}
+        assert call.fate in {Fate.BREACHED, Fate.ANSWERED}
     assert line.owner.ended_times == 1
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import trio
-from fake_pool import Call, Connection, Opener, running
+from fake_pool import LOST, Call, Connection, Opener, running
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from crewgate import limits
@@ -46,6 +46,12 @@ class Shared(Connection):
 
     def abort(self, why: str = "") -> None:
         self._pool.ended(self)
+
+    def breaks(self, fate: Fate) -> None:
+        self.closing, calls, self.calls = True, self.calls, []
+        self._pool.ended(self)
+        for call in calls:
+            self._pool.broke(self, call, LOST, fate)  # type: ignore[arg-type]
 
     def ends(self, call: Call) -> None:
         was_full = self.room == 0
@@ -140,6 +146,57 @@ class Streams(Opener):
         connection = Shared(member, pool)
         self.opened.append(connection)
         return connection
+
+
+async def _breached(pool: Pool, count: int) -> list[Call]:
+    """So many GETs whose common connection has ended, as its server broke HTTP/2's rules."""
+    calls = [_ask(pool, b"a") for _ in range(count)]
+    for call in calls:
+        call.idempotent = True
+    await wait_all_tasks_blocked()
+    (connection,) = {call.carriers[0] for call in calls}
+    connection.breaks(Fate.BREACHED)  # type: ignore[attr-defined]
+    await wait_all_tasks_blocked()
+    return calls
+
+
+async def test_calls_that_met_a_breach_are_repeated_each_on_a_connection_of_its_own() -> None:
+    """The one whose answer it was breaks no other call's connection, and is not tried again."""
+    opener = Streams()
+    async with running(opener) as pool:
+        guilty, beside = await _breached(pool, 2)
+        later = _ask(pool, b"a")
+        await wait_all_tasks_blocked()
+        second = [call.carriers[-1] for call in (guilty, beside, later)]
+        assert len(set(second)) == 3
+        second[0].breaks(Fate.BREACHED)  # type: ignore[attr-defined]
+        assert (guilty.error, beside.error, later.error) == (LOST, None, None)
+        second[1].ends(beside)  # type: ignore[attr-defined]
+        await wait_all_tasks_blocked()
+        assert _ask(pool, b"a").carriers == [second[2]]
+        assert pool._stocks.of.keys() == {second[2]}  # those of one call ended with it
+
+
+async def test_calls_that_met_a_breach_wait_for_each_other_where_connections_are_few() -> None:
+    """Each goes on when the one before it has ended."""
+    async with running(Streams(), connections=1) as pool:
+        calls = await _breached(pool, 3)
+        served = []
+        for _ in calls:
+            (call,) = [call for call in calls if len(call.carriers) == 2 and call not in served]
+            call.carriers[-1].ends(call)  # type: ignore[attr-defined]
+            served.append(call)
+            await wait_all_tasks_blocked()
+        assert not any(call.error for call in calls)
+
+
+async def test_a_call_that_met_a_breach_and_may_not_be_repeated_fails() -> None:
+    """A POST: its server may have seen it."""
+    async with running(Streams()) as pool:
+        call = _ask(pool, b"a")
+        await wait_all_tasks_blocked()
+        call.carriers[0].breaks(Fate.BREACHED)  # type: ignore[attr-defined]
+        assert (call.error, len(call.carriers)) == (LOST, 1)
 
 
 async def test_a_connection_that_carries_nothing_makes_room_before_one_with_streams() -> None:
