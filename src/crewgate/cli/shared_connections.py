@@ -1,7 +1,9 @@
-"""Upstreams whose kept connections carry the calls of several crews, one after the other.
+"""Upstreams whose connections carry the calls of several crews.
 
 A server of HTTP/1.1 that counts a body wrong answers a call with what another one asked for; no
-gateway can tell. Over HTTP/2 each answer names its call.
+gateway can tell. Over HTTP/2 each answer names its call, but a server that breaks a rule of the
+whole connection, or leaves a frame without its end, ends or delays all calls that are under way
+on it.
 """
 
 from collections.abc import Iterator
@@ -9,19 +11,24 @@ from collections.abc import Iterator
 from crewgate.config import Config, Upstream
 from crewgate.core.scope import matches
 
+_BY_PROTOCOL = {
+    "http/1.1": ("follow each other on", "confuse answers"),
+    "h2": ("share", "break or stall a connection"),
+}
+
 
 def shared_connections(config: Config) -> Iterator[str]:
     """A recommendation for each such upstream, one line each."""
     for upstream in config.upstreams:
-        if upstream.reuse != "shared" or upstream.protocol != "http/1.1":
+        if upstream.reuse != "shared":
             continue
+        how, harm = _BY_PROTOCOL[upstream.protocol]
         crews = _callers(config, upstream)
         if len(crews) > 1:
             named = f"{', '.join(crews[:-1])} and {crews[-1]}"
             yield (
-                f"upstream {upstream.name}: calls of the crews {named} follow each other on its "
-                'connections; reuse = "crew" (or "branch") keeps them apart, should its servers '
-                "ever confuse answers"
+                f"upstream {upstream.name}: calls of the crews {named} {how} its connections; "
+                f'reuse = "crew" (or "branch") keeps them apart, should its servers ever {harm}'
             )
 
 

@@ -149,7 +149,7 @@ def test_a_model_that_needs_a_limit_of_its_clients_is_told(run: Run, fresh: Path
 
 
 def test_crews_that_share_the_connections_to_a_server_are_told(run: Run, fresh: Path) -> None:
-    """A hint, not a warning; none where they do not, or where answers name their calls."""
+    """A hint, not a warning; none where they do not."""
     crew = '[crew.bd]\nissuer = "https://bd.example"\njwks = "bd.json"\ntools = ["search.*"]\n'
     (fresh.parent / "bd.json").write_text('{"keys": []}')
     assert json.loads(run("check", "-c", fresh, "--json").stdout)["hints"] == []
@@ -163,7 +163,10 @@ def test_crews_that_share_the_connections_to_a_server_are_told(run: Run, fresh: 
     (hint,) = hints()
     assert hint.startswith("upstream tools: calls of the crews article and bd follow each other")
     assert "hint: upstream tools: calls" in run("check", "-c", fresh).stdout
-    assert hints('reuse = "crew"\n') == hints('protocol = "h2"\n') == []
+    (hint,) = hints('protocol = "h2"\n')
+    assert hint.startswith("upstream tools: calls of the crews article and bd share its")
+    assert "break or stall a connection" in hint
+    assert hints('reuse = "crew"\n') == hints('reuse = "crew"\nprotocol = "h2"\n') == []
 
 
 def test_a_crossing_that_nobody_can_use_is_told(run: Run, fresh: Path) -> None:
