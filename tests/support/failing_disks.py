@@ -11,6 +11,7 @@ one, and a gateway that began anew by itself might do so before all is copied ba
 import argparse
 import json
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -84,7 +85,7 @@ class Trial:
     def use(self) -> None:
         """Call a tool and revoke a branch, whatever comes of it: most faults show in a write."""
         head = {"authorization": f"Bearer {self._token}"}
-        root = str(self.site.folder / "certs" / "ca.pem")
+        root = ssl.create_default_context(cafile=self.site.folder / "certs" / "ca.pem")
         with suppress(httpx.HTTPError, OSError):
             url = f"https://127.0.0.1:{self.site.port}/search"
             httpx.post(url, headers=head, json={}, verify=root, timeout=1, trust_env=False)

@@ -1,4 +1,7 @@
-"""Disks that are full or dead: nothing ends, what is revoked is in force, and it recovers alone."""
+"""Disks that fail: nothing ends, what is revoked is in force, and it recovers alone.
+
+Only another disk for the state folder takes a new start.
+"""
 
 import os
 import signal
@@ -8,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from agents import Site
+from failing_disks import outcome, trial_of
 from power_disk import kill_disk, make, mounted, why_not
 from small_disk import fill
 
@@ -16,12 +20,17 @@ from crewgate.errors import LinkError
 BRANCH = "00000000-0000-4000-8000-000000000001"
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """A folder with a configuration, where a loop device can be mounted."""
+@pytest.fixture(autouse=True)
+def loop_devices(tmp_path: Path) -> None:
+    """They can be mounted here."""
     why = why_not(tmp_path)
     if why:
         pytest.skip(why)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A folder with a configuration, where a loop device can be mounted."""
     site = Site(tmp_path)
     site.state.mkdir()
     yield site
@@ -83,3 +92,13 @@ def test_an_audit_whose_disk_dies_is_written_again_on_another(site: Site, tmp_pa
             serving.send_signal(signal.SIGTERM)
             assert serving.wait(60) == 0
     assert "Traceback" not in log(site)
+
+
+def test_a_read_only_state_folder_is_told_and_well_after_a_new_start() -> None:
+    """`status` says why; another disk with the same content takes the place of the first."""
+    with trial_of("state") as trial:
+        found = outcome(trial, "read-only", restarts=True)
+        assert "Traceback" not in (trial.site.folder / "serve.log").read_text()
+    assert found.told_seconds is not None
+    assert "Read-only file system" in found.words
+    assert found.well_seconds is not None
