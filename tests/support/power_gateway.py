@@ -2,12 +2,15 @@
 
 Clients call tools that cost credits, and branches are revoked meanwhile. At an instant at which all
 processes of the gateway are stopped, its disk is cloned; the clone is served in a network namespace
-of its own, where the ports are free.
+of its own, where the ports are free. That start also has to say what the audit may have lost, and
+what the comparison with the ledger finds.
 """
 
 import json
 import os
+import re
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,7 +18,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -24,10 +27,12 @@ from installation import Installation, Premises, wait_until
 from power_disk import clone, make, mounted
 
 from crewgate import Denial, Permit, Reason, Verifier
+from crewgate.agent import lost_lines
 from crewgate.audit.folder import files
+from crewgate.config.load import load
 from crewgate.core.credits import MICRO
 from crewgate.core.line import decode
-from crewgate.core.record import Call
+from crewgate.core.record import Call, Event, Record
 from crewgate.errors import CrewgateError
 from crewgate.issuer import SubAgent
 from crewgate.link.owner import Owner
@@ -37,6 +42,10 @@ BRANCHES = 6
 DISK_BYTES = 512 * 2**20
 # The audit is synced once a second: what is older than this is there, however slow the disk.
 AUDIT_SECONDS = 3.0
+# What a start says once it has compared: all is there, or so many branches lack lines.
+COMPARED = re.compile(
+    r"the audit tells of all that the ledger knows|credits spent by (\d+) branch(?:es)? of which"
+)
 # Where all ports are free, and the kernel was booted anew: what a table says of calls is for one
 # boot, since a power loss leaves an older one on the disk.
 ALONE = (
@@ -79,7 +88,7 @@ class Load:
     def _call(self, agent: SubAgent) -> None:
         head = {"authorization": f"Bearer {agent.token()}"}
         with httpx.Client(
-            verify=str(self.site.folder / "certs" / "ca.pem"),
+            verify=ssl.create_default_context(cafile=self.site.folder / "certs" / "ca.pem"),
             base_url=f"https://127.0.0.1:{self.site.port}",
             timeout=60,
             trust_env=False,
@@ -143,6 +152,7 @@ def lost(found: Copy, seen: Seen) -> list[str]:
             *_revocations_lost(found, seen),
             *_money_lost(found, seen),
             *_lines_lost(found, seen),
+            *words_lost(found),
         ]
     finally:
         found.end()
@@ -189,22 +199,40 @@ def _money_lost(found: Copy, seen: Seen) -> Iterator[str]:
 def _lines_lost(found: Copy, seen: Seen) -> Iterator[str]:
     """Of the calls that were answered in good time before the power went."""
     owed = Counter(branch for at, branch in seen.answered if at < seen.at - AUDIT_SECONDS)
-    there = Counter(_called(found.folder / "state" / "audit"))
+    there = Counter(each.branch for each in _recorded(found) if isinstance(each, Call))
     for branch, calls in owed.items():
         if there[branch] < calls:
             yield f"audit of {branch}: {there[branch]} calls of {calls}"
 
 
-def _called(folder: Path) -> Iterator[str]:
-    """The branches of all calls in an audit; what the loss has torn is passed over."""
-    for path in files(folder):
+def words_lost(found: Premises) -> Iterator[str]:
+    """A start after a power loss says what may be lost, and which branches lack lines.
+
+    The log says it. If branches lack lines, the audit says it too.
+    """
+    log = found.folder / "serve.log"
+    wait_until(lambda: COMPARED.search(log.read_text()))
+    if lost_lines.promise(load(found.file).audit) not in log.read_text():
+        yield "the log does not say what the audit may have lost"
+    said = [0 if each[1] is None else int(each[1]) for each in COMPARED.finditer(log.read_text())]
+    reconciled = json.loads(crewgate("ledger", "reconcile", "--json", "-c", found.file).stdout)
+    rows = reconciled["differences"]
+    more = sum(row["ledger_spent_micro"] > row["audit_spent_micro"] for row in rows)
+    if said[-1] != more:
+        yield f"the log names {said[-1]} branches that lack lines, and there are {more}"
+    if more:
+        wait_until(lambda: any(
+            isinstance(each, Event) and (each.event, each.count) == ("audit-lost", more)
+            for each in _recorded(found)
+        ))  # fmt: skip
+
+
+def _recorded(found: Premises) -> Iterator[Record]:
+    """All of an audit; what the loss has torn is passed over."""
+    for path in files(found.folder / "state" / "audit"):
         for line in path.read_bytes().split(b"\n"):
-            try:
-                record = decode(line)
-            except ValueError:
-                continue
-            if isinstance(record, Call):
-                yield record.branch
+            with suppress(ValueError):
+                yield decode(line)
 
 
 def clones(folder: Path, count: int, between_seconds: float) -> Iterator[list[str]]:
