@@ -8,6 +8,7 @@ kernel has: packets are dropped where they come in, at random, so that senders s
 
 import ctypes
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -49,7 +50,7 @@ class Namespace:
             self._holder.stdin.flush()
         if self._holder.stdout.read(1) != b".":  # `cat` answers from within
             self.end()
-            raise OSError("no network namespace can be made")
+            raise OSError("unshare made no namespace")
 
     @property
     def pid(self) -> int:
@@ -151,9 +152,13 @@ def missing() -> str:
     except FileNotFoundError as error:
         return f"{error.filename} is not installed"
     except subprocess.CalledProcessError as error:
+        if shutil.which(error.cmd[5]) is None:  # what nsenter was to run
+            return f"{error.cmd[5]} is not installed"
         said = (error.stderr or error.stdout or "").strip().splitlines()
         command = " ".join(error.cmd[5:8])
-        return f"{command}: {said[0] if said else f'status {error.returncode}'}"
+        why = f"{command}: {said[0] if said else f'status {error.returncode}'}"
     except OSError as error:
-        return str(error)
-    return ""
+        why = str(error)
+    else:
+        return ""
+    return f"no network of our own can be made: {why}"

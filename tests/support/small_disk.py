@@ -2,11 +2,13 @@
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 
@@ -50,10 +52,11 @@ def on_a_small_disk(folder: Path, script: str) -> subprocess.CompletedProcess[st
     )
 
 
-def may_mount() -> bool:
-    """Whether this machine lets us have a mount namespace (some containers do not)."""
+@cache
+def why_no_small_disk() -> str:
+    """Why there can be none here, as in some containers; "" where there can."""
+    if missing := [name for name in ("unshare", "mount") if shutil.which(name) is None]:
+        return f"{missing[0]} is not installed"
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            return on_a_small_disk(Path(folder), "pass").returncode == 0
-        except FileNotFoundError:
-            return False
+        done = on_a_small_disk(Path(folder), "pass")
+    return "" if done.returncode == 0 else f"no mount namespace can be made: {done.stderr.strip()}"

@@ -36,7 +36,7 @@ from crewgate.link.owner_messages import Name, Receipt
 RUNS = int(os.environ.get("CREWGATE_RUNS", "10"))  # 1,000 where some minutes are to be had
 STALENESS = "max_staleness_seconds = 1"
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=f"no networks of our own: {missing()}")
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
 
 class Site(NamedTuple):

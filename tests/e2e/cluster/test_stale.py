@@ -63,7 +63,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(machines, callers, places, article)
 
 
-@pytest.mark.skipif(bool(missing()), reason=f"no networks of our own: {missing()}")
+@pytest.mark.skipif(bool(missing()), reason=missing())
 def test_cut_off_it_refuses_what_is_closed_and_comes_back_knowing(three: Site) -> None:
     """The majority goes on; what it revoked meanwhile is dead from the first verdict there."""
     dead, lives = three.run(), three.run()

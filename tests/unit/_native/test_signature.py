@@ -25,7 +25,7 @@ def vectors(name: str) -> Any:
     """Somebody else's vectors, or a skip where they are not kept."""
     path = OTHERS / name
     if not path.exists():
-        pytest.skip(f"{name} is not kept in this project, and ../shared/vectors is absent")
+        pytest.skip(f"vectors of others are not in ../shared/vectors: {name}")
     return json.loads(path.read_text())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from engines import Engine
 from family import BOOT, CREW, NEXT_BOOT, NOW, ROOT, A, B, family, line, path
-from small_disk import may_mount, on_a_small_disk
+from small_disk import on_a_small_disk, why_no_small_disk
 
 from crewgate import limits
 from crewgate.core.ledger import (
@@ -96,14 +96,14 @@ def test_a_log_is_as_long_as_it_gets_from_the_start(tmp_path: Path) -> None:
     assert (tmp_path / "ledger.db").stat().st_size < limits.ledger_log_bytes / 10
 
 
-@pytest.mark.skipif(not may_mount(), reason="needs a mount namespace for a file system of 1 MiB")
+@pytest.mark.skipif(bool(why_no_small_disk()), reason=why_no_small_disk())
 def test_a_disk_with_room_for_no_such_log_will_do(tmp_path: Path) -> None:
     """Commits are slower then, and nothing else."""
     answer = on_a_small_disk(tmp_path, SMALL)
     assert (answer.returncode, answer.stdout) == (0, "ok\n"), answer.stderr
 
 
-@pytest.mark.skipif(not may_mount(), reason="needs a mount namespace for a file system of 1 MiB")
+@pytest.mark.skipif(bool(why_no_small_disk()), reason=why_no_small_disk())
 def test_a_closed_ledger_on_a_full_disk_says_that_there_is_no_room(tmp_path: Path) -> None:
     """SQLite cannot make its shared memory, and calls that an error of the disk."""
     answer = on_a_small_disk(tmp_path, FULL)

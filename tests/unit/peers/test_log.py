@@ -20,7 +20,7 @@ from gossip_capsules import capsule
 from gossip_world import WALL
 from hypothesis import given
 from hypothesis import strategies as st
-from small_disk import failing_disk, may_mount, on_a_small_disk
+from small_disk import failing_disk, on_a_small_disk, why_no_small_disk
 
 from crewgate import limits
 from crewgate.core.gossip.capsules import decode, expires_of
@@ -197,7 +197,7 @@ print(said[0])
 """
 
 
-@pytest.mark.skipif(not may_mount(), reason="needs a mount namespace for a file system of 1 MiB")
+@pytest.mark.skipif(bool(why_no_small_disk()), reason=why_no_small_disk())
 def test_a_full_disk_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what was written before is there."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([SUPPORT, *sys.path]))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from certificates_written import NOW, entry
 from full_books import full_books
-from small_disk import may_mount, on_a_small_disk
+from small_disk import on_a_small_disk, why_no_small_disk
 
 from crewgate.core.certificate import serial_text
 from crewgate.errors import AuthorityError
@@ -63,7 +63,7 @@ print(json.dumps(said))
 """
 
 
-@pytest.mark.skipif(not may_mount(), reason="no mount namespace of our own here")
+@pytest.mark.skipif(bool(why_no_small_disk()), reason=why_no_small_disk())
 def test_on_a_full_disk_revocations_are_in_force_and_written_when_there_is_room(
     tmp_path: Path,
 ) -> None:
