@@ -23,7 +23,7 @@ demo: setup  ## the incident, on a real gateway
 
 # Four at a time keep two cores busy, since some tests wait; tests/conftest.py has the long ones come
 # first, so that none is left to run alone.
-test: setup  ## all tests; ARGS="-k name" narrows them
+test: setup  ## all tests; ARGS="-k name" narrows them, CREWGATE_DEPTH=10 has them dig deeper
 	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup  ## style, types, layers

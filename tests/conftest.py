@@ -37,8 +37,11 @@ settings.register_profile("unhurried", deadline=None, max_examples=deep(50))
 settings.load_profile("unhurried")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-timeout reads it
 def pytest_configure(config: pytest.Config) -> None:
-    """In CI a test that is skipped fails, unless `skips` allows it."""
+    """A deep test has longer; in CI a test that is skipped fails, unless `skips` allows it."""
+    if deep(1) > 1 and config.option.timeout is None:
+        config.option.timeout = deep(int(config.getini("timeout")))
     if os.environ.get("CI") == "true":
         config.pluginmanager.import_plugin("skips")
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import msgspec
+from depth import deep
 from world import CREW, World
 
 from crewgate._native.owner import OwnedTable
@@ -16,7 +17,7 @@ from crewgate._native.records import Geometry
 from crewgate.core import ids
 
 SUPPORT = Path(__file__).parents[1] / "support"
-SECONDS = float(os.environ.get("CREWGATE_STORM_SECONDS", "8"))
+SECONDS = deep(8)
 SPENDERS = 3
 CAP = 300_000  # micro-credits a branch; a call costs 10
 PRICE = 10

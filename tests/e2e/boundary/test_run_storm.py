@@ -1,6 +1,6 @@
 """SIGKILL on CMD, on its supervisor and on the gateway at random moments: nobody's end is lost.
 
-CREWGATE_STORM is the number of rounds (50 for a storm), CREWGATE_SEED repeats one.
+CREWGATE_DEPTH multiplies the rounds, CREWGATE_SEED repeats them.
 """
 
 import os
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from depth import deep
 from installation import Installation, installed, wait_until
 from orchestrators import CREW, Running, curl, is_running, running
 
@@ -23,7 +24,7 @@ from crewgate.core.ids import certificate_key
 from crewgate.pki.lives import Lives
 from crewgate.pki.register import Entry, Register
 
-ROUNDS = int(os.environ.get("CREWGATE_STORM", "4"))
+ROUNDS = deep(4)
 SEED = int(os.environ.get("CREWGATE_SEED", str(random.randrange(2**32))))
 VICTIMS = ("child", "supervisor", "worker", "agent", "gateway", "supervisor and gateway")
 MOMENT_SECONDS = 2.0  # certificates live 3 s, so that some are renewed

@@ -1,6 +1,5 @@
 """Three whole gateways on one host: what is revoked on one of them is dead on all."""
 
-import os
 import ssl
 import statistics
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from authority import Files
 from callers import OK, REVOKED, Caller, becomes
 from command_process import crewgate
 from control_site import CHILD, NEW
+from depth import deep
 from installation import Installation, wait_until
 from members import SECONDS, acknowledged, gateways, owner_of, revoke
 
@@ -20,7 +20,7 @@ from crewgate.issuer import Orchestrator, SubAgent
 from crewgate.issuer.inspection import read_claims
 from crewgate.link.owner_messages import Name
 
-RUNS = int(os.environ.get("CREWGATE_RUNS", "10"))  # 1,000 where two minutes are to be had
+RUNS = deep(10)
 
 
 @pytest.fixture(scope="module")

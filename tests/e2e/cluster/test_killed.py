@@ -1,11 +1,11 @@
 """Agents that are killed: what was acknowledged is dead afterwards, here and elsewhere."""
 
-import os
 import random
 import threading
 from collections.abc import Iterator, Sequence
 
 import pytest
+from depth import deep
 from installation import wait_until
 from members import (
     SECONDS,
@@ -19,7 +19,7 @@ from members import (
     views,
 )
 
-RUNS = int(os.environ.get("CREWGATE_RUNS", "10"))  # 200 where some minutes are to be had
+RUNS = deep(10)
 STORM = 200
 STARTS = 2  # of six orders
 

@@ -1,7 +1,6 @@
 """Agents on networks of their own, which lose a fifth of all packets, are cut, and heal."""
 
 import json
-import os
 import shutil
 import statistics
 import threading
@@ -13,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 from command_process import crewgate
+from depth import deep
 from installation import wait_until
 from members import (
     SECONDS,
@@ -33,7 +33,7 @@ from crewgate import limits
 from crewgate.core.ids import orchestrator_key
 from crewgate.link.owner_messages import Name, Receipt
 
-RUNS = int(os.environ.get("CREWGATE_RUNS", "10"))  # 1,000 where some minutes are to be had
+RUNS = deep(10)
 STALENESS = "max_staleness_seconds = 1"
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())

@@ -13,11 +13,12 @@ from typing import NamedTuple
 import control_flood
 import httpx
 from control_site import ControlSite
+from depth import deep
 from installation import wait_until
 
 from crewgate.link.owner import Owner
 
-ROUNDS = 100
+ROUNDS = deep(100, 300)
 # Two cores of a shared machine: what waits for the control process waits ten times as long.
 RATIO_MAX = 5.0
 

@@ -1,13 +1,14 @@
 """An agent is killed at any moment while it draws: the ledger and the table agree."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
+from depth import deep
+
 SUPPORT = Path(__file__).parents[2] / "support"
-KILLS = int(os.environ.get("CREWGATE_KILLS", "100"))  # 1,000 where half a minute is to be had
+KILLS = deep(100)
 
 
 def test_what_is_granted_in_the_table_is_granted_in_the_ledger(tmp_path: Path) -> None:

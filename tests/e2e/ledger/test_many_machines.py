@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from depth import deep
 from installation import wait_until
 from trust_domain import Fleet, fleet
 
 from crewgate.core.credits import MICRO
 
-RUNS = int(os.environ.get("CREWGATE_RUNS", "1"))  # 20 where a minute is to be had
+RUNS = deep(1)
 CREDITS = 500
 CALLS = 1000
 

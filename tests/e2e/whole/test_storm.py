@@ -12,11 +12,12 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
+from depth import deep
 from installation import Installation, installed
 
 from crewgate.issuer import SubAgent
 
-SECONDS = float(os.environ.get("CREWGATE_STORM_SECONDS", "8"))
+SECONDS = deep(8)
 CREDITS, BRANCHES = 100, 6
 EMBEDDER = Path(__file__).parents[2] / "support" / "embedder.py"
 
