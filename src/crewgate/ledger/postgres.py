@@ -31,10 +31,12 @@ _OPTIONS = (
 _READONLY = (
     b"SET default_transaction_isolation = 'repeatable read'; SET default_transaction_read_only = on"
 )
-# What a server says that lets nobody in now; libpq hands on its words, and no SQLSTATE.
-_NOT_READY = (
-    "starting up", "shutting down", "in recovery", "accepting connections", "too many",
-    "slots are reserved", "terminating connection",
+# What a server, or a pool before it, says to a client that it does not know or want. libpq hands on
+# its words, and no SQLSTATE.
+_REFUSES = (
+    "authentication failed", "does not exist", "permission denied", "pg_hba.conf",
+    "not permitted to log in", "valid client certificate", "no such user", "no such database",
+    "unsupported startup parameter",
 )  # fmt: skip
 
 
@@ -244,8 +246,13 @@ class PostgreSQL:
 
 
 def _is_away(said: str) -> bool:
-    """Whether no server answers, or it is not ready; one that refuses this client is there."""
-    return "FATAL" not in said or any(words in said for words in _NOT_READY)
+    """Whether no server answers, or one is not ready; one that refuses this client is there.
+
+    Servers speak the language of their `lc_messages`. Words that are not known count as of one that
+    is not ready: `serve` waits then, and repeats them each time.
+    """
+    answers = [line for line in said.splitlines() if "FATAL" in line]  # one for each server
+    return not answers or any(not any(words in line for words in _REFUSES) for line in answers)
 
 
 def _passes(error: psycopg.Error) -> bool:

@@ -1,8 +1,11 @@
 """What a server is asked before anything is granted on it, and what a failover stops."""
 
+import socket
+import struct
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import psycopg
@@ -107,6 +110,12 @@ def test_a_session_that_ends_while_its_server_is_asked_is_waited_for(
         ("FATAL:  terminating connection due to administrator command", True),
         ('FATAL:  password authentication failed for user "crewgate"', False),
         ('FATAL:  database "ledger" does not exist', False),
+        ('FATAL:  no pg_hba.conf entry for host "10.0.0.1", user "crewgate"', False),
+        ('FATAL:  permission denied for database "ledger"', False),
+        ("FATAL:  unsupported startup parameter: options", False),
+        ("one: FATAL:  the system is starting up\ntwo: FATAL:  no pg_hba.conf entry", True),
+        ("one: FATAL:  no pg_hba.conf entry\ntwo: FATAL:  no pg_hba.conf entry", False),
+        ("one: Connection refused\ntwo: FATAL:  no pg_hba.conf entry", False),
     ],
 )
 def test_a_server_that_is_not_ready_is_waited_for(
@@ -123,6 +132,46 @@ def test_a_server_that_is_not_ready_is_waited_for(
     with pytest.raises(LedgerUnavailableError) as caught:
         PostgreSQL("postgresql://crewgate@/ledger").rows("SELECT 1")
     assert caught.value.is_away is is_away
+
+
+@contextmanager
+def refusing(severity: str, said: str) -> Iterator[int]:
+    """The port of a server that is starting up, and says so in its own language."""
+
+    def answer() -> None:
+        with suppress(OSError):
+            while True:
+                client = door.accept()[0]
+                with client:
+                    client.recv(4096)  # the startup message, which is far shorter
+                    fields = f"S{severity}\0VFATAL\0C57P03\0M{said}\0\0".encode()
+                    client.sendall(b"E" + struct.pack("!I", 4 + len(fields)) + fields)
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        thread = Thread(target=answer)
+        thread.start()
+        try:
+            yield door.getsockname()[1]
+        finally:
+            door.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("severity", "said"),
+    [
+        ("FATAL", "das Datenbanksystem startet"),
+        ("FATAL", "le système de bases de données se lance"),
+        ("ВАЖНО", "система баз данных запускается"),
+    ],
+)
+def test_a_server_that_starts_up_is_waited_for_in_every_language(severity: str, said: str) -> None:
+    """Its code, 57P03, does not come through libpq, and its words are shown."""
+    with refusing(severity, said) as port:
+        url = f"postgresql://crewgate@127.0.0.1:{port}/ledger?sslmode=disable&gssencmode=disable"
+        with pytest.raises(LedgerUnavailableError, match=said) as caught:
+            PostgreSQL(url).rows("SELECT 1")
+    assert caught.value.is_away
 
 
 def test_after_a_failover_nothing_is_granted_until_somebody_has_looked(
