@@ -72,6 +72,8 @@ NEVER = set(
     b"x-forwarded-proto x-forwarded-port x-real-ip forwarded x-host".split()
 )
 TOKEN = b"{token}"  # stands for the caller's, in a variant
+ENCODED = b"{encoded}"  # the same with each byte percent-encoded
+DOTTED = b"{dotted}"  # the same with its dots percent-encoded
 _LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+: ?[\t\x20-\x7e\x80-\xff]*")
 _TARGET = re.compile(rb"/[!-~]*")
 
@@ -191,7 +193,9 @@ def with_token(sent: Sent, token: bytes | None) -> Sent:
         kept = [field for field in fields if token is not None or TOKEN not in field[1]]
         return [(name, value.replace(TOKEN, token or b"")) for name, value in kept]
 
-    target = sent.target.replace(TOKEN, token or b"")
+    given = token or b""
+    target = sent.target.replace(TOKEN, given).replace(DOTTED, given.replace(b".", b"%2E"))
+    target = target.replace(ENCODED, b"".join([b"%%%02x" % octet for octet in given]))
     return replace(sent, target=target, fields=told(sent.fields), trailers=told(sent.trailers))
 
 
@@ -231,7 +235,7 @@ def _served(method: str, path: bytes) -> frozenset[str]:
 def _mistaken(stand: Stand, seen: Seen) -> list[str]:
     """Whether the caller is told exactly once, and nothing of his passes for the gateway's."""
     found = []
-    if stand.token in seen.raw:
+    if stand.token in seen.raw or stand.token in unquote_to_bytes(seen.target):
         found.append("the token is in it")
     for name, value in stand.identity.items():
         if seen.values(name) != [value]:

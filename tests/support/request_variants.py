@@ -6,7 +6,7 @@ Each names itself. Nothing here says what must become of it: differential.py doe
 from collections.abc import Iterator
 from itertools import product
 
-from differential import TOKEN, Sent
+from differential import DOTTED, ENCODED, TOKEN, Sent
 
 BASES = (
     (b"GET", b"/items/new"),
@@ -258,10 +258,12 @@ def doubled() -> Iterator[tuple[str, Sent]]:
         for path in (b"/search", b"/trusting"):
             more = [(name, value), (b"x-c", b"2")]
             yield f"{name!r} {how} at {path!r}", Sent(b"POST", path, more)
-    for query in SHOWN:
-        yield f"query {query!r}", Sent(b"POST", b"/search" + query)
-    yield "path", Sent(b"GET", b"/items/" + TOKEN)
-    yield "prefix", Sent(b"GET", b"/items/a/" + TOKEN + b"/b")
+    for query, how in product(SHOWN, (TOKEN, ENCODED, DOTTED)):
+        shown = query.replace(TOKEN, how)
+        yield f"query {shown!r}", Sent(b"POST", b"/search" + shown)
+    for how in (TOKEN, ENCODED, DOTTED):
+        yield f"path {how!r}", Sent(b"GET", b"/items/" + how)
+        yield f"prefix {how!r}", Sent(b"GET", b"/items/a/" + how + b"/b")
 
 
 def doubled_in_trailers() -> Iterator[tuple[str, Sent]]:

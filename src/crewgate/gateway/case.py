@@ -6,6 +6,7 @@ Judges nothing: what was read of the request's head is kept here until there is 
 import os
 from collections.abc import Iterator
 from typing import Self
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from msgspec import structs
@@ -167,9 +168,19 @@ def _token(finder: TokenFinder, request: Request) -> bytes | Reason:
     What has not the two dots of a token is none, and its verdict is the gate's.
     """
     token = finder.find(request.headers, request.query)
-    if isinstance(token, bytes) and token.count(b".") == _DOTS and token in request.target:
+    if isinstance(token, bytes) and token.count(b".") == _DOTS and _shows(request.target, token):
         return Reason.INVALID_REQUEST
     return token
+
+
+def _shows(target: bytes, token: bytes) -> bool:
+    """Return whether a target holds a token, as it is or percent-encoded (RFC 3986 §2.1).
+
+    Hardly any target is as long as a token: of the others nothing is decoded.
+    """
+    if len(target) < len(token):
+        return False
+    return token in target or (b"%" in target and token in unquote_to_bytes(target))
 
 
 def passed(request: Request, entry: Entry, token: bytes) -> Passed:

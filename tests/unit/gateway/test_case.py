@@ -41,8 +41,15 @@ def test_a_dummy_key_that_stands_in_the_path_is_judged_as_any_other(
     assert _read(site, target, b"v1") == b"v1"
 
 
-@pytest.mark.parametrize("target", [b"/a/e30.e30.c2ln", b"/a?key=e30.e30.c2ln&b"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/a/e30.e30.c2ln", b"/a?key=e30.e30.c2ln&b", b"/a/%653%30.e30.c2ln/b",
+        b"/a?key=e30%2Ee30%2ec2ln", b"/a?%&%zz&b=e30.e30.c2l%6E%",
+    ],
+)  # fmt: skip
 def test_a_token_that_stands_in_the_target_is_refused(site: Site, target: bytes) -> None:
-    """The tool would see it, and log it."""
+    """The tool would see it, and log it: as it is, or percent-encoded in any part."""
     assert _read(site, target, b"e30.e30.c2ln") is Reason.INVALID_REQUEST
     assert _read(site, b"/a", b"e30.e30.c2ln") == b"e30.e30.c2ln"
+    assert _read(site, b"/a?b=%20.c2ln&e30.e30", b"e30.e30.c2ln") == b"e30.e30.c2ln"
