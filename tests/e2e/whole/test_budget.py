@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +17,20 @@ from crewgate.issuer import Orchestrator, SubAgent
 from crewgate.link.owner import Owner
 
 CALLS, CREDITS, CONNECTIONS = 200, 50, 10
+COLD = 20  # branches of which none was drawn before
+WAIT = 2.0  # seconds: how long a call waits for its draw unless configured, as README says
+STALL = 0.6  # seconds: how long no draw is answered
 
 
 async def call_together(site: Installation, tokens: list[str], calls: int) -> list[int]:
     """`calls` calls at once over several connections; their statuses, 0 for a broken one."""
-    statuses: list[int] = []
+    return [status for status, _ in await call_timed(site, tokens, calls)]
+
+
+async def call_timed(site: Installation, tokens: list[str], calls: int) -> list[tuple[int, float]]:
+    """The same, each with the seconds from the first call's beginning to its own end."""
+    began = trio.current_time()
+    found: list[tuple[int, float]] = []
     clients = [site.client() for _ in range(CONNECTIONS)]
 
     async def call(number: int) -> None:
@@ -29,16 +40,17 @@ async def call_together(site: Installation, tokens: list[str], calls: int) -> li
             answer = await client.post(
                 "/search", json={"q": number}, headers={"authorization": f"Bearer {token}"}
             )
-            statuses.append(answer.status_code)
+            status = answer.status_code
         except Exception:  # noqa: BLE001 - a killed worker breaks connections in many ways
-            statuses.append(0)
+            status = 0
+        found.append((status, trio.current_time() - began))
 
     async with trio.open_nursery() as nursery:
         for number in range(calls):
             nursery.start_soon(call, number)
     for client in clients:
         await client.aclose()
-    return statuses
+    return found
 
 
 def row(site: Installation, agent: SubAgent) -> dict[str, int]:
@@ -99,6 +111,54 @@ async def test_siblings_share_what_the_parent_has(
     counted += Counter(await call_together(site, tokens, CALLS))
     assert counted[200] == CREDITS, counted
     assert set(counted) <= {200, 403, 503}, counted
+
+
+@pytest.fixture
+def busy() -> Iterator[None]:
+    """A process beside the gateway that never rests."""
+    loop = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    yield
+    loop.kill()
+    loop.wait()
+
+
+@pytest.fixture
+def unhurried(tmp_path: Path) -> Iterator[Installation]:
+    """One whose calls wait for their draws as long as `init` has it."""
+    found = Installation(tmp_path)
+    found.edit("credit_wait_seconds_max = 5.0\n", "")
+    try:
+        found.serve()
+        yield found
+    finally:
+        found.end()
+
+
+async def test_cold_branches_wait_for_their_draws(unhurried: Installation, busy: None) -> None:
+    """No call is refused because its draw takes a while: the agent stands still as calls come in.
+
+    A call may get 503 once a draw of its branch has been under way for the whole wait, or once the
+    ledger has not answered for that long. Neither can be so before that much time has gone by
+    since the first call began, however busy the machine is.
+    """
+    article = unhurried.orchestrator()
+    (agent,) = unhurried.children("agent")
+    for _ in range(deep(2)):
+        runs = [article.start_run(credits="100", tools=["search.*"]) for _ in range(COLD)]
+        tokens = [run.token() for run in runs]
+        found: list[tuple[int, float]] = []
+        os.kill(agent, signal.SIGSTOP)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_note, found, unhurried, tokens)
+            await trio.sleep(STALL)
+            os.kill(agent, signal.SIGCONT)
+        late = [seconds for status, seconds in found if status == 503]
+        assert not [seconds for seconds in late if seconds < WAIT]
+        assert [status for status, _ in found].count(200) == CALLS - len(late)
+
+
+async def _note(found: list[tuple[int, float]], site: Installation, tokens: list[str]) -> None:
+    found += await call_timed(site, tokens, CALLS)
 
 
 def in_flight(site: Installation) -> int:
