@@ -49,7 +49,14 @@ MOVED = (
     ("tool.moved-new", "GET", "/elsewhere", 'rewrite = "/deep/v2/new"'),
     ("tool.based-any", "GET", "/based/*", 'rewrite = "/*"'),
 )
-BASED = "tool.based-any"  # on an upstream with a base path
+# Tools of one path, each on hosts of its own, and with a server of its own.
+HOSTED = (
+    ("tool.hosted-one", "GET", "/hosted/{id}", 'hosts = ["one.example", "one.test:8443"]'),
+    ("tool.hosted-two", "GET", "/hosted/{id}", 'hosts = ["two.example", "two.test:8443"]'),
+)
+# Upstreams with a base path, and which tools are on them.
+BASES = {"based": "/base", "one": "/one", "two": "/two"}
+UPSTREAMS = {"tool.based-any": "based", "tool.hosted-one": "one", "tool.hosted-two": "two"}
 THERE = {b"moved": b"/deep/v2", b"far": b"/deep", b"elsewhere": b"/deep/v2/new", b"based": b"/base"}
 # As the server has them.
 ROUTES = [
@@ -58,6 +65,8 @@ ROUTES = [
     Route("GET", "/deep/*", "tool.moved-any"),
     Route("GET", "/deep/v2/new", "tool.moved-new"),
     Route("GET", "/base/*", "tool.based-any"),
+    Route("GET", "/one/hosted/{id}", "tool.hosted-one"),
+    Route("GET", "/two/hosted/{id}", "tool.hosted-two"),
 ]
 KEY = b"Key s3cret"
 TRUSTING = b"tool.trusting-call"
@@ -76,6 +85,10 @@ ENCODED = b"{encoded}"  # the same with each byte percent-encoded
 DOTTED = b"{dotted}"  # the same with its dots percent-encoded
 _LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+: ?[\t\x20-\x7e\x80-\xff]*")
 _TARGET = re.compile(rb"/[!-~]*")
+# Whose of `HOSTED` an authority is (RFC 3986, section 3.2; RFC 9110, section 4.2.3).
+_WHOSE = re.compile(
+    rb"(one|two)(?:\.example\.?(?::[0-9]*)?|\.test\.?:8443)", re.ASCII | re.IGNORECASE
+)
 
 
 @dataclass
@@ -88,7 +101,13 @@ class Sent:
     body: bytes = b""
     trailers: Sequence[Field] = ()
     version: bytes = b"1.1"  # of HTTP
-    authority: bytes = b"a"
+    authority: bytes | None = b"a"  # None: HTTP/2 without `:authority`
+    hosts: Sequence[bytes] | None = None  # what Host says beside it; HTTP/1.1 says the same
+
+    @property
+    def named(self) -> Sequence[bytes]:
+        """What stands in Host over HTTP/1.1."""
+        return (self.authority or b"",) if self.hosts is None else self.hosts
 
 
 class Stand:
@@ -137,11 +156,12 @@ def standing(folder: Path, kind: type[Recorder] = Recorder) -> Iterator[Stand]:
         credential = '{ header = "x-upstream-key", prefix = "Key ", env = "RECORDER_KEY" }'
         text = f'{head}[upstream.tools]\nurl = "http://127.0.0.1:{recorder.port}"\n'
         text += f'protocol = "{kind.protocol}"\ncredential = {credential}\n'
-        text += f'[upstream.based]\nurl = "http://127.0.0.1:{recorder.port}/base"\n'
-        text += f'protocol = "{kind.protocol}"\ncredential = {credential}\n'
-        for name, method, path, more in (*TOOLS, *MOVED):
+        for name, base in BASES.items():
+            text += f'[upstream.{name}]\nurl = "http://127.0.0.1:{recorder.port}{base}"\n'
+            text += f'protocol = "{kind.protocol}"\ncredential = {credential}\n'
+        for name, method, path, more in (*TOOLS, *MOVED, *HOSTED):
             text += f'[tool."{name}"]\nmethod = "{method}"\npath = "{path}"\n'
-            text += f'upstream = "{"based" if name == BASED else "tools"}"\n'
+            text += f'upstream = "{UPSTREAMS.get(name, "tools")}"\n'
             text += f'price = "0.001"\n{more}\n'
         premises.file.write_text(text)
         try:
@@ -260,9 +280,11 @@ def plainly(name: bytes) -> bytes:
 
 def _changed(seen: Seen, sent: Sent) -> list[str]:
     found = []
+    if any(host.lower() != (sent.authority or b"").lower() for host in sent.hosts or ()):
+        found.append(f"Host {sent.hosts} is not {sent.authority!r}")
     for what, here, there in (
         ("method", seen.method, sent.method),
-        ("target", seen.target, forwarded(sent.target)),
+        ("target", seen.target, forwarded(sent)),
         ("body", seen.body, sent.body),
     ):
         if here != there:
@@ -288,12 +310,15 @@ def _changed(seen: Seen, sent: Sent) -> list[str]:
     return found
 
 
-def forwarded(target: bytes) -> bytes:
+def forwarded(sent: Sent) -> bytes:
     """The target at the server: another beginning, and all the rest byte for byte."""
-    path, mark, query = target.partition(b"?")
+    path, mark, query = sent.target.partition(b"?")
     first, slash, rest = path[1:].partition(b"/")
     there = THERE.get(unquote_to_bytes(first))
-    return target if there is None else there + slash + rest + mark + query
+    if unquote_to_bytes(first) == b"hosted":
+        whose = _WHOSE.fullmatch(sent.authority or b"")
+        there = b"/%b/hosted" % (whose[1].lower() if whose else b"nobody")
+    return sent.target if there is None else there + slash + rest + mark + query
 
 
 def expected_fields(fields: Sequence[Field], allowed: Collection[bytes]) -> list[Field]:
@@ -314,11 +339,13 @@ def _with_origin(fields: list[Field], sent: Sent, *, joined: bool) -> list[Field
 
     `joined`: behind what the client says in the same field.
     """
+    authority = sent.authority or b""
+    host = b'"%b"' % authority if b":" in authority else authority  # RFC 7239, section 4
     ours = {
         b"via": sent.version + b" crewgate",
-        b"forwarded": b"for=127.0.0.1;host=%b;proto=https" % sent.authority,
+        b"forwarded": b"for=127.0.0.1;host=%b;proto=https" % host,
         b"x-forwarded-for": b"127.0.0.1",
-        b"x-forwarded-host": sent.authority,
+        b"x-forwarded-host": authority,
         b"x-forwarded-proto": b"https",
     }
     if not joined:

@@ -3,7 +3,7 @@
 Each names itself. Nothing here says what must become of it: differential.py does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 from differential import DOTTED, ENCODED, TOKEN, Sent
@@ -236,6 +236,59 @@ def dressed() -> Iterator[tuple[str, Sent]]:
             yield f"{name}, trusting", Sent(b"POST", b"/trusting", more, b"12345")
             yield f"{name}, keyed", Sent(b"POST", b"/keyed", more, b"12345")
             yield f"{name}, judged with its body", Sent(b"POST", b"/judged", more, b"12345")
+
+
+# What a client may name: {this} host in many spellings, {other} host, no host of a tool, nonsense.
+AUTHORITIES = (
+    b"{this}.example", b"{THIS}.Example", b"{this}.example.", b"{this}.example..",
+    b".{this}.example", b"{this}.example:", b"{this}.example:443", b"{this}.example:0443",
+    b"{this}.example.:8443", b"{this}.example:8443.", b"{this}.example:x", b"{this}.example:+1",
+    b"{this}.example:-1", b"{this}.example:123456", b"{this}.example:1:2",
+    b"{this}.example:\xd9\xa1", b"{this}.test", b"{this}.test:", b"{this}.test:8443",
+    b"{THIS}.TEST.:8443", b"{this}.test:08443", b"{this}.test:8444", b"{this}.test:443",
+    b"x.{this}.example", b"{this}.example.x", b"{this}", b"{this}%2eexample",
+    b"{this}.ex\xc4\xb1mple", b"{this}\xe3\x80\x82example", b"{this}.example%00.x",
+    b"{this}.example\x00", b"{this}.example@{other}.example", b"{other}:x@{this}.example",
+    b"{this}.example,{other}.example", b"{this}.example {other}.example",
+    b"{this}.example, {this}.example", b"{this}.example#{other}.example",
+    b"{this}.example\\", b"{this}.example\\@{other}.example", b"{this}.example;{other}.example",
+    b"[{this}.example]", b"{this}.example\t", b" {this}.example", b"{this}.example/{other}.example",
+    b"{this}.example?", b"{this}_example", b"{this}-example", b"{this}.example:443{other}.example",
+    b"*.example", b"*", b"", b":443", b"a",
+)  # fmt: skip
+BESIDE = (
+    (), (b"{this}.example",), (b"{other}.example",), (b"{this}.example", b"{this}.example"),
+    (b"{this}.example", b"{other}.example"), (b"{other}.example", b"{this}.example"), (b"",),
+    (b"a",),
+)  # fmt: skip
+
+
+def hosted(this: bytes, other: bytes, *, http2: bool) -> Iterator[tuple[str, Sent]]:
+    """Requests to one path: hosts in Host, in `:authority` and in targets of the absolute form."""
+
+    def told(text: bytes) -> bytes:
+        names = {b"{this}": this, b"{THIS}": this.upper(), b"{other}": other}
+        for name, value in names.items():
+            text = text.replace(name, value)
+        return text
+
+    def sent(authority: bytes, hosts: Sequence[bytes]) -> Sent:
+        if http2:
+            return Sent(b"GET", b"/hosted/7", authority=authority, hosts=hosts)
+        return Sent(b"GET", b"https://" + authority + b"/hosted/7?a", hosts=hosts)
+
+    for each, path in product(AUTHORITIES, (b"/hosted/7", b"/hosted/%37?a=/", b"//hosted/7")):
+        yield f"{each!r} for {path!r}", Sent(b"GET", path, authority=told(each))
+        if http2:
+            alone = Sent(b"GET", path, authority=None, hosts=[told(each)])
+            yield f"Host {each!r} for {path!r}", alone
+    for each, beside in product(AUTHORITIES, (None, *BESIDE)):
+        authority = told(each)
+        hosts = [authority] if beside is None else [told(host) for host in beside]
+        yield f"{each!r} beside {beside}", sent(authority, hosts)
+    for beside in BESIDE:
+        hosts = [told(host) for host in beside]
+        yield f"Hosts {beside}", Sent(b"GET", b"/hosted/7", authority=None, hosts=hosts)
 
 
 DOUBLED = (

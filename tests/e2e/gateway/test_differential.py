@@ -6,6 +6,7 @@ leaves behind would be seen in the next. Statuses are not looked at: a variant m
 way.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
@@ -21,6 +22,7 @@ from recording_h2 import H2Recorder
 
 NUMBERS = count()
 VARIANT = b"x-variant"
+ABSOLUTE = re.compile(rb"https://([A-Za-z0-9.:-]+)(/.*)", re.IGNORECASE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def over_http1(stand: Stand, sent: Sent) -> int:
     """Send it in one message, framed by a length or, for its trailers, in one chunk."""
     lines = [
         b"%b %b HTTP/1.1" % (sent.method, sent.target),
-        b"Host: a",
+        *[b"Host: " + host for host in sent.named],
         b"Authorization: Bearer " + stand.token,
         *[b"%b: %b" % field for field in sent.fields],
     ]
@@ -60,7 +62,8 @@ def over_http2(stand: Stand, sent: Sent) -> int:
         (b":method", sent.method),
         (b":scheme", b"https"),
         (b":path", sent.target),
-        (b":authority", b"a"),
+        *([] if sent.authority is None else [(b":authority", sent.authority)]),
+        *[(b"host", host) for host in sent.hosts or ()],
         (b"authorization", b"Bearer " + stand.token),
         *sent.fields,
     ]
@@ -101,7 +104,7 @@ class Round:
         number = self.number(name)
         fields = [*sent.fields, (VARIANT, number)]
         asked = replace(sent, fields=fields, version=version)
-        self._sent[number] = (name, asked if version == b"2" else _plainly(asked))
+        self._sent[number] = (name, _plainly(asked))
         return send(self._stand, with_token(asked, self._stand.token))
 
     def note(self, name: str, status: int) -> None:
@@ -135,11 +138,17 @@ class Round:
 
 
 def _plainly(sent: Sent) -> Sent:
-    """What is forwarded: HTTP/1.1 ignores blanks round a target, and knows whole URLs."""
-    target = sent.target.strip(b" ")
-    if target[:9].lower() == b"https://a":
-        return replace(sent, target=target[9:], authority=target[8:9])
-    return replace(sent, target=target)
+    """What is forwarded, with the one authority that was named.
+
+    HTTP/1.1 ignores blanks round a target and a value, and knows whole URLs.
+    """
+    if sent.version == b"2":
+        return sent if sent.authority is not None else replace(sent, authority=b"".join(sent.named))
+    hosts, target = [host.strip(b" \t") for host in sent.named], sent.target.strip(b" ")
+    url = ABSOLUTE.fullmatch(target)
+    if url is not None:
+        return replace(sent, target=url[2], authority=url[1], hosts=hosts)
+    return replace(sent, target=target, authority=hosts[0] if hosts else b"", hosts=hosts)
 
 
 @PROTOCOLS
@@ -163,6 +172,20 @@ def test_paths_that_are_others_at_the_server(stand: Stand, send: Send, version: 
         made.send(send, name, sent, version)
     assert not made.end()
     assert 60 < made.statuses.count(200) < len(made.statuses) - 60
+
+
+@PROTOCOLS
+def test_tools_of_one_path_on_two_hosts(stand: Stand, send: Send, version: bytes) -> None:
+    """The one host that is named says whose server sees a call; what one refuses, both refuse."""
+    fates = []
+    for this, other in ((b"one", b"two"), (b"two", b"one")):
+        made = Round(stand)
+        for name, sent in variants.hosted(this, other, http2=version == b"2"):
+            made.send(send, name, sent, version)
+        assert not made.end()
+        fates.append(made.statuses)
+    assert fates[0] == fates[1]
+    assert 25 < fates[0].count(200) < len(fates[0]) - 400
 
 
 @PROTOCOLS
