@@ -16,6 +16,8 @@ from threading import Event, Thread
 
 from installation import Premises
 
+from crewgate.demo.ports import reserve
+
 PAGE = b"<p>A page that is worth compressing.</p>\n" * 500
 EVENTS = [b"data: %d\n\n" % number for number in range(3)]
 UPLOAD = bytes(range(256)) * 4096  # 1 MiB
@@ -26,6 +28,9 @@ url = "http://127.0.0.1:{tools}"
 [upstream.grpc]
 url = "http://127.0.0.1:{grpc}"
 protocol = "h2"
+
+[upstream.mcp]
+url = "http://127.0.0.1:{mcp}"
 """
 TOOL = """
 [tool."client.{name}"]
@@ -39,6 +44,9 @@ ROUTES = (
     ("upload", "POST", "/upload", "tools"),
     ("events", "GET", "/events", "tools"),
     ("grpc", "POST", "/echo.Echo/{method}", "grpc"),
+    ("mcp", "POST", "/mcp", "mcp"),
+    ("mcp-listen", "GET", "/mcp", "mcp"),
+    ("mcp-end", "DELETE", "/mcp", "mcp"),
 )
 
 
@@ -173,6 +181,7 @@ class ClientWorld:
         self.ca = premises.folder / "certs" / "ca.pem"
         self.token = ""
         self.premises = premises
+        self.mcp = reserve()  # where a test may put a server of MCP
 
     def mint(self, credits_: str, tools: str = "client.*") -> str:
         """A token of a branch of its own."""
@@ -184,16 +193,16 @@ class ClientWorld:
 def client_world(folder: Path) -> Iterator[ClientWorld]:
     """Serve `ROUTES` while the block runs."""
     premises = Premises(folder)
+    world = ClientWorld(premises)
     with _tool_server() as tools, _grpc_server() as grpc:
         head, _, _ = premises.file.read_text().partition("[upstream.tools]")
         head = head.replace("workers = 2", "workers = 1").replace('"search.*"', '"client.*"')
-        text = head + TOOLS.format(tools=tools, grpc=grpc)
+        text = head + TOOLS.format(tools=tools, grpc=grpc, mcp=world.mcp)
         for name, method, path, upstream in ROUTES:
             text += TOOL.format(name=name, method=method, path=path, upstream=upstream)
         premises.file.write_text(text)
         try:
             premises.serve()
-            world = ClientWorld(premises)
             world.token = world.mint("100")
             yield world
         finally:

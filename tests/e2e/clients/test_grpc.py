@@ -1,5 +1,6 @@
 """gRPC: grpcio at both ends, HTTP/2 on both sides, the status in trailers."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Iterator
@@ -140,16 +141,22 @@ def test_a_stream_whose_branch_is_revoked(world: ClientWorld, channel: "grpc.Cha
     assert info.metadata["status"] == "401"
 
 
-def test_a_token_file(world: ClientWorld, tmp_path: Path) -> None:
-    """Read for every call; without one the call fails with gRPC's own error, and the reason."""
-    file = tmp_path / "token"
-    file.write_text(world.token)
+def presenting(
+    world: ClientWorld, file: Path
+) -> tuple[str, "grpc.ChannelCredentials", list[tuple[str, int]]]:
+    """What a channel is made of whose calls present a token file."""
     credentials = grpc.composite_channel_credentials(
         grpc.ssl_channel_credentials(world.ca.read_bytes()),
         grpc.metadata_call_credentials(TokenAuth(file)),
     )
-    options = [("grpc.enable_http_proxy", 0)]
-    with grpc.secure_channel(f"127.0.0.1:{world.port}", credentials, options) as channel:
+    return f"127.0.0.1:{world.port}", credentials, [("grpc.enable_http_proxy", 0)]
+
+
+def test_a_token_file(world: ClientWorld, tmp_path: Path) -> None:
+    """Read for every call; without one the call fails with gRPC's own error, and the reason."""
+    file = tmp_path / "token"
+    file.write_text(world.token)
+    with grpc.secure_channel(*presenting(world, file)) as channel:
         call = channel.unary_unary("/echo.Echo/Unary")
         assert call(b"hello", timeout=30) == b"hello"
         file.unlink()
@@ -157,3 +164,26 @@ def test_a_token_file(world: ClientWorld, tmp_path: Path) -> None:
             call(b"hello", timeout=30)
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
     assert "its branch was revoked" in raised.value.details()
+
+
+def test_a_token_file_of_an_asynchronous_channel(world: ClientWorld, tmp_path: Path) -> None:
+    """The same under asyncio, many at once and streamed; the file is read on gRPC's own threads."""
+    file = tmp_path / "token"
+    file.write_text(world.token)
+
+    async def run() -> None:
+        target, credentials, options = presenting(world, file)
+        async with grpc.aio.secure_channel(target, credentials, options) as channel:
+            call = channel.unary_unary("/echo.Echo/Unary")
+            sent = [b"%d" % number for number in range(10)]
+            answers = await asyncio.gather(*[call(each, timeout=30) for each in sent])
+            assert answers == sent
+            stream = channel.unary_stream("/echo.Echo/Stream")(b"n", timeout=30)
+            assert [each async for each in stream] == [b"n0", b"n1", b"n2"]
+            file.unlink()
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await call(b"hello", timeout=30)
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert "its branch was revoked" in raised.value.details()
+
+    asyncio.run(run())

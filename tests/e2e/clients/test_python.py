@@ -11,6 +11,7 @@ import pytest
 import requests
 from client_world import EVENTS, PAGE, UPLOAD, ClientWorld, received
 
+from crewgate.errors import IssuerError
 from crewgate.issuer import aiohttp_auth, httpx2_auth, httpx_auth, requests_auth
 
 
@@ -93,6 +94,37 @@ def test_httpx_with_a_token_file(world: ClientWorld, file: Path) -> None:
         assert old.get(f"{world.url}/page").content == PAGE
     with httpx2.Client(auth=httpx2_auth.TokenAuth(file), verify=context, trust_env=False) as new:
         assert new.get(f"{world.url}/page").content == PAGE
+
+
+def test_httpx_with_a_token_function_under_asyncio(world: ClientWorld) -> None:
+    """Both of its generations, many at once; the token is asked for with each request."""
+    context = ssl.create_default_context(cafile=str(world.ca))
+    tokens: list[str] = []
+
+    def token() -> str:
+        if not tokens:
+            raise IssuerError("its branch was revoked")
+        return tokens[-1]
+
+    old = httpx.AsyncClient(auth=httpx_auth.TokenAuth(token), verify=context, trust_env=False)
+    new = httpx2.AsyncClient(auth=httpx2_auth.TokenAuth(token), verify=context, trust_env=False)
+    failures = (httpx.TransportError, httpx2.TransportError)
+
+    async def run() -> None:
+        async with old, new:
+            for client in (old, new):
+                tokens.append(world.token)
+                asked = [client.get(f"{world.url}/page") for _ in range(10)]
+                assert [page.content for page in await asyncio.gather(*asked)] == [PAGE] * 10
+                answer = await client.post(f"{world.url}/upload", content=UPLOAD)
+                assert answer.json() == received(UPLOAD)
+                tokens.append("no.good.token")
+                assert (await client.get(f"{world.url}/page")).status_code == 401
+                tokens.clear()
+                with pytest.raises(failures, match="its branch was revoked"):
+                    await client.get(f"{world.url}/page")
+
+    asyncio.run(run())
 
 
 def test_requests_with_a_token_file(world: ClientWorld, file: Path) -> None:

@@ -1,5 +1,6 @@
 """Calls of language models through the gateway, by the clients that people use."""
 
+import asyncio
 import json
 import os
 import ssl
@@ -106,6 +107,38 @@ def test_clients_present_a_token_file(models: Priced, tmp_path: Path) -> None:
         with pytest.raises(openai.APIConnectionError) as raised:
             asked.chat.completions.create(model="m-1", **wanted)
     assert "its branch was revoked" in str(raised.value.__cause__)
+
+
+def test_asynchronous_clients_present_a_token_file(models: Priced, tmp_path: Path) -> None:
+    """Whole answers and streams, several at once; a file that is gone is the client's own error."""
+    file = tmp_path / "token"
+    file.write_text(models.mint("1"))
+    trust = ssl.create_default_context(cafile=str(models.folder / "certs" / "ca.pem"))
+    url, none = f"https://localhost:{models.port}", "kept in a file"
+    wanted: Any = {"messages": MESSAGES, "max_tokens": 20}
+
+    async def run() -> None:
+        http = httpx2.AsyncClient(auth=TokenAuth(file), verify=trust, trust_env=False)
+        async with http:
+            asked = openai.AsyncOpenAI(
+                api_key=none, base_url=f"{url}/v1", http_client=http, max_retries=1
+            )
+            create = asked.chat.completions.create
+            answers = await asyncio.gather(*[create(model="m-1", **wanted) for _ in range(5)])
+            assert [answer.usage.completion_tokens for answer in answers] == [20] * 5
+            stream = await create(model="m-1", stream=True, **wanted)
+            text = [choice.delta.content or "" async for part in stream for choice in part.choices]
+            assert len("".join(text).split()) == 20
+            other = anthropic.AsyncAnthropic(
+                auth_token=none, api_key=None, base_url=url, http_client=http
+            )
+            assert (await other.messages.create(model="m-1", **wanted)).usage.output_tokens == 20
+            file.unlink()
+            with pytest.raises(openai.APIConnectionError) as raised:
+                await create(model="m-1", **wanted)
+        assert "its branch was revoked" in str(raised.value.__cause__)
+
+    asyncio.run(run())
 
 
 def test_usage_is_seen_by_who_asked_for_it(models: Priced) -> None:
