@@ -11,6 +11,7 @@ from typing import Any
 from installation import COMMAND, Premises, wait_until
 
 CREW = "article"
+_STARTED = re.compile(r"process (\d+) runs as")
 
 
 class Running:
@@ -46,8 +47,8 @@ class Running:
     @property
     def child(self) -> int:
         """The process id of CMD, once it was started."""
-        wait_until(lambda: " runs as " in self.said or self.process.poll() is not None)
-        found = re.search(r"process (\d+) runs as", self.said)
+        wait_until(lambda: _STARTED.search(self.said) or self.process.poll() is not None)
+        found = _STARTED.search(self.said)
         assert found, self.said
         return int(found[1])
 
