@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -167,6 +167,13 @@ async def _sweep(pool: Pool) -> None:
         pool.sweep(time.monotonic())
 
 
+def _queued_seconds() -> float:
+    """For how long this thread has waited for a processor; 0 where the kernel does not count it."""
+    with suppress(OSError):
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    return 0.0
+
+
 class Run:
     """One gateway, and all who call there."""
 
@@ -197,10 +204,11 @@ class Run:
     async def _notice_idleness(self) -> None:
         """Compare the time that passes with the time that the processor gave us."""
         while not self._is_over:
-            began, worked = time.monotonic(), time.process_time()
+            began, worked, queued = time.monotonic(), time.process_time(), _queued_seconds()
             await trio.sleep(LOOK_SECONDS)
             passed, worked = time.monotonic() - began, time.process_time() - worked
-            if (idle := passed - worked - LOOK_SECONDS) > 0:
+            idle = max(passed - worked - LOOK_SECONDS, _queued_seconds() - queued)
+            if idle > 0:
                 self.findings.idle.append((trio.current_time(), idle))
 
     def _client(self, token: str) -> Client:
