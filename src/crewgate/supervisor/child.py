@@ -96,7 +96,8 @@ class Child:
     def ended(self, now: float) -> int | None:
         """Its exit status (negative: the signal) once it has ended; None while it runs.
 
-        Sets when it is due again: at once after a long life, later and later after short ones.
+        Sets when it is due again: at once after a long life, later and later after short ones. An
+        end with EX_TEMPFAIL does not count for `health`: it says that the next start may be good.
         """
         if self._process is None:
             return None
@@ -105,7 +106,8 @@ class Child:
             return None
         self._process = None
         self._status = status
-        self._deaths.append(now)
+        if status != os.EX_TEMPFAIL:
+            self._deaths.append(now)
         if now - self._started >= limits.restart_forgiven_seconds:
             self._wait = 0.0
         self.due = now + self._wait

@@ -1,5 +1,6 @@
 """A child that keeps ending is reported as a trouble, and no longer as a restart."""
 
+import os
 import sys
 import time
 
@@ -21,3 +22,13 @@ def test_a_child_that_keeps_ending_is_told_of() -> None:
     assert "3 times in 3 s, last with status 2" in fact.why
     later = limits.health_deaths_seconds + 1
     assert child.health(later, refuses=True).state is State.OK
+
+
+def test_a_child_that_waits_for_something_is_well_once_it_has_it() -> None:
+    """Its ends said that they may pass, and they did."""
+    child = Child("agent", [sys.executable, "-S", "-c", f"raise SystemExit({os.EX_TEMPFAIL})"])
+    for at in range(limits.health_deaths_max + 1):
+        child.start(at)
+        while child.ended(at) is None:
+            time.sleep(0.01)
+    assert child.health(limits.health_deaths_max, refuses=True).state is State.OK
