@@ -78,12 +78,12 @@ class LedgerError(CrewgateError):
 class LedgerUnavailableError(CrewgateError):
     """The ledger's database cannot be reached, read or written now; nothing is known to be done.
 
-    `is_away`: its server does not answer, which passes when that is started.
+    `may_pass`: it may be well later, once its server is started or its tables are made.
     """
 
-    def __init__(self, message: str, *, is_away: bool = False) -> None:
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
         super().__init__(message)
-        self.is_away = is_away
+        self.may_pass = may_pass
 
 
 class LedgerReplacedError(CrewgateError):

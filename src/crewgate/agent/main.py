@@ -1,7 +1,8 @@
 """The agent as a process: opens everything in order, serves until told to end, leaves the table.
 
 `python -m crewgate.agent -c FILE`. Exit status 0 after SIGTERM or SIGINT, 2 with one line when it
-cannot start; 75 (EX_TEMPFAIL) if it can once the ledger's server is back, or a disk has room.
+cannot start; 75 (EX_TEMPFAIL) if it can once the ledger's server is back, its tables are made, or a
+disk has room.
 """
 
 import argparse
@@ -103,8 +104,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _may_pass(error: Exception) -> bool:
     """Whether what is in the way may go by itself, so that it is worth to try again."""
-    is_away = isinstance(error, LedgerUnavailableError) and error.is_away
-    return is_away or is_full(error)
+    is_passing = isinstance(error, LedgerUnavailableError) and error.may_pass
+    return is_passing or is_full(error)
 
 
 def run(file: Path, word: Word, *, bootstrap: bool = False, succeeds: bool = False) -> None:

@@ -4,7 +4,7 @@ import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,8 +13,12 @@ from crewgate.cli import health_shown
 from crewgate.cli.cluster_shown import touch_line
 from crewgate.cli.control_seen import control_of, told
 from crewgate.cli.controlled import controlled
+from crewgate.cli.ledger_seen import ledger_of
 from crewgate.cli.options import json_option, state_of
 from crewgate.core.credits import format_credits
+
+if TYPE_CHECKING:
+    from crewgate.core.health import Fact
 
 _LOOK_SECONDS = 0.05
 _WORDS = {"observe": "observed", "throttle": "throttled", "quarantine": "quarantined"}
@@ -54,6 +58,8 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float, as_js
         if _is_settled(found) or left <= 0:
             break
         time.sleep(min(left, _LOOK_SECONDS))
+    if "pid" not in found:  # an agent that waits for its ledger cannot say so
+        found = _with(found, ledger_of(config_path))
     click.echo(json.dumps(found) if as_json else _explained(found))
     ctx.exit(health_shown.EXIT_STATUS[found["state"]])
 
@@ -83,19 +89,28 @@ def _look(state: Path, config_path: Path) -> dict[str, Any]:
 
 def _absent(why: str, pid: int = 0) -> dict[str, Any]:
     """The status of a machine whose agent does not answer; `pid` if there is such a process."""
-    import msgspec
-
     from crewgate.core import health
 
     mend = "start `crewgate serve`; if it runs, its log says why there is no agent"
     if pid:
         mend = f"if it stays so, end process {pid} by SIGKILL: `crewgate serve` starts another"
-    fact = health.failed("agent", why, mend)
-    condition = msgspec.to_builtins(health.Condition(**msgspec.structs.asdict(fact)))
-    refusal = f"agent: {why}"
-    return {
-        "ready": False, "state": "failed", "waiting_for": [refusal], "health": [condition]
-    }  # fmt: skip
+    nothing = {"ready": False, "state": "failed", "waiting_for": [], "health": []}
+    return _with(nothing, health.failed("agent", why, mend))
+
+
+def _with(found: dict[str, Any], fact: "Fact") -> dict[str, Any]:
+    """The status of such a machine, and what else is not well there."""
+    import msgspec
+
+    from crewgate.core.health import Condition, State
+
+    if fact.state is State.OK:
+        return found
+    condition = msgspec.to_builtins(Condition(**msgspec.structs.asdict(fact)))
+    return found | {
+        "waiting_for": [*found["waiting_for"], f"{fact.component}: {fact.why}"],
+        "health": [*found["health"], condition],
+    }
 
 
 def _explained(found: dict[str, Any]) -> str:

@@ -189,7 +189,7 @@ class PostgreSQL:
             )
         except psycopg.Error as error:
             message = f"{where}: {_first_line(error)}"
-            raise LedgerUnavailableError(message, is_away=_is_away(str(error))) from error
+            raise LedgerUnavailableError(message, may_pass=_is_away(str(error))) from error
         try:
             self._require(connection)
         except LedgerUnavailableError:
@@ -206,7 +206,7 @@ class PostgreSQL:
                 raise LedgerUnavailableError(
                     f"{self._where}: is a standby, which takes no writes until it is promoted; "
                     "promote it, or name the primary",
-                    is_away=True,
+                    may_pass=True,
                 )
             why = (
                 why_not(connection, self._durability)
@@ -242,7 +242,7 @@ class PostgreSQL:
             yield
         except psycopg.Error as error:
             message = f"{self._where}: {_first_line(error)}"
-            raise LedgerUnavailableError(message, is_away=_passes(error)) from error
+            raise LedgerUnavailableError(message, may_pass=_passes(error)) from error
 
 
 def _is_away(said: str) -> bool:

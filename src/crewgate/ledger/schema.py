@@ -71,7 +71,8 @@ def require_current(session: Session) -> None:
     if found < VERSION:
         raise LedgerUnavailableError(
             f"{session!r}: its tables are of version {found}, and {VERSION} is needed: run "
-            "`crewgate ledger migrate`"
+            "`crewgate ledger migrate`",
+            may_pass=True,
         )
 
 

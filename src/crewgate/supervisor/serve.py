@@ -105,8 +105,8 @@ class Supervisor:
     def _start_agent(self, signals: Signals) -> int | None:
         """Wait until its doors are open; an exit status if it cannot start, or we were told to end.
 
-        As long as what it lacks may come by itself (EX_TEMPFAIL: a server that is away, a full
-        disk), it is started again.
+        As long as what it lacks may come (EX_TEMPFAIL: a server that is away, tables that are not
+        made, a full disk), it is started again.
         """
         while True:
             status = self._try_agent(signals)

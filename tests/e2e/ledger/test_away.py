@@ -1,11 +1,13 @@
 """A ledger that goes away and comes back: leases are spent, then 503, and nothing is lost."""
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from installation import wait_until
+from command_process import crewgate
+from installation import Installation, wait_until
 from postgres import Server
 from trust_domain import Fleet, fleet
 
@@ -40,6 +42,7 @@ def test_a_ledger_that_is_down_costs_new_credit_alone(
     assert set(refused) <= {200, 503}
     assert refused[503] > 0
     wait_until(lambda: "the ledger does not answer" in _log(one))
+    assert "it does not answer" in _trouble(machine, 2)
     database.start()
     machine.run("status", "--wait", "100")
     left = 300 - 50 - refused[200]
@@ -74,6 +77,43 @@ def test_a_machine_may_lend_itself_what_its_operator_allows(
         assert line["burned_micro"] == 0
         left = 300 - charged // MICRO
         assert one.call_all(token, left + 10) == {200: left, 403: 10}
+
+
+@pytest.fixture
+def late(tmp_path: Path, database: Server) -> Iterator[Installation]:
+    """A machine whose database has no tables, and whose server is not running."""
+    url = database.new_database("late")
+    database.stop()
+    made = Installation(tmp_path, workers=1)
+    made.edit('url = "sqlite:state/ledger.db"', f'url = "{url}"\ndurability = "trusted"')
+    yield made
+    made.end()
+
+
+def test_serve_waits_for_a_server_and_for_its_tables(late: Installation, database: Server) -> None:
+    """`status` says which of them is missing, and how to mend it; `serve` goes on by itself."""
+    late.start()
+    log = late.folder / "serve.log"
+    wait_until(lambda: "waits for that" in log.read_text())
+    away = _trouble(late, 2)
+    assert "late at" in away
+    assert "ledger migrate" not in away
+    database.start()
+    wait_until(lambda: "`crewgate ledger migrate`" in _trouble(late, 2))
+    wait_until(lambda: log.read_text().count("its tables are of version 0") > 1)
+    late.run("ledger", "migrate")
+    late.run("status", "--wait", "100")
+    assert "it keeps ending" not in log.read_text()
+    one = Fleet([late], "")
+    assert one.call_all(one.token("5"), 6) == {200: 5, 403: 1}
+
+
+def _trouble(machine: Installation, status: int) -> str:
+    """What `status` says of the ledger, with this exit status."""
+    done = crewgate("status", "--json", "-c", machine.file)
+    assert done.returncode == status, done
+    (found,) = [each for each in json.loads(done.stdout)["health"] if each["component"] == "ledger"]
+    return f"{found['why']}; {found['mend']}"
 
 
 def _log(fleet_: Fleet) -> str:

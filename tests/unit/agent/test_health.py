@@ -19,7 +19,6 @@ from crewgate.audit.disk import Disk, why_not
 from crewgate.audit.writer import Writer
 from crewgate.core.health import Fact, State, degraded, failed, ok
 from crewgate.core.policy import Crew
-from crewgate.errors import LedgerUnavailableError
 from crewgate.link.messages import VERSION, Attach
 from crewgate.link.owner_messages import Report
 from crewgate.verifier.lineage import Status as DrawStatus
@@ -297,10 +296,3 @@ async def test_a_folder_that_takes_no_writes_is_found(tmp_path: Path) -> None:
     folder.mkdir()
     assert why_not(folder) == ""
     assert list(folder.iterdir()) == []
-
-
-def test_a_ledger_that_is_unmigrated_is_named(machine: Machine) -> None:
-    """Whatever the reason for which it does not answer, it is what `status` shows."""
-    error = LedgerUnavailableError("its tables are of version 0: run `crewgate ledger migrate`")
-    machine.clerk._complain(str(error))
-    assert "ledger migrate" in _troubles(machine)["ledger"][1]

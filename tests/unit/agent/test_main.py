@@ -43,7 +43,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
             )
         ),
         (caused(LedgerUnavailableError("bad"), of_sqlite(apsw.SQLITE_IOERR_READ)), 2, "bad"),
-        (LedgerUnavailableError("no server", is_away=True), os.EX_TEMPFAIL, "no server"),
+        (LedgerUnavailableError("no server", may_pass=True), os.EX_TEMPFAIL, "no server"),
         (LedgerUnavailableError("a wrong password"), 2, "a wrong password"),
         (ConfigurationError("a mistake"), 2, "a mistake"),
         (PermissionError(13, "Permission denied", "/state"), 2, "/state: Permission denied; give"),
