@@ -194,6 +194,13 @@ def test_every_native_module_that_python_uses_has_a_face() -> None:
     assert faces <= native
 
 
+def test_no_struct_of_the_table_is_read_through_bytes() -> None:
+    """An object of Python's is not aligned as a struct is: its bytes are copied into one."""
+    cast = re.compile(r"<(?:const )?cg_\w+ \*> *<(?:const )?(?:unsigned )?(?:char|uint8_t) \*>")
+    assert cast.search("<const cg_header *><const char *>header")
+    assert not [name(path) for path in NATIVE if cast.search(path.read_text())]
+
+
 # Files that are written elsewhere than by `durable_files`, each with what it does of its own.
 OWN_WRITING = {
     "src/crewgate/_native/storage.py": {"os.open", "os.fsync"},  # allocated in full; the lock

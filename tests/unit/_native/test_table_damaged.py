@@ -1,5 +1,6 @@
 """A table that was damaged, and numbers at their bounds: sums stay sums, whatever stands there."""
 
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -24,16 +25,49 @@ def opened(table: OwnedTable, *told: int) -> int:
     return table.open_branch(KEY, (), bytes(16), 2**53, 1, 2**40, 0, 0, told or (0, 0, 0, 0))
 
 
-def test_a_repair_looks_at_each_record_once(tmp_path: Path) -> None:
-    """Twice the records, twice the reads; a damaged chain took the square of its length."""
+def compiled(name: str, folder: Path, *more: str) -> Path:
+    """A program of `tests/native`."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler")
-    program = tmp_path / "damaged"
-    flags = ["-std=gnu11", "-O1", "-Wall", "-Wno-unused-function"]
+    flags = ["-std=gnu11", "-O1", "-Wall", "-Wno-unused-function", *more]
     headers = [f"-I{ROOT / 'ext/crewgate/_native'}", f"-I{ROOT / 'tests/native'}"]
-    source = str(ROOT / "tests/native/damaged.c")
+    source, program = str(ROOT / "tests/native" / f"{name}.c"), folder / name
     subprocess.run([compiler, *flags, *headers, source, "-o", str(program)], check=True)
+    return program
+
+
+def test_no_sum_of_a_damaged_table_overflows(tmp_path: Path) -> None:
+    """What overflows or is misaligned ends the program, and so does a sum that cannot be.
+
+    By a trap, which needs no library. With -fno-sanitize-recover=all in its place it says where.
+    """
+    checked = ["-fsanitize=undefined,alignment", "-fsanitize-undefined-trap-on-error"]
+    program = compiled("wrapped", tmp_path, *checked)
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("switch", ["0", "1"])
+def test_a_report_of_the_sanitized_build_ends_it(
+    monkeypatch: pytest.MonkeyPatch, switch: str
+) -> None:
+    """`make sanitize` would else pass, with a report in its log: UBSan goes on after one."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("CREWGATE_SANITIZE", switch)
+    monkeypatch.setattr("Cython.Build.cythonize", lambda *_, **__: [])
+    monkeypatch.setattr("setuptools.setup", lambda **_: None)
+    extensions = runpy.run_path("setup.py")["extensions"]
+    assert extensions
+    for extension in extensions:
+        for flags in (extension.extra_compile_args, extension.extra_link_args):
+            assert ("-fsanitize=address,undefined" in flags) == (switch == "1")
+            assert ("-fno-sanitize-recover=undefined" in flags) == (switch == "1")
+
+
+def test_a_repair_looks_at_each_record_once(tmp_path: Path) -> None:
+    """Twice the records, twice the reads; a damaged chain took the square of its length."""
+    program = compiled("damaged", tmp_path)
     few, many = (int(subprocess.check_output([program, size])) for size in ("1024", "4096"))
     assert many <= 4 * few
 
