@@ -10,16 +10,22 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from family import A, draw, family, line, spend
+from gossip_capsules import capsule
+from gossip_world import WALL
 
+from crewgate import limits
 from crewgate.cli import main
 from crewgate.cli.backup_files import MANIFEST, Manifest, place_of, target_of
 from crewgate.cli.backup_inventory import inventory
 from crewgate.cli.init import write_all
 from crewgate.config.load import load
+from crewgate.core.gossip.capsules import decode
 from crewgate.core.ledger_mark import Mark, why_not
 from crewgate.errors import BackupError
 from crewgate.ledger.mark import look, read_mark, write_mark
 from crewgate.ledger.opening import open_ledger
+from crewgate.peers.log import CapsuleLog
+from crewgate.peers.standing import Standing
 from crewgate.pki.intents import Intent, Intents
 from crewgate.pki.register import Register
 
@@ -27,11 +33,19 @@ SECRETS = {
     "ca/issuing.key", "ca/root.key", "gateway/gateway.key", "gateway/machine.key",
     "gateway/signing.key", "crews/article/signing.key",
 }  # fmt: skip
+OTHER = b"other".ljust(8)
+# As the machine has them: who the others are, one of whom was sent away, and that it counts.
+GOSSIP = {
+    f"{OTHER.hex()}-{'0f' * 16}.member": b"certificates",
+    f"{OTHER[::-1].hex()}.gone": b"1800000000",
+    "ledger-marks": b"marks",
+    "standing": msgspec.msgpack.encode(Standing([OTHER], [OTHER], counts=True)),
+}
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new machine that has drawn, and remembers a revocation."""
+    """A machine with others that has drawn, and remembers revocations of its own and of others."""
     folder = tmp_path_factory.mktemp("template") / "gw"
     config = load(write_all(folder, 8443))
     ledger = open_ledger(config.ledger)
@@ -42,6 +56,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger.close_session()
     (config.state / "holder").write_text("one\n")
     (config.state / "revocations").write_text('{"key":"00"}\n')
+    log = CapsuleLog(config.state / "gossip", print)
+    log.append([capsule(1).raw, capsule(2, life=2 * limits.capsule_file_seconds).raw])
+    log.close()
+    for name, data in GOSSIP.items():
+        (config.state / "gossip" / name).write_bytes(data)
     assert config.ca is not None
     Intents(config.ca.folder).note(Intent("article", "web-1", "unspecified", 1))
     for name in ("table", "serving"):
@@ -157,6 +176,22 @@ def test_an_end_that_is_completed_while_a_backup_is_made_is_in_it(
     kinds = [item.path.name for item in inventory(load(machine / "crewgate.toml"))]
     intent = kinds.index("article+web-1.json")
     assert intent < min(kinds.index("issued.sqlite"), kinds.index("revocations"))
+
+
+def test_a_restored_machine_catches_up_with_the_others_before_it_counts(machine: Path) -> None:
+    """It may lack what it has acknowledged to them; whom and what it knew it knows."""
+    backup, again = backed_up(machine), machine.parent / "again"
+    assert run("restore", backup, again).exit_code == 0
+    before, after = (folder / "state" / "gossip" for folder in (machine, again))
+    assert len(names(after)) == len(GOSSIP) + 2
+    for name in names(before) - {"standing"}:
+        assert (after / name).read_bytes() == (before / name).read_bytes(), name
+    log = CapsuleLog(after, print)
+    assert sorted(decode(raw).number for raw in log.replay(WALL)) == [1, 2]
+    log.close()
+    standing = msgspec.msgpack.decode((after / "standing").read_bytes(), type=Standing)
+    assert standing == Standing([OTHER], [OTHER], counts=False)
+    assert (after / "standing").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_restored_machine_accepts_its_own_mark(machine: Path) -> None:

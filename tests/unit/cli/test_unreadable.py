@@ -1,6 +1,7 @@
 """What a command may not read or write is one line: which path, why, and what to do."""
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -49,6 +50,7 @@ def theirs() -> Iterator[Path]:
 @pytest.mark.parametrize(
     "command",
     [
+        ["check"],
         ["audit"],
         ["audit", "--connections"],
         ["ca", "list"],
@@ -71,6 +73,21 @@ def test_a_folder_that_is_another_user_s(run: Run, theirs: Path, command: list[s
     assert line.startswith(f"crewgate: {theirs.parent}/"), line
     assert "Permission denied; give user" in line
     assert "Errno" not in line
+
+
+def test_check_names_each_key_that_is_another_user_s(run: Run, theirs: Path) -> None:
+    """It goes on after the first, where what the ledger is in can be looked at."""
+    (theirs.parent / "state").chmod(0o755)
+    run("check", "-c", theirs)  # has Python load what may be for this user alone
+    with somebody_else():
+        result = run("check", "-c", theirs)
+    assert result.exit_code == 2, result.output
+    for key in ("gateway/gateway", "gateway/machine", "gateway/signing", "crews/article/signing"):
+        assert re.search(
+            rf"^problem: .*{re.escape(str(theirs.parent / key))}\.key: .*Permission denied; give",
+            result.stdout,
+            re.MULTILINE,
+        ), result.output
 
 
 def test_a_further_machine_of_one_that_may_not_be_read(
