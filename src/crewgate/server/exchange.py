@@ -250,8 +250,11 @@ class Exchange(ABC):
     def overdue(self, now: float) -> bool:
         """Return whether the client has owed bytes of the body, or the reading of ours, too long.
 
-        Once an answer is under way, a body may trickle: that is a stream in two directions.
+        Once an answer is under way, a body may trickle: that is a stream in two directions. It owes
+        nothing once it is gone: a busy machine sweeps again before the reset is sent.
         """
+        if self.gone:
+            return False
         if self._writing_since and now - self._writing_since > limits.send_wait_seconds_max:
             return True
         if self.started or not self._reading_since:

@@ -177,6 +177,7 @@ def test_slow_stream_is_reset_and_idle_connection_ends() -> None:
     pair.host.exchanges[0].respond(200, [], bytes(limits.stream_window_bytes * 2))
     assert pair.protocol.sweep(pair.host.clock + limits.send_wait_seconds_max - 1)
     pair.protocol.sweep(pair.host.clock + limits.send_wait_seconds_max + 1)
+    pair.protocol.sweep(pair.host.clock + limits.send_wait_seconds_max + 1)  # before it is sent
     pair.pump()
     assert [event.stream_id for event in pair.of(ngh2.StreamReset)] == [stream]
     later = pair.host.clock = pair.host.clock + limits.send_wait_seconds_max + 2
