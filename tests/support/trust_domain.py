@@ -14,7 +14,8 @@ import trio
 from installation import Installation
 from postgres import Server, server
 
-AGAIN = 0.05
+# Seconds until a call is made again, doubled each time: a busy machine is not to be kept busy.
+AGAIN, AGAIN_MAX = 0.05, 1.0
 
 
 class Fleet:
@@ -45,7 +46,8 @@ class Fleet:
     def call_all(self, token: str, each: int, patience: float = 100.0) -> collections.Counter[int]:
         """So many calls at each machine at once; their last statuses.
 
-        503 says that credit may yet come: such a call is made again, as its `Retry-After` asks.
+        503 says that credit may yet come: such a call is made again, at first sooner than its
+        `Retry-After` asks.
         """
         found: collections.Counter[int] = collections.Counter()
         trio.run(self._call_all, token, each, patience, found)
@@ -70,7 +72,7 @@ class Fleet:
     ) -> None:
         async def one(client: httpx.AsyncClient) -> None:
             until = trio.current_time() + patience
-            status = 503
+            status, pause = 503, AGAIN
             while status == 503 and trio.current_time() < until:
                 try:
                     answer = await client.post("/search", headers=headers, content=b"{}")
@@ -79,7 +81,8 @@ class Fleet:
                     break
                 status = answer.status_code
                 if status == 503:
-                    await trio.sleep(AGAIN)
+                    await trio.sleep(pause)
+                    pause = min(2 * pause, AGAIN_MAX)
             found[status] += 1
 
         async with machine.client() as client, trio.open_nursery() as calls:

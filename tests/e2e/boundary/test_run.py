@@ -104,9 +104,9 @@ def test_decommission_in_the_midst_of_a_stream(gateway: Installation, token: str
     """Certificates, process and the name's tokens are dead when the command returns."""
     # A stream ends with the certificate that it was begun with: another follows.
     streams = f"while :; do {curl('/stream', token=token)}; done"
-    with running(gateway, "bd-1", "sh", "-c", streams, life="8s") as orchestrator:
+    with running(gateway, "bd-1", "sh", "-c", streams, life="12s") as orchestrator:
         child = orchestrator.child
-        wait_until(lambda: len(orchestrator.serials()) >= 2 and orchestrator.printed, 60)
+        wait_until(lambda: len(orchestrator.serials()) >= 2 and orchestrator.printed, 120)
         before = len(orchestrator.printed)
         wait_until(lambda: len(orchestrator.printed) > before)  # a stream is there now
         done = gateway.ask("decommission", f"{CREW}/bd-1")

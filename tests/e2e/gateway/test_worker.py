@@ -158,7 +158,7 @@ async def test_end_cuts_what_does_not_end(tmp_path: Path) -> None:
     """A stream that outlives the drain is reset, and recorded as cut by us, not by its client."""
     with installed(tmp_path) as site:
         text = site.file.read_text()
-        site.file.write_text(text.replace("drain_seconds = 5", "drain_seconds = 1"))
+        site.file.write_text(text.replace("drain_seconds = 5", "drain_seconds = 3"))
         assert site.stop() == 0
         site.serve()
         agent = _run(site)

@@ -86,8 +86,8 @@ def counted(edge: Edge) -> dict[str, int]:
 
 async def test_silent_handshake(tmp_path: Path, short: Callable[..., None]) -> None:
     """No TLS in its time: the connection is closed."""
-    short(handshake_seconds_max=0.1)
     async with edge_with_bystander(tmp_path) as edge:
+        short(handshake_seconds_max=0.1)  # the bystander has shaken hands, however slowly
         async with await trio.open_tcp_stream(edge.host, edge.port) as silent:
             assert await read_all(silent) == b""
         async with await trio.open_tcp_stream(edge.host, edge.port) as partial:
