@@ -4,7 +4,9 @@ A worker's death tears what it carried, the end of a branch ends its calls; noth
 call that did not come out as its kind says.
 """
 
+import math
 from collections import Counter
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from soak_counting import Books, Told
@@ -13,7 +15,7 @@ from soak_kinds import Seen
 from soak_parts import Part
 from soak_population import Branch
 
-KILL_SECONDS = 3.0  # from the death of a worker, connections may break at any point
+KILL_SECONDS = 3.0  # once a killed worker is back, connections to the one before may still break
 STALE = "503 revocation-unavailable"  # nothing is judged then, so nobody is known
 AGAIN = {"503 budget-unavailable", STALE, "503 audit-unavailable"}
 ENDED = {"401 branch-revoked", "cut branch-revoked", "torn"}
@@ -30,6 +32,14 @@ class Trip(NamedTuple):
     detail: str = ""
 
 
+@dataclass
+class Kill:
+    """From the death of a worker until another one serves; a busy machine takes its time."""
+
+    began: float
+    ended: float = math.inf
+
+
 class Judge:
     """Judges each call once, and keeps the counts."""
 
@@ -38,7 +48,7 @@ class Judge:
         self.plain_seconds: list[float] = []
         self.excused = 0
         self.again = 0
-        self.kills: list[float] = []
+        self.kills: list[Kill] = []
         self._books = books
         self._faults = faults
 
@@ -77,5 +87,6 @@ class Judge:
 
     def _was_killed(self, trip: Trip) -> bool:
         return any(
-            trip.began <= kill + KILL_SECONDS and kill <= trip.ended for kill in self.kills[-8:]
+            trip.began <= kill.ended + KILL_SECONDS and kill.began <= trip.ended
+            for kill in self.kills[-8:]
         )

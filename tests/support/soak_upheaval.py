@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 import trio
 from soak_faults import Faults
 from soak_http import TornError, Trust
-from soak_judging import Judge
+from soak_judging import Judge, Kill
 from soak_measuring import processes
 from soak_population import Population
 from soak_site import SoakSite
@@ -105,16 +105,19 @@ class Upheaval:
         """A worker dies, unless one more death is what health would tell of."""
         async with self._administering:
             since = time.monotonic() - limits.health_deaths_seconds
-            if sum(each > since for each in self._judge.kills) + 1 >= limits.health_deaths_max:
+            lately = sum(each.began > since for each in self._judge.kills)
+            if lately + 1 >= limits.health_deaths_max:
                 return
             pid = processes(self._site).get(VICTIM)
             if pid is None:
                 self._faults.add("a worker that does not come back", VICTIM)
                 return
-            self._judge.kills.append(time.monotonic())
+            kill = Kill(time.monotonic())
+            self._judge.kills.append(kill)
             os.kill(pid, signal.SIGKILL)
             self.counts["a worker killed"] += 1
             await self._await_ready("after the death of a worker")
+            kill.ended = time.monotonic()
 
     async def _reload(self) -> None:
         """The configuration changes, or only the certificate, or it is spoiled for a while."""
