@@ -15,7 +15,7 @@ from installation import Installation
 from postgres import Server, server
 
 # Seconds until a call is made again, doubled each time: a busy machine is not to be kept busy.
-AGAIN, AGAIN_MAX = 0.05, 1.0
+AGAIN, AGAIN_MAX = 0.05, 0.4
 
 
 class Fleet:
