@@ -1,6 +1,6 @@
 """What keeps an agent from a ledger on a server, as far as a command can see from outside.
 
-An agent that waits for its ledger has no doors yet, so nobody else can be asked.
+An agent that waits for its ledger has no doors yet, so the command looks itself.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def ledger_of(config_path: Path) -> "Fact":
-    """Whether the ledger can be read; of one that is a file, or is not known, nothing is said."""
+    """Whether the ledger can be read; ok for one that is a file or is not known."""
     from crewgate.config import load
     from crewgate.core.health import failed, ok
     from crewgate.ledger.opening import open_ledger

@@ -134,8 +134,7 @@ def complete_intents(config: Config, patience: float = 0.0) -> list[Ended]:
     """Carry out every intent that nobody completed, and end what died without one.
 
     An intent that another process wrote in the last `patience` seconds is left to it, for its
-    receipt.
-    The trouble of one is not in the way of another's end: it is among the complaints.
+    receipt. The trouble of one is not in the way of another's end: it is among the complaints.
     AuthorityError if the register cannot be used at all.
     """
     register = authority_of(config).register
