@@ -129,15 +129,18 @@ class Trial:
         self.image, self.device = self._mount()
 
 
-def outcome(trial: Trial, fault: str, *, restarts: bool) -> Outcome:
-    """Of one fault of a well gateway; `restarts`: it is started anew once the disk is mended."""
+def outcome(trial: Trial, fault: str, *, restarts: bool, patience: float = 0.0) -> Outcome:
+    """Of one fault of a well gateway; `restarts`: it is started anew once the disk is mended.
+
+    `patience`: seconds more to wait for either, on a machine that may be busy.
+    """
     mend = trial.fail(fault)
-    told, words = _wait(trial, lambda status: status != 0, TOLD_SECONDS + _WAIT_SECONDS)
+    told, words = _wait(trial, lambda status: status != 0, TOLD_SECONDS + _WAIT_SECONDS + patience)
     mend()
     if restarts:
         trial.site.stop()
         trial.site.start()
-    well, _ = _wait(trial, lambda status: status == 0, WELL_SECONDS)
+    well, _ = _wait(trial, lambda status: status == 0, WELL_SECONDS + patience)
     return Outcome(told, words, well, restarts)
 
 

@@ -97,7 +97,7 @@ def test_an_audit_whose_disk_dies_is_written_again_on_another(site: Site, tmp_pa
 def test_a_read_only_state_folder_is_told_and_well_after_a_new_start() -> None:
     """`status` says why; another disk with the same content takes the place of the first."""
     with trial_of("state") as trial:
-        found = outcome(trial, "read-only", restarts=True)
+        found = outcome(trial, "read-only", restarts=True, patience=120.0)
         assert "Traceback" not in (trial.site.folder / "serve.log").read_text()
     assert found.told_seconds is not None
     assert "Read-only file system" in found.words
