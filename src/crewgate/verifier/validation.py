@@ -10,7 +10,7 @@ from crewgate.config import Config, Control, Listener, descriptors, load
 from crewgate.config.fixed import require_same
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.descriptors import most
-from crewgate.runtime.listening import normal, taken
+from crewgate.runtime.listening import taken
 from crewgate.verifier.policy import load_policy
 
 
@@ -41,9 +41,10 @@ def require_place(before: Config, after: Config) -> None:
             be another gateway of the same user, is on a port that a listener is to have.
     """
     _require_descriptors(after)
-    ours = {normal(each.address, each.port) for each in before.listeners}
+    # By port: our own workers are in the way of another address there, of all addresses or one.
+    ours = {each.port for each in before.listeners}
     for listener in after.listeners if after.workers else ():
-        if normal(listener.address, listener.port) not in ours:
+        if listener.port not in ours:
             error = taken(listener.address, listener.port)
             if error is not None:
                 raise cannot_listen(str(after.path), listener, error) from error

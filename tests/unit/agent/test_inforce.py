@@ -95,6 +95,19 @@ def test_a_port_that_another_program_has_is_refused(file: Path) -> None:
     assert one.look().config.listeners[0].port == port
 
 
+@pytest.mark.parametrize(("before", "after"), [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "::")])
+def test_another_address_on_a_port_of_ours_is_taken_up(file: Path, before: str, after: str) -> None:
+    """The workers that serve there are our own, not another program."""
+    with listen(before, 0) as worker:
+        text = file.read_text().replace("port = 8443", f"port = {worker.getsockname()[1]}", 1)
+        first = text.index("address = ", text.index("[[listener]]"))
+        end = text.index("\n", first)
+        file.write_text(f'{text[:first]}address = "{before}"{text[end:]}')
+        one = InForce(file)
+        file.write_text(f'{text[:first]}address = "{after}"{text[end:]}')
+        assert one.look().config.listeners[0].address == after
+
+
 def test_what_needs_more_descriptors_than_there_are_is_refused(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
