@@ -78,12 +78,12 @@ class ControlClient:
         """The same with a form; LinkError, ControlError."""
         return self._ask("POST", path, kind, data=form)
 
-    def _ask(self, method: str, path: str, kind: type[T], also: int = 0, **how: object) -> T:
+    def _ask(self, method: str, path: str, kind: type[T], unready: int = 0, **how: object) -> T:
         try:
             answer = self._http.request(method, path, **how)  # type: ignore[arg-type]
         except httpx.HTTPError as error:
             raise LinkError(f"{self.url}: {_why(error)}") from error
-        if answer.is_success or answer.status_code == also:
+        if answer.is_success or answer.status_code == unready:
             try:
                 return msgspec.json.decode(answer.content, type=kind)
             except msgspec.DecodeError as error:

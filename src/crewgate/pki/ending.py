@@ -230,8 +230,6 @@ def revoke(config: Config, life: Life) -> Ended:
     with Authority(ca) as authority, Lives(ca.register) as lives:
         try:
             done = authority.revoke(lives.doomed(life, int(now.timestamp())), _REASON, now)
-            if not done:
-                authority.publish(now)  # whoever revoked them may have died before it did
         except AuthorityError:  # what is open is closed all the same
             _announce(authority, config, life, _ENDING, keys)
             raise
