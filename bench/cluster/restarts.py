@@ -3,9 +3,9 @@
 Callers on kept connections (HTTP/1.1 over TLS) call every gateway at a steady rate, while `crewgate
 restart` replaces the processes of one after the other. A call counts as failed at its first try if
 it is not answered with 200 then. One that a well-behaved client makes again (it got 503, or could
-not be sent) counts as failed in the end only if that does not help either. The exit status
-is 1 if a call failed in the end, if too many failed at their first try, or if a gateway answered
-nobody for too long.
+not be sent) counts as failed in the end only if that does not help either. The exit status is 1 if
+a call failed in the end, if too many failed at their first try, or if a gateway gave no answer for
+too long.
 """
 
 import asyncio
@@ -170,7 +170,7 @@ def complaints(seen: list[Seen]) -> list[str]:
     if first >= calls * FIRST_SHARE_MAX:
         found.append(f"{first} of {calls} calls failed at first, {FIRST_SHARE_MAX:.1%} or more")
     if gap > GAP_SECONDS_MAX:
-        found.append(f"a gateway answered nobody for {gap:.2f} s, over {GAP_SECONDS_MAX} s")
+        found.append(f"a gateway gave no answer for {gap:.2f} s, over {GAP_SECONDS_MAX} s")
     return found
 
 

@@ -317,7 +317,7 @@ def forwarded(sent: Sent) -> bytes:
     there = THERE.get(unquote_to_bytes(first))
     if unquote_to_bytes(first) == b"hosted":
         whose = _WHOSE.fullmatch(sent.authority or b"")
-        there = b"/%b/hosted" % (whose[1].lower() if whose else b"nobody")
+        there = b"/%b/hosted" % (whose[1].lower() if whose else b"none")
     return sent.target if there is None else there + slash + rest + mark + query
 
 

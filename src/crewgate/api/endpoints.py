@@ -36,8 +36,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     """One method of one path.
 
     `form` are the fields of a form, by name, with what they mean, `needed` those that must be
-    there, `query` the parameters that are read; `answer` is sent as `media`. An answer that says
-    `waiting` has the status `unready`, where there is one: a probe looks at nothing else.
+    there, `query` the parameters that are read; `answer` is sent as `media`. If an answer says
+    `waiting`, its HTTP status is `unready`, unless that is 0: a probe looks at the status.
     """
 
     method: str

@@ -48,25 +48,24 @@ def write_file(
 
 
 def open_lock(path: Path, like: Path) -> int:
-    """The descriptor of a file to lock, made if it is not there. OSError.
+    """Open a file to lock, and make it if it is not there; its descriptor. OSError.
 
-    One that root makes belongs to the owner of `like` from its first moment: a command of root's
-    must not lock out the control process, which may be another user's.
+    If root makes it, it belongs to the owner of `like` from its first moment: a command of root's
+    must not lock out the control process, which another user may run.
     """
-    flags = os.O_RDWR | os.O_CLOEXEC
     if os.geteuid() == 0 and not path.exists():
         status = like.stat()
         with suppress(FileExistsError):
             owner = status.st_uid, status.st_gid
             durable_files.create_file(path, b"", PRIVATE, owner=owner)
-    return os.open(path, flags | os.O_CREAT, PRIVATE)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
 
 
 @contextmanager
 def locked(path: Path, like: Path | None = None) -> Iterator[None]:
-    """Whoever else locks this file waits, in whatever process; AuthorityError.
+    """Lock a file: every other task or process that locks it waits. AuthorityError.
 
-    `like` is for `open_lock`; without it, the file's folder.
+    A new file belongs to the owner of `like`, by default of its folder (see `open_lock`).
     """
     try:
         descriptor = open_lock(path, like or path.parent)

@@ -37,10 +37,10 @@ def listen(address: str, port: int, *, where: str = "listener") -> socket.socket
 
 
 def taken(address: str, port: int) -> OSError | None:
-    """Why no socket that shares with nobody can be bound there; None if one can.
+    """Return the error of a socket that is bound there and shares its port; None if there is none.
 
-    The kernel lets two gateways of one user share a port as gladly as two workers of one gateway,
-    and each would be asked with the other one's tokens.
+    The kernel lets two gateways of one user share a port, as it does two workers of one gateway.
+    Each gateway would then get calls with the other one's tokens.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
@@ -84,8 +84,8 @@ class KeptSockets:
     def fit(self, worker: int, addresses: Iterable[Address]) -> list[int]:
         """Have a worker's sockets at these addresses alone; their descriptors, for its process.
 
-        What cannot be bound is left to the process, which says why. It has to accept from all the
-        others: clients wait in them without end, or until they are closed.
+        The process binds what cannot be bound here, and says why that fails. It has to accept from
+        all these sockets: as long as they are open, clients wait in them.
         """
         wanted = {normal(*address) for address in addresses}
         self.keep(worker, wanted)

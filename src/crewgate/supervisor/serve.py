@@ -43,7 +43,7 @@ def serve(path: Path, *, bootstrap: bool = False) -> int:
 
 
 def _say(text: str) -> None:
-    """Say it to who reads the log: one who has gone, or a full disk, ends no gateway."""
+    """Write a line of the log. If that fails (its reader has gone, its disk is full), go on."""
     with suppress(OSError, ValueError):
         sys.stderr.write(f"crewgate serve: {text}\n")
         sys.stderr.flush()

@@ -16,7 +16,7 @@ def _answer(exchange: Exchange) -> None:
     exchange.respond(200, ())
 
 
-async def test_connections_that_nobody_has_accepted_get_an_answer(tmp_path: Path) -> None:
+async def test_connections_that_wait_get_an_answer(tmp_path: Path) -> None:
     """One each, and then they end; the address takes no other connection."""
     async with running_edge(_answer, tmp_path) as edge, trio.open_nursery() as nursery:
         waiting = [socket.create_connection((edge.host, edge.port)) for _ in range(WAITING)]

@@ -11,7 +11,7 @@ GOOD = {"calls": 5000, "gap": GAP_SECONDS_MAX}
     ("other", "said"),
     [
         ({}, []),
-        ({"gap": GAP_SECONDS_MAX + 0.5}, ["a gateway answered nobody for 1.50 s, over 1.0 s"]),
+        ({"gap": GAP_SECONDS_MAX + 0.5}, ["a gateway gave no answer for 1.50 s, over 1.0 s"]),
         ({"failed_at_first": {"503": 9}}, []),
         ({"failed_at_first": {"503": 10}}, ["10 of 10000 calls failed at first, 0.1% or more"]),
         ({"failed": {"503": 1}}, ["1 calls failed in the end"]),

@@ -294,7 +294,7 @@ def test_one_that_cannot_be_ended_is_in_nobodys_way(
     assert standing(config) == {"stuck": State.ENDING}
 
 
-def test_one_whose_process_cannot_be_looked_for_is_in_nobodys_way(
+def test_one_whose_process_cannot_be_looked_for_delays_no_other(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lock is another user's: that is said, and an end that was begun is completed."""

@@ -131,7 +131,7 @@ def test_a_line_is_on_the_disk_when_append_returns(tmp_path: Path, steps: list[s
 
 @pytest.fixture
 def careful() -> Iterator[None]:
-    """A user whose files are for nobody else, if a program does not say otherwise."""
+    """A user who closes new files to all others, unless a program says otherwise."""
     before = os.umask(0o077)
     yield
     os.umask(before)

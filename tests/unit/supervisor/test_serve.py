@@ -135,7 +135,7 @@ def test_what_is_heard_during_a_restart_is_done_after_it(
 
 
 @pytest.mark.parametrize("code", ["", WAITS], ids=["ended", "slow"])
-def test_a_failed_restart_keeps_no_socket_that_nobody_accepts_from(
+def test_a_failed_restart_keeps_no_socket_without_a_worker(
     supervisor: Supervisor, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A listener that a reload has added is the old worker's own: clients would wait elsewhere."""
