@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from crewgate import limits
 from crewgate.config import Durability
@@ -157,9 +158,11 @@ class PostgreSQL:
 
     def _live(self) -> psycopg.Connection[Row]:
         """The connection; another one where it was lost, unless it is lost in a transaction."""
-        if self._connection is None or (self._connection.closed and not self._is_within):
-            self._connection = self._connect()
-        return self._connection
+        connection = self._connection
+        if connection is None or not (self._is_within or _is_free(connection)):
+            self.close()
+            connection = self._connection = self._connect()
+        return connection
 
     @property
     def _where(self) -> str:
@@ -243,6 +246,16 @@ class PostgreSQL:
         except psycopg.Error as error:
             message = f"{self._where}: {_first_line(error)}"
             raise LedgerUnavailableError(message, may_pass=_passes(error)) from error
+
+
+def _is_free(connection: psycopg.Connection[Row]) -> bool:
+    """Whether a connection takes a statement.
+
+    One that is closed does not. Nor does one whose server ended it in the midst of a pipeline: if
+    the server's last words are read before the end of the stream, psycopg can neither finish the
+    pipeline nor close the connection, and each statement would fail for ever.
+    """
+    return connection.info.transaction_status is TransactionStatus.IDLE
 
 
 def _is_away(said: str) -> bool:

@@ -85,6 +85,22 @@ def test_a_session_that_the_server_ends_is_waited_for() -> None:
         assert not caught.value.may_pass
 
 
+def test_a_connection_that_hangs_in_a_pipeline_is_made_anew() -> None:
+    """So a server leaves it that is killed while many rows are on their way."""
+
+    def leave(connection: psycopg.Connection[Any]) -> None:
+        connection.pgconn.enter_pipeline_mode()
+        connection.pgconn.send_query_params(b"SELECT 1", None)
+
+    session = PostgreSQL(server().url())
+    with closing(session):
+        session.use(leave)
+        with session.transaction():
+            assert session.rows("SELECT 1") == [(1,)]
+        session.use(leave)
+        assert session.rows("SELECT 1") == [(1,)]
+
+
 def test_a_session_that_ends_while_its_server_is_asked_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
