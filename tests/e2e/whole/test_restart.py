@@ -178,7 +178,7 @@ def test_what_cannot_be_replaced_goes_on(tmp_path: Path) -> None:
         assert _pids(site)[0] == before[0]
         assert _pids(site)[1] == before[1]
         site.file.write_text(text)
-        found = crewgate("status", "--json", "-c", site.file)
+        found = crewgate("status", "--json", "--wait", "100", "-c", site.file)
         health = {each["component"]: each["state"] for each in json.loads(found.stdout)["health"]}
         assert (found.returncode, health["restart"]) == (1, "degraded"), found.stdout
         site.run("restart")
