@@ -82,7 +82,7 @@ async def _play(folder: Path, board: "Board") -> "Result":
         nursery.start_soon(join_it)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_heed_sigterm)
+        nursery.start_soon(heed_signals)
         stage = await build(folder)
         board.tell("a new gateway starts: two workers, its agent, and the tools' server")
         async with running(stage) as gateway:
@@ -106,12 +106,18 @@ async def _play(folder: Path, board: "Board") -> "Result":
     return judge(seen, crossed, restarted, ended)
 
 
-async def _heed_sigterm() -> None:
-    """End in order: the processes first, then the folder."""
+async def heed_signals() -> None:
+    """End in order: the processes first, then the folder.
+
+    KeyboardInterrupt at Ctrl-C, StoryError at SIGTERM. Python raises KeyboardInterrupt wherever it
+    is, also where it ignores exceptions (a destructor): the story would go on.
+    """
     import trio
 
-    with trio.open_signal_receiver(signal.SIGTERM) as signals:
-        async for _ in signals:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
             raise StoryError("ended by SIGTERM before the story was over")
 
 
