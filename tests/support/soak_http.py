@@ -89,6 +89,34 @@ class Connection(ABC):
         """Hang up."""
 
 
+class Hearing(trio.abc.Stream):
+    """A TCP stream that is still read once the server takes no more, as usual clients do.
+
+    `deaf` says then why. To TLS, all seems to have been sent.
+    """
+
+    def __init__(self, plain: trio.SocketStream) -> None:
+        self._plain = plain
+        self.deaf: str | None = None
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        try:
+            if self.deaf is None:
+                await self._plain.send_all(data)
+        except trio.BrokenResourceError as error:
+            self.deaf = str(error.__cause__ or error)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        if self.deaf is None:
+            await self._plain.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._plain.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._plain.aclose()
+
+
 class Trust:
     """Where the gateway is, and the TLS that its clients speak."""
 
@@ -102,7 +130,7 @@ class Trust:
         for protocol, context in self._contexts.items():
             context.set_alpn_protocols([protocol])
 
-    async def connect(self, protocol: str) -> trio.SSLStream[trio.SocketStream]:
+    async def connect(self, protocol: str) -> trio.SSLStream[Hearing]:
         """Connect and shake hands; TornError if that fails."""
         try:
             plain = await trio.open_tcp_stream("127.0.0.1", self.port)
@@ -111,7 +139,10 @@ class Trust:
         # A slow reader is to be felt behind the kernel's buffers too.
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
         stream = trio.SSLStream(
-            plain, self._contexts[protocol], server_hostname="localhost", https_compatible=True
+            Hearing(plain),
+            self._contexts[protocol],
+            server_hostname="localhost",
+            https_compatible=True,
         )
         try:
             await stream.do_handshake()

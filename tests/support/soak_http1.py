@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import h11
 import trio
-from soak_http import PIECE, Ask, Connection, Field, TornError, Trust
+from soak_http import PIECE, Ask, Connection, Field, Hearing, TornError, Trust
 
 BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -12,7 +12,7 @@ BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
 class HTTP1(Connection):
     """One connection."""
 
-    def __init__(self, stream: trio.SSLStream[trio.SocketStream], authority: bytes) -> None:
+    def __init__(self, stream: trio.SSLStream[Hearing], authority: bytes) -> None:
         self.stream = stream
         self.wire = h11.Connection(h11.CLIENT)
         self.kept = False  # it has carried a request before, and may be closed at any time
@@ -25,7 +25,13 @@ class HTTP1(Connection):
 
     @property
     def usable(self) -> bool:
-        return self.wire.our_state is h11.IDLE and self.wire.their_state is h11.IDLE
+        is_idle = self.wire.our_state is h11.IDLE and self.wire.their_state is h11.IDLE
+        return is_idle and self.deaf is None
+
+    @property
+    def deaf(self) -> str | None:
+        """Why the server takes no more of a request; None while it does."""
+        return self.stream.transport_stream.deaf
 
     async def ask(
         self, method: bytes, target: bytes, fields: Sequence[Field], length: int | None
@@ -71,19 +77,16 @@ class HTTP1Ask(Ask):
 
     def __init__(self, connection: HTTP1) -> None:
         self._connection = connection
-        self._deaf: str | None = None  # why the server takes no more of the request
 
     async def push(self, event: h11.Event) -> None:
         """Send; a server that has closed may still have left its answer."""
-        if self._deaf is not None:
-            return
         connection = self._connection
-        try:
-            data = connection.wire.send(event)
-            if data:
+        if connection.deaf is None and (data := connection.wire.send(event)):
+            try:
                 await connection.stream.send_all(data)
-        except BROKEN as error:
-            self._deaf = str(error.__cause__ or error)
+            except BROKEN as error:
+                why = f"connection broken: {error.__cause__ or error}"
+                raise TornError(why, untouched=connection.kept) from error
 
     async def send(self, data: bytes) -> None:
         await self.push(h11.Data(data=data))
@@ -92,11 +95,15 @@ class HTTP1Ask(Ask):
         await self.push(h11.EndOfMessage())
 
     async def head(self) -> tuple[int, Mapping[bytes, bytes]]:
-        if self._deaf is not None:
-            why = f"connection broken while sending: {self._deaf}"
-            raise TornError(why, untouched=self._connection.kept)
+        connection = self._connection
         while True:
-            event = await self._connection.next_event()
+            try:
+                event = await connection.next_event()
+            except TornError as error:
+                if connection.deaf is None:
+                    raise
+                why = f"connection broken while sending: {connection.deaf}"
+                raise TornError(why, untouched=connection.kept) from error
             if isinstance(event, h11.Response):
                 return event.status_code, dict(event.headers)
 

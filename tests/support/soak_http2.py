@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import ngh2
 import trio
 from ngh2 import Configuration, ErrorCode, Role, Setting
-from soak_http import PIECE, Ask, Connection, Field, TornError, Trust
+from soak_http import PIECE, Ask, Connection, Field, Hearing, TornError, Trust
 
 WINDOW = 2**24  # of the connection: one slow reader must not hold up the others
 STREAM_WINDOW = PIECE
@@ -19,7 +19,7 @@ BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
 class HTTP2(Connection):
     """One connection; `run` reads it in a task of its own."""
 
-    def __init__(self, stream: trio.SSLStream[trio.SocketStream], authority: bytes) -> None:
+    def __init__(self, stream: trio.SSLStream[Hearing], authority: bytes) -> None:
         self.engine = ngh2.Connection(Role.CLIENT, Configuration(auto_window_update=False))
         self.engine.initiate_connection(
             {Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW, Setting.ENABLE_PUSH: 0}
