@@ -228,3 +228,8 @@ def wait_until(true: Any, seconds: float = 60.0) -> None:
     while not true():
         assert time.monotonic() < until, "it did not come true"
         time.sleep(0.02)
+
+
+def watched_minute() -> float:
+    """The minute in which the minting watch counts now; its minutes begin for all at once."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) // 60

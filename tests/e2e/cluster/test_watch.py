@@ -4,10 +4,12 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import count
 
 import pytest
 from callers import HELD, OK, Caller
-from installation import Installation, wait_until
+from command_process import crewgate
+from installation import Installation, wait_until, watched_minute
 from members import SECONDS, agent_of, gateways, is_ready, owner_of
 
 from crewgate.issuer import Orchestrator, SubAgent
@@ -45,13 +47,18 @@ def test_who_mints_wildly_goes_on_at_no_other_gateway(three: list[Installation])
         near, far, other = callers = [Caller(machine) for machine in three]
         for caller in callers:
             stack.callback(caller.close)
-        article = stack.enter_context(
-            Orchestrator.from_config(first.file, crew="article", name="wild")
-        )
-        live = a_run(article)
-        name = live.claims.client_id
-        assert far.call(live.token()) == OK
-        answers = [near.call(a_run(article).token()) for _ in range(7)]
+        for number in count():
+            began = watched_minute()
+            article = stack.enter_context(
+                Orchestrator.from_config(first.file, crew="article", name=f"wild-{number}")
+            )
+            live = a_run(article)
+            name = live.claims.client_id
+            assert far.call(live.token()) == OK
+            answers = [near.call(a_run(article).token()) for _ in range(7)]
+            if watched_minute() == began:
+                break
+            crewgate("quarantine", "-c", first.file, name, "--lift")
         assert answers == [OK] * 5 + [HELD] * 2
         wait_until(lambda: far.call(a_run(article).token()) == HELD, SECONDS)
         assert far.call(live.token()) == OK
@@ -62,8 +69,9 @@ def test_who_mints_wildly_goes_on_at_no_other_gateway(three: list[Installation])
         assert (heard["orchestrator"], heard["in_force"], heard["by"]) == (
             name, "quarantine", "watch",
         )  # fmt: skip
-        (step,) = second.ask("audit", "--watch")["watch"]
-        assert (step["step"], step["orchestrator"]) == ("told", name)
+        steps = second.ask("audit", "--watch")["watch"]
+        (step,) = (each for each in steps if each["orchestrator"] == name)
+        assert step["step"] == "told"
         assert step["by"].startswith("gateway/")
 
         os.kill(agent_of(second), signal.SIGKILL)
