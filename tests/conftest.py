@@ -3,6 +3,7 @@
 No test has a time limit as a speed check, those of Hypothesis included: the machine may be busy.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -49,3 +50,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long come first; the order is the same in all of xdist's workers."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking at all items in each full collection."""
+    gc.collect()
+    gc.freeze()

@@ -36,6 +36,7 @@ credit_wait_seconds_max = 5.0
 [table]
 branches = 8192
 revocations = 16384
+reservations = 4096
 """
 
 
