@@ -19,17 +19,19 @@ from crewgate.ledger.sqlite import SQLite
 
 
 class Fragile(SQLLedger):
-    """Away for as long as a test says; remembers what each transaction held."""
+    """Away or busy for as long as a test says; remembers what each transaction held."""
 
     away = 0
     batches: list[list[Operation]]
+    busy: threading.Lock  # while a test holds it, each transaction waits
 
     def do_all(self, operations: Sequence[Operation], now: float) -> list[Answer | LedgerError]:
         if self.away:
             self.away -= 1
             raise LedgerUnavailableError("the disk is full")
         self.batches.append(list(operations))
-        return super().do_all(operations, now)
+        with self.busy:
+            return super().do_all(operations, now)
 
 
 @pytest.fixture
@@ -40,6 +42,7 @@ def ledger(tmp_path: Path) -> Iterator[Fragile]:
     family(lambda: SQLLedger(session))
     ledger = Fragile(session)
     ledger.batches = []
+    ledger.busy = threading.Lock()
     yield ledger
     session.close()
 
@@ -59,17 +62,18 @@ async def test_answers_come_in_order_and_in_few_transactions(
 ) -> None:
     """What is asked while a transaction is under way goes into the next one together."""
     answers: list[object] = []
-    nursery.start_soon(clerk.run)
-    clerk.ask(Draw(A, "one", BOOT, 1, 60), answers.append)
-    await wait_all_tasks_blocked()
-    for operation in (
-        Settle(A, "one", BOOT, 1, 10),
-        GiveBack(A, "one", BOOT, 50),
-        Close(B),
-    ):
-        clerk.tell(operation)
-    clerk.ask(Draw(B, "one", BOOT, 1, 1), answers.append)
-    clerk.ask(Draw(A, "one", BOOT, 2, 90), answers.append)
+    with ledger.busy:
+        nursery.start_soon(clerk.run)
+        clerk.ask(Draw(A, "one", BOOT, 1, 60), answers.append)
+        await wait_all_tasks_blocked()
+        for operation in (
+            Settle(A, "one", BOOT, 1, 10),
+            GiveBack(A, "one", BOOT, 50),
+            Close(B),
+        ):
+            clerk.tell(operation)
+        clerk.ask(Draw(B, "one", BOOT, 1, 1), answers.append)
+        clerk.ask(Draw(A, "one", BOOT, 2, 90), answers.append)
     with trio.fail_after(30):
         await clerk.quiet()
     assert [type(each) for each in answers] == [Granted, Closed, Granted]
