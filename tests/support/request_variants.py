@@ -6,7 +6,6 @@ Each names itself. Nothing here says what must become of it: differential.py doe
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from depth import deep
 from differential import DOTTED, ENCODED, TOKEN, Sent
 
 BASES = (
@@ -283,8 +282,7 @@ def hosted(this: bytes, other: bytes, *, http2: bool) -> Iterator[tuple[str, Sen
         if http2:
             alone = Sent(b"GET", path, authority=None, hosts=[told(each)])
             yield f"Host {each!r} for {path!r}", alone
-    # Alone each has been sent; beside others, every third unless the search is to go deep.
-    for each, beside in product(AUTHORITIES[:: 3 if deep(1) == 1 else 1], (None, *BESIDE)):
+    for each, beside in product(AUTHORITIES, (None, *BESIDE)):
         authority = told(each)
         hosts = [authority] if beside is None else [told(host) for host in beside]
         yield f"{each!r} beside {beside}", sent(authority, hosts)
