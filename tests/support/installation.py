@@ -29,7 +29,8 @@ path = "/stream"
 upstream = "tools"
 price = "{price}"
 """
-# What is tested is neither how fast a disk is, nor how large a table: small ones are made at once.
+# What is tested is neither how fast a disk is, nor how large a table: a small one is made at once,
+# and the agent, which looks at all of it again and again, soon has.
 MODEST = """
 [limits]
 credit_wait_seconds_max = 5.0
@@ -232,5 +233,5 @@ def wait_until(true: Any, seconds: float = 60.0) -> None:
 
 
 def watched_minute() -> float:
-    """The minute in which the minting watch counts now; its minutes begin for all at once."""
+    """The number of the minute in which the minting watch counts now, the same in each process."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) // 60

@@ -90,9 +90,9 @@ class Connection(ABC):
 
 
 class Hearing(trio.abc.Stream):
-    """A TCP stream that is still read once the server takes no more, as usual clients do.
+    """A TCP stream that can still be read when the server takes no more, as usual clients do.
 
-    `deaf` says then why. To TLS, all seems to have been sent.
+    Then `deaf` says why, and the TLS above believes that all was sent.
     """
 
     def __init__(self, plain: trio.SocketStream) -> None:

@@ -109,8 +109,12 @@ async def _play(folder: Path, board: "Board") -> "Result":
 async def heed_signals() -> None:
     """End in order: the processes first, then the folder.
 
-    KeyboardInterrupt at Ctrl-C, StoryError at SIGTERM. Python raises KeyboardInterrupt wherever it
-    is, also where it ignores exceptions (a destructor): the story would go on.
+    Without this, Python raises KeyboardInterrupt wherever it is. Where it ignores exceptions (in a
+    destructor, say), the story would go on.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
+        StoryError: SIGTERM came before the story was over.
     """
     import trio
 

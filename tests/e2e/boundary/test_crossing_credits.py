@@ -25,7 +25,7 @@ ABANDONED = pytest.mark.filterwarnings(
 
 @pytest.fixture(autouse=True)
 def within_an_hour() -> None:
-    """What may be spent in an hour begins anew with each hour of the day."""
+    """Wait for the next hour if this one ends soon: crews may spend anew then."""
     left = HOUR - time.time() % HOUR
     if left < TEST_SECONDS:
         time.sleep(left)

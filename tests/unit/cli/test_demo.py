@@ -1,16 +1,17 @@
 """How the demo is ended before its story is over."""
 
 import signal
+from collections.abc import Callable
 
 import pytest
 import trio
-import trio.testing
+from trio.testing import wait_all_tasks_blocked
 
 from crewgate.cli.demo import heed_signals
 from crewgate.errors import StoryError
 
 
-class Ended:
+class Interrupted:
     """Ctrl-C comes while its destructor runs, where Python ignores what is raised."""
 
     def __del__(self) -> None:
@@ -18,29 +19,24 @@ class Ended:
 
 
 @pytest.mark.parametrize(
-    ("number", "expected"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, StoryError)]
+    ("come", "expected"),
+    [
+        (lambda: signal.raise_signal(signal.SIGINT), KeyboardInterrupt),
+        (Interrupted, KeyboardInterrupt),
+        (lambda: signal.raise_signal(signal.SIGTERM), StoryError),
+    ],
+    ids=["ctrl-c", "ctrl-c in a destructor", "SIGTERM"],
 )
-def test_a_signal_ends_it(number: signal.Signals, expected: type[BaseException]) -> None:
+def test_a_signal_ends_it(come: Callable[[], object], expected: type[BaseException]) -> None:
+    """Wherever the program is when it comes."""
+
     async def play() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(heed_signals)
-            await trio.testing.wait_all_tasks_blocked()
-            signal.raise_signal(number)
+            await wait_all_tasks_blocked()
+            come()
             await trio.sleep_forever()
 
     with pytest.raises(BaseExceptionGroup) as caught:
         trio.run(play)
     assert caught.group_contains(expected)
-
-
-def test_ctrl_c_is_lost_nowhere() -> None:
-    async def play() -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(heed_signals)
-            await trio.testing.wait_all_tasks_blocked()
-            Ended()
-            await trio.sleep_forever()
-
-    with pytest.raises(BaseExceptionGroup) as caught:
-        trio.run(play)
-    assert caught.group_contains(KeyboardInterrupt)

@@ -86,7 +86,7 @@ def test_a_session_that_the_server_ends_is_waited_for() -> None:
 
 
 def test_a_connection_that_hangs_in_a_pipeline_is_made_anew() -> None:
-    """So a server leaves it that is killed while many rows are on their way."""
+    """A server that is killed while many rows are on their way may leave it so."""
 
     def leave(connection: psycopg.Connection[Any]) -> None:
         connection.pgconn.enter_pipeline_mode()
