@@ -5,21 +5,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from agents import COMMAND, Guest, Site
+from orchestrators import is_running
 from world import BRANCH
 
 Enter = Callable[..., Guest]
-
-
-def _gone(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return True
-    return state == "Z"
 
 
 def _wait(what: Callable[[], bool]) -> None:
@@ -45,7 +37,7 @@ def test_serve_lives_from_ready_to_sigterm(site: Site) -> None:
     agent = site.status().pid
     serve.send_signal(signal.SIGTERM)
     assert serve.wait() == 0
-    assert _gone(agent)
+    assert not is_running(agent)
     assert site.command("status").returncode == 2
 
 
@@ -59,7 +51,7 @@ def test_a_killed_serve_takes_its_agent_along_and_a_new_one_goes_on(site: Site) 
     again = site.serve()
     _ready(site)
     after = site.status()
-    assert _gone(before.pid)
+    assert not is_running(before.pid)
     assert (after.life, after.pid != before.pid) == (before.life, True)
     again.send_signal(signal.SIGTERM)
     assert again.wait() == 0
@@ -71,7 +63,7 @@ def test_a_killed_agent_is_started_again(site: Site) -> None:
     _ready(site)
     first = site.status()
     os.kill(first.pid, signal.SIGKILL)
-    _wait(lambda: _gone(first.pid))
+    _wait(lambda: not is_running(first.pid))
     _ready(site)
     assert site.status().life == first.life
     assert "agent was ended by SIGKILL" in (site.folder / "serve.log").read_text()

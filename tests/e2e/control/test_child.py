@@ -25,14 +25,6 @@ def own(tmp_path: Path) -> Iterator[ControlSite]:
         yield found
 
 
-def gone(pid: int) -> bool:
-    """Not there, or waiting for its parent alone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
 def test_it_is_started_again_and_calls_go_on_meanwhile(site: ControlSite) -> None:
     """SIGKILL: `status` says it and the gateway stays ready; then there is another one."""
     begin = len(site.log())
@@ -84,7 +76,7 @@ def test_what_it_cannot_have_is_one_line(own: ControlSite) -> None:
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         os.kill(first, signal.SIGKILL)
-        wait_until(lambda: gone(first))
+        wait_until(lambda: not is_running(first))
         wait_until(lambda: _took(taken, own.port + 2))
         wait_until(lambda: "cannot listen on 127.0.0.1 port" in own.log())
         wait_until(lambda: "control ended with status 2" in own.log())
@@ -199,7 +191,7 @@ def test_one_that_does_not_end_is_killed(own: ControlSite) -> None:
     first = own.control_pid()
     os.kill(first, signal.SIGSTOP)
     own.file.write_text(without)
-    wait_until(lambda: gone(first), 60)
+    wait_until(lambda: not is_running(first), 60)
     assert own.children("control") == []
 
 
@@ -221,7 +213,7 @@ def test_without_a_ca_there_is_none(own: ControlSite) -> None:
     without = _without_a_ca(own)
     first = own.control_pid()
     own.file.write_text(without)
-    wait_until(lambda: gone(first))
+    wait_until(lambda: not is_running(first))
     wait_until(lambda: own.ask("status", "--wait", "100")["control"]["configured"] is False)
     assert own.children("control") == []
     assert own.ask("status")["control"]["running"] is False
@@ -234,7 +226,7 @@ def test_it_goes_with_its_supervisor(own: ControlSite, how: signal.Signals) -> N
     assert own.serving is not None
     own.serving.send_signal(how)
     own.serving.wait(30)
-    wait_until(lambda: gone(pid))
+    wait_until(lambda: not is_running(pid))
 
 
 def test_a_revocation_that_a_kill_interrupted_is_completed(own: ControlSite) -> None:
@@ -251,7 +243,7 @@ def test_a_revocation_that_a_kill_interrupted_is_completed(own: ControlSite) -> 
             ada.post("/v1/revocations", json={"orchestrator": "bd/bd-1"}, timeout=1)
         wait_until(lambda: own.ask("ca", "show", serial)["status"] == "revoked")
         os.kill(first, signal.SIGKILL)
-        wait_until(lambda: gone(first))
+        wait_until(lambda: not is_running(first))
         assert list((own.folder / "ca" / "ending").glob("*.json"))
     finally:
         os.kill(agent, signal.SIGCONT)
