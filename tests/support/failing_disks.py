@@ -95,14 +95,15 @@ class Trial:
 
     def fail(self, fault: str) -> Callable[[], None]:
         """Let the disk fail; returns what mends it."""
-        self._keep()
         if fault == "full":
             filling = fill(self.place)
             return filling.unlink
-        if fault == "read-only":
-            Path(f"/sys/fs/ext4/{self.device}/trigger_fs_error").write_text("1")
-        else:
-            kill_disk(self.image, self.device)
+        with self.site.stopped():  # a ledger that is copied in use may be older than its mark
+            self._keep()
+            if fault == "read-only":
+                Path(f"/sys/fs/ext4/{self.device}/trigger_fs_error").write_text("1")
+            else:
+                kill_disk(self.image, self.device)
         return self._replace
 
     def health(self) -> tuple[int, str]:
@@ -140,8 +141,8 @@ def outcome(trial: Trial, fault: str, *, restarts: bool, patience: float = 0.0) 
     if restarts:
         trial.site.stop()
         trial.site.start()
-    well, _ = _wait(trial, lambda status: status == 0, WELL_SECONDS + patience)
-    return Outcome(told, words, well, restarts)
+    well, left = _wait(trial, lambda status: status == 0, WELL_SECONDS + patience)
+    return Outcome(told, f"{words}; then {left}" if well is None else words, well, restarts)
 
 
 def _wait(

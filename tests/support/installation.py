@@ -145,6 +145,21 @@ class Premises:
                 found.append(int(entry.name))
         return sorted(found)
 
+    @contextmanager
+    def stopped(self) -> Iterator[list[int]]:
+        """The gateway does nothing while the block runs; its processes, the supervisor first."""
+        assert self.serving is not None
+        kinds = ("agent", "gateway", "control")
+        processes = [self.serving.pid, *(pid for kind in kinds for pid in self.children(kind))]
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            wait_until(lambda: all(_is_stopped(process) for process in processes))
+            yield processes
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
+
     def records(self) -> list[dict[str, Any]]:
         """All audit records, in the order of the files."""
         return [
@@ -230,6 +245,11 @@ def wait_until(true: Any, seconds: float = 60.0) -> None:
     while not true():
         assert time.monotonic() < until, "it did not come true"
         time.sleep(0.02)
+
+
+def _is_stopped(process: int) -> bool:
+    """Whether it has come to a stop: what it asked of the kernel is done."""
+    return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
 
 
 def watched_minute() -> float:

@@ -7,9 +7,7 @@ what the comparison with the ledger finds.
 """
 
 import json
-import os
 import re
-import signal
 import ssl
 import subprocess
 import sys
@@ -240,15 +238,9 @@ def clones(folder: Path, count: int, between_seconds: float) -> Iterator[list[st
     with loaded(folder) as (site, load, image, device):
         for _ in range(count):
             time.sleep(between_seconds)
-            processes = processes_of(site)
-            for process in processes:
-                os.kill(process, signal.SIGSTOP)
-            try:
-                copy = folder / "gateway-copy.img"
+            copy = folder / "gateway-copy.img"
+            with site.stopped() as processes:
                 seen = clone(device, image, copy, processes[0], lambda: Seen(load))
-            finally:
-                for process in processes:
-                    os.kill(process, signal.SIGCONT)
             with mounted(copy, folder / "gateway-copy"):
                 found = Copy(folder / "gateway-copy")
                 try:
@@ -256,13 +248,6 @@ def clones(folder: Path, count: int, between_seconds: float) -> Iterator[list[st
                 except (AssertionError, CrewgateError, subprocess.CalledProcessError) as error:
                     log = (found.folder / "serve.log").read_text()[-2000:]
                     yield [f"{type(error).__name__}: {error}", log]
-
-
-def processes_of(site: Installation) -> list[int]:
-    """Of a gateway, its supervisor first."""
-    assert site.serving is not None
-    kinds = ("agent", "gateway", "control")
-    return [site.serving.pid, *(pid for kind in kinds for pid in site.children(kind))]
 
 
 if __name__ == "__main__":
