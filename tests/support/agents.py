@@ -9,10 +9,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import forked
 from command_process import crewgate
 from forked import Forked
+from installation import audit_records
 from world import World
 
 from crewgate._native.gate import Gate
@@ -221,12 +223,9 @@ class Site:
         with Owner(self.state) as owner:
             return owner.revoke(branch, crew)
 
-    def audit(self) -> list[dict[str, object]]:
+    def audit(self) -> list[dict[str, Any]]:
         """All lines that were written, oldest file first."""
-        lines = []
-        for path in sorted((self.state / "audit").glob("*.jsonl")):
-            lines += [json.loads(line) for line in path.read_text().splitlines()]
-        return lines
+        return audit_records(self.state / "audit")
 
     def end(self) -> None:
         """End what still runs."""

@@ -162,11 +162,7 @@ class Premises:
 
     def records(self) -> list[dict[str, Any]]:
         """All audit records, in the order of the files."""
-        return [
-            json.loads(line)
-            for path in sorted((self.folder / "state" / "audit").glob("*.jsonl"))
-            for line in path.read_text().splitlines()
-        ]
+        return audit_records(self.folder / "state" / "audit")
 
     def stop(self) -> int:
         """SIGTERM; the status with which it ended."""
@@ -237,6 +233,16 @@ def installed(folder: Path, **options: Any) -> Iterator[Installation]:
         yield installation
     finally:
         installation.end()
+
+
+def audit_records(folder: Path) -> list[dict[str, Any]]:
+    """All of an audit, in the order of the files; not a record that is being written now."""
+    return [
+        json.loads(line)
+        for path in sorted(folder.glob("*.jsonl"))
+        for line in path.read_text().splitlines(keepends=True)
+        if line.endswith("\n")
+    ]
 
 
 def wait_until(true: Any, seconds: float = 60.0) -> None:

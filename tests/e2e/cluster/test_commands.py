@@ -1,5 +1,6 @@
 """Real gateways: who they are to each other, their key, one sent away, and the first of all."""
 
+import json
 import os
 import shutil
 import signal
@@ -68,8 +69,9 @@ def test_one_that_is_forgotten_refuses_calls_and_does_not_come_back(
     first, second, third = three
     name, token = name_of(third), token_of(first)
     assert answer(third, token)[0] == 200
-    receipt = second.ask("cluster", "forget", name)
-    assert receipt["enough"]
+    forgotten = said(second, "cluster", "forget", name, "--json")
+    # A busy machine may acknowledge it later than the command waits for.
+    assert forgotten.returncode == (0 if json.loads(forgotten.stdout)["enough"] else 3)
     wait_until(lambda: [counted(first), counted(second)] == [2, 2])
     wait_until(lambda: answer(third, token)[0] == 503)
     assert "revocation-unavailable" in answer(third, token)[1]
