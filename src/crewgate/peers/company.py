@@ -188,6 +188,15 @@ class Company:
         self.opener.forget(member)
         return True
 
+    def resume_evictions(self, node: Node) -> None:
+        """After a start: members that were sent away before it, and are counted still, go on going.
+
+        If that were forgotten, they would count for ever.
+        """
+        for member in node.freshness.others:
+            if member in self.directory.gone and member not in self.directory:
+                node.dismiss(member, self._host.now())
+
     def upkeep(self, node: Node) -> None:
         """Whether it is time for another key, and this member's turn to make it."""
         self.meet_all(node)  # one who could not be admitted before may be now

@@ -115,6 +115,7 @@ class Gossip:
             self.host.say(text)
         self._standing.restore(self.node.freshness)
         self.company.meet_all(self.node)
+        self.company.resume_evictions(self.node)
         replayed = self.log.replay(wall)
         while some := list(islice(replayed, limits.gossip_step_capsules)):
             restored = self.node.restore(some, self.host.now(), self.host.wall())

@@ -379,6 +379,17 @@ def test_a_restart_takes_up_what_the_folder_has(authority: Authority, tmp_path: 
     assert (empty.host.applied, empty.others, empty.node.freshness.counts) == ({}, set(), False)
 
 
+def test_a_restart_goes_on_sending_away(authority: Authority, tmp_path: Path) -> None:
+    """One who was to go, and counted still, would count for ever; and nobody else would agree."""
+    one, other, gone = company_of(authority, tmp_path, 3)
+    one.gossip.revoke([one.entry(of_gateway("m2"), kind=Kind.ORCHESTRATOR)])
+    assert (one.others, one.node.freshness.leaving) == ({other.id, gone.id}, (gone.id,))
+    one.gossip.save()
+    again = StillMember(authority, tmp_path / "m0", "m0", signing=one.signing)
+    assert (again.others, again.node.freshness.leaving) == ({other.id, gone.id}, (gone.id,))
+    assert again.node.freshness.digest == one.node.freshness.digest
+
+
 def _record(raw: bytes) -> bytes:
     import struct  # noqa: PLC0415 -- once
     import zlib  # noqa: PLC0415 -- once

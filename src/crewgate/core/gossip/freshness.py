@@ -9,8 +9,14 @@ The members change by the thought of Raft (Ongaro 2014, section 4), without its 
 admits all new ones that it knows in one step, and nobody else until it knows that these count. One
 that does not count yet, new or with an empty disk, does so once it has compared with a majority of
 those who ever did. One that is sent away goes once a majority with it was compared with since. An
-answer counts only among those who think the same of who is a member, and who has ever counted:
-who waits to let one go goes with one that has.
+answer counts only among those who think the same of who is a member, who has ever counted, and who
+was sent away: who waits to let one go goes with one that has.
+
+Several who are sent away go one by one, in the order of their ids, and for each a majority must
+answer that thinks the same: a majority of five and one of three may have nobody in common. Two of
+four, if each sends another away, would both have a majority of three. They do not, as nobody
+forgets who was sent away: a majority that knows of one alone, and another that knows of the other
+alone, have a member in common that would know of both.
 
 Who alone counts goes on admitting while the one other that it let in does not count yet. No
 majority is without it: of two both are needed; and whoever else is to count, or to send it away,
@@ -49,6 +55,8 @@ class Freshness:
         self._others: dict[bytes, float] = {}
         self._counted: set[bytes] = set()  # who ever did, this one too if others say so
         self._leaving: dict[bytes, float] = {}  # since when
+        self._agreed: dict[bytes, float] = {}  # compared with as the digest is now, and asked when
+        self._agreed_on = b""
         self._began = math.inf  # to compare
         self._digest: tuple[bool, bytes] | None = None  # and whether this one counted then
 
@@ -77,7 +85,7 @@ class Freshness:
 
     @property
     def digest(self) -> bytes:
-        """8 bytes that are the same for all who think the same of the members."""
+        """8 bytes that are the same for all who think the same of the members and who leaves."""
         if self._digest is None or self._digest[0] is not self.counts:
             self._digest = self.counts, self._digested()
         return self._digest[1]
@@ -115,8 +123,9 @@ class Freshness:
 
     def leave(self, member: bytes, now: float) -> None:
         """One that a person has sent away: it goes once a majority was compared with since."""
-        if member in self._others:
-            self._leaving.setdefault(member, now)
+        if member in self._others and member not in self._leaving:
+            self._leaving[member] = now
+            self._digest = None
             self._settle()
 
     def let_go(self, members: Iterable[bytes]) -> bool:
@@ -146,6 +155,8 @@ class Freshness:
             return False
         self._others[member] = max(self._others[member], asked_at)
         self._count([member])
+        agreed = self._agree()
+        agreed[member] = max(agreed.get(member, asked_at), asked_at)
         self._began = min(self._began, asked_at)
         self._settle()
         if self.counts or self._at() < self._began + limits.receipt_word_seconds:
@@ -188,11 +199,18 @@ class Freshness:
             return -math.inf
         return sorted(self._others.values(), reverse=True)[needed - 1]
 
+    def _agree(self) -> dict[bytes, float]:
+        """Who has answered with the digest that is ours now, and when it was asked."""
+        if self._agreed_on != self.digest:
+            self._agreed, self._agreed_on = {}, self.digest
+        return self._agreed
+
     def _settle(self) -> None:
-        """Let those go whom a majority that knew them has been asked about."""
+        """Let those go whom a majority that thinks the same has been asked about, one by one."""
         while self._leaving:
-            member, since = next(iter(self._leaving.items()))
-            if self._at() < since:
+            member = min(self._leaving)
+            since = self._leaving[member]
+            if sum(at >= since for at in self._agree().values()) < self.needed:
                 return
             self.drop(member)
 
@@ -200,4 +218,6 @@ class Freshness:
         members = b"".join(sorted({self._me, *self._others}))
         hashed = blake2b(members, digest_size=DIGEST_BYTES, person=b"members")
         hashed.update(b"".join(self.counted))
+        if self._leaving:
+            hashed.update(b"leaving" + b"".join(sorted(self._leaving)))
         return hashed.digest()

@@ -1,6 +1,7 @@
 """Whoever still admits knows what a majority has acknowledged, whatever the network did."""
 
 import math
+from itertools import permutations
 
 import pytest
 from gossip_world import member_id
@@ -208,6 +209,60 @@ class Member:
         return [self.id, *self.fresh.others]
 
 
+def test_of_two_who_are_sent_away_each_goes_by_a_majority_of_its_own() -> None:
+    """A majority of five and one of three need have nobody in common: between them are four."""
+    cluster = Cluster()
+    cluster.begin(count=5)
+    one, two, three, _, _ = cluster.all
+    cluster.forget(2, 3)
+    cluster.forget(2, 4)
+    cluster.wait(1.0)
+    for whom in (0, 1):
+        cluster.ask(2, whom)
+        cluster.answer(0, lost=False, hears=False)
+    cluster.compare(2, 0)
+    cluster.revoke(2)
+    cluster.tell(0, 0)
+    for who, whom in ((1, 3), (1, 4), (3, 1), (3, 4)):
+        cluster.compare(who, whom)
+    cluster.wait(6.0)
+    for who, whom in ((1, 3), (1, 4), (3, 1), (3, 4)):
+        cluster.compare(who, whom)
+    assert two.fresh.until(STALENESS) > cluster.now
+    cluster.who_admits_knows()
+    assert not cluster.acknowledged
+    for _ in range(3):  # the network is whole again
+        for who, whom in permutations(range(3), 2):
+            cluster.compare(who, whom)
+    assert [len(each.members()) for each in (one, two, three)] == [3, 3, 3]
+    cluster.revoke_by_quorum(0)
+    assert cluster.acknowledged
+    assert min(each.fresh.until(STALENESS) for each in (one, two, three)) > cluster.now
+
+
+@pytest.mark.parametrize("count", [4, 5, 6])
+def test_two_who_each_send_another_away_do_not_part(count: int) -> None:
+    """Of four, each would have a majority of three, with nobody in both."""
+    cluster = Cluster()
+    cluster.begin(count=count)
+    cluster.forget(0, 2)
+    cluster.forget(1, 3)
+    cluster.wait(1.0)
+    for who in (0, 1):
+        for whom in range(count):
+            cluster.ask(who, whom)
+            if cluster.asked:
+                cluster.answer(0, lost=False, hears=False)
+    assert [len(cluster.one(who).members()) for who in (0, 1)] == [count, count]
+    stays = [0, 1, *range(4, count)]
+    for _ in range(4):
+        for who, whom in permutations(stays, 2):
+            cluster.compare(who, whom)
+    alone = count == 4  # two of four are no majority: a person must say that they go on
+    left = count if alone else len(stays)
+    assert {len(cluster.one(who).members()) for who in stays} == {left}
+
+
 class Cluster(RuleBasedStateMachine):
     """Members that revoke, join, forget, lose their disks and compare, in any order and delay."""
 
@@ -220,7 +275,7 @@ class Cluster(RuleBasedStateMachine):
             members = [member_id(index) for index in range(count)]
             each.fresh.hear(members, members)
         self.origins: list[int] = []
-        self.acks: list[dict[int, float]] = []
+        self.acks: list[dict[int, tuple[float, bytes]]] = []
         self.acknowledged: dict[int, float] = {}
         self.asked: list[tuple[Member, Member, float]] = []
 
@@ -238,7 +293,7 @@ class Cluster(RuleBasedStateMachine):
     def tell(self, who: int, which: int) -> None:
         """A revocation reaches one of them, which says so; enough of that acknowledges it.
 
-        What one has said counts for a while (`Receipts`).
+        What one has said counts for a while, and among the members of then (`Receipts`).
         """
         if not self.origins:
             return
@@ -246,9 +301,11 @@ class Cluster(RuleBasedStateMachine):
         one.known.add(number)
         origin = self.all[self.origins[number]]
         if one.fresh.counts and one.fresh.digest == origin.fresh.digest:
-            self.acks[number][one.index] = self.now
+            self.acks[number][one.index] = self.now, one.fresh.digest
         since = self.now - limits.receipt_word_seconds
-        acks = sum(at > since for at in self.acks[number].values())
+        acks = sum(
+            at > since and among == origin.fresh.digest for at, among in self.acks[number].values()
+        )
         if number in origin.known and acks >= majority(len(origin.members())):
             self.acknowledged.setdefault(number, self.now)
 
@@ -340,21 +397,18 @@ class Cluster(RuleBasedStateMachine):
         if keeps:
             one.known, one.gone, one.met = old.known, old.gone, old.met
             one.fresh.hear(old.members(), old.fresh.counted)
+            for gone in sorted(one.gone):
+                one.fresh.leave(member_id(gone), self.now)
         other = self.one(contact)
         if other is not one:
             self.hear(one, other)
 
     @rule(who=WHO, whom=WHO)
     def forget(self, who: int, whom: int) -> None:
-        """A person says to a member that another is none; one at a time, as they are told to."""
+        """A person says to a member that another is none, whoever else is sent away just now."""
         one, other = self.one(who), self.one(whom)
         pending = {index for each in self.all for index in each.gone}
-        if one is not other and one.index not in pending and all(
-            member_id(index) not in each.fresh.others
-            for index in pending
-            for each in self.all
-            if each.index not in pending
-        ):
+        if one is not other and one.index not in pending:
             one.gone.add(other.index)
             one.fresh.leave(other.id, self.now)
 
