@@ -154,7 +154,8 @@ class Premises:
         for process in processes:
             os.kill(process, signal.SIGSTOP)
         try:
-            wait_until(lambda: all(_is_stopped(process) for process in processes))
+            # One that is stopped has also done what it asked of the kernel.
+            wait_until(lambda: {process_state(process) for process in processes} == {"T"})
             yield processes
         finally:
             for process in processes:
@@ -253,9 +254,12 @@ def wait_until(true: Any, seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-def _is_stopped(process: int) -> bool:
-    """Whether it has come to a stop: what it asked of the kernel is done."""
-    return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+def process_state(pid: int) -> str:
+    """The letter that the kernel gives the state of a process (proc(5)); empty if it has gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 def watched_minute() -> float:

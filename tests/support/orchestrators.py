@@ -5,10 +5,9 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from installation import COMMAND, Premises, wait_until
+from installation import COMMAND, Premises, process_state, wait_until
 
 CREW = "article"
 _STARTED = re.compile(r"process (\d+) runs as")
@@ -82,10 +81,7 @@ def running(premises: Premises, name: str, *command: str, **options: Any) -> Ite
 
 def is_running(pid: int) -> bool:
     """Whether a process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    return process_state(pid) not in {"", "Z"}
 
 
 def curl(path: str, *more: str, token: str) -> str:

@@ -189,9 +189,9 @@ class Company:
         return True
 
     def resume_evictions(self, node: Node) -> None:
-        """After a start: members that were sent away before it, and are counted still, go on going.
+        """After a start, wait again for a majority to agree on evictions from before it.
 
-        If that were forgotten, they would count for ever.
+        Otherwise this machine would count those members for ever.
         """
         for member in node.freshness.others:
             if member in self.directory.gone and member not in self.directory:

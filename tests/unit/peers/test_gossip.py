@@ -380,7 +380,7 @@ def test_a_restart_takes_up_what_the_folder_has(authority: Authority, tmp_path: 
 
 
 def test_a_restart_goes_on_sending_away(authority: Authority, tmp_path: Path) -> None:
-    """One who was to go, and counted still, would count for ever; and nobody else would agree."""
+    """A machine that forgot the eviction would count the member for ever."""
     one, other, gone = company_of(authority, tmp_path, 3)
     one.gossip.revoke([one.entry(of_gateway("m2"), kind=Kind.ORCHESTRATOR)])
     assert (one.others, one.node.freshness.leaving) == ({other.id, gone.id}, (gone.id,))

@@ -9,14 +9,20 @@ The members change by the thought of Raft (Ongaro 2014, section 4), without its 
 admits all new ones that it knows in one step, and nobody else until it knows that these count. One
 that does not count yet, new or with an empty disk, does so once it has compared with a majority of
 those who ever did. One that is sent away goes once a majority with it was compared with since. An
-answer counts only among those who think the same of who is a member, who has ever counted, and who
-was sent away: who waits to let one go goes with one that has.
+answer counts only if both machines have the same members, the same ones that ever counted, and the
+same evictions that wait. If a machine waits to drop a member, and learns that another machine has
+dropped it, it drops it too.
 
-Several who are sent away go one by one, in the order of their ids, and for each a majority must
-answer that thinks the same: a majority of five and one of three may have nobody in common. Two of
-four, if each sends another away, would both have a majority of three. They do not, as nobody
-forgets who was sent away: a majority that knows of one alone, and another that knows of the other
-alone, have a member in common that would know of both.
+If several evictions wait, a machine carries them out one by one, in the order of the ids. For each
+one it needs new answers from a majority of the members that it has then. Otherwise it could go from
+five members to three at once. Two of the three, and the other three of the five, would then both
+take themselves for a majority.
+
+Two machines may each evict a different member at the same time. If both succeeded among four, each
+would have three members left. Two machines with one view, and two with the other, would then both
+take themselves for a majority. This cannot happen: each eviction would need a majority that knows
+of it and not of the other one. These two majorities share a machine, and no machine forgets an
+eviction.
 
 Who alone counts goes on admitting while the one other that it let in does not count yet. No
 majority is without it: of two both are needed; and whoever else is to count, or to send it away,
@@ -55,8 +61,8 @@ class Freshness:
         self._others: dict[bytes, float] = {}
         self._counted: set[bytes] = set()  # who ever did, this one too if others say so
         self._leaving: dict[bytes, float] = {}  # since when
-        self._agreed: dict[bytes, float] = {}  # compared with as the digest is now, and asked when
-        self._agreed_on = b""
+        self._answers: dict[bytes, float] = {}  # under `_answers_digest`: who, and asked when
+        self._answers_digest = b""
         self._began = math.inf  # to compare
         self._digest: tuple[bool, bytes] | None = None  # and whether this one counted then
 
@@ -85,7 +91,7 @@ class Freshness:
 
     @property
     def digest(self) -> bytes:
-        """8 bytes that are the same for all who think the same of the members and who leaves."""
+        """8 bytes; machines have the same if they agree on members and on evictions that wait."""
         if self._digest is None or self._digest[0] is not self.counts:
             self._digest = self.counts, self._digested()
         return self._digest[1]
@@ -155,8 +161,8 @@ class Freshness:
             return False
         self._others[member] = max(self._others[member], asked_at)
         self._count([member])
-        agreed = self._agree()
-        agreed[member] = max(agreed.get(member, asked_at), asked_at)
+        answers = self._current_answers()
+        answers[member] = max(answers.get(member, asked_at), asked_at)
         self._began = min(self._began, asked_at)
         self._settle()
         if self.counts or self._at() < self._began + limits.receipt_word_seconds:
@@ -199,18 +205,18 @@ class Freshness:
             return -math.inf
         return sorted(self._others.values(), reverse=True)[needed - 1]
 
-    def _agree(self) -> dict[bytes, float]:
-        """Who has answered with the digest that is ours now, and when it was asked."""
-        if self._agreed_on != self.digest:
-            self._agreed, self._agreed_on = {}, self.digest
-        return self._agreed
+    def _current_answers(self) -> dict[bytes, float]:
+        """The members that answered under the present digest, and when this machine asked each."""
+        if self._answers_digest != self.digest:
+            self._answers, self._answers_digest = {}, self.digest
+        return self._answers
 
     def _settle(self) -> None:
-        """Let those go whom a majority that thinks the same has been asked about, one by one."""
+        """Carry out the evictions that a majority with the same digest has answered since."""
         while self._leaving:
             member = min(self._leaving)
             since = self._leaving[member]
-            if sum(at >= since for at in self._agree().values()) < self.needed:
+            if sum(at >= since for at in self._current_answers().values()) < self.needed:
                 return
             self.drop(member)
 

@@ -210,7 +210,7 @@ class Member:
 
 
 def test_of_two_who_are_sent_away_each_goes_by_a_majority_of_its_own() -> None:
-    """A majority of five and one of three need have nobody in common: between them are four."""
+    """Two evictions wait on one machine. It must not go from five members to three at once."""
     cluster = Cluster()
     cluster.begin(count=5)
     one, two, three, _, _ = cluster.all
@@ -242,7 +242,7 @@ def test_of_two_who_are_sent_away_each_goes_by_a_majority_of_its_own() -> None:
 
 @pytest.mark.parametrize("count", [4, 5, 6])
 def test_two_who_each_send_another_away_do_not_part(count: int) -> None:
-    """Of four, each would have a majority of three, with nobody in both."""
+    """Two machines evict a different member each. Only one view of the members may go on."""
     cluster = Cluster()
     cluster.begin(count=count)
     cluster.forget(0, 2)
@@ -405,7 +405,7 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(who=WHO, whom=WHO)
     def forget(self, who: int, whom: int) -> None:
-        """A person says to a member that another is none, whoever else is sent away just now."""
+        """A person evicts a member on one machine. Other evictions may be under way."""
         one, other = self.one(who), self.one(whom)
         pending = {index for each in self.all for index in each.gone}
         if one is not other and one.index not in pending:
