@@ -116,9 +116,7 @@ def test_no_function_is_long() -> None:
 def test_every_source_file_says_what_it_is() -> None:
     """Each file of the package opens with a docstring, each native one with a comment or one."""
     silent = [
-        name(path)
-        for path in PYTHON
-        if path.is_relative_to(SRC) and not seen(path).is_described
+        name(path) for path in PYTHON if path.is_relative_to(SRC) and not seen(path).is_described
     ]
     silent += [
         name(path)
@@ -306,8 +304,6 @@ def test_every_limit_has_its_reason() -> None:
 def test_each_limit_is_defined_once() -> None:
     """The files of `limits` are one name space: the later of two would hold for both."""
     names = Counter(
-        name
-        for path in LIMITS
-        for name in re.findall(r"^(\w+) = ", path.read_text(), re.MULTILINE)
+        name for path in LIMITS for name in re.findall(r"^(\w+) = ", path.read_text(), re.MULTILINE)
     )
     assert [name for name, count in names.items() if count > 1] == []

@@ -74,7 +74,10 @@ class Waving(judge.GateJudge):
     waved: Waved | None = None
 
     def decide(  # type: ignore[override]  # what a flight asks of a permit, Waved answers
-        self, token: bytes, tool: int, **asked: Any  # noqa: ANN401 - whatever a judge is asked
+        self,
+        token: bytes,
+        tool: int,
+        **asked: Any,  # noqa: ANN401 - whatever a judge is asked
     ) -> Waved | Permit | Denial:
         """The one permit; judges as long as there is none."""
         if self.waved is not None:

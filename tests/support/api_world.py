@@ -75,9 +75,7 @@ class FakeOffice:
         if self.refusal is not None:
             raise self.refusal
 
-    async def revoke(
-        self, target: Target, name: str, crew: str, until: Until
-    ) -> RevocationAnswer:
+    async def revoke(self, target: Target, name: str, crew: str, until: Until) -> RevocationAnswer:
         self.note(f"revoke_{target}", name, crew)
         return RevocationAnswer(target=target, id=name, crew=crew)
 

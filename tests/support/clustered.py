@@ -61,9 +61,7 @@ class Clustered:
         """Another certificate in the place of ours, issued so many seconds from now."""
         self._authority.certify(self._folder / ME, name, signing or self.signing, born=born)
 
-    def _certify(
-        self, name: str, signing: Ed25519PrivateKey, *, rights: tuple[str, ...]
-    ) -> Files:
+    def _certify(self, name: str, signing: Ed25519PrivateKey, *, rights: tuple[str, ...]) -> Files:
         """Issued by the machine's clock, which a test has in hand."""
         born = self.hands.wall / S - time.time()
         return self._authority.certify(self._folder / name, name, signing, rights=rights, born=born)

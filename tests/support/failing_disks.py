@@ -145,9 +145,7 @@ def outcome(trial: Trial, fault: str, *, restarts: bool, patience: float = 0.0) 
     return Outcome(told, f"{words}; then {left}" if well is None else words, well, restarts)
 
 
-def _wait(
-    trial: Trial, good: Callable[[int], bool], seconds: float
-) -> tuple[float | None, str]:
+def _wait(trial: Trial, good: Callable[[int], bool], seconds: float) -> tuple[float | None, str]:
     begun = time.monotonic()
     while (now := time.monotonic() - begun) < seconds:
         trial.use()

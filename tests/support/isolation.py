@@ -135,9 +135,7 @@ async def serving(phase: "Phase", callers: int) -> AsyncIterator[Edge]:
             config = config_of(msgspec.structs.replace(origin, scheme=scheme), folder)
             poller, resolver = Poller(), Resolver()
             upstream = msgspec.structs.replace(config.upstreams[0], **settings)
-            tools = tuple(
-                Tool(method, method, "/*", "tools", 10_000) for method in ("GET", "POST")
-            )
+            tools = tuple(Tool(method, method, "/*", "tools", 10_000) for method in ("GET", "POST"))
             config = msgspec.structs.replace(config, upstreams=(upstream,), tools=tools)
             opener = (Opener if context is None else Tight)(upstream, poller, context)
             pool = Pool(upstream, opener, resolver, print)

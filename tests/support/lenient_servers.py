@@ -61,9 +61,7 @@ _UNSEEN |= {*range(0xFE00, 0xFE10), *range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE1
 
 def _drawn(path: str) -> str:
     """Without characters that have no width."""
-    return "".join(
-        [c for c in path if unicodedata.category(c) != "Cf" and ord(c) not in _UNSEEN]
-    )
+    return "".join([c for c in path if unicodedata.category(c) != "Cf" and ord(c) not in _UNSEEN])
 
 
 STEPS: dict[str, Callable[[bytes], bytes]] = {
@@ -84,9 +82,7 @@ STEPS: dict[str, Callable[[bytes], bytes]] = {
     "forms": lambda path: path.replace(b"+", b" "),
     "trimmed names": _in_unicode(_trimmed),
     "no width": _in_unicode(_drawn),
-    "streams of NTFS": _in_unicode(
-        lambda path: re.sub(r":[^:/]*:\$\w+(?=/|\Z)", "", path)
-    ),
+    "streams of NTFS": _in_unicode(lambda path: re.sub(r":[^:/]*:\$\w+(?=/|\Z)", "", path)),
     "sessions": lambda path: re.sub(rb"/\((?:[A-Za-z]\([^()/]*\))+\)", b"", path),
     "overlong UTF-8": overlong,
     "compatibility": _in_unicode(lambda path: unicodedata.normalize("NFKC", path)),

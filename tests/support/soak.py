@@ -105,8 +105,7 @@ class Soak:
             return False
         now = processes(self.site)
         return all(
-            descriptors(now[name]) <= count + BETWEEN.get(name, 0)
-            for name, count in before.items()
+            descriptors(now[name]) <= count + BETWEEN.get(name, 0) for name, count in before.items()
         )
 
     def conclude(self) -> None:

@@ -167,8 +167,9 @@ def signatures() -> Iterator[Signature]:
     ):
         h = challenge(encoded, a, MESSAGE)
         yield signed(name, a, encoded, h * SECRET % L, good=False)
-    yield signed("A and R are the identity, S is 0", encode(IDENTITY), encode(IDENTITY), 0,
-                 good=False)
+    yield signed(
+        "A and R are the identity, S is 0", encode(IDENTITY), encode(IDENTITY), 0, good=False
+    )
     yield signed("A is off the curve", off_curve(), r, s, good=False)
 
 
@@ -211,13 +212,16 @@ def as_json() -> str:
     """The readable list of cases and expected answers."""
     cases = {
         "signatures": [
-            {"name": c.name, "public": c.public.hex(), "signature": c.signature.hex(),
-             "message": c.message.hex(), "good": c.good}
+            {
+                "name": c.name,
+                "public": c.public.hex(),
+                "signature": c.signature.hex(),
+                "message": c.message.hex(),
+                "good": c.good,
+            }
             for c in signatures()
         ],
-        "points": [
-            {"name": c.name, "public": c.public.hex(), "good": c.good} for c in points()
-        ],
+        "points": [{"name": c.name, "public": c.public.hex(), "good": c.good} for c in points()],
     }
     return json.dumps(cases, indent=1) + "\n"
 
@@ -248,8 +252,12 @@ def as_header() -> str:
     ]
     for case in signatures():
         joined = case.signature + case.message
-        lines += [f'    {{"{case.name}",', *literal(case.public), *literal(joined),
-                  f"     {len(joined)}, {int(case.good)}}},"]
+        lines += [
+            f'    {{"{case.name}",',
+            *literal(case.public),
+            *literal(joined),
+            f"     {len(joined)}, {int(case.good)}}},",
+        ]
     lines += ["};", "", "static const edge_point EDGE_POINTS[] = {"]
     for point in points():
         lines += [f'    {{"{point.name}",', *literal(point.public), f"     {int(point.good)}}},"]

@@ -28,7 +28,9 @@ class AnswerReader:
     informed: bool
     bodyless: bool
 
-    def __init__(self, make_parser: Callable[[object], object], errors: Iterable[type[Exception]]) -> None:
+    def __init__(
+        self, make_parser: Callable[[object], object], errors: Iterable[type[Exception]]
+    ) -> None:
         """`make_parser` is given who is called back, as httptools does it; `errors` are its own."""
     def reset(self, *, head_only: bool) -> None:
         """Forget the last answer; `head_only` for the answer to HEAD."""

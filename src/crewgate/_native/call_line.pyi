@@ -17,7 +17,20 @@ class CallLine:
     """
 
     def __init__(self, request: Request, grant: Grant) -> None: ...
-    def end(self, time_ns: int, identifier: bytes, outcome: Outcome, cost_micro: int, remaining_micro: int | None, duration_us: int, status: int, bytes_in: int, bytes_out: int, would: Reason | None = None, certificate: str = "") -> bytes:
+    def end(
+        self,
+        time_ns: int,
+        identifier: bytes,
+        outcome: Outcome,
+        cost_micro: int,
+        remaining_micro: int | None,
+        duration_us: int,
+        status: int,
+        bytes_in: int,
+        bytes_out: int,
+        would: Reason | None = None,
+        certificate: str = "",
+    ) -> bytes:
         """The line of one call that has ended, newline included; what the numbers mean says
         `core.record`: `time_ns`, `identifier` and `certificate` are its `Request`'s, most others its
         `End`'s. ValueError for a certificate that is no serial in upper-case hexadecimal."""

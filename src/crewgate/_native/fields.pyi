@@ -21,7 +21,9 @@ class FieldFilter:
     message's Connection names, or whose value holds the caller's `token`, goes no further.
     """
 
-    def __init__(self, dropped: Iterable[bytes], refused: Iterable[bytes], allowed: Iterable[bytes]) -> None: ...
+    def __init__(
+        self, dropped: Iterable[bytes], refused: Iterable[bytes], allowed: Iterable[bytes]
+    ) -> None: ...
     def kept(self, fields: Sequence[Field], token: bytes = b"") -> list[Field]:
         """The fields that go on, unchanged and in order. RequestRefusedError."""
     def written(self, fields: Sequence[Field], token: bytes = b"") -> bytes:

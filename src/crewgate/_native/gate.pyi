@@ -13,9 +13,18 @@ class Gate:
     clock: tuple[int, int] | None  # tests: (wall ns, boot ns) instead of the real clocks
     def load(self, policy: Policy) -> None:
         """Judge by `policy` from now on; cached tokens of keys that are gone are dead at once."""
-    def decide(self, token: bytes, tool: int, *, request: bytes = b"", peer_crew: str | None = None,
-               observe: bool = False, drawn: bool = False, price: int = -1,
-               loose: bool = False) -> Permit | Denial:
+    def decide(
+        self,
+        token: bytes,
+        tool: int,
+        *,
+        request: bytes = b"",
+        peer_crew: str | None = None,
+        observe: bool = False,
+        drawn: bool = False,
+        price: int = -1,
+        loose: bool = False,
+    ) -> Permit | Denial:
         """The verdict. `tool` is an index into the policy's tools, -1 for none such. Never raises
         for bad input, never waits. Denial(BUDGET_UNAVAILABLE, retry=True, grant) asks for a draw:
         the branch is unknown to the table, its grant is newer than the agent knows, or its lease

@@ -21,8 +21,22 @@ class Heads(Generic[_T]):
     something is not `bytes`.
     """
 
-    def __init__(self, make: Callable[[bytes, bytes, bytes, bytes, bytes, list[Field], str, int, int | None], _T], unsupported: Iterable[bytes]) -> None: ...
-    def build(self, method: bytes, target: bytes, authority: bytes | None, fields: Sequence[Field], *, version: str, stream: int, streamed: bool) -> _T:
+    def __init__(
+        self,
+        make: Callable[[bytes, bytes, bytes, bytes, bytes, list[Field], str, int, int | None], _T],
+        unsupported: Iterable[bytes],
+    ) -> None: ...
+    def build(
+        self,
+        method: bytes,
+        target: bytes,
+        authority: bytes | None,
+        fields: Sequence[Field],
+        *,
+        version: str,
+        stream: int,
+        streamed: bool,
+    ) -> _T:
         """Of a request line and its fields. `authority` is what the line named, if it did;
         `streamed` says that a body may follow whose size was not declared."""
     def read(self, fields: Sequence[Field], stream: int, streamed: bool) -> _T:

@@ -35,22 +35,33 @@ class OwnedTable(LeaseTable):
     def set_policy_generation(self, generation: int) -> None: ...
     def set_lent(self, amount: int) -> None: ...
     def set_ledger_count(self, count: int) -> None: ...
-    def revoke(self, key: bytes, crew: bytes, before: int, life: int, now_wall: int,
-               now_boot_ns: int) -> bool:
+    def revoke(
+        self, key: bytes, crew: bytes, before: int, life: int, now_wall: int, now_boot_ns: int
+    ) -> bool:
         """Tokens with this key issued up to `before` (seconds) are dead for `life` seconds from
         now, by both clocks; `crew` is the crew's key. Never shortens what is there. False if it
         was there already. TableFullError."""
     def revocations_of(self, crew: bytes) -> int:
         """Live entries of this crew."""
-    def open_branch(self, key: bytes, parents: tuple[int, ...], path_digest: bytes, quota: int,
-                    quota_iat: int, expires: int, now_wall: int, now_boot_ns: int,
-                    told: tuple[int, int, int, int] = ...) -> int:
+    def open_branch(
+        self,
+        key: bytes,
+        parents: tuple[int, ...],
+        path_digest: bytes,
+        quota: int,
+        quota_iat: int,
+        expires: int,
+        now_wall: int,
+        now_boot_ns: int,
+        told: tuple[int, int, int, int] = ...,
+    ) -> int:
         """A new record; its number. ValueError if the key is there, TableFullError.
 
         `told` is what the ledger knows of its lease in this life of the table: the last draw's
         number, and micro-credits granted, given back and settled."""
-    def amend(self, number: int, quota: int, quota_iat: int, expires: int, now_wall: int,
-              now_boot_ns: int) -> None:
+    def amend(
+        self, number: int, quota: int, quota_iat: int, expires: int, now_wall: int, now_boot_ns: int
+    ) -> None:
         """The governing quota, and a life that is never shortened."""
     def reclaim(self, now_wall: int, now_boot_ns: int, records_max: int = ...) -> list[Reclaimed]:
         """Forget what has expired by both clocks: revocations, and branches without children or

@@ -58,8 +58,12 @@ class Permit:
     def extend(self, until_boot_ns: int) -> bool:
         """Move the reservation's deadline; False if it was burned meanwhile."""
     def __enter__(self) -> Self: ...
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Settle at the price if neither settled nor released (also on an exception)."""
 
 def arm_fault(stores: int) -> bool:

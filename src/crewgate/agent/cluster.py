@@ -86,7 +86,7 @@ class Cluster:
         if config.name not in {"", known}:
             self._sockets.close()
             raise ConfigurationError(
-                f'{config.path}: [cluster] certificate is of machine {known}, and name is '
+                f"{config.path}: [cluster] certificate is of machine {known}, and name is "
                 f'"{config.name}": make both the same'
             )
         self._attendance = Attendance(self.gossip)

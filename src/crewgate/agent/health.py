@@ -49,8 +49,7 @@ def look(machine: Machine) -> Summary:
     found = machine.health.summary
     wall = machine.clock.wall_ns() / 1e9
     conditions = (
-        msgspec.structs.replace(each, since=wall - (now - each.since))
-        for each in found.conditions
+        msgspec.structs.replace(each, since=wall - (now - each.since)) for each in found.conditions
     )
     return msgspec.structs.replace(found, conditions=tuple(conditions))
 

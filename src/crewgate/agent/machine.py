@@ -218,9 +218,7 @@ class Machine:
         """
         clocks = self.believed()
         crews = self.inforce.policy.crews
-        done = self.revocations.revoke(
-            name, crew, crews, clocks, target=target, coarsens=coarsens
-        )
+        done = self.revocations.revoke(name, crew, crews, clocks, target=target, coarsens=coarsens)
         return Told(done, *self.telling.tell(done.told), len(self.guests))
 
     def revoke_names(self, names: Sequence[Name]) -> ToldNames:

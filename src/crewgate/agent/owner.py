@@ -58,9 +58,7 @@ async def converse(machine: Machine, stream: trio.SocketStream) -> None:
         machine.reports.leave(talk)
 
 
-async def _answer_in_words(
-    machine: Machine, talk: Conversation[OwnerAsks], ask: OwnerAsks
-) -> None:
+async def _answer_in_words(machine: Machine, talk: Conversation[OwnerAsks], ask: OwnerAsks) -> None:
     """Also where the answer is that it will not be done."""
     try:
         if isinstance(ask, Report):
@@ -247,9 +245,7 @@ def _named(machine: Machine, name: Name, receipt: NamesReceipt) -> record.Revoca
     )
 
 
-def _receipt(
-    ask: Revoke, told: Told, read_ns: int, reach: Reach, unseen: Unseen
-) -> Receipt:
+def _receipt(ask: Revoke, told: Told, read_ns: int, reach: Reach, unseen: Unseen) -> Receipt:
     pending, done = told.pending, told.done
     return Receipt(
         id=ask.id,

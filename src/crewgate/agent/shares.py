@@ -60,4 +60,3 @@ class Shares:
             share, kept = share // 2, self._capacity // 2
         own = self._held[caller(crew.name)] if crew else self._table.revocations_of(key)
         return own < share and self._used + len(self._crews) + kept < self._capacity
-

@@ -57,9 +57,7 @@ class Office(Protocol):
     async def check(self, serial: str) -> None:
         """ControlError 401 unless the certificate that a connection has shown is good now."""
 
-    async def revoke(
-        self, target: Target, name: str, crew: str, until: Until
-    ) -> RevocationAnswer:
+    async def revoke(self, target: Target, name: str, crew: str, until: Until) -> RevocationAnswer:
         """End a branch and all below it, a grant, or the tokens of a process or crew until now.
 
         The `crew` of a branch, where it is empty, is found out if that is plain.

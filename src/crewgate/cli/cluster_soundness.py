@@ -89,7 +89,7 @@ def _misnamed(config: Config, cluster: Cluster) -> Iterator[str]:
     is_fit = identity is not None and identity.role is Role.GATEWAY and identity.key
     if config.name and identity is not None and is_fit and identity.name != config.name:
         yield (
-            f'{cluster.certificate}: is of machine {identity.name}, and this one is name = '
+            f"{cluster.certificate}: is of machine {identity.name}, and this one is name = "
             f'"{config.name}"; members know it by its certificate: make both the same'
         )
 

@@ -85,9 +85,7 @@ def restore(
         raise BackupError(f"{folder}: not an empty folder; restore overwrites nothing")
     targets = {saved.path: target_of(saved.path, folder) for saved in manifest.files}
     there = [
-        path
-        for place, path in targets.items()
-        if place.startswith(ELSEWHERE) and path.exists()
+        path for place, path in targets.items() if place.startswith(ELSEWHERE) and path.exists()
     ]
     if there and not keep_existing:
         raise BackupError(
@@ -162,7 +160,5 @@ def _missing(manifest: "Manifest", folder: Path) -> list[str]:
 
     config = load(folder / manifest.config)
     return [
-        str(item.path)
-        for item in inventory(config)
-        if item.expected and not item.path.exists()
+        str(item.path) for item in inventory(config) if item.expected and not item.path.exists()
     ]

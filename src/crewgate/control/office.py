@@ -138,9 +138,7 @@ class ControlOffice:
 
     # Revocations.
 
-    async def revoke(
-        self, target: Target, name: str, crew: str, until: Until
-    ) -> RevocationAnswer:
+    async def revoke(self, target: Target, name: str, crew: str, until: Until) -> RevocationAnswer:
         """See `Office`."""
 
         def revoke() -> Receipt:

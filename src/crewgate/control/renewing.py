@@ -107,9 +107,7 @@ class Renewing:
                 yield degraded(_name(pair), str(error), "put it back")
         yield from _authority(ca, now)
 
-    def _look(
-        self, config: Config, ca: CA, pair: Shown, source: Source | None, now: float
-    ) -> Fact:
+    def _look(self, config: Config, ca: CA, pair: Shown, source: Source | None, now: float) -> Fact:
         """Renew one if it is due; how it is. AuthorityError."""
         leaf = read_certificates(pair.certificate)[0]
         life, ours = Life.of(leaf), is_ours(ca, leaf)
@@ -198,9 +196,7 @@ def _name(pair: Shown) -> str:
 
 def _fact(name: str, life: Life, now: float, why: str, mend: str) -> Fact:
     """One that has ended has failed; that calls are refused for it is for listeners to say."""
-    return (
-        failed(name, why, mend, refuses=False) if life.end <= now else degraded(name, why, mend)
-    )
+    return failed(name, why, mend, refuses=False) if life.end <= now else degraded(name, why, mend)
 
 
 def _end(life: Life, now: float) -> str:

@@ -3,7 +3,6 @@
 Knows no clock: whoever takes says what time it is, monotonic and in seconds.
 """
 
-
 _NEAR = 1e-6  # of one token: what floats lose by rounding keeps nobody waiting
 
 

@@ -61,9 +61,7 @@ _SAMPLING = _names(
     "guided_grammar structured_outputs grammar json_schema response_format user random_seed"
 )
 _OF_ALL = _names("model stream stream_options metadata user store")
-_CACHE = _names(
-    "prompt_cache_key prompt_cache_retention prompt_cache_options safety_identifier"
-)
+_CACHE = _names("prompt_cache_key prompt_cache_retention prompt_cache_options safety_identifier")
 _LANE: Mapping[str, Values] = {"service_tier": _USUAL}
 _OPENAI: Mapping[str, Values] = {
     **_LANE,

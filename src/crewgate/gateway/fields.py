@@ -152,9 +152,7 @@ def rules(
     return FieldRules(dropped, refused, allowed, field_filter, credential)
 
 
-def passed_fields(
-    headers: Sequence[Field], rules: FieldRules, token: bytes = b""
-) -> list[Field]:
+def passed_fields(headers: Sequence[Field], rules: FieldRules, token: bytes = b"") -> list[Field]:
     """Return the client's fields or trailers that go upstream; none that holds its `token`.
 
     RequestRefusedError for one that passes itself off as ours.

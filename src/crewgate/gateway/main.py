@@ -46,9 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def run(
-    file: Path, index: int, name: str, sockets: Sequence[int] = (), ready: int = -1
-) -> None:
+def run(file: Path, index: int, name: str, sockets: Sequence[int] = (), ready: int = -1) -> None:
     """Open the audit and serve until told to end. ConfigurationError, OSError."""
     given = adopt(sockets)
     config = load(file)

@@ -119,9 +119,7 @@ def prepare(
     )
 
 
-def _inquiry(
-    config: Config, say: Callable[[str], None], before: Inquiry | None
-) -> Inquiry | None:
+def _inquiry(config: Config, say: Callable[[str], None], before: Inquiry | None) -> Inquiry | None:
     if config.ca is None or config.ca.ocsp is None:
         return None
     if all(listener.ocsp == "off" for listener in config.listeners):

@@ -14,9 +14,7 @@ __all__ = ["KINDS", "METADATA_PATH", "Kind", "event", "grpc_fields", "kind_of", 
 
 METADATA_PATH = resource.PATH.encode()
 
-AUDIT_UNAVAILABLE = Kind(
-    "audit-unavailable", 503, "The audit cannot be written", "Retry later."
-)
+AUDIT_UNAVAILABLE = Kind("audit-unavailable", 503, "The audit cannot be written", "Retry later.")
 BODY_TOO_LARGE = Kind(
     "body-too-large",
     413,
@@ -29,12 +27,8 @@ BUSY = Kind(
     "Too much is being read",
     "Other requests fill the room that there is for reading prices. Retry shortly.",
 )
-MISDIRECTED = Kind(
-    "misdirected", 421, "Not this gateway", "This listener serves other hosts."
-)
-UPSTREAM_FAILED = Kind(
-    "upstream-failed", 502, "The tool's server failed", "It did not answer."
-)
+MISDIRECTED = Kind("misdirected", 421, "Not this gateway", "This listener serves other hosts.")
+UPSTREAM_FAILED = Kind("upstream-failed", 502, "The tool's server failed", "It did not answer.")
 UPSTREAM_TIMEOUT = Kind(
     "upstream-timeout",
     504,

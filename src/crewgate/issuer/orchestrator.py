@@ -69,9 +69,7 @@ class Orchestrator:
         return cls(minter, journal_of(config, minter), lifetime=lifetime, gateway=local)
 
     @staticmethod
-    def remote(
-        url: str, certificate: Path | str, *, ca: Path | str
-    ) -> "RemoteOrchestrator":
+    def remote(url: str, certificate: Path | str, *, ca: Path | str) -> "RemoteOrchestrator":
         """The orchestrator that a certificate names, on any host: a gateway signs for it.
 
         `url` is of the gateway's control API, `https://HOST:PORT`. `certificate` is PREFIX or

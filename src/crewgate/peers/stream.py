@@ -114,9 +114,7 @@ class DismissedError(GossipError):
     """The other side says that this machine was sent away."""
 
 
-Words = (
-    Hello | Credentials | RevokedList | Digests | Held | Capsules | Dismissal | AskSeen | Seen
-)
+Words = Hello | Credentials | RevokedList | Digests | Held | Capsules | Dismissal | AskSeen | Seen
 W = TypeVar("W", Hello, Credentials, RevokedList, Digests, Held, Capsules, Seen)
 _DECODER: msgspec.msgpack.Decoder[Words] = msgspec.msgpack.Decoder(Words)
 _ENCODER = msgspec.msgpack.Encoder()

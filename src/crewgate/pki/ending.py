@@ -105,9 +105,7 @@ def decommission(config: Config, crew: str, name: str) -> Ended:
 
 def _unwritten(crew: str, name: str) -> Life:
     nobody = NOBODY
-    return Life(
-        0, crew, name, State.ENDING, b"", -1, nobody.pid, nobody.began, nobody.boot, _now()
-    )
+    return Life(0, crew, name, State.ENDING, b"", -1, nobody.pid, nobody.began, nobody.boot, _now())
 
 
 def _end_unwritten(config: Config, life: Life, why: str) -> Ended:

@@ -76,9 +76,7 @@ def judge(data: bytes, signers: Sequence[x509.Certificate]) -> SignedList:
         raise AuthorityError("a list that this CA has not signed")
     if not 0 < number <= limits.crl_number_max or next_update is None:
         raise AuthorityError("a list without a number, or without its next update")
-    return SignedList(
-        _name(signer), number, this_update.timestamp(), next_update.timestamp(), data
-    )
+    return SignedList(_name(signer), number, this_update.timestamp(), next_update.timestamp(), data)
 
 
 class KeptList:

@@ -121,9 +121,7 @@ class Filling:
         """Let the gate refuse inline. Levels count from the branch (0) upwards, the crew last."""
         upwards = (holding.key, *reversed(holding.path))
         level = upwards.index(answer.level)
-        self._table.refuse(
-            holding.number, level, need, answer.used, answer.quota, answer.window
-        )
+        self._table.refuse(holding.number, level, need, answer.used, answer.quota, answer.window)
         self._refused[answer.level].add(holding.key)
 
     def forgotten(self, key: bytes) -> None:

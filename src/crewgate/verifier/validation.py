@@ -50,9 +50,7 @@ def require_place(before: Config, after: Config) -> None:
                 raise cannot_listen(str(after.path), listener, error) from error
 
 
-def cannot_listen(
-    where: str, listener: Listener | Control, error: OSError
-) -> ConfigurationError:
+def cannot_listen(where: str, listener: Listener | Control, error: OSError) -> ConfigurationError:
     """The error for a listener whose port is not to be had."""
     named = f"listener {listener.name}" if isinstance(listener, Listener) else "[control]"
     why = f"{error.strerror}; give an address of this machine and a port that is free"

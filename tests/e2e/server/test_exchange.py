@@ -15,8 +15,7 @@ VERSIONS = pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"
 
 
 def _client_of(edge: Edge, *, http2: bool) -> httpx.AsyncClient:
-    return edge.client(http1=not http2, http2=http2
-    )
+    return edge.client(http1=not http2, http2=http2)
 
 
 async def _echo(exchange: Exchange) -> None:

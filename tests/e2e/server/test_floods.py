@@ -296,8 +296,7 @@ async def test_streams_that_stall_are_nobody_else_s_stall(
 
         async with (
             trio.open_nursery() as nursery,
-            edge.client(http2=True, timeout=5
-            ) as client,
+            edge.client(http2=True, timeout=5) as client,
         ):
             nursery.start_soon(dribble)
             for _ in range(200):

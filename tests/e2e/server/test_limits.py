@@ -325,8 +325,7 @@ async def test_body_over_the_bound(tmp_path: Path, short: Callable[..., None]) -
     short(request_body_bytes_max=1000, tool_body_bytes_max=1000)
     async with edge_with_bystander(tmp_path) as edge:
         for http2 in (False, True):
-            async with edge.client(http2=http2
-            ) as client:
+            async with edge.client(http2=http2) as client:
 
                 async def pieces() -> AsyncIterator[bytes]:
                     for _ in range(4):

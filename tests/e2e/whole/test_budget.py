@@ -183,9 +183,7 @@ async def test_a_worker_killed_in_the_middle(tmp_path: Path) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(load)
             # An answer takes longer than to reserve for all of them.
-            await trio.to_thread.run_sync(
-                lambda: wait_until(lambda: in_flight(site) > CREDITS - 5)
-            )
+            await trio.to_thread.run_sync(lambda: wait_until(lambda: in_flight(site) > CREDITS - 5))
             os.kill(site.children("gateway")[0], signal.SIGKILL)
         counted = Counter(statuses)
         assert counted[200] + counted[0] <= CALLS

@@ -213,9 +213,7 @@ def test_a_disk_that_cannot_keep_it_is_said_once(
     ledger.close_session()
 
 
-def test_a_person_accepts_it_and_the_old_leases_are_burned(
-    drawn: Config, said: list[str]
-) -> None:
+def test_a_person_accepts_it_and_the_old_leases_are_burned(drawn: Config, said: list[str]) -> None:
     """No agent goes on with a table of the older term."""
     (drawn.state / "holder").write_text("one\n")
     older(drawn)
@@ -358,9 +356,7 @@ def test_a_new_name_after_the_state_folder_was_lost_is_no_reproach(
     ledger.close_session()
 
 
-def test_of_a_trusted_server_nobody_asks_what_it_has_forgotten(
-    file: Path, said: list[str]
-) -> None:
+def test_of_a_trusted_server_nobody_asks_what_it_has_forgotten(file: Path, said: list[str]) -> None:
     """After a failover that lost commits the machine starts, and its leases go on."""
     file.write_text(file.read_text() + SMALL)
     url = server().new_database("trusted")

@@ -48,8 +48,20 @@ def caused(error: Exception, cause: Exception) -> Exception:
         (ConfigurationError("a mistake"), 2, "a mistake"),
         (PermissionError(13, "Permission denied", "/state"), 2, "/state: Permission denied; give"),
     ],
-    ids=["full", "caused by full", "SQLite", "no -shm", "-shm not opened", "-shm not mapped",
-         "not written", "not read", "away", "password", "mistake", "rights"],
+    ids=[
+        "full",
+        "caused by full",
+        "SQLite",
+        "no -shm",
+        "-shm not opened",
+        "-shm not mapped",
+        "not written",
+        "not read",
+        "away",
+        "password",
+        "mistake",
+        "rights",
+    ],
 )
 def test_what_may_pass_is_a_status_of_its_own(
     monkeypatch: pytest.MonkeyPatch,

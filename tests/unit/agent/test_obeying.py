@@ -66,9 +66,7 @@ def closed(clustered: Clustered) -> set[bytes]:
     return {each for (each,) in rows}
 
 
-def test_the_ledger_hears_again_what_it_may_have_missed(
-    clustered: Clustered, start: Start
-) -> None:
+def test_the_ledger_hears_again_what_it_may_have_missed(clustered: Clustered, start: Start) -> None:
     """The agent is killed with the capsule on its disk, and what the ledger is to be told not."""
     entry = dead(1, clustered)
     capsule = capsules.unsigned(b"another. epoch..", 1, clustered.cluster.wall(), [entry])
@@ -81,9 +79,7 @@ def test_the_ledger_hears_again_what_it_may_have_missed(
         assert closed(clustered) == {key(1)}
 
 
-def test_a_restart_tells_what_this_machine_alone_knows(
-    clustered: Clustered, start: Start
-) -> None:
+def test_a_restart_tells_what_this_machine_alone_knows(clustered: Clustered, start: Start) -> None:
     """Of what it has revoked: others' words, and its own that have gone out, are not told anew."""
     cluster = clustered.cluster
     capsule = capsules.unsigned(b"another. epoch..", 1, cluster.wall(), [dead(1, clustered)])
@@ -142,9 +138,7 @@ def test_a_step_looks_once_at_each_crew(table: OwnedTable) -> None:
     assert counted.looks == 20
 
 
-def test_the_audit_says_which_machine_it_was(
-    clustered: Clustered, written: list[Record]
-) -> None:
+def test_the_audit_says_which_machine_it_was(clustered: Clustered, written: list[Record]) -> None:
     """By its certificate's name; a branch that was never seen here by its key."""
     clustered.machine.registry.learn(grant(1, 500))
     other = clustered.other("b")

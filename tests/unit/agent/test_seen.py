@@ -85,9 +85,7 @@ async def test_other_members_are_asked(
     assert len(asked) == 1  # what is known here nobody else is asked about
 
 
-async def test_a_member_is_answered(
-    clustered: Clustered, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_member_is_answered(clustered: Clustered, monkeypatch: pytest.MonkeyPatch) -> None:
     """By registry, journals and ledger; what is no name gets no answer."""
     answer = clustered.cluster.gossip.on_question
     assert answer is not None
@@ -131,9 +129,7 @@ def test_a_crew_over_its_share_is_said_once_and_shown(start: Start, said: list[s
     assert row.at == machine.believed().wall
 
 
-def test_what_others_revoke_is_coarsened_here_aloud(
-    clustered: Clustered, said: list[str]
-) -> None:
+def test_what_others_revoke_is_coarsened_here_aloud(clustered: Clustered, said: list[str]) -> None:
     """On the machine where it happens, also if another one began it."""
     wall = clustered.cluster.wall()
     crew = crew_key("article")

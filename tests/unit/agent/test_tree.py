@@ -230,7 +230,5 @@ def test_what_is_leased_is_shown_with_who_holds_it() -> None:
 
 def test_what_answers_stated_beyond_is_shown_with_its_branch() -> None:
     """It says why the branch was ended."""
-    found = rows(
-        _family(), ENTRIES, [ARTICLE], _none, int(NOW), NOBODY, overruns={key(2): 420_000}
-    )
+    found = rows(_family(), ENTRIES, [ARTICLE], _none, int(NOW), NOBODY, overruns={key(2): 420_000})
     assert {row.branch: row.overrun for row in found if row.overrun} == {branch_id(2): 420_000}

@@ -154,8 +154,6 @@ def test_a_rate_is_exact_or_refused(micro: int, unit: str) -> None:
         assert (tariff.request[0].rate, problems) == (micro * scale, [])
 
 
-
-
 def test_there_are_only_so_many_terms_and_models() -> None:
     """The bounds that a call's pricing is measured with."""
     for count, more in ((limits.price_terms_max, 0), (limits.price_terms_max + 1, 1)):

@@ -23,8 +23,23 @@ def test_reads_decimal_text_exactly(text: str, micro: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ".5", "5.", "-1", "+1", "1e3", "0.0000001", "1,5", " 1", "1 ", "1_000", "NaN", "٣", "1\n",
-     "9007199254.740992"],
+    [
+        "",
+        ".5",
+        "5.",
+        "-1",
+        "+1",
+        "1e3",
+        "0.0000001",
+        "1,5",
+        " 1",
+        "1 ",
+        "1_000",
+        "NaN",
+        "٣",
+        "1\n",
+        "9007199254.740992",
+    ],
 )
 def test_refuses_what_is_not_plainly_an_amount(text: str) -> None:
     """Signs, exponents, blanks, foreign digits, a seventh decimal and too much are refused."""

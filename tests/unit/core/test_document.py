@@ -211,7 +211,6 @@ def test_no_more_is_looked_into_than_may_be_in_all(monkeypatch: pytest.MonkeyPat
         document.find(("a", "2", "b"))
 
 
-
 def test_what_has_too_many_members_is_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where they can be counted without being made; what is not looked into may have more."""
     monkeypatch.setattr(limits, "json_outermost_max", 3)

@@ -23,14 +23,10 @@ from crewgate.gateway.site import build
 from crewgate.server.http1 import HTTP1
 from crewgate.upstream import Head
 
-GET = (
-    b"GET /pages/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\nTE: trailers\r\n\r\n"
-)
+GET = b"GET /pages/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\nTE: trailers\r\n\r\n"
 BYTES = Tariff(0, 1000, response=(Term("bytes", MILLION),), step=10)  # one for each
 STATED = Tariff(0, 50_000, response=(Term("header", MILLION, ("x-cost",)),))
-CHARGED = Tariff(
-    0, 50_000, response=(Term("header", MILLION, ("x-cost",)),), on_overrun="charge"
-)
+CHARGED = Tariff(0, 50_000, response=(Term("header", MILLION, ("x-cost",)),), on_overrun="charge")
 ID = bytes(range(16))
 
 

@@ -111,8 +111,6 @@ def test_what_the_api_does_not_do_is_refused(orchestrator: RemoteOrchestrator) -
         (503, "journal-unavailable", IssuerError),
     ],
 )
-def test_errors_are_those_of_one_with_a_key(
-    status: int, slug: str, kind: type[Exception]
-) -> None:
+def test_errors_are_those_of_one_with_a_key(status: int, slug: str, kind: type[Exception]) -> None:
     """Code that catches them works the same wherever the key is."""
     assert type(_issuer_error(ControlError(status, slug, "said"))) is kind

@@ -45,9 +45,7 @@ def test_what_has_no_room_leaves_the_content_before(path: Path) -> None:
     assert read(path) == b"one"
 
 
-def test_no_room_is_asked_for_once_it_is_taken(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_room_is_asked_for_once_it_is_taken(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that is full takes no new file."""
 
     def full(*_: object) -> None:

@@ -94,8 +94,7 @@ class Agents(RuleBasedStateMachine):
         """A stream goes on for as long as its lease has credit, or more can be drawn."""
         of, slot, price = self.held[at % len(self.held)]
         if self.machine.gate.grow(of, slot, more) or (
-            self.machine.draw(of, more) is Status.GRANTED
-            and self.machine.gate.grow(of, slot, more)
+            self.machine.draw(of, more) is Status.GRANTED and self.machine.gate.grow(of, slot, more)
         ):
             self.held[at % len(self.held)] = of, slot, price + more
 
