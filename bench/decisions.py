@@ -26,7 +26,7 @@ from crewgate._native.gate import Gate
 from crewgate._native.owner import OwnedTable
 from crewgate._native.permit import Permit
 from crewgate.core import ids
-from crewgate.core.accounts import MemoryLedger
+from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.verdict import Denial, Reason
 from crewgate.verifier.leasing import Lessor
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bench.sampling import Case, Group, measure
 from crewgate.core import ids
-from crewgate.core.ledger import Allowance, Draw, Granted, Level, Open
-from crewgate.core.ledger import Path as Line
+from crewgate.core.budget.ledger_protocol import Allowance, Draw, Granted, Level, Open
+from crewgate.core.budget.ledger_protocol import Path as Line
 from crewgate.ledger import schema
 from crewgate.ledger.postgres import PostgreSQL
 from crewgate.ledger.session import Session

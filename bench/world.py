@@ -20,7 +20,7 @@ from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
 from crewgate._native.table import Table
 from crewgate.core import ids
-from crewgate.core.policy import Crew, Key, Policy, Tool
+from crewgate.core.policy.policy import Crew, Key, Policy, Tool
 from crewgate.core.verdict import Denial, Reason
 
 AUDIENCE = "https://gateway.example"

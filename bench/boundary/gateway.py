@@ -22,7 +22,7 @@ from pathlib import Path
 from bench.hop.processes import cpu_seconds
 from bench.sampling import Spread
 from crewgate.config import Config, load
-from crewgate.core.identity import Identity, Role
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.demo.ports import reserve
 from crewgate.pki.announcing import announce
 from crewgate.pki.authority import Authority, new_instance

@@ -17,7 +17,7 @@ from cryptography.x509 import DNSName, IPAddress
 
 from bench.sampling import Case, Group, measure
 from crewgate.config import CA
-from crewgate.core.identity import Identity, Role
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.pki.authority import Authority, create, new_instance
 from crewgate.pki.certificates import new_key
 from crewgate.pki.crl import make_crl

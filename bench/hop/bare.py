@@ -18,8 +18,8 @@ from typing import Any, Self, cast
 from crewgate._native.call_line import CallLine, CallLines
 from crewgate._native.permit import Permit
 from crewgate.audit.sink import Sink
-from crewgate.core.grant import Grant
-from crewgate.core.record import Record, Request
+from crewgate.core.audit.records import Record, Request
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway import judge, landing, main, worker
 from crewgate.supervisor.serve import Supervisor

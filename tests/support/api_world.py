@@ -16,7 +16,7 @@ from crewgate.api.words import (
     RevocationAnswer,
     TokenAnswer,
 )
-from crewgate.core.identity import Identity, Role
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import CrewgateError
 from crewgate.link.owner_messages import Target, Until
 from crewgate.server.request import Peer

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from crewgate.audit.writer import Writer
-from crewgate.core.record import Event
+from crewgate.core.audit.records import Event
 
 
 class Clock:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from crewgate.core.record import Burned, Call, Open, Outcome
+from crewgate.core.audit.records import Burned, Call, Open, Outcome
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ROOT = "0199c1d2-0000-7000-8000-00000000000a"

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from installation import Installation
 
 from crewgate.config import CA, load
-from crewgate.core.identity import Identity
+from crewgate.core.x509.identity import Identity
 from crewgate.issuer import Orchestrator
 from crewgate.pki.authority import Authority, new_instance
 from crewgate.pki.certificates import new_key

@@ -1,7 +1,7 @@
 """Certificates as the register keeps them, for its tests."""
 
-from crewgate.core.certificate import serial_text
-from crewgate.core.identity import Role
+from crewgate.core.x509.certificate import serial_text
+from crewgate.core.x509.identity import Role
 from crewgate.pki.register import Entry
 
 NOW = 1_800_000_000

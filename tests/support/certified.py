@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from crewgate.config import Config
-from crewgate.core.identity import Identity, Role
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.pki.authority import Authority
 from crewgate.pki.certificates import new_key
 

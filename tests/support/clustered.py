@@ -12,7 +12,7 @@ from machines import Hands, S, Start
 from crewgate.agent.cluster import Cluster
 from crewgate.config import CA
 from crewgate.config import Cluster as Settings
-from crewgate.core.identity import MAY_REVOKE
+from crewgate.core.x509.identity import MAY_REVOKE
 from crewgate.peers.credentials import Credential, Known
 from crewgate.peers.sockets import to_address
 from crewgate.pki.signing import read_signing_key, write_signing_key

@@ -11,8 +11,8 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from crewgate.core.gossip.capsules import Entry
-from crewgate.core.identity import MAY_REVOKE, Identity, Role
 from crewgate.core.ids import cluster_id
+from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role
 from crewgate.peers.credentials import Credential
 from crewgate.peers.gossip import Gossip, Me
 from crewgate.peers.service import Files, Service

@@ -18,9 +18,9 @@ from crewgate.cli.init import write_all
 from crewgate.config import CA, Config, load
 from crewgate.control import sight
 from crewgate.control.graph import Graph, Shared
-from crewgate.core.claims import Claims
-from crewgate.core.identity import Identity, Role
 from crewgate.core.ids import Kind, crew_key, table_key
+from crewgate.core.tokens.claims import Claims
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import LinkError
 from crewgate.issuer.signing import SigningKey
 from crewgate.pki.authority import new_instance, request_pem

@@ -10,12 +10,12 @@ from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
 from crewgate.config import Crew as CrewSection
 from crewgate.config import Crossing
-from crewgate.core.accounts import MemoryLedger
-from crewgate.core.crossing import run_branch
-from crewgate.core.identity import Identity, Role
+from crewgate.core.budget.cross_crew_account import run_branch
+from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.ids import branch_key
-from crewgate.core.policy import Crew, Policy, Tool
+from crewgate.core.policy.policy import Crew, Policy, Tool
 from crewgate.core.verdict import Denial
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.verifier.crossing import Crossings, Signed, Signer
 from crewgate.verifier.leasing import Lessor, Status
 from crewgate.verifier.policy import account

@@ -8,7 +8,7 @@ from control_world import ca_of, csr, identity
 from crewgate.api.office import Wish
 from crewgate.config import Config
 from crewgate.control.desk import Desk
-from crewgate.core.identity import Identity, Role
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import ControlError, LinkError
 from crewgate.link.owner_messages import Name
 from crewgate.pki.announcing import Announced

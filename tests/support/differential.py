@@ -20,7 +20,7 @@ from lenient_servers import matched, served
 from raw_http import Client1, Client2
 from recording import Recorder, Seen
 
-from crewgate.core.routing import Route
+from crewgate.core.policy.routing import Route
 
 Field = tuple[bytes, bytes]
 TOOLS = (

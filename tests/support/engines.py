@@ -7,8 +7,8 @@ from pathlib import Path
 
 from postgres import server
 
-from crewgate.core.accounts import MemoryLedger
-from crewgate.core.ledger import Ledger
+from crewgate.core.budget.ledger_protocol import Ledger
+from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.ledger import schema
 from crewgate.ledger.postgres import PostgreSQL
 from crewgate.ledger.session import Session

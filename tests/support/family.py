@@ -2,7 +2,7 @@
 
 from engines import NewLedger
 
-from crewgate.core.ledger import (
+from crewgate.core.budget.ledger_protocol import (
     Allowance,
     Closed,
     Draw,

@@ -13,8 +13,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from crewgate.cli.ca_given import host_names
 from crewgate.config import CA
-from crewgate.core import identity as identity_
-from crewgate.core.identity import Identity, Role
+from crewgate.core.x509 import identity as identity_
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.pki.certificates import (
     Issued,
     make_issuing,

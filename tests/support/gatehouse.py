@@ -11,10 +11,10 @@ from crewgate._native.owner import OwnedTable
 from crewgate._native.permit import Permit
 from crewgate._native.records import Branch, Geometry
 from crewgate.core import ids
-from crewgate.core.accounts import MemoryLedger
-from crewgate.core.grant import Grant
+from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.ids import Kind
-from crewgate.core.policy import Policy
+from crewgate.core.policy.policy import Policy
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 from crewgate.verifier.leasing import Lessor, Status
 

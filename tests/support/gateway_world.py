@@ -24,10 +24,10 @@ from crewgate.config import (
     Tool,
     Upstream,
 )
-from crewgate.core.claims import Claims, PathElement
-from crewgate.core.grant import Grant
+from crewgate.core.audit.json_line import decode
 from crewgate.core.ids import branch_key, path_digest
-from crewgate.core.line import decode
+from crewgate.core.tokens.claims import Claims, PathElement
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import SettledError
 from crewgate.gateway.case import Door

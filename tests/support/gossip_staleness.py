@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from gossip_world import Machine, Network, World
 
+from crewgate.core.gossip.acknowledgements import Receipt
 from crewgate.core.gossip.capsules import Entry
-from crewgate.core.gossip.receipts import Receipt
 
 STALENESS = 5.0
 LOOK = 0.01  # seconds

@@ -12,12 +12,12 @@ from functools import partial
 from hashlib import blake2b
 
 from crewgate.core.gossip import capsules
+from crewgate.core.gossip.acknowledgements import Receipt
 from crewgate.core.gossip.capsules import SIGNATURE_BYTES, Capsule, Entry
 from crewgate.core.gossip.effects import Crypto, Effects
 from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.gossip.messages import Address, State, Update
 from crewgate.core.gossip.protocol import Node
-from crewgate.core.gossip.receipts import Receipt
 from crewgate.errors import GossipError
 
 CLUSTER = bytes(range(16))

@@ -17,7 +17,7 @@ from lessees import POLICY, grant
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
 from crewgate.core.credits import MICRO
-from crewgate.core.grant import Grant
+from crewgate.core.tokens.grant import Grant
 from crewgate.ledger import schema
 from crewgate.ledger.soundness import findings
 from crewgate.ledger.sql import SQLLedger

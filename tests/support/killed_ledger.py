@@ -16,7 +16,7 @@ from typing import Any
 
 from family import BOOT, NEXT_BOOT, NOW, ROOT, A, B, path
 
-from crewgate.core.ledger import Close, Draw, GiveBack, Level, Operation, Settle
+from crewgate.core.budget.ledger_protocol import Close, Draw, GiveBack, Level, Operation, Settle
 from crewgate.ledger import schema
 from crewgate.ledger.session import Session
 from crewgate.ledger.soundness import findings

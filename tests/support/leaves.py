@@ -7,7 +7,7 @@ import forge
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from crewgate.core.identity import Identity, Role
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.pki.certificates import (
     Issued,
     Validity,

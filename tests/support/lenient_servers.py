@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
-from crewgate.core.routing import Route
+from crewgate.core.policy.routing import Route
 
 
 def remove_dots(path: bytes) -> bytes:

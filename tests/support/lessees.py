@@ -3,9 +3,9 @@
 import uuid
 
 from crewgate.core import ids
-from crewgate.core.claims import Claims, PathElement
-from crewgate.core.grant import Grant
-from crewgate.core.policy import Crew, Policy
+from crewgate.core.policy.policy import Crew, Policy
+from crewgate.core.tokens.claims import Claims, PathElement
+from crewgate.core.tokens.grant import Grant
 
 NOW = 1_800_000_000.0
 BOOT_NS = 10**12

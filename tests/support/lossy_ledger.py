@@ -16,7 +16,7 @@ from depth import deep
 from family import NOW
 from killed_ledger import STORY, books
 
-from crewgate.core.ledger import Open
+from crewgate.core.budget.ledger_protocol import Open
 from crewgate.ledger import schema
 from crewgate.ledger.soundness import findings
 from crewgate.ledger.sql import SQLLedger

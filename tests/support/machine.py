@@ -17,9 +17,9 @@ from crewgate._native.gate import Gate
 from crewgate._native.owner import OwnedTable
 from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
-from crewgate.core.accounts import MemoryLedger
-from crewgate.core.grant import Grant
-from crewgate.core.policy import Key, Policy, Tool
+from crewgate.core.budget.memory_ledger import MemoryLedger
+from crewgate.core.policy.policy import Key, Policy, Tool
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 from crewgate.verifier.leasing import Lessor, Status
 

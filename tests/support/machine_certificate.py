@@ -9,7 +9,7 @@ from cryptography import x509
 
 from crewgate import limits
 from crewgate.config import load
-from crewgate.core.identity import Identity
+from crewgate.core.x509.identity import Identity
 from crewgate.pki.authority import Authority, identity_of
 from crewgate.pki.keys import PUBLIC, read_key, write_file
 

@@ -7,7 +7,7 @@ from lessees import NOW
 from crewgate._native.records import Geometry
 from crewgate.agent.clocks import Clock
 from crewgate.agent.machine import Machine
-from crewgate.core.ledger import Answer, Close, GiveBack, Operation, Settle
+from crewgate.core.budget.ledger_protocol import Answer, Close, GiveBack, Operation, Settle
 from crewgate.errors import LedgerError
 from crewgate.ledger.clerk import Clerk, Then
 from crewgate.ledger.sql import SQLLedger

@@ -5,10 +5,10 @@ from collections import Counter
 from typing import Any
 
 from crewgate import limits
-from crewgate.core import baseline as baseline_
-from crewgate.core.baseline import Sensitivity
-from crewgate.core.evidence import SCALES, Measure, Rules, Seen
-from crewgate.core.ladder import LADDER, Cause, Rung
+from crewgate.core.anomaly import baseline as baseline_
+from crewgate.core.anomaly.baseline import Sensitivity
+from crewgate.core.anomaly.enforcement import LADDER, Cause, Rung
+from crewgate.core.anomaly.types import SCALES, Measure, Rules, Seen
 
 CREDIT = 1_000_000
 WALL = 1_800_000_000  # the time of day at which all is seen, unless a test says another

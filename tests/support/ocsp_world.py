@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from crewgate.core.certificate import serial_text
-from crewgate.core.der import (
+from crewgate.core.x509.certificate import serial_text
+from crewgate.core.x509.der import (
     BIT_STRING,
     ENUMERATED,
     OBJECT_IDENTIFIER,
@@ -27,7 +27,7 @@ from crewgate.core.der import (
     write,
     write_integer,
 )
-from crewgate.core.identity import Identity, Role
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.pki.certificates import (
     Issued,
     Validity,

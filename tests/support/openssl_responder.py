@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ocsp_world import Answer, World, write_pair
 
-from crewgate.core.certificate import serial_text
+from crewgate.core.x509.certificate import serial_text
 from crewgate.pki.certificates import Issued
 
 

@@ -28,9 +28,9 @@ from crewgate import Denial, Permit, Reason, Verifier
 from crewgate.agent import lost_lines
 from crewgate.audit.folder import files
 from crewgate.config.load import load
+from crewgate.core.audit.json_line import decode
+from crewgate.core.audit.records import Call, Event, Record
 from crewgate.core.credits import MICRO
-from crewgate.core.line import decode
-from crewgate.core.record import Call, Event, Record
 from crewgate.errors import CrewgateError
 from crewgate.issuer import SubAgent
 from crewgate.link.owner import Owner

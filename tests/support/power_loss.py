@@ -26,9 +26,9 @@ from power_writer import CLUSTER, Line, quiet
 
 from crewgate.agent.journal import Journal as Lines
 from crewgate.audit.folder import files
+from crewgate.core.audit.json_line import decode
+from crewgate.core.audit.records import Event
 from crewgate.core.gossip.freshness import Freshness
-from crewgate.core.line import decode
-from crewgate.core.record import Event
 from crewgate.issuer.journal import Journal, Mint
 from crewgate.issuer.token_file import read_token
 from crewgate.peers.credentials import Credential, Trust

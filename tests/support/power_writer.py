@@ -19,10 +19,10 @@ from gossip_capsules import capsule
 
 from crewgate.agent.journal import Journal as Lines
 from crewgate.audit.writer import Rotation, Writer
-from crewgate.core.certificate import serial_text
-from crewgate.core.claims import Claims
+from crewgate.core.audit.records import Event, when
 from crewgate.core.gossip.freshness import Freshness
-from crewgate.core.record import Event, when
+from crewgate.core.tokens.claims import Claims
+from crewgate.core.x509.certificate import serial_text
 from crewgate.issuer.journal import Journal, Mint
 from crewgate.issuer.token_file import write_token
 from crewgate.peers.credentials import Credential, Trust

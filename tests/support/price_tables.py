@@ -4,7 +4,7 @@ import tomllib
 
 from crewgate.config.prices import read_tariff
 from crewgate.config.section import Section
-from crewgate.core.prices import Tariff
+from crewgate.core.pricing.tariff import Tariff
 
 TERM = '{ bytes = true, each = "1" }'
 

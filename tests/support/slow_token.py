@@ -10,7 +10,7 @@ import unicodedata
 import uuid
 from typing import Any
 
-from crewgate.core import scope
+from crewgate.core.policy import scope
 
 TEXT = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 TEXT_CLAIMS = ("iss", "sub", "client_id", "jti", "crew", "process_id", "agent_role")

@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from crewgate.core.gossip.capsules import Entry
 from crewgate.core.gossip.messages import Address
-from crewgate.core.identity import MAY_REVOKE, member_id
 from crewgate.core.ids import cluster_id
+from crewgate.core.x509.identity import MAY_REVOKE, member_id
 from crewgate.peers.credentials import Credential, Known
 from crewgate.peers.gossip import Gossip, Me
 from crewgate.peers.sockets import to_address

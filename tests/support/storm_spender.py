@@ -15,7 +15,7 @@ import msgspec
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.table import Table
-from crewgate.core.policy import Policy
+from crewgate.core.policy.policy import Policy
 from crewgate.errors import SettledError
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from crewgate.core.document import UNPRICED, Document
-from crewgate.core.meter import Meter, Piece
-from crewgate.core.prices import MILLION, Dialect, Model, Usage
-from crewgate.core.usage import Asked, asked
+from crewgate.core.pricing.json_document import UNPRICED, Document
+from crewgate.core.pricing.llm_request import Asked, asked
+from crewgate.core.pricing.meter import Meter, Piece
+from crewgate.core.pricing.tariff import MILLION, Dialect, Model, Usage
 from crewgate.errors import RequestRefusedError
 
 STREAM = [(b"content-type", b"text/event-stream; charset=utf-8")]

@@ -7,9 +7,9 @@ from machines import TOML
 from crewgate.agent.guests import Guest
 from crewgate.agent.machine import Machine
 from crewgate.agent.owner import quarantine
-from crewgate.core import record
-from crewgate.core.grant import Grant
-from crewgate.core.record import Record
+from crewgate.core.audit import records
+from crewgate.core.audit.records import Record
+from crewgate.core.tokens.grant import Grant
 from crewgate.link.messages import VERSION, Attach, Draw, Drawn, Reload
 from crewgate.link.owner_messages import Quarantine, WatchRow
 
@@ -51,9 +51,9 @@ class Asking:
         return answer.status
 
 
-def steps(written: list[Record]) -> list[record.Watch]:
+def steps(written: list[Record]) -> list[records.Watch]:
     """What the audit has of the watch."""
-    return [each for each in written if isinstance(each, record.Watch)]
+    return [each for each in written if isinstance(each, records.Watch)]
 
 
 async def hold(

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from crewgate._native.gate import Gate
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
-from crewgate.core.grant import Grant
-from crewgate.core.policy import Crew, Key, Policy, Tool
+from crewgate.core.policy.policy import Crew, Key, Policy, Tool
+from crewgate.core.tokens.grant import Grant
 
 AUDIENCE = "https://gateway.example"
 ISSUER = "https://orchestrator.example"

@@ -1,13 +1,13 @@
 """The audit's line of a permitted call: what many calls share is written once, the rest in C.
 
-What a line says is core/record's business and how it is written core/line's: a line of theirs is
-made for the shared part and cut where calls differ, so that escapes and the order of members can
-only be the same. Knows neither files nor clocks.
+What a line says is the business of core/audit/records, and how it is written that of
+core/audit/json_line: a line of theirs is made for the shared part and cut where calls differ, so
+that escapes and the order of members can only be the same. Knows neither files nor clocks.
 """
 
 from crewgate import limits
-from crewgate.core import line as lines
-from crewgate.core import calls, record
+from crewgate.core.audit import json_line as lines
+from crewgate.core.audit import record_builder, records
 from crewgate.core.verdict import Reason
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -24,7 +24,7 @@ cdef extern from "line_text.h" nogil:
     char *text_time(char *to, int64_t time_ns) noexcept
     char *text_uuid(char *to, const unsigned char *id) noexcept
 
-cdef object Outcome = record.Outcome
+cdef object Outcome = records.Outcome
 # Where the line of a call is cut. No text can hold one of these: quotes in it are escaped, and
 # after the quote that ends it comes no colon.
 cdef bytes TIME = b'"time":"'
@@ -97,8 +97,8 @@ cdef class CallLine:
     cdef bytes quota   # from the cost's end to the duration
 
     def __cinit__(self, request, grant):
-        end = record.End(Outcome.DONE, 0)
-        cdef bytes line = lines.encode(calls.permitted(request, grant, end))
+        end = records.End(Outcome.DONE, 0)
+        cdef bytes line = lines.encode(record_builder.permitted(request, grant, end))
         cdef Py_ssize_t time = line.index(TIME) + len(TIME)
         cdef Py_ssize_t named = line.index(REQUEST, time) + len(REQUEST)
         cdef Py_ssize_t outcome = line.rindex(OUTCOME) + len(OUTCOME)
@@ -111,7 +111,7 @@ cdef class CallLine:
         cdef Ending ending
         cdef bytes slug = slug_of(would)
         if type(outcome) is not Outcome:
-            raise TypeError("an outcome is one of core.record.Outcome")
+            raise TypeError("an outcome is one of core.audit.records.Outcome")
         ending.outcome = PyUnicode_AsUTF8AndSize(outcome, &ending.outcome_size)
         ending.would = PyBytes_AS_STRING(slug)
         ending.would_size = PyBytes_GET_SIZE(slug)

@@ -1,7 +1,7 @@
 /* Which characters the texts of a token may have: claims, UUIDs, tool names and their patterns.
  *
  * The alphabet of texts leaves out everything that means something to a shell, a terminal, a log
- * or a header. The rules of patterns are those of core/scope.py, which the tests compare. */
+ * or a header. The rules of patterns are those of core/policy/scope.py, which the tests compare. */
 #ifndef CREWGATE_CLAIM_TEXT_H
 #define CREWGATE_CLAIM_TEXT_H
 

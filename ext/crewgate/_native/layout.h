@@ -99,7 +99,7 @@ typedef struct {
   cg_word parent_count;
   uint32_t parents[CG_PARENTS + 1]; /* record numbers: crew, root … parent */
   cg_word beyond; /* what the ledger could still grant, as it said with the last grant */
-  /* of the refusal above, the crew's hour or day that is spent (core/ledger.py), 0 for none */
+  /* of the refusal above, the crew's hour or day that is spent (core/budget/ledger_protocol.py), 0 for none */
   cg_word refused_window;
 } cg_branch;
 

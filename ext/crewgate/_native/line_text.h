@@ -1,7 +1,7 @@
 /* The parts of an audit line that differ from call to call: a time, an id, numbers.
  *
  * Each function appends at `to` and gives the new end; the most that it may take stands beside it.
- * Forms are those of msgspec (RFC 3339) and core/record.py, which the tests compare. */
+ * Forms are those of msgspec (RFC 3339) and core/audit/records.py, which the tests compare. */
 #ifndef CREWGATE_LINE_TEXT_H
 #define CREWGATE_LINE_TEXT_H
 

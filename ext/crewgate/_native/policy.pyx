@@ -4,7 +4,8 @@ Knows no token and no table. Made anew for every configuration generation.
 """
 
 from crewgate import limits
-from crewgate.core import ids, policy as model
+from crewgate.core import ids
+from crewgate.core.policy import policy as model
 
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free

@@ -8,7 +8,7 @@ Refuses to know keys, signatures and the time, and never says which check failed
 import msgspec
 
 from crewgate import limits
-from crewgate.core.claims import decode_claims, refuse_null
+from crewgate.core.tokens.claims import decode_claims, refuse_null
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t

@@ -9,7 +9,7 @@ import secrets
 
 from crewgate import limits
 from crewgate.core.ids import Kind
-from crewgate.core.grant import Grant
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 
 cimport cython

@@ -1,4 +1,4 @@
-"""Where a request carries its token: what core/bearer.find_token says, compiled for its carriers."""
+"""Where a request carries its token: what `find_token` of core/tokens says, compiled."""
 
 from collections.abc import Iterable, Sequence
 

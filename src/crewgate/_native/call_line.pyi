@@ -5,8 +5,8 @@ OverflowError beyond; TypeError for an outcome or reason of another kind; ValueE
 id that has neither 16 bytes nor none.
 """
 
-from crewgate.core.grant import Grant
-from crewgate.core.record import Outcome, Request
+from crewgate.core.audit.records import Outcome, Request
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Reason
 
 class CallLine:

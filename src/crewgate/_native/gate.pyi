@@ -2,7 +2,7 @@
 
 from crewgate._native.permit import Holder, Permit
 from crewgate._native.table import Table
-from crewgate.core.policy import Policy
+from crewgate.core.policy.policy import Policy
 from crewgate.core.verdict import Denial
 
 class Gate:

@@ -3,8 +3,8 @@
 from types import TracebackType
 from typing import Self
 
-from crewgate.core.grant import Grant
-from crewgate.core.policy import Policy
+from crewgate.core.policy.policy import Policy
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Reason
 
 class Holder:

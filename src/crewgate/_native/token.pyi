@@ -1,6 +1,6 @@
 """A compact JWS split and decoded on C buffers, canonical form only; claims' characters checked."""
 
-from crewgate.core.claims import Claims
+from crewgate.core.tokens.claims import Claims
 
 class Malformed(Exception):
     """The token is refused; never says which check failed."""

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from crewgate import limits
 from crewgate.agent.members import named
-from crewgate.core.bucket import Bucket
 from crewgate.core.gossip.messages import State
+from crewgate.core.rate_limit import Bucket
 from crewgate.peers.gossip import Gossip
 from crewgate.peers.sockets import shown, to_where
 

@@ -7,9 +7,11 @@ from typing import Literal
 from crewgate import limits
 from crewgate._native.records import Burned
 from crewgate.agent.registry import Registry
-from crewgate.core import crossing, record
+from crewgate.core.audit.records import Burned as BurnedRecord
+from crewgate.core.audit.records import request_text, when
+from crewgate.core.budget import cross_crew_account
 from crewgate.core.ids import Kind, table_key
-from crewgate.core.policy import Policy
+from crewgate.core.policy.policy import Policy
 
 # States of a slot whose owner died (`Burned.state`).
 _CLAIMED, _INTENT, _SETTLING = 1, 2, 4
@@ -31,21 +33,21 @@ class Attribution:
         """Calls that begin from now on (wall clock) number their tools like this."""
         self._tools.appendleft((now_ns, tuple(tool.name for tool in policy.tools)))
 
-    def records(self, burned: Iterable[Burned], cause: Cause, now_ns: int) -> list[record.Burned]:
+    def records(self, burned: Iterable[Burned], cause: Cause, now_ns: int) -> list[BurnedRecord]:
         """One record for each reservation that had, or may have, taken credit."""
         return [self._record(each, cause, now_ns) for each in burned if each.state != _CLAIMED]
 
-    def _record(self, burned: Burned, cause: Cause, now_ns: int) -> record.Burned:
+    def _record(self, burned: Burned, cause: Cause, now_ns: int) -> BurnedRecord:
         entry = self._registry.get(burned.branch_key)
         who = self._registry.who(burned.branch_key)
         # The registry knows the newest grant only; an older one is named by its key alone.
         if entry and table_key(Kind.GRANT, entry.crew, entry.grant.encode()) != burned.grant:
             who["grant"] = ""
-        return record.Burned(
+        return BurnedRecord(
             **who,
-            time=record.when(now_ns),
-            started=record.when(burned.started_ns),
-            request=record.request_text(burned.request),
+            time=when(now_ns),
+            started=when(burned.started_ns),
+            request=request_text(burned.request),
             tool=self._tool(burned),
             cost_micro=burned.cost if burned.state == _SETTLING else burned.amount,
             cause=cause,
@@ -53,7 +55,7 @@ class Attribution:
             grant_key=burned.grant.hex(),
             owner=burned.owner,
             intent=burned.state == _INTENT,
-            certificate=crossing.certificate(entry.crew, who["grant"]) if entry else "",
+            certificate=cross_crew_account.certificate(entry.crew, who["grant"]) if entry else "",
         )
 
     def _tool(self, burned: Burned) -> str:

@@ -22,12 +22,12 @@ from crewgate.agent.seen import is_known
 from crewgate.agent.telling import SeenTarget
 from crewgate.config import CA, Config
 from crewgate.config import Cluster as Settings
-from crewgate.core.claims import is_text
+from crewgate.core.budget.ledger_protocol import Close
 from crewgate.core.gossip import capsules
-from crewgate.core.gossip.receipts import Receipt
-from crewgate.core.identity import MAY_REVOKE
+from crewgate.core.gossip.acknowledgements import Receipt
 from crewgate.core.ids import Kind, cluster_id, crew_key
-from crewgate.core.ledger import Close
+from crewgate.core.tokens.claims import is_text
+from crewgate.core.x509.identity import MAY_REVOKE
 from crewgate.errors import AuthorityError, ConfigurationError, GossipError
 from crewgate.link.cluster_messages import ClusterStatus, InTouch
 from crewgate.peers.credentials import Credential

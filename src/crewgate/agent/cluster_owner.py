@@ -9,7 +9,7 @@ from crewgate.agent.cluster import Cluster
 from crewgate.agent.conversation import Conversation
 from crewgate.agent.machine import Machine
 from crewgate.agent.owner import revoke_names
-from crewgate.core.identity import MAY_REVOKE, member_id
+from crewgate.core.x509.identity import MAY_REVOKE, member_id
 from crewgate.errors import LinkError, RefusedError
 from crewgate.link.cluster_messages import (
     AskCluster,

@@ -20,7 +20,7 @@ from crewgate.agent.grants import check, level_name
 from crewgate.agent.guests import Guest
 from crewgate.agent.registry import Registry
 from crewgate.agent.watching import Watching
-from crewgate.core.ledger import Answer, Opened, Operation
+from crewgate.core.budget.ledger_protocol import Answer, Opened, Operation
 from crewgate.errors import LedgerError, LinkError
 from crewgate.link.messages import Draw, Drawn
 from crewgate.verifier.leasing import Lessor, Status, Steps

@@ -8,8 +8,8 @@ import re
 import msgspec
 
 from crewgate import limits
-from crewgate.core.claims import is_text
 from crewgate.core.ids import Kind, branch_key, certificate_key, crew_key, table_key
+from crewgate.core.tokens.claims import is_text
 from crewgate.errors import RefusedError
 from crewgate.link.owner_messages import Name, Target
 

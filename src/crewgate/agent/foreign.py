@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from crewgate import limits
 from crewgate.agent.registry import Registry
-from crewgate.core import crossing, record
+from crewgate.core.audit.records import Event, Record, Revocation, when
+from crewgate.core.budget import cross_crew_account
 from crewgate.core.gossip.capsules import Entry
 from crewgate.core.ids import Kind
-from crewgate.core.policy import Crew
+from crewgate.core.policy.policy import Crew
 
 _KINDS = {int(kind): kind.name.lower() for kind in Kind}
 
@@ -35,7 +36,7 @@ class Foreign:
         origins: Sequence[bytes],
         crews: Mapping[bytes, Crew],
         wall_ns: int,
-    ) -> Iterator[record.Record]:
+    ) -> Iterator[Record]:
         """What is to be written of these, each from the member at its place in `origins`."""
         yield from self.rest(wall_ns)
         for entry, origin in zip(entries, origins, strict=True):
@@ -48,7 +49,7 @@ class Foreign:
             named = entry.key if entry.kind == Kind.CREW else entry.crew
             yield self._record(entry, origin, crews.get(named), wall_ns)
 
-    def rest(self, wall_ns: int) -> Iterator[record.Event]:
+    def rest(self, wall_ns: int) -> Iterator[Event]:
         """How many were not written in the seconds before this one, if any; call now and then."""
         if wall_ns // 10**9 == self._second:
             return
@@ -56,19 +57,15 @@ class Foreign:
         more, self._more = self._more, 0
         if more:
             text = "revocations by other machines that are not written down one by one"
-            yield record.Event(
-                time=record.when(wall_ns), event="revocations", detail=text, count=more
-            )
+            yield Event(time=when(wall_ns), event="revocations", detail=text, count=more)
 
-    def _record(
-        self, entry: Entry, origin: bytes, crew: Crew | None, wall_ns: int
-    ) -> record.Revocation:
+    def _record(self, entry: Entry, origin: bytes, crew: Crew | None, wall_ns: int) -> Revocation:
         who = self._registry.who(entry.key if entry.kind == Kind.BRANCH else b"")
-        who["crew"] = crossing.caller(crew.name) if crew else ""
+        who["crew"] = cross_crew_account.caller(crew.name) if crew else ""
         whole = crew.name if crew and entry.kind == Kind.CREW else ""
-        return record.Revocation(
+        return Revocation(
             **who,
-            time=record.when(wall_ns),
+            time=when(wall_ns),
             target=_KINDS[entry.kind],
             id=who["branch"] or whole or entry.key.hex(),
             by=f"gateway/{self._name_of(origin)}",

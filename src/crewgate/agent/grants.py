@@ -4,7 +4,7 @@ A guest is trusted; a slip there must still not charge one crew's credit to anot
 """
 
 from crewgate.core import ids
-from crewgate.core.grant import Grant
+from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 
 

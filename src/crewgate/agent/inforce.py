@@ -14,7 +14,7 @@ import msgspec
 from crewgate import limits
 from crewgate.config import Config, load
 from crewgate.config.fixed import require_same
-from crewgate.core.policy import Policy
+from crewgate.core.policy.policy import Policy
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.durable_files import write_file
 from crewgate.verifier.policy import load_policy

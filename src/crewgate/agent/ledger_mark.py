@@ -16,7 +16,7 @@ from crewgate._native.owner import OwnedTable
 from crewgate._native.table import StaleTableError
 from crewgate.agent.opening import Say, bind, drawn_from
 from crewgate.config import Config
-from crewgate.core.ledger_mark import Book, Mark
+from crewgate.core.budget.ledger_mark import Book, Mark
 from crewgate.errors import TableError
 from crewgate.ledger.mark import WAYS_OUT, look, read_mark, require, why_refused, write_mark
 from crewgate.ledger.opening import open_ledger

@@ -19,8 +19,8 @@ import trio
 from crewgate import limits
 from crewgate.agent.machine import Machine
 from crewgate.config import Audit, Config
+from crewgate.core.audit.records import Event, when
 from crewgate.core.credits import format_credits
-from crewgate.core.record import Event, when
 from crewgate.runtime.durable_files import remove_file, write_file
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")

@@ -28,11 +28,11 @@ from crewgate.agent.watching import Watching
 from crewgate.audit.disk import Disk
 from crewgate.audit.writer import Writer
 from crewgate.config import Config
+from crewgate.core.anomaly.transitions import Saved
+from crewgate.core.audit.records import Record
+from crewgate.core.budget.ledger_protocol import Close
 from crewgate.core.health import Health
 from crewgate.core.ids import Kind, table_key
-from crewgate.core.ledger import Close
-from crewgate.core.record import Record
-from crewgate.core.steps import Saved
 from crewgate.errors import LedgerError, TableError
 from crewgate.ledger.clerk import Clerk
 from crewgate.link.messages import Attach, Attached, Draw, Reload

@@ -29,7 +29,7 @@ from crewgate.agent.reloading import reload_now
 from crewgate.agent.succession import require_goes_on
 from crewgate.audit.writer import Rotation, Writer
 from crewgate.config import Config, descriptors
-from crewgate.core.record import Event, Record, when
+from crewgate.core.audit.records import Event, Record, when
 from crewgate.errors import (
     ConfigurationError,
     CrewgateError,

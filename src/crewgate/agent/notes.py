@@ -10,7 +10,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.agent.journal import Journal
-from crewgate.core.ledger import Told
+from crewgate.core.budget.ledger_protocol import Told
 
 
 class Note(msgspec.Struct, frozen=True, gc=False):

@@ -9,7 +9,7 @@ is noted last: whoever is killed meanwhile, it is told again and ends no less.
 from crewgate.agent.grants import check
 from crewgate.agent.machine import Machine
 from crewgate.agent.telling import Told
-from crewgate.core import calls, record
+from crewgate.core.audit import record_builder, records
 from crewgate.core.credits import format_credits
 from crewgate.errors import RefusedError
 from crewgate.link.messages import Noted, Overran
@@ -47,10 +47,10 @@ def _end(machine: Machine, told: Overran) -> None:
     )
 
 
-def _revoked(machine: Machine, told: Overran, revoked: Told) -> record.Revocation:
-    return record.Revocation(
-        **calls.who(told.grant),
-        time=record.when(machine.clock.wall_ns()),
+def _revoked(machine: Machine, told: Overran, revoked: Told) -> records.Revocation:
+    return records.Revocation(
+        **record_builder.who(told.grant),
+        time=records.when(machine.clock.wall_ns()),
         target=revoked.done.target,
         id=revoked.done.id,
         by="overrun",
@@ -58,10 +58,10 @@ def _revoked(machine: Machine, told: Overran, revoked: Told) -> record.Revocatio
     )
 
 
-def _closed(machine: Machine, told: Overran) -> record.Revocation:
-    return record.Revocation(
-        **calls.who(told.grant),
-        time=record.when(machine.clock.wall_ns()),
+def _closed(machine: Machine, told: Overran) -> records.Revocation:
+    return records.Revocation(
+        **record_builder.who(told.grant),
+        time=records.when(machine.clock.wall_ns()),
         target="account",
         id=told.grant.branch,
         by="overrun",

@@ -18,10 +18,11 @@ from crewgate.agent.reloading import reload_now
 from crewgate.agent.seen import SEEN, Unseen, never_seen
 from crewgate.agent.telling import Told, ToldNames
 from crewgate.agent.watching import grant_of
-from crewgate.core import crossing, record
+from crewgate.core.anomaly.enforcement import Word
+from crewgate.core.audit import records
+from crewgate.core.budget import cross_crew_account
 from crewgate.core.credits import format_credits
 from crewgate.core.ids import branch_key
-from crewgate.core.ladder import Word
 from crewgate.errors import ConfigurationError, LedgerUnavailableError, LinkError, RefusedError
 from crewgate.link.cluster_messages import ClusterAsks
 from crewgate.link.messages import Failed
@@ -228,14 +229,14 @@ def _cut_ms(pending: Pending, read_ns: int) -> float:
     return max(0, pending.last_cut_ns - read_ns) / 1e6 if pending.last_cut_ns else 0.0
 
 
-def _named(machine: Machine, name: Name, receipt: NamesReceipt) -> record.Revocation:
-    return record.Revocation(
+def _named(machine: Machine, name: Name, receipt: NamesReceipt) -> records.Revocation:
+    return records.Revocation(
         crew=name.crew,
         orchestrator=name.name if name.kind == "orchestrator" else "",
         process="",
         role="",
         branch="",
-        time=record.when(machine.clock.wall_ns()),
+        time=records.when(machine.clock.wall_ns()),
         target=name.kind,
         id=name.name,
         by="owner",
@@ -265,15 +266,15 @@ def _receipt(ask: Revoke, told: Told, read_ns: int, reach: Reach, unseen: Unseen
     )
 
 
-def _record(machine: Machine, receipt: Receipt, told: Told) -> record.Revocation:
+def _record(machine: Machine, receipt: Receipt, told: Told) -> records.Revocation:
     who = machine.registry.who(told.done.branch_key)
-    who["crew"] = crossing.caller(receipt.crew)
+    who["crew"] = cross_crew_account.caller(receipt.crew)
     if receipt.target != "crew":
         who[receipt.target] = receipt.name
     answered = not told.pending.waiting
-    return record.Revocation(
+    return records.Revocation(
         **who,
-        time=record.when(machine.clock.wall_ns()),
+        time=records.when(machine.clock.wall_ns()),
         target=told.done.target,
         id=told.done.id,
         by="owner",

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from crewgate import limits
-from crewgate.core.aliases import Name
-from crewgate.core.bucket import Bucket
+from crewgate.core.anomaly.enforcement import By, Word
+from crewgate.core.anomaly.quarantined_keys import Name
 from crewgate.core.gossip.capsules import LIFT, QUARANTINE, SUSPICION, Entry
 from crewgate.core.ids import crew_key, orchestrator_key
-from crewgate.core.ladder import By, Word
+from crewgate.core.rate_limit import Bucket
 
 _BY: Final[dict[int, By]] = {QUARANTINE: "owner", LIFT: "", SUSPICION: "watch"}
 _KINDS: Final = {by: kind for kind, by in _BY.items()}

@@ -4,7 +4,7 @@ import trio
 
 from crewgate import limits
 from crewgate.agent.machine import Machine
-from crewgate.core.gossip.receipts import Receipt
+from crewgate.core.gossip.acknowledgements import Receipt
 from crewgate.link.owner_messages import Reach, Until
 
 _ENOUGH = {

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from crewgate.agent.journal import Journal
-from crewgate.core.calls import Who
-from crewgate.core.crossing import caller
-from crewgate.core.grant import Grant
+from crewgate.core.audit.record_builder import Who
+from crewgate.core.budget.cross_crew_account import caller
 from crewgate.core.ids import branch_key, uuid_bytes
-from crewgate.core.policy import Crew
+from crewgate.core.policy.policy import Crew
+from crewgate.core.tokens.grant import Grant
 from crewgate.errors import RefusedError
 
 
@@ -71,8 +71,9 @@ class Registry:
     def whose(self, branch: str, crew: str, crews: Sequence[Crew]) -> str:
         """The crew whose `branch` is meant; RefusedError if that is not plain.
 
-        A crew's run on another's tools is charged to an account of its own (`core/crossing`): it is
-        found by that name or, once it was seen, by the crew's.
+        A crew's run on another's tools is charged to an account of its own
+        (`core/budget/cross_crew_account`): it is found by that name or, once it was seen, by the
+        crew's.
         """
         try:
             uuid_bytes(branch)

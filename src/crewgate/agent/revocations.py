@@ -16,10 +16,10 @@ from crewgate.agent.entries import Clocks, Done, Entry, entry_for, entry_of, key
 from crewgate.agent.journal import Journal
 from crewgate.agent.registry import Registry
 from crewgate.agent.shares import Shares, Wish
-from crewgate.core.crossing import is_account
+from crewgate.core.budget.cross_crew_account import is_account
 from crewgate.core.gossip import capsules
 from crewgate.core.ids import Kind, crew_key, table_key
-from crewgate.core.policy import Crew, Key
+from crewgate.core.policy.policy import Crew, Key
 from crewgate.errors import RefusedError, TableFullError
 from crewgate.link.owner_messages import Name, Target
 

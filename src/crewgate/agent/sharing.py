@@ -8,7 +8,7 @@ import trio
 
 from crewgate import limits
 from crewgate.agent.machine import Machine
-from crewgate.core.silence import Silence
+from crewgate.core.budget.heartbeat_monitor import Silence
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger.news import Came, News, Wanted, read
 from crewgate.ledger.postgres import PostgreSQL

@@ -12,7 +12,7 @@ from crewgate._native.records import Branch
 from crewgate.agent import health
 from crewgate.agent.machine import Machine
 from crewgate.agent.tree import Beyond, beyond, rows
-from crewgate.core.steps import Standing
+from crewgate.core.anomaly.transitions import Standing
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger.opening import open_ledger
 from crewgate.link.owner_messages import Status, TreePage, TreeRow, WatchRow, WorkerStatus

@@ -13,7 +13,7 @@ from crewgate._native.table import StaleTableError, Table
 from crewgate.agent.opening import drawn_from, geometry_of, known_holder
 from crewgate.config import Config
 from crewgate.config.fixed import WAY_OUT
-from crewgate.core.ledger_mark import Mark
+from crewgate.core.budget.ledger_mark import Mark
 from crewgate.errors import ConfigurationError
 from crewgate.ledger.mark import look, read_mark, require
 

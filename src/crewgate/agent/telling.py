@@ -12,7 +12,7 @@ from crewgate.agent.entries import Done, Entry
 from crewgate.agent.guests import Guests
 from crewgate.config import Cluster
 from crewgate.core.gossip import capsules
-from crewgate.core.gossip.receipts import Receipt
+from crewgate.core.gossip.acknowledgements import Receipt
 from crewgate.link.cluster_messages import InTouch
 from crewgate.link.messages import Revoked
 

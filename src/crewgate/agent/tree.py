@@ -12,16 +12,16 @@ from typing import NamedTuple
 from crewgate import limits
 from crewgate._native.records import Branch
 from crewgate.agent.registry import Entry
-from crewgate.core.crossing import caller
-from crewgate.core.ids import Kind, crew_key, table_key
-from crewgate.core.ledger import (
+from crewgate.core.budget.cross_crew_account import caller
+from crewgate.core.budget.ledger_protocol import (
     WINDOW_SECONDS_DAY,
     WINDOW_SECONDS_HOUR,
     Statement,
     Told,
     Window,
 )
-from crewgate.core.policy import Crew
+from crewgate.core.ids import Kind, crew_key, table_key
+from crewgate.core.policy.policy import Crew
 from crewgate.link.owner_messages import BranchState, TreeRow
 
 IsRevoked = Callable[[bytes, int], bool]

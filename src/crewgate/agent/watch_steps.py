@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from crewgate.core import record
-from crewgate.core.ladder import Cause, Rung
-from crewgate.core.steps import Step
+from crewgate.core.anomaly.enforcement import Cause, Rung
+from crewgate.core.anomaly.transitions import Step
+from crewgate.core.audit import records
 
 _SAID: Final = {
     Rung.OBSERVE: "is let go",
@@ -17,11 +17,11 @@ _DONE: Final = {
 }
 
 
-def recorded(step: Step, wall_ns: int, *, by: str, branch: str) -> record.Watch:
+def recorded(step: Step, wall_ns: int, *, by: str, branch: str) -> records.Watch:
     """As the audit has it; `by` is who took the step, `branch` whose grant brought it out."""
     found = step.finding
-    return record.Watch(
-        time=record.when(wall_ns),
+    return records.Watch(
+        time=records.when(wall_ns),
         crew=step.crew,
         orchestrator=step.orchestrator,
         step=step.cause.value,

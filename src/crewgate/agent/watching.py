@@ -1,8 +1,8 @@
 """The minting watch of one machine: grants as they come, verdicts on them, steps as they are told.
 
 Decides which grants are evidence (each once, at its first use or when the token endpoint tells of
-it) and what of them is new. What is usual, and who stands where, is `core/anomaly`'s. Refuses
-nothing by itself: whoever asks is told whether a grant may be used.
+it) and what of them is new. `core/anomaly` knows what is usual, and who stands where. Refuses
+nothing by itself: it says whether a grant may be used.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,18 +15,19 @@ from crewgate.agent.quarantines import Heard, Quarantines, Untold, told
 from crewgate.agent.registry import Entry, Registry
 from crewgate.agent.watch_steps import recorded, said
 from crewgate.config import Crew
-from crewgate.core import ids, record
-from crewgate.core.aliases import Name
-from crewgate.core.anomaly import Watch
-from crewgate.core.claims import Claims, is_text
-from crewgate.core.crossing import is_account
-from crewgate.core.evidence import Seen
+from crewgate.core import ids
+from crewgate.core.anomaly.detector import Watch
+from crewgate.core.anomaly.enforcement import Cause, IllegalStepError, NoRoomError, Rung
+from crewgate.core.anomaly.quarantined_keys import Name
+from crewgate.core.anomaly.transitions import Saved, Standing, Step, strangers
+from crewgate.core.anomaly.types import Seen
+from crewgate.core.audit import records
+from crewgate.core.budget.cross_crew_account import is_account
 from crewgate.core.gossip import capsules
-from crewgate.core.grant import Grant
-from crewgate.core.ladder import Cause, IllegalStepError, NoRoomError, Rung
-from crewgate.core.policy import Tool
-from crewgate.core.scope import count_covered
-from crewgate.core.steps import Saved, Standing, Step, strangers
+from crewgate.core.policy.policy import Tool
+from crewgate.core.policy.scope import count_covered
+from crewgate.core.tokens.claims import Claims, is_text
+from crewgate.core.tokens.grant import Grant
 from crewgate.errors import RefusedError
 
 
@@ -40,7 +41,7 @@ class Watching:
         table: OwnedTable,
         *,
         say: Callable[[str], None],
-        sink: Callable[[Iterable[record.Record]], None],
+        sink: Callable[[Iterable[records.Record]], None],
         wall_ns: Callable[[], int],
         believed: Callable[[], Clocks],
     ) -> None:

@@ -7,8 +7,8 @@ What is not there for somebody looks to him like what is not there at all.
 from typing import NoReturn
 
 from crewgate import limits
-from crewgate.core import crossing
-from crewgate.core.identity import INSTANCE_BYTES, Identity, Role, check
+from crewgate.core.budget import cross_crew_account
+from crewgate.core.x509.identity import INSTANCE_BYTES, Identity, Role, check
 from crewgate.errors import ControlError
 
 EVERYBODY = frozenset(Role)
@@ -33,14 +33,14 @@ def crew_for(caller: Identity, crew: str) -> str:
     if caller.role is Role.OPERATOR:
         return crew
     own = crew or caller.crew
-    if caller.role is not Role.ORCHESTRATOR or crossing.caller(own) != caller.crew:
+    if caller.role is not Role.ORCHESTRATOR or cross_crew_account.caller(own) != caller.crew:
         refuse(f"{caller.label} acts for its own crew alone")
     return own
 
 
 def sees(caller: Identity, crew: str) -> bool:
     """Whether the caller may know what there is of a crew, or of an account that its calls made."""
-    return caller.role is not Role.ORCHESTRATOR or crossing.caller(crew) == caller.crew
+    return caller.role is not Role.ORCHESTRATOR or cross_crew_account.caller(crew) == caller.crew
 
 
 def orchestrator(text: str) -> tuple[str, str]:

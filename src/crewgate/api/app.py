@@ -28,7 +28,7 @@ from crewgate.api.openapi import PATH, document
 from crewgate.api.turns import Turns
 from crewgate.api.turnstile import Turnstile
 from crewgate.api.words import CertificateAnswer, Health, RevocationAnswer, TokenAnswer
-from crewgate.core.certificate import serial_text
+from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import ControlError, CrewgateError, PeerError
 
 _log = logging.getLogger(__name__)

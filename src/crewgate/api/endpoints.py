@@ -23,9 +23,9 @@ from crewgate.api.words import (
     RevocationAsk,
     TokenAnswer,
 )
-from crewgate.core.claims import is_text
-from crewgate.core.identity import Identity, Role
 from crewgate.core.ids import uuid_bytes
+from crewgate.core.tokens.claims import is_text
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.link.owner_messages import Target
 
 _REVOCABLE = ("branch", "grant", "process", "every_token_of", "certificate", "orchestrator")

@@ -17,7 +17,7 @@ from crewgate.api.words import (
     RevocationAnswer,
     TokenAnswer,
 )
-from crewgate.core.identity import Identity
+from crewgate.core.x509.identity import Identity
 from crewgate.link.owner_messages import Target, Until
 
 

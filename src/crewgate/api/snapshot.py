@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from crewgate.api.words import BranchAnswer, BranchesAnswer
-from crewgate.core.crossing import caller
+from crewgate.core.budget.cross_crew_account import caller
 
 _encode = msgspec.json.Encoder().encode
 

@@ -12,10 +12,10 @@ from crewgate.api import access
 from crewgate.api.call import Call
 from crewgate.api.office import Grant, Office
 from crewgate.api.words import IntrospectionAnswer, TokenAnswer
-from crewgate.core import scope
-from crewgate.core.claims import is_text
 from crewgate.core.credits import parse_credits
-from crewgate.core.identity import Identity, Role
+from crewgate.core.policy import scope
+from crewgate.core.tokens.claims import is_text
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import ControlError, IssuerError, JournalError, JournalTakenError, ScopeError
 
 RUN = "client_credentials"

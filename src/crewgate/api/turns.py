@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 import anyio
 
 from crewgate import limits
-from crewgate.core.bucket import Bucket
-from crewgate.core.identity import Identity, Role
+from crewgate.core.rate_limit import Bucket
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import ControlError
 
 

@@ -18,9 +18,9 @@ from crewgate.asgi.response import Message, Response, Send, answer, respond
 from crewgate.asgi.running import run_until
 from crewgate.asgi.tls import certificate_of
 from crewgate.asgi.tools import NONE, Scope, Tool, tool_of
-from crewgate.core import resource
-from crewgate.core.bearer import find_token, is_ours
+from crewgate.core import protected_resource
 from crewgate.core.problems import KINDS, Field, kind_of
+from crewgate.core.tokens.bearer import find_token, is_ours
 from crewgate.core.verdict import Denial, Reason
 from crewgate.verifier import Verifier
 
@@ -81,8 +81,8 @@ class CrewgateMiddleware:
         request, metadata = os.urandom(16), _metadata_url(scope)
         asked: list[Field] = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
         head = scope["method"] == "HEAD"
-        if scope["path"] == resource.PATH and scope["method"] in {"GET", "HEAD"}:
-            document = resource.document(self._verifier.audience, self._verifier.issuers)
+        if scope["path"] == protected_resource.PATH and scope["method"] in {"GET", "HEAD"}:
+            document = protected_resource.document(self._verifier.audience, self._verifier.issuers)
             json = [(b"content-type", b"application/json")]
             await respond(send, 200, json, document, head=head)
             return
@@ -200,4 +200,4 @@ def _metadata_url(scope: Scope) -> bytes:
     if len(hosts) != 1 or not _AUTHORITY.fullmatch(hosts[0]):
         return b""
     scheme = str(scope.get("scheme", "http")).encode("ascii", "replace")
-    return b"%b://%b%b" % (scheme, hosts[0], resource.PATH.encode())
+    return b"%b://%b%b" % (scheme, hosts[0], protected_resource.PATH.encode())

@@ -7,7 +7,7 @@ once the call is over. Knows no event loop.
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from crewgate.core.events import ENDS
+from crewgate.core.pricing.sse import ENDS
 from crewgate.core.problems import Field, Kind, event, refusal
 from crewgate.core.verdict import Denial
 from crewgate.errors import StreamCutError

@@ -1,12 +1,13 @@
 """Which tool a request means: one name, a table of routes, or the application's own function.
 
-Routes are those of the gateway (`core/routing`), judged on the path that the application will see.
+Routes are those of the gateway (`core/policy/routing`), judged on the path that the application
+will see.
 """
 
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
-from crewgate.core.routing import Route, Router
+from crewgate.core.policy.routing import Route, Router
 from crewgate.errors import ConfigurationError
 
 Scope = MutableMapping[str, Any]

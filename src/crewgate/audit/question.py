@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from crewgate import limits
-from crewgate.core.certificate import serial_text
 from crewgate.core.ids import uuid_bytes
-from crewgate.core.scope import is_pattern, is_tool_name
+from crewgate.core.policy.scope import is_pattern, is_tool_name
+from crewgate.core.x509.certificate import serial_text
 
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
 _SERIAL = re.compile(r"[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2})*|[0-9A-Fa-f]+", re.ASCII)

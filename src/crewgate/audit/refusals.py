@@ -5,7 +5,7 @@ bounded too: beyond it, peers share the network `*`, and the count stays exact.
 """
 
 from crewgate import limits
-from crewgate.core.record import Refusals, when
+from crewgate.core.audit.records import Refusals, when
 from crewgate.core.verdict import PeerReason, Reason
 
 OTHERS = "*"
@@ -36,7 +36,7 @@ class RefusalCounts:
         return len(self._counts)
 
     def add(self, listener: str, reason: Reason | PeerReason, peer: str, now_ns: int) -> None:
-        """Count one refusal; `peer` is a network (`core/network.peer_network`)."""
+        """Count one refusal; `peer` is a network (`core/audit/network_prefix.peer_network`)."""
         key = (listener, reason.value, peer)
         counted = self._counts.get(key)
         if counted is None:

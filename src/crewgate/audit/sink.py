@@ -11,8 +11,8 @@ from crewgate import limits
 from crewgate.audit.health import audit_fact
 from crewgate.audit.refusals import RefusalCounts
 from crewgate.audit.writer import Writer
+from crewgate.core.audit.records import Record
 from crewgate.core.health import Fact
-from crewgate.core.record import Record
 from crewgate.core.verdict import PeerReason, Reason
 
 

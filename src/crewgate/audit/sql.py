@@ -1,6 +1,6 @@
 """The audit's questions in SQL: constant text, made once, with named parameters for every value.
 
-Knows DuckDB's dialect and the fields of `core/record`; a test holds the two together.
+Knows DuckDB's dialect and the fields of `core/audit/records`; a test holds the two together.
 """
 
 # ruff: noqa: S608 - statements are put together from constants of this file only, never from input

@@ -5,7 +5,7 @@ import time
 
 from crewgate import limits
 from crewgate.audit.sink import Sink
-from crewgate.core.record import Event, when
+from crewgate.core.audit.records import Event, when
 
 
 class Voice:

@@ -23,8 +23,8 @@ from crewgate.audit.ballast import Ballast
 from crewgate.audit.next_file import NextFile, Opened
 from crewgate.audit.syncing import Syncer
 from crewgate.config import Audit, AuditSync
-from crewgate.core.line import encode
-from crewgate.core.record import Event, Record, when
+from crewgate.core.audit.json_line import encode
+from crewgate.core.audit.records import Event, Record, when
 
 Write = Callable[[int, bytes], int]
 _NEWLINE = 0x0A

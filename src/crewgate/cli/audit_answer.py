@@ -14,7 +14,7 @@ from crewgate.audit.query import Audit, Group, Health, Refused, Row
 from crewgate.audit.question import By, Question
 from crewgate.cli.tables import cells, new_table, open_console, print_table, utc
 from crewgate.core.credits import format_credits
-from crewgate.core.printable import printable
+from crewgate.core.terminal_text import printable
 
 _MIB = 2**20
 

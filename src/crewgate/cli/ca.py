@@ -11,7 +11,7 @@ from crewgate.cli.ca_given import absent, beside, find, host_names, required
 from crewgate.cli.certificates import line, receipt, row, tell, tell_server, told
 from crewgate.cli.controlled import controlled
 from crewgate.cli.options import Duration, Subcommands, config_option, json_option
-from crewgate.core.identity import Identity, Role
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import AuthorityError, ConfigurationError, LinkError, UnpublishedError
 from crewgate.runtime.durable_files import cause, make_folder
 
@@ -140,7 +140,7 @@ def renew(*, config_path: Path, certificate: Path, life: int | None, as_json: bo
     Also of a listener, as `crewgate init` makes them. The one before stays good until it ends. A
     running gateway renews its own by itself, and takes the file up.
     """
-    from crewgate.core.certificate import serial_text
+    from crewgate.core.x509.certificate import serial_text
     from crewgate.pki.authority import Authority
     from crewgate.pki.keys import read_certificates
     from crewgate.pki.renewal import next_chain, put, require_no_key

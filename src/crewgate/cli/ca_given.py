@@ -70,7 +70,7 @@ def find(register: "Register", which: str) -> "Entry":
 
     A file must be the very certificate: one that a stranger made could have anybody's serial.
     """
-    from crewgate.core.certificate import serial_text
+    from crewgate.core.x509.certificate import serial_text
     from crewgate.pki.certificates import pem
     from crewgate.pki.keys import read_certificates
 

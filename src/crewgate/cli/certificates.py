@@ -19,7 +19,7 @@ def status(entry: "Entry", now: float, state: Path) -> str:
 
     That is theirs to say, and the register does not hear of it.
     """
-    from crewgate.core.identity import Role, member_id
+    from crewgate.core.x509.identity import Role, member_id
     from crewgate.peers.directory import sent_away
 
     word = entry.status(now)
@@ -89,7 +89,7 @@ def tell(entry: "Entry", text: str, *, as_json: bool) -> None:
 
 def tell_server(leaf: "x509.Certificate", text: str, *, as_json: bool) -> None:
     """The same of a server's, which is in no register."""
-    from crewgate.core.certificate import serial_text
+    from crewgate.core.x509.certificate import serial_text
 
     serial, end = serial_text(leaf.serial_number), leaf.not_valid_after_utc
     if as_json:

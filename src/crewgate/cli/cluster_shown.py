@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from crewgate.core.printable import printable
+from crewgate.core.terminal_text import printable
 
 if TYPE_CHECKING:
     from crewgate.link.cluster_messages import ClusterStatus, InTouch, MemberRow

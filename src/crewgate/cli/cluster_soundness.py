@@ -10,8 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate.config import CA, Cluster, Config
-from crewgate.core.certificate import read
-from crewgate.core.identity import MAY_REVOKE, Identity, Role
+from crewgate.core.x509.certificate import read
+from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role
 from crewgate.errors import AuthorityError, ConfigurationError
 from crewgate.pki.certificates import is_issued
 from crewgate.pki.keys import read_certificates

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from crewgate.core.certificate import read
-from crewgate.core.identity import Identity
+from crewgate.core.x509.certificate import read
+from crewgate.core.x509.identity import Identity
 from crewgate.errors import AuthorityError, ConfigurationError
 from crewgate.issuer.control_client import ControlClient as Client
 from crewgate.issuer.control_client import client_context

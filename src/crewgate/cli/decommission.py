@@ -30,7 +30,7 @@ def command(ctx: click.Context, *, config_path: Path, orchestrator: str, as_json
     mistyped; the last line says how many did.
     """
     from crewgate.config import load
-    from crewgate.core.identity import Identity, Role, check
+    from crewgate.core.x509.identity import Identity, Role, check
     from crewgate.pki.authority import new_instance
     from crewgate.pki.ending import decommission
 

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from crewgate.cli.options import json_option
-from crewgate.core.claims import Claims
 from crewgate.core.credits import format_credits
-from crewgate.core.printable import printable
+from crewgate.core.terminal_text import printable
+from crewgate.core.tokens.claims import Claims
 
 NOT_CHECKED = "not checked"
 

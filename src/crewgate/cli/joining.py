@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from crewgate import limits
 from crewgate.config import CA, Cluster, Config, Place
-from crewgate.core.certificate import serial_text
-from crewgate.core.identity import Role
+from crewgate.core.x509.certificate import serial_text
+from crewgate.core.x509.identity import Role
 from crewgate.errors import AuthorityError, ConfigurationError
 
 if TYPE_CHECKING:

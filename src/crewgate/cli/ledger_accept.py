@@ -13,7 +13,7 @@ import click
 from crewgate.cli.options import config_option, json_option
 
 if TYPE_CHECKING:
-    from crewgate.core.ledger_mark import Mark
+    from crewgate.core.budget.ledger_mark import Mark
 
 
 @click.command("accept")
@@ -31,7 +31,7 @@ def command(*, config_path: Path, as_json: bool) -> None:
     from crewgate.agent.ledger_mark import known_with_table
     from crewgate.agent.opening import holder_name
     from crewgate.config.load import load
-    from crewgate.core.ledger_mark import Mark
+    from crewgate.core.budget.ledger_mark import Mark
     from crewgate.errors import LedgerReplacedError
     from crewgate.ledger.mark import look, why_refused, write_mark
     from crewgate.ledger.opening import open_ledger

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from crewgate.audit.query import Group
     from crewgate.config import Config
-    from crewgate.core.ledger import Statement
+    from crewgate.core.budget.ledger_protocol import Statement
 
 _LEVELS = {"crew": 0, "run": 1, "branch": None}
 _MACHINE = "machine"

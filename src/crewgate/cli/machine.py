@@ -14,7 +14,7 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.config import CA
-from crewgate.core.identity import MAY_REVOKE, Identity, Role
+from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.durable_files import make_folder
 

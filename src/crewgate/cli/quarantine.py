@@ -59,7 +59,7 @@ def command(
     """
     import msgspec
 
-    from crewgate.core.printable import printable
+    from crewgate.core.terminal_text import printable
     from crewgate.link.owner import Owner
 
     if crew is None:

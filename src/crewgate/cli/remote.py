@@ -27,7 +27,7 @@ from crewgate.cli.remote_ca import revoke as ca_revoke
 from crewgate.cli.revoke import Revocable
 from crewgate.cli.tokens import read_token, show_token
 from crewgate.core.credits import format_credits
-from crewgate.core.identity import Role
+from crewgate.core.x509.identity import Role
 from crewgate.errors import LinkError
 from crewgate.issuer.inspection import read_claims
 from crewgate.link.owner_messages import Reach, Receipt, TreeRow, Until

@@ -22,8 +22,8 @@ from crewgate.cli import receipt
 from crewgate.cli.ca_given import required
 from crewgate.cli.certificates import tell
 from crewgate.cli.control_client import ControlClient
-from crewgate.core.certificate import serial_text
-from crewgate.core.identity import Role
+from crewgate.core.x509.certificate import serial_text
+from crewgate.core.x509.identity import Role
 from crewgate.errors import AuthorityError
 from crewgate.link.owner_messages import Reach, Until
 from crewgate.pki.authority import request_pem

@@ -140,7 +140,7 @@ def _settle(manifest: "Manifest", state: Path) -> None:
 
     How far its ledger is, and that it may lack revocations that it has acknowledged to others.
     """
-    from crewgate.core.ledger_mark import Mark
+    from crewgate.core.budget.ledger_mark import Mark
     from crewgate.ledger.mark import write_mark
     from crewgate.peers.standing import demote
     from crewgate.runtime.durable_files import make_folder

@@ -24,8 +24,8 @@ class Revocable(NamedTuple):
 
     def target(self) -> "tuple[Target, str]":
         """The one thing that is named; a usage error if it is none, several or unreadable."""
-        from crewgate.core.claims import is_text
         from crewgate.core.ids import uuid_bytes
+        from crewgate.core.tokens.claims import is_text
 
         named: tuple[tuple[Target, str | None], ...] = (
             ("branch", self.branch),

@@ -9,7 +9,7 @@ on it.
 from collections.abc import Iterator
 
 from crewgate.config import Config, Upstream
-from crewgate.core.scope import matches
+from crewgate.core.policy.scope import matches
 
 _BY_PROTOCOL = {
     "http/1.1": ("follow each other on", "confuse answers"),

@@ -12,7 +12,7 @@ from crewgate.cli.ca_soundness import ca_oddities, ca_problems
 from crewgate.cli.cluster_soundness import cluster_oddities, cluster_problems
 from crewgate.cli.unkept import unkept
 from crewgate.config import Cluster, Config, Control, Crew, Listener, Upstream, descriptors
-from crewgate.core.scope import matches
+from crewgate.core.policy.scope import matches
 from crewgate.errors import AuthorityError, ConfigurationError
 from crewgate.gateway.inquiry import Inquiry
 from crewgate.issuer.signing import SigningKey

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from crewgate.core.printable import printable
+from crewgate.core.terminal_text import printable
 
 _WIDTH = 240  # of a pipe or a file: no line is folded for a screen that is not there
 

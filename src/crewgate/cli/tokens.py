@@ -6,7 +6,7 @@ import sys
 import click
 
 from crewgate import limits
-from crewgate.core.claims import Claims
+from crewgate.core.tokens.claims import Claims
 
 
 def read_token(argument: str) -> str:

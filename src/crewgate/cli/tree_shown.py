@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crewgate.core.credits import format_credits
-from crewgate.core.printable import printable
+from crewgate.core.terminal_text import printable
 
 if TYPE_CHECKING:
     from rich.text import Text

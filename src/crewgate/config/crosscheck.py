@@ -9,7 +9,7 @@ from crewgate.config.crossings import check_crossings
 from crewgate.config.peering import check_cluster
 from crewgate.config.routes import mistakes
 from crewgate.config.structs import Config
-from crewgate.core.policy import SHARED
+from crewgate.core.policy.policy import SHARED
 
 _OURS = "x-crewgate-"
 _SECRET = frozenset({"authorization", "cookie"})

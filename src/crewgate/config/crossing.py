@@ -6,7 +6,7 @@ Says nothing of tokens: with one, a call is judged by it, crossing or not.
 import msgspec
 
 from crewgate import limits
-from crewgate.core import crossing
+from crewgate.core.budget import cross_crew_account
 
 
 class Crossing(msgspec.Struct, frozen=True):
@@ -25,4 +25,4 @@ class Crossing(msgspec.Struct, frozen=True):
     @property
     def account(self) -> str:
         """The name under which its calls are charged."""
-        return crossing.account(self.source, self.target)
+        return cross_crew_account.account(self.source, self.target)

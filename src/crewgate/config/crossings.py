@@ -10,7 +10,7 @@ from crewgate.config import kinds
 from crewgate.config.crossing import Crossing
 from crewgate.config.section import Section
 from crewgate.config.structs import Config
-from crewgate.core.scope import matches
+from crewgate.core.policy.scope import matches
 
 _TOOLS = kinds.listed(kinds.TOOL_PATTERN, limits.allowed_tools_max, least=1)
 _ALLOWANCE = kinds.credits_up_to(limits.quota_micro_max)

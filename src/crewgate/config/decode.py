@@ -33,8 +33,8 @@ from crewgate.config.structs import (
 )
 from crewgate.config.upstreams import read_upstream
 from crewgate.config.watch import read_watch
-from crewgate.core.bearer import CARRIERS
-from crewgate.core.policy import SHARED
+from crewgate.core.policy.policy import SHARED
+from crewgate.core.tokens.bearer import CARRIERS
 
 MODE: Kind[Mode] = kinds.one_of("enforce", "observe")
 _JUDGE: Kind[Judge] = kinds.one_of("headers", "body")

@@ -15,8 +15,8 @@ from crewgate import limits
 from crewgate.config.section import Kind
 from crewgate.config.structs import Origin, Scheme
 from crewgate.core.credits import format_credits, parse_credits
-from crewgate.core.routing import parse_path
-from crewgate.core.scope import is_pattern, is_tool_name
+from crewgate.core.policy.routing import parse_path
+from crewgate.core.policy.scope import is_pattern, is_tool_name
 
 T = TypeVar("T")
 

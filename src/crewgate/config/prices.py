@@ -9,7 +9,7 @@ from crewgate import limits
 from crewgate.config import kinds
 from crewgate.config.section import Kind, Section
 from crewgate.core.credits import format_credits
-from crewgate.core.prices import (
+from crewgate.core.pricing.tariff import (
     MILLION,
     Dialect,
     HangUp,
@@ -21,7 +21,7 @@ from crewgate.core.prices import (
     Term,
     Usage,
 )
-from crewgate.core.prices import pointer as parse_pointer
+from crewgate.core.pricing.tariff import pointer as parse_pointer
 
 PRICE = kinds.credits_up_to(limits.price_micro_max)
 

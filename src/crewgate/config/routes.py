@@ -6,8 +6,8 @@ One home for the gateway, which serves by it, and for `check`. Opens nothing.
 from collections.abc import Iterator
 
 from crewgate.config.structs import Config, Tool, Upstream
-from crewgate.core.rewriting import Rewrite, Served, Servers
-from crewgate.core.routing import Route, Router, named_host
+from crewgate.core.policy.rewriting import Rewrite, Served, Servers
+from crewgate.core.policy.routing import Route, Router, named_host
 
 
 def router(config: Config) -> Router:

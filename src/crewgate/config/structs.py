@@ -14,9 +14,9 @@ from crewgate.config.boundary import CA, Control, Remote
 from crewgate.config.cluster import Cluster
 from crewgate.config.crossing import Crossing
 from crewgate.config.ocsp import OCSPMode
-from crewgate.core.evidence import Rules
-from crewgate.core.policy import SHARED
-from crewgate.core.prices import Tariff
+from crewgate.core.anomaly.types import Rules
+from crewgate.core.policy.policy import SHARED
+from crewgate.core.pricing.tariff import Tariff
 from crewgate.errors import ConfigurationError
 
 Mode = Literal["enforce", "observe"]

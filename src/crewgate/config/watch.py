@@ -1,6 +1,6 @@
 """The `[crew.NAME.watch]` section: how a crew's minting is watched, and what is done about it.
 
-Knows the keys and their defaults; what they mean is `core/evidence`'s.
+Knows the keys and their defaults; what they mean is `core/anomaly/types`'s.
 """
 
 from typing import Final
@@ -8,9 +8,9 @@ from typing import Final
 from crewgate import limits
 from crewgate.config import kinds
 from crewgate.config.section import Kind, Section
-from crewgate.core.baseline import Sensitivity
-from crewgate.core.evidence import Rules
-from crewgate.core.ladder import Rung
+from crewgate.core.anomaly.baseline import Sensitivity
+from crewgate.core.anomaly.enforcement import Rung
+from crewgate.core.anomaly.types import Rules
 
 _MODE: Final = kinds.one_of(*(rung.value for rung in Rung))
 _SENSITIVITY: Final = kinds.one_of(*(each.value for each in Sensitivity))

@@ -22,8 +22,8 @@ from crewgate.api.office import Wish
 from crewgate.api.words import CertificateAnswer, RevocationAnswer
 from crewgate.config import CA
 from crewgate.control.answers import host, revoked
-from crewgate.core.certificate import serial_text
-from crewgate.core.identity import Identity, Role, check, member_id
+from crewgate.core.x509.certificate import serial_text
+from crewgate.core.x509.identity import Identity, Role, check, member_id
 from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError, UnpublishedError
 from crewgate.link.owner_messages import Name
 from crewgate.peers.directory import sent_away

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from crewgate import limits
 from crewgate.api.snapshot import Snapshot
 from crewgate.control.answers import branch
-from crewgate.core.claims import Claims
+from crewgate.core.tokens.claims import Claims
 from crewgate.errors import LinkError
 from crewgate.issuer.gateway import Standing
 from crewgate.link.owner import Owner

@@ -18,8 +18,8 @@ from crewgate.api.words import IntrospectionAnswer, TokenAnswer
 from crewgate.config import Config, Crew
 from crewgate.control.graph import CrewGateway, Graph
 from crewgate.control.sight import Sight
-from crewgate.core.bucket import Bucket
-from crewgate.core.claims import Claims
+from crewgate.core.rate_limit import Bucket
+from crewgate.core.tokens.claims import Claims
 from crewgate.errors import ConfigurationError, ControlError, IssuerError
 from crewgate.issuer.gateway import journal_of, minter_by
 from crewgate.issuer.inspection import read_claims

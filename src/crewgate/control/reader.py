@@ -12,7 +12,7 @@ from crewgate._native.gate import Gate
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
 from crewgate.config import Config
-from crewgate.core.claims import Claims
+from crewgate.core.tokens.claims import Claims
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import ConfigurationError
 from crewgate.verifier.policy import load_policy

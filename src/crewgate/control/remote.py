@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from crewgate import limits
 from crewgate.api.words import CertificateAnswer, CertificateAsk
 from crewgate.config import Remote
-from crewgate.core.printable import printable
+from crewgate.core.terminal_text import printable
 from crewgate.errors import AuthorityError
 from crewgate.openssl import show_certificate
 from crewgate.pki.authority import request_pem

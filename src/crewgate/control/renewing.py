@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
 from crewgate.config import CA, Config
-from crewgate.core.certificate import Certificate, read
 from crewgate.core.health import Fact, degraded, failed, ok
-from crewgate.core.identity import Role, member_id
+from crewgate.core.x509.certificate import Certificate, read
+from crewgate.core.x509.identity import Role, member_id
 from crewgate.errors import AuthorityError
 from crewgate.peers.directory import sent_away
 from crewgate.pki.keys import read_certificates

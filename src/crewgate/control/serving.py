@@ -28,11 +28,11 @@ from crewgate.control.health import ControlHealth
 from crewgate.control.ocsp_door import OCSPDoor
 from crewgate.control.office import ControlOffice
 from crewgate.control.upkeep import Upkeep
-from crewgate.core import certificate as certificate_
-from crewgate.core.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
-from crewgate.core.identity import Role
+from crewgate.core.audit.records import Event, when
 from crewgate.core.ids import certificate_key
-from crewgate.core.record import Event, when
+from crewgate.core.x509 import certificate as certificate_
+from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
+from crewgate.core.x509.identity import Role
 from crewgate.errors import AuthorityError, ConfigurationError, LinkError, RefusedError
 from crewgate.pki.ending import complete_intents
 from crewgate.pki.renewal import Pair

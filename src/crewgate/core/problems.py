@@ -11,9 +11,9 @@ from typing import NamedTuple
 import msgspec
 
 from crewgate.core import grpc_status
+from crewgate.core.audit.records import request_text
+from crewgate.core.budget.ledger_protocol import WINDOW_SECONDS_DAY, WINDOW_SECONDS_HOUR
 from crewgate.core.credits import format_credits
-from crewgate.core.ledger import WINDOW_SECONDS_DAY, WINDOW_SECONDS_HOUR
-from crewgate.core.record import request_text
 from crewgate.core.verdict import Denial, Reason
 
 Field = tuple[bytes, bytes]

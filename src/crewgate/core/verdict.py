@@ -8,7 +8,7 @@ import enum
 
 import msgspec
 
-from crewgate.core.grant import Grant
+from crewgate.core.tokens.grant import Grant
 
 
 class Reason(enum.Enum):

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from crewgate.core.printable import printable
+from crewgate.core.terminal_text import printable
 from crewgate.demo.acts import Border, Everywhere
 from crewgate.demo.agents import Said
 from crewgate.demo.report import Result

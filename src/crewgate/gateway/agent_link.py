@@ -11,8 +11,8 @@ from typing import Protocol
 import trio
 
 from crewgate import limits
-from crewgate.core.grant import Grant
 from crewgate.core.health import Fact
+from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.gateway.parties import Told
 from crewgate.gateway.untold import Untold

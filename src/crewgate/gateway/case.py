@@ -15,8 +15,8 @@ from crewgate import limits
 from crewgate._native.bearer import TokenFinder
 from crewgate._native.call_line import request_text
 from crewgate._native.fields import written
-from crewgate.core import record as audit
-from crewgate.core.routing import named_host, plain_path
+from crewgate.core.audit import records as audit
+from crewgate.core.policy.routing import named_host, plain_path
 from crewgate.core.verdict import Reason
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway.fields import Identity

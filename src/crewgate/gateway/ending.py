@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from crewgate._native.call_line import CallLines
-from crewgate.core import record as audit
-from crewgate.core.grant import Grant
-from crewgate.core.record import Outcome
+from crewgate.core.audit import records as audit
+from crewgate.core.audit.records import Outcome
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway import refusals
 from crewgate.gateway.live import Flight

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from crewgate.core.grant import Grant
+from crewgate.core.tokens.grant import Grant
 from crewgate.gateway.parties import Told
 from crewgate.link.messages import Drawn
 

@@ -15,8 +15,8 @@ import msgspec
 
 from crewgate import limits
 from crewgate._native.fields import AnswerFilter, FieldFilter, written
-from crewgate.core.bearer import CARRIERS, PLAIN
-from crewgate.core.grant import Grant
+from crewgate.core.tokens.bearer import CARRIERS, PLAIN
+from crewgate.core.tokens.grant import Grant
 from crewgate.gateway.origin import via
 from crewgate.server import Field
 

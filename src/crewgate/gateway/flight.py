@@ -10,11 +10,12 @@ import time
 from collections.abc import Sequence
 
 from crewgate._native.permit import Permit
-from crewgate.core import calls, events
-from crewgate.core import record as audit
+from crewgate.core.audit import record_builder
+from crewgate.core.audit import records as audit
+from crewgate.core.audit.records import Outcome
 from crewgate.core.credits import format_credits
 from crewgate.core.grpc_status import is_native
-from crewgate.core.record import Outcome
+from crewgate.core.pricing import sse
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import PeerError, UpstreamError
 from crewgate.gateway import refusals
@@ -192,7 +193,7 @@ class Flight(Uploading):
             self._end(Outcome.DONE)
         elif data:
             if self._between_events is not None:
-                self._between_events = data.endswith(events.ENDS)
+                self._between_events = data.endswith(sse.ENDS)
             if not exchange.push(data):
                 carrier.pause()
 
@@ -239,11 +240,12 @@ class Flight(Uploading):
         fields = dict(headers)
         if b"content-length" in fields:
             return
-        if events.is_stream(fields):
+        if sse.is_stream(fields):
             self._between_events = True
         self._is_grpc = is_native(fields.get(b"content-type", b""))
         grant, price, would = self.permit.grant, self.permit.price, self.permit.would
-        self._tower.opened(calls.opened(self._request, grant, price, status=status, would=would))
+        record = record_builder.opened(self._request, grant, price, status=status, would=would)
+        self._tower.opened(record)
 
     # The end.
 

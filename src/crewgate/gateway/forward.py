@@ -14,9 +14,9 @@ from msgspec import structs
 
 from crewgate import limits
 from crewgate._native.permit import Permit
-from crewgate.core import calls
-from crewgate.core import record as audit
-from crewgate.core.network import peer_network
+from crewgate.core.audit import record_builder
+from crewgate.core.audit import records as audit
+from crewgate.core.audit.network_prefix import peer_network
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway import cors, refusals
@@ -165,7 +165,7 @@ class Gateway(Landing):
         kind = refusals.KINDS[reason]
         kind = structs.replace(kind, detail=detail) if detail else kind
         self.answer(case.exchange, kind, case.described.id)
-        self.sink.write(calls.denied(case.described, denial))
+        self.sink.write(record_builder.denied(case.described, denial))
 
     def _ask(self, case: Case, *, drawn: bool, price: int | None = None) -> Permit | Denial:
         """Ask the gate; a call that may be bounded to what is left is asked for again."""
@@ -291,6 +291,6 @@ class Gateway(Landing):
             scope=described.tool,
         )
         if denial is not None and denial.grant is not None:
-            self.sink.write(calls.denied(described, denial))
+            self.sink.write(record_builder.denied(described, denial))
         else:
             self.sink.count(described.listener, reason, described.peer)

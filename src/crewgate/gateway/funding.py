@@ -13,7 +13,7 @@ from functools import partial
 
 from crewgate import limits
 from crewgate._native.permit import Permit
-from crewgate.core.record import Outcome
+from crewgate.core.audit.records import Outcome
 from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway.ending import Tower
 from crewgate.link.messages import Drawn

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.audit.sink import Sink
-from crewgate.core import crl
 from crewgate.core.health import Fact, degraded, failed, ok
+from crewgate.core.x509 import crl
 from crewgate.gateway.listeners import Listeners
 from crewgate.gateway.prepared import Face
 from crewgate.upstream import Pool

@@ -13,7 +13,7 @@ import trio
 
 from crewgate import limits
 from crewgate.config import CA, Responder
-from crewgate.core.certificate_status import Doubt, Status
+from crewgate.core.x509.certificate_status import Doubt, Status
 from crewgate.errors import AuthorityError, ConfigurationError
 from crewgate.pki.keys import read_certificates
 from crewgate.pki.ocsp_check import Issuer

@@ -14,9 +14,9 @@ from crewgate import limits
 from crewgate._native.gate import Gate
 from crewgate._native.permit import Permit
 from crewgate._native.table import Table
-from crewgate.core.allowance import explained
-from crewgate.core.grant import Grant
-from crewgate.core.policy import Policy
+from crewgate.core.budget.window_reset import explained
+from crewgate.core.policy.policy import Policy
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway.parties import Told
 from crewgate.link.messages import Drawn

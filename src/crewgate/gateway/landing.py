@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import partial
 
 from crewgate._native.call_line import CallLines
-from crewgate.core import record as audit
-from crewgate.core.grant import Grant
+from crewgate.core.audit import records as audit
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.gateway import cors, refusals
 from crewgate.gateway.books import Books, Turns

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from crewgate import limits
 from crewgate._native.permit import Permit
-from crewgate.core.record import Outcome
+from crewgate.core.audit.records import Outcome
 from crewgate.server import Peer
 
 

@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 from crewgate import limits
 from crewgate._native.permit import Permit
-from crewgate.core import calls
-from crewgate.core import record as audit
-from crewgate.core.counts import Counts
+from crewgate.core.audit import record_builder
+from crewgate.core.audit import records as audit
+from crewgate.core.audit.json_line import encode
+from crewgate.core.audit.records import End, Outcome
 from crewgate.core.credits import format_credits
-from crewgate.core.line import encode
-from crewgate.core.meter import Bill, Meter, Piece
-from crewgate.core.record import End, Outcome
+from crewgate.core.pricing.meter import Bill, Meter, Piece
+from crewgate.core.pricing.token_usage import Counts
 from crewgate.core.verdict import Denial
 from crewgate.gateway.case import Case
 from crewgate.gateway.ending import Tower
@@ -317,8 +317,11 @@ class MeteredFlight(Flight):
             tokens_out=found.answered,
         )
         left, would = permit.remaining, permit.would
-        call = calls.permitted(self._request, permit.grant, end, remaining_micro=left, would=would)
-        return encode(call)
+        return encode(
+            record_builder.permitted(
+                self._request, permit.grant, end, remaining_micro=left, would=would
+            )
+        )
 
 
 def _said(name: bytes, micro: int) -> Field:

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from crewgate._native.permit import Permit
-from crewgate.core import record as audit
-from crewgate.core.grant import Grant
+from crewgate.core.audit import records as audit
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 from crewgate.link.messages import Drawn
 

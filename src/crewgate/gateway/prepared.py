@@ -13,9 +13,9 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from crewgate.config import CA, Config, Listener, Responder, Upstream, load
-from crewgate.core import certificate
-from crewgate.core.certificate_status import Status
-from crewgate.core.policy import Policy
+from crewgate.core.policy.policy import Policy
+from crewgate.core.x509 import certificate
+from crewgate.core.x509.certificate_status import Status
 from crewgate.gateway.site import Site, build
 from crewgate.server import Clients, Poller, fingerprint, server_context
 from crewgate.server.doorman import Rules

@@ -10,12 +10,12 @@ import trio
 
 from crewgate import limits
 from crewgate._native.outline import outline
-from crewgate.core import usage, usage_fields
 from crewgate.core.credits import format_credits
-from crewgate.core.document import UNPRICED, Document
-from crewgate.core.meter import Charge, Meter
-from crewgate.core.prices import Quantity, Tariff, Term, amount
-from crewgate.core.room import Room
+from crewgate.core.pricing import llm_request, llm_request_headers
+from crewgate.core.pricing.json_document import UNPRICED, Document
+from crewgate.core.pricing.meter import Charge, Meter
+from crewgate.core.pricing.tariff import Quantity, Tariff, Term, amount
+from crewgate.core.shared_quota import Room
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import RequestRefusedError
 from crewgate.server import Exchange, Request
@@ -59,7 +59,7 @@ class Priced:
         tokens = self.meter.tokens_for(credit)
         if not limits.lowered_tokens_min <= tokens < request.written:
             return False
-        usage.bound(self._document, request, tokens)
+        llm_request.bound(self._document, request, tokens)
         self.meter.request = request._replace(written=tokens)
         self.body = self._document.written()
         return True
@@ -149,11 +149,11 @@ def price(
     path = request.path if path is None else path
     asked, hides = None, False
     if tariff.usage is not None and document is not None and body is not None:
-        usage_fields.check(request.headers, tariff.usage.allow)
-        asked = usage.asked(tariff.usage, document, path, len(body))
-        usage.bound(document, asked, asked.written)  # wherever the request has said another
+        llm_request_headers.check(request.headers, tariff.usage.allow)
+        asked = llm_request.asked(tariff.usage, document, path, len(body))
+        llm_request.bound(document, asked, asked.written)  # wherever the request has said another
         if tariff.usage.dialect == "openai" and asked.streams:
-            hides = usage.ask_for_usage(document, path)
+            hides = llm_request.ask_for_usage(document, path)
     meter = Meter(tariff, charges, asked, hides_usage=hides, count=outline, room=_answers)
     priced = Priced(meter, body if document is None else document.written(), document)
     most = tariff.most

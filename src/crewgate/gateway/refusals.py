@@ -5,14 +5,14 @@ Knows verdicts and texts only, neither requests nor connections.
 
 from collections.abc import Iterable
 
-from crewgate.core import problems, resource
+from crewgate.core import problems, protected_resource
 from crewgate.core.problems import KINDS, Field, Kind, Refusal, event, grpc_fields, kind_of
 from crewgate.core.verdict import Denial
 from crewgate.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavailableError
 
 __all__ = ["KINDS", "METADATA_PATH", "Kind", "event", "grpc_fields", "kind_of", "refusal"]
 
-METADATA_PATH = resource.PATH.encode()
+METADATA_PATH = protected_resource.PATH.encode()
 
 AUDIT_UNAVAILABLE = Kind("audit-unavailable", 503, "The audit cannot be written", "Retry later.")
 BODY_TOO_LARGE = Kind(

@@ -12,10 +12,10 @@ import msgspec
 from crewgate._native.bearer import TokenFinder
 from crewgate._native.fields import written
 from crewgate.config import Config, Cors, Credential, Upstream, routes
-from crewgate.core import resource
-from crewgate.core.prices import Tariff
-from crewgate.core.rewriting import Rewrite, Servers
-from crewgate.core.routing import Router
+from crewgate.core import protected_resource
+from crewgate.core.policy.rewriting import Rewrite, Servers
+from crewgate.core.policy.routing import Router
+from crewgate.core.pricing.tariff import Tariff
 from crewgate.errors import ConfigurationError
 from crewgate.gateway.fields import FieldRules, rules
 from crewgate.server import Field
@@ -129,7 +129,7 @@ def build(config: Config, pools: dict[str, Pool], crossings: Crossings = crossin
         routes.servers(config),
         entries,
         TokenFinder({carrier.encode() for carrier in carriers} | {b"authorization"}),
-        resource.document(config.audience, (crew.issuer for crew in config.crews)),
+        protected_resource.document(config.audience, (crew.issuer for crew in config.crews)),
         crossings,
         any(entry.serves_models for entry in entries),
     )

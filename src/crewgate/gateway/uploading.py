@@ -7,7 +7,7 @@ business.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from crewgate.core.record import Outcome
+from crewgate.core.audit.records import Outcome
 from crewgate.core.verdict import Reason
 from crewgate.errors import PeerError, RequestRefusedError
 from crewgate.gateway import refusals

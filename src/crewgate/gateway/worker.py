@@ -17,8 +17,8 @@ from crewgate._native.table import Table
 from crewgate.audit.sink import Sink
 from crewgate.audit.voice import Voice
 from crewgate.config import Config, Listener
-from crewgate.core.certificate_status import Status
 from crewgate.core.verdict import PeerReason
+from crewgate.core.x509.certificate_status import Status
 from crewgate.errors import ConfigurationError, TableError
 from crewgate.gateway.agent_link import AgentLink
 from crewgate.gateway.case import Door

@@ -13,7 +13,7 @@ import httpx
 import msgspec
 
 from crewgate import limits
-from crewgate.core.printable import printable
+from crewgate.core.terminal_text import printable
 from crewgate.errors import ConfigurationError, ControlError, LinkError
 from crewgate.openssl import show_certificate
 

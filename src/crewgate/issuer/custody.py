@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crewgate import limits
-from crewgate.core.claims import Claims
+from crewgate.core.tokens.claims import Claims
 from crewgate.errors import IssuerError
 from crewgate.issuer.mint import Minted
 from crewgate.issuer.token_file import remove_token, write_token

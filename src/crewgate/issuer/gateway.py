@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from crewgate.config import Config, load
-from crewgate.core.claims import Claims
-from crewgate.core.grant import keys_of
 from crewgate.core.ids import branch_key
+from crewgate.core.tokens.claims import Claims
+from crewgate.core.tokens.grant import keys_of
 from crewgate.errors import ConfigurationError, LinkError
 from crewgate.issuer.mint import Minter
 from crewgate.issuer.signing import SigningKey

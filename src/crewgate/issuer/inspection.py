@@ -7,7 +7,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate._native import token as native
-from crewgate.core.claims import Claims
+from crewgate.core.tokens.claims import Claims
 from crewgate.errors import IssuerError
 
 _BYTES_MAX = 16 * limits.token_bytes_max  # a person may paste what a gateway would refuse

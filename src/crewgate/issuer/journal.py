@@ -15,8 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from crewgate.core import scope
-from crewgate.core.claims import Claims
+from crewgate.core.policy import scope
+from crewgate.core.tokens.claims import Claims
 from crewgate.errors import JournalError, JournalTakenError
 from crewgate.runtime.durable_files import (
     append,

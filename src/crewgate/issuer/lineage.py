@@ -7,8 +7,8 @@ differ. Pure: reads no clock, asks no gateway, mints nothing.
 from collections.abc import Iterator, Mapping
 
 from crewgate import limits
-from crewgate.core.claims import Claims, PathElement
 from crewgate.core.credits import format_credits
+from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.errors import IssuerError, ScopeError
 from crewgate.issuer.journal import End, Entry
 from crewgate.issuer.mint import check_within

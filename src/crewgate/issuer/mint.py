@@ -13,10 +13,10 @@ import msgspec
 
 from crewgate import limits
 from crewgate._native import token as native
-from crewgate.core import scope
-from crewgate.core.claims import Claims, PathElement, is_text
 from crewgate.core.credits import format_credits
-from crewgate.core.policy import Crew
+from crewgate.core.policy import scope
+from crewgate.core.policy.policy import Crew
+from crewgate.core.tokens.claims import Claims, PathElement, is_text
 from crewgate.errors import IssuerError, ScopeError
 from crewgate.issuer.signing import SigningKey
 

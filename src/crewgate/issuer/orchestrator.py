@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from crewgate.core.claims import Claims
+from crewgate.core.tokens.claims import Claims
 from crewgate.errors import IssuerError, JournalError
 from crewgate.issuer.custody import renewal
 from crewgate.issuer.gateway import Gateway, LocalGateway, journal_of, minter_of, process_name

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from crewgate._native import signature
 from crewgate._native import token as native
-from crewgate.core.claims import Claims
-from crewgate.core.policy import Key
+from crewgate.core.policy.policy import Key
+from crewgate.core.tokens.claims import Claims
 from crewgate.errors import IssuerError
 from crewgate.issuer.inspection import read_claims
 

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from crewgate import limits
-from crewgate.core.claims import is_text
-from crewgate.core.policy import Key
+from crewgate.core.policy.policy import Key
+from crewgate.core.tokens.claims import is_text
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.durable_files import cause, create_file
 

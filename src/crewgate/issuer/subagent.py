@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crewgate.core.claims import Claims
+from crewgate.core.tokens.claims import Claims
 from crewgate.issuer.parameters import branch_id
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from typing import TypeVar
 import trio
 
 from crewgate import limits
+from crewgate.core.budget.ledger_protocol import Answer, Close, GiveBack, Operation, Settle
 from crewgate.core.ids import KEY_BYTES
-from crewgate.core.ledger import Answer, Close, GiveBack, Operation, Settle
 from crewgate.errors import LedgerError, LedgerUnavailableError
 from crewgate.ledger.sql import SQLLedger
 

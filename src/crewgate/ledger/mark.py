@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from crewgate.config import Ledger
-from crewgate.core.ledger_mark import Book, Mark, mark_of, why_not
+from crewgate.core.budget.ledger_mark import Book, Mark, mark_of, why_not
 from crewgate.errors import LedgerReplacedError, LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.opening import open_session

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from crewgate import limits
-from crewgate.core.books import Books
-from crewgate.core.ledger import Answer, Draw, GiveBack, Operation, Settle, Ticket
+from crewgate.core.budget.ledger_protocol import Answer, Draw, GiveBack, Operation, Settle, Ticket
+from crewgate.core.budget.ledger_state import Books
 from crewgate.errors import LedgerError
 
 

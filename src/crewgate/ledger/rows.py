@@ -5,9 +5,9 @@ Decides nothing.
 
 import msgspec
 
-from crewgate.core.charges import Account, CrewAccount
-from crewgate.core.lease import Lease, Totals
-from crewgate.core.ledger import Allowance, Exhausted, Granted, Ticket, Window
+from crewgate.core.budget.account import Account, CrewAccount
+from crewgate.core.budget.lease import Lease, Totals
+from crewgate.core.budget.ledger_protocol import Allowance, Exhausted, Granted, Ticket, Window
 from crewgate.ledger.session import Row
 
 ACCOUNT = (

@@ -6,8 +6,8 @@ the slow sum that they must equal.
 
 from collections.abc import Iterator
 
+from crewgate.core.budget.lease import NOTHING, Totals
 from crewgate.core.credits import format_credits
-from crewgate.core.lease import NOTHING, Totals
 from crewgate.ledger.rows import ACCOUNT, LEASE, account_of, lease_of
 from crewgate.ledger.session import Session
 

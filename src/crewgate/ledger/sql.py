@@ -7,9 +7,8 @@ read; so no engine decides for itself. Blocks: for one thread at a time.
 from collections.abc import Sequence
 from typing import cast
 
-from crewgate.core.accounts import MemoryLedger
-from crewgate.core.lease import NOTHING, Totals
-from crewgate.core.ledger import (
+from crewgate.core.budget.lease import NOTHING, Totals
+from crewgate.core.budget.ledger_protocol import (
     Answer,
     Close,
     Closed,
@@ -26,7 +25,8 @@ from crewgate.core.ledger import (
     Ticket,
     Told,
 )
-from crewgate.core.statements import statement, told_of
+from crewgate.core.budget.ledger_reports import statement, told_of
+from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.errors import LedgerError
 from crewgate.ledger import schema
 from crewgate.ledger.news import Tidings

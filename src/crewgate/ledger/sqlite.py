@@ -12,7 +12,7 @@ from typing import ClassVar
 import apsw
 
 from crewgate import limits
-from crewgate.core.ledger_mark import Book, Mark, why_not
+from crewgate.core.budget.ledger_mark import Book, Mark, why_not
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger.session import Row, in_parts
 from crewgate.runtime.durable_files import is_full

@@ -6,9 +6,9 @@ crew has is written by one transaction at a time (`Session.lock`), so that its t
 
 from collections.abc import Iterable, Sequence
 
-from crewgate.core.books import Books, Holder
-from crewgate.core.charges import TicketOf
-from crewgate.core.ledger import Close, Open, Operation
+from crewgate.core.budget.account import TicketOf
+from crewgate.core.budget.ledger_protocol import Close, Open, Operation
+from crewgate.core.budget.ledger_state import Books, Holder
 from crewgate.ledger.rows import (
     ACCOUNT,
     LEASE,

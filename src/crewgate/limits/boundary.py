@@ -1,6 +1,6 @@
 """The bounds of what stands between crews: certificates, control API, the watch over minting."""
 
-# Certificates of the internal CA (pki/, core/certificate.py).
+# Certificates of the internal CA (pki/, core/x509/certificate.py).
 ca_root_days = 3650  # its key is put away; a new root means new trust on every machine
 ca_issuing_days = 1825  # half the root's life, so that it never outlives it
 ca_server_days = 397  # the longest that browsers accepted from a public CA
@@ -76,7 +76,7 @@ crossing_tools_chars_max = 1024  # with the longest names beside them they fit a
 peer_certificates_max = 4096  # that an embedder has shown and are remembered; 2 KiB each
 crossing_tokens_max = 4096  # certificates whose calls are judged without a token; 3 KiB each
 
-# The minting watch (core/anomaly.py).
+# The minting watch (core/anomaly/detector.py).
 watch_orchestrators_max = 16_384  # of a machine; 2 KiB each, and half of them of one crew at most
 watch_branches_max = 65_536  # remembered, as many as the table has by default; 0.3 KiB each
 watch_branches_each_max = 4096  # of one orchestrator: a minute's look at all of them takes 1 ms

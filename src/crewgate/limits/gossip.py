@@ -65,7 +65,7 @@ member_words_burst = 10  # times that a person is told of members who come and g
 member_words_per_second = 1 / 60  # and then: one that does so all day is a line a minute
 members_named_max = 8  # in one line of a log or a status; the rest is counted
 
-# Spread (core/gossip/spread.py): simulated for 1,000 machines with a fifth of all datagrams lost.
+# Dissemination (core/gossip): simulated for 1,000 machines with a fifth of all datagrams lost.
 spread_eager_peers = 5  # at once: 99 % of 1,000 machines have it after five hops
 spread_repeats = 6  # to others each time: whom the first sending missed, one of these reaches
 spread_repeat_peers = 4  # of each repeat: 29 datagrams a machine and capsule in all
@@ -90,7 +90,7 @@ wants_max = 16_384  # ids that were asked for and have not come
 sync_seconds = 10.0  # all is compared with somebody so often, mismatch or not
 sync_quiet_seconds = 1.5  # a mismatch counts once nothing new has come for so long
 
-# Comparisons and receipts (core/gossip/comparing.py, receipts.py).
+# Comparisons and receipts (core/gossip/anti_entropy.py, receipts.py).
 accepted_max = 65_536  # ids of what was accepted last: two minutes of 500 a second
 answer_ids_max = 55  # of one answer, 20 bytes each, beside its head of 46
 compare_seconds = 1.0  # between two questions to one member, or less:

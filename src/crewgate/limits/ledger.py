@@ -1,6 +1,6 @@
 """The bounds of what holds budgets: leases, draws, and the ledger that they are drawn from."""
 
-# Leases and draws (core/accounts.py, verifier/, agent/draws.py).
+# Leases and draws (core/budget/memory_ledger.py, verifier/, agent/draws.py).
 lease_rate_divisor = 4  # a lease holds a quarter second of recent spend: what a crash may burn
 ticket_seconds = 0.5  # who waits comes back every 0.02 s; who has not by then has given up
 draw_rounds_max = 32  # recalls of one draw: two for each of ten levels, and a few lost races

@@ -1,4 +1,4 @@
-"""The bounds of prices that are read in requests and answers (core/prices.py and who uses it)."""
+"""The bounds of prices that are read in requests and answers (core/pricing)."""
 
 price_terms_max = 16  # of one tool and direction; an invoice with more lines is another tool
 price_models_max = 256  # of one tool; the largest catalogue of a provider has half of that

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from crewgate import limits
-from crewgate.core.grant import Grant
+from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.link.messages import (
     Attached,

@@ -12,9 +12,9 @@ import msgspec
 from msgspec import Meta
 
 from crewgate import limits
-from crewgate.core.claims import MicroCredits
-from crewgate.core.grant import Grant
 from crewgate.core.health import Fact
+from crewgate.core.tokens.claims import MicroCredits
+from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.link.frames import frame
 

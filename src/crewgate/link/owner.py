@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from crewgate import limits
-from crewgate.core.claims import Claims
 from crewgate.core.health import Fact
+from crewgate.core.tokens.claims import Claims
 from crewgate.errors import LinkError, RefusedError
 from crewgate.link.cluster_messages import (
     AskCluster,

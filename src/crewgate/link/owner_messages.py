@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from crewgate import limits
-from crewgate.core.claims import Claims
 from crewgate.core.health import Condition, State
+from crewgate.core.tokens.claims import Claims
 from crewgate.link.cluster_messages import ClusterAnswers, ClusterAsks, InTouch
 from crewgate.link.messages import Count, Facts, Failed, Id, Nanoseconds
 
@@ -248,7 +248,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
 
 class WatchRow(msgspec.Struct, frozen=True):
-    """Where an orchestrator stands on the ladder of the minting watch (`core/ladder`).
+    """Where an orchestrator stands on the ladder of the minting watch (`core/anomaly/enforcement`).
 
     `in_force` is what is done about it; `by` is `watch` or `owner`. `until` is when a quarantine
     lapses, in whole seconds since 1970, and else 0.

@@ -7,11 +7,11 @@ method is one plain step.
 from collections.abc import Callable, Iterable, Sequence
 
 from crewgate import limits
-from crewgate.core import certificate as certificate_
 from crewgate.core.gossip.capsules import Capsule, Entry
 from crewgate.core.gossip.protocol import Node
-from crewgate.core.identity import MAY_REVOKE, Role, member_id
 from crewgate.core.ids import Kind, orchestrator_key
+from crewgate.core.x509 import certificate as certificate_
+from crewgate.core.x509.identity import MAY_REVOKE, Role, member_id
 from crewgate.errors import GossipError
 from crewgate.peers.credentials import Credential, Known
 from crewgate.peers.directory import Directory

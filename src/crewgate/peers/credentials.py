@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
 from crewgate._native.signature import verify
-from crewgate.core import certificate as certificate_
 from crewgate.core.gossip.capsules import SIGNATURE_BYTES, Capsule
 from crewgate.core.gossip.messages import Address
-from crewgate.core.identity import MAY_REVOKE, Identity, Role, member_id
+from crewgate.core.x509 import certificate as certificate_
+from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, member_id
 from crewgate.errors import GossipError
 
 FINGERPRINT_BYTES = 8

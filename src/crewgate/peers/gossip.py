@@ -16,16 +16,16 @@ from typing import NamedTuple
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from crewgate import limits
-from crewgate.core.bucket import Bucket
+from crewgate.core.budget.ledger_mark import Mark
 from crewgate.core.gossip import capsules
+from crewgate.core.gossip.acknowledgements import Receipt
 from crewgate.core.gossip.capsules import Capsule, Entry
 from crewgate.core.gossip.effects import Crypto, Effects
 from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.gossip.messages import Address
 from crewgate.core.gossip.protocol import Node
-from crewgate.core.gossip.receipts import Receipt
-from crewgate.core.identity import MAY_REVOKE
-from crewgate.core.ledger_mark import Mark
+from crewgate.core.rate_limit import Bucket
+from crewgate.core.x509.identity import MAY_REVOKE
 from crewgate.errors import GossipError
 from crewgate.peers.company import Company
 from crewgate.peers.credentials import Credential, Trust

@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from crewgate import limits
-from crewgate.core.ledger_mark import Mark
+from crewgate.core.budget.ledger_mark import Mark
 from crewgate.runtime.durable_files import write_file
 
 _CONTEXT = b"crewgate ledger mark 1\0"

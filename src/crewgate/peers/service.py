@@ -13,7 +13,7 @@ from typing import NamedTuple
 import trio
 
 from crewgate import limits, openssl
-from crewgate.core.gossip.receipts import Receipt
+from crewgate.core.gossip.acknowledgements import Receipt
 from crewgate.errors import GossipError
 from crewgate.peers import conversation
 from crewgate.peers.callers import Callers

@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from crewgate import limits, openssl
-from crewgate.core.gossip.comparing import Word
+from crewgate.core.gossip.anti_entropy import Word
 from crewgate.core.gossip.ranges import Range
 from crewgate.errors import GossipError
 from crewgate.openssl import show_certificate

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from crewgate import limits
 from crewgate.config import CA
-from crewgate.core.certificate import read, serial_text
-from crewgate.core.identity import INSTANCE_BYTES, Identity, Role
+from crewgate.core.x509.certificate import read, serial_text
+from crewgate.core.x509.identity import INSTANCE_BYTES, Identity, Role
 from crewgate.errors import AuthorityError, UnpublishedError
 from crewgate.pki.certificates import (
     Issued,

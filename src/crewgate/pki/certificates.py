@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from crewgate import limits
-from crewgate.core import identity as identity_
-from crewgate.core.identity import Identity, Role
+from crewgate.core.x509 import identity as identity_
+from crewgate.core.x509.identity import Identity, Role
 
 _COMMON_CHARS_MAX = 64
 # Nobody can foresee one (64 bits are the public CAs' rule), nor will two be the same. Not longer:

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from crewgate import limits
-from crewgate.core.certificate import serial_text
+from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import AuthorityError
 from crewgate.pki.certificates import Issued
 from crewgate.pki.keys import read_bounded

@@ -76,5 +76,5 @@ class Intents:
             raise AuthorityError(f"{', '.join(damaged)}: not an intent; look what it is")
 
     def _path(self, intent: Intent) -> Path:
-        # Names have no "+" (core/identity).
+        # Names have no "+" (core/x509/identity).
         return self._folder / f"{intent.crew}+{intent.name}{_SUFFIX}"

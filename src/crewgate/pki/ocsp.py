@@ -11,7 +11,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 from crewgate import limits
-from crewgate.core.certificate import serial_text
+from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import AuthorityError
 from crewgate.pki.certificates import Issued, make_responder
 from crewgate.pki.ocsp_request import Asked, Question, issuer_names, read_path, read_request

@@ -18,7 +18,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from crewgate import limits
-from crewgate.core.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
+from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
 from crewgate.pki.ocsp_request import issuer_names, key_digest
 
 _SHA1 = hashes.SHA1()  # noqa: S303 - names an issuer and signs nothing

@@ -14,7 +14,7 @@ import trio
 from cryptography import x509
 
 from crewgate import limits
-from crewgate.core.certificate_status import Doubt, Flaw, Good, Revoked, Status
+from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Revoked, Status
 from crewgate.errors import ResponderError
 from crewgate.pki.ocsp_check import Asking, Issuer, verify
 

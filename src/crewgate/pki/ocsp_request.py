@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from crewgate import limits
-from crewgate.core import der
+from crewgate.core.x509 import der
 
 NONCE = der.identifier("1.3.6.1.5.5.7.48.1.2")  # RFC 9654 §2.1
 _HASHES = {

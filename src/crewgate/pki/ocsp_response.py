@@ -12,7 +12,7 @@ import msgspec
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from crewgate.core import der
+from crewgate.core.x509 import der
 from crewgate.pki.certificates import Issued
 from crewgate.pki.ocsp_request import NONCE, Question, key_digest
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 
 from crewgate import limits
-from crewgate.core.certificate import serial_text
-from crewgate.core.identity import Role
+from crewgate.core.x509.certificate import serial_text
+from crewgate.core.x509.identity import Role
 from crewgate.errors import AuthorityError
 from crewgate.pki.database import Book, mend_of
 from crewgate.pki.unwritten import unwritten_of

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from crewgate import limits
 from crewgate.config import CA, Config
-from crewgate.core.certificate import serial_text
+from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import AuthorityError
 from crewgate.pki.authority import Authority
 from crewgate.pki.certificates import is_issued, pem

@@ -1,7 +1,8 @@
 """What a gateway signs its revocations with: an Ed25519 key in a file of its own.
 
 It is no TLS key: it stays the same over all renewals of the certificate, which says its public half
-(core/identity.py). A machine without the CA has its public half certified, so that is read too.
+(core/x509/identity.py). A machine without the CA has its public half certified, so that is
+read too.
 """
 
 import os

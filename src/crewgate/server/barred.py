@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from crewgate import limits
-from crewgate.core.certificate import revocable_by
 from crewgate.core.ids import certificate_key
+from crewgate.core.x509.certificate import revocable_by
 from crewgate.server.request import Peer
 
 

@@ -14,15 +14,15 @@ import msgspec
 
 from crewgate import limits
 from crewgate.config import OCSPMode
-from crewgate.core import certificate as certificate_
-from crewgate.core.bucket import Bucket
-from crewgate.core.certificate import Certificate, revocable_by
-from crewgate.core.certificate_status import Doubt, Flaw, Revoked, Status, Unknown
-from crewgate.core.identity import Identity, Role
+from crewgate.core.audit.network_prefix import peer_network
+from crewgate.core.audit.records import Connection, Record, when
 from crewgate.core.ids import certificate_key
-from crewgate.core.network import peer_network
-from crewgate.core.record import Connection, Record, when
+from crewgate.core.rate_limit import Bucket
 from crewgate.core.verdict import PeerReason
+from crewgate.core.x509 import certificate as certificate_
+from crewgate.core.x509.certificate import Certificate, revocable_by
+from crewgate.core.x509.certificate_status import Doubt, Flaw, Revoked, Status, Unknown
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.server.guard import Guest
 from crewgate.server.guests import Guests, Table
 from crewgate.server.request import Peer

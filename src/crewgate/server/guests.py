@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from crewgate import limits
-from crewgate.core.certificate import revocable_by
+from crewgate.core.x509.certificate import revocable_by
 from crewgate.server.barred import Barred
 from crewgate.server.guard import Guest
 from crewgate.server.request import Peer

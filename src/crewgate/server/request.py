@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from crewgate._native.heads import Heads
-from crewgate.core.identity import Identity
+from crewgate.core.x509.identity import Identity
 
 Field = tuple[bytes, bytes]
 # CONNECT would make a tunnel; TRACE would show a client what the gateway adds (RFC 9110 §9.3.8).

@@ -11,7 +11,7 @@ from typing import Protocol
 import trio
 
 from crewgate.config import CA
-from crewgate.core.identity import Identity
+from crewgate.core.x509.identity import Identity
 from crewgate.pki.authority import Authority, read_request
 
 

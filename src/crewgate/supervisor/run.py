@@ -20,7 +20,7 @@ import trio
 
 from crewgate import limits
 from crewgate.config import Config, load
-from crewgate.core.identity import Identity, Role, check
+from crewgate.core.x509.identity import Identity, Role, check
 from crewgate.errors import ConfigurationError, CrewgateError, SupervisionError
 from crewgate.pki.authority import new_instance
 from crewgate.pki.ending import Ended, authority_of, close, complete_intents, revoke

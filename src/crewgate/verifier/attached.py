@@ -18,7 +18,7 @@ from crewgate import limits
 from crewgate._native.permit import Holder, Permit
 from crewgate._native.table import Table
 from crewgate.config import load
-from crewgate.core.policy import Policy
+from crewgate.core.policy.policy import Policy
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import ConfigurationError, CrewgateError, RefusedError, TableError
 from crewgate.link.attachment import Attachment

@@ -18,12 +18,12 @@ from nacl.signing import SigningKey
 
 from crewgate import limits
 from crewgate.config import Crossing
-from crewgate.core import crossing as naming
-from crewgate.core.claims import Claims, is_text
-from crewgate.core.identity import Identity
+from crewgate.core.budget import cross_crew_account as naming
 from crewgate.core.ids import uuid_text
-from crewgate.core.policy import Key, Policy
+from crewgate.core.policy.policy import Key, Policy
+from crewgate.core.tokens.claims import Claims, is_text
 from crewgate.core.verdict import Reason
+from crewgate.core.x509.identity import Identity
 
 
 class Holder(Protocol):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from crewgate import limits
-from crewgate.core.grant import Grant
+from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.link.attachment import Attachment
 from crewgate.link.messages import Drawn, Failed, Reload, Revoked

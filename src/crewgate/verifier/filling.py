@@ -12,7 +12,7 @@ from msgspec import structs
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
-from crewgate.core.ledger import Answer, Draw, Exhausted, Granted, Operation, Ticket
+from crewgate.core.budget.ledger_protocol import Answer, Draw, Exhausted, Granted, Operation, Ticket
 from crewgate.errors import LedgerError
 from crewgate.verifier.holdings import Holding, Holdings
 from crewgate.verifier.lineage import Status

@@ -14,10 +14,10 @@ from crewgate.config import Crew as CrewSection
 from crewgate.config import kinds
 from crewgate.config.decode import MODE, ceilings
 from crewgate.config.section import Kind, Section
-from crewgate.core.evidence import Rules
-from crewgate.core.keys import parse_jwks
-from crewgate.core.policy import SHARED, Crew, Key, Policy, Tool
-from crewgate.core.scope import is_tool_name
+from crewgate.core.anomaly.types import Rules
+from crewgate.core.policy.policy import SHARED, Crew, Key, Policy, Tool
+from crewgate.core.policy.scope import is_tool_name
+from crewgate.core.tokens.jwks import parse_jwks
 from crewgate.errors import ConfigurationError
 from crewgate.verifier import policy as configured
 

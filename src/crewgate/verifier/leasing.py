@@ -13,8 +13,7 @@ from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Branch, Reclaimed
 from crewgate.core import ids
-from crewgate.core.grant import Grant
-from crewgate.core.ledger import (
+from crewgate.core.budget.ledger_protocol import (
     WINDOW_SECONDS_HOUR,
     Close,
     GiveBack,
@@ -25,7 +24,8 @@ from crewgate.core.ledger import (
     Settle,
     Ticket,
 )
-from crewgate.core.policy import Crew, Policy
+from crewgate.core.policy.policy import Crew, Policy
+from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LedgerError
 from crewgate.verifier.filling import Filling, Steps
 from crewgate.verifier.holdings import Holding, Holdings, holding_of

@@ -13,7 +13,7 @@ from msgspec import structs
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
-from crewgate.core.ledger import Granted, Told
+from crewgate.core.budget.ledger_protocol import Granted, Told
 from crewgate.errors import LedgerError
 from crewgate.verifier.filling import Filling, Steps
 from crewgate.verifier.holdings import Holding, Holdings

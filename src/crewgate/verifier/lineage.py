@@ -12,9 +12,7 @@ import msgspec
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate.core import ids
-from crewgate.core.grant import Grant
-from crewgate.core.ids import Kind
-from crewgate.core.ledger import (
+from crewgate.core.budget.ledger_protocol import (
     Allowance,
     Answer,
     GiveBack,
@@ -27,7 +25,9 @@ from crewgate.core.ledger import (
     Standing,
     Told,
 )
-from crewgate.core.policy import Crew
+from crewgate.core.ids import Kind
+from crewgate.core.policy.policy import Crew
+from crewgate.core.tokens.grant import Grant
 from crewgate.errors import TableFullError
 from crewgate.verifier.holdings import Holding, Holdings
 from crewgate.verifier.shares import Shares

@@ -11,8 +11,8 @@ from typing import Protocol
 import msgspec
 
 from crewgate import limits
-from crewgate.core.certificate import read, revocable_by
-from crewgate.core.identity import Identity, Role
+from crewgate.core.x509.certificate import read, revocable_by
+from crewgate.core.x509.identity import Identity, Role
 
 
 class Table(Protocol):

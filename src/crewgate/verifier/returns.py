@@ -9,7 +9,7 @@ from collections.abc import Callable
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Branch
-from crewgate.core.ledger import Close, GiveBack, Settle, Told
+from crewgate.core.budget.ledger_protocol import Close, GiveBack, Settle, Told
 from crewgate.verifier.holdings import Holding, Holdings
 
 _UNKNOWN = -1, -1, -1

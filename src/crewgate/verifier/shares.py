@@ -8,7 +8,7 @@ import enum
 import heapq
 from dataclasses import dataclass, field
 
-from crewgate.core.policy import Crew
+from crewgate.core.policy.policy import Crew
 
 MINUTE_NS = 60 * 10**9
 

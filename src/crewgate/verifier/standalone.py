@@ -15,8 +15,8 @@ from crewgate._native.owner import OwnedTable
 from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
 from crewgate.core import ids
-from crewgate.core.accounts import MemoryLedger
-from crewgate.core.policy import Crew, Policy
+from crewgate.core.budget.memory_ledger import MemoryLedger
+from crewgate.core.policy.policy import Crew, Policy
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import ForkedError, RefusedError
 from crewgate.verifier.judge import Case, Judge, judge_by, needs_credit

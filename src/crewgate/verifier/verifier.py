@@ -12,8 +12,8 @@ from typing import Protocol, Self, TypeVar
 from weakref import WeakSet
 
 from crewgate._native.permit import Permit
-from crewgate.core.allowance import explained
-from crewgate.core.crossing import is_account
+from crewgate.core.budget.cross_crew_account import is_account
+from crewgate.core.budget.window_reset import explained
 from crewgate.core.verdict import Denial, Reason
 from crewgate.verifier.asking import CHARS, INVALID, MISSING, case_of
 from crewgate.verifier.attached import Attached

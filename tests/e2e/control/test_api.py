@@ -22,8 +22,8 @@ from cryptography.x509 import ocsp
 from installation import wait_until
 
 from crewgate.config import load
-from crewgate.core.certificate import read
-from crewgate.core.identity import Role
+from crewgate.core.x509.certificate import read
+from crewgate.core.x509.identity import Role
 from crewgate.issuer import Orchestrator
 from crewgate.issuer.inspection import read_claims
 from crewgate.pki.certificates import Issued, Validity, make_leaf, new_key, pem

@@ -8,8 +8,8 @@ import trio
 from gateway_world import EXPIRES, ROOT, SIBLING, World, grant_of, running_gateway
 from scripted import read_request
 
+from crewgate.core.audit.records import Outcome
 from crewgate.core.ids import branch_key
-from crewgate.core.record import Outcome
 
 VERSIONS = pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])
 PLAIN = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

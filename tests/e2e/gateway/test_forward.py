@@ -12,7 +12,7 @@ from edge import read_all
 from gateway_world import BRANCH, ROOT, World, answering, running_gateway
 from scripted import read_request
 
-from crewgate.core.record import Outcome
+from crewgate.core.audit.records import Outcome
 from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway.case import Door
 from crewgate.gateway.flight import Flight

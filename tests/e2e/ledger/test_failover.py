@@ -9,7 +9,7 @@ from family import NOW, ROOT, A, family, line
 from installation import wait_until
 from postgres import Server
 
-from crewgate.core.ledger import Draw, Granted
+from crewgate.core.budget.ledger_protocol import Draw, Granted
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.durability import accept

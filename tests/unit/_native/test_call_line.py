@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from leaks import assert_no_leak
 
 from crewgate._native.call_line import CallLine, CallLines, request_text
-from crewgate.core import record
-from crewgate.core.calls import permitted
-from crewgate.core.claims import Claims, PathElement
-from crewgate.core.grant import Grant
-from crewgate.core.line import decode, encode
-from crewgate.core.record import End, Outcome, Request
+from crewgate.core.audit import records
+from crewgate.core.audit.json_line import decode, encode
+from crewgate.core.audit.record_builder import permitted
+from crewgate.core.audit.records import End, Outcome, Request
+from crewgate.core.tokens.claims import Claims, PathElement
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Reason
 
 BRANCH = "0199c1d2-0000-7000-8000-000000000003"
@@ -125,8 +125,8 @@ def test_times(first: int, second: int) -> None:
     for time_ns in (first, second):
         text = line.end(time_ns, b"", Outcome.DONE, 0, None, 0, 0, 0, 0)
         call = decode(text)
-        assert isinstance(call, record.Call)
-        assert call.time == record.when(time_ns)
+        assert isinstance(call, records.Call)
+        assert call.time == records.when(time_ns)
 
 
 def test_every_day_of_six_centuries() -> None:
@@ -136,7 +136,7 @@ def test_every_day_of_six_centuries() -> None:
     for day in range(-106_751, 106_751):
         time_ns = day * 86_400_000_000_000
         text = line.end(time_ns, b"", Outcome.DONE, 0, None, 0, 0, 0, 0)
-        assert text[head : head + 10].decode() == record.when(time_ns).date().isoformat()
+        assert text[head : head + 10].decode() == records.when(time_ns).date().isoformat()
 
 
 def test_a_line_is_shared_by_certificates() -> None:
@@ -145,15 +145,15 @@ def test_a_line_is_shared_by_certificates() -> None:
     for line in (CallLine(certified, grant_of()), CallLine(REQUEST, grant_of())):
         for serial in ("", "0B" * 20, "0A"):
             call = decode(line.end(NOW, b"", Outcome.DONE, 0, None, 0, 0, 0, 0, certificate=serial))
-            assert isinstance(call, record.Call)
+            assert isinstance(call, records.Call)
             assert call.certificate == serial
 
 
 @given(st.just(b"") | st.binary(min_size=16, max_size=16))
 @example(bytes(16))
 def test_request_ids(identifier: bytes) -> None:
-    """UUID text, as core/record writes it."""
-    assert request_text(identifier) == record.request_text(identifier).encode()
+    """UUID text, as core/audit/records writes it."""
+    assert request_text(identifier) == records.request_text(identifier).encode()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from world import KID, World
 from crewgate._native.gate import Gate
 from crewgate._native.owner import OwnedTable
 from crewgate._native.permit import Permit
-from crewgate.core.policy import Policy
+from crewgate.core.policy.policy import Policy
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import TableError
 

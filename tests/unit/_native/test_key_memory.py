@@ -8,7 +8,7 @@ from crewgate._native.gate import Gate
 from crewgate._native.owner import OwnedTable
 from crewgate._native.table import Geometry
 from crewgate.core import ids
-from crewgate.core.grant import Grant
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 
 

@@ -18,9 +18,9 @@ from crewgate.agent.journal import Journal
 from crewgate.agent.machine import Machine
 from crewgate.agent.registry import Registry
 from crewgate.agent.watching import Watching
-from crewgate.core.identity import MAY_REVOKE
-from crewgate.core.record import Record
-from crewgate.core.steps import Saved
+from crewgate.core.anomaly.transitions import Saved
+from crewgate.core.audit.records import Record
+from crewgate.core.x509.identity import MAY_REVOKE
 from crewgate.ledger.opening import open_ledger
 from crewgate.ledger.sql import SQLLedger
 

@@ -8,7 +8,7 @@ from crewgate._native.records import Burned
 from crewgate.agent.burned import Attribution
 from crewgate.agent.registry import Registry
 from crewgate.core.ids import Kind, table_key
-from crewgate.core.policy import Policy, Tool
+from crewgate.core.policy.policy import Policy, Tool
 
 S = 10**9
 GRANT = table_key(Kind.GRANT, "article", branch_id(2).encode())

@@ -7,7 +7,7 @@ from crewgate import limits
 from crewgate.agent import ticks
 from crewgate.agent.clock import ClockWatch
 from crewgate.agent.machine import Machine
-from crewgate.core.grant import Grant
+from crewgate.core.tokens.grant import Grant
 from crewgate.link.messages import VERSION, Attach, Draw, Drawn
 from crewgate.link.owner_messages import Name
 

@@ -12,8 +12,8 @@ from crewgate.agent.cluster_owner import forget, rotate
 from crewgate.agent.machine import Machine
 from crewgate.agent.members import rows
 from crewgate.agent.owner import converse
+from crewgate.core.audit.records import Record
 from crewgate.core.ids import orchestrator_key
-from crewgate.core.record import Record
 from crewgate.errors import RefusedError
 from crewgate.link.cluster_messages import AskCluster, AskMembers, Forget, RotateKeys
 from crewgate.link.frames import FrameDecoder

@@ -17,10 +17,10 @@ from crewgate.agent.guests import Guest, Guests
 from crewgate.agent.main import take_leave
 from crewgate.agent.registry import Registry
 from crewgate.agent.watching import Watching
-from crewgate.core.accounts import MemoryLedger
-from crewgate.core.grant import Grant
-from crewgate.core.ledger import Answer, Operation
-from crewgate.core.ledger import Draw as LedgerDraw
+from crewgate.core.budget.ledger_protocol import Answer, Operation
+from crewgate.core.budget.ledger_protocol import Draw as LedgerDraw
+from crewgate.core.budget.memory_ledger import MemoryLedger
+from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LedgerError, LinkError
 from crewgate.link.messages import VERSION, Attach, Draw, Drawn
 from crewgate.verifier.leasing import Lessor, Status, Steps

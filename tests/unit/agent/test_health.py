@@ -18,7 +18,7 @@ from crewgate.agent.status import status
 from crewgate.audit.disk import Disk, why_not
 from crewgate.audit.writer import Writer
 from crewgate.core.health import Fact, State, degraded, failed, ok
-from crewgate.core.policy import Crew
+from crewgate.core.policy.policy import Crew
 from crewgate.link.messages import VERSION, Attach
 from crewgate.link.owner_messages import Report
 from crewgate.verifier.lineage import Status as DrawStatus

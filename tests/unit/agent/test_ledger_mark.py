@@ -26,7 +26,7 @@ from crewgate.agent.ledger_mark import (
 from crewgate.agent.opening import open_table
 from crewgate.cli import main as command
 from crewgate.config import Config, Durability, Ledger
-from crewgate.core.ledger_mark import Book, Mark
+from crewgate.core.budget.ledger_mark import Book, Mark
 from crewgate.errors import LedgerReplacedError, TableError
 from crewgate.ledger import schema
 from crewgate.ledger.mark import look, read_mark, require, write_mark

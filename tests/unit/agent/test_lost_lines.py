@@ -13,7 +13,7 @@ from machines import Start
 from crewgate.agent import lost_lines, main
 from crewgate.cli.init import write_all
 from crewgate.config.load import load
-from crewgate.core.record import Event, Record
+from crewgate.core.audit.records import Event, Record
 from crewgate.errors import LedgerUnavailableError
 from crewgate.runtime.readiness import Word
 

@@ -14,9 +14,9 @@ from crewgate.agent.machine import Machine
 from crewgate.agent.owner import forgive
 from crewgate.agent.reloading import reload_if_changed
 from crewgate.agent.status import pages, status, tree
-from crewgate.core import record
-from crewgate.core.ledger import Draw as LedgerDraw
-from crewgate.core.record import Record
+from crewgate.core.audit import records
+from crewgate.core.audit.records import Record
+from crewgate.core.budget.ledger_protocol import Draw as LedgerDraw
 from crewgate.errors import ConfigurationError, RefusedError, TableError
 from crewgate.link.messages import VERSION, Attach, Draw, Drawn, Reload, Revoked
 from crewgate.link.owner_messages import Forgive, Forgiven, TreeRow
@@ -329,7 +329,7 @@ def test_a_refused_revocation_tells_nobody(start: Start, written: list[Record]) 
     with pytest.raises(RefusedError):
         machine.revoke("nonsense", "article")
     assert guest.outbox.statistics().current_buffer_used == 0
-    assert not [each for each in written if isinstance(each, record.Revocation)]
+    assert not [each for each in written if isinstance(each, records.Revocation)]
 
 
 def _id(number: int) -> str:

@@ -10,7 +10,7 @@ from crewgate import limits
 from crewgate.agent import members
 from crewgate.agent.status import status
 from crewgate.core.gossip.messages import State, Update
-from crewgate.core.identity import MAY_REVOKE
+from crewgate.core.x509.identity import MAY_REVOKE
 from crewgate.link.cluster_messages import InTouch, MemberRow
 
 

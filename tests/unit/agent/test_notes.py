@@ -9,7 +9,7 @@ from lessees import NOW, key
 from crewgate import limits
 from crewgate.agent.journal import Journal
 from crewgate.agent.notes import Note, Notes
-from crewgate.core.ledger import Told
+from crewgate.core.budget.ledger_protocol import Told
 
 LIFE = b"life" * 4
 WALL = int(NOW)

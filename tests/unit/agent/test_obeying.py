@@ -10,12 +10,12 @@ from crewgate._native.owner import OwnedTable
 from crewgate.agent import ticks
 from crewgate.agent.quarantines import told
 from crewgate.agent.shares import Shares
+from crewgate.core.anomaly.enforcement import Word
+from crewgate.core.audit.records import Event, Record, Revocation
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.capsules import Entry
 from crewgate.core.ids import Kind, certificate_key, crew_key
-from crewgate.core.ladder import Word
-from crewgate.core.policy import Crew
-from crewgate.core.record import Event, Record, Revocation
+from crewgate.core.policy.policy import Crew
 
 DAY = limits.revocation_seconds
 ARTICLE = crew_key("article")

@@ -6,8 +6,8 @@ from machines import Hands, Start
 
 from crewgate.agent.machine import Machine
 from crewgate.agent.overruns import overran
+from crewgate.core.audit.records import Record, Revocation
 from crewgate.core.ids import crew_key
-from crewgate.core.record import Record, Revocation
 from crewgate.link.messages import VERSION, Attach, Draw, Drawn, Noted, Overran
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from crewgate import limits
 from crewgate.agent.quarantines import Heard, Quarantines, Untold, told
+from crewgate.core.anomaly.enforcement import Word
 from crewgate.core.gossip.capsules import LIFT, QUARANTINE, SUSPICION, Entry
 from crewgate.core.ids import crew_key, orchestrator_key
-from crewgate.core.ladder import Word
 
 WALL = 1_800_000_000
 DAY = 86_400

@@ -15,9 +15,9 @@ from crewgate.agent.entries import Clocks
 from crewgate.agent.journal import Journal
 from crewgate.agent.registry import Registry
 from crewgate.agent.revocations import Revocations
-from crewgate.core.crossing import ISSUER
+from crewgate.core.budget.cross_crew_account import ISSUER
 from crewgate.core.ids import Kind, certificate_key, crew_key, table_key
-from crewgate.core.policy import Crew, Key
+from crewgate.core.policy.policy import Crew, Key
 from crewgate.errors import RefusedError
 from crewgate.link.owner_messages import Name
 

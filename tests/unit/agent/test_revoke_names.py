@@ -15,10 +15,10 @@ from crewgate.agent.journal import Journal
 from crewgate.agent.owner import revoke_names
 from crewgate.agent.registry import Registry
 from crewgate.agent.revocations import Revocations
+from crewgate.core.audit.records import Record
+from crewgate.core.audit.records import Revocation as Revoked
 from crewgate.core.ids import Kind, certificate_key, crew_key, table_key
-from crewgate.core.policy import Crew
-from crewgate.core.record import Record
-from crewgate.core.record import Revocation as Revoked
+from crewgate.core.policy.policy import Crew
 from crewgate.errors import RefusedError
 from crewgate.link.messages import VERSION, Attach, Cut
 from crewgate.link.messages import Revoked as Push

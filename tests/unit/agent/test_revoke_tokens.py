@@ -17,10 +17,10 @@ from crewgate.agent.journal import Journal
 from crewgate.agent.owner import revoke
 from crewgate.agent.registry import Registry
 from crewgate.agent.revocations import Revocations
-from crewgate.core.crossing import ISSUER
+from crewgate.core.audit.records import Record, Revocation
+from crewgate.core.budget.cross_crew_account import ISSUER
 from crewgate.core.ids import Kind, crew_key, table_key
-from crewgate.core.policy import Crew
-from crewgate.core.record import Record, Revocation
+from crewgate.core.policy.policy import Crew
 from crewgate.core.verdict import Reason
 from crewgate.errors import RefusedError
 from crewgate.link.owner_messages import Revoke, Target

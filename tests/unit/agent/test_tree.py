@@ -9,9 +9,9 @@ from crewgate import limits
 from crewgate._native.records import Branch
 from crewgate.agent.registry import Entry
 from crewgate.agent.tree import Beyond, IsRevoked, beyond, rows
+from crewgate.core.budget.ledger_protocol import Statement, Told, Window
 from crewgate.core.ids import Kind, crew_key, table_key
-from crewgate.core.ledger import Statement, Told, Window
-from crewgate.core.policy import Crew
+from crewgate.core.policy.policy import Crew
 from crewgate.link.owner_messages import TreeRow
 
 ARTICLE = Crew("article", "https://o.example")

@@ -14,10 +14,10 @@ from crewgate.agent import ticks
 from crewgate.agent.clock import ClockWatch
 from crewgate.agent.owner import may_mint, quarantine
 from crewgate.agent.status import status
-from crewgate.core import record
-from crewgate.core.claims import PathElement
-from crewgate.core.evidence import Rules
-from crewgate.core.record import Record
+from crewgate.core.anomaly.types import Rules
+from crewgate.core.audit import records
+from crewgate.core.audit.records import Record
+from crewgate.core.tokens.claims import PathElement
 from crewgate.errors import RefusedError
 from crewgate.link.owner_messages import AskMint, Quarantine, WatchRow
 
@@ -56,8 +56,8 @@ def test_each_strike_is_an_audit_record_and_each_step_is_said(
     for number in range(5):
         assert asking.draw(grant(number, QUOTA)) == "granted"
     (step,) = steps(written)
-    assert step == record.Watch(
-        time=record.when(int(NOW * 1e9)),
+    assert step == records.Watch(
+        time=records.when(int(NOW * 1e9)),
         crew="article",
         orchestrator=ONE,
         step="strike",

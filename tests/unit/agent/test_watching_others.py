@@ -17,13 +17,13 @@ from crewgate.agent.machine import Machine
 from crewgate.agent.quarantines import told
 from crewgate.agent.status import status
 from crewgate.agent.watching import Watching
-from crewgate.core.evidence import Rules
+from crewgate.core.anomaly.enforcement import By, Rung, Word
+from crewgate.core.anomaly.types import Rules
+from crewgate.core.audit.records import Record
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.capsules import LIFT, QUARANTINE, SUSPICION, Entry
-from crewgate.core.grant import Grant
 from crewgate.core.ids import orchestrator_key
-from crewgate.core.ladder import By, Rung, Word
-from crewgate.core.record import Record
+from crewgate.core.tokens.grant import Grant
 
 STRICT = 'mode = "quarantine"\nmints_per_minute = 1\nstrikes = 1'
 DAY = limits.quarantine_seconds

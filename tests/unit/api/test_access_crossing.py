@@ -3,7 +3,7 @@
 from crewgate.api.access import sees
 from crewgate.api.snapshot import Snapshot
 from crewgate.api.words import BranchAnswer
-from crewgate.core.identity import Identity, Role
+from crewgate.core.x509.identity import Identity, Role
 
 INSTANCE = bytes(16)
 

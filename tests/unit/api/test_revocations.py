@@ -8,7 +8,7 @@ from api_world import BD, OPERATOR, Desk
 
 from crewgate.api.snapshot import Snapshot
 from crewgate.api.words import BranchAnswer
-from crewgate.core.identity import Identity
+from crewgate.core.x509.identity import Identity
 
 ROW = BranchAnswer(crew="bd", branch="b", state="live", grant="g-1", process="pid_7")
 ACCOUNT = msgspec.structs.replace(ROW, crew="bd:finance", grant="0B:1", process="instance")

@@ -8,7 +8,7 @@ from api_world import BD, BD_OTHER, BD_RUN, FINANCE, FINANCE_RUN, OPERATOR, Desk
 from crewgate import limits
 from crewgate.api.turns import Turns
 from crewgate.api.words import RevocationAnswer
-from crewgate.core.identity import Identity
+from crewgate.core.x509.identity import Identity
 from crewgate.errors import ControlError
 from crewgate.link.owner_messages import Target, Until
 

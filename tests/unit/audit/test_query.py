@@ -18,8 +18,8 @@ from crewgate.audit import sql
 from crewgate.audit.folder import create
 from crewgate.audit.query import Audit, Row
 from crewgate.audit.question import By, Question
-from crewgate.core.line import encode
-from crewgate.core.record import (
+from crewgate.core.audit.json_line import encode
+from crewgate.core.audit.records import (
     Burned,
     Call,
     Event,

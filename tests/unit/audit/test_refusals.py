@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate.audit.refusals import OTHERS, RefusalCounts
-from crewgate.core.record import when
+from crewgate.core.audit.records import when
 from crewgate.core.verdict import Reason
 
 SECOND = 1_000_000_000

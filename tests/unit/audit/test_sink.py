@@ -9,8 +9,8 @@ from audit_fakes import Clock, Disk, at_once, make_event, opening
 
 from crewgate.audit.sink import Sink
 from crewgate.audit.writer import Writer
-from crewgate.core.line import decode, encode
-from crewgate.core.record import Refusals
+from crewgate.core.audit.json_line import decode, encode
+from crewgate.core.audit.records import Refusals
 from crewgate.core.verdict import Reason
 
 

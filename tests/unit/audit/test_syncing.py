@@ -15,9 +15,9 @@ from crewgate.audit.folder import files
 from crewgate.audit.health import audit_fact
 from crewgate.audit.syncing import Syncer
 from crewgate.audit.writer import Rotation, Writer
+from crewgate.core.audit.json_line import decode
+from crewgate.core.audit.records import Event
 from crewgate.core.health import State
-from crewgate.core.line import decode
-from crewgate.core.record import Event
 
 Make = Callable[..., Writer]
 

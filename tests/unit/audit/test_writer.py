@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from crewgate.audit import folder
 from crewgate.audit.folder import files
 from crewgate.audit.writer import Rotation, Writer
-from crewgate.core.line import decode, encode
-from crewgate.core.record import Event, Record, when
+from crewgate.core.audit.json_line import decode, encode
+from crewgate.core.audit.records import Event, Record, when
 from crewgate.errors import ConfigurationError
 
 Make = Callable[..., Writer]

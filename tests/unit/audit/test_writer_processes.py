@@ -9,14 +9,14 @@ import pytest
 from small_disk import on_a_small_disk, why_no_small_disk
 
 from crewgate.audit.folder import files
-from crewgate.core.line import decode
+from crewgate.core.audit.json_line import decode
 
 KILLED = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from crewgate.audit.writer import Rotation, Writer
-from crewgate.core.record import Event
+from crewgate.core.audit.records import Event
 writer = Writer(Path(sys.argv[1]), "w", Rotation(bytes_max=65536), ballast_bytes=0)
 number = 0
 while True:
@@ -31,7 +31,7 @@ import resource, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from crewgate.audit.writer import Writer
-from crewgate.core.record import Event
+from crewgate.core.audit.records import Event
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 writer = Writer(Path(sys.argv[1]), "w", ballast_bytes=0, complain=lambda text: None)
 event = lambda text: Event(time=datetime.now(UTC), event="test", detail=text)
@@ -49,7 +49,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from crewgate.audit.writer import Writer
-from crewgate.core.record import Event
+from crewgate.core.audit.records import Event
 folder = Path(sys.argv[1])
 (folder / "filler").write_bytes(bytes(300_000))
 event = lambda number: Event(time=datetime.now(UTC), event="test", detail="x" * 500, count=number)

@@ -17,8 +17,8 @@ from crewgate.cli import main
 from crewgate.cli.init import write_all
 from crewgate.cli.tables import new_table, print_table
 from crewgate.config.load import load
-from crewgate.core.line import encode
-from crewgate.core.record import Connection, Record, Refusals, Watch
+from crewgate.core.audit.json_line import encode
+from crewgate.core.audit.records import Connection, Record, Refusals, Watch
 
 EVIL = "\x1b[2J[bold]\u202e\x9b31m"
 RECORDS: list[Record] = [

@@ -19,8 +19,8 @@ from crewgate.cli.backup_files import MANIFEST, Manifest, place_of, target_of
 from crewgate.cli.backup_inventory import inventory
 from crewgate.cli.init import write_all
 from crewgate.config.load import load
+from crewgate.core.budget.ledger_mark import Mark, why_not
 from crewgate.core.gossip.capsules import decode
-from crewgate.core.ledger_mark import Mark, why_not
 from crewgate.errors import BackupError
 from crewgate.ledger.mark import look, read_mark, write_mark
 from crewgate.ledger.opening import open_ledger

@@ -17,8 +17,8 @@ from full_books import full_books
 
 from crewgate import limits
 from crewgate.config import load
-from crewgate.core.certificate import read
-from crewgate.core.identity import MAY_REVOKE, Identity, Role, member_id
+from crewgate.core.x509.certificate import read
+from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, member_id
 from crewgate.link.owner_messages import Reach
 from crewgate.pki.announcing import Announced
 from crewgate.pki.authority import request_pem

@@ -11,7 +11,7 @@ from commands import Run
 from machine_certificate import signed_at
 
 from crewgate.config import CA, Cluster, load
-from crewgate.core.identity import Role
+from crewgate.core.x509.identity import Role
 from crewgate.pki.certificates import pem
 from crewgate.pki.keys import key_pem
 from crewgate.pki.signing import write_signing_key

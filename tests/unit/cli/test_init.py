@@ -16,8 +16,8 @@ from crewgate.cli.init import write_all
 from crewgate.cli.machine import choose_name, host_name
 from crewgate.config import load
 from crewgate.config.kinds import NAME
-from crewgate.core.certificate import read
-from crewgate.core.identity import MAY_REVOKE, Identity, Role, check
+from crewgate.core.x509.certificate import read
+from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, check
 from crewgate.issuer.signing import SigningKey
 from crewgate.pki.signing import public_half
 from crewgate.server.tls import server_context

@@ -10,8 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate.config import Cluster, Place, load
-from crewgate.core.certificate import read
-from crewgate.core.identity import MAY_REVOKE, Identity, Role, member_id
+from crewgate.core.x509.certificate import read
+from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, member_id
 from crewgate.pki.signing import public_half
 
 ALONE = ("--budgets", "per-machine")

@@ -14,7 +14,7 @@ from crewgate.config import load
 from crewgate.config.prices import read_tariff
 from crewgate.config.section import Section
 from crewgate.core.credits import format_credits
-from crewgate.core.prices import MILLION, Model, Tariff, Term, Usage
+from crewgate.core.pricing.tariff import MILLION, Model, Tariff, Term, Usage
 from crewgate.errors import ConfigurationError
 
 Write = Callable[[str], Path]

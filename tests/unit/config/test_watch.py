@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from crewgate.config import load
-from crewgate.core.baseline import Sensitivity
-from crewgate.core.evidence import Rules
-from crewgate.core.ladder import Rung
+from crewgate.core.anomaly.baseline import Sensitivity
+from crewgate.core.anomaly.enforcement import Rung
+from crewgate.core.anomaly.types import Rules
 from crewgate.errors import ConfigurationError
 
 Write = Callable[[str], Path]

@@ -19,8 +19,8 @@ from crewgate.api.words import Reason
 from crewgate.config import Config
 from crewgate.control import desk as desk_
 from crewgate.control.desk import Desk
-from crewgate.core.certificate import read
-from crewgate.core.identity import MAY_REVOKE, Identity, Role, member_id
+from crewgate.core.x509.certificate import read
+from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, member_id
 from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError
 from crewgate.pki import ending
 from crewgate.pki.announcing import Announced

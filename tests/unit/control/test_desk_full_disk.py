@@ -14,7 +14,7 @@ from full_books import full_books, full_list
 from crewgate.api.office import Wish
 from crewgate.config import Config
 from crewgate.control.desk import Desk
-from crewgate.core.certificate import serial_text
+from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import AuthorityError, ControlError, LinkError
 from crewgate.pki import unwritten
 from crewgate.pki.intents import Intents

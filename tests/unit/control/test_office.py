@@ -18,8 +18,8 @@ from crewgate.api.office import Wish
 from crewgate.config import Config, load
 from crewgate.control.office import ControlOffice
 from crewgate.control.reader import Reader
-from crewgate.core.identity import Identity, Role
 from crewgate.core.ids import Kind, uuid_bytes
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import AuthorityError, ControlError, LinkError
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.orchestrator import Orchestrator

@@ -6,8 +6,8 @@ import pytest
 
 from crewgate.config import Place, load
 from crewgate.core.credits import parse_credits
-from crewgate.core.policy import SHARED
-from crewgate.core.scope import within
+from crewgate.core.policy.policy import SHARED
+from crewgate.core.policy.scope import within
 from crewgate.demo import everywhere, making
 from crewgate.demo.border import CREW as BORDER_CREW
 from crewgate.demo.border import TOOLS as BORDER_TOOLS

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from crewgate.core.record import Outcome
+from crewgate.core.audit.records import Outcome
 from crewgate.gateway.ending import Manner, say_why
 from crewgate.gateway.refusals import Kind
 

@@ -9,7 +9,7 @@ from fake_host import FakeHost
 from gateway_world import FakeJudge, FakeSink, config_of
 
 from crewgate.config import Origin
-from crewgate.core.record import Outcome
+from crewgate.core.audit.records import Outcome
 from crewgate.errors import UpstreamError
 from crewgate.gateway.case import Door
 from crewgate.gateway.forward import Gateway

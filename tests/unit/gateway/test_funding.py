@@ -7,8 +7,8 @@ import pytest
 from gateway_world import FakePermit, drawn, grant_of
 
 from crewgate import limits
-from crewgate.core.grant import Grant
-from crewgate.core.record import Outcome
+from crewgate.core.audit.records import Outcome
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway.funding import Funding
 from crewgate.gateway.parties import Told

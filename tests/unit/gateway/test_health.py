@@ -12,8 +12,8 @@ from leaves import HOUR, issuing, now
 from crewgate import limits
 from crewgate.audit.sink import Sink
 from crewgate.audit.writer import Writer
-from crewgate.core import crl
 from crewgate.core.health import Fact, State
+from crewgate.core.x509 import crl
 from crewgate.gateway.health import (
     WorkerHealth,
     bounded,

@@ -10,7 +10,7 @@ from ocsp_world import HTTPResponder, World, der, serving
 
 from crewgate import limits
 from crewgate.config import CA, Responder
-from crewgate.core.certificate_status import Doubt, Flaw, Good
+from crewgate.core.x509.certificate_status import Doubt, Flaw, Good
 from crewgate.errors import ConfigurationError
 from crewgate.gateway.inquiry import Inquiry
 from crewgate.pki.ocsp import Responder as OCSPResponder

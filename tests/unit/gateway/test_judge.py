@@ -9,7 +9,7 @@ from world import CREW, PARENT, ROOT, World
 from crewgate._native.owner import OwnedTable
 from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
-from crewgate.core.grant import Grant
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason, Spent
 from crewgate.gateway.judge import GateJudge
 from crewgate.gateway.parties import Told

@@ -3,8 +3,8 @@
 from gateway_world import BRANCH, EXPIRES, ROOT, SIBLING, FakePermit, grant_of
 
 from crewgate import limits
+from crewgate.core.audit.records import Outcome
 from crewgate.core.ids import branch_key
-from crewgate.core.record import Outcome
 from crewgate.gateway.live import Live
 
 CHILD = "0199c1d2-0000-7000-8000-000000000005"

@@ -11,11 +11,11 @@ from gateway_world import FakePermit, config_of, drawn, grant_of
 
 from crewgate import limits
 from crewgate.config import Origin
-from crewgate.core import record as audit
-from crewgate.core.grant import Grant
-from crewgate.core.meter import Meter
-from crewgate.core.prices import MILLION, Tariff, Term
-from crewgate.core.record import Outcome
+from crewgate.core.audit import records as audit
+from crewgate.core.audit.records import Outcome
+from crewgate.core.pricing.meter import Meter
+from crewgate.core.pricing.tariff import MILLION, Tariff, Term
+from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial
 from crewgate.gateway.metered import MeteredFlight
 from crewgate.gateway.parties import Told

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tariffs import PATHS, by_usage, plain, rated
 
 from crewgate import limits
-from crewgate.core.document import UNPRICED
-from crewgate.core.prices import MILLION, Dialect, Model, Tariff, Term
+from crewgate.core.pricing.json_document import UNPRICED
+from crewgate.core.pricing.tariff import MILLION, Dialect, Model, Tariff, Term
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway.pricing import Priced, price

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from tariffs import PLAIN, STREAM, asking, by_usage, event, hear, plain, rated
 
-from crewgate.core.meter import Bill, Meter
-from crewgate.core.prices import MILLION, Dialect, Tariff, Term
+from crewgate.core.pricing.meter import Bill, Meter
+from crewgate.core.pricing.tariff import MILLION, Dialect, Tariff, Term
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway.pricing import Priced, price
 from crewgate.server.request import build

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tariffs import PATHS, by_usage, plain, rated, values
 
-from crewgate.core.prices import Dialect, Tariff
+from crewgate.core.pricing.tariff import Dialect, Tariff
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway.pricing import price
 from crewgate.server.request import Request, build

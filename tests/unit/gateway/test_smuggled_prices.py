@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from crewgate import limits
-from crewgate.core.prices import Dialect, Model, Tariff, Term, Usage
+from crewgate.core.pricing.tariff import Dialect, Model, Tariff, Term, Usage
 from crewgate.errors import RequestRefusedError
 from crewgate.gateway.pricing import Priced, price
 from crewgate.server import Request

@@ -7,7 +7,7 @@ import pytest
 
 from crewgate.cli.init import write_all
 from crewgate.config import load
-from crewgate.core.certificate_status import Doubt, Flaw, Good, Status
+from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Status
 from crewgate.gateway.prepared import Prepared
 from crewgate.gateway.worker import Worker
 from crewgate.link.messages import Revoked

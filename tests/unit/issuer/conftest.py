@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import tokens
 
-from crewgate.core.policy import Crew
+from crewgate.core.policy.policy import Crew
 from crewgate.issuer import Minter, Orchestrator, SigningKey
 from crewgate.issuer.gateway import Standing
 

@@ -12,7 +12,7 @@ import tokens
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crewgate.core.claims import Claims
+from crewgate.core.tokens.claims import Claims
 from crewgate.errors import JournalError
 from crewgate.issuer.journal import End, Entry, Journal, Mint, extension
 

@@ -8,8 +8,8 @@ import tokens
 
 from crewgate._native import signature
 from crewgate._native import token as native
-from crewgate.core.claims import PathElement
-from crewgate.core.policy import Crew
+from crewgate.core.policy.policy import Crew
+from crewgate.core.tokens.claims import PathElement
 from crewgate.errors import IssuerError
 from crewgate.issuer import Minted, Minter, SigningKey, inspect_token, read_claims
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pytest
 
 from crewgate import limits
-from crewgate.core.claims import Claims
+from crewgate.core.tokens.claims import Claims
 from crewgate.errors import IssuerError, JournalError, LinkError
 from crewgate.issuer import Orchestrator, SubAgent, read_claims
 from crewgate.issuer.gateway import Standing

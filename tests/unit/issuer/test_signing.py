@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from crewgate._native.signature import is_valid_point
-from crewgate.core.keys import parse_jwks
-from crewgate.core.policy import Key
+from crewgate.core.policy.policy import Key
+from crewgate.core.tokens.jwks import parse_jwks
 from crewgate.errors import ConfigurationError
 from crewgate.issuer import SigningKey
 

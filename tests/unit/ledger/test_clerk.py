@@ -10,7 +10,16 @@ from family import BOOT, NOW, ROOT, A, B, family, line
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from crewgate import limits
-from crewgate.core.ledger import Answer, Close, Closed, Draw, GiveBack, Granted, Operation, Settle
+from crewgate.core.budget.ledger_protocol import (
+    Answer,
+    Close,
+    Closed,
+    Draw,
+    GiveBack,
+    Granted,
+    Operation,
+    Settle,
+)
 from crewgate.errors import LedgerError, LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.clerk import Clerk

@@ -16,7 +16,7 @@ from family import (
 )
 from msgspec import structs
 
-from crewgate.core.ledger import (
+from crewgate.core.budget.ledger_protocol import (
     Exhausted,
     Level,
     Mismatch,

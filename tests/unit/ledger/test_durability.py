@@ -17,7 +17,7 @@ from postgres import Server, server
 from crewgate.cli import main
 from crewgate.cli.init import write_all
 from crewgate.config import Durability
-from crewgate.core.ledger import Draw, Granted
+from crewgate.core.budget.ledger_protocol import Draw, Granted
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger import postgres, schema
 from crewgate.ledger.durability import accept

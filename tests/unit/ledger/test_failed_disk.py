@@ -7,7 +7,7 @@ import pytest
 from family import BOOT, NOW, A, family, line
 from small_disk import failing_disk
 
-from crewgate.core.ledger import Draw, Granted
+from crewgate.core.budget.ledger_protocol import Draw, Granted
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ledger import schema
 from crewgate.ledger.sql import SQLLedger

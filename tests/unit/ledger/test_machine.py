@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 
 from crewgate import limits
-from crewgate.core.ledger import (
+from crewgate.core.budget.ledger_protocol import (
     Allowance,
     Closed,
     Draw,

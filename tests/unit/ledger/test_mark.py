@@ -10,8 +10,8 @@ from family import BOOT, NOW, A, draw, family, give, line, spend
 
 from crewgate import limits
 from crewgate.config import Ledger
-from crewgate.core.ledger import Draw, Settle
-from crewgate.core.ledger_mark import Book, Mark
+from crewgate.core.budget.ledger_mark import Book, Mark
+from crewgate.core.budget.ledger_protocol import Draw, Settle
 from crewgate.errors import LedgerReplacedError, LedgerUnavailableError
 from crewgate.ledger.clerk import Clerk
 from crewgate.ledger.mark import look, read_mark, require, write_mark

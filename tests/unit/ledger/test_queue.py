@@ -15,7 +15,7 @@ from family import (
 )
 
 from crewgate import limits
-from crewgate.core.ledger import (
+from crewgate.core.budget.ledger_protocol import (
     Draw,
     Exhausted,
     Granted,

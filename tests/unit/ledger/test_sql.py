@@ -10,7 +10,7 @@ from family import BOOT, CREW, NEXT_BOOT, NOW, ROOT, A, B, family, line, path
 from small_disk import on_a_small_disk, why_no_small_disk
 
 from crewgate import limits
-from crewgate.core.ledger import (
+from crewgate.core.budget.ledger_protocol import (
     Close,
     Closed,
     Draw,

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from crewgate.core.claims import Claims, PathElement
-from crewgate.core.grant import Grant
 from crewgate.core.ids import branch_key, path_digest
+from crewgate.core.tokens.claims import Claims, PathElement
+from crewgate.core.tokens.grant import Grant
 
 ROOT = "0199c1d2-0000-7000-8000-000000000001"
 BRANCH = "0199c1d2-0000-7000-8000-000000000002"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from crewgate import limits
-from crewgate.core.grant import Grant
+from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.link.attachment import Attachment
 from crewgate.link.frames import FrameDecoder

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.core.grant import Grant
+from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.link import messages, owner_messages
 from crewgate.link.frames import FrameDecoder

@@ -17,8 +17,8 @@ from still_member import StillMember, acquaint, company_of, id_of
 
 from crewgate import limits
 from crewgate.core.gossip.messages import State
-from crewgate.core.identity import Role
 from crewgate.core.ids import Kind, orchestrator_key
+from crewgate.core.x509.identity import Role
 from crewgate.errors import GossipError
 from crewgate.peers.company import OneselfError
 from crewgate.peers.sealing import UnknownKeyError

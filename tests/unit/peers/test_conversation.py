@@ -14,8 +14,8 @@ from still_member import StillMember, acquaint
 
 from crewgate import limits
 from crewgate.core.gossip.freshness import Freshness
-from crewgate.core.identity import Role
 from crewgate.core.ids import Kind, orchestrator_key
+from crewgate.core.x509.identity import Role
 from crewgate.errors import GossipError
 from crewgate.peers import service
 from crewgate.peers.conversation import begin

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.core.identity import MAY_REVOKE, Identity, Role
+from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role
 from crewgate.errors import GossipError
 from crewgate.peers.credentials import Credential, Trust
 from crewgate.pki.certificates import Issued, Validity, make_leaf, new_key

@@ -12,7 +12,7 @@ from company import Authority, chain_of
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from crewgate import limits
-from crewgate.core.identity import member_id
+from crewgate.core.x509.identity import member_id
 from crewgate.errors import GossipError
 from crewgate.peers.credentials import Credential, Trust
 from crewgate.peers.directory import Directory

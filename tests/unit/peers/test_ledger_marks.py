@@ -11,7 +11,7 @@ from liar import line_to
 from still_member import StillMember
 
 from crewgate import limits
-from crewgate.core.ledger_mark import Mark
+from crewgate.core.budget.ledger_mark import Mark
 from crewgate.peers.conversation import begin
 from crewgate.peers.ledger_marks import LedgerMarks, SignedMark
 

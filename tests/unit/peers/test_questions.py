@@ -9,7 +9,7 @@ from company import Authority, Member, until
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from liar import line_to
 
-from crewgate.core.bucket import Bucket
+from crewgate.core.rate_limit import Bucket
 from crewgate.errors import GossipError
 from crewgate.peers.stream import AskSeen, Hello, Seen
 

@@ -12,7 +12,7 @@ import pytest
 
 from crewgate import limits
 from crewgate.config import CA
-from crewgate.core.identity import Role
+from crewgate.core.x509.identity import Role
 from crewgate.errors import LinkError, RefusedError
 from crewgate.link.doors import Door, address
 from crewgate.link.frames import FrameDecoder

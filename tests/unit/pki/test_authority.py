@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
 from crewgate.config import CA
-from crewgate.core.certificate import read, serial_text
-from crewgate.core.identity import Identity, Role
+from crewgate.core.x509.certificate import read, serial_text
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import AuthorityError, UnpublishedError
 from crewgate.pki.authority import Authority, create, new_instance, read_request, request_pem
 from crewgate.pki.certificates import new_key
@@ -309,7 +309,7 @@ PUBLISHER = textwrap.dedent("""
     from crewgate.config import CA
     from crewgate.pki.authority import Authority, new_instance
     from crewgate.pki.certificates import new_key
-    from crewgate.core.identity import Identity, Role
+    from crewgate.core.x509.identity import Identity, Role
     folder = Path(sys.argv[1])
     ca = CA(folder / "ca", folder / "ca.pem", folder / "crl.pem", "x.example")
     with Authority(ca) as authority:

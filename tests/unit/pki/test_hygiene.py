@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from crewgate.config import CA
-from crewgate.core.identity import OID, Role, decode
+from crewgate.core.x509.identity import OID, Role, decode
 from crewgate.pki.authority import Authority, create
 from crewgate.pki.certificates import make_responder, new_key, pem
 

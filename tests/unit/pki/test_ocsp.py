@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from ocsp_world import NOW, HTTPResponder, World, serving, write_pair
 
 from crewgate import limits
-from crewgate.core import der
-from crewgate.core.certificate import serial_text
+from crewgate.core.x509 import der
+from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import AuthorityError
 from crewgate.pki.certificates import Issued, make_issuing, make_root
 from crewgate.pki.ocsp import Responder

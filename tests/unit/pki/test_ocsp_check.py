@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ocsp_world import NOW, World, refusal, resigned
 
 from crewgate import limits
-from crewgate.core.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
+from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
 from crewgate.pki.certificates import Issued
 from crewgate.pki.ocsp_check import Asking, Issuer, verify
 

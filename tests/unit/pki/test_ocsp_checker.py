@@ -10,7 +10,7 @@ from cryptography.x509 import ocsp
 from ocsp_world import NOW, World, der, refusal
 
 from crewgate import limits
-from crewgate.core.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
+from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
 from crewgate.errors import ResponderError
 from crewgate.pki.certificates import Issued
 from crewgate.pki.ocsp_checker import Checker

@@ -15,7 +15,7 @@ from openssl_responder import openssl_answers
 
 from crewgate import limits
 from crewgate.config import Responder
-from crewgate.core.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
+from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
 from crewgate.errors import ConfigurationError, ResponderError
 from crewgate.pki.ocsp_checker import Checker
 from crewgate.pki.ocsp_fetch import Fetcher

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.core.certificate import serial_text
+from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import AuthorityError
 from crewgate.pki.lives import Lives
 from crewgate.pki.register import Entry, Register
@@ -209,8 +209,8 @@ def _fields(one: Entry) -> dict[str, object]:
 WRITER = textwrap.dedent("""
     import sys
     from pathlib import Path
-    from crewgate.core.certificate import serial_text
-    from crewgate.core.identity import Role
+    from crewgate.core.x509.certificate import serial_text
+    from crewgate.core.x509.identity import Role
     from crewgate.pki.register import Entry, Register
     first, count = int(sys.argv[2]), int(sys.argv[3])
     with Register(Path(sys.argv[1])) as register:

@@ -8,7 +8,7 @@ from certificates_written import NOW, entry
 from full_books import full_books
 from small_disk import on_a_small_disk, why_no_small_disk
 
-from crewgate.core.certificate import serial_text
+from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import AuthorityError
 from crewgate.pki.register import Register
 
@@ -17,7 +17,7 @@ import sys, json
 from pathlib import Path
 from certificates_written import NOW, entry
 from small_disk import fill
-from crewgate.core.certificate import serial_text
+from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import AuthorityError
 from crewgate.pki.lives import Lives
 from crewgate.pki.register import Register

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.core.identity import Identity, Role
 from crewgate.core.ids import certificate_key, orchestrator_key
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.server import Peer
 from crewgate.server.barred import Barred, Claimed, Expelled
 

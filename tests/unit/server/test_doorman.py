@@ -10,10 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
-from crewgate.core.identity import Role
+from crewgate.core.audit.records import Connection
 from crewgate.core.ids import certificate_key
-from crewgate.core.record import Connection
 from crewgate.core.verdict import PeerReason
+from crewgate.core.x509.identity import Role
 from crewgate.pki.certificates import Issued
 from crewgate.server import Peer
 from crewgate.server.doorman import Doorman, Rules, expelled

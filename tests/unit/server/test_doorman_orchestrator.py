@@ -6,9 +6,9 @@ import pytest
 from leaves import leaf
 
 from crewgate import limits
-from crewgate.core.certificate import read
 from crewgate.core.ids import certificate_key, orchestrator_key
 from crewgate.core.verdict import PeerReason
+from crewgate.core.x509.certificate import read
 from crewgate.server import Peer
 from crewgate.server.doorman import Doorman, Guests, Rules
 

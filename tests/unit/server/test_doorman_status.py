@@ -10,10 +10,10 @@ from ocsp_world import World, der
 
 from crewgate import limits
 from crewgate.config import OCSPMode
-from crewgate.core.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
+from crewgate.core.audit.records import Connection, Record
 from crewgate.core.ids import certificate_key
-from crewgate.core.record import Connection, Record
 from crewgate.core.verdict import PeerReason
+from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
 from crewgate.server import Peer
 from crewgate.server.doorman import Doorman, Rules
 from crewgate.server.guests import Guests

@@ -16,7 +16,7 @@ from trio.testing import MockClock
 
 from crewgate import limits
 from crewgate.config import CA, Config
-from crewgate.core.identity import Identity, Role
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import AuthorityError
 from crewgate.pki.authority import Authority, read_request, request_pem
 from crewgate.pki.certificates import new_key

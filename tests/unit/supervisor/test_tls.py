@@ -9,7 +9,7 @@ from certified import ONE
 from trio.testing import memory_stream_pair
 
 from crewgate.config import CA, Config
-from crewgate.core.identity import Identity, Role
+from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import SupervisionError
 from crewgate.pki.authority import request_pem
 from crewgate.pki.certificates import new_key

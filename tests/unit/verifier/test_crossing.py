@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core import ids
-from crewgate.core.certificate import revocable_by
-from crewgate.core.crossing import run_branch
+from crewgate.core.budget.cross_crew_account import run_branch
 from crewgate.core.ids import Kind
 from crewgate.core.verdict import Denial, Reason
+from crewgate.core.x509.certificate import revocable_by
 from crewgate.verifier.crossing import NONE, Signer
 
 

@@ -5,7 +5,7 @@ import pytest
 from lessees import grant
 
 from crewgate import limits
-from crewgate.core.grant import Grant
+from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.link.messages import Drawn, DrawStatus, Failed, Reload
 from crewgate.verifier import draws as module

@@ -8,8 +8,8 @@ from machine import New, siblings
 from crewgate import limits
 from crewgate._native.records import Geometry
 from crewgate.core import ids
-from crewgate.core.ledger import Settle
-from crewgate.core.policy import Crew, Policy
+from crewgate.core.budget.ledger_protocol import Settle
+from crewgate.core.policy.policy import Crew, Policy
 from crewgate.errors import LedgerError
 from crewgate.verifier.holdings import Holdings, holding_of
 from crewgate.verifier.leasing import Status

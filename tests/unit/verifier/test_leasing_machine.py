@@ -15,7 +15,7 @@ from table_model import TableModel
 
 from crewgate._native.records import Branch
 from crewgate.core import ids
-from crewgate.core.grant import Grant
+from crewgate.core.tokens.grant import Grant
 from crewgate.verifier.leasing import Status
 
 ROOT = (10, 100, int(NOW))

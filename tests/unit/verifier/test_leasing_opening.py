@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lessees import NOW, grant, key
 from machine import Machine, New
 
-from crewgate.core.ledger import Answer, Opened, Operation
+from crewgate.core.budget.ledger_protocol import Answer, Opened, Operation
 from crewgate.verifier.leasing import Lessor, Status, Steps
 
 PARENT = (1, 100, int(NOW))

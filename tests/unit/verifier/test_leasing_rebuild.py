@@ -6,8 +6,8 @@ from machine import Machine, New, siblings
 
 from crewgate import limits
 from crewgate.core import ids
-from crewgate.core.grant import Grant
-from crewgate.core.policy import Crew, Policy
+from crewgate.core.policy.policy import Crew, Policy
+from crewgate.core.tokens.grant import Grant
 from crewgate.verifier.leasing import Status
 
 MEMORY = limits.branch_memory_seconds

@@ -7,8 +7,8 @@ from lessees import NOW, grant, key
 from machine import Machine, New
 
 from crewgate import limits
-from crewgate.core.grant import Grant
-from crewgate.core.ledger import Opened
+from crewgate.core.budget.ledger_protocol import Opened
+from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LedgerError
 from crewgate.verifier.leasing import Status
 

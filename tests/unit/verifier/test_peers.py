@@ -11,9 +11,9 @@ from world import AUDIENCE, World
 
 from crewgate import Denial, Permit, Reason, Verifier
 from crewgate.core import ids
-from crewgate.core.certificate import read
-from crewgate.core.identity import Role
 from crewgate.core.ids import certificate_key
+from crewgate.core.x509.certificate import read
+from crewgate.core.x509.identity import Role
 from crewgate.errors import ConfigurationError
 from crewgate.verifier.peers import Peers, Proven
 

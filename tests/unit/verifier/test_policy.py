@@ -7,7 +7,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from crewgate.config import Config, load
-from crewgate.core.policy import Crew, Key, Tool
+from crewgate.core.policy.policy import Crew, Key, Tool
 from crewgate.errors import ConfigurationError
 from crewgate.verifier.policy import load_keys, load_policy
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from crewgate.core.gossip.acknowledgements import Receipt
 from crewgate.core.gossip.capsules import Capsule, Entry
 from crewgate.core.gossip.messages import Send
-from crewgate.core.gossip.receipts import Receipt
 
 
 class Crypto(NamedTuple):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import msgspec
 
 from crewgate import limits
-from crewgate.core.gossip.chance import Chance, some
 from crewgate.core.gossip.messages import Ack, Address, Ask, Ping, Send, State, Update, encode
+from crewgate.core.gossip.randomness import Chance, some
 
 _THERE = {State.ALIVE, State.SUSPECT}
 

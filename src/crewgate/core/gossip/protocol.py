@@ -10,14 +10,15 @@ from contextlib import suppress
 
 from crewgate import limits
 from crewgate.core.gossip import capsules
-from crewgate.core.gossip.accepted import Settled
-from crewgate.core.gossip.archive import Archive, Held, Standing
+from crewgate.core.gossip.accept_log import Settled
+from crewgate.core.gossip.acknowledgements import Receipts
+from crewgate.core.gossip.anti_entropy import Comparing
+from crewgate.core.gossip.capsule_store import Archive, Held, Standing
+from crewgate.core.gossip.capsule_verification import Judging
 from crewgate.core.gossip.capsules import Capsule, Entry
-from crewgate.core.gossip.chance import Chance, some
-from crewgate.core.gossip.comparing import Comparing
+from crewgate.core.gossip.dissemination import Egress, Spread
 from crewgate.core.gossip.effects import Crypto, Effects
 from crewgate.core.gossip.freshness import Freshness
-from crewgate.core.gossip.judging import Judging
 from crewgate.core.gossip.membership import Members
 from crewgate.core.gossip.messages import (
     Ack,
@@ -34,8 +35,7 @@ from crewgate.core.gossip.messages import (
     decode,
     encode,
 )
-from crewgate.core.gossip.receipts import Receipts
-from crewgate.core.gossip.spread import Egress, Spread
+from crewgate.core.gossip.randomness import Chance, some
 from crewgate.errors import GossipError
 
 _SPREAD = Standing.NEW, Standing.CONFLICT  # no sets: it takes long to hash one of an enumeration

@@ -1,0 +1,1 @@
+"""The minting watch: each orchestrator's usual minting, and steps against unusual minting."""

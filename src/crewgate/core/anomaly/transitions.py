@@ -1,0 +1,65 @@
+"""What the minting watch answers, tells and keeps: small frozen nouns; and strangers' name."""
+
+import msgspec
+
+from crewgate.core.anomaly.enforcement import By, Cause, Rung, Word
+from crewgate.core.anomaly.types import Finding
+
+
+def strangers(crew: str) -> str:
+    """The account of a crew's strangers; `*` stands in no `client_id`."""
+    return f"{crew}/*"
+
+
+class Step(msgspec.Struct, frozen=True):
+    """An orchestrator moved from `was` to `rung`, or was struck again where it stands.
+
+    `in_force` is what is done about it, which the crew's `mode` bounds. `finding` is what a strike
+    was for, `branch` the key of the grant that brought it out.
+    """
+
+    crew: str
+    orchestrator: str
+    was: Rung
+    rung: Rung
+    in_force: Rung
+    cause: Cause
+    by: By = ""
+    finding: Finding | None = None
+    branch: bytes = b""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Whether a grant may be used, and what seeing it moved."""
+
+    admitted: bool
+    steps: tuple[Step, ...] = ()
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Where an orchestrator stands, `until` when if it lapses, and a person's last word on it."""
+
+    crew: str
+    orchestrator: str
+    rung: Rung
+    in_force: Rung
+    by: By
+    until: int = 0
+    word: Word = Word(0)
+
+
+class Saved(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is kept of an orchestrator over a restart; the last one of a name counts.
+
+    `owner`, `watch` and `is_untold` are its `ladder.Place`'s.
+    """
+
+    crew: str
+    orchestrator: str
+    rung: Rung = Rung.OBSERVE
+    by: By = ""
+    kid: str = ""
+    lessons: dict[str, tuple[float, float, int]] = {}
+    owner: Word = Word(0)
+    watch: Word = Word(0)
+    is_untold: bool = False

@@ -1,0 +1,131 @@
+"""How the audit's records of a call are made, from a request, a grant and its verdict.
+
+Knows neither files nor clocks. What the records are is `core/audit/records`'s.
+"""
+
+from datetime import datetime
+from typing import TypedDict
+
+from crewgate.core.audit.records import Call, End, Open, Outcome, Request, request_text, when
+from crewgate.core.tokens.grant import Grant
+from crewgate.core.verdict import Denial, Reason
+
+
+class Who(TypedDict):
+    """The fields of `Identity`, to be spread into a record's constructor."""
+
+    crew: str
+    orchestrator: str
+    process: str
+    role: str
+    branch: str
+    ancestry: tuple[str, ...]
+    grant: str
+    subject: str
+
+
+class What(TypedDict):
+    """The fields that a call and a stream's opening share."""
+
+    time: datetime
+    request: str
+    listener: str
+    peer: str
+    tool: str
+    method: str
+
+
+def who(grant: Grant) -> Who:
+    """The identity that a verified grant proves."""
+    claims = grant.claims
+    return {
+        "crew": grant.caller,
+        "orchestrator": claims.client_id,
+        "process": claims.process_id,
+        "role": claims.agent_role,
+        "branch": claims.execution_branch_id,
+        "ancestry": tuple([element.id for element in claims.branch_path]),
+        "grant": claims.jti,
+        "subject": claims.sub,
+    }
+
+
+def what(request: Request) -> What:
+    """The facts of a request that a line repeats."""
+    return {
+        "time": when(request.time_ns),
+        "request": request_text(request.id),
+        "listener": request.listener,
+        "peer": request.peer,
+        "tool": request.tool,
+        "method": request.method,
+    }
+
+
+def permitted(
+    request: Request,
+    grant: Grant,
+    end: End,
+    *,
+    remaining_micro: int | None = None,
+    would: Reason | None = None,
+) -> Call:
+    """The record of a call that was let through and has ended."""
+    return Call(
+        **who(grant),
+        **what(request),
+        verdict="permit",
+        outcome=end.outcome,
+        cost_micro=end.cost_micro,
+        remaining_micro=remaining_micro,
+        quota_micro=grant.quota,
+        duration_us=end.duration_us,
+        would=would.value if would else "",
+        status=end.status,
+        bytes_in=end.bytes_in,
+        bytes_out=end.bytes_out,
+        overrun_micro=end.overrun_micro,
+        model=end.model,
+        tokens_in=end.tokens_in,
+        tokens_out=end.tokens_out,
+        certificate=request.certificate,
+    )
+
+
+def denied(request: Request, denial: Denial, *, duration_us: int = 0) -> Call:
+    """The record of a refusal after a good signature; ValueError for a denial without a grant.
+
+    Nobody has proved who that was: it is counted (`audit/refusals`), and gets no line of its own.
+    """
+    grant = denial.grant
+    if grant is None:
+        message = f"a refusal without a grant ({denial.reason.value}) is counted, not recorded"
+        raise ValueError(message)
+    return Call(
+        **who(grant),
+        **what(request),
+        verdict="deny",
+        outcome=Outcome.REFUSED,
+        cost_micro=0,
+        quota_micro=grant.quota,
+        duration_us=duration_us,
+        reason=denial.reason.value,
+        level=denial.level,
+        level_used_micro=denial.used,
+        level_quota_micro=denial.quota,
+        certificate=request.certificate,
+    )
+
+
+def opened(
+    request: Request, grant: Grant, price_micro: int, *, status: int, would: Reason | None = None
+) -> Open:
+    """The opening record of a stream."""
+    return Open(
+        **who(grant),
+        **what(request),
+        price_micro=price_micro,
+        status=status,
+        would=would.value if would else "",
+        certificate=request.certificate,
+    )

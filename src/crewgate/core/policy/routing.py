@@ -1,0 +1,308 @@
+"""Which tool a method and a path mean: exact before `{parameter}` before the longest prefix.
+
+Two routes of equal rank that can match one request are refused when the table is made, so a
+request never has two answers. Paths that servers are known to read in different ways match nothing,
+and neither do those that a lenient server (`path_variants`) would take for another tool's: what is
+judged here must be what the tool's server serves. Knows no tools, only indices.
+"""
+
+import re
+from collections.abc import Container, Iterable, Iterator
+from itertools import combinations_with_replacement
+
+import msgspec
+
+from crewgate import limits
+from crewgate.core.policy.path_variants import climbs, is_tame, loose_segment, readings, spellings
+
+UNKNOWN = -1
+
+# Literals of a route: pchar of RFC 3986, section 3.3, without "%" and ";".
+_LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@-]+", re.ASCII)
+_PARAMETER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}", re.ASCII)
+_ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})?")
+_RAW = bytes(octet for octet in range(0x21, 0x7F) if octet not in b"?#")
+# Raw or encoded, servers differ on these (Spring's StrictHttpFirewall refuses the same set).
+_AMBIGUOUS = re.compile(rb"[;\\%\x00-\x1f\x7f]|//|/\.{1,2}(?:/|\Z)")
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One line of the table; `name` is what an error calls it.
+
+    It stands on `hosts` alone, each with a port or for any; without them, on every host.
+    """
+
+    method: str
+    path: str
+    name: str
+    hosts: tuple[str, ...] = ()
+
+
+class Pattern(msgspec.Struct, frozen=True):
+    """A route's path: its segments, None where any one may stand; `prefix`: more follow (`/*`)."""
+
+    segments: tuple[bytes | None, ...]
+    prefix: bool
+
+    @property
+    def rank(self) -> int:
+        """0 exact, 1 with parameters, 2 prefix: the order of the search."""
+        return 2 if self.prefix else int(None in self.segments)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Where the literals stand."""
+        return tuple(i for i, segment in enumerate(self.segments) if segment is not None)
+
+
+def parse_path(text: str) -> Pattern:
+    """The pattern of a route's path; ValueError says what is wrong with it."""
+    if not text.startswith("/") or len(text) > limits.route_chars_max:
+        raise ValueError(f'a path begins with "/" and has at most {limits.route_chars_max} bytes')
+    *head, last = text[1:].split("/")
+    prefix = last == "*"
+    segments = [_segment(word, text) for word in head]
+    if not prefix:
+        segments.append(_segment(last, text) if last else b"")
+    return Pattern(tuple(segments), prefix)
+
+
+def _segment(word: str, text: str) -> bytes | None:
+    if _PARAMETER.fullmatch(word):
+        return None
+    literal = _LITERAL.fullmatch(word) and "*" not in word and word not in (".", "..")
+    if not literal:
+        raise ValueError(
+            f'segment "{word}" of "{text}": write plain characters, {{name}} for one whole '
+            "segment, or * as the whole last segment"
+        )
+    return word.encode()
+
+
+class _Rank:
+    """Patterns of one rank and method: by length, by where the literals stand, by the literals.
+
+    The number of look-ups is that of different shapes, not of routes.
+    """
+
+    def __init__(self) -> None:
+        self._tools: dict[int, dict[tuple[int, ...], dict[tuple[bytes, ...], int]]] = {}
+
+    def add(self, pattern: Pattern, tool: int) -> None:
+        shape = pattern.shape
+        literals = tuple(segment for segment in pattern.segments if segment is not None)
+        self._tools.setdefault(len(pattern.segments), {}).setdefault(shape, {})[literals] = tool
+
+    def find(self, segments: list[bytes], length: int) -> int:
+        """The tool of a pattern that is `length` long and matches so many first segments."""
+        empty = {at for at in range(length) if not segments[at]} if b"" in segments else None
+        for shape, tools in self._tools.get(length, {}).items():
+            if empty and not empty.issubset(shape):
+                continue  # a parameter does not stand for nothing
+            tool = tools.get(tuple([segments[i] for i in shape]), UNKNOWN)
+            if tool != UNKNOWN:
+                return tool
+        return UNKNOWN
+
+    def lengths(self) -> list[int]:
+        """Lengths that occur, longest first."""
+        return sorted(self._tools, reverse=True)
+
+
+class _Method:
+    """The routes of one method."""
+
+    def __init__(self, patterns: Iterable[tuple[int, Pattern]]) -> None:
+        self._exact, self._parameter, self._prefix = ranks = (_Rank(), _Rank(), _Rank())
+        for tool, pattern in patterns:
+            ranks[pattern.rank].add(pattern, tool)
+        self._lengths = self._prefix.lengths()
+
+    def find(self, segments: list[bytes], *, slash: bool = False) -> int:
+        """`slash`: an empty segment follows, which only a prefix wants."""
+        for rank in (self._exact, self._parameter):
+            tool = rank.find(segments, len(segments))
+            if tool != UNKNOWN:
+                return tool
+        for length in self._lengths:
+            if length < len(segments) + slash:
+                tool = self._prefix.find(segments, length)
+                if tool != UNKNOWN:
+                    return tool
+        return UNKNOWN
+
+
+def named_host(authority: bytes, hosts: Container[bytes]) -> bytes | None:
+    """The one of `hosts` (lower case) that an authority is: with its port, or for any; or None.
+
+    A port may be empty (RFC 3986, section 3.2.3), and a name may end with the root's dot.
+    """
+    authority = authority.lower()
+    if authority in hosts:
+        return authority
+    host, colon, port = authority.rpartition(b":")
+    if not colon or (port and not port.isdigit()):
+        host, port = authority, b""
+    host = host.removesuffix(b".")
+    full = b"%b:%b" % (host, port) if port else host
+    return next((each for each in (full, host) if each in hosts), None)
+
+
+class Router:
+    """The route table. A tool's index is the place of its route among those given."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        """ValueError names the routes that are malformed or that one request could both match."""
+        given = dict(enumerate(routes))
+        of = {at: {host.lower().encode() for host in route.hosts} for at, route in given.items()}
+        hosts = set().union(*of.values())
+        if len(hosts) > limits.route_hosts_max:
+            raise ValueError(f"{len(hosts)} hosts; at most {limits.route_hosts_max} are possible")
+        self._anywhere = _Table({at: route for at, route in given.items() if not route.hosts})
+        self._hosted = {
+            host: _Table(
+                {at: each for at, each in given.items() if not of[at] or named_host(host, of[at])},
+                f" at {host.decode()}",
+            )
+            for host in sorted(hosts)
+        }
+
+    def find(self, method: bytes, path: bytes, authority: bytes = b"") -> int:
+        """Index of the tool, UNKNOWN if none.
+
+        `path` is as it was sent, without the query, `authority` the host, perhaps with a port.
+        HEAD is GET's tool (RFC 9110, section 9.3.2: the same but for the content).
+        """
+        host = named_host(authority, self._hosted) if self._hosted else None
+        table = self._anywhere if host is None else self._hosted[host]
+        return table.find(method, path)
+
+
+class _Table:
+    """The routes of one host, each with its tool's index."""
+
+    def __init__(self, routes: dict[int, Route], where: str = "") -> None:
+        """`where` is how an error names the host."""
+        given, tools = list(routes.values()), list(routes)
+        patterns = [parse_path(route.path) for route in given]
+        loose = [_loose(pattern) for pattern in patterns]
+        for first, second in _rivals(given, loose):
+            raise ValueError(
+                f"{second.name} ({second.method} {second.path}) and "
+                f"{first.name} ({first.method} {first.path}) can match one request{where}, "
+                "and neither goes before the other (servers ignore case and a last slash); "
+                "make one of them more exact"
+            )
+        self._exact = {
+            (route.method.encode(), route.path.encode()): tool
+            for tool, route, pattern in zip(tools, given, patterns, strict=True)
+            if not pattern.rank
+        }
+        self._methods = _by_method(tools, given, patterns)
+        self._loose = _by_method(tools, given, loose)
+        self._are_tame = patterns == loose
+
+    def find(self, method: bytes, path: bytes) -> int:
+        """As `Router.find`, at this host."""
+        if method == b"HEAD":
+            method = b"GET"
+        tool = self._exact.get((method, path), UNKNOWN)
+        if tool != UNKNOWN or method not in self._methods:
+            return tool
+        plain = plain_path(path)
+        if plain is None:
+            return UNKNOWN
+        tool = self._methods[method].find(plain[1:].split(b"/"))
+        if tool == UNKNOWN or self._is_of_another(tool, method, path, plain):
+            return UNKNOWN
+        return tool
+
+    def _is_of_another(self, tool: int, method: bytes, path: bytes, plain: bytes) -> bool:
+        """Return whether some server would take the path of `tool` for another tool's."""
+        if self._are_tame and is_tame(path):
+            return False
+        if climbs(plain):
+            return True
+        strict, loose = self._methods[method], self._loose[method]
+        mine = {tool, UNKNOWN}
+        return any(
+            (spelling != plain and strict.find(spelling[1:].split(b"/")) not in mine)
+            or any(
+                loose.find(names, slash=slash) not in mine for names, slash in readings(spelling)
+            )
+            for spelling in spellings(path, plain)
+        )
+
+
+def _by_method(
+    tools: list[int], routes: list[Route], patterns: list[Pattern]
+) -> dict[bytes, _Method]:
+    return {
+        method.encode(): _Method(
+            (tool, pattern)
+            for tool, route, pattern in zip(tools, routes, patterns, strict=True)
+            if route.method == method
+        )
+        for method in {route.method for route in routes}
+    }
+
+
+def _loose(pattern: Pattern) -> Pattern:
+    """The pattern as `readings` are compared with it."""
+    segments = [segment and loose_segment(segment.decode()) for segment in pattern.segments]
+    return Pattern(tuple([segment for segment in segments if segment != b""]), pattern.prefix)
+
+
+def plain_path(path: bytes) -> bytes | None:
+    """The path with its percent-encoding undone; None where servers would read different paths.
+
+    RFC 3986, section 6.2.2: encoded and plain spellings are one path, so they are one tool.
+    """
+    if not path.startswith(b"/") or path.translate(None, _RAW):
+        return None
+    if b"%" in path:
+        path = _ENCODED.sub(_decoded, path)
+        if not _is_utf8(path):
+            return None
+    return None if _AMBIGUOUS.search(path) else path
+
+
+def _is_utf8(path: bytes) -> bool:
+    """False for overlong forms (RFC 3629, section 10: C0 AE is a dot to a lenient server) too."""
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _decoded(match: re.Match[bytes]) -> bytes:
+    """The octet; what would change the path's structure becomes "%", which is ambiguous."""
+    octet = bytes.fromhex(match[1].decode()) if match[1] else b"%"
+    return b"%" if octet in b"/." else octet
+
+
+def _rivals(routes: list[Route], patterns: list[Pattern]) -> Iterator[tuple[Route, Route]]:
+    """Pairs of routes of one rank that one request could match, earlier first.
+
+    Two patterns of one length meet where the literals that both have are equal, so only shapes are
+    paired, and routes are looked up: a table of thousands takes milliseconds.
+    """
+    alike: dict[tuple[object, ...], dict[tuple[int, ...], list[int]]] = {}
+    for number, (route, pattern) in enumerate(zip(routes, patterns, strict=True)):
+        rank = (route.method, pattern.rank, len(pattern.segments))
+        alike.setdefault(rank, {}).setdefault(pattern.shape, []).append(number)
+    for shapes in alike.values():
+        for first, second in combinations_with_replacement(shapes, 2):
+            common = [place for place in first if place in second]
+            seen: dict[tuple[bytes | None, ...], int] = {}
+            for number in shapes[first]:
+                seen.setdefault(_literals(patterns[number], common), number)
+            for number in shapes[second]:
+                other = seen.get(_literals(patterns[number], common), number)
+                if other != number:
+                    yield routes[min(other, number)], routes[max(other, number)]
+
+
+def _literals(pattern: Pattern, places: list[int]) -> tuple[bytes | None, ...]:
+    return tuple([pattern.segments[place] for place in places])

@@ -1,0 +1,210 @@
+"""A JSON text that is read in few places, and written again without what could be read in two ways.
+
+Servers differ in what they make of a member that stands there twice, or in another case (Go's
+encoding/json takes `MAX_TOKENS` for `max_tokens`). What a price was read from is written anew, and
+once; all the rest passes as it came.
+"""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from crewgate import limits
+from crewgate.core.terminal_text import printable
+from crewgate.errors import RequestRefusedError
+
+UNPRICED = 422  # RFC 9110, section 15.5.21: well-formed, and nothing that can be worked on
+
+_SHOWN_CHARS = 64  # of a name, in a problem
+
+_object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
+_encode = msgspec.json.Encoder().encode
+
+# What was looked into is a node, all else its text.
+Steps = tuple[str, ...]
+Part = bytes | dict[str, "Part"] | list["Part"]
+Count = Callable[[bytes], int]
+
+
+class Document:
+    """A JSON text whose outermost value is an object, or an array."""
+
+    def __init__(self, data: bytes, count: Count | None = None) -> None:
+        """ValueError for anything else.
+
+        `count` tells how many values stand in an object or array without reading them one by one:
+        with it, what has more than `limits.json_outermost_max` is not looked into, nor are more
+        than `limits.json_opened_max` in all.
+        """
+        self._count = count
+        self._left = limits.json_opened_max
+        self._root = self._opened(data)
+
+    def __repr__(self) -> str:
+        return f"<Document of {len(self._root)} members>"
+
+    def find(self, steps: Sequence[str]) -> bytes | None:
+        """The text of the value that a pointer leads to; None if there is none.
+
+        RequestRefusedError if another member's name is the same but for its case, or if there is
+        too much on the way to look into.
+        """
+        part: Part | None = self._root
+        for step in steps[:-1]:
+            part = self.inside(part, step)
+        below = _member(part, steps[-1]) if steps else part
+        return None if below is None else _written(below)
+
+    @property
+    def root(self) -> Part:
+        """The outermost value, for `inside`."""
+        return self._root
+
+    def inside(self, part: Part | None, step: str) -> Part | None:
+        """The value there of an object or array, looked into; None if there is none.
+
+        RequestRefusedError as `find` says.
+        """
+        below = _member(part, step)
+        if isinstance(below, bytes) and part is not None and below.startswith((b"{", b"[")):
+            below = self._below(step, below)
+            _replace(part, step, below)
+        return below
+
+    def members(self, steps: Sequence[str]) -> list[tuple[str, bytes]]:
+        """The names and texts of the members of the object there; none of anything else.
+
+        RequestRefusedError as `find` says, for any two of its names.
+        """
+        part: Part | None = self._root
+        for step in steps:
+            part = self.inside(part, step)
+        if not isinstance(part, dict):
+            return []
+        seen: set[str] = set()
+        for name in part:
+            folded = _folded(name)
+            if folded in seen:
+                raise _twice(name)
+            seen.add(folded)
+        return [(name, _written(below)) for name, below in part.items()]
+
+    def items(self, steps: Sequence[str]) -> int:
+        """How many values stand there: an array's items, one of anything else, none of nothing."""
+        text = self.find(steps)
+        if text is None or text == b"null":
+            return 0
+        if not text.startswith(b"["):
+            return 1
+        return len(_array.decode(text)) if self._count is None else self._count(text)
+
+    def put(self, steps: Sequence[str], value: bytes) -> None:
+        """Put a JSON text there; objects on the way are made.
+
+        RequestRefusedError where something else is in the way.
+        """
+        part: Part = self._root
+        for step in steps[:-1]:
+            below = _member(part, step)
+            if not isinstance(below, dict):
+                below = self._object(step, below)
+                _replace(part, step, below)
+            part = below
+        _replace(part, steps[-1], value)
+
+    def _object(self, step: str, part: Part | None) -> Part:
+        if part is None or part == b"null":
+            return {}
+        if isinstance(part, bytes) and part.startswith(b"{"):
+            return self._below(step, part)
+        raise RequestRefusedError(UNPRICED, f'"{step}" is no object')
+
+    def _opened(self, data: bytes) -> dict[str, Part] | list[Part]:
+        if self._count is not None:
+            count = self._count(data)
+            self._left -= count
+            if count > limits.json_outermost_max:
+                raise ValueError(f"more than {limits.json_outermost_max} values in one object")
+            if self._left < 0:
+                raise ValueError(f"more than {limits.json_opened_max} values to look at")
+        return _decoded(data)
+
+    def _below(self, step: str, data: bytes) -> dict[str, Part] | list[Part]:
+        try:
+            return self._opened(data)
+        except ValueError as error:
+            raise RequestRefusedError(UNPRICED, f'"{step}": {error}') from error
+
+    def last(self) -> bytes:
+        """The last of an array's values; an object's own text."""
+        if isinstance(self._root, list):
+            return _written(self._root[-1]) if self._root else b"null"
+        return _written(self._root)
+
+    def written(self) -> bytes:
+        """The text."""
+        return _written(self._root)
+
+
+def _decoded(data: bytes) -> dict[str, Part] | list[Part]:
+    try:
+        if data.lstrip(b" \t\r\n").startswith(b"["):
+            return [_bare(part) for part in _array.decode(data)]
+        return {name: _bare(part) for name, part in _object.decode(data).items()}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+
+
+def _bare(part: msgspec.Raw) -> bytes:
+    return bytes(part).strip(b" \t\r\n")
+
+
+def _member(part: Part | None, step: str) -> Part | None:
+    """RequestRefusedError where some servers would take another member for it."""
+    if isinstance(part, list):
+        is_index = step.isdecimal() and step.isascii() and len(step) <= len(str(len(part)))
+        is_index = is_index and (step == "0" or step[0] != "0")  # RFC 6901, section 4
+        return part[int(step)] if is_index and int(step) < len(part) else None
+    if not isinstance(part, dict):
+        return None
+    folded, size = _folded(step), len(step)
+    for name in part:
+        # Of two names in ASCII only those of one length may be the same.
+        may_be = len(name) == size or not (name.isascii() and step.isascii())
+        if name != step and may_be and _folded(name) == folded:
+            raise _twice(step)
+    return part.get(step)
+
+
+def _twice(name: str) -> RequestRefusedError:
+    return RequestRefusedError(UNPRICED, f'"{shown(name)}" has two spellings; write it as here')
+
+
+def shown(name: str) -> str:
+    """A member's name as a client may read it in a problem."""
+    return printable(name[:_SHOWN_CHARS])
+
+
+def _folded(name: str) -> str:
+    """As the most lenient of readers sees it: Java's takes an i without its dot for one with."""
+    return name.casefold().replace("\u0131", "i").replace("\u0307", "")
+
+
+def _replace(part: Part, step: str, value: Part) -> None:
+    if isinstance(part, dict):
+        part[step] = value
+    elif isinstance(part, list) and step.isdecimal() and int(step) < len(part):
+        part[int(step)] = value
+    else:
+        raise RequestRefusedError(UNPRICED, f'there is no object to hold "{step}"')
+
+
+def _written(part: Part) -> bytes:
+    if isinstance(part, bytes):
+        return part
+    if isinstance(part, list):
+        return b"[%b]" % b",".join(map(_written, part))
+    return b"{%b}" % b",".join(
+        b"%b:%b" % (_encode(name), _written(below)) for name, below in part.items()
+    )

@@ -1,0 +1,113 @@
+"""What within the parts of a conversation may cost something of its own: sound, and tools.
+
+Sound that is read is dearer than text, and a film has it too. Looks where a provider reads parts,
+so that neither a text nor the arguments of a call are taken for one. Most requests have no word of
+it, and are not looked into.
+"""
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from crewgate.core.pricing.json_document import Document, Part, Steps
+
+_ABSENT = b"null"
+# What is looked for below begins so, in small letters. Any of its letters may be escaped, and Java
+# takes an i with a dot, or one without, for an i.
+_HINTS = (
+    *(b'"input_audio', b'"audio"', b'"audio_url', b'"inlinedata', b'"inline_data', b'"filedata'),
+    *(b'"file_data', b'"additional_tools', b'"tool_search_output', b'"compaction_trigger'),
+    *(b"\\u004", b"\\u005", b"\\u006", b"\\u007", b"\\u013", b"\xc4\xb0", b"\xc4\xb1"),
+)
+_SOUNDS = ("input_audio", "audio_url")
+_BLOBS = ("inlineData", "inline_data", "fileData", "file_data")
+_OUTERS = ("generateContentRequest", "generate_content_request")
+_KINDS = ("mimeType", "mime_type")
+# What has no sound. Of a file without a kind, such as a film by its address, nobody knows.
+_SILENT = re.compile(
+    r"(?:image|text)/.+|application/(?:pdf|json|xml|rtf|(?:x-)?(?:javascript|python|typescript))"
+)
+_ADD_TOOLS = ("additional_tools", "tool_search_output")
+_text = msgspec.json.Decoder(str).decode
+_SUMMARY = "compaction_trigger"
+
+
+def is_plain(text: bytes) -> bool:
+    """Whether no part of a request can be any of this."""
+    small = text.lower()
+    return not any(hint in small for hint in _HINTS)
+
+
+def sounds_of_messages(document: Document, holder: str) -> Iterator[str]:
+    """The names of what is sound in OpenAI's messages or input; others have none."""
+    for message in _each(document, document.root, holder):
+        if _has(document, message, "audio"):  # an answer that was spoken, by its id
+            yield "audio"
+        for content in ("content", "output"):
+            for part in _each(document, message, content):
+                kind = _said(document, part, "type")
+                if kind in _SOUNDS or any(_has(document, part, each) for each in _SOUNDS):
+                    yield "input_audio"
+
+
+def sounds_of_contents(document: Document) -> Iterator[str]:
+    """The same in Gemini's contents, wherever they stand."""
+    outers: list[Part | None] = [document.root]
+    outers += [document.inside(document.root, name) for name in _OUTERS]
+    for outer in outers:
+        for name in ("contents", "content", "systemInstruction", "system_instruction"):
+            for content in _each(document, outer, name):
+                for part in _each(document, content, "parts"):
+                    yield from _blobs(document, part)
+                    for answer in ("functionResponse", "function_response"):
+                        for inner in _each(document, document.inside(part, answer), "parts"):
+                            yield from _blobs(document, inner)
+
+
+def tools_of_input(document: Document) -> Iterator[Steps]:
+    """Where OpenAI's input adds tools to those of the request."""
+    is_list = isinstance(document.inside(document.root, "input"), list)
+    for at, item in enumerate(_each(document, document.root, "input")):
+        if _said(document, item, "type") in _ADD_TOOLS:
+            yield ("input", str(at)) if is_list else ("input",)
+
+
+def summaries(document: Document) -> Iterator[str]:
+    """What of OpenAI's input has a model write a summary."""
+    for item in _each(document, document.root, "input"):
+        if _said(document, item, "type") == _SUMMARY:
+            yield _SUMMARY
+
+
+def _blobs(document: Document, part: Part | None) -> Iterator[str]:
+    for name in _BLOBS:
+        blob = document.inside(part, name)
+        if blob is None or blob == _ABSENT:
+            continue
+        kinds = [each for each in _KINDS if _has(document, blob, each)]
+        if not kinds or not all(_SILENT.fullmatch(_said(document, blob, at)) for at in kinds):
+            yield "audio"
+
+
+def _each(document: Document, part: Part | None, name: str) -> Iterator[Part | None]:
+    """The items of the array of that name; another value, which some servers take for one."""
+    found = document.inside(part, name)
+    if isinstance(found, list):
+        for at in range(len(found)):
+            yield document.inside(found, str(at))
+    elif found is not None and found != _ABSENT:
+        yield found
+
+
+def _has(document: Document, part: Part | None, name: str) -> bool:
+    return document.inside(part, name) not in (None, _ABSENT)
+
+
+def _said(document: Document, part: Part | None, name: str) -> str:
+    """The text of that name, in lower case; none of anything else."""
+    found = document.inside(part, name)
+    try:
+        return _text(found).lower() if isinstance(found, bytes) else ""
+    except ValueError:
+        return ""

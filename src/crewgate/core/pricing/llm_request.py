@@ -1,0 +1,226 @@
+"""What language models' servers are asked for, in the three shapes of the field.
+
+OpenAI's (chat and text completions, responses, embeddings, and whoever is compatible), Anthropic's
+messages and Gemini's contents. Decides how many tokens a request may cost at most, and writes that
+bound into it. Knows neither rates nor credits; what an answer states is `counts`'s.
+"""
+
+import re
+from typing import NamedTuple
+
+from crewgate import limits
+from crewgate.core.pricing import llm_request_members
+from crewgate.core.pricing.json_document import UNPRICED, Document, Steps
+from crewgate.core.pricing.llm_request_members import SETTINGS, Members
+from crewgate.core.pricing.tariff import Dialect, Model, Usage, amount
+from crewgate.errors import RequestRefusedError
+
+
+class Asked(NamedTuple):
+    """What a request asks for: a model, tokens that it may read, and write for each of `choices`.
+
+    `limits` is where the request says that bound, or where it is to be said.
+    """
+
+    model: Model
+    name: str
+    read: int
+    written: int
+    choices: int
+    limits: tuple[Steps, ...]
+    streams: bool
+
+
+class _Shape(NamedTuple):
+    """Where a dialect writes what; where it has no limit, the first of them is written.
+
+    `inputs` are the members that hold what is to be read.
+    """
+
+    limits: tuple[Steps, ...]
+    choices: tuple[Steps, ...]
+    input: str
+    members: Members
+
+
+_CHOICES: tuple[Steps, ...] = (("n",), ("best_of",))
+_CHAT = _Shape(
+    (("max_completion_tokens",), ("max_tokens",)), _CHOICES, "messages", llm_request_members.CHAT
+)
+_TEXT = _Shape((("max_tokens",),), _CHOICES, "prompt", llm_request_members.TEXT)
+_RESPONSES = _Shape((("max_output_tokens",),), (), "input", llm_request_members.RESPONSES)
+# Nothing is written, and some servers know no limit.
+_EMBEDDINGS = _Shape((), (), "input", llm_request_members.EMBEDDINGS)
+_MESSAGES = _Shape((("max_tokens",),), (), "messages", llm_request_members.MESSAGES)
+# ProtoJSON takes either spelling, anywhere.
+_CONTENTS = _Shape(
+    tuple((top, name) for top in SETTINGS for name in ("maxOutputTokens", "max_output_tokens")),
+    tuple((top, name) for top in SETTINGS for name in ("candidateCount", "candidate_count")),
+    "contents",
+    llm_request_members.CONTENTS,
+)
+_BY_PATH = {
+    b"/chat/completions": _CHAT,
+    b"/completions": _TEXT,
+    b"/responses": _RESPONSES,
+    b"/embeddings": _EMBEDDINGS,
+}
+
+# What a model reads because of these is not in the request, or costs more tokens than it has bytes:
+# pictures, files, pages, conversations, results of tools that its server calls. Go's servers take
+# any case, and an escaped letter could hide a name. The first letter alone passes over most texts.
+_BEYOND = (
+    re.compile(
+        rb'"(?=[acdfgimpruvw])'
+        rb"(?:(?:image|video|audio|file)_url|input_(?:audio|image|file|video)|"
+        rb"file_?(?:id|data|uri)|inline_?data|cached_?content|previous_response_id|conversation|"
+        rb"container|mcp_servers|mcp|item_reference|vector_store_ids|web_search_options|"
+        rb"data_sources|file_?search\w*|retrieval|google_?search\w*|url_?context|"
+        rb"code_?(?:execution|interpreter)\w*|web_(?:search|fetch)\w*|computer\w*|"
+        rb'image_generation)"',
+        re.IGNORECASE,
+    ),
+    re.compile(rb'"type"\s*:\s*"(?:url|image|document|base64|file)"', re.IGNORECASE),
+    re.compile(rb"\\u00(?:4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9a])", re.IGNORECASE),
+)
+# Go takes the long s for an s, and the sign for kelvin for a k.
+_LONG_S = re.compile(rb"\xc5\xbf|\\u017f", re.IGNORECASE)
+_KELVIN = re.compile(rb"\xe2\x84\xaa|\\u212a", re.IGNORECASE)
+_LONG_CACHE = re.compile(  # "ttl": "1h", with any of its characters escaped
+    rb'"(?:(?:t|\\u00[57]4){2})(?:l|\\u00[46]c)"\s*:\s*"(?:1|\\u0031)(?:h|\\u00[46]8)"',
+    re.IGNORECASE,
+)
+_GEMINI = re.compile(rb"/models/([A-Za-z0-9._-]{1,128}):(\w+)$")
+_GENERATE = {b"generateContent", b"streamGenerateContent"}
+_NO_ANSWER = {b"embedContent", b"countTokens"}
+_OWN_PROMPTS = ("safe_prompt", "prompt_mode")  # the server puts one of its own before the request's
+_NO_PROMPT = {None, b"null", b"false"}
+_STREAM_OPTION = ("stream_options", "include_usage")
+
+
+def asked(usage: Usage, document: Document, path: bytes, size: int) -> Asked:
+    """What a request of `size` bytes asks for. RequestRefusedError: what keeps it from a price."""
+    if usage.dialect == "gemini":
+        name, method = _gemini(path)
+        streams, answers = method.startswith(b"stream"), method in _GENERATE
+    else:
+        name, answers = _model(document), True
+        streams = document.find(("stream",)) == b"true"
+    model = usage.model(name)
+    if model is None:
+        raise RequestRefusedError(UNPRICED, f'there is no price for the model "{name}"')
+    text = document.written()
+    shape = _shape(usage.dialect, document, path)
+    given = {place: bound for place in shape.limits if (bound := _whole(document, place))}
+    llm_request_members.check(document, text, shape.members, usage.allow)
+    if "ttl" not in usage.allow and _LONG_CACHE.search(text):
+        raise RequestRefusedError(UNPRICED, '"ttl": "1h" costs more than writing into a cache')
+    read = _read(model, document, text, size)
+    if not (model.output and answers and shape.limits):
+        return Asked(model, name, read, 0, 1, (), streams)
+    limit = tuple(given) or (_unsaid(document, shape),)
+    known = [*given.values(), *([model.output_tokens] if model.output_tokens else [])]
+    if not known:
+        place = "/".join(limit[0])
+        raise RequestRefusedError(UNPRICED, f'say how much may be answered: "{place}"')
+    choices = max((_whole(document, place) or 1 for place in shape.choices), default=1)
+    return Asked(model, name, read, min(known), choices * _prompts(document, shape), limit, streams)
+
+
+def _unsaid(document: Document, shape: _Shape) -> Steps:
+    """Where a bound is to be said: within what the request has, if it has a part for that."""
+    there = (place for place in shape.limits if place[:-1] and document.find(place[:-1]))
+    return next(there, shape.limits[0])
+
+
+def bound(document: Document, request: Asked, tokens: int) -> None:
+    """Bound what may be answered, wherever the request says or should say so."""
+    for place in request.limits if request.written else ():
+        document.put(place, b"%d" % tokens)
+
+
+def ask_for_usage(document: Document, path: bytes) -> bool:
+    """Have an OpenAI's stream end with its usage; True if the client had not asked for that."""
+    if _shape("openai", document, path) not in (_CHAT, _TEXT):
+        return False
+    if document.find(_STREAM_OPTION) == b"true":
+        return False
+    document.put(_STREAM_OPTION, b"true")
+    return True
+
+
+def _gemini(path: bytes) -> tuple[str, bytes]:
+    match = _GEMINI.search(path)
+    if match is None or match[2] not in _GENERATE | _NO_ANSWER:
+        methods = ", ".join(sorted(each.decode() for each in _GENERATE | _NO_ANSWER))
+        raise RequestRefusedError(UNPRICED, f"the path is not /models/NAME: and one of {methods}")
+    return match[1].decode(), match[2]
+
+
+def _model(document: Document) -> str:
+    text = document.find(("model",))
+    if text is None:
+        raise RequestRefusedError(UNPRICED, '"model" is missing')
+    name = text[1:-1]
+    if not text.startswith(b'"') or b"\\" in name or not _is_plain(name):
+        raise RequestRefusedError(UNPRICED, '"model" is not a plain text')
+    if not 0 < len(name) <= limits.model_chars_max:
+        raise RequestRefusedError(UNPRICED, f'"model" has 1 to {limits.model_chars_max} characters')
+    return name.decode()
+
+
+def _is_plain(name: bytes) -> bool:
+    return name.isascii() and name.decode().isprintable()
+
+
+def _shape(dialect: Dialect, document: Document, path: bytes) -> _Shape:
+    """By the path, which the server goes by; RequestRefusedError where it does not tell."""
+    if dialect != "openai":
+        return _MESSAGES if dialect == "anthropic" else _CONTENTS
+    ending = next((each for each in _BY_PATH if path.endswith(each)), None)
+    if ending is not None:
+        return _BY_PATH[ending]
+    found = [each for each in (_CHAT, _TEXT, _RESPONSES) if document.find((each.input,))]
+    if len(found) != 1:
+        raise RequestRefusedError(UNPRICED, 'write one of "messages", "prompt" and "input"')
+    return found[0]
+
+
+def _prompts(document: Document, shape: _Shape) -> int:
+    """How many texts are completed: each item of an array of texts or of arrays is one."""
+    text = document.find(("prompt",)) if shape is _TEXT else None
+    if text is None or not re.match(rb'\[\s*(?:null|["\[])', text):
+        return 1
+    return max(1, document.items(("prompt",)))
+
+
+def _read(model: Model, document: Document, text: bytes, size: int) -> int:
+    """A token stands for one byte or more (byte-level BPE); servers add a few of their own."""
+    is_stored = (document.find(("prompt",)) or b"").startswith(b"{")
+    own = limits.framing_tokens
+    if any(document.find((name,)) not in _NO_PROMPT for name in _OWN_PROMPTS):
+        own += limits.own_prompt_tokens
+    if document.find(("tools",)) or document.find(("functions",)):
+        own += limits.tools_tokens
+    plain = _KELVIN.sub(b"k", _LONG_S.sub(b"s", text))
+    if not is_stored and not any(beyond.search(plain) for beyond in _BEYOND):
+        return min(size + own, model.context_tokens or size + own)
+    if model.context_tokens:
+        return model.context_tokens
+    raise RequestRefusedError(
+        UNPRICED, "the model reads more than the request's text; give the model context_tokens"
+    )
+
+
+def _whole(document: Document, place: Steps) -> int | None:
+    text = document.find(place)
+    if text is None or text == b"null":
+        return None
+    try:
+        number = amount(text)
+    except ValueError:
+        number = -1
+    if not isinstance(number, int) or not 1 <= number <= limits.tokens_max:
+        place_ = "/".join(place)
+        raise RequestRefusedError(UNPRICED, f'"{place_}" is not a whole number of 1 or more')
+    return number

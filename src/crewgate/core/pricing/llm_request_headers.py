@@ -1,0 +1,49 @@
+"""Which header fields of a request to a language model may change what it costs.
+
+Anthropic's `anthropic-beta` names what is not part of its API yet. Most of it lets a request have
+members and tools, which have a list of their own; some of it, such as a longer context, is dearer
+by itself. So what is known to cost nothing passes, and all else is refused like an unknown member.
+The lanes of Google's and Amazon's platforms stand in fields of their own.
+"""
+
+import re
+from collections.abc import Iterable
+
+from crewgate.core.pricing.json_document import shown
+from crewgate.core.pricing.llm_request_members import unpriced
+
+_BETA = b"anthropic-beta"
+_DATED = re.compile(r"(.+?)-(?:20[0-9]{2}-[0-9]{2}-[0-9]{2}|20[0-9]{6})")
+_FREE = frozenset({
+    "advanced-tool-use", "cache-diagnosis", "claude-code", "code-execution", "computer-use",
+    "context-management", "dev-full-thinking", "effort", "extended-cache-ttl", "fast-mode",
+    "files-api", "fine-grained-tool-streaming", "interleaved-thinking", "mcp-client",
+    "mid-conversation-tool-changes", "model-context-window-exceeded", "output-128k", "output-300k",
+    "pdfs", "prompt-caching", "skills", "structured-outputs", "thinking-token-count",
+    "token-counting", "token-efficient-tools", "tool-search-tool", "web-fetch", "web-search",
+})  # fmt: skip
+# A lane, and what is done without it.
+_LANES = {
+    b"x-vertex-ai-llm-request-type": b"",
+    b"x-vertex-ai-llm-shared-request-type": b"standard",
+    b"x-amzn-bedrock-service-tier": b"default",
+    b"x-amzn-bedrock-performanceconfig-latency": b"standard",
+}
+
+
+def check(fields: Iterable[tuple[bytes, bytes]], allow: tuple[str, ...]) -> None:
+    """RequestRefusedError for the first that may change the cost; `allow` names what passes."""
+    for field, value in fields:
+        if field == _BETA:
+            for beta in value.decode("latin-1").split(","):
+                _check_beta(beta.strip(" \t"), allow)
+        elif field in _LANES and value.strip(b" \t").lower() != _LANES[field]:
+            name = field.decode()
+            if name not in allow:
+                raise unpriced(f"the field {name}", name)
+
+
+def _check_beta(beta: str, allow: tuple[str, ...]) -> None:
+    dated = _DATED.fullmatch(beta)
+    if beta and beta not in allow and not (dated and dated[1] in _FREE):
+        raise unpriced(f'"{shown(beta)}" in {_BETA.decode()}', beta)

@@ -1,0 +1,170 @@
+"""What language models' servers state of an answer: its tokens, by kind, in three dialects.
+
+Reads members and no more. Knows no rates; ValueError where what is stated is no number of tokens.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from crewgate import limits
+from crewgate.core.pricing.tariff import Dialect, Model
+
+
+class Counts(NamedTuple):
+    """Tokens: read afresh, read from a cache, written into one, and answered."""
+
+    fresh: int = 0
+    cached: int = 0
+    stored: int = 0
+    answered: int = 0
+
+    def charges(self, model: Model) -> list[tuple[int, int]]:
+        """Rates and units."""
+        rates = model.input, model.cached, model.written, model.output
+        return list(zip(rates, self, strict=True))
+
+
+class Event(msgspec.Struct, frozen=True):
+    """What is looked at in an answer, or in an event of one; all else is passed over unread."""
+
+    type: object = None
+    usage: object = None
+    message: msgspec.Raw = msgspec.Raw(b"null")
+    response: msgspec.Raw = msgspec.Raw(b"null")
+    usageMetadata: object = None  # noqa: N815 - Gemini's name
+    choices: msgspec.Raw = msgspec.Raw(b"null")
+    delta: msgspec.Raw = msgspec.Raw(b"null")
+    content_block: msgspec.Raw = msgspec.Raw(b"null")
+    candidates: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Inside(msgspec.Struct, frozen=True):
+    """What is looked at in a whole answer that an event carries."""
+
+    usage: object = None
+
+
+_event: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+_inside: msgspec.json.Decoder[_Inside] = msgspec.json.Decoder(_Inside)
+_any = msgspec.json.Decoder()
+
+
+def read(text: bytes) -> Event:
+    """ValueError for what is no JSON object."""
+    return _event.decode(text)
+
+
+def counts(dialect: Dialect, event: Event, before: Counts | None) -> Counts | None:
+    """The usage that an answer, or an event of one, states; None if it states none.
+
+    `before` is what earlier events stated: later ones may repeat a part of it only. ValueError for
+    what is no number of tokens.
+    """
+    if dialect == "gemini":
+        stated = event.usageMetadata
+        return _gemini(stated) if isinstance(stated, Mapping) else None
+    stated = event.usage
+    carried = bytes(event.message if dialect == "anthropic" else event.response)
+    if stated is None and carried.startswith(b"{"):
+        stated = _inside.decode(carried).usage
+    if not isinstance(stated, Mapping):
+        return None
+    if dialect != "anthropic":
+        return _openai(stated)
+    found = _anthropic(stated, before or Counts())
+    if before is None:
+        _said(stated, "input_tokens")
+        if event.type != "message_start":
+            _said(stated, "output_tokens")
+    return found
+
+
+def text_bytes(event: Event) -> int:
+    """Bytes of the text that an event of a stream brings, as far as one can tell."""
+    parts = (bytes(p) for p in (event.delta, event.choices, event.content_block, event.candidates))
+    return sum(map(_text_of, parts))
+
+
+def is_usage_only(event: Event) -> bool:
+    """Whether a client that did not ask for usage would not have been sent this event."""
+    return bytes(event.choices).translate(None, b" \t\r\n") == b"[]" and bool(event.usage)
+
+
+def _text_of(part: bytes) -> int:
+    if part == b"null" or len(part) > limits.event_text_bytes_max:
+        return 0 if part == b"null" else len(part)
+    return _texts(_any.decode(part))
+
+
+def _texts(value: object, depth: int = 8) -> int:
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "replace"))
+    if depth and isinstance(value, Mapping):
+        return sum(_texts(each, depth - 1) for each in value.values())
+    if depth and isinstance(value, list):
+        return sum(_texts(each, depth - 1) for each in value)
+    return 0
+
+
+def _said(stated: Mapping[str, object], *names: str) -> None:
+    """ValueError where none of them stands: what is not stated is not zero."""
+    if all(stated.get(name) is None for name in names):
+        raise ValueError(f"no {names[0]}")
+
+
+def _tokens(stated: Mapping[str, object], *names: str) -> int:
+    for name in names:
+        value = stated.get(name)
+        if value is None:
+            continue
+        if type(value) is not int or not 0 <= value <= limits.tokens_max:
+            raise ValueError(f"{name} is no number of tokens")
+        return value
+    return 0
+
+
+def _part(stated: Mapping[str, object], *names: str) -> Mapping[str, object]:
+    for name in names:
+        value = stated.get(name)
+        if isinstance(value, Mapping):
+            return value
+    return {}
+
+
+def _openai(stated: Mapping[str, object]) -> Counts:
+    """Tokens of a cache are among the input's, reasoning tokens among the output's."""
+    own = _tokens(stated, "prompt_tokens", "input_tokens")
+    details = _part(stated, "prompt_tokens_details", "input_tokens_details")
+    cached = min(own, _tokens(details, "cached_tokens"))
+    stored = min(own - cached, _tokens(details, "cache_write_tokens"))
+    answered = _tokens(stated, "completion_tokens", "output_tokens")
+    _said(stated, "prompt_tokens", "input_tokens")
+    if not own or own != stated.get("total_tokens"):  # embeddings say no more
+        _said(stated, "completion_tokens", "output_tokens")
+    return Counts(own - cached - stored, cached, stored, answered)
+
+
+def _anthropic(stated: Mapping[str, object], before: Counts) -> Counts:
+    """Totals so far; what an event does not repeat stands. Cached tokens are beside the input's."""
+    names = (
+        "input_tokens",
+        "cache_read_input_tokens",
+        "cache_creation_input_tokens",
+        "output_tokens",
+    )
+    return Counts(
+        *(
+            _tokens(stated, name) if stated.get(name) is not None else known
+            for name, known in zip(names, before, strict=True)
+        )
+    )
+
+
+def _gemini(stated: Mapping[str, object]) -> Counts:
+    """Cached tokens are among the prompt's, thoughts beside the candidates'."""
+    own = _tokens(stated, "promptTokenCount")
+    cached = min(own, _tokens(stated, "cachedContentTokenCount"))
+    answered = _tokens(stated, "candidatesTokenCount") + _tokens(stated, "thoughtsTokenCount")
+    return Counts(own - cached + _tokens(stated, "toolUsePromptTokenCount"), cached, 0, answered)

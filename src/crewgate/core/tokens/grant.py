@@ -1,0 +1,61 @@
+"""A verified token as the rest of the system sees it: one grant for one branch.
+
+Made only from claims whose signature, form and ceilings were checked; `quota` is already lowered
+to the crew's ceiling. Says nothing about what was spent or revoked since.
+"""
+
+import msgspec
+
+from crewgate.core.budget import cross_crew_account
+from crewgate.core.ids import Kind, branch_key, crew_key, table_key
+from crewgate.core.tokens.claims import Claims
+
+
+class Grant(msgspec.Struct, frozen=True, gc=False):
+    """One grant: the claims, the crew and key that verified them, and the 16-byte keys they name.
+
+    `path_keys` are the ancestors' keys, root first; `path_digest` stands for all of them.
+    """
+
+    claims: Claims
+    crew: str
+    kid: str
+    quota: int
+    branch_key: bytes
+    path_keys: tuple[bytes, ...]
+    path_digest: bytes
+
+    @property
+    def branch(self) -> str:
+        """UUID text of the branch."""
+        return self.claims.execution_branch_id
+
+    @property
+    def orchestrator(self) -> str:
+        """`<crew>/<name>` of the orchestrator that minted the grant."""
+        return self.claims.client_id
+
+    @property
+    def caller(self) -> str:
+        """The crew that calls; `crew` is the one that is charged (`cross_crew_account`)."""
+        return cross_crew_account.caller(self.crew)
+
+    @property
+    def parent(self) -> str | None:
+        """UUID text of the parent branch; None for a root."""
+        path = self.claims.branch_path
+        return path[-1].id if path else None
+
+
+def keys_of(claims: Claims, kid: str) -> list[bytes]:
+    """The key of everything that a token names and that can be revoked (DESIGN, check 5)."""
+    crew = claims.crew
+    named = [
+        (Kind.GRANT, claims.jti),
+        (Kind.PROCESS, claims.process_id),
+        (Kind.ORCHESTRATOR, claims.client_id),
+        (Kind.KEY, kid),
+    ]
+    keys = [table_key(kind, crew, name.encode()) for kind, name in named]
+    branches = [claims.execution_branch_id, *(each.id for each in claims.branch_path)]
+    return [*keys, crew_key(crew), *(branch_key(crew, branch) for branch in branches)]

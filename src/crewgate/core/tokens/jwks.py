@@ -1,0 +1,128 @@
+"""A crew's JWKS (RFC 7517, RFC 8037) becomes `Key` structs; refuses whatever is no public Ed25519.
+
+Pure text to structs: whether the 32 bytes are a point is asked of libsodium by the caller, and
+whether a kid is used by two crews is only known to who reads all files. A file is accepted whole
+or not at all: a key that was silently skipped would be looked for at the worst moment.
+"""
+
+import base64
+import json
+from typing import Any
+
+from crewgate import limits
+from crewgate.core.policy.policy import Key
+from crewgate.core.tokens.claims import is_text
+from crewgate.errors import ConfigurationError
+
+KEY_BYTES = 32
+# Two names of one algorithm: RFC 8037 and RFC 9864.
+ALGORITHMS = ("EdDSA", "Ed25519")
+
+
+def parse_jwks(data: bytes, crew: str, where: str) -> tuple[Key, ...]:
+    """The keys of `crew` in the JWKS `data`, in file order; `where` is the path, for errors.
+
+    ConfigurationError says which key and how to mend it. Unknown members of a JWK are ignored.
+    """
+    if len(data) > limits.jwks_bytes_max:
+        raise ConfigurationError(
+            f"{where}: {len(data)} bytes; a JWKS has at most {limits.jwks_bytes_max}"
+        )
+    try:
+        document = json.loads(data, object_pairs_hook=_distinct)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{where}: not JSON: {error}") from None
+    members = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(members, list) or len(members) > limits.jwks_keys_max:
+        raise ConfigurationError(
+            f'{where}: expected {{"keys": [...]}} with at most {limits.jwks_keys_max} keys'
+        )
+    keys = tuple(
+        _key(member, crew, f"{where}: key {number}")
+        for number, member in enumerate(members, start=1)
+    )
+    _refuse_twins(keys, where)
+    return keys
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """One object's members; ValueError on a duplicate, of which readers take either."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a name occurs twice in one object")
+    return members
+
+
+def _refuse_twins(keys: tuple[Key, ...], where: str) -> None:
+    seen: set[str] = set()
+    for key in keys:
+        if key.kid in seen:
+            raise ConfigurationError(
+                f"{where}: kid {key.kid!r} names two keys; give each its own kid"
+            )
+        seen.add(key.kid)
+
+
+def _key(member: object, crew: str, where: str) -> Key:
+    if not isinstance(member, dict):
+        raise ConfigurationError(f"{where}: expected an object, a JWK")
+    kid = member.get("kid")
+    if not isinstance(kid, str) or not is_text(kid):
+        raise ConfigurationError(
+            f"{where}: kid is required: 1 to {limits.claim_chars_max} characters of "
+            "A-Z a-z 0-9 . _ : / @ -"
+        )
+    where = f"{where} ({kid})"
+    if "d" in member or "k" in member:
+        raise ConfigurationError(
+            f'{where}: holds a private key ("d"); this file is for public keys: remove the member, '
+            "and replace the key if others could read the file"
+        )
+    _require(member, "kty", ("OKP",), where)
+    _require(member, "crv", ("Ed25519",), where)
+    if "alg" in member:
+        _require(member, "alg", ALGORITHMS, where)
+    if "use" in member:
+        _require(member, "use", ("sig",), where)
+    if "key_ops" in member and "verify" not in _texts(member["key_ops"]):
+        raise ConfigurationError(f'{where}: key_ops must contain "verify"')
+    return Key(
+        kid=kid,
+        crew=crew,
+        public=_public(member.get("x"), where),
+        orchestrator=_orchestrator(member, crew, where),
+    )
+
+
+def _require(member: dict[str, Any], name: str, allowed: tuple[str, ...], where: str) -> None:
+    if member.get(name) not in allowed:
+        expected = " or ".join(f'"{value}"' for value in allowed)
+        raise ConfigurationError(f"{where}: {name} must be {expected}")
+
+
+def _texts(value: object) -> list[str]:
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
+
+
+def _public(text: object, where: str) -> bytes:
+    """32 bytes from canonical base64url without padding (RFC 8037, section 2)."""
+    try:
+        public = base64.b64decode(f"{text}=", altchars=b"-_", validate=True)
+    except ValueError:
+        public = b""
+    canonical = base64.urlsafe_b64encode(public).rstrip(b"=").decode()
+    if len(public) != KEY_BYTES or canonical != text:
+        raise ConfigurationError(
+            f"{where}: x must be {KEY_BYTES} bytes as 43 characters of base64url, no padding"
+        )
+    return public
+
+
+def _orchestrator(member: dict[str, Any], crew: str, where: str) -> str | None:
+    name = member.get("orchestrator")
+    if name is None:
+        return None
+    own = f"{crew}/"
+    if not isinstance(name, str) or not is_text(name) or not name.startswith(own) or name == own:
+        raise ConfigurationError(f'{where}: orchestrator must be "{own}" and a name')
+    return name
