@@ -23,9 +23,9 @@ from bench.hop.client import connect, context
 from bench.hop.processes import TOOLS_ABOVE, end, start, wait_for_port
 from bench.hop.stage import crewgate
 from crewgate.config import Config
+from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_messages import Receipt, Until
 from crewgate.issuer import Orchestrator
-from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import Receipt, Until
 
 STREAM = """
 [tool."search.stream"]

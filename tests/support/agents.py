@@ -23,10 +23,10 @@ from crewgate._native.table import Table
 from crewgate.config import load
 from crewgate.core.verdict import Denial, Reason
 from crewgate.demo.ports import reserve
-from crewgate.link.attachment import Attachment
-from crewgate.link.messages import Reload, Revoked
-from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import Receipt, Status, TreeRow
+from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_messages import Receipt, Status, TreeRow
+from crewgate.ipc.attach_messages import Reload, Revoked
+from crewgate.ipc.attachment import Attachment
 from crewgate.supervisor.serve import Supervisor
 from crewgate.verifier.policy import load_policy
 

@@ -18,7 +18,7 @@ from crewgate.api.words import (
 )
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import CrewgateError
-from crewgate.link.owner_messages import Target, Until
+from crewgate.ipc.admin_messages import Target, Until
 from crewgate.server.request import Peer
 
 BD_RUN = "0199c1d2-0000-7000-8000-0000000000b1"

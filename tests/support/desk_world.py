@@ -10,7 +10,7 @@ from crewgate.config import Config
 from crewgate.control.desk import Desk
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import ControlError, LinkError
-from crewgate.link.owner_messages import Name
+from crewgate.ipc.admin_messages import Name
 from crewgate.pki.announcing import Announced
 from crewgate.pki.authority import read_request
 from crewgate.pki.register import Entry, Register

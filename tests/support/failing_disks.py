@@ -28,7 +28,7 @@ from power_disk import kill_disk, make, mounted, why_not
 from small_disk import fill
 
 from crewgate.errors import CrewgateError
-from crewgate.link.owner import Owner
+from crewgate.ipc.admin_client import Owner
 
 FOLDERS = ("state", "state/audit", "state/gossip", "state/ledger", "ca")
 FAULTS = ("full", "read-only", "dead")

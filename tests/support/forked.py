@@ -40,7 +40,7 @@ _IMPORTED = (
     "crewgate.issuer.gateway",
     "crewgate.issuer.proof",
     "crewgate.ledger.opening",
-    "crewgate.link.owner",
+    "crewgate.ipc.admin_client",
     "crewgate.pki.announcing",
     "crewgate.pki.authority",
     "crewgate.pki.ending",

@@ -35,7 +35,7 @@ from crewgate.gateway.errands import Errands
 from crewgate.gateway.forward import Gateway
 from crewgate.gateway.live import Live
 from crewgate.gateway.site import build
-from crewgate.link.messages import Drawn
+from crewgate.ipc.attach_messages import Drawn
 from crewgate.server import Poller
 from crewgate.upstream import Opener, Pool, Resolver
 

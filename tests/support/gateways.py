@@ -12,8 +12,8 @@ from command_process import crewgate
 from installation import Installation, wait_until
 
 from crewgate.errors import LinkError
-from crewgate.link.cluster_messages import ClusterStatus
-from crewgate.link.owner import Owner
+from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.cluster_messages import ClusterStatus
 
 STALENESS = 1
 

@@ -12,7 +12,7 @@ from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.config import load
 from crewgate.core.verdict import Denial
-from crewgate.link.attachment import Attachment
+from crewgate.ipc.attachment import Attachment
 from crewgate.verifier.policy import load_policy
 
 

@@ -23,8 +23,8 @@ from network import Place
 
 from crewgate.core.ids import branch_key
 from crewgate.errors import LinkError
-from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import Reach, Receipt, Status, Until
+from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_messages import Reach, Receipt, Status, Until
 from crewgate.verifier.mapped import mapped
 
 SECONDS = 60.0  # of patience: only what hangs takes so long

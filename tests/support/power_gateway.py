@@ -32,8 +32,8 @@ from crewgate.core.audit.json_line import decode
 from crewgate.core.audit.records import Call, Event, Record
 from crewgate.core.credits import MICRO
 from crewgate.errors import CrewgateError
+from crewgate.ipc.admin_client import Owner
 from crewgate.issuer import SubAgent
-from crewgate.link.owner import Owner
 
 CREDITS, PRICE_MICRO = 1000, 10_000
 BRANCHES = 6

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from installation import Premises
 
 from crewgate.demo.ports import reserve
-from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import Status, TreeRow
+from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_messages import Status, TreeRow
 from crewgate.pki.certificates import Issued
 
 HERE = Path(__file__).parent

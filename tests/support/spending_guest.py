@@ -14,7 +14,7 @@ from crewgate._native.table import Table
 from crewgate.config import load
 from crewgate.core.verdict import Reason
 from crewgate.errors import LinkError
-from crewgate.link.attachment import Attachment
+from crewgate.ipc.attachment import Attachment
 from crewgate.verifier.policy import load_policy
 
 

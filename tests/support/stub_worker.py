@@ -11,8 +11,16 @@ from pathlib import Path
 
 from crewgate.config import load
 from crewgate.errors import LinkError
-from crewgate.link.messages import Accepting, Cut, Reload, Revoked, group_answers, pack, unpack
-from crewgate.link.session import Session, attach
+from crewgate.ipc.attach_messages import (
+    Accepting,
+    Cut,
+    Reload,
+    Revoked,
+    group_answers,
+    pack,
+    unpack,
+)
+from crewgate.ipc.handshake import Session, attach
 
 
 def serve(session: Session) -> None:

@@ -10,8 +10,8 @@ from crewgate.agent.owner import quarantine
 from crewgate.core.audit import records
 from crewgate.core.audit.records import Record
 from crewgate.core.tokens.grant import Grant
-from crewgate.link.messages import VERSION, Attach, Draw, Drawn, Reload
-from crewgate.link.owner_messages import Quarantine, WatchRow
+from crewgate.ipc.admin_messages import Quarantine, WatchRow
+from crewgate.ipc.attach_messages import VERSION, Attach, Draw, Drawn, Reload
 
 ONE = "article/one"
 QUOTA = 1_000_000

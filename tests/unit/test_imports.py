@@ -34,7 +34,7 @@ def behind_the_fence(statement: str) -> subprocess.CompletedProcess[str]:
         ),
         "import crewgate.asgi",
         "import crewgate.config, crewgate.verifier.policy, crewgate.verifier.watch",
-        "import crewgate.link.attachment, crewgate.link.owner",
+        "import crewgate.ipc.attachment, crewgate.ipc.admin_client",
         "import crewgate._native.gate, crewgate._native.table, crewgate._native.token",
     ],
 )

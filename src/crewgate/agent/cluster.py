@@ -29,7 +29,7 @@ from crewgate.core.ids import Kind, cluster_id, crew_key
 from crewgate.core.tokens.claims import is_text
 from crewgate.core.x509.identity import MAY_REVOKE
 from crewgate.errors import AuthorityError, ConfigurationError, GossipError
-from crewgate.link.cluster_messages import ClusterStatus, InTouch
+from crewgate.ipc.cluster_messages import ClusterStatus, InTouch
 from crewgate.peers.credentials import Credential
 from crewgate.peers.gossip import Gossip, Me
 from crewgate.peers.service import Files, Service

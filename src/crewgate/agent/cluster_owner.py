@@ -11,7 +11,8 @@ from crewgate.agent.machine import Machine
 from crewgate.agent.owner import revoke_names
 from crewgate.core.x509.identity import MAY_REVOKE, member_id
 from crewgate.errors import LinkError, RefusedError
-from crewgate.link.cluster_messages import (
+from crewgate.ipc.admin_messages import Name, NamesReceipt, OwnerAsks, RevokeNames
+from crewgate.ipc.cluster_messages import (
     AskCluster,
     AskMembers,
     ClusterAsks,
@@ -19,7 +20,6 @@ from crewgate.link.cluster_messages import (
     KeysRotated,
     RotateKeys,
 )
-from crewgate.link.owner_messages import Name, NamesReceipt, OwnerAsks, RevokeNames
 from crewgate.peers.credentials import Known
 
 

@@ -7,7 +7,7 @@ shows it until the last such revocation has expired, also after a restart of the
 from collections.abc import Callable
 
 from crewgate import limits
-from crewgate.link.owner_messages import CoarsenedCrew
+from crewgate.ipc.admin_messages import CoarsenedCrew
 
 
 class Coarsened:

@@ -9,8 +9,8 @@ import msgspec
 import trio
 
 from crewgate.errors import LinkError
-from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import pack, unpack
+from crewgate.ipc.attach_messages import pack, unpack
+from crewgate.ipc.frames import FrameDecoder
 
 M = TypeVar("M")
 _CHUNK = 64 * 2**10

@@ -6,7 +6,7 @@ Knows no clock and no socket. A guest that leaves has no calls any more, which i
 import trio
 
 from crewgate.agent.guests import Guest
-from crewgate.link.messages import Cut
+from crewgate.ipc.attach_messages import Cut
 
 
 class Pending:

@@ -12,7 +12,7 @@ from crewgate.agent import group, owner
 from crewgate.agent.conversation import EndedError
 from crewgate.agent.machine import Machine
 from crewgate.errors import LinkError
-from crewgate.link.doors import Door, Peer, address, may_enter, peer_of
+from crewgate.ipc.sockets import Door, Peer, address, may_enter, peer_of
 
 Converse = Callable[[Machine, trio.SocketStream], Awaitable[None]]
 

@@ -22,7 +22,7 @@ from crewgate.agent.registry import Registry
 from crewgate.agent.watching import Watching
 from crewgate.core.budget.ledger_protocol import Answer, Opened, Operation
 from crewgate.errors import LedgerError, LinkError
-from crewgate.link.messages import Draw, Drawn
+from crewgate.ipc.attach_messages import Draw, Drawn
 from crewgate.verifier.leasing import Lessor, Status, Steps
 
 _FULL_NS = round(limits.table_full_seconds * 1e9)

@@ -11,7 +11,7 @@ from crewgate import limits
 from crewgate.core.ids import Kind, branch_key, certificate_key, crew_key, table_key
 from crewgate.core.tokens.claims import is_text
 from crewgate.errors import RefusedError
-from crewgate.link.owner_messages import Name, Target
+from crewgate.ipc.admin_messages import Name, Target
 
 _CREW = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 _SERIAL = re.compile(r"[0-9A-Fa-f]+", re.ASCII)

@@ -15,8 +15,7 @@ from crewgate.agent.guests import Guest
 from crewgate.agent.machine import Machine
 from crewgate.agent.overruns import overran
 from crewgate.errors import LinkError, TableFullError
-from crewgate.link.doors import Peer, peer_of
-from crewgate.link.messages import (
+from crewgate.ipc.attach_messages import (
     VERSION,
     Accepting,
     Attach,
@@ -30,6 +29,7 @@ from crewgate.link.messages import (
     group_asks,
     pack,
 )
+from crewgate.ipc.sockets import Peer, peer_of
 
 
 async def converse(machine: Machine, stream: trio.SocketStream) -> None:

@@ -13,8 +13,8 @@ from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Burned
 from crewgate.core.health import Fact
-from crewgate.link import straight
-from crewgate.link.messages import Attach, Drawn, Failed, Noted, Reload, Revoked
+from crewgate.ipc import direct_send
+from crewgate.ipc.attach_messages import Attach, Drawn, Failed, Noted, Reload, Revoked
 
 Told = Drawn | Failed | Noted | Reload | Revoked
 
@@ -54,7 +54,7 @@ class Guest:
         """
         found = self._send.statistics()
         is_first = self._descriptor >= 0 and found.tasks_waiting_receive
-        if is_first and straight.send(self._descriptor, message):
+        if is_first and direct_send.send(self._descriptor, message):
             return True
         is_push = isinstance(message, Reload | Revoked)
         if is_push and found.current_buffer_used >= limits.link_push_frames_max:

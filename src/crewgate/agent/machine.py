@@ -34,9 +34,9 @@ from crewgate.core.budget.ledger_protocol import Close
 from crewgate.core.health import Health
 from crewgate.core.ids import Kind, table_key
 from crewgate.errors import LedgerError, TableError
+from crewgate.ipc.admin_messages import Name, Target
+from crewgate.ipc.attach_messages import Attach, Attached, Draw, Reload
 from crewgate.ledger.clerk import Clerk
-from crewgate.link.messages import Attach, Attached, Draw, Reload
-from crewgate.link.owner_messages import Name, Target
 from crewgate.verifier.leasing import Lessor
 
 # What the ledger has an account of, or refuses draws by; a journal of before may not say (0).

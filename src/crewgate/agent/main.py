@@ -36,8 +36,8 @@ from crewgate.errors import (
     LedgerReplacedError,
     LedgerUnavailableError,
 )
+from crewgate.ipc.sockets import Door
 from crewgate.ledger.clerk import Clerk
-from crewgate.link.doors import Door
 from crewgate.runtime.descriptors import raise_to
 from crewgate.runtime.durable_files import describe, is_full
 from crewgate.runtime.readiness import Word

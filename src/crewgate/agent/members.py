@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from crewgate import limits
 from crewgate.core.gossip.messages import State
-from crewgate.link.cluster_messages import ClusterStatus, InTouch, MemberRow, MembersPage
+from crewgate.ipc.cluster_messages import ClusterStatus, InTouch, MemberRow, MembersPage
 from crewgate.peers.credentials import Known
 from crewgate.peers.gossip import Gossip
 from crewgate.peers.sockets import shown, to_where

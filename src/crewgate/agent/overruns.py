@@ -12,7 +12,7 @@ from crewgate.agent.telling import Told
 from crewgate.core.audit import record_builder, records
 from crewgate.core.credits import format_credits
 from crewgate.errors import RefusedError
-from crewgate.link.messages import Noted, Overran
+from crewgate.ipc.attach_messages import Noted, Overran
 
 
 def overran(machine: Machine, told: Overran) -> Noted:

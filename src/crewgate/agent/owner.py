@@ -24,9 +24,7 @@ from crewgate.core.budget import cross_crew_account
 from crewgate.core.credits import format_credits
 from crewgate.core.ids import branch_key
 from crewgate.errors import ConfigurationError, LedgerUnavailableError, LinkError, RefusedError
-from crewgate.link.cluster_messages import ClusterAsks
-from crewgate.link.messages import Failed
-from crewgate.link.owner_messages import (
+from crewgate.ipc.admin_messages import (
     AskMint,
     AskReload,
     AskStatus,
@@ -47,6 +45,8 @@ from crewgate.link.owner_messages import (
     Watched,
     owner_asks,
 )
+from crewgate.ipc.attach_messages import Failed
+from crewgate.ipc.cluster_messages import ClusterAsks
 
 
 async def converse(machine: Machine, stream: trio.SocketStream) -> None:

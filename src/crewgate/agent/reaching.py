@@ -5,7 +5,7 @@ import trio
 from crewgate import limits
 from crewgate.agent.machine import Machine
 from crewgate.core.gossip.acknowledgements import Receipt
-from crewgate.link.owner_messages import Reach, Until
+from crewgate.ipc.admin_messages import Reach, Until
 
 _ENOUGH = {
     "local": lambda receipt: receipt.is_kept_here,

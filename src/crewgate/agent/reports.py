@@ -6,7 +6,7 @@ ends, what they reported is void. Workers report over their own link (`guests`).
 
 from crewgate import limits
 from crewgate.core.health import Fact
-from crewgate.link.owner_messages import Report, Source
+from crewgate.ipc.admin_messages import Report, Source
 
 _ABSENCE_NS = round(limits.health_silence_seconds * 1e9 / 2)
 

@@ -21,7 +21,7 @@ from crewgate.core.gossip import capsules
 from crewgate.core.ids import Kind, crew_key, table_key
 from crewgate.core.policy.policy import Crew, Key
 from crewgate.errors import RefusedError, TableFullError
-from crewgate.link.owner_messages import Name, Target
+from crewgate.ipc.admin_messages import Name, Target
 
 _KINDS = frozenset(map(int, Kind))
 _SHARED = {Kind.BRANCH, Kind.GRANT, Kind.PROCESS}  # of these a crew has no more than its share

@@ -17,7 +17,7 @@ from crewgate.agent.machine import Machine
 from crewgate.agent.telling import SeenTarget
 from crewgate.core.ids import branch_key
 from crewgate.errors import LedgerUnavailableError
-from crewgate.link.owner_messages import NeverSeen
+from crewgate.ipc.admin_messages import NeverSeen
 
 # The claim that has the name, in a line of a journal.
 _CLAIMS = {"branch": "execution_branch_id", "grant": "jti", "process": "process_id"}

@@ -14,8 +14,8 @@ from crewgate.agent.machine import Machine
 from crewgate.agent.tree import Beyond, beyond, rows
 from crewgate.core.anomaly.transitions import Standing
 from crewgate.errors import LedgerUnavailableError
+from crewgate.ipc.admin_messages import Status, TreePage, TreeRow, WatchRow, WorkerStatus
 from crewgate.ledger.opening import open_ledger
-from crewgate.link.owner_messages import Status, TreePage, TreeRow, WatchRow, WorkerStatus
 
 
 def status(machine: Machine, number: int) -> Status:

@@ -13,8 +13,8 @@ from crewgate.agent.guests import Guests
 from crewgate.config import Cluster
 from crewgate.core.gossip import capsules
 from crewgate.core.gossip.acknowledgements import Receipt
-from crewgate.link.cluster_messages import InTouch
-from crewgate.link.messages import Revoked
+from crewgate.ipc.attach_messages import Revoked
+from crewgate.ipc.cluster_messages import InTouch
 
 SeenTarget = Literal["branch", "grant", "process", "orchestrator"]
 

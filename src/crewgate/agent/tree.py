@@ -22,7 +22,7 @@ from crewgate.core.budget.ledger_protocol import (
 )
 from crewgate.core.ids import Kind, crew_key, table_key
 from crewgate.core.policy.policy import Crew
-from crewgate.link.owner_messages import BranchState, TreeRow
+from crewgate.ipc.admin_messages import BranchState, TreeRow
 
 IsRevoked = Callable[[bytes, int], bool]
 

@@ -26,7 +26,7 @@ from crewgate.api.words import (
 from crewgate.core.ids import uuid_bytes
 from crewgate.core.tokens.claims import is_text
 from crewgate.core.x509.identity import Identity, Role
-from crewgate.link.owner_messages import Target
+from crewgate.ipc.admin_messages import Target
 
 _REVOCABLE = ("branch", "grant", "process", "every_token_of", "certificate", "orchestrator")
 Work = Callable[[Office, Identity, Call], Awaitable[object]]

@@ -18,7 +18,7 @@ from crewgate.api.words import (
     TokenAnswer,
 )
 from crewgate.core.x509.identity import Identity
-from crewgate.link.owner_messages import Target, Until
+from crewgate.ipc.admin_messages import Target, Until
 
 
 class Grant(msgspec.Struct, frozen=True):

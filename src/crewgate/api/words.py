@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from crewgate import limits
-from crewgate.link.owner_messages import NeverSeen, Target, Until
+from crewgate.ipc.admin_messages import NeverSeen, Target, Until
 
 Text = Annotated[str, Meta(max_length=limits.claim_chars_max)]
 PEM = Annotated[str, Meta(max_length=limits.request_pem_bytes_max)]

@@ -11,7 +11,7 @@ from crewgate.cli.options import Subcommands, config_option, json_option, state_
 from crewgate.cli.receipt import show_names
 
 if TYPE_CHECKING:
-    from crewgate.link.cluster_messages import ForgetUntil
+    from crewgate.ipc.cluster_messages import ForgetUntil
 
 _NEVER = ("type", "id")  # the link's own
 
@@ -31,7 +31,7 @@ def members(*, config_path: Path, as_json: bool) -> None:
     it was stopped), whether it counts when a majority is asked, and how long ago all that it knows
     was compared with what this one knows.
     """
-    from crewgate.link.owner import Owner
+    from crewgate.ipc.admin_client import Owner
 
     with Owner(state_of(config_path)) as owner:
         rows = owner.members()
@@ -53,7 +53,7 @@ def status(ctx: click.Context, *, config_path: Path, as_json: bool) -> None:
     """
     import msgspec
 
-    from crewgate.link.owner import Owner
+    from crewgate.ipc.admin_client import Owner
 
     with Owner(state_of(config_path)) as owner:
         told = owner.cluster()
@@ -98,7 +98,7 @@ def forget(
     --force is for machines that will never come back, when too few are left to agree: a revocation
     that only they had is lost. The machines that remain do not ask one another: run it on each.
     """
-    from crewgate.link.owner import Owner
+    from crewgate.ipc.admin_client import Owner
 
     with Owner(state_of(config_path)) as owner:
         receipt = owner.forget(name, until, force=force)
@@ -127,7 +127,7 @@ def rotate(*, config_path: Path, voids: bool, as_json: bool) -> None:
 
     They make one every hour by themselves, and one whenever a machine is sent away.
     """
-    from crewgate.link.owner import Owner
+    from crewgate.ipc.admin_client import Owner
 
     with Owner(state_of(config_path)) as owner:
         done = owner.rotate_keys(voids=voids)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from crewgate.core.terminal_text import printable
 
 if TYPE_CHECKING:
-    from crewgate.link.cluster_messages import ClusterStatus, InTouch, MemberRow
+    from crewgate.ipc.cluster_messages import ClusterStatus, InTouch, MemberRow
 
 _STATES = {"here": "this machine"}
 _STANDINGS = {

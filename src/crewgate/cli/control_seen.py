@@ -55,7 +55,7 @@ def told(control: dict[str, Any]) -> str:
 
 
 def _answers(state: Path) -> bool:
-    from crewgate.link.doors import connectable
+    from crewgate.ipc.sockets import connectable
 
     try:
         with (

@@ -109,7 +109,7 @@ def forgive(*, config_path: Path, branch: str, crew: str | None, as_json: bool) 
     import msgspec
 
     from crewgate.cli.options import state_of
-    from crewgate.link.owner import Owner
+    from crewgate.ipc.admin_client import Owner
 
     with Owner(state_of(config_path)) as owner:
         done = owner.forgive(branch, crew or "")

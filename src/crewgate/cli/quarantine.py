@@ -60,7 +60,7 @@ def command(
     import msgspec
 
     from crewgate.core.terminal_text import printable
-    from crewgate.link.owner import Owner
+    from crewgate.ipc.admin_client import Owner
 
     if crew is None:
         crew, slash, name = orchestrator.partition("/")

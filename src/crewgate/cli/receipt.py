@@ -9,7 +9,7 @@ import click
 from crewgate import limits
 
 if TYPE_CHECKING:
-    from crewgate.link.owner_messages import NamesReceipt, NeverSeen, Reach, Receipt
+    from crewgate.ipc.admin_messages import NamesReceipt, NeverSeen, Reach, Receipt
 
 _NEVER = ("type", "id")  # the link's own
 _TOO_FEW = 3  # the exit status

@@ -29,8 +29,8 @@ from crewgate.cli.tokens import read_token, show_token
 from crewgate.core.credits import format_credits
 from crewgate.core.x509.identity import Role
 from crewgate.errors import LinkError
+from crewgate.ipc.admin_messages import Reach, Receipt, TreeRow, Until
 from crewgate.issuer.inspection import read_claims
-from crewgate.link.owner_messages import Reach, Receipt, TreeRow, Until
 
 __all__ = ["ca_issue", "ca_revoke", "mint", "refresh", "revoke", "status", "tree"]
 _LOOK_SECONDS = 0.25

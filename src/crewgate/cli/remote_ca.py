@@ -25,7 +25,7 @@ from crewgate.cli.control_client import ControlClient
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity import Role
 from crewgate.errors import AuthorityError
-from crewgate.link.owner_messages import Reach, Until
+from crewgate.ipc.admin_messages import Reach, Until
 from crewgate.pki.authority import request_pem
 from crewgate.pki.certificates import new_key
 from crewgate.pki.keys import (

@@ -10,7 +10,7 @@ import click
 from crewgate.cli.options import config_option, state_of
 
 if TYPE_CHECKING:
-    from crewgate.link.doors import Peer
+    from crewgate.ipc.sockets import Peer
     from crewgate.pki.processes import Process
 
 _LOOK_SECONDS = 0.05
@@ -40,7 +40,7 @@ def command(ctx: click.Context, *, config_path: Path, wait_seconds: float) -> No
     """
     from crewgate.core.health import State
     from crewgate.errors import LinkError
-    from crewgate.link.owner import Owner
+    from crewgate.ipc.admin_client import Owner
 
     state = state_of(config_path)
     with Owner(state) as owner:

@@ -10,7 +10,7 @@ from crewgate.cli.options import json_option, state_of, until_option
 from crewgate.cli.receipt import show
 
 if TYPE_CHECKING:
-    from crewgate.link.owner_messages import Target, Until
+    from crewgate.ipc.admin_messages import Target, Until
 
 
 class Revocable(NamedTuple):
@@ -90,7 +90,7 @@ def command(
     Without BRANCH: --grant ends one token and leaves its branch alive, --process and
     --every-token-of end those that are dated until 5 s from now. Later tokens are admitted.
     """
-    from crewgate.link.owner import Owner
+    from crewgate.ipc.admin_client import Owner
 
     target, name = Revocable(branch, grant, process, every_token_of, crew).target()
     with Owner(state_of(config_path)) as owner:

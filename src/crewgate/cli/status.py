@@ -73,7 +73,7 @@ def _look(state: Path, config_path: Path) -> dict[str, Any]:
     import msgspec
 
     from crewgate.errors import LinkError
-    from crewgate.link.owner import Owner
+    from crewgate.ipc.admin_client import Owner
 
     pid = 0
     try:
@@ -167,7 +167,7 @@ def _lent(found: dict[str, Any]) -> list[str]:
 
 def _cluster(found: dict[str, Any]) -> list[str]:
     """The other machines, if there may be any."""
-    from crewgate.link.cluster_messages import InTouch
+    from crewgate.ipc.cluster_messages import InTouch
 
     if found["in_touch"] is None:
         return []

@@ -17,7 +17,7 @@ def command(*, config_path: Path, as_json: bool) -> None:
 
     What a branch spent includes everything below it.
     """
-    from crewgate.link.owner import Owner
+    from crewgate.ipc.admin_client import Owner
 
     with Owner(state_of(config_path)) as owner:
         rows = owner.tree()

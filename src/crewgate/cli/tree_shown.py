@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree
 
-    from crewgate.link.owner_messages import TreeRow
+    from crewgate.ipc.admin_messages import TreeRow
 
 _COLOURS = {
     "live": "green",

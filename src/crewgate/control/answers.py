@@ -11,7 +11,7 @@ from cryptography import x509
 from crewgate.api.words import BranchAnswer, Health, RevocationAnswer, Trouble
 from crewgate.core.health import State
 from crewgate.errors import AuthorityError
-from crewgate.link.owner_messages import Status, TreeRow
+from crewgate.ipc.admin_messages import Status, TreeRow
 from crewgate.pki.announcing import Announced
 from crewgate.pki.register import Entry
 

@@ -16,9 +16,9 @@ from crewgate.api.snapshot import Snapshot
 from crewgate.control.answers import branch
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import LinkError
+from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_messages import Status
 from crewgate.issuer.gateway import Standing
-from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import Status
 
 T = TypeVar("T")
 

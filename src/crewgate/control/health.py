@@ -14,7 +14,7 @@ from crewgate import limits
 from crewgate.audit.disk import Disk
 from crewgate.audit.sink import Sink
 from crewgate.core.health import Fact, State, failed, ok
-from crewgate.link.reporter import Reporter
+from crewgate.ipc.health_reporter import Reporter
 
 
 class ControlHealth:

@@ -15,7 +15,7 @@ import trio
 
 from crewgate import limits
 from crewgate.errors import ConfigurationError, LinkError
-from crewgate.link.doors import connectable, peer_of
+from crewgate.ipc.sockets import connectable, peer_of
 
 Answer = Callable[[bytes], Awaitable[bytes]]
 _NAME = "ocsp.sock"

@@ -33,8 +33,8 @@ from crewgate.control.mint import Mint, said
 from crewgate.control.reader import Reader
 from crewgate.control.sight import Sight
 from crewgate.errors import AuthorityError, LinkError
-from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import Receipt, Target, Until
+from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_messages import Receipt, Target, Until
 from crewgate.pki.ocsp import Responder
 from crewgate.pki.register import Entry, Register
 

@@ -16,8 +16,8 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.gateway.parties import Told
 from crewgate.gateway.untold import Untold
-from crewgate.link import straight
-from crewgate.link.messages import (
+from crewgate.ipc import direct_send
+from crewgate.ipc.attach_messages import (
     Accepting,
     Attached,
     Cut,
@@ -35,7 +35,7 @@ from crewgate.link.messages import (
     pack,
     unpack,
 )
-from crewgate.link.session import Session, attach
+from crewgate.ipc.handshake import Session, attach
 
 
 class Ears(Protocol):
@@ -140,7 +140,7 @@ class AgentLink:
             return False
         # A writer that waits for the queue has sent all before, and its connection is open.
         is_first = self._outbox.statistics().tasks_waiting_receive
-        if is_first and straight.send(self._descriptor, message):
+        if is_first and direct_send.send(self._descriptor, message):
             return True
         try:
             self._outbox.send_nowait(message)

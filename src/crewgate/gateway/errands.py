@@ -9,7 +9,7 @@ import trio
 
 from crewgate.core.tokens.grant import Grant
 from crewgate.gateway.parties import Told
-from crewgate.link.messages import Drawn
+from crewgate.ipc.attach_messages import Drawn
 
 Ask = Callable[[], Awaitable[Drawn | None]]
 Tell = Callable[[bytes, Grant, int], None]

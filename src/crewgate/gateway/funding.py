@@ -16,7 +16,7 @@ from crewgate._native.permit import Permit
 from crewgate.core.audit.records import Outcome
 from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway.ending import Tower
-from crewgate.link.messages import Drawn
+from crewgate.ipc.attach_messages import Drawn
 
 _OVER = {"exhausted", "closed", "mismatch"}  # what asking again cannot change
 

@@ -19,7 +19,7 @@ from crewgate.core.policy.policy import Policy
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway.parties import Told
-from crewgate.link.messages import Drawn
+from crewgate.ipc.attach_messages import Drawn
 
 Ask = Callable[[Grant, int, Told], None]
 

@@ -7,7 +7,7 @@ from crewgate._native.permit import Permit
 from crewgate.core.audit import records as audit
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
-from crewgate.link.messages import Drawn
+from crewgate.ipc.attach_messages import Drawn
 
 Told = Callable[[Drawn | None], None]
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from crewgate import limits
-from crewgate.link.messages import Overran
+from crewgate.ipc.attach_messages import Overran
 
 
 class Untold:

@@ -30,7 +30,7 @@ from crewgate.gateway.listeners import Listeners
 from crewgate.gateway.live import Live
 from crewgate.gateway.prepared import Prepared, prepare
 from crewgate.gateway.site import Site
-from crewgate.link.messages import Attached, Cut, Revoked
+from crewgate.ipc.attach_messages import Attached, Cut, Revoked
 from crewgate.runtime.listening import Address
 from crewgate.server import Guest, Peer, Poller
 from crewgate.server.barred import Expelled

@@ -16,10 +16,10 @@ from crewgate.core.ids import branch_key
 from crewgate.core.tokens.claims import Claims
 from crewgate.core.tokens.grant import keys_of
 from crewgate.errors import ConfigurationError, LinkError
+from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_messages import Receipt
 from crewgate.issuer.mint import Minter
 from crewgate.issuer.signing import SigningKey
-from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import Receipt
 from crewgate.verifier.mapped import mapped
 from crewgate.verifier.policy import ceilings, crew_keys
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from crewgate import limits
-from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import Name, NamesReceipt, NeverSeen, Reach
+from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_messages import Name, NamesReceipt, NeverSeen, Reach
 from crewgate.pki.register import Entry, Register
 
 

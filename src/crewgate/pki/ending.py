@@ -23,7 +23,7 @@ from crewgate.errors import (
     LinkError,
     RefusedError,
 )
-from crewgate.link.owner_messages import Name
+from crewgate.ipc.admin_messages import Name
 from crewgate.pki import rooms
 from crewgate.pki.announcing import Announced, announce
 from crewgate.pki.authority import Authority

@@ -16,7 +16,7 @@ import httpcore
 from crewgate import limits
 from crewgate.config import Responder
 from crewgate.errors import ConfigurationError, LinkError, ResponderError
-from crewgate.link.doors import connectable
+from crewgate.ipc.sockets import connectable
 from crewgate.openssl import show_certificate
 
 _REQUEST = b"application/ocsp-request"

@@ -16,7 +16,7 @@ import trio
 
 from crewgate import limits
 from crewgate.errors import SupervisionError
-from crewgate.link.doors import peer_of
+from crewgate.ipc.sockets import peer_of
 from crewgate.pki.processes import is_below
 from crewgate.pki.rooms import DOOR, room
 from crewgate.supervisor.user import User

@@ -17,8 +17,8 @@ from crewgate import limits
 from crewgate.config import Config
 from crewgate.core.health import Fact, degraded, failed, ok
 from crewgate.errors import ConfigurationError, LinkError, RefusedError
-from crewgate.link.owner import Owner
-from crewgate.link.reporter import Reporter
+from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.health_reporter import Reporter
 from crewgate.runtime.listening import Address, KeptSockets
 from crewgate.runtime.readiness import READY, WAITING, Listening
 from crewgate.runtime.secrecy import SWITCH, is_open, leave_no_cores

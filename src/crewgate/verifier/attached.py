@@ -21,8 +21,8 @@ from crewgate.config import load
 from crewgate.core.policy.policy import Policy
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import ConfigurationError, CrewgateError, RefusedError, TableError
-from crewgate.link.attachment import Attachment
-from crewgate.link.messages import Attached as Answer
+from crewgate.ipc.attach_messages import Attached as Answer
+from crewgate.ipc.attachment import Attachment
 from crewgate.verifier.crossing import Crossings, Signer
 from crewgate.verifier.draws import Draws
 from crewgate.verifier.judge import Case, Decide, Judge, judge_by

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from crewgate import limits
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
-from crewgate.link.attachment import Attachment
-from crewgate.link.messages import Drawn, Failed, Reload, Revoked
+from crewgate.ipc.attach_messages import Drawn, Failed, Reload, Revoked
+from crewgate.ipc.attachment import Attachment
 from crewgate.verifier.lineage import Status
 from crewgate.verifier.waiting import Waiter
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from crewgate._native.table import Table
 from crewgate.errors import LinkError, TableError
-from crewgate.link.session import attach
+from crewgate.ipc.handshake import attach
 
 
 def mapped(folder: Path) -> Table:

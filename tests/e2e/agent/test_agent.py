@@ -8,8 +8,8 @@ from agents import PRICE, Enter, Site, reason
 from world import BRANCH, PARENT, ROOT
 
 from crewgate.core.verdict import Reason
+from crewgate.ipc.attach_messages import Revoked
 from crewgate.issuer.gateway import LocalGateway, Standing
-from crewgate.link.messages import Revoked
 
 
 def test_a_guest_draws_and_the_tree_shows_it(site: Site, enter: Enter) -> None:

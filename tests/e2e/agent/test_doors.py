@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from agents import Enter, Site
 
-from crewgate.link.messages import VERSION, Attach, Cut, pack
-from crewgate.link.session import attach
+from crewgate.ipc.attach_messages import VERSION, Attach, Cut, pack
+from crewgate.ipc.handshake import attach
 
 
 def test_a_state_folder_may_have_any_length(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ import os, socket, sys
 from pathlib import Path
 from crewgate import limits
 from crewgate.errors import LinkError
-from crewgate.link.session import attach
+from crewgate.ipc.handshake import attach
 os.chdir(sys.argv[1])  # a test's folder is closed to others
 os.setgroups([]); os.setuid(65534)  # and the group is the service's
 try:

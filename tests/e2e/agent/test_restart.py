@@ -15,10 +15,10 @@ from crewgate._native.permit import Permit
 from crewgate.core.ids import branch_key
 from crewgate.core.verdict import Reason
 from crewgate.errors import LinkError, RefusedError
-from crewgate.link.messages import Reload
-from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import TreeRow
-from crewgate.link.session import attach
+from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_messages import TreeRow
+from crewgate.ipc.attach_messages import Reload
+from crewgate.ipc.handshake import attach
 
 
 def spent(site: Site) -> dict[str, TreeRow]:

@@ -8,10 +8,10 @@ from world import BRANCH, CREW, KID
 
 from crewgate import limits
 from crewgate.core.verdict import Reason
+from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_messages import Target
 from crewgate.issuer.gateway import LocalGateway
 from crewgate.issuer.inspection import read_claims
-from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import Target
 
 NAMES: dict[Target, str] = {"grant": "grant-x", "process": "pid_7729", "crew": CREW}
 SIBLING = "0199c1d2-0000-7000-8000-000000000009"

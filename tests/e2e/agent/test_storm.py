@@ -8,7 +8,7 @@ import time
 from agents import Site
 from world import BRANCH, PARENT
 
-from crewgate.link.owner import Owner
+from crewgate.ipc.admin_client import Owner
 
 PRICE = 10_000
 CALLS = 2_000

@@ -12,7 +12,7 @@ from agents import Site
 from orchestrators import is_running
 
 from crewgate.errors import LinkError
-from crewgate.link.owner_messages import Status
+from crewgate.ipc.admin_messages import Status
 from crewgate.server import listen
 
 

@@ -11,8 +11,8 @@ import pytest
 from installation import wait_until
 from two_crews import TwoCrews, two_crews
 
-from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import Name
+from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_messages import Name
 
 QUOTE = "/finance/quote"
 

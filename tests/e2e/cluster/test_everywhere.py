@@ -16,9 +16,9 @@ from installation import Installation, wait_until
 from members import SECONDS, acknowledged, gateways, owner_of, revoke
 
 from crewgate import Denial, Permit, Reason, Verifier
+from crewgate.ipc.admin_messages import Name
 from crewgate.issuer import Orchestrator, SubAgent
 from crewgate.issuer.inspection import read_claims
-from crewgate.link.owner_messages import Name
 
 RUNS = deep(10)
 

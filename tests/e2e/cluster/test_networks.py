@@ -31,7 +31,7 @@ from network import Place, missing, network
 
 from crewgate import limits
 from crewgate.core.ids import orchestrator_key
-from crewgate.link.owner_messages import Name, Receipt
+from crewgate.ipc.admin_messages import Name, Receipt
 
 RUNS = deep(10)
 STALENESS = "max_staleness_seconds = 1"

@@ -14,10 +14,10 @@ from installation import Installation, wait_until
 from members import SECONDS, gateways, owner_of
 
 from crewgate import Permit, Verifier, limits
+from crewgate.ipc.admin_messages import Receipt, Target
 from crewgate.issuer import Orchestrator
 from crewgate.issuer.gateway import journal_of, minter_of
 from crewgate.issuer.inspection import read_claims
-from crewgate.link.owner_messages import Receipt, Target
 
 NOT_YET = Said(401, "token-not-yet-valid")
 TOOLS = ["search.*"]

@@ -16,7 +16,7 @@ from control_site import ControlSite
 from depth import deep
 from installation import wait_until
 
-from crewgate.link.owner import Owner
+from crewgate.ipc.admin_client import Owner
 
 ROUNDS = deep(100, 300)
 # Two cores of a shared machine: what waits for the control process waits ten times as long.

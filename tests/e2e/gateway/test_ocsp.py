@@ -14,8 +14,8 @@ from installation import Installation, wait_until
 from ocsp_world import UnixResponder, serving
 
 from crewgate.config import CA, load
+from crewgate.ipc.admin_client import Owner
 from crewgate.issuer import SubAgent
-from crewgate.link.owner import Owner
 from crewgate.pki.authority import Authority
 from crewgate.pki.ocsp import Responder
 from crewgate.pki.register import Register

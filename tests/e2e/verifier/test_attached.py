@@ -16,7 +16,7 @@ from world import BRANCH, World
 
 from crewgate import Denial, Permit, Reason, Verifier
 from crewgate.errors import ConfigurationError, LinkError, RefusedError
-from crewgate.link.owner import Owner
+from crewgate.ipc.admin_client import Owner
 
 SEARCH = "search.web"
 PRICE = 10_000

@@ -13,8 +13,8 @@ import trio
 from depth import deep
 from installation import Installation, installed, wait_until
 
+from crewgate.ipc.admin_client import Owner
 from crewgate.issuer import Orchestrator, SubAgent
-from crewgate.link.owner import Owner
 
 CALLS, CREDITS, CONNECTIONS = 200, 50, 10
 COLD = 20  # branches of which none was drawn before

@@ -8,8 +8,8 @@ from crewgate.agent import ticks
 from crewgate.agent.clock import ClockWatch
 from crewgate.agent.machine import Machine
 from crewgate.core.tokens.grant import Grant
-from crewgate.link.messages import VERSION, Attach, Draw, Drawn
-from crewgate.link.owner_messages import Name
+from crewgate.ipc.admin_messages import Name
+from crewgate.ipc.attach_messages import VERSION, Attach, Draw, Drawn
 
 ROOT = (1, 500, int(NOW))
 LATER = limits.revocation_seconds + limits.branch_memory_seconds + limits.clock_distrust_seconds

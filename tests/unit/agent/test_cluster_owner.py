@@ -15,10 +15,10 @@ from crewgate.agent.owner import converse
 from crewgate.core.audit.records import Record
 from crewgate.core.ids import orchestrator_key
 from crewgate.errors import RefusedError
-from crewgate.link.cluster_messages import AskCluster, AskMembers, Forget, RotateKeys
-from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import Failed, pack
-from crewgate.link.owner_messages import NamesReceipt, OwnerAsks, owner_answers
+from crewgate.ipc.admin_messages import NamesReceipt, OwnerAsks, owner_answers
+from crewgate.ipc.attach_messages import Failed, pack
+from crewgate.ipc.cluster_messages import AskCluster, AskMembers, Forget, RotateKeys
+from crewgate.ipc.frames import FrameDecoder
 
 
 async def do(clustered: Clustered, name: str, *, force: bool = False) -> NamesReceipt:

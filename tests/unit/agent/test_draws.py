@@ -22,7 +22,7 @@ from crewgate.core.budget.ledger_protocol import Draw as LedgerDraw
 from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LedgerError, LinkError
-from crewgate.link.messages import VERSION, Attach, Draw, Drawn
+from crewgate.ipc.attach_messages import VERSION, Attach, Draw, Drawn
 from crewgate.verifier.leasing import Lessor, Status, Steps
 
 WAIT = 0.25

@@ -10,8 +10,7 @@ from crewgate._native.owner import OwnedTable
 from crewgate.agent.cuts import Cuts
 from crewgate.agent.guests import Guest, Guests
 from crewgate.errors import TableFullError
-from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import (
+from crewgate.ipc.attach_messages import (
     VERSION,
     Attach,
     Cut,
@@ -22,6 +21,7 @@ from crewgate.link.messages import (
     pack,
     unpack,
 )
+from crewgate.ipc.frames import FrameDecoder
 
 ASK = Attach(version=VERSION)
 

@@ -19,8 +19,8 @@ from crewgate.audit.disk import Disk, why_not
 from crewgate.audit.writer import Writer
 from crewgate.core.health import Fact, State, degraded, failed, ok
 from crewgate.core.policy.policy import Crew
-from crewgate.link.messages import VERSION, Attach
-from crewgate.link.owner_messages import Report
+from crewgate.ipc.admin_messages import Report
+from crewgate.ipc.attach_messages import VERSION, Attach
 from crewgate.verifier.lineage import Status as DrawStatus
 
 

@@ -18,8 +18,8 @@ from crewgate.core.audit import records
 from crewgate.core.audit.records import Record
 from crewgate.core.budget.ledger_protocol import Draw as LedgerDraw
 from crewgate.errors import ConfigurationError, RefusedError, TableError
-from crewgate.link.messages import VERSION, Attach, Draw, Drawn, Reload, Revoked
-from crewgate.link.owner_messages import Forgive, Forgiven, TreeRow
+from crewgate.ipc.admin_messages import Forgive, Forgiven, TreeRow
+from crewgate.ipc.attach_messages import VERSION, Attach, Draw, Drawn, Reload, Revoked
 from crewgate.verifier.leasing import Lessor
 
 

@@ -11,7 +11,7 @@ from crewgate.agent import members
 from crewgate.agent.status import status
 from crewgate.core.gossip.messages import State, Update
 from crewgate.core.x509.identity import MAY_REVOKE
-from crewgate.link.cluster_messages import InTouch, MemberRow
+from crewgate.ipc.cluster_messages import InTouch, MemberRow
 
 
 def rows(clustered: Clustered) -> dict[str, MemberRow]:

@@ -8,7 +8,7 @@ from crewgate.agent.machine import Machine
 from crewgate.agent.overruns import overran
 from crewgate.core.audit.records import Record, Revocation
 from crewgate.core.ids import crew_key
-from crewgate.link.messages import VERSION, Attach, Draw, Drawn, Noted, Overran
+from crewgate.ipc.attach_messages import VERSION, Attach, Draw, Drawn, Noted, Overran
 
 
 def draw(machine: Machine, number: int, need: int = 10) -> str:

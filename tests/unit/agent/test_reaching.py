@@ -14,7 +14,7 @@ from crewgate import limits
 from crewgate.agent.owner import revoke
 from crewgate.cli.receipt import reached
 from crewgate.core.gossip import capsules
-from crewgate.link.owner_messages import Receipt, Revoke, Until
+from crewgate.ipc.admin_messages import Receipt, Revoke, Until
 
 
 async def _revoked(clustered: Clustered, until: Until) -> Receipt:

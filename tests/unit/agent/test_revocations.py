@@ -19,7 +19,7 @@ from crewgate.core.budget.cross_crew_account import ISSUER
 from crewgate.core.ids import Kind, certificate_key, crew_key, table_key
 from crewgate.core.policy.policy import Crew, Key
 from crewgate.errors import RefusedError
-from crewgate.link.owner_messages import Name
+from crewgate.ipc.admin_messages import Name
 
 NOW = Clocks(wall=1_800_000_000, boot_ns=10**12)
 ARTICLE = Crew("article", "https://orchestrator.example")

@@ -20,9 +20,9 @@ from crewgate.core.audit.records import Revocation as Revoked
 from crewgate.core.ids import Kind, certificate_key, crew_key, table_key
 from crewgate.core.policy.policy import Crew
 from crewgate.errors import RefusedError
-from crewgate.link.messages import VERSION, Attach, Cut
-from crewgate.link.messages import Revoked as Push
-from crewgate.link.owner_messages import Name, RevokeNames
+from crewgate.ipc.admin_messages import Name, RevokeNames
+from crewgate.ipc.attach_messages import VERSION, Attach, Cut
+from crewgate.ipc.attach_messages import Revoked as Push
 
 NOW = Clocks(wall=1_800_000_000, boot_ns=10**12)
 CREWS = (Crew("article", "https://o.example"), Crew("bd", "https://b.example"))

@@ -23,7 +23,7 @@ from crewgate.core.ids import Kind, crew_key, table_key
 from crewgate.core.policy.policy import Crew
 from crewgate.core.verdict import Reason
 from crewgate.errors import RefusedError
-from crewgate.link.owner_messages import Revoke, Target
+from crewgate.ipc.admin_messages import Revoke, Target
 
 NOW = Clocks(wall=1_800_000_000, boot_ns=10**12)
 ARTICLE = Crew("article", "https://orchestrator.example")

@@ -12,7 +12,7 @@ from crewgate.agent.tree import Beyond, IsRevoked, beyond, rows
 from crewgate.core.budget.ledger_protocol import Statement, Told, Window
 from crewgate.core.ids import Kind, crew_key, table_key
 from crewgate.core.policy.policy import Crew
-from crewgate.link.owner_messages import TreeRow
+from crewgate.ipc.admin_messages import TreeRow
 
 ARTICLE = Crew("article", "https://o.example")
 BIG = limits.quota_micro_max

@@ -19,7 +19,7 @@ from crewgate.core.audit import records
 from crewgate.core.audit.records import Record
 from crewgate.core.tokens.claims import PathElement
 from crewgate.errors import RefusedError
-from crewgate.link.owner_messages import AskMint, Quarantine, WatchRow
+from crewgate.ipc.admin_messages import AskMint, Quarantine, WatchRow
 
 
 def test_a_branch_counts_once_however_often_it_draws(

@@ -10,7 +10,7 @@ from crewgate.api.turns import Turns
 from crewgate.api.words import RevocationAnswer
 from crewgate.core.x509.identity import Identity
 from crewgate.errors import ControlError
-from crewgate.link.owner_messages import Target, Until
+from crewgate.ipc.admin_messages import Target, Until
 
 
 class Slow(FakeOffice):

@@ -19,7 +19,7 @@ from crewgate import limits
 from crewgate.config import load
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, member_id
-from crewgate.link.owner_messages import Reach
+from crewgate.ipc.admin_messages import Reach
 from crewgate.pki.announcing import Announced
 from crewgate.pki.authority import request_pem
 from crewgate.pki.certificates import new_key, pem

@@ -9,8 +9,8 @@ from commands import Run
 from msgspec.structs import replace
 
 from crewgate.cli.cluster_shown import ago, status_lines, touch_line
-from crewgate.link.cluster_messages import ClusterStatus, InTouch, KeysRotated, MemberRow
-from crewgate.link.owner_messages import NamesReceipt, Reach
+from crewgate.ipc.admin_messages import NamesReceipt, Reach
+from crewgate.ipc.cluster_messages import ClusterStatus, InTouch, KeysRotated, MemberRow
 
 TOUCH = InTouch(3, 2, 1, "majority", True, 0.4, 4.6)
 STATUS = ClusterStatus(
@@ -77,7 +77,7 @@ class Agent:
 @pytest.fixture
 def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
     agent = Agent()
-    monkeypatch.setattr("crewgate.link.owner.Owner", agent)
+    monkeypatch.setattr("crewgate.ipc.admin_client.Owner", agent)
     return agent
 
 

@@ -12,11 +12,11 @@ from commands import Run
 
 from crewgate import limits
 from crewgate.config import load
+from crewgate.ipc.admin_messages import BranchState, TreePage, TreeRow, owner_asks
+from crewgate.ipc.attach_messages import pack, unpack
+from crewgate.ipc.frames import FrameDecoder
+from crewgate.ipc.sockets import Door, address
 from crewgate.issuer.inspection import read_claims
-from crewgate.link.doors import Door, address
-from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import pack, unpack
-from crewgate.link.owner_messages import BranchState, TreePage, TreeRow, owner_asks
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from crewgate.cli.receipt import end, reached, show, unseen
-from crewgate.link.owner_messages import NeverSeen, Reach, Receipt, Target
+from crewgate.ipc.admin_messages import NeverSeen, Reach, Receipt, Target
 
 RECEIPT = Receipt(
     id=1,

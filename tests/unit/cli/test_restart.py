@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from crewgate.cli import restart
-from crewgate.link.doors import Door, Peer
-from crewgate.link.owner import Owner
+from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.sockets import Door, Peer
 from crewgate.pki.processes import NOBODY
 
 PARENT = """

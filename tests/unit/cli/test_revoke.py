@@ -6,7 +6,7 @@ import pytest
 from commands import Run
 
 from crewgate.cli.revoke import Revocable
-from crewgate.link.owner_messages import Target
+from crewgate.ipc.admin_messages import Target
 
 BRANCH = "0199c1d2-0000-7000-8000-000000000002"
 ONE = "name one of BRANCH, --grant JTI, --process ID and --every-token-of CREW"

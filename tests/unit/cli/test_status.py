@@ -4,8 +4,8 @@ import msgspec
 
 from crewgate.cli.status import _absent, _explained
 from crewgate.core.health import Condition, State
-from crewgate.link.cluster_messages import InTouch
-from crewgate.link.owner_messages import CoarsenedCrew, Status, WatchRow, WorkerStatus
+from crewgate.ipc.admin_messages import CoarsenedCrew, Status, WatchRow, WorkerStatus
+from crewgate.ipc.cluster_messages import InTouch
 
 CONTROL = {
     "control": {

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from crewgate import limits
 from crewgate.cli.tree_shown import document, show, trees
-from crewgate.link.owner_messages import TreeRow
+from crewgate.ipc.admin_messages import TreeRow
 
 ROOT = "0199c1d2-0000-7000-8000-000000000001"
 CHILD = "0199c1d2-0000-7000-8000-000000000002"

@@ -5,7 +5,7 @@ from cryptography import x509
 
 from crewgate.control.answers import branch, host, revoked
 from crewgate.errors import AuthorityError
-from crewgate.link.owner_messages import NamesReceipt, Reach, TreeRow
+from crewgate.ipc.admin_messages import NamesReceipt, Reach, TreeRow
 from crewgate.pki.announcing import Announced
 
 

@@ -13,7 +13,7 @@ from crewgate import limits
 from crewgate.control import ocsp_door
 from crewgate.control.ocsp_door import OCSPDoor
 from crewgate.errors import ConfigurationError
-from crewgate.link.doors import Peer
+from crewgate.ipc.sockets import Peer
 
 HEAD = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
 

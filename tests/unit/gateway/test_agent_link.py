@@ -14,9 +14,7 @@ from world import World
 
 from crewgate import limits
 from crewgate.gateway.agent_link import AgentLink
-from crewgate.link.doors import Door
-from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import (
+from crewgate.ipc.attach_messages import (
     Accepting,
     Attach,
     Attached,
@@ -31,6 +29,8 @@ from crewgate.link.messages import (
     pack,
     unpack,
 )
+from crewgate.ipc.frames import FrameDecoder
+from crewgate.ipc.sockets import Door
 
 
 class Ears:

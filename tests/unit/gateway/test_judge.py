@@ -13,7 +13,7 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason, Spent
 from crewgate.gateway.judge import GateJudge
 from crewgate.gateway.parties import Told
-from crewgate.link.messages import Drawn
+from crewgate.ipc.attach_messages import Drawn
 
 
 class Agent:

@@ -5,7 +5,7 @@ from lessees import grant
 
 from crewgate import limits
 from crewgate.gateway.untold import Untold
-from crewgate.link.messages import Overran
+from crewgate.ipc.attach_messages import Overran
 
 
 def overrun(number: int) -> Overran:

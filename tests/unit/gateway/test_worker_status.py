@@ -10,7 +10,7 @@ from crewgate.config import load
 from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Status
 from crewgate.gateway.prepared import Prepared
 from crewgate.gateway.worker import Worker
-from crewgate.link.messages import Revoked
+from crewgate.ipc.attach_messages import Revoked
 
 
 class Inquiry:

@@ -11,11 +11,7 @@ from crewgate._native import signature
 from crewgate._native import token as native
 from crewgate.config import load
 from crewgate.errors import ConfigurationError, IssuerError, JournalError, LinkError
-from crewgate.issuer import Orchestrator, SigningKey, read_claims
-from crewgate.issuer.gateway import LocalGateway, Standing, minter_of
-from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import pack, unpack
-from crewgate.link.owner_messages import (
+from crewgate.ipc.admin_messages import (
     AskTree,
     OwnerAsks,
     Receipt,
@@ -24,6 +20,10 @@ from crewgate.link.owner_messages import (
     TreeRow,
     owner_asks,
 )
+from crewgate.ipc.attach_messages import pack, unpack
+from crewgate.ipc.frames import FrameDecoder
+from crewgate.issuer import Orchestrator, SigningKey, read_claims
+from crewgate.issuer.gateway import LocalGateway, Standing, minter_of
 
 BRANCH = "0199c1d2-0000-7000-8000-000000000002"
 OTHER = "0199c1d2-0000-7000-8000-000000000003"

@@ -14,10 +14,10 @@ from crewgate import limits
 from crewgate.config import CA
 from crewgate.core.x509.identity import Role
 from crewgate.errors import LinkError, RefusedError
-from crewgate.link.doors import Door, address
-from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import Failed, pack, unpack
-from crewgate.link.owner_messages import Name, NamesReceipt, RevokeNames, owner_asks
+from crewgate.ipc.admin_messages import Name, NamesReceipt, RevokeNames, owner_asks
+from crewgate.ipc.attach_messages import Failed, pack, unpack
+from crewgate.ipc.frames import FrameDecoder
+from crewgate.ipc.sockets import Door, address
 from crewgate.pki.announcing import Announced, announce
 from crewgate.pki.authority import Authority
 from crewgate.pki.certificates import new_key

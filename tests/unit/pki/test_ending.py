@@ -18,8 +18,8 @@ from full_books import full_books
 from crewgate import limits
 from crewgate.config import Config
 from crewgate.errors import AuthorityError, LinkError
+from crewgate.ipc.admin_messages import Name
 from crewgate.issuer.signing import SigningKey
-from crewgate.link.owner_messages import Name
 from crewgate.pki import ending, processes
 from crewgate.pki.announcing import Announced
 from crewgate.pki.ending import Ended

@@ -7,7 +7,7 @@ from lessees import grant
 from crewgate import limits
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
-from crewgate.link.messages import Drawn, DrawStatus, Failed, Reload
+from crewgate.ipc.attach_messages import Drawn, DrawStatus, Failed, Reload
 from crewgate.verifier import draws as module
 from crewgate.verifier.draws import Draws
 from crewgate.verifier.lineage import Status

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from crewgate import limits
 from crewgate.errors import LinkError
-from crewgate.link.frames import PREFIX_BYTES, FrameDecoder, frame
+from crewgate.ipc.frames import PREFIX_BYTES, FrameDecoder, frame
 
 
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=8), st.data())

@@ -10,12 +10,8 @@ import pytest
 from lessees import grant
 
 from crewgate.errors import LinkError, RefusedError
-from crewgate.link.cluster_messages import Forget, MemberRow, MembersPage
-from crewgate.link.doors import Door, address
-from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import Failed, pack, unpack
-from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import (
+from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_messages import (
     AskMint,
     Minted,
     OwnerAsks,
@@ -28,6 +24,10 @@ from crewgate.link.owner_messages import (
     WatchRow,
     owner_asks,
 )
+from crewgate.ipc.attach_messages import Failed, pack, unpack
+from crewgate.ipc.cluster_messages import Forget, MemberRow, MembersPage
+from crewgate.ipc.frames import FrameDecoder
+from crewgate.ipc.sockets import Door, address
 
 Answer = Callable[[OwnerAsks], bytes]
 RECEIPT = Receipt(

@@ -10,9 +10,7 @@ import pytest
 from crewgate import limits
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
-from crewgate.link.attachment import Attachment
-from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import (
+from crewgate.ipc.attach_messages import (
     Attached,
     Cut,
     Draw,
@@ -25,7 +23,9 @@ from crewgate.link.messages import (
     pack,
     unpack,
 )
-from crewgate.link.session import Session
+from crewgate.ipc.attachment import Attachment
+from crewgate.ipc.frames import FrameDecoder
+from crewgate.ipc.handshake import Session
 
 Ends = tuple[socket.socket, socket.socket]
 KEY = bytes(range(16))

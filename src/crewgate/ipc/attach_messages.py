@@ -1,7 +1,7 @@
 """What is said over the agent's sockets: tagged structs, and which of them each side may say.
 
 Knows neither frames nor sockets. Two doors (`agent.sock` for the group, `owner.sock` for the
-owner, see `link/owner_messages`) have their own unions, so a message of one is garbage at the
+owner, see `ipc/admin_messages`) have their own unions, so a message of one is garbage at the
 other. Times are CLOCK_MONOTONIC nanoseconds, amounts micro-credits, keys 16 bytes. `id` pairs an
 answer with its question; whoever asks chooses it, and it means nothing to the other side.
 """
@@ -16,7 +16,7 @@ from crewgate.core.health import Fact
 from crewgate.core.tokens.claims import MicroCredits
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
-from crewgate.link.frames import frame
+from crewgate.ipc.frames import frame
 
 VERSION = 2
 

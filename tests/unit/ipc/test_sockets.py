@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crewgate.errors import LinkError
-from crewgate.link.doors import Door, Peer, address, connect, descriptors, may_enter, peer_of
+from crewgate.ipc.sockets import Door, Peer, address, connect, descriptors, may_enter, peer_of
 
 OWNER, GROUP = 1000, 2000
 

@@ -12,21 +12,7 @@ from crewgate import limits
 from crewgate.core.health import Fact
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import LinkError, RefusedError
-from crewgate.link.cluster_messages import (
-    AskCluster,
-    AskMembers,
-    ClusterStatus,
-    Forget,
-    ForgetUntil,
-    KeysRotated,
-    MemberRow,
-    MembersPage,
-    RotateKeys,
-)
-from crewgate.link.doors import Door, Peer, connect, peer_of
-from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import Failed, pack, unpack
-from crewgate.link.owner_messages import (
+from crewgate.ipc.admin_messages import (
     AskMint,
     AskReload,
     AskStatus,
@@ -53,6 +39,20 @@ from crewgate.link.owner_messages import (
     Watched,
     owner_answers,
 )
+from crewgate.ipc.attach_messages import Failed, pack, unpack
+from crewgate.ipc.cluster_messages import (
+    AskCluster,
+    AskMembers,
+    ClusterStatus,
+    Forget,
+    ForgetUntil,
+    KeysRotated,
+    MemberRow,
+    MembersPage,
+    RotateKeys,
+)
+from crewgate.ipc.frames import FrameDecoder
+from crewgate.ipc.sockets import Door, Peer, connect, peer_of
 
 _CHUNK = 64 * 2**10
 A = TypeVar(

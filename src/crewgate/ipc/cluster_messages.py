@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from crewgate import limits
-from crewgate.link.messages import Count, Id
+from crewgate.ipc.attach_messages import Count, Id
 
 # By whom it is to be on disk before it is answered. "All" would name the one that is sent away.
 ForgetUntil = Literal["", "local", "quorum"]

@@ -9,7 +9,7 @@ import os
 import msgspec
 
 from crewgate import limits
-from crewgate.link.messages import pack
+from crewgate.ipc.attach_messages import pack
 
 
 def send(descriptor: int, message: msgspec.Struct) -> bool:

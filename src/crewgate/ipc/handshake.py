@@ -10,9 +10,7 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate.errors import LinkError
-from crewgate.link.doors import Door, connect, descriptors
-from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import (
+from crewgate.ipc.attach_messages import (
     VERSION,
     Attach,
     Attached,
@@ -22,6 +20,8 @@ from crewgate.link.messages import (
     pack,
     unpack,
 )
+from crewgate.ipc.frames import FrameDecoder
+from crewgate.ipc.sockets import Door, connect, descriptors
 
 _CHUNK = 64 * 2**10
 

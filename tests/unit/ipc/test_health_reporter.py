@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from crewgate.core.health import failed
-from crewgate.link.doors import Door, address
-from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import unpack
-from crewgate.link.owner_messages import Report, owner_asks
-from crewgate.link.reporter import Reporter
+from crewgate.ipc.admin_messages import Report, owner_asks
+from crewgate.ipc.attach_messages import unpack
+from crewgate.ipc.frames import FrameDecoder
+from crewgate.ipc.health_reporter import Reporter
+from crewgate.ipc.sockets import Door, address
 
 
 @pytest.fixture

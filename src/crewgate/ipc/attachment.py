@@ -17,7 +17,7 @@ from typing import Self
 from crewgate import limits
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
-from crewgate.link.messages import (
+from crewgate.ipc.attach_messages import (
     Attached,
     Cut,
     Draw,
@@ -31,7 +31,7 @@ from crewgate.link.messages import (
     pack,
     unpack,
 )
-from crewgate.link.session import Session, attach
+from crewgate.ipc.handshake import Session, attach
 
 _CHUNK = 64 * 2**10
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from crewgate import limits
 from crewgate.core.health import Fact
 from crewgate.errors import LinkError
-from crewgate.link.owner import Owner
-from crewgate.link.owner_messages import Source
+from crewgate.ipc.admin_client import Owner
+from crewgate.ipc.admin_messages import Source
 
 
 class Reporter:

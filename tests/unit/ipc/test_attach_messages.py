@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 from crewgate import limits
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
-from crewgate.link import messages, owner_messages
-from crewgate.link.frames import FrameDecoder
-from crewgate.link.messages import Attach, Draw, Failed, pack, unpack
-from crewgate.link.owner_messages import (
+from crewgate.ipc import admin_messages, attach_messages
+from crewgate.ipc.admin_messages import (
     AskReload,
     AskStatus,
     AskTree,
@@ -22,12 +20,14 @@ from crewgate.link.owner_messages import (
     TreePage,
     TreeRow,
 )
+from crewgate.ipc.attach_messages import Attach, Draw, Failed, pack, unpack
+from crewgate.ipc.frames import FrameDecoder
 
 DOORS: list[msgspec.msgpack.Decoder[object]] = [
-    messages.group_asks,
-    messages.group_answers,
-    owner_messages.owner_asks,
-    owner_messages.owner_answers,
+    attach_messages.group_asks,
+    attach_messages.group_answers,
+    admin_messages.owner_asks,
+    admin_messages.owner_answers,
 ]
 
 
@@ -39,7 +39,7 @@ def _body(message: msgspec.Struct) -> bytes:
 def test_draw_carries_the_grant_whole(grant: Grant) -> None:
     """Keys, path and claims arrive as they were sent."""
     draw = Draw(id=7, grant=grant, need=10_000)
-    assert unpack(messages.group_asks, _body(draw)) == draw
+    assert unpack(attach_messages.group_asks, _body(draw)) == draw
 
 
 @pytest.mark.parametrize(
@@ -53,10 +53,10 @@ def test_draw_carries_the_grant_whole(grant: Grant) -> None:
     ],
     ids=lambda message: type(message).__name__,
 )
-def test_owners_messages_are_garbage_at_the_groups_door(message: owner_messages.OwnerAsks) -> None:
+def test_owners_messages_are_garbage_at_the_groups_door(message: admin_messages.OwnerAsks) -> None:
     """Who may only attach and draw cannot even say revoke."""
     with pytest.raises(LinkError, match="not a message of this door"):
-        unpack(messages.group_asks, _body(message))
+        unpack(attach_messages.group_asks, _body(message))
 
 
 @given(st.binary(max_size=200), st.sampled_from(DOORS))
@@ -99,8 +99,8 @@ def test_almost_messages_are_link_errors(
         lambda: Attach(version=1, previous=limits.table_attachments_max),
         lambda: AskStatus(id=-1),
         lambda: Failed(id=1, message="x" * (limits.link_note_chars_max + 1)),
-        lambda: messages.Revoked(id=1, keys=[b"short"]),
-        lambda: messages.Noted(id=b"short"),
+        lambda: attach_messages.Revoked(id=1, keys=[b"short"]),
+        lambda: attach_messages.Noted(id=b"short"),
     ],
 )
 def test_values_out_of_bounds_are_refused(make: Callable[[], msgspec.Struct]) -> None:

@@ -1,4 +1,4 @@
-"""What is said at the owner's door: revoke, watch, tree, status, reload. As `link/messages`.
+"""What is said at the owner's door: revoke, watch, tree, status, reload. As `ipc/attach_messages`.
 
 Of the other machines see `cluster_messages`.
 """
@@ -11,8 +11,8 @@ from msgspec import Meta
 from crewgate import limits
 from crewgate.core.health import Condition, State
 from crewgate.core.tokens.claims import Claims
-from crewgate.link.cluster_messages import ClusterAnswers, ClusterAsks, InTouch
-from crewgate.link.messages import Count, Facts, Failed, Id, Nanoseconds
+from crewgate.ipc.attach_messages import Count, Facts, Failed, Id, Nanoseconds
+from crewgate.ipc.cluster_messages import ClusterAnswers, ClusterAsks, InTouch
 
 
 class Name(msgspec.Struct, frozen=True):
