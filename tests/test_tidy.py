@@ -210,7 +210,7 @@ OWN_WRITING = {
     "src/crewgate/audit/syncing.py": {"os.fdatasync"},  # many lines, then one sync in a thread
     "src/crewgate/cli/backup_files.py": {"os.open", "os.fsync"},  # copied in pieces, however large
     "src/crewgate/issuer/journal.py": {"os.fsync"},  # cuts a torn line off
-    "src/crewgate/peers/log.py": {"os.fsync"},  # many appends, then one sync in a thread
+    "src/crewgate/gossip/capsule_log.py": {"os.fsync"},  # many appends, then one sync in a thread
 }
 WRITING = {"write_text", "write_bytes", "touch", "rename", "hardlink_to"}
 MAKING = re.compile(r"os\.O_(?:WRONLY|APPEND|TRUNC|EXCL)\b")

@@ -23,10 +23,10 @@ from crewgate.config import Config, load
 from crewgate.core.gossip.capsules import Entry
 from crewgate.core.gossip.messages import Address
 from crewgate.core.ids import cluster_id
-from crewgate.peers.credentials import Credential
-from crewgate.peers.gossip import Gossip, Me
-from crewgate.peers.service import Files, Service
-from crewgate.peers.sockets import Sockets, to_address
+from crewgate.gossip.member_certificates import Credential
+from crewgate.gossip.node import Gossip, Me
+from crewgate.gossip.sockets import Sockets, to_address
+from crewgate.gossip.transport import Files, Service
 from crewgate.pki.signing import read_signing_key
 
 DATAGRAM_BYTES = 28  # of each, its heads of IPv4 and UDP

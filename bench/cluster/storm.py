@@ -16,8 +16,8 @@ from bench.cluster.machines import arrange
 from bench.cluster.members import Member, serving
 from crewgate.config import Config
 from crewgate.core.gossip import capsules
-from crewgate.peers.credentials import Trust
-from crewgate.peers.log import CapsuleLog
+from crewgate.gossip.capsule_log import CapsuleLog
+from crewgate.gossip.member_certificates import Trust
 
 MILLION = 1_000_000
 

@@ -13,8 +13,8 @@ from crewgate.agent.cluster import Cluster
 from crewgate.config import CA
 from crewgate.config import Cluster as Settings
 from crewgate.core.x509.identity import MAY_REVOKE
-from crewgate.peers.credentials import Credential, Known
-from crewgate.peers.sockets import to_address
+from crewgate.gossip.member_certificates import Credential, Known
+from crewgate.gossip.sockets import to_address
 from crewgate.pki.signing import read_signing_key, write_signing_key
 
 ME = "here-1"

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from crewgate.core.gossip.capsules import Entry
 from crewgate.core.ids import cluster_id
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role
-from crewgate.peers.credentials import Credential
-from crewgate.peers.gossip import Gossip, Me
-from crewgate.peers.service import Files, Service
-from crewgate.peers.sockets import Sockets, Where, to_address
+from crewgate.gossip.member_certificates import Credential
+from crewgate.gossip.node import Gossip, Me
+from crewgate.gossip.sockets import Sockets, Where, to_address
+from crewgate.gossip.transport import Files, Service
 from crewgate.pki.certificates import (
     Issued,
     Validity,

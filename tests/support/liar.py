@@ -7,10 +7,10 @@ import trio
 from company import HOST, chain_of
 
 from crewgate.errors import GossipError
-from crewgate.peers.credentials import Credential
-from crewgate.peers.service import Files
-from crewgate.peers.sockets import Where
-from crewgate.peers.stream import Line, context
+from crewgate.gossip.member_certificates import Credential
+from crewgate.gossip.sockets import Where
+from crewgate.gossip.stream import Line, context
+from crewgate.gossip.transport import Files
 
 
 @asynccontextmanager

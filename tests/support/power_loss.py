@@ -29,12 +29,12 @@ from crewgate.audit.folder import files
 from crewgate.core.audit.json_line import decode
 from crewgate.core.audit.records import Event
 from crewgate.core.gossip.freshness import Freshness
+from crewgate.gossip.capsule_log import CapsuleLog
+from crewgate.gossip.directory import Directory
+from crewgate.gossip.member_certificates import Credential, Trust
+from crewgate.gossip.membership_file import StandingFile
 from crewgate.issuer.journal import Journal, Mint
 from crewgate.issuer.token_file import read_token
-from crewgate.peers.credentials import Credential, Trust
-from crewgate.peers.directory import Directory
-from crewgate.peers.log import CapsuleLog
-from crewgate.peers.standing import StandingFile
 from crewgate.pki.register import Register
 
 GATEWAYS = 200

@@ -23,12 +23,12 @@ from crewgate.core.audit.records import Event, when
 from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.tokens.claims import Claims
 from crewgate.core.x509.certificate import serial_text
+from crewgate.gossip.capsule_log import CapsuleLog
+from crewgate.gossip.directory import Directory
+from crewgate.gossip.member_certificates import Credential, Trust
+from crewgate.gossip.membership_file import StandingFile
 from crewgate.issuer.journal import Journal, Mint
 from crewgate.issuer.token_file import write_token
-from crewgate.peers.credentials import Credential, Trust
-from crewgate.peers.directory import Directory
-from crewgate.peers.log import CapsuleLog
-from crewgate.peers.standing import StandingFile
 from crewgate.pki.register import Register
 
 CLUSTER = bytes(16)

@@ -10,9 +10,9 @@ from crewgate.core.gossip.capsules import Entry
 from crewgate.core.gossip.messages import Address
 from crewgate.core.ids import cluster_id
 from crewgate.core.x509.identity import MAY_REVOKE, member_id
-from crewgate.peers.credentials import Credential, Known
-from crewgate.peers.gossip import Gossip, Me
-from crewgate.peers.sockets import to_address
+from crewgate.gossip.member_certificates import Credential, Known
+from crewgate.gossip.node import Gossip, Me
+from crewgate.gossip.sockets import to_address
 
 DOMAIN = "crewgate.test"
 

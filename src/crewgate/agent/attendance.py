@@ -11,8 +11,8 @@ from crewgate import limits
 from crewgate.agent.members import named
 from crewgate.core.gossip.messages import State
 from crewgate.core.rate_limit import Bucket
-from crewgate.peers.gossip import Gossip
-from crewgate.peers.sockets import shown, to_where
+from crewgate.gossip.node import Gossip
+from crewgate.gossip.sockets import shown, to_where
 
 _WORDS = {  # of one, of many
     State.ALIVE: ("is there again", "are there again"),

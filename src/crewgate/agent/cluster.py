@@ -29,12 +29,12 @@ from crewgate.core.ids import Kind, cluster_id, crew_key
 from crewgate.core.tokens.claims import is_text
 from crewgate.core.x509.identity import MAY_REVOKE
 from crewgate.errors import AuthorityError, ConfigurationError, GossipError
+from crewgate.gossip.member_certificates import Credential
+from crewgate.gossip.node import Gossip, Me
+from crewgate.gossip.sockets import Sockets, to_address
+from crewgate.gossip.stream import AskSeen
+from crewgate.gossip.transport import Files, Service
 from crewgate.ipc.cluster_messages import ClusterStatus, InTouch
-from crewgate.peers.credentials import Credential
-from crewgate.peers.gossip import Gossip, Me
-from crewgate.peers.service import Files, Service
-from crewgate.peers.sockets import Sockets, to_address
-from crewgate.peers.stream import AskSeen
 from crewgate.pki.keys import read_certificates
 from crewgate.pki.signing import read_signing_key
 

@@ -11,6 +11,7 @@ from crewgate.agent.machine import Machine
 from crewgate.agent.owner import revoke_names
 from crewgate.core.x509.identity import MAY_REVOKE, member_id
 from crewgate.errors import LinkError, RefusedError
+from crewgate.gossip.member_certificates import Known
 from crewgate.ipc.admin_messages import Name, NamesReceipt, OwnerAsks, RevokeNames
 from crewgate.ipc.cluster_messages import (
     AskCluster,
@@ -20,7 +21,6 @@ from crewgate.ipc.cluster_messages import (
     KeysRotated,
     RotateKeys,
 )
-from crewgate.peers.credentials import Known
 
 
 async def answer(machine: Machine, talk: Conversation[OwnerAsks], ask: ClusterAsks) -> None:

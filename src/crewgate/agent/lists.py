@@ -13,7 +13,7 @@ import msgspec
 from crewgate import limits
 from crewgate.config import CA, Config
 from crewgate.errors import AuthorityError
-from crewgate.peers.lists import ListMark
+from crewgate.gossip.revocation_lists import ListMark
 from crewgate.pki.revocation_list import KeptList, SignedList
 
 _AGAIN = limits.gossip_list_again_seconds

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterator, Sequence
 
 from crewgate import limits
 from crewgate.core.gossip.messages import State
+from crewgate.gossip.member_certificates import Known
+from crewgate.gossip.node import Gossip
+from crewgate.gossip.sockets import shown, to_where
 from crewgate.ipc.cluster_messages import ClusterStatus, InTouch, MemberRow, MembersPage
-from crewgate.peers.credentials import Known
-from crewgate.peers.gossip import Gossip
-from crewgate.peers.sockets import shown, to_where
 
 BOOTSTRAP = "the first machine of all is started once with `crewgate serve --bootstrap`"
 ROOM = "room for what others revoke: raise [table] revocations and start again"

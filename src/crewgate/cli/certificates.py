@@ -20,7 +20,7 @@ def status(entry: "Entry", now: float, state: Path) -> str:
     That is theirs to say, and the register does not hear of it.
     """
     from crewgate.core.x509.identity import Role, member_id
-    from crewgate.peers.directory import sent_away
+    from crewgate.gossip.directory import sent_away
 
     word = entry.status(now)
     if word != "valid" or entry.role is not Role.GATEWAY:

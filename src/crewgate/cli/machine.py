@@ -62,7 +62,7 @@ def begin(state: Path) -> None:
     Those that join it learn from it; an empty disk would have it wait for others. OSError.
     """
     from crewgate.core.gossip.freshness import Freshness
-    from crewgate.peers.standing import StandingFile
+    from crewgate.gossip.membership_file import StandingFile
 
     make_folder(state, 0o710)
     folder = state / "gossip"

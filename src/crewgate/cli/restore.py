@@ -141,8 +141,8 @@ def _settle(manifest: "Manifest", state: Path) -> None:
     How far its ledger is, and that it may lack revocations that it has acknowledged to others.
     """
     from crewgate.core.budget.ledger_mark import Mark
+    from crewgate.gossip.membership_file import demote
     from crewgate.ledger.mark import write_mark
-    from crewgate.peers.standing import demote
     from crewgate.runtime.durable_files import make_folder
 
     make_folder(state, 0o710, parents=True)

@@ -25,8 +25,8 @@ from crewgate.control.answers import host, revoked
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity import Identity, Role, check, member_id
 from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError, UnpublishedError
+from crewgate.gossip.directory import sent_away
 from crewgate.ipc.admin_messages import Name
-from crewgate.peers.directory import sent_away
 from crewgate.pki.announcing import Announced, announce
 from crewgate.pki.authority import Authority, new_instance, read_request
 from crewgate.pki.certificates import pem

@@ -21,7 +21,7 @@ from crewgate.core.health import Fact, degraded, failed, ok
 from crewgate.core.x509.certificate import Certificate, read
 from crewgate.core.x509.identity import Role, member_id
 from crewgate.errors import AuthorityError
-from crewgate.peers.directory import sent_away
+from crewgate.gossip.directory import sent_away
 from crewgate.pki.keys import read_certificates
 from crewgate.pki.renewal import Life, Pair, Shown, holds_key, is_ours, put, read_pair, shown
 

@@ -20,7 +20,7 @@ capsule_piece_bytes = 1_048_576  # of a file that is read at once, beside what i
 capsule_files_max = 1024  # open at once: 42 days; no entry but a certificate's lives for so long
 capsule_life_seconds_max = 400 * 86_400  # until its end, a gateway's certificate's: 9,600 files
 
-# Seals (peers/sealing.py).
+# Seals (gossip/datagram_crypto.py).
 group_keys_max = 4  # the last, the next, and two that are on their way out
 group_keys_coming_max = 2  # of them, not in use yet: made-up ones must not drive out those that are
 group_keys_spoilt_max = 64  # numbers that somebody gave to two keys

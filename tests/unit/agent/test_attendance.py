@@ -5,8 +5,8 @@ from clustered import Clustered
 from crewgate import limits
 from crewgate.agent.attendance import Attendance
 from crewgate.core.gossip.messages import State
-from crewgate.peers.credentials import Known
-from crewgate.peers.sockets import shown, to_where
+from crewgate.gossip.member_certificates import Known
+from crewgate.gossip.sockets import shown, to_where
 
 
 class Looks:

@@ -15,8 +15,8 @@ from crewgate.agent.seen import SEEN, Unseen, never_seen, was_minted
 from crewgate.core.gossip.capsules import Entry
 from crewgate.core.ids import Kind, crew_key
 from crewgate.errors import GossipError
+from crewgate.gossip.stream import AskSeen
 from crewgate.ipc.admin_messages import Name, Quarantine, Revoke, RevokeNames, Target
-from crewgate.peers.stream import AskSeen
 
 
 async def asked(machine: Machine, target: Target, name: str) -> str:

@@ -22,10 +22,10 @@ from crewgate.config.load import load
 from crewgate.core.budget.ledger_mark import Mark, why_not
 from crewgate.core.gossip.capsules import decode
 from crewgate.errors import BackupError
+from crewgate.gossip.capsule_log import CapsuleLog
+from crewgate.gossip.membership_file import Standing
 from crewgate.ledger.mark import look, read_mark, write_mark
 from crewgate.ledger.opening import open_ledger
-from crewgate.peers.log import CapsuleLog
-from crewgate.peers.standing import Standing
 from crewgate.pki.intents import Intent, Intents
 from crewgate.pki.register import Register
 

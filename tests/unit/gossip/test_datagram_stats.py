@@ -1,0 +1,44 @@
+"""Datagrams are counted, and those that are refused by their reasons."""
+
+import os
+from pathlib import Path
+
+from company import Authority, Member
+from still_member import StillMember
+
+from crewgate.gossip.datagram_crypto import Keys, Sealer
+
+
+def test_each_refusal_has_its_reason(tmp_path: Path) -> None:
+    """What it looks like, its key, its seal, its counter, and what it says."""
+    authority = Authority(tmp_path)
+    one = Member(authority, tmp_path / "m0", "m0", bootstrap=True)
+    gossip, me = one.gossip, one.gossip.company.me.id
+    gossip.company.ring.make(one.host.wall())
+    other = StillMember(authority, tmp_path / "m1", "m1")
+    gossip.company.introduce([other.company.me.credential])
+    good = Sealer(other.id, os.urandom(8), gossip.company.keys)
+    strange = Keys()
+    strange.use({2**24 - 1: os.urandom(32)}, 2**24 - 1)
+    odd = good.seal(me, b"\xff")
+    for datagram in (
+        Sealer(b"stranger", os.urandom(8), gossip.company.keys).seal(me, b"\xff"),
+        b"",
+        Sealer(other.id, os.urandom(8), strange).seal(me, b"\xff"),
+        good.seal(os.urandom(8), b"\xff"),
+        odd,
+        odd,
+    ):
+        gossip.receive(datagram)
+    assert gossip.traffic.received == 6
+    assert gossip.traffic.refused == {
+        "no such form": 1,
+        "of no member": 1,
+        "unknown key": 1,
+        "not sealed for us": 1,
+        "said nothing": 1,
+        "came before": 1,
+    }
+    assert repr(gossip.traffic).startswith("<Traffic sent=0 received=6 ")
+    one.sockets.close()
+    gossip.log.close()

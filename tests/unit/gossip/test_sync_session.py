@@ -1,0 +1,391 @@
+"""Two over a stream: what each tells the other, and what becomes of one who does not keep to it."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+from company import Authority, Member, until
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from liar import line_to, listening
+from still_member import StillMember, acquaint
+
+from crewgate import limits
+from crewgate.core.gossip.freshness import Freshness
+from crewgate.core.ids import Kind, orchestrator_key
+from crewgate.core.x509.identity import Role
+from crewgate.errors import GossipError
+from crewgate.gossip import transport
+from crewgate.gossip.membership_file import StandingFile
+from crewgate.gossip.stream import (
+    Capsules,
+    Credentials,
+    Digests,
+    Dismissal,
+    DismissedError,
+    Held,
+    Hello,
+    Line,
+)
+from crewgate.gossip.sync_session import begin
+from crewgate.gossip.transport import Files
+
+Talk = Callable[[Line], Awaitable[None]]
+
+
+@pytest.fixture
+def liar(authority: Authority, tmp_path: Path) -> StillMember:
+    """One with a gateway's certificate of this CA, which may not revoke."""
+    return StillMember(authority, tmp_path / "liar", "liar", rights=(), bootstrap=True)
+
+
+@pytest.fixture
+def member(authority: Authority, tmp_path: Path) -> Member:
+    """One who serves by itself."""
+    return Member(authority, tmp_path / "m0", "m0", bootstrap=True)
+
+
+def hello_of(one: StillMember) -> Hello:
+    return one.company.hello(one.node)
+
+
+async def test_who_speaks_as_a_member_is_one(member: Member, liar: StillMember) -> None:
+    """Step by step, from the side that begins."""
+    async with member.serving(), line_to(member.where, liar.files) as line:
+        await line.say(hello_of(liar))
+        hello = await line.hear(Hello)
+        assert hello.credential == member.gossip.company.me.credential
+        await line.say(Credentials([], last=True))
+        assert (await line.hear(Credentials)).last
+        await line.say(Digests({}))
+        assert (await line.hear(Held)).held == {}
+        await line.say(Held({}), Capsules([], last=True))
+        assert await line.hear(Capsules) == Capsules([], last=True)
+        await until(lambda: member.others == 1)
+
+
+async def test_whose_hello_has_waited_is_compared_with_as_of_before_it(
+    member: Member, liar: StillMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes with the last of the handshake; who a member is may have changed since it was said.
+
+    As of later, this machine would admit without what others have acknowledged meanwhile.
+    """
+    shake, said, asked = transport._shake, trio.Event(), list[float]()
+
+    async def stalled(stream: "trio.SSLStream[trio.SocketStream]") -> None:
+        await shake(stream)
+        await said.wait()
+
+    monkeypatch.setattr(transport, "_shake", stalled)
+    monkeypatch.setattr(
+        member.gossip, "synced", lambda _member, _hello, asked_at: asked.append(asked_at)
+    )
+    async with member.serving(), line_to(member.where, liar.files) as line:
+        said_at = member.host.now()
+        await line.say(hello_of(liar), Credentials([], last=True), Digests({}))
+        said.set()
+        await line.hear(Hello)
+        await line.hear(Credentials)
+        await line.hear(Held)
+        await line.say(Held({}), Capsules([], last=True))
+        await until(lambda: bool(asked))
+    assert asked[0] <= said_at
+
+
+async def test_who_the_members_are_is_on_the_disk_before_others_can_count_on_it(
+    member: Member, liar: StillMember, tmp_path: Path
+) -> None:
+    """A restart that knew less would take itself for a majority that it is not any more."""
+    async with member.serving(), line_to(member.where, liar.files) as line:
+        await line.say(hello_of(liar))
+        await line.hear(Hello)
+        await line.say(Credentials([], last=True), Digests({}))
+        await line.hear(Credentials)
+        await line.hear(Held)
+        again = Freshness(member.gossip.company.me.id)
+        StandingFile(tmp_path / "m0" / "gossip" / "standing").restore(again)
+        assert again.others == (liar.id,)
+        assert liar.id in again.counted
+
+
+async def garbage(line: Line) -> None:
+    await line._stream.send_all(b"\0\0\0\4abcd")
+
+
+async def huge(line: Line) -> None:
+    await line._stream.send_all(b"\xff\xff\xff\xff")
+
+
+async def empty(line: Line) -> None:
+    await line._stream.send_all(bytes(4))
+
+
+async def out_of_turn(line: Line) -> None:
+    await line.say(Digests({}))
+
+
+@pytest.mark.parametrize("talk", [garbage, huge, empty, out_of_turn])
+async def test_what_says_nothing_ends_its_own_stream(
+    member: Member, liar: StillMember, talk: Talk
+) -> None:
+    """And nobody has come."""
+    async with member.serving(), line_to(member.where, liar.files) as line:
+        await talk(line)
+        with pytest.raises(GossipError, match="has ended"):
+            await line.hear(Hello)
+    assert member.others == 0
+    assert member.host.said == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"head": -1},
+        {"head": 2**63},
+        {"life": b"short"},
+        {"members": b""},
+    ],
+    ids=["negative", "huge", "life", "members"],
+)
+async def test_a_word_that_nobody_can_ask_about_is_none(
+    member: Member, liar: StillMember, changes: dict[str, object]
+) -> None:
+    """It would be asked for what came after it, which has no bytes."""
+    hello = hello_of(liar)
+    hello = msgspec.structs.replace(hello, word=msgspec.structs.replace(hello.word, **changes))
+    async with member.serving(), line_to(member.where, liar.files) as line:
+        await line.say(hello)
+        with pytest.raises(GossipError, match="has ended"):
+            await line.hear(Hello)
+        assert member.others == 0
+
+
+async def test_certificates_come_in_bounded_number(
+    member: Member, liar: StillMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For ever the same page, and no end of it."""
+    monkeypatch.setattr(limits, "gossip_members_max", 4)
+    page = Credentials([liar.company.me.credential] * 8, last=False)
+    async with member.serving(), line_to(member.where, liar.files) as line:
+        await line.say(hello_of(liar))
+        await line.hear(Hello)
+        await line.hear(Credentials)
+        with pytest.raises(GossipError, match="has ended"):
+            await say_and_hear(line, *[page] * 9)
+
+
+async def say_and_hear(line: Line, *pages: Credentials) -> None:
+    await line.say(*pages)
+    await line.hear(Held)
+
+
+def certificate_of(
+    kind: str, authority: Authority, tmp_path: Path, signing: Ed25519PrivateKey
+) -> Files:
+    """Somebody's who may not speak."""
+    if kind == "orchestrator":
+        return authority.certify(tmp_path / "x", "m1", signing, role=Role.ORCHESTRATOR)
+    if kind == "operator":
+        return authority.certify(tmp_path / "x", "m1", signing, role=Role.OPERATOR)
+    if kind == "expired":
+        return authority.certify(tmp_path / "x", "m1", signing, born=-90_000)
+    (tmp_path / "other").mkdir()
+    files = Authority(tmp_path / "other").certify(tmp_path / "x", "m1", signing)
+    return files._replace(root=authority.file)
+
+
+STRANGERS = ["orchestrator", "operator", "expired", "another CA"]
+
+
+@pytest.mark.parametrize("kind", STRANGERS)
+async def test_others_who_come_hear_nothing(
+    authority: Authority, tmp_path: Path, member: Member, kind: str
+) -> None:
+    """Not one frame: the stream ends."""
+    files = certificate_of(kind, authority, tmp_path, Ed25519PrivateKey.generate())
+    async with member.serving(), line_to(member.where, files) as line:
+        with pytest.raises(GossipError, match="ended"):
+            await line.hear(Hello)
+    assert member.others == 0
+
+
+@pytest.mark.parametrize("kind", STRANGERS)
+async def test_others_who_are_called_hear_nothing(
+    authority: Authority, tmp_path: Path, kind: str
+) -> None:
+    """What a member says first are its keys: it says nothing before it knows to whom."""
+    files = certificate_of(kind, authority, tmp_path, Ed25519PrivateKey.generate())
+    heard = list[Hello]()
+
+    async def talk(line: Line) -> None:
+        heard.append(await line.hear(Hello))
+
+    async with listening(files, talk) as where:
+        one = Member(authority, tmp_path / "m0", "m0", [where], bootstrap=True)
+        async with one.serving():
+            await until(lambda: bool(one.host.said))
+    assert heard == []
+
+
+async def test_a_member_that_was_sent_away_is_not_told_the_next_key(
+    authority: Authority, tmp_path: Path, liar: StillMember
+) -> None:
+    """Though it is still among the configured peers, and its certificate is still good."""
+    heard = list[Hello]()
+
+    async def talk(line: Line) -> None:
+        heard.append(await line.hear(Hello))
+
+    async with AsyncExitStack() as stack:
+        where = await stack.enter_async_context(listening(liar.files, talk))
+        one = Member(authority, tmp_path / "m0", "m0", [where], bootstrap=True)
+        one.gossip.company.introduce([liar.company.me.credential])
+        one.gossip.company.meet_all(one.gossip.node)
+        key = orchestrator_key("", "gateway/liar")
+        one.gossip.revoke([one.entry(key, kind=Kind.ORCHESTRATOR)])
+        await stack.enter_async_context(one.serving())
+        await until(lambda: any("sent away" in each for each in one.host.said))
+    assert heard == []
+
+
+async def test_who_was_sent_away_hears_that_and_nothing_else(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """By a stream that it begins; from then on it knows, and says so."""
+    one = Member(authority, tmp_path / "m0", "m0", bootstrap=True)
+    out = Member(authority, tmp_path / "m1", "m1", [one.where])
+    one.gossip.company.introduce([out.gossip.company.me.credential])
+    one.gossip.company.meet_all(one.gossip.node)
+    key = orchestrator_key("", "gateway/m1")
+    one.gossip.revoke([one.entry(key, kind=Kind.ORCHESTRATOR)])
+    async with one.serving(), out.serving():
+        await until(lambda: out.gossip.company.is_outcast)
+        assert out.host.said[0].startswith("this machine was sent away; to come back it takes")
+        await until(lambda: len(out.host.said) == 2)
+    assert out.host.said[1].endswith("it says that this machine was sent away")
+    assert out.others == 0
+    assert not out.gossip.company.keys.number
+
+
+async def test_what_is_said_of_the_certificate_before_sends_no_later_one_away(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """A machine that was sent away calls all the time: one may be on its way."""
+    one = StillMember(authority, tmp_path / "m0", "m0")
+    other = StillMember(authority, tmp_path / "m1", "m1", bootstrap=True)
+    again = StillMember(authority, tmp_path / "again", "m0", born=5, signing=one.signing)
+
+    async def talk(line: Line) -> None:
+        await line.hear(Hello)
+        one.gossip.renew(again.company.me.credential)
+        await line.say(Dismissal())
+
+    async with listening(other.files, talk) as where, line_to(where, one.files) as line:
+        with pytest.raises(DismissedError):
+            await begin(one.gossip, line, trio.Lock())
+    assert one.leaf == again.leaf
+    assert not one.company.is_outcast
+
+
+async def test_who_shows_another_certificate_in_its_hello_is_not_dismissed(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """It would take that for the one that was sent away."""
+    one = Member(authority, tmp_path / "m0", "m0", bootstrap=True)
+    out = StillMember(authority, tmp_path / "m1", "m1")
+    again = StillMember(authority, tmp_path / "again", "m1", born=5, signing=out.signing)
+    one.gossip.company.introduce([out.company.me.credential])
+    one.gossip.company.send_away(one.gossip.node, out.id, out.company.me.issued)
+    async with one.serving():
+        for hello, error in ((hello_of(again), "has ended"), (hello_of(out), "sent away")):
+            async with line_to(one.where, out.files) as line:
+                await line.say(hello)
+                with pytest.raises(GossipError, match=error):
+                    await line.hear(Hello)
+
+
+async def test_a_conversation_ends_with_both_knowing_all(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """What each had before: members, and capsules."""
+    one = Member(authority, tmp_path / "m0", "m0", bootstrap=True)
+    entries = [one.entry(bytes((n,)) * 16) for n in range(100)]
+    one.gossip.revoke(entries[:50])
+    other = Member(authority, tmp_path / "m1", "m1", [one.where])
+    other.gossip.revoke(entries[50:])
+    async with one.serving(), other.serving():
+        with trio.fail_after(10):
+            await until(lambda: len(other.host.applied) == 50 == len(one.host.applied))
+            await until(lambda: other.is_fresh and one.is_fresh)
+
+
+def test_acquainted_members_agree(authority: Authority, tmp_path: Path, liar: StillMember) -> None:
+    """On who the members are, as their words say."""
+    other = StillMember(authority, tmp_path / "m1", "m1")
+    acquaint(liar, other)
+    assert liar.node.freshness.others == (other.id,)
+    assert other.node.freshness.others == (liar.id,)
+
+
+async def test_one_that_falls_silent_in_its_turn_keeps_nobody_waiting(
+    authority: Authority, tmp_path: Path, liar: StillMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its stream ends, and the next one has its turn: capsules come from somebody else."""
+    monkeypatch.setattr(limits, "gossip_silence_seconds", 0.2)
+    silent = trio.Event()
+
+    async def talk(line: Line) -> None:
+        await line.hear(Hello)
+        await line.say(hello_of(liar), Credentials([], last=True))
+        await line.hear(Credentials)
+        await line.hear(Digests)
+        silent.set()
+        await trio.sleep_forever()
+
+    other = Member(authority, tmp_path / "m1", "m1", bootstrap=True)
+    entry = other.entry(bytes(15) + b"1")
+    other.gossip.revoke([entry])
+    async with listening(liar.files, talk) as where:
+        one = Member(authority, tmp_path / "m0", "m0", [where, other.where], bootstrap=True)
+        async with one.serving():
+            await silent.wait()
+            async with other.serving():
+                await until(lambda: entry.key in one.host.applied)
+
+
+async def test_what_is_being_exchanged_with_one_is_not_exchanged_twice(
+    member: Member, liar: StillMember
+) -> None:
+    """A machine that has just begun would be handed all of it by each side's conversation."""
+    exchanging = member.gossip.exchanging
+    heard = list[type]()
+
+    async def talk(line: Line) -> None:
+        await line.hear(Hello)
+        await line.say(hello_of(liar), Credentials([], last=True))
+        await line.hear(Credentials)
+        try:
+            heard.append(type(await line.hear(Digests)))
+        except GossipError as error:
+            heard.append(type(error))
+        await line.say(Held({}), Capsules([], last=True))
+
+    async with listening(liar.files, talk) as where, member.serving():
+        async with line_to(member.where, liar.files) as line:
+            await line.say(hello_of(liar), Credentials([], last=True))
+            await line.hear(Hello)
+            await line.hear(Credentials)
+            assert exchanging == set()
+            await line.say(Digests({}))
+            await line.hear(Held)
+            assert exchanging == {liar.id}
+            async with line_to(where, member.files) as another:
+                await begin(member.gossip, another, trio.Lock())
+            await until(lambda: heard == [GossipError])
+        await until(lambda: exchanging == set())
+        async with line_to(where, member.files) as another:
+            await begin(member.gossip, another, trio.Lock())
+        assert heard == [GossipError, Digests]
