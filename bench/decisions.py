@@ -28,7 +28,7 @@ from crewgate._native.permit import Permit
 from crewgate.core import ids
 from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.verdict import Denial, Reason
-from crewgate.verifier.leasing import Lessor
+from crewgate.leases.lease_client import Lessor
 
 GATEWAY = "warm, gateway: decide + settle"
 EMBEDDED = "warm, embedded: decide settles"

@@ -26,7 +26,7 @@ LONG = (
     "tests/unit/_native/test_faults.py",
     "tests/unit/ledger/test_killed.py",
     "tests/unit/ledger/test_machine.py",
-    "tests/unit/verifier/test_leasing_machine.py",
+    "tests/unit/leases/test_lease_client_machine.py",
 )
 
 # A shell that starts the tests in the background has them ignore what the keyboard sends, and so

@@ -27,8 +27,8 @@ from crewgate.ipc.admin_client import Owner
 from crewgate.ipc.admin_messages import Receipt, Status, TreeRow
 from crewgate.ipc.attach_messages import Reload, Revoked
 from crewgate.ipc.attachment import Attachment
+from crewgate.policy.loader import load_policy
 from crewgate.supervisor.serve import Supervisor
-from crewgate.verifier.policy import load_policy
 
 LISTENER = """
 [[listener]]

@@ -16,9 +16,9 @@ from crewgate.core.ids import branch_key
 from crewgate.core.policy.policy import Crew, Policy, Tool
 from crewgate.core.verdict import Denial
 from crewgate.core.x509.identity import Identity, Role
-from crewgate.verifier.crossing import Crossings, Signed, Signer
-from crewgate.verifier.leasing import Lessor, Status
-from crewgate.verifier.policy import account
+from crewgate.leases.lease_client import Lessor, Status
+from crewgate.policy.certificate_tokens import Crossings, Signed, Signer
+from crewgate.policy.loader import account
 
 AUDIENCE = "https://gateway.example"
 NOW = 1_900_000_000

@@ -46,7 +46,7 @@ _IMPORTED = (
     "crewgate.pki.ending",
     "crewgate.supervisor.run",
     "crewgate.supervisor.serve",
-    "crewgate.verifier.policy",
+    "crewgate.policy.loader",
     # And what servers of tools do.
     "h11",
     "rich.tree",

@@ -16,7 +16,7 @@ from crewgate.core.ids import Kind
 from crewgate.core.policy.policy import Policy
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
-from crewgate.verifier.leasing import Lessor, Status
+from crewgate.leases.lease_client import Lessor, Status
 
 GEOMETRY = Geometry(64, 64, 128, 4)
 BOOT_NS = 10**15

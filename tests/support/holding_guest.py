@@ -13,7 +13,7 @@ from crewgate._native.table import Table
 from crewgate.config import load
 from crewgate.core.verdict import Denial
 from crewgate.ipc.attachment import Attachment
-from crewgate.verifier.policy import load_policy
+from crewgate.policy.loader import load_policy
 
 
 def main(file: str, token: str, *more: str) -> None:

@@ -18,11 +18,11 @@ from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
 from crewgate.core.credits import MICRO
 from crewgate.core.tokens.grant import Grant
+from crewgate.leases.lease_client import Lessor
 from crewgate.ledger import schema
 from crewgate.ledger.soundness import findings
 from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite import SQLite
-from crewgate.verifier.leasing import Lessor
 
 NOW = 1_800_000_000.0
 HOLDER = "one"

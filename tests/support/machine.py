@@ -21,7 +21,7 @@ from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.policy.policy import Key, Policy, Tool
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
-from crewgate.verifier.leasing import Lessor, Status
+from crewgate.leases.lease_client import Lessor, Status
 
 GEOMETRY = Geometry(64, 64, 256, 4)
 PRICES = (*range(400), limits.price_micro_max)

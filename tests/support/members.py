@@ -25,7 +25,7 @@ from crewgate.core.ids import branch_key
 from crewgate.errors import LinkError
 from crewgate.ipc.admin_client import Owner
 from crewgate.ipc.admin_messages import Reach, Receipt, Status, Until
-from crewgate.verifier.mapped import mapped
+from crewgate.ipc.table_access import mapped
 
 SECONDS = 60.0  # of patience: only what hangs takes so long
 _ALONE = 'url = "sqlite:state/ledger.db"'

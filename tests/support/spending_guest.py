@@ -15,7 +15,7 @@ from crewgate.config import load
 from crewgate.core.verdict import Reason
 from crewgate.errors import LinkError
 from crewgate.ipc.attachment import Attachment
-from crewgate.verifier.policy import load_policy
+from crewgate.policy.loader import load_policy
 
 
 class Spender:

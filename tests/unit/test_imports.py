@@ -33,7 +33,7 @@ def behind_the_fence(statement: str) -> subprocess.CompletedProcess[str]:
             "assert not {'trio', 'asyncio'} & set(sys.modules)"
         ),
         "import crewgate.asgi",
-        "import crewgate.config, crewgate.verifier.policy, crewgate.verifier.watch",
+        "import crewgate.config, crewgate.policy.loader, crewgate.runtime.file_watch",
         "import crewgate.ipc.attachment, crewgate.ipc.admin_client",
         "import crewgate._native.gate, crewgate._native.table, crewgate._native.token",
     ],

@@ -23,7 +23,7 @@ from crewgate.agent.watching import Watching
 from crewgate.core.budget.ledger_protocol import Answer, Opened, Operation
 from crewgate.errors import LedgerError, LinkError
 from crewgate.ipc.attach_messages import Draw, Drawn
-from crewgate.verifier.leasing import Lessor, Status, Steps
+from crewgate.leases.lease_client import Lessor, Status, Steps
 
 _FULL_NS = round(limits.table_full_seconds * 1e9)
 _AGAIN_NS = round(limits.draw_again_seconds * 1e9)

@@ -13,7 +13,7 @@ from crewgate.agent.guests import Guest
 from crewgate.agent.machine import Machine
 from crewgate.audit.health import audit_fact
 from crewgate.core.health import Fact, State, Summary, degraded, failed, ok
-from crewgate.verifier.shares import Bound
+from crewgate.leases.branch_quota import Bound
 
 _SILENCE_NS = round(limits.health_silence_seconds * 1e9)
 _START = limits.health_start_seconds

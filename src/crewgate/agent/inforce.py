@@ -16,10 +16,10 @@ from crewgate.config import Config, load
 from crewgate.config.fixed import require_same
 from crewgate.core.policy.policy import Policy
 from crewgate.errors import ConfigurationError
+from crewgate.policy.loader import key_files, load_policy
+from crewgate.policy.validation import require_place
 from crewgate.runtime.durable_files import write_file
-from crewgate.verifier.policy import load_policy
-from crewgate.verifier.validation import require_place
-from crewgate.verifier.watch import Watch, key_files
+from crewgate.runtime.file_watch import Watch
 
 
 class Stamp(msgspec.Struct, frozen=True):

@@ -36,8 +36,8 @@ from crewgate.core.ids import Kind, table_key
 from crewgate.errors import LedgerError, TableError
 from crewgate.ipc.admin_messages import Name, Target
 from crewgate.ipc.attach_messages import Attach, Attached, Draw, Reload
+from crewgate.leases.lease_client import Lessor
 from crewgate.ledger.clerk import Clerk
-from crewgate.verifier.leasing import Lessor
 
 # What the ledger has an account of, or refuses draws by; a journal of before may not say (0).
 _CLOSED = frozenset({0, Kind.BRANCH, Kind.KEY})

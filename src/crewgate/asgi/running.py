@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from crewgate import limits
-from crewgate.verifier.waiting import running_trio
+from crewgate.verifier.waiters import running_trio
 
 Work = Callable[[], Awaitable[None]]
 

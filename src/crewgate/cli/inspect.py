@@ -64,7 +64,7 @@ def _signature(text: str, config_path: Path | None) -> str:
         return NOT_CHECKED
     from crewgate.config import load
     from crewgate.issuer.proof import signing_key_of
-    from crewgate.verifier.policy import load_keys
+    from crewgate.policy.loader import load_keys
 
     key = signing_key_of(text, load_keys(load(config_path)))
     return "of no key in this configuration" if key is None else f"good, key {key.kid}"

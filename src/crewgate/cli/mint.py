@@ -62,7 +62,7 @@ def command(
         )
     else:
         from crewgate.issuer.proof import proved
-        from crewgate.verifier.policy import crew_keys
+        from crewgate.policy.loader import crew_keys
 
         above = proved(read_token(parent), crew_keys(config.crew(crew)), crew)
         check_alive(config.state, above)

@@ -17,10 +17,10 @@ from crewgate.errors import AuthorityError, ConfigurationError
 from crewgate.gateway.inquiry import Inquiry
 from crewgate.issuer.signing import SigningKey
 from crewgate.pki.renewal import Life, is_ours
+from crewgate.policy.loader import crew_keys, load_policy
 from crewgate.runtime.descriptors import most
 from crewgate.server.tls import server_context
 from crewgate.upstream.tls import client_context
-from crewgate.verifier.policy import crew_keys, load_policy
 
 
 def problems(config: Config) -> Iterator[str]:

@@ -20,8 +20,8 @@ from crewgate.config import load
 from crewgate.control.process import ControlProcess
 from crewgate.control.serving import NAME
 from crewgate.errors import ConfigurationError, CrewgateError
+from crewgate.runtime.file_watch import Watch
 from crewgate.runtime.secrecy import leave_no_cores
-from crewgate.verifier.watch import Watch
 
 
 def main(arguments: list[str] | None = None) -> int:

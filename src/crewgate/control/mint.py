@@ -26,8 +26,8 @@ from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.orchestrator import Orchestrator
 from crewgate.issuer.proof import signing_key_of
 from crewgate.issuer.subagent import SubAgent
-from crewgate.verifier.policy import crew_keys
-from crewgate.verifier.watch import Watch
+from crewgate.policy.loader import crew_keys
+from crewgate.runtime.file_watch import Watch
 
 _BEARER = "Bearer"
 _TOKEN_TYPE = "urn:ietf:params:oauth:token-type:jwt"

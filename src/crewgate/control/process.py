@@ -23,8 +23,8 @@ from crewgate.control.serving import Serving
 from crewgate.control.upkeep import Upkeep
 from crewgate.errors import AuthorityError, ConfigurationError, CrewgateError
 from crewgate.pki.authority import has_key
-from crewgate.verifier.validation import following
-from crewgate.verifier.watch import Watch
+from crewgate.policy.validation import following
+from crewgate.runtime.file_watch import Watch
 
 
 class ControlProcess:

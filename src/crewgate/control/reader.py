@@ -15,8 +15,8 @@ from crewgate.config import Config
 from crewgate.core.tokens.claims import Claims
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import ConfigurationError
-from crewgate.verifier.policy import load_policy
-from crewgate.verifier.watch import Watch, key_files
+from crewgate.policy.loader import key_files, load_policy
+from crewgate.runtime.file_watch import Watch
 
 _NO_TOOL = -1
 _SMALLEST = Geometry(64, 64, 64, 2)

@@ -36,13 +36,13 @@ from crewgate.core.x509.identity import Role
 from crewgate.errors import AuthorityError, ConfigurationError, LinkError, RefusedError
 from crewgate.pki.ending import complete_intents
 from crewgate.pki.renewal import Pair
+from crewgate.policy.validation import following
 from crewgate.runtime.descriptors import raise_to
+from crewgate.runtime.file_watch import Watch
 from crewgate.server import Clients, Listener, Poller, listen, server_context
 from crewgate.server.census import Census
 from crewgate.server.doorman import Doorman, Rules
 from crewgate.server.guests import Guests
-from crewgate.verifier.validation import following
-from crewgate.verifier.watch import Watch
 
 NAME = "control"  # of the process, and of its listener in the audit
 

@@ -14,7 +14,7 @@ from crewgate._native.table import Table
 from crewgate.core.tokens.claims import Claims
 from crewgate.core.tokens.grant import keys_of
 from crewgate.errors import LinkError
-from crewgate.verifier.mapped import mapped
+from crewgate.ipc.table_access import mapped
 
 
 class Sight:

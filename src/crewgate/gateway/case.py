@@ -23,9 +23,9 @@ from crewgate.gateway.fields import Identity
 from crewgate.gateway.origin import joined, origin_fields, origin_lines
 from crewgate.gateway.pricing import Priced, price
 from crewgate.gateway.site import Entry, Site
+from crewgate.policy.certificate_tokens import Signed
 from crewgate.server import Exchange, Field, Request
 from crewgate.upstream import Head
-from crewgate.verifier.crossing import Signed
 
 UNKNOWN = -1  # no tool, for the gate
 _DOTS = 2  # of a compact JWS (RFC 7515 §7.1)

@@ -22,11 +22,11 @@ from crewgate.gateway.forward import Gateway
 from crewgate.gateway.prepared import Face, Prepared
 from crewgate.gateway.site import Site
 from crewgate.runtime.descriptors import raise_to
+from crewgate.runtime.file_watch import Watch
 from crewgate.runtime.listening import normal
 from crewgate.server import Listener, Poller, listen
 from crewgate.server.doorman import Doorman, Rules
 from crewgate.server.wakeup import Wakeup
-from crewgate.verifier.watch import Watch
 
 Address = tuple[str, int]
 MakeGateway = Callable[[Door, Site], Gateway]

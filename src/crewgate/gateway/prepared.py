@@ -17,12 +17,12 @@ from crewgate.core.policy.policy import Policy
 from crewgate.core.x509 import certificate
 from crewgate.core.x509.certificate_status import Status
 from crewgate.gateway.site import Site, build
+from crewgate.policy.certificate_tokens import Crossings, Signer
+from crewgate.policy.loader import load_policy
 from crewgate.server import Clients, Poller, fingerprint, server_context
 from crewgate.server.doorman import Rules
 from crewgate.upstream import Opener, Pool, Resolver, client_context
 from crewgate.upstream import fingerprint as upstream_fingerprint
-from crewgate.verifier.crossing import Crossings, Signer
-from crewgate.verifier.policy import load_policy
 
 _PEM_BEGIN, _PEM_END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 Pools = dict[tuple[Upstream, bytes], Pool]  # by upstream and fingerprint of its TLS files

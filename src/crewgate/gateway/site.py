@@ -18,10 +18,10 @@ from crewgate.core.policy.routing import Router
 from crewgate.core.pricing.tariff import Tariff
 from crewgate.errors import ConfigurationError
 from crewgate.gateway.fields import FieldRules, rules
+from crewgate.policy import certificate_tokens
+from crewgate.policy.certificate_tokens import Crossings
 from crewgate.server import Field
 from crewgate.upstream import Pool
-from crewgate.verifier import crossing
-from crewgate.verifier.crossing import Crossings
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -81,7 +81,7 @@ class Site(msgspec.Struct, frozen=True):
     entries: tuple[Entry, ...]
     tokens: TokenFinder
     metadata: bytes
-    crossings: Crossings = crossing.NONE
+    crossings: Crossings = certificate_tokens.NONE
     serves_models: bool = False  # one of the tools does
 
     def find(self, method: bytes, path: bytes, authority: bytes) -> Entry | None:
@@ -96,7 +96,9 @@ class Site(msgspec.Struct, frozen=True):
         return entry if self.servers.agree(index, method, entry.path_of(path)) else None
 
 
-def build(config: Config, pools: dict[str, Pool], crossings: Crossings = crossing.NONE) -> Site:
+def build(
+    config: Config, pools: dict[str, Pool], crossings: Crossings = certificate_tokens.NONE
+) -> Site:
     """Make a site; `pools` are those of the upstreams by name. ConfigurationError."""
     carriers = sorted({carrier for tool in config.tools for carrier in tool.carriers})
     credentials = {upstream.name: read_credential(upstream) for upstream in config.upstreams}

@@ -31,6 +31,7 @@ from crewgate.gateway.live import Live
 from crewgate.gateway.prepared import Prepared, prepare
 from crewgate.gateway.site import Site
 from crewgate.ipc.attach_messages import Attached, Cut, Revoked
+from crewgate.policy.certificate_tokens import Signer
 from crewgate.runtime.listening import Address
 from crewgate.server import Guest, Peer, Poller
 from crewgate.server.barred import Expelled
@@ -38,7 +39,6 @@ from crewgate.server.doorman import Doorman, Rules, ask_nobody, expelled
 from crewgate.server.guests import Guests
 from crewgate.server.wakeup import Wakeup
 from crewgate.upstream import Pool, Resolver
-from crewgate.verifier.crossing import Signer
 
 
 class Worker:

@@ -18,10 +18,10 @@ from crewgate.core.tokens.grant import keys_of
 from crewgate.errors import ConfigurationError, LinkError
 from crewgate.ipc.admin_client import Owner
 from crewgate.ipc.admin_messages import Receipt
+from crewgate.ipc.table_access import mapped
 from crewgate.issuer.mint import Minter
 from crewgate.issuer.signing import SigningKey
-from crewgate.verifier.mapped import mapped
-from crewgate.verifier.policy import ceilings, crew_keys
+from crewgate.policy.loader import ceilings, crew_keys
 
 _log = logging.getLogger(__name__)
 

@@ -70,7 +70,7 @@ announce_patience_seconds = 3.0  # the process that revoked tells the agent itse
 form_fields_max = 16  # of a token request, which knows nine
 page_rows_max = 1000  # of 400 bytes each; so many, if nobody asks for fewer
 
-# Calls on a certificate (verifier/crossing.py, verifier/peers.py).
+# Calls on a certificate (policy/certificate_tokens.py, verifier/peer_certificates.py).
 crossings_max = 256  # pairs of crews; each is an account, as a crew is
 crossing_tools_chars_max = 1024  # with the longest names beside them they fit a token of 4 KiB
 peer_certificates_max = 4096  # that an embedder has shown and are remembered; 2 KiB each

@@ -33,7 +33,7 @@ from crewgate.pki.processes import NOBODY, has_ended_within, is_alive, kill_all,
 from crewgate.pki.pulse import beats
 from crewgate.pki.register import Entry
 from crewgate.pki.unwritten import Unwritten, unwritten_of
-from crewgate.verifier.policy import crew_keys
+from crewgate.policy.loader import crew_keys
 
 _REASON = "cessationOfOperation"
 _ENDING, _GONE, _OVER = "ending", "gone", "over"  # what the gateway is told of

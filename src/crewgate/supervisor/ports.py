@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from crewgate import limits
 from crewgate.config import Config, Control, Listener
+from crewgate.policy.validation import cannot_listen
 from crewgate.runtime.listening import taken
-from crewgate.verifier.validation import cannot_listen
 
 
 def await_free(listeners: Sequence[Listener | Control], where: str, seconds: float) -> None:

@@ -19,14 +19,14 @@ from crewgate.core.health import Fact, degraded, failed, ok
 from crewgate.errors import ConfigurationError, LinkError, RefusedError
 from crewgate.ipc.admin_client import Owner
 from crewgate.ipc.health_reporter import Reporter
+from crewgate.policy.validation import as_written, following, validated
+from crewgate.runtime.file_watch import Watch
 from crewgate.runtime.listening import Address, KeptSockets
 from crewgate.runtime.readiness import READY, WAITING, Listening
 from crewgate.runtime.secrecy import SWITCH, is_open, leave_no_cores
 from crewgate.supervisor.child import Child, Leaving, begin, python, sockets_of, told
 from crewgate.supervisor.ports import await_free, listened
 from crewgate.supervisor.signals import Signals
-from crewgate.verifier.validation import as_written, following, validated
-from crewgate.verifier.watch import Watch
 
 _END = {signal.SIGTERM, signal.SIGINT}
 

@@ -23,12 +23,12 @@ from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import ConfigurationError, CrewgateError, RefusedError, TableError
 from crewgate.ipc.attach_messages import Attached as Answer
 from crewgate.ipc.attachment import Attachment
-from crewgate.verifier.crossing import Crossings, Signer
-from crewgate.verifier.draws import Draws
-from crewgate.verifier.judge import Case, Decide, Judge, judge_by
-from crewgate.verifier.lineage import Status
-from crewgate.verifier.policy import load_policy
-from crewgate.verifier.waiting import Arrival, Waiter
+from crewgate.leases.branch_opening import Status
+from crewgate.policy.certificate_tokens import Crossings, Signer
+from crewgate.policy.loader import load_policy
+from crewgate.verifier.loaded_policy import Case, Decide, Judge, judge_by
+from crewgate.verifier.pending_draws import Draws
+from crewgate.verifier.waiters import Arrival, Waiter
 
 _log = logging.getLogger("crewgate.verifier")
 _CLOSED = Denial(Reason.REVOCATION_UNAVAILABLE)

@@ -19,9 +19,9 @@ from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.policy.policy import Crew, Policy
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import ForkedError, RefusedError
-from crewgate.verifier.judge import Case, Judge, judge_by, needs_credit
-from crewgate.verifier.leasing import Lessor, Status
-from crewgate.verifier.waiting import Waiter
+from crewgate.leases.lease_client import Lessor, Status
+from crewgate.verifier.loaded_policy import Case, Judge, judge_by, needs_credit
+from crewgate.verifier.waiters import Waiter
 
 # An embedded verifier holds no reservations and nobody else attaches: the least there can be.
 _GEOMETRY = Geometry(

@@ -15,14 +15,14 @@ from crewgate._native.permit import Permit
 from crewgate.core.budget.cross_crew_account import is_account
 from crewgate.core.budget.window_reset import explained
 from crewgate.core.verdict import Denial, Reason
-from crewgate.verifier.asking import CHARS, INVALID, MISSING, case_of
+from crewgate.leases.lease_client import Status
 from crewgate.verifier.attached import Attached
-from crewgate.verifier.given import Price, given_policy
-from crewgate.verifier.judge import UNKNOWN, Case, Judge, needs_credit
-from crewgate.verifier.leasing import Status
-from crewgate.verifier.peers import Peers
+from crewgate.verifier.inline_policy import Price, given_policy
+from crewgate.verifier.loaded_policy import UNKNOWN, Case, Judge, needs_credit
+from crewgate.verifier.peer_certificates import Peers
+from crewgate.verifier.request import CHARS, INVALID, MISSING, case_of
 from crewgate.verifier.standalone import Standalone
-from crewgate.verifier.waiting import ThreadWaiter, Waiter, task_waiter
+from crewgate.verifier.waiters import ThreadWaiter, Waiter, task_waiter
 
 Sink = Callable[[str, Permit | Denial], object]
 W = TypeVar("W", bound=Waiter)

@@ -8,7 +8,7 @@ from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import SettledError
-from crewgate.verifier.leasing import Status
+from crewgate.leases.lease_client import Status
 
 SEARCH, EMBED, PING = range(3)
 SIBLING = "0199c1d2-0000-7000-8000-0000000000aa"

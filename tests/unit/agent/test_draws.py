@@ -23,7 +23,7 @@ from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LedgerError, LinkError
 from crewgate.ipc.attach_messages import VERSION, Attach, Draw, Drawn
-from crewgate.verifier.leasing import Lessor, Status, Steps
+from crewgate.leases.lease_client import Lessor, Status, Steps
 
 WAIT = 0.25
 

@@ -21,7 +21,7 @@ from crewgate.core.health import Fact, State, degraded, failed, ok
 from crewgate.core.policy.policy import Crew
 from crewgate.ipc.admin_messages import Report
 from crewgate.ipc.attach_messages import VERSION, Attach
-from crewgate.verifier.lineage import Status as DrawStatus
+from crewgate.leases.branch_opening import Status as DrawStatus
 
 
 @pytest.fixture

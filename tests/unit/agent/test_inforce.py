@@ -8,8 +8,8 @@ import pytest
 from crewgate.agent.inforce import InForce, watched
 from crewgate.cli.init import write_all
 from crewgate.errors import ConfigurationError
+from crewgate.policy import validation
 from crewgate.runtime.listening import listen
-from crewgate.verifier import validation
 
 Change = Callable[[str], str]
 

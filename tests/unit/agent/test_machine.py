@@ -20,7 +20,7 @@ from crewgate.core.budget.ledger_protocol import Draw as LedgerDraw
 from crewgate.errors import ConfigurationError, RefusedError, TableError
 from crewgate.ipc.admin_messages import Forgive, Forgiven, TreeRow
 from crewgate.ipc.attach_messages import VERSION, Attach, Draw, Drawn, Reload, Revoked
-from crewgate.verifier.leasing import Lessor
+from crewgate.leases.lease_client import Lessor
 
 
 def _tick(machine: Machine, watch: ClockWatch, hands: Hands, seconds: int) -> list[bool]:

@@ -7,7 +7,7 @@ import pytest
 from commands import Run
 
 from crewgate.config import load
-from crewgate.verifier.policy import load_policy
+from crewgate.policy.loader import load_policy
 
 
 def test_the_section_is_taken_as_it_is(run: Run, fresh: Path) -> None:

@@ -20,8 +20,8 @@ from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, check
 from crewgate.issuer.signing import SigningKey
 from crewgate.pki.signing import public_half
+from crewgate.policy.loader import load_keys, load_policy
 from crewgate.server.tls import server_context
-from crewgate.verifier.policy import load_keys, load_policy
 
 
 def test_what_init_writes_is_the_documented_set_up(fresh: Path) -> None:

@@ -80,7 +80,7 @@ def test_serve_and_check_say_it_before_anything_starts(
 ) -> None:
     """A problem of `check` is what `serve` refuses."""
     hard = 2**20 if enough else 100
-    monkeypatch.setattr("crewgate.verifier.validation.most", lambda: hard)
+    monkeypatch.setattr("crewgate.policy.validation.most", lambda: hard)
     monkeypatch.setattr("crewgate.cli.soundness.most", lambda: hard)
     found = [text for text in problems(config) if "descriptors" in text]
     if enough:

@@ -25,7 +25,7 @@ from crewgate.errors import AuthorityError
 from crewgate.pki import ending
 from crewgate.pki.lives import Lives
 from crewgate.pki.processes import this
-from crewgate.verifier.watch import Watch
+from crewgate.runtime.file_watch import Watch
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 import pytest
 
-from crewgate.verifier.lineage import Status
-from crewgate.verifier.waiting import Arrival, ThreadWaiter
+from crewgate.leases.branch_opening import Status
+from crewgate.verifier.waiters import Arrival, ThreadWaiter
 
 
 @pytest.mark.parametrize("status", [Status.GRANTED, None])

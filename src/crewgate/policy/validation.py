@@ -9,9 +9,9 @@ from pathlib import Path
 from crewgate.config import Config, Control, Listener, descriptors, load
 from crewgate.config.fixed import require_same
 from crewgate.errors import ConfigurationError
+from crewgate.policy.loader import load_policy
 from crewgate.runtime.descriptors import most
 from crewgate.runtime.listening import taken
-from crewgate.verifier.policy import load_policy
 
 
 def validated(path: Path) -> Config:

@@ -16,7 +16,7 @@ from table_model import TableModel
 from crewgate._native.records import Branch
 from crewgate.core import ids
 from crewgate.core.tokens.grant import Grant
-from crewgate.verifier.leasing import Status
+from crewgate.leases.lease_client import Status
 
 ROOT = (10, 100, int(NOW))
 PARENT = (11, 60, int(NOW))

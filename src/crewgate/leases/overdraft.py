@@ -15,10 +15,10 @@ from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate.core.budget.ledger_protocol import Granted, Told
 from crewgate.errors import LedgerError
-from crewgate.verifier.filling import Filling, Steps
-from crewgate.verifier.holdings import Holding, Holdings
-from crewgate.verifier.lineage import Status
-from crewgate.verifier.returns import Returns
+from crewgate.leases.branch_opening import Status
+from crewgate.leases.give_back import Returns
+from crewgate.leases.lease_index import Holding, Holdings
+from crewgate.leases.refill import Filling, Steps
 
 
 class Lending:

@@ -16,6 +16,11 @@ from crewgate.core.tokens.jwks import parse_jwks
 from crewgate.errors import ConfigurationError
 
 
+def key_files(config: Config) -> tuple[Path, ...]:
+    """The files that a policy is made from besides the configuration itself."""
+    return tuple(crew.jwks for crew in config.crews)
+
+
 def load_policy(config: Config, generation: int) -> Policy:
     """The policy of `config` under `generation`; tools are numbered as in `config.tools`.
 
@@ -90,7 +95,7 @@ def account(crossing: Crossing, source: CrewSection) -> Crew:
     """What calls on a certificate are charged to: to gate and ledger a crew like any other.
 
     No file has a key for it; who judges by certificate signs with one of its own
-    (`verifier/crossing`). A run is one root, for as long as its certificates last.
+    (`policy/certificate_tokens`). A run is one root, for as long as its certificates last.
     """
     return Crew(
         name=crossing.account,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crewgate.verifier.holdings import Holding
+from crewgate.leases.lease_index import Holding
 
 S = 10**9
 

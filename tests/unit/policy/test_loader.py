@@ -9,7 +9,7 @@ from nacl.signing import SigningKey
 from crewgate.config import Config, load
 from crewgate.core.policy.policy import Crew, Key, Tool
 from crewgate.errors import ConfigurationError
-from crewgate.verifier.policy import load_keys, load_policy
+from crewgate.policy.loader import load_keys, load_policy
 
 CREWS = """\
 audience = "https://gateway.example"

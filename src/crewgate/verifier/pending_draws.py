@@ -14,8 +14,8 @@ from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.ipc.attach_messages import Drawn, Failed, Reload, Revoked
 from crewgate.ipc.attachment import Attachment
-from crewgate.verifier.lineage import Status
-from crewgate.verifier.waiting import Waiter
+from crewgate.leases.branch_opening import Status
+from crewgate.verifier.waiters import Waiter
 
 
 @dataclass(slots=True)

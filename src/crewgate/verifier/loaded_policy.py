@@ -13,8 +13,8 @@ from crewgate._native.permit import Permit
 from crewgate._native.table import Table
 from crewgate.core.policy.policy import Policy
 from crewgate.core.verdict import Denial
-from crewgate.verifier import crossing
-from crewgate.verifier.crossing import Crossings
+from crewgate.policy import certificate_tokens
+from crewgate.policy.certificate_tokens import Crossings
 
 UNKNOWN = -1  # the number of a tool that does not exist; judged last
 
@@ -67,7 +67,7 @@ class Case(msgspec.Struct, frozen=True):
         return self.cost if self.cost >= 0 else self.judge.policy.tools[self.tool].price
 
 
-def judge_by(policy: Policy, table: Table, crossings: Crossings = crossing.NONE) -> Judge:
+def judge_by(policy: Policy, table: Table, crossings: Crossings = certificate_tokens.NONE) -> Judge:
     """A judge that settles fixed prices at once and holds nothing (an embedder's)."""
     gate = Gate(table, holds=False)
     gate.load(policy)

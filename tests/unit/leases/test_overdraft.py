@@ -10,7 +10,7 @@ from crewgate import limits
 from crewgate.core.budget.ledger_protocol import Opened
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LedgerError
-from crewgate.verifier.leasing import Status
+from crewgate.leases.lease_client import Status
 
 MOST = 30
 ROOT = (9, 100, int(NOW))

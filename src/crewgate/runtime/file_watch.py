@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crewgate import limits
-from crewgate.config import Config
 
 _NS = 1_000_000_000
 
@@ -45,11 +44,6 @@ class Watch:
                 changed.append(path)
             self._looks[path] = now
         return changed
-
-
-def key_files(config: Config) -> tuple[Path, ...]:
-    """The files that a policy is made from besides the configuration itself."""
-    return tuple(crew.jwks for crew in config.crews)
 
 
 def _look(path: Path, before: Look) -> Look:

@@ -27,12 +27,12 @@ from crewgate.core.budget.ledger_protocol import (
 from crewgate.core.policy.policy import Crew, Policy
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LedgerError
-from crewgate.verifier.filling import Filling, Steps
-from crewgate.verifier.holdings import Holding, Holdings, holding_of
-from crewgate.verifier.lending import Lending
-from crewgate.verifier.lineage import Lineage, Status, allowance_of
-from crewgate.verifier.returns import Returns, Tell
-from crewgate.verifier.shares import Bound
+from crewgate.leases.branch_opening import Lineage, Status, allowance_of
+from crewgate.leases.branch_quota import Bound
+from crewgate.leases.give_back import Returns, Tell
+from crewgate.leases.lease_index import Holding, Holdings, holding_of
+from crewgate.leases.overdraft import Lending
+from crewgate.leases.refill import Filling, Steps
 
 __all__ = ["Lessor", "Status", "Steps"]
 

@@ -8,10 +8,10 @@ from crewgate import limits
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import LinkError
 from crewgate.ipc.attach_messages import Drawn, DrawStatus, Failed, Reload
-from crewgate.verifier import draws as module
-from crewgate.verifier.draws import Draws
-from crewgate.verifier.lineage import Status
-from crewgate.verifier.waiting import ThreadWaiter
+from crewgate.leases.branch_opening import Status
+from crewgate.verifier import pending_draws as module
+from crewgate.verifier.pending_draws import Draws
+from crewgate.verifier.waiters import ThreadWaiter
 
 
 class Agent:

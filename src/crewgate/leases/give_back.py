@@ -10,7 +10,7 @@ from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Branch
 from crewgate.core.budget.ledger_protocol import Close, GiveBack, Settle, Told
-from crewgate.verifier.holdings import Holding, Holdings
+from crewgate.leases.lease_index import Holding, Holdings
 
 _UNKNOWN = -1, -1, -1
 Tell = Callable[[GiveBack | Settle | Close], None]

@@ -11,9 +11,9 @@ from crewgate.core import ids
 from crewgate.core.budget.ledger_protocol import Settle
 from crewgate.core.policy.policy import Crew, Policy
 from crewgate.errors import LedgerError
-from crewgate.verifier.holdings import Holdings, holding_of
-from crewgate.verifier.leasing import Status
-from crewgate.verifier.returns import Returns
+from crewgate.leases.give_back import Returns
+from crewgate.leases.lease_client import Status
+from crewgate.leases.lease_index import Holdings, holding_of
 
 GEOMETRY = Geometry(64, 64, 64, 4)
 CREW_KEY = ids.crew_key("article")

@@ -29,8 +29,8 @@ from crewgate.core.ids import Kind
 from crewgate.core.policy.policy import Crew
 from crewgate.core.tokens.grant import Grant
 from crewgate.errors import TableFullError
-from crewgate.verifier.holdings import Holding, Holdings
-from crewgate.verifier.shares import Shares
+from crewgate.leases.branch_quota import Shares
+from crewgate.leases.lease_index import Holding, Holdings
 
 
 class Status(enum.Enum):

@@ -10,9 +10,9 @@ from msgspec import structs
 
 from crewgate import limits
 from crewgate.core.verdict import Denial, Reason
-from crewgate.verifier.crossing import Signed
-from crewgate.verifier.judge import UNKNOWN, Case, Judge
-from crewgate.verifier.peers import Peers, Proven
+from crewgate.policy.certificate_tokens import Signed
+from crewgate.verifier.loaded_policy import UNKNOWN, Case, Judge
+from crewgate.verifier.peer_certificates import Peers, Proven
 
 MISSING = Denial(Reason.MISSING_TOKEN)
 INVALID = Denial(Reason.INVALID_TOKEN)

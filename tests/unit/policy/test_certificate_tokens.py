@@ -16,7 +16,7 @@ from crewgate.core.budget.cross_crew_account import run_branch
 from crewgate.core.ids import Kind
 from crewgate.core.verdict import Denial, Reason
 from crewgate.core.x509.certificate import revocable_by
-from crewgate.verifier.crossing import NONE, Signer
+from crewgate.policy.certificate_tokens import NONE, Signer
 
 
 @pytest.fixture

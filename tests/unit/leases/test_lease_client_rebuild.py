@@ -8,7 +8,7 @@ from crewgate import limits
 from crewgate.core import ids
 from crewgate.core.policy.policy import Crew, Policy
 from crewgate.core.tokens.grant import Grant
-from crewgate.verifier.leasing import Status
+from crewgate.leases.lease_client import Status
 
 MEMORY = limits.branch_memory_seconds
 

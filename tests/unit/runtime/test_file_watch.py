@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from crewgate.verifier.watch import Watch
+from crewgate.runtime.file_watch import Watch
 
 OLD_NS = 1_000_000_000_000_000_000
 

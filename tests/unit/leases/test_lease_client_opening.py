@@ -9,7 +9,7 @@ from lessees import NOW, grant, key
 from machine import Machine, New
 
 from crewgate.core.budget.ledger_protocol import Answer, Opened, Operation
-from crewgate.verifier.leasing import Lessor, Status, Steps
+from crewgate.leases.lease_client import Lessor, Status, Steps
 
 PARENT = (1, 100, int(NOW))
 GRANTS = (grant(1, 100), grant(2, 50, PARENT), grant(3, 50, PARENT, (2, 50, int(NOW))))

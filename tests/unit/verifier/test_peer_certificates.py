@@ -15,7 +15,7 @@ from crewgate.core.ids import certificate_key
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import Role
 from crewgate.errors import ConfigurationError
-from crewgate.verifier.peers import Peers, Proven
+from crewgate.verifier.peer_certificates import Peers, Proven
 
 TOOLS = {
     **PRICES,

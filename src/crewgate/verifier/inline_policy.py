@@ -19,7 +19,7 @@ from crewgate.core.policy.policy import SHARED, Crew, Key, Policy, Tool
 from crewgate.core.policy.scope import is_tool_name
 from crewgate.core.tokens.jwks import parse_jwks
 from crewgate.errors import ConfigurationError
-from crewgate.verifier import policy as configured
+from crewgate.policy import loader as configured
 
 Price = str | Mapping[str, str]  # in credits; with an owner, if it is not shared
 WHERE = "Verifier.standalone"

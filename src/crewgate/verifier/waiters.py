@@ -9,7 +9,7 @@ import threading
 from contextlib import suppress
 from typing import Any, Protocol
 
-from crewgate.verifier.lineage import Status
+from crewgate.leases.branch_opening import Status
 
 
 class Waiter(Protocol):

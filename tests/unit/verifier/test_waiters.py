@@ -8,8 +8,8 @@ import threading
 import pytest
 import trio
 
-from crewgate.verifier.lineage import Status
-from crewgate.verifier.waiting import AsyncioWaiter, ThreadWaiter, TrioWaiter, task_waiter
+from crewgate.leases.branch_opening import Status
+from crewgate.verifier.waiters import AsyncioWaiter, ThreadWaiter, TrioWaiter, task_waiter
 
 LONG = 60.0
 
@@ -89,7 +89,7 @@ def test_outside_of_any_loop_it_says_so(imported: str) -> None:
     program = f"""
 {imported}
 import sys
-from crewgate.verifier.waiting import task_waiter
+from crewgate.verifier.waiters import task_waiter
 try:
     task_waiter()
 except RuntimeError:
