@@ -37,8 +37,8 @@ RENAMED = re.compile(
 # Where only the code under test asks for the time, or certificates are made.
 FILES = {
     *("asgi/test_cut.py", "cli/test_decommission.py", "cli/test_init.py", "cli/test_tokens.py"),
-    *("issuer/test_client_auth.py", "pki/test_announcing.py", "pki/test_intents.py"),
-    *("pki/test_revocation_list.py", "gossip/test_ledger_marks.py", "upstream/test_wire.py"),
+    *("issuer/test_client_auth.py", "ca/test_propagation.py", "ca/test_intents.py"),
+    *("ca/test_kept_crl.py", "gossip/test_ledger_marks.py", "upstream/test_wire.py"),
     "verifier/test_standalone.py",
 }
 # Modules that ask for the time, for tests of whole gateways alone.

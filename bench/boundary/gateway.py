@@ -21,13 +21,13 @@ from pathlib import Path
 
 from bench.hop.processes import cpu_seconds
 from bench.sampling import Spread
+from crewgate.ca.authority import Authority, new_instance
+from crewgate.ca.certificates import new_key
+from crewgate.ca.key_files import key_pem
+from crewgate.ca.propagation import announce
 from crewgate.config import Config, load
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.demo.ports import reserve
-from crewgate.pki.announcing import announce
-from crewgate.pki.authority import Authority, new_instance
-from crewgate.pki.certificates import new_key
-from crewgate.pki.keys import key_pem
 
 COMMAND = [sys.executable, "-m", "crewgate.cli"]
 KEPT = b"POST /search HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n"

@@ -16,12 +16,12 @@ from pathlib import Path
 from cryptography.x509 import DNSName, IPAddress
 
 from bench.sampling import Case, Group, measure
+from crewgate.ca.authority import Authority, create, new_instance
+from crewgate.ca.certificates import new_key
+from crewgate.ca.crl import make_crl
+from crewgate.ca.key_files import key_pem
 from crewgate.config import CA
 from crewgate.core.x509.identity import Identity, Role
-from crewgate.pki.authority import Authority, create, new_instance
-from crewgate.pki.certificates import new_key
-from crewgate.pki.crl import make_crl
-from crewgate.pki.keys import key_pem
 from crewgate.server import Clients, server_context
 
 PLAIN = "no client certificate"

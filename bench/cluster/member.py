@@ -19,6 +19,7 @@ from bench.cluster.machines import settings_of
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
+from crewgate.ca.gateway_signing_key import read_signing_key
 from crewgate.config import Config, load
 from crewgate.core.gossip.capsules import Entry
 from crewgate.core.gossip.messages import Address
@@ -27,7 +28,6 @@ from crewgate.gossip.member_certificates import Credential
 from crewgate.gossip.node import Gossip, Me
 from crewgate.gossip.sockets import Sockets, to_address
 from crewgate.gossip.transport import Files, Service
-from crewgate.pki.signing import read_signing_key
 
 DATAGRAM_BYTES = 28  # of each, its heads of IPv4 and UDP
 CREW = bytes(16)

@@ -19,13 +19,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from installation import Installation
 
+from crewgate.ca.authority import Authority, new_instance
+from crewgate.ca.certificate_db import Entry
+from crewgate.ca.certificates import new_key
+from crewgate.ca.key_files import key_pem
 from crewgate.config import CA, load
 from crewgate.core.x509.identity import Identity
 from crewgate.issuer import Orchestrator
-from crewgate.pki.authority import Authority, new_instance
-from crewgate.pki.certificates import new_key
-from crewgate.pki.keys import key_pem
-from crewgate.pki.register import Entry
 
 CREWS = ("bd", "finance")
 REQUEST = (

@@ -1,8 +1,8 @@
 """Certificates as the register keeps them, for its tests."""
 
+from crewgate.ca.certificate_db import Entry
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity import Role
-from crewgate.pki.register import Entry
 
 NOW = 1_800_000_000
 

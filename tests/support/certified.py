@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime
 
+from crewgate.ca.authority import Authority
+from crewgate.ca.certificates import new_key
 from crewgate.config import Config
 from crewgate.core.x509.identity import Identity, Role
-from crewgate.pki.authority import Authority
-from crewgate.pki.certificates import new_key
 
 ONE, OTHER = bytes(range(16)), bytes(range(16, 32))  # instances
 

@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from machines import Hands, S, Start
 
 from crewgate.agent.cluster import Cluster
+from crewgate.ca.gateway_signing_key import read_signing_key, write_signing_key
 from crewgate.config import CA
 from crewgate.config import Cluster as Settings
 from crewgate.core.x509.identity import MAY_REVOKE
 from crewgate.gossip.member_certificates import Credential, Known
 from crewgate.gossip.sockets import to_address
-from crewgate.pki.signing import read_signing_key, write_signing_key
 
 ME = "here-1"
 

@@ -10,14 +10,7 @@ from pathlib import Path
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from crewgate.core.gossip.capsules import Entry
-from crewgate.core.ids import cluster_id
-from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role
-from crewgate.gossip.member_certificates import Credential
-from crewgate.gossip.node import Gossip, Me
-from crewgate.gossip.sockets import Sockets, Where, to_address
-from crewgate.gossip.transport import Files, Service
-from crewgate.pki.certificates import (
+from crewgate.ca.certificates import (
     Issued,
     Validity,
     make_issuing,
@@ -26,7 +19,14 @@ from crewgate.pki.certificates import (
     new_key,
     pem,
 )
-from crewgate.pki.keys import key_pem
+from crewgate.ca.key_files import key_pem
+from crewgate.core.gossip.capsules import Entry
+from crewgate.core.ids import cluster_id
+from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role
+from crewgate.gossip.member_certificates import Credential
+from crewgate.gossip.node import Gossip, Me
+from crewgate.gossip.sockets import Sockets, Where, to_address
+from crewgate.gossip.transport import Files, Service
 
 DOMAIN = "crewgate.test"
 HOST = "127.0.0.1"

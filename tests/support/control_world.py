@@ -14,6 +14,8 @@ from crewgate._native.records import Geometry
 from crewgate._native.table import Table
 from crewgate.api.snapshot import Snapshot
 from crewgate.api.words import BranchAnswer
+from crewgate.ca.authority import new_instance, request_pem
+from crewgate.ca.certificates import new_key
 from crewgate.cli.init import write_all
 from crewgate.config import CA, Config, load
 from crewgate.control import sight
@@ -23,8 +25,6 @@ from crewgate.core.tokens.claims import Claims
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import LinkError
 from crewgate.issuer.signing import SigningKey
-from crewgate.pki.authority import new_instance, request_pem
-from crewgate.pki.certificates import new_key
 
 CREWS = ("bd", "finance")
 CREW = """

@@ -6,14 +6,14 @@ import pytest
 from control_world import ca_of, csr, identity
 
 from crewgate.api.office import Wish
+from crewgate.ca.authority import read_request
+from crewgate.ca.certificate_db import Entry, Register
+from crewgate.ca.propagation import Announced
 from crewgate.config import Config
 from crewgate.control.desk import Desk
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import ControlError, LinkError
 from crewgate.ipc.admin_messages import Name
-from crewgate.pki.announcing import Announced
-from crewgate.pki.authority import read_request
-from crewgate.pki.register import Entry, Register
 
 BD = identity(Role.ORCHESTRATOR, "bd-1", "bd")
 ADA = identity(Role.OPERATOR, "ada")

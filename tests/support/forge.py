@@ -11,11 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from crewgate.cli.ca_given import host_names
-from crewgate.config import CA
-from crewgate.core.x509 import identity as identity_
-from crewgate.core.x509.identity import Identity, Role
-from crewgate.pki.certificates import (
+from crewgate.ca.certificates import (
     Issued,
     make_issuing,
     make_root,
@@ -23,7 +19,11 @@ from crewgate.pki.certificates import (
     new_key,
     pem,
 )
-from crewgate.pki.keys import key_pem, read_certificates, read_key
+from crewgate.ca.key_files import key_pem, read_certificates, read_key
+from crewgate.cli.ca_given import host_names
+from crewgate.config import CA
+from crewgate.core.x509 import identity as identity_
+from crewgate.core.x509.identity import Identity, Role
 
 OID = x509.ObjectIdentifier(identity_.OID)
 CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from crewgate.pki.database import Database
+from crewgate.ca.sqlite import Database
 from crewgate.runtime import durable_files
 
 

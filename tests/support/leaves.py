@@ -7,8 +7,7 @@ import forge
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from crewgate.core.x509.identity import Identity, Role
-from crewgate.pki.certificates import (
+from crewgate.ca.certificates import (
     Issued,
     Validity,
     make_issuing,
@@ -16,6 +15,7 @@ from crewgate.pki.certificates import (
     make_root,
     new_key,
 )
+from crewgate.core.x509.identity import Identity, Role
 
 HOUR = dt.timedelta(hours=1)
 INSTANCE = bytes(range(16))

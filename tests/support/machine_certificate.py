@@ -8,10 +8,10 @@ import msgspec
 from cryptography import x509
 
 from crewgate import limits
+from crewgate.ca.authority import Authority, identity_of
+from crewgate.ca.key_files import PUBLIC, read_key, write_file
 from crewgate.config import load
 from crewgate.core.x509.identity import Identity
-from crewgate.pki.authority import Authority, identity_of
-from crewgate.pki.keys import PUBLIC, read_key, write_file
 
 
 def signed_at(config: Path, when: datetime, **changes: Any) -> Identity:

@@ -16,6 +16,17 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from crewgate.ca.certificate_db import Entry, Register
+from crewgate.ca.certificates import (
+    Issued,
+    Validity,
+    make_issuing,
+    make_leaf,
+    make_responder,
+    make_root,
+    new_key,
+)
+from crewgate.ca.ocsp.verify import Issuer
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.der import (
     BIT_STRING,
@@ -28,17 +39,6 @@ from crewgate.core.x509.der import (
     write_integer,
 )
 from crewgate.core.x509.identity import Identity, Role
-from crewgate.pki.certificates import (
-    Issued,
-    Validity,
-    make_issuing,
-    make_leaf,
-    make_responder,
-    make_root,
-    new_key,
-)
-from crewgate.pki.ocsp_check import Issuer
-from crewgate.pki.register import Entry, Register
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 Answer = Callable[[bytes], bytes]

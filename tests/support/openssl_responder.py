@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ocsp_world import Answer, World, write_pair
 
+from crewgate.ca.certificates import Issued
 from crewgate.core.x509.certificate import serial_text
-from crewgate.pki.certificates import Issued
 
 
 def openssl_answers(

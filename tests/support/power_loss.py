@@ -26,6 +26,7 @@ from power_writer import CLUSTER, Line, quiet
 
 from crewgate.agent.journal import Journal as Lines
 from crewgate.audit.folder import files
+from crewgate.ca.certificate_db import Register
 from crewgate.core.audit.json_line import decode
 from crewgate.core.audit.records import Event
 from crewgate.core.gossip.freshness import Freshness
@@ -35,7 +36,6 @@ from crewgate.gossip.member_certificates import Credential, Trust
 from crewgate.gossip.membership_file import StandingFile
 from crewgate.issuer.journal import Journal, Mint
 from crewgate.issuer.token_file import read_token
-from crewgate.pki.register import Register
 
 GATEWAYS = 200
 HOST = bytes(10) + b"\xff\xff\x0a\0\0\1"

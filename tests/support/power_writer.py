@@ -19,6 +19,7 @@ from gossip_capsules import capsule
 
 from crewgate.agent.journal import Journal as Lines
 from crewgate.audit.writer import Rotation, Writer
+from crewgate.ca.certificate_db import Register
 from crewgate.core.audit.records import Event, when
 from crewgate.core.gossip.freshness import Freshness
 from crewgate.core.tokens.claims import Claims
@@ -29,7 +30,6 @@ from crewgate.gossip.member_certificates import Credential, Trust
 from crewgate.gossip.membership_file import StandingFile
 from crewgate.issuer.journal import Journal, Mint
 from crewgate.issuer.token_file import write_token
-from crewgate.pki.register import Register
 
 CLUSTER = bytes(16)
 CLAIMS = msgspec.convert(tokens.CLAIMS, Claims)

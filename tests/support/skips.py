@@ -41,9 +41,9 @@ ALLOWED = [
     ("tests/unit/ledger/test_sql.py", *_MOUNT),
     ("tests/unit/gossip/test_capsule_log.py", *_MOUNT),
     ("tests/unit/gossip/test_sockets.py", "some machines have no IPv6", "no IPv6 here"),
-    ("tests/unit/pki/test_jwks.py", _ROOT, "only root gives files away"),
-    ("tests/unit/pki/test_pulse.py", _ROOT, "only root gives files away"),
-    ("tests/unit/pki/test_unwritten.py", *_MOUNT),
+    ("tests/unit/ca/test_jwks.py", _ROOT, "only root gives files away"),
+    ("tests/unit/lifecycle/test_liveness_lock.py", _ROOT, "only root gives files away"),
+    ("tests/unit/ca/test_unwritten.py", *_MOUNT),
     ("tests/unit/supervisor/test_door.py", _ROOT, "only root gives files away"),
     ("tests/unit/supervisor/test_user.py", _ROOT, "only root starts processes of another user"),
 ]  # fmt: skip

@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from installation import Premises
 
+from crewgate.ca.certificates import Issued
 from crewgate.demo.ports import reserve
 from crewgate.ipc.admin_client import Owner
 from crewgate.ipc.admin_messages import Status, TreeRow
-from crewgate.pki.certificates import Issued
 
 HERE = Path(__file__).parent
 CREW_TOOLS = '["soak.*"]'

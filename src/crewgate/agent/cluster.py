@@ -20,6 +20,8 @@ from crewgate.agent.lists import PeerLists
 from crewgate.agent.machine import Machine
 from crewgate.agent.seen import is_known
 from crewgate.agent.telling import SeenTarget
+from crewgate.ca.gateway_signing_key import read_signing_key
+from crewgate.ca.key_files import read_certificates
 from crewgate.config import CA, Config
 from crewgate.config import Cluster as Settings
 from crewgate.core.budget.ledger_protocol import Close
@@ -35,8 +37,6 @@ from crewgate.gossip.sockets import Sockets, to_address
 from crewgate.gossip.stream import AskSeen
 from crewgate.gossip.transport import Files, Service
 from crewgate.ipc.cluster_messages import ClusterStatus, InTouch
-from crewgate.pki.keys import read_certificates
-from crewgate.pki.signing import read_signing_key
 
 _Known = dict[bytes, tuple[int, int]]  # by key: until when tokens are dead, and for how long
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 import msgspec
 
 from crewgate import limits
+from crewgate.ca.kept_crl import KeptList, SignedList
 from crewgate.config import CA, Config
 from crewgate.errors import AuthorityError
 from crewgate.gossip.revocation_lists import ListMark
-from crewgate.pki.revocation_list import KeptList, SignedList
 
 _AGAIN = limits.gossip_list_again_seconds
 

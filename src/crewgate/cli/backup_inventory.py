@@ -10,9 +10,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from crewgate.ca.intents import intent_files
 from crewgate.cli.exposure import secrets
 from crewgate.config import Config
-from crewgate.pki.intents import intent_files
 
 
 class Kind(StrEnum):

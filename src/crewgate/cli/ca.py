@@ -16,10 +16,10 @@ from crewgate.errors import AuthorityError, ConfigurationError, LinkError, Unpub
 from crewgate.runtime.durable_files import cause, make_folder
 
 if TYPE_CHECKING:
+    from crewgate.ca.authority import Authority
+    from crewgate.ca.certificate_db import Entry
+    from crewgate.ca.propagation import Announced
     from crewgate.config import CA, Config
-    from crewgate.pki.announcing import Announced
-    from crewgate.pki.authority import Authority
-    from crewgate.pki.register import Entry
 
 
 @click.group("ca", cls=Subcommands)
@@ -36,7 +36,7 @@ def command() -> None:
 @json_option
 def init(*, config_path: Path, as_json: bool) -> None:
     """Make root, issuing CA and an empty register where the configuration says."""
-    from crewgate.pki.authority import create
+    from crewgate.ca.authority import create
 
     ca = _ca(_load(config_path))
     for folder in {ca.folder, ca.root.parent, ca.crl.parent}:
@@ -94,10 +94,10 @@ def issue(
     --control and neither --role, --name nor --out, the next one for the key of --cert takes the
     place of that certificate.
     """
-    from crewgate.pki.authority import Authority, new_instance, read_request
-    from crewgate.pki.certificates import new_key
-    from crewgate.pki.keys import PRIVATE, PUBLIC, key_pem, read_file, write_file
-    from crewgate.pki.signing import certified_half
+    from crewgate.ca.authority import Authority, new_instance, read_request
+    from crewgate.ca.certificates import new_key
+    from crewgate.ca.gateway_signing_key import certified_half
+    from crewgate.ca.key_files import PRIVATE, PUBLIC, key_pem, read_file, write_file
 
     role, name, out = required(role, name, out)
     if signing_key is not None and role != Role.GATEWAY:
@@ -140,10 +140,10 @@ def renew(*, config_path: Path, certificate: Path, life: int | None, as_json: bo
     Also of a listener, as `crewgate init` makes them. The one before stays good until it ends. A
     running gateway renews its own by itself, and takes the file up.
     """
+    from crewgate.ca.authority import Authority
+    from crewgate.ca.key_files import read_certificates
+    from crewgate.ca.renewal import next_chain, put, require_no_key
     from crewgate.core.x509.certificate import serial_text
-    from crewgate.pki.authority import Authority
-    from crewgate.pki.keys import read_certificates
-    from crewgate.pki.renewal import next_chain, put, require_no_key
 
     with Authority(_ca(_load(config_path))) as authority:
         require_no_key(certificate)
@@ -168,8 +168,8 @@ def revoke(*, config_path: Path, which: str, reason: str, as_json: bool) -> None
     There is no way back. Exit status 3: a gateway runs here, and no majority of the machines has it
     on disk so far; it goes on being told.
     """
+    from crewgate.ca.authority import Authority
     from crewgate.cli.receipt import end, reached
-    from crewgate.pki.authority import Authority
 
     config = _load(config_path)
     with Authority(_ca(config)) as authority:
@@ -214,7 +214,7 @@ def list_(*, config_path: Path, is_all: bool, as_json: bool) -> None:
 
     A gateway that `crewgate cluster forget` sent away is so called, as far as this machine knows.
     """
-    from crewgate.pki.register import Register
+    from crewgate.ca.certificate_db import Register
 
     now, config = datetime.now(UTC).timestamp(), _load(config_path)
     with Register(_ca(config).register) as register:
@@ -234,7 +234,7 @@ def list_(*, config_path: Path, is_all: bool, as_json: bool) -> None:
 @json_option
 def show(*, config_path: Path, which: str, as_json: bool) -> None:
     """Show one certificate: whom it speaks for, until when, and whether it is good."""
-    from crewgate.pki.register import Register
+    from crewgate.ca.certificate_db import Register
 
     config = _load(config_path)
     with Register(_ca(config).register) as register:
@@ -251,7 +251,7 @@ def show(*, config_path: Path, which: str, as_json: bool) -> None:
 @json_option
 def crl(*, config_path: Path, as_json: bool) -> None:
     """Sign the list of revoked certificates anew; gateways read it within a second."""
-    from crewgate.pki.authority import Authority
+    from crewgate.ca.authority import Authority
 
     ca = _ca(_load(config_path))
     with Authority(ca) as authority:
@@ -267,8 +267,8 @@ def crl(*, config_path: Path, as_json: bool) -> None:
 @json_option
 def export(*, config_path: Path, as_json: bool) -> None:
     """Print root and issuing CA as PEM: what another gateway or a client needs to trust this CA."""
-    from crewgate.pki.certificates import pem
-    from crewgate.pki.keys import read_certificates
+    from crewgate.ca.certificates import pem
+    from crewgate.ca.key_files import read_certificates
 
     ca = _ca(_load(config_path))
     texts = {
@@ -299,7 +299,7 @@ def _announce(
 
     What it has not heard of before is told too: it may have been away.
     """
-    from crewgate.pki.announcing import announce
+    from crewgate.ca.propagation import announce
 
     entries = {each.serial: each for each in [entry, *authority.register.pending()]}
     try:

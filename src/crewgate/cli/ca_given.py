@@ -15,7 +15,7 @@ from crewgate.config.kinds import HOST_NAME
 from crewgate.errors import AuthorityError
 
 if TYPE_CHECKING:
-    from crewgate.pki.register import Entry, Register
+    from crewgate.ca.certificate_db import Entry, Register
 
 
 def required(role: str | None, name: str | None, out: Path | None) -> tuple[str, str, Path]:
@@ -70,9 +70,9 @@ def find(register: "Register", which: str) -> "Entry":
 
     A file must be the very certificate: one that a stranger made could have anybody's serial.
     """
+    from crewgate.ca.certificates import pem
+    from crewgate.ca.key_files import read_certificates
     from crewgate.core.x509.certificate import serial_text
-    from crewgate.pki.certificates import pem
-    from crewgate.pki.keys import read_certificates
 
     path, text, serial = Path(which), "", which
     if path.suffix or os.path.lexists(path):

@@ -12,11 +12,11 @@ from pathlib import Path
 from cryptography import x509
 
 from crewgate import limits
+from crewgate.ca.authority import has_key, read_passphrase
+from crewgate.ca.certificates import is_issued
+from crewgate.ca.key_files import read_certificates, read_key
 from crewgate.config import CA, Config
 from crewgate.errors import AuthorityError
-from crewgate.pki.authority import has_key, read_passphrase
-from crewgate.pki.certificates import is_issued
-from crewgate.pki.keys import read_certificates, read_key
 
 MEND = (
     "`crewgate serve` signs it anew where the CA's key is, and `crewgate ca crl` does once; to "

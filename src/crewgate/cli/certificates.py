@@ -10,8 +10,8 @@ import click
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from crewgate.pki.announcing import Announced
-    from crewgate.pki.register import Entry
+    from crewgate.ca.certificate_db import Entry
+    from crewgate.ca.propagation import Announced
 
 
 def status(entry: "Entry", now: float, state: Path) -> str:

@@ -9,13 +9,13 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from crewgate.ca.certificates import is_issued
+from crewgate.ca.gateway_signing_key import read_signing_key
+from crewgate.ca.key_files import read_certificates
 from crewgate.config import CA, Cluster, Config
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role
 from crewgate.errors import AuthorityError, ConfigurationError
-from crewgate.pki.certificates import is_issued
-from crewgate.pki.keys import read_certificates
-from crewgate.pki.signing import read_signing_key
 from crewgate.server.tls import server_context
 
 _ISSUE = "`crewgate ca issue --role gateway --signing-key FILE --right revoke` makes one"

@@ -20,8 +20,8 @@ def control_of(config_path: Path, state: Path) -> dict[str, Any]:
     A file with a mistake in it says nothing of what is in force. `has_key`: whether the CA's key is
     here, as far as this user may look; without it the process serves nothing.
     """
+    from crewgate.ca.authority import has_key
     from crewgate.config import load
-    from crewgate.pki.authority import has_key
 
     wanted: bool | None = None
     is_keyed: bool | None = None

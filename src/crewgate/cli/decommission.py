@@ -12,7 +12,7 @@ from crewgate.cli.receipt import NEVER_SEEN, unseen
 from crewgate.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from crewgate.pki.ending import Ended
+    from crewgate.lifecycle.decommission import Ended
 
 
 @click.command("decommission")
@@ -29,10 +29,10 @@ def command(ctx: click.Context, *, config_path: Path, orchestrator: str, as_json
     certificate, key or process here, and no machine that answered has seen it, so its name may be
     mistyped; the last line says how many did.
     """
+    from crewgate.ca.authority import new_instance
     from crewgate.config import load
     from crewgate.core.x509.identity import Identity, Role, check
-    from crewgate.pki.authority import new_instance
-    from crewgate.pki.ending import decommission
+    from crewgate.lifecycle.decommission import decommission
 
     config = load(config_path)
     crew, slash, name = orchestrator.partition("/")

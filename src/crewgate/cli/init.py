@@ -111,7 +111,7 @@ def write_further(
     from crewgate.cli.further import Further, changes, ledger_section, next_steps
     from crewgate.cli.joining import gateway_names, gateways_besides
     from crewgate.config.load import load
-    from crewgate.pki.ending import authority_of
+    from crewgate.lifecycle.decommission import authority_of
 
     first = load(other)
     ca = authority_of(first)
@@ -174,7 +174,7 @@ def _checked_name(value: str) -> str:
 
 
 def _write_certificates(folder: Path, name: str) -> None:
-    from crewgate.pki.authority import create
+    from crewgate.ca.authority import create
 
     ca = CA(folder / "ca", folder / "certs" / "ca.pem", folder / "certs" / "crl.pem", DOMAIN)
     create(ca, datetime.now(UTC))

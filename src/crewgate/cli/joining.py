@@ -17,7 +17,7 @@ from crewgate.core.x509.identity import Role
 from crewgate.errors import AuthorityError, ConfigurationError
 
 if TYPE_CHECKING:
-    from crewgate.pki.register import Entry
+    from crewgate.ca.certificate_db import Entry
 
 ANY = 'staleness_quorum = "any"'
 _PAIR = (
@@ -90,7 +90,7 @@ def gateways_besides(first: Config, ca: CA) -> list[str]:
     Who made a second one and never told the first has two machines all the same; one that was sent
     away is none.
     """
-    from crewgate.pki.authority import identity_of
+    from crewgate.ca.authority import identity_of
 
     found = _valid_gateways(first, ca)
     own = _serials(cluster_of(first).certificate)
@@ -104,8 +104,8 @@ def gateway_names(first: Config, ca: CA) -> set[str]:
 
 
 def _valid_gateways(first: Config, ca: CA) -> "list[Entry]":
+    from crewgate.ca.certificate_db import Register
     from crewgate.cli.certificates import status
-    from crewgate.pki.register import Register
 
     now = time.time()
     register = Register(ca.register)
@@ -118,7 +118,7 @@ def _valid_gateways(first: Config, ca: CA) -> "list[Entry]":
 
 def _serials(path: Path) -> set[str]:
     """Of the certificates in a file, as the register has them; none if it cannot be read."""
-    from crewgate.pki.keys import read_certificates
+    from crewgate.ca.key_files import read_certificates
 
     try:
         return {serial_text(each.serial_number) for each in read_certificates(path)}

@@ -35,10 +35,10 @@ def write_machine(folder: Path, ca: CA, name: str) -> None:
     """
     from cryptography import x509
 
-    from crewgate.pki.authority import Authority, new_instance
-    from crewgate.pki.certificates import make_server, new_key
-    from crewgate.pki.keys import PRIVATE, PUBLIC, key_pem, write_file
-    from crewgate.pki.signing import write_signing_key
+    from crewgate.ca.authority import Authority, new_instance
+    from crewgate.ca.certificates import make_server, new_key
+    from crewgate.ca.gateway_signing_key import write_signing_key
+    from crewgate.ca.key_files import PRIVATE, PUBLIC, key_pem, write_file
 
     key, public = new_key(), write_signing_key(folder / SIGNING_KEY)
     identity = Identity(Role.GATEWAY, name, new_instance(), key=public, rights=(MAY_REVOKE,))

@@ -18,17 +18,10 @@ from crewgate.api.words import (
     RevocationAnswer,
     RevocationAsk,
 )
-from crewgate.cli import receipt
-from crewgate.cli.ca_given import required
-from crewgate.cli.certificates import tell
-from crewgate.cli.control_client import ControlClient
-from crewgate.core.x509.certificate import serial_text
-from crewgate.core.x509.identity import Role
-from crewgate.errors import AuthorityError
-from crewgate.ipc.admin_messages import Reach, Until
-from crewgate.pki.authority import request_pem
-from crewgate.pki.certificates import new_key
-from crewgate.pki.keys import (
+from crewgate.ca.authority import request_pem
+from crewgate.ca.certificate_db import Entry
+from crewgate.ca.certificates import new_key
+from crewgate.ca.key_files import (
     PRIVATE,
     PUBLIC,
     key_pem,
@@ -37,8 +30,15 @@ from crewgate.pki.keys import (
     read_key,
     write_file,
 )
-from crewgate.pki.register import Entry
-from crewgate.pki.renewal import put, require_no_key
+from crewgate.ca.renewal import put, require_no_key
+from crewgate.cli import receipt
+from crewgate.cli.ca_given import required
+from crewgate.cli.certificates import tell
+from crewgate.cli.control_client import ControlClient
+from crewgate.core.x509.certificate import serial_text
+from crewgate.core.x509.identity import Role
+from crewgate.errors import AuthorityError
+from crewgate.ipc.admin_messages import Reach, Until
 
 _AWAY = ["this machine"]  # whom an answer misses when no agent runs there (control/answers)
 

@@ -11,7 +11,7 @@ from crewgate.cli.options import config_option, state_of
 
 if TYPE_CHECKING:
     from crewgate.ipc.sockets import Peer
-    from crewgate.pki.processes import Process
+    from crewgate.lifecycle.processes import Process
 
 _LOOK_SECONDS = 0.05
 
@@ -72,7 +72,7 @@ def _serve_of(agent: "Peer") -> "Process":
     Another process could answer at the agent's door. Then only the process that started that one
     could be signalled.
     """
-    from crewgate.pki.processes import parent_of, user_of
+    from crewgate.lifecycle.processes import parent_of, user_of
 
     serve = parent_of(agent.pid)
     if serve is None:
@@ -94,7 +94,7 @@ def _serve_of(agent: "Peer") -> "Process":
 def _signal(serve: "Process") -> None:
     """SIGUSR2 to that process, and to none that has its pid by now; ClickException."""
     from crewgate.errors import AuthorityError
-    from crewgate.pki.processes import send
+    from crewgate.lifecycle.processes import send
 
     try:
         is_there = send(serve, signal.SIGUSR2)

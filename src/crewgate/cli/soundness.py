@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography import x509
 
 from crewgate import limits
+from crewgate.ca.renewal import Life, is_ours
 from crewgate.cli.ca_soundness import ca_oddities, ca_problems
 from crewgate.cli.cluster_soundness import cluster_oddities, cluster_problems
 from crewgate.cli.unkept import unkept
@@ -16,7 +17,6 @@ from crewgate.core.policy.scope import matches
 from crewgate.errors import AuthorityError, ConfigurationError
 from crewgate.gateway.inquiry import Inquiry
 from crewgate.issuer.signing import SigningKey
-from crewgate.pki.renewal import Life, is_ours
 from crewgate.policy.loader import crew_keys, load_policy
 from crewgate.runtime.descriptors import most
 from crewgate.server.tls import server_context

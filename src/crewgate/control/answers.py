@@ -9,11 +9,11 @@ import msgspec
 from cryptography import x509
 
 from crewgate.api.words import BranchAnswer, Health, RevocationAnswer, Trouble
+from crewgate.ca.certificate_db import Entry
+from crewgate.ca.propagation import Announced
 from crewgate.core.health import State
 from crewgate.errors import AuthorityError
 from crewgate.ipc.admin_messages import Status, TreeRow
-from crewgate.pki.announcing import Announced
-from crewgate.pki.register import Entry
 
 _LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # RFC 1123 §2.1
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII | re.IGNORECASE)

@@ -2,7 +2,7 @@
 
 Each method is one step that a crash leaves done, undone, or noted as begun; `complete` finishes
 what was noted. A disk that takes nothing keeps no revocation from the gateway: what could not be
-written down is in force, kept in this process and for the next one (`pki/unwritten`), and written
+written down is in force, kept in this process and for the next one (`ca/unwritten`), and written
 by `complete` and `catch_up` when it can be. Judges a wish by what the CA knows (the crew, the hour,
 the certificate before), never who may wish. Blocks; use it in one thread at a time.
 """
@@ -20,6 +20,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from crewgate import limits
 from crewgate.api.office import Wish
 from crewgate.api.words import CertificateAnswer, RevocationAnswer
+from crewgate.ca.authority import Authority, new_instance, read_request
+from crewgate.ca.certificate_db import Entry
+from crewgate.ca.certificates import pem
+from crewgate.ca.intents import Intent, Intents
+from crewgate.ca.propagation import Announced, announce
+from crewgate.ca.renewal import next_chain
+from crewgate.ca.unwritten import unwritten_of
 from crewgate.config import CA
 from crewgate.control.answers import host, revoked
 from crewgate.core.x509.certificate import serial_text
@@ -27,14 +34,7 @@ from crewgate.core.x509.identity import Identity, Role, check, member_id
 from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError, UnpublishedError
 from crewgate.gossip.directory import sent_away
 from crewgate.ipc.admin_messages import Name
-from crewgate.pki.announcing import Announced, announce
-from crewgate.pki.authority import Authority, new_instance, read_request
-from crewgate.pki.certificates import pem
-from crewgate.pki.intents import Intent, Intents
-from crewgate.pki.lives import Lives
-from crewgate.pki.register import Entry
-from crewgate.pki.renewal import next_chain
-from crewgate.pki.unwritten import unwritten_of
+from crewgate.lifecycle.runs import Lives
 from crewgate.runtime.reserved_file import ReservedFile
 
 _SUPERSEDED = "superseded"

@@ -25,6 +25,8 @@ from crewgate.api.words import (
     RevocationAnswer,
     TokenAnswer,
 )
+from crewgate.ca.certificate_db import Entry, Register
+from crewgate.ca.ocsp.responder import Responder
 from crewgate.config import CA, Config
 from crewgate.control.answers import health
 from crewgate.control.desk import Desk, check_good
@@ -35,8 +37,6 @@ from crewgate.control.sight import Sight
 from crewgate.errors import AuthorityError, LinkError
 from crewgate.ipc.admin_client import Owner
 from crewgate.ipc.admin_messages import Receipt, Target, Until
-from crewgate.pki.ocsp import Responder
-from crewgate.pki.register import Entry, Register
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -15,6 +15,7 @@ import trio
 from crewgate import limits
 from crewgate.audit.sink import Sink
 from crewgate.audit.voice import Voice
+from crewgate.ca.authority import has_key
 from crewgate.config import CA, Config
 from crewgate.control.health import ControlHealth
 from crewgate.control.ocsp_door import OCSPDoor
@@ -22,7 +23,6 @@ from crewgate.control.office import ControlOffice
 from crewgate.control.serving import Serving
 from crewgate.control.upkeep import Upkeep
 from crewgate.errors import AuthorityError, ConfigurationError, CrewgateError
-from crewgate.pki.authority import has_key
 from crewgate.policy.validation import following
 from crewgate.runtime.file_watch import Watch
 

@@ -15,14 +15,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
 from crewgate.api.words import CertificateAnswer, CertificateAsk
+from crewgate.ca.authority import request_pem
+from crewgate.ca.certificates import pem
+from crewgate.ca.key_files import read_key
+from crewgate.ca.renewal import Pair
 from crewgate.config import Remote
 from crewgate.core.terminal_text import printable
 from crewgate.errors import AuthorityError
 from crewgate.openssl import show_certificate
-from crewgate.pki.authority import request_pem
-from crewgate.pki.certificates import pem
-from crewgate.pki.keys import read_key
-from crewgate.pki.renewal import Pair
 
 _OCSP = "application/ocsp-request"
 

@@ -16,14 +16,14 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
+from crewgate.ca.key_files import read_certificates
+from crewgate.ca.renewal import Life, Pair, Shown, holds_key, is_ours, put, read_pair, shown
 from crewgate.config import CA, Config
 from crewgate.core.health import Fact, degraded, failed, ok
 from crewgate.core.x509.certificate import Certificate, read
 from crewgate.core.x509.identity import Role, member_id
 from crewgate.errors import AuthorityError
 from crewgate.gossip.directory import sent_away
-from crewgate.pki.keys import read_certificates
-from crewgate.pki.renewal import Life, Pair, Shown, holds_key, is_ours, put, read_pair, shown
 
 if TYPE_CHECKING:
     from crewgate.control.remote import RemoteAuthority

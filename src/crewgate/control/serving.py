@@ -23,6 +23,7 @@ from crewgate.api.bridge import Bridge
 from crewgate.audit.sink import Sink
 from crewgate.audit.voice import Voice
 from crewgate.audit.writer import Rotation, Writer
+from crewgate.ca.renewal import Pair
 from crewgate.config import CA, Config, Control, descriptors
 from crewgate.control.health import ControlHealth
 from crewgate.control.ocsp_door import OCSPDoor
@@ -34,8 +35,7 @@ from crewgate.core.x509 import certificate as certificate_
 from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
 from crewgate.core.x509.identity import Role
 from crewgate.errors import AuthorityError, ConfigurationError, LinkError, RefusedError
-from crewgate.pki.ending import complete_intents
-from crewgate.pki.renewal import Pair
+from crewgate.lifecycle.decommission import complete_intents
 from crewgate.policy.validation import following
 from crewgate.runtime.descriptors import raise_to
 from crewgate.runtime.file_watch import Watch

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from crewgate import limits
+from crewgate.ca.kept_crl import KeptList
+from crewgate.ca.ocsp.response import Failure, failure
 from crewgate.config import Config
 from crewgate.control.renewing import Renewing, Source, source_of
 from crewgate.core.health import Fact, degraded
 from crewgate.errors import AuthorityError
-from crewgate.pki.ocsp_response import Failure, failure
-from crewgate.pki.revocation_list import KeptList
 
 if TYPE_CHECKING:
     from crewgate.control.remote import RemoteAuthority

@@ -12,13 +12,13 @@ from pathlib import Path
 import trio
 
 from crewgate import limits
+from crewgate.ca.key_files import read_certificates
+from crewgate.ca.ocsp.client import Checker
+from crewgate.ca.ocsp.transport import Fetcher
+from crewgate.ca.ocsp.verify import Issuer
 from crewgate.config import CA, Responder
 from crewgate.core.x509.certificate_status import Doubt, Status
 from crewgate.errors import AuthorityError, ConfigurationError
-from crewgate.pki.keys import read_certificates
-from crewgate.pki.ocsp_check import Issuer
-from crewgate.pki.ocsp_checker import Checker
-from crewgate.pki.ocsp_fetch import Fetcher
 
 
 class Inquiry:

@@ -1,6 +1,6 @@
 """The bounds of what stands between crews: certificates, control API, the watch over minting."""
 
-# Certificates of the internal CA (pki/, core/x509/certificate.py).
+# Certificates of the internal CA (ca/, core/x509/certificate.py).
 ca_root_days = 3650  # its key is put away; a new root means new trust on every machine
 ca_issuing_days = 1825  # half the root's life, so that it never outlives it
 ca_server_days = 397  # the longest that browsers accepted from a public CA

@@ -17,10 +17,10 @@ import trio
 from cryptography import x509
 
 from crewgate import limits
+from crewgate.ca.authority import request_pem
+from crewgate.ca.certificates import new_key
+from crewgate.ca.key_files import key_pem
 from crewgate.errors import AuthorityError
-from crewgate.pki.authority import request_pem
-from crewgate.pki.certificates import new_key
-from crewgate.pki.keys import key_pem
 from crewgate.supervisor.issuing import Issuer
 
 HTTP1, HTTP2 = "http/1.1", "h2"

@@ -17,8 +17,8 @@ import trio
 from crewgate import limits
 from crewgate.errors import SupervisionError
 from crewgate.ipc.sockets import peer_of
-from crewgate.pki.processes import is_below
-from crewgate.pki.rooms import DOOR, room
+from crewgate.lifecycle.processes import is_below
+from crewgate.lifecycle.socket_dir import DOOR, room
 from crewgate.supervisor.user import User
 
 Carry = Callable[[trio.SocketStream], Awaitable[None]]

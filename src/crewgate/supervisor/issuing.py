@@ -10,9 +10,9 @@ from typing import Protocol
 
 import trio
 
+from crewgate.ca.authority import Authority, read_request
 from crewgate.config import CA
 from crewgate.core.x509.identity import Identity
-from crewgate.pki.authority import Authority, read_request
 
 
 class Issuer(Protocol):

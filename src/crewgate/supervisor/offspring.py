@@ -16,7 +16,7 @@ import trio
 
 from crewgate import limits
 from crewgate.errors import SupervisionError
-from crewgate.pki.processes import MARK, below, kill_all, send
+from crewgate.lifecycle.processes import MARK, below, kill_all, send
 from crewgate.supervisor.user import User
 
 _LAUNCH = Path(__file__).with_name("launch.py")

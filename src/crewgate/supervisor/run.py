@@ -19,14 +19,14 @@ import msgspec
 import trio
 
 from crewgate import limits
+from crewgate.ca.authority import new_instance
 from crewgate.config import Config, load
 from crewgate.core.x509.identity import Identity, Role, check
 from crewgate.errors import ConfigurationError, CrewgateError, SupervisionError
-from crewgate.pki.authority import new_instance
-from crewgate.pki.ending import Ended, authority_of, close, complete_intents, revoke
-from crewgate.pki.lives import Life, Lives, State
-from crewgate.pki.processes import this
-from crewgate.pki.pulse import Pulse
+from crewgate.lifecycle.decommission import Ended, authority_of, close, complete_intents, revoke
+from crewgate.lifecycle.liveness_lock import Pulse
+from crewgate.lifecycle.processes import this
+from crewgate.lifecycle.runs import Life, Lives, State
 from crewgate.supervisor import user as user_
 from crewgate.supervisor.credentials import Credentials
 from crewgate.supervisor.crossing import Crossing, crossing

@@ -11,8 +11,8 @@ import trio
 from boundary import Boundary, Leaf, bounded
 from installation import wait_until
 
+from crewgate.ca.authority import Authority, create
 from crewgate.config import CA
-from crewgate.pki.authority import Authority, create
 
 
 def _reload(boundary: Boundary, old: str = "", new: str = "") -> None:

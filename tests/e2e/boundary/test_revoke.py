@@ -14,8 +14,8 @@ import trio
 from boundary import Boundary, Leaf, bounded
 from command_process import crewgate
 
-from crewgate.pki.announcing import Announced, announce
-from crewgate.pki.authority import Authority
+from crewgate.ca.authority import Authority
+from crewgate.ca.propagation import Announced, announce
 
 COUNT = 50
 EVENT = re.compile(rb"data: ([0-9]+)\n")

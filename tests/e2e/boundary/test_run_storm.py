@@ -19,10 +19,10 @@ from depth import deep
 from installation import Installation, installed, wait_until
 from orchestrators import CREW, Running, curl, is_running, running
 
+from crewgate.ca.certificate_db import Entry, Register
 from crewgate.config import load
 from crewgate.core.ids import certificate_key
-from crewgate.pki.lives import Lives
-from crewgate.pki.register import Entry, Register
+from crewgate.lifecycle.runs import Lives
 
 ROUNDS = deep(4)
 SEED = int(os.environ.get("CREWGATE_SEED", str(random.randrange(2**32))))

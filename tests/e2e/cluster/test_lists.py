@@ -8,9 +8,9 @@ from cryptography import x509
 from installation import wait_until
 from members import Agent, agents, is_ready
 
+from crewgate.ca.authority import Authority
+from crewgate.ca.crl import make_crl
 from crewgate.config import CA, load
-from crewgate.pki.authority import Authority
-from crewgate.pki.crl import make_crl
 
 
 def _number(path: Path) -> int:

@@ -21,13 +21,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from installation import wait_until
 
+from crewgate.ca.certificates import Issued, Validity, make_leaf, new_key, pem
+from crewgate.ca.key_files import key_pem, read_certificates, read_key
 from crewgate.config import load
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import Role
 from crewgate.issuer import Orchestrator
 from crewgate.issuer.inspection import read_claims
-from crewgate.pki.certificates import Issued, Validity, make_leaf, new_key, pem
-from crewgate.pki.keys import key_pem, read_certificates, read_key
 
 SUBJECT = {"subject_token_type": "urn:ietf:params:oauth:token-type:jwt"}
 

@@ -12,11 +12,11 @@ from control_site import ControlSite, control_site, serial_of
 from cryptography import x509
 from installation import Premises, wait_until
 
+from crewgate.ca.authority import Authority, identity_of
+from crewgate.ca.certificates import make_server
+from crewgate.ca.crl import make_crl
+from crewgate.ca.key_files import read_key
 from crewgate.config import CA, load
-from crewgate.pki.authority import Authority, identity_of
-from crewgate.pki.certificates import make_server
-from crewgate.pki.crl import make_crl
-from crewgate.pki.keys import read_key
 
 LIFE = timedelta(days=397)
 

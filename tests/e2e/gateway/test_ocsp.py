@@ -13,12 +13,12 @@ import httpx
 from installation import Installation, wait_until
 from ocsp_world import UnixResponder, serving
 
+from crewgate.ca.authority import Authority
+from crewgate.ca.certificate_db import Register
+from crewgate.ca.ocsp.responder import Responder
 from crewgate.config import CA, load
 from crewgate.ipc.admin_client import Owner
 from crewgate.issuer import SubAgent
-from crewgate.pki.authority import Authority
-from crewgate.pki.ocsp import Responder
-from crewgate.pki.register import Register
 
 KEY = 'client_certificate = "required" '
 

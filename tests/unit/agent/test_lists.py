@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
 from crewgate.agent.lists import PeerLists
+from crewgate.ca.authority import Authority
 from crewgate.cli.init import write_all
 from crewgate.config import Config, load
-from crewgate.pki.authority import Authority
 
 A, B, C = b"gateway a", b"gateway b", b"gateway c"
 

@@ -14,6 +14,8 @@ from gossip_capsules import capsule
 from gossip_world import WALL
 
 from crewgate import limits
+from crewgate.ca.certificate_db import Register
+from crewgate.ca.intents import Intent, Intents
 from crewgate.cli import main
 from crewgate.cli.backup_files import MANIFEST, Manifest, place_of, target_of
 from crewgate.cli.backup_inventory import inventory
@@ -26,8 +28,6 @@ from crewgate.gossip.capsule_log import CapsuleLog
 from crewgate.gossip.membership_file import Standing
 from crewgate.ledger.mark import look, read_mark, write_mark
 from crewgate.ledger.opening import open_ledger
-from crewgate.pki.intents import Intent, Intents
-from crewgate.pki.register import Register
 
 SECRETS = {
     "ca/issuing.key", "ca/root.key", "gateway/gateway.key", "gateway/machine.key",

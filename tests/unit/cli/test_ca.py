@@ -16,16 +16,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from full_books import full_books
 
 from crewgate import limits
+from crewgate.ca.authority import request_pem
+from crewgate.ca.certificates import new_key, pem
+from crewgate.ca.gateway_signing_key import public_half
+from crewgate.ca.key_files import read_key
+from crewgate.ca.propagation import Announced
+from crewgate.ca.unwritten import unwritten_of
 from crewgate.config import load
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, member_id
 from crewgate.ipc.admin_messages import Reach
-from crewgate.pki.announcing import Announced
-from crewgate.pki.authority import request_pem
-from crewgate.pki.certificates import new_key, pem
-from crewgate.pki.keys import read_key
-from crewgate.pki.signing import public_half
-from crewgate.pki.unwritten import unwritten_of
 
 
 def issue(run: Run, fresh: Path, name: str = "a-1", *more: object) -> dict[str, Any]:
@@ -248,7 +248,7 @@ def test_a_revocation_that_too_few_machines_have_is_an_exit_status(
     """As of `crewgate revoke`, with a line that says who has not answered."""
     reach = Reach("quorum", applied_on=1, of=3, ms=1000.0, missing=["b", "c"], enough=False)
     done = Announced(read_ns=1, reach=reach)
-    monkeypatch.setattr("crewgate.pki.announcing.announce", lambda *_: done)
+    monkeypatch.setattr("crewgate.ca.propagation.announce", lambda *_: done)
     row = issue(run, fresh)
     result = run("ca", "revoke", "-c", fresh, row["serial"])
     assert result.exit_code == 3
@@ -268,7 +268,7 @@ def test_on_a_full_disk_the_gateway_refuses_it_and_a_person_has_to_say_it_again(
     row = issue(run, fresh)
     with full_books(monkeypatch):
         with monkeypatch.context() as patch:
-            patch.setattr("crewgate.pki.announcing.announce", lambda *_: Announced(read_ns=1))
+            patch.setattr("crewgate.ca.propagation.announce", lambda *_: Announced(read_ns=1))
             result = run("ca", "revoke", "-c", fresh, row["serial"])
         assert result.exit_code == 2
         assert "the gateway refuses it, and the register could not be written" in result.stderr

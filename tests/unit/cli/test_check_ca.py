@@ -9,10 +9,10 @@ import forge
 import pytest
 from commands import Run
 
+from crewgate.ca.authority import Authority
+from crewgate.ca.certificates import pem
+from crewgate.ca.crl import make_crl
 from crewgate.config import CA, load
-from crewgate.pki.authority import Authority
-from crewgate.pki.certificates import pem
-from crewgate.pki.crl import make_crl
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import pytest
 from commands import Run
 from machine_certificate import signed_at
 
+from crewgate.ca.certificates import pem
+from crewgate.ca.gateway_signing_key import write_signing_key
+from crewgate.ca.key_files import key_pem
 from crewgate.config import CA, Cluster, load
 from crewgate.core.x509.identity import Role
-from crewgate.pki.certificates import pem
-from crewgate.pki.keys import key_pem
-from crewgate.pki.signing import write_signing_key
 
 
 def check(run: Run, config: Path) -> tuple[list[str], list[str]]:

@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
+from crewgate.ca.gateway_signing_key import public_half
 from crewgate.cli import main
 from crewgate.cli.init import write_all
 from crewgate.cli.machine import choose_name, host_name
@@ -19,7 +20,6 @@ from crewgate.config.kinds import NAME
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, check
 from crewgate.issuer.signing import SigningKey
-from crewgate.pki.signing import public_half
 from crewgate.policy.loader import load_keys, load_policy
 from crewgate.server.tls import server_context
 

@@ -9,10 +9,10 @@ from commands import Run
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from crewgate.ca.gateway_signing_key import public_half
 from crewgate.config import Cluster, Place, load
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, member_id
-from crewgate.pki.signing import public_half
 
 ALONE = ("--budgets", "per-machine")
 LEDGER = ("--ledger", "postgresql://crewgate@db.example/budgets")

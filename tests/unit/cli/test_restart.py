@@ -15,7 +15,7 @@ import pytest
 from crewgate.cli import restart
 from crewgate.ipc.admin_client import Owner
 from crewgate.ipc.sockets import Door, Peer
-from crewgate.pki.processes import NOBODY
+from crewgate.lifecycle.processes import NOBODY
 
 PARENT = """
 import subprocess, sys, time

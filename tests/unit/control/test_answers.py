@@ -3,10 +3,10 @@
 import pytest
 from cryptography import x509
 
+from crewgate.ca.propagation import Announced
 from crewgate.control.answers import branch, host, revoked
 from crewgate.errors import AuthorityError
 from crewgate.ipc.admin_messages import NamesReceipt, Reach, TreeRow
-from crewgate.pki.announcing import Announced
 
 
 @pytest.mark.parametrize("text", ["edge", "edge.example", "a-b.c", "x" * 63 + ".y", "Edge.EXAMPLE"])

@@ -16,20 +16,20 @@ from desk_world import ADA, BD, EDGE, Agent, first, opened, own, status
 from crewgate import limits
 from crewgate.api.office import Wish
 from crewgate.api.words import Reason
+from crewgate.ca.authority import request_pem
+from crewgate.ca.certificate_db import Entry, Register
+from crewgate.ca.certificates import make_server, new_key
+from crewgate.ca.crl import REASONS
+from crewgate.ca.propagation import Announced
 from crewgate.config import Config
 from crewgate.control import desk as desk_
 from crewgate.control.desk import Desk
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, member_id
 from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError
-from crewgate.pki import ending
-from crewgate.pki.announcing import Announced
-from crewgate.pki.authority import request_pem
-from crewgate.pki.certificates import make_server, new_key
-from crewgate.pki.crl import REASONS
-from crewgate.pki.lives import Lives, State
-from crewgate.pki.processes import Process, this
-from crewgate.pki.register import Entry, Register
+from crewgate.lifecycle import decommission
+from crewgate.lifecycle.processes import Process, this
+from crewgate.lifecycle.runs import Lives, State
 
 
 def test_one_s_own_next_certificate_says_the_same(desk: Desk) -> None:
@@ -198,7 +198,7 @@ def test_the_life_of_an_orchestrator_that_is_ended_here_waits_for_no_other_proce
     desk: Desk, agent: Agent, config: Config, monkeypatch: pytest.MonkeyPatch, *, is_first: bool
 ) -> None:
     """Its process and its key end next, but not before the answer; a command's own end is left."""
-    monkeypatch.setattr(ending, "announce", agent.announce)
+    monkeypatch.setattr(decommission, "announce", agent.announce)
     gone, entry = Process(2**22 - 1, 1, "another boot"), first(desk, BD)
     with Lives(ca_of(config).register) as lives:
         life = lives.begin("bd", "bd-1", gone, BD.instance, lambda _: None)
@@ -207,16 +207,16 @@ def test_the_life_of_an_orchestrator_that_is_ended_here_waits_for_no_other_proce
     announce = agent.announce
 
     def announce_slowly(*given: Any) -> Announced:
-        assert ending.complete_intents(config, 3600) == []
+        assert decommission.complete_intents(config, 3600) == []
         return announce(*given)
 
     with monkeypatch.context() as patch:
         patch.setattr(desk_, "announce", announce_slowly)
         answer = desk.revoke_orchestrator("bd", "bd-1", "unspecified")
     assert answer.certificates == [entry.serial]
-    done = ending.complete_intents(config, 3600)
+    done = decommission.complete_intents(config, 3600)
     assert [(each.life.id, each.is_complete) for each in done] == [(life.id, True)] * is_first
-    ending.complete_intents(config, 3600)
+    decommission.complete_intents(config, 3600)
     assert desk.held.own_lives == set()
 
 

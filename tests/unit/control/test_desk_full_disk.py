@@ -12,15 +12,15 @@ from desk_world import ADA, BD, Agent, first, opened, own, status
 from full_books import full_books, full_list
 
 from crewgate.api.office import Wish
+from crewgate.ca import unwritten
+from crewgate.ca.certificate_db import Register
+from crewgate.ca.intents import Intents
 from crewgate.config import Config
 from crewgate.control.desk import Desk
 from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import AuthorityError, ControlError, LinkError
-from crewgate.pki import unwritten
-from crewgate.pki.intents import Intents
-from crewgate.pki.lives import Lives, State
-from crewgate.pki.processes import this
-from crewgate.pki.register import Register
+from crewgate.lifecycle.processes import this
+from crewgate.lifecycle.runs import Lives, State
 
 
 def listed(config: Config) -> set[str]:

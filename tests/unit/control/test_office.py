@@ -15,6 +15,9 @@ from full_books import full_books
 
 from crewgate import limits
 from crewgate.api.office import Wish
+from crewgate.ca.authority import Authority
+from crewgate.ca.certificates import new_key
+from crewgate.ca.intents import Intents
 from crewgate.config import Config, load
 from crewgate.control.office import ControlOffice
 from crewgate.control.reader import Reader
@@ -23,9 +26,6 @@ from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import AuthorityError, ControlError, LinkError
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.orchestrator import Orchestrator
-from crewgate.pki.authority import Authority
-from crewgate.pki.certificates import new_key
-from crewgate.pki.intents import Intents
 
 Mint = Callable[..., tuple[str, str, str]]
 

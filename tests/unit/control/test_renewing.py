@@ -12,14 +12,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
+from crewgate.ca.authority import Authority
+from crewgate.ca.renewal import Pair, next_chain, put, shown
 from crewgate.config import CA, Config, load
 from crewgate.control.renewing import Renewing, source_of
 from crewgate.core.health import State
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import member_id
 from crewgate.errors import AuthorityError
-from crewgate.pki.authority import Authority
-from crewgate.pki.renewal import Pair, next_chain, put, shown
 
 DAY = 86_400.0
 

@@ -22,9 +22,9 @@ from crewgate.control.health import ControlHealth
 from crewgate.control.serving import Serving
 from crewgate.core.health import Fact, State
 from crewgate.errors import AuthorityError
-from crewgate.pki import ending
-from crewgate.pki.lives import Lives
-from crewgate.pki.processes import this
+from crewgate.lifecycle import decommission
+from crewgate.lifecycle.processes import this
+from crewgate.lifecycle.runs import Lives
 from crewgate.runtime.file_watch import Watch
 
 
@@ -142,7 +142,7 @@ async def test_a_life_that_cannot_be_looked_at_is_in_the_health(
     with served(config, tmp_path, None) as (serving, health):
         said = []
         for beats in (refuse, lambda *_: True):
-            monkeypatch.setattr(ending, "beats", beats)
+            monkeypatch.setattr(decommission, "beats", beats)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(serving._end_orchestrators)
                 await trio.sleep(0.5)

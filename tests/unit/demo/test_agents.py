@@ -13,9 +13,9 @@ import trio
 from trio.testing import MockClock
 
 from crewgate import limits
+from crewgate.ca.certificates import make_root
 from crewgate.demo import agents
 from crewgate.demo.agents import SEARCH, SUMMARY, Agent, Said
-from crewgate.pki.certificates import make_root
 
 PROBLEM = {"type": "https://crewgate.dev/problems/credits-exhausted", "status": 403}
 

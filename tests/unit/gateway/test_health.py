@@ -12,6 +12,7 @@ from leaves import HOUR, issuing, now
 from crewgate import limits
 from crewgate.audit.sink import Sink
 from crewgate.audit.writer import Writer
+from crewgate.ca.crl import make_crl
 from crewgate.core.health import Fact, State
 from crewgate.core.x509 import crl
 from crewgate.gateway.health import (
@@ -21,7 +22,6 @@ from crewgate.gateway.health import (
     list_fact,
     upstream_fact,
 )
-from crewgate.pki.crl import make_crl
 
 DAY = 86_400
 

@@ -9,12 +9,12 @@ import trio.testing
 from ocsp_world import HTTPResponder, World, der, serving
 
 from crewgate import limits
+from crewgate.ca.certificate_db import Register
+from crewgate.ca.ocsp.responder import Responder as OCSPResponder
 from crewgate.config import CA, Responder
 from crewgate.core.x509.certificate_status import Doubt, Flaw, Good
 from crewgate.errors import ConfigurationError
 from crewgate.gateway.inquiry import Inquiry
-from crewgate.pki.ocsp import Responder as OCSPResponder
-from crewgate.pki.register import Register
 
 WORLD = World(datetime.now(UTC).replace(microsecond=0))
 LEAF = der(WORLD.leaf.certificate)

@@ -18,10 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crewgate import limits
+from crewgate.ca.certificates import Issued, Validity, make_leaf, new_key
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role
 from crewgate.errors import GossipError
 from crewgate.gossip.member_certificates import Credential, Trust
-from crewgate.pki.certificates import Issued, Validity, make_leaf, new_key
 
 HOST = bytes(10) + b"\xff\xff\x0a\0\0\1"
 BIG = bytes(limits.certificate_bytes_max + 1)

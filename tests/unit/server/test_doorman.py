@@ -10,11 +10,11 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
+from crewgate.ca.certificates import Issued
 from crewgate.core.audit.records import Connection
 from crewgate.core.ids import certificate_key
 from crewgate.core.verdict import PeerReason
 from crewgate.core.x509.identity import Role
-from crewgate.pki.certificates import Issued
 from crewgate.server import Peer
 from crewgate.server.doorman import Doorman, Rules, expelled
 from crewgate.server.guests import Guests

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from crewgate import limits
+from crewgate.ca.authority import Authority, read_request, request_pem
+from crewgate.ca.certificates import new_key
+from crewgate.ca.key_files import key_pem
 from crewgate.config import CA, Config
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import AuthorityError
-from crewgate.pki.authority import Authority, read_request, request_pem
-from crewgate.pki.certificates import new_key
-from crewgate.pki.keys import key_pem
 from crewgate.supervisor.credentials import Credential, Credentials, renewal
 from crewgate.supervisor.issuing import CAFiles
 

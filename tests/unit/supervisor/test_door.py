@@ -11,7 +11,7 @@ import trio
 
 from crewgate import limits
 from crewgate.errors import SupervisionError
-from crewgate.pki import rooms
+from crewgate.lifecycle import socket_dir
 from crewgate.supervisor import door as door_
 from crewgate.supervisor.door import Door
 from crewgate.supervisor.user import User
@@ -31,16 +31,16 @@ def test_a_new_folder_for_its_user_alone(me: User) -> None:
 def test_what_a_killed_supervisor_left_is_found_by_its_instance(me: User) -> None:
     """Folder and socket are cleared away; a folder with something else in it stays."""
     door = Door(None, me, OTHER)
-    rooms.clear(ONE)
+    socket_dir.clear(ONE)
     assert door.path.exists()
-    rooms.clear(OTHER)
-    rooms.clear(OTHER)
+    socket_dir.clear(OTHER)
+    socket_dir.clear(OTHER)
     assert not door.path.parent.exists()
     door.__exit__(None, None, None)
     with Door(None, me, OTHER) as door:
         beside = door.path.with_name("mine")
         beside.touch()
-        rooms.clear(OTHER)
+        socket_dir.clear(OTHER)
         assert beside.exists()
         beside.unlink()
 

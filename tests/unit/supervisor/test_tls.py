@@ -8,12 +8,12 @@ import trio
 from certified import ONE
 from trio.testing import memory_stream_pair
 
+from crewgate.ca.authority import request_pem
+from crewgate.ca.certificates import new_key
+from crewgate.ca.key_files import key_pem
 from crewgate.config import CA, Config
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import SupervisionError
-from crewgate.pki.authority import request_pem
-from crewgate.pki.certificates import new_key
-from crewgate.pki.keys import key_pem
 from crewgate.server.tls import Clients, server_context
 from crewgate.supervisor.credentials import HTTP1, HTTP2, Credential
 from crewgate.supervisor.issuing import CAFiles

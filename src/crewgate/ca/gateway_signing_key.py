@@ -1,0 +1,68 @@
+"""What a gateway signs its revocations with: an Ed25519 key in a file of its own.
+
+It is no TLS key: it stays the same over all renewals of the certificate, which says its public half
+(core/x509/identity.py). A machine without the CA has its public half certified, so that is
+read too.
+"""
+
+import os
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from crewgate import limits
+from crewgate.ca.key_files import PRIVATE, read_bounded, refuse_shared, write_file
+from crewgate.errors import AuthorityError
+
+_PUBLIC = b"-----BEGIN PUBLIC KEY-----"  # RFC 7468, section 13
+
+
+def read_signing_key(path: Path) -> Ed25519PrivateKey:
+    """Read the private key; AuthorityError says what is wrong, and never shows it."""
+    data = read_bounded(path, limits.key_file_bytes_max, "signing key")
+    refuse_shared(path)
+    try:
+        key = load_pem_private_key(data, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise AuthorityError(
+            f"{path}: expected an unencrypted PKCS 8 PEM of an Ed25519 private key, as `openssl "
+            "genpkey -algorithm ed25519` writes it"
+        )
+    return key
+
+
+def write_signing_key(path: Path) -> bytes:
+    """Make a key for its owner's eyes in a new file; its public half. AuthorityError."""
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    write_file(path, pem, PRIVATE)
+    return key.public_key().public_bytes_raw()
+
+
+def public_half(path: Path) -> bytes:
+    """The 32 bytes of the key in a file, private or public; AuthorityError."""
+    data = read_bounded(path, limits.key_file_bytes_max, "signing key")
+    if not data.lstrip().startswith(_PUBLIC):
+        return read_signing_key(path).public_key().public_bytes_raw()
+    try:
+        key = load_pem_public_key(data)
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PublicKey):
+        raise AuthorityError(f"{path}: expected a PEM of an Ed25519 public key")
+    return key.public_bytes_raw()
+
+
+def certified_half(path: Path) -> bytes:
+    """The public half of the key in a file, which is made where there is none; AuthorityError."""
+    return public_half(path) if os.path.lexists(path) else write_signing_key(path)

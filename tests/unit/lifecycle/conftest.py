@@ -1,0 +1,14 @@
+"""A configuration with a CA; nothing serves it."""
+
+from pathlib import Path
+
+import pytest
+
+from crewgate.cli.init import write_all
+from crewgate.config import Config, load
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """As `crewgate init` writes it."""
+    return load(write_all(tmp_path / "gateway", 9000))

@@ -1,0 +1,474 @@
+"""The end of an orchestrator: in its order, to be done again, and never lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from certified import ONE, OTHER, issue
+from cryptography import x509
+from full_books import full_books
+
+from crewgate import limits
+from crewgate.ca.certificate_db import Entry, Register
+from crewgate.ca.intents import Intent
+from crewgate.ca.propagation import Announced
+from crewgate.ca.unwritten import Unwritten, unwritten_of
+from crewgate.config import Config
+from crewgate.errors import AuthorityError, LinkError
+from crewgate.ipc.admin_messages import Name
+from crewgate.issuer.signing import SigningKey
+from crewgate.lifecycle import decommission, processes
+from crewgate.lifecycle.decommission import Ended
+from crewgate.lifecycle.liveness_lock import Pulse
+from crewgate.lifecycle.processes import Process
+from crewgate.lifecycle.runs import Life, Lives, State
+
+GONE = Process(2**22 - 1, 1, "another boot")
+
+
+class Agent:
+    """The running gateway, as far as `announce` goes: hears, or is away."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self.heard: list[tuple[list[str], list[Name]]] = []
+
+    def announce(
+        self, register: Register, state: Path, entries: Sequence[Entry], more: Sequence[Name]
+    ) -> Announced:
+        if self.is_away:
+            raise LinkError("no agent listens here")
+        self.heard.append(([entry.serial for entry in entries], list(more)))
+        register.announced(entry.serial for entry in entries)
+        return Announced(connections_closed=len(entries))
+
+
+@pytest.fixture(autouse=True)
+def agent(monkeypatch: pytest.MonkeyPatch) -> Agent:
+    agent = Agent()
+    monkeypatch.setattr(decommission, "announce", agent.announce)
+    monkeypatch.setattr(limits, "run_tell_seconds", 0.0)
+    return agent
+
+
+def lives_of(config: Config) -> Lives:
+    assert config.ca is not None
+    return Lives(config.ca.register)
+
+
+def begin(
+    config: Config,
+    process: Process,
+    name: str = "bd-1",
+    instance: bytes = ONE,
+    hold: Callable[[int], None] = lambda number: None,
+) -> Life:
+    with lives_of(config) as lives:
+        return lives.begin("article", name, process, instance, hold)
+
+
+def standing(config: Config) -> dict[str, State]:
+    with lives_of(config) as lives:
+        return {life.name: life.state for life in lives.open()}
+
+
+def listed(config: Config) -> set[int]:
+    """The serials that a gateway refuses by the list."""
+    assert config.ca is not None
+    crl = x509.load_pem_x509_crl(config.ca.crl.read_bytes())
+    return {each.serial_number for each in crl}
+
+
+def statuses(config: Config) -> dict[str, str]:
+    """Of orchestrators' certificates; `init` has had the gateway's signed."""
+    assert config.ca is not None
+    with Register(config.ca.register) as register:
+        return {each.serial: each.status(0) for each in register.all() if each.crew}
+
+
+def test_all_that_a_name_has_ends_in_one_step(config: Config, agent: Agent) -> None:
+    """Overlapping certificates, those that a person issued, and the name itself; others stay."""
+    begin(config, GONE)
+    ours = {issue(config, ONE), issue(config, ONE), issue(config, OTHER)}
+    others = issue(config, OTHER, name="bd-2")
+    done = decommission.decommission(config, "article", "bd-1")
+    assert done.is_complete
+    assert done.certificates == 3
+    assert statuses(config) == dict.fromkeys(ours, "revoked") | {others: "valid"}
+    serials, names = agent.heard[0]
+    assert set(serials) == ours
+    assert [(name.kind, name.crew, name.name) for name in names] == [
+        ("orchestrator", "article", "article/bd-1")
+    ]
+    # Again once nothing can be minted any more, up to that moment and no further.
+    assert [name.before > 0 for _, (name,) in agent.heard] == [False, True]
+    assert standing(config) == {}
+
+
+@pytest.fixture
+def pulse(config: Config) -> Iterator[Pulse]:
+    assert config.ca is not None
+    pulse = Pulse(config.ca.register)
+    yield pulse
+    pulse.stop()
+
+
+def test_who_died_without_an_intent_is_ended_by_who_comes_next(
+    config: Config, agent: Agent, pulse: Pulse
+) -> None:
+    """The start wrote down who it is; the living are left alone."""
+    begin(config, GONE)
+    begin(config, processes.this(), "alive", OTHER, pulse.begin)
+    dead, alive = issue(config, ONE), issue(config, OTHER, name="alive")
+    (done,) = decommission.complete_intents(config)
+    assert done.life.label == "article/bd-1"
+    assert statuses(config) == {dead: "revoked", alive: "valid"}
+    assert standing(config) == {"alive": State.RUNNING}
+    assert decommission.complete_intents(config) == []
+
+
+def test_an_end_that_another_process_has_just_begun_is_left_to_it(
+    config: Config, agent: Agent
+) -> None:
+    """It tells the agent itself, and has the receipt; if it dies, this is done after a while."""
+    serial = issue(config, ONE)
+    with Lives(decommission.authority_of(config).register) as lives:
+        lives.intend("article", "bd-1", int(time.time()))
+    assert decommission.complete_intents(config, 3600) == []
+    assert statuses(config) == {serial: "valid"}
+    (done,) = decommission.complete_intents(config)
+    assert done.is_complete
+    assert statuses(config) == {serial: "revoked"}
+
+
+def test_without_a_gateway_the_end_waits_to_be_told(
+    config: Config, agent: Agent, pulse: Pulse
+) -> None:
+    """Certificates are dead by the list meanwhile, and the name may live again."""
+    begin(config, GONE)
+    serial = issue(config, ONE)
+    agent.is_away = True
+    done = decommission.decommission(config, "article", "bd-1")
+    assert done.is_complete
+    assert done.told is None
+    assert "does not know yet" in done.complaints[0]
+    assert standing(config) == {"bd-1": State.UNTOLD}
+    begin(config, processes.this(), "bd-1", OTHER, pulse.begin)
+    later = issue(config, OTHER)
+    agent.is_away = False
+    (told,) = decommission.complete_intents(config)
+    assert told.complaints == ()
+    assert [serials for serials, _ in agent.heard] == [[serial]]
+    assert agent.heard[0][1][0].before == done.life.until
+    assert statuses(config) == {serial: "revoked", later: "valid"}
+    assert standing(config) == {"bd-1": State.RUNNING}
+
+
+@pytest.mark.parametrize("step", ["revoke", "publish", "announce", "terminate", "close", "move"])
+def test_a_crash_at_any_step_is_completed_later(
+    config: Config, agent: Agent, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Killed before it: the intent stands, and whoever comes next does the rest."""
+    begin(config, GONE)
+    serial = issue(config, ONE)
+    where = {
+        "revoke": (decommission.Authority, "revoke"),
+        "publish": (decommission.Authority, "publish"),
+        "announce": (decommission, "announce"),
+        "terminate": (decommission, "terminate"),
+        "close": (decommission, "close"),
+        "move": (decommission, "tell"),
+    }[step]
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*where, killed)
+        with pytest.raises(KeyboardInterrupt):
+            decommission.decommission(config, "article", "bd-1")
+    assert standing(config) != {}
+    (done,) = decommission.complete_intents(config)
+    assert done.is_complete
+    assert statuses(config) == {serial: "revoked"}
+    assert int(serial, 16) in listed(config)
+    assert serial in [each for serials, _ in agent.heard for each in serials]
+    assert standing(config) == {}
+
+
+def own_key(config: Config, name: str) -> Path:
+    """Give an orchestrator a key of its own."""
+    path = config.crew("article").jwks
+    key = SigningKey.generate(f"key-of-{name}")
+    key.orchestrator = f"article/{name}"
+    document = json.loads(path.read_text())
+    document["keys"].append(key.jwk())
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_its_own_keys_are_told_and_leave_the_jwks(config: Config, agent: Agent) -> None:
+    """Those that speak for it alone; its crew's and another's stay."""
+    path = own_key(config, "bd-1")
+    own_key(config, "bd-2")
+    done = decommission.decommission(config, "article", "bd-1")
+    assert done.keys == ("key-of-bd-1",)
+    assert [(name.kind, name.name) for name in agent.heard[0][1]][1:] == [("key", "key-of-bd-1")]
+    kids = [key["kid"] for key in json.loads(path.read_text())["keys"]]
+    assert len(kids) == 2
+    assert kids[1] == "key-of-bd-2"
+
+
+def test_a_key_that_cannot_leave_keeps_the_name_ending(
+    config: Config, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its certificates and process are gone; the name is not given again until that is mended."""
+    own_key(config, "bd-1")
+
+    def refuse(path: Path, kids: Sequence[str]) -> None:
+        raise AuthorityError("take them out by hand")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decommission, "remove_keys", refuse)
+        done = decommission.decommission(config, "article", "bd-1")
+    assert not done.is_complete
+    assert done.complaints == ("take them out by hand",)
+    assert standing(config) == {"bd-1": State.ENDING}
+    (done,) = decommission.complete_intents(config)
+    assert done.is_complete
+
+
+def test_a_crew_that_left_the_configuration_is_no_obstacle(config: Config) -> None:
+    """Nobody trusts its keys; its certificates end like any."""
+    begin(config, GONE)
+    serial = issue(config, ONE)
+    (done,) = decommission.complete_intents(msgspec.structs.replace(config, crews=()))
+    assert done.is_complete
+    assert statuses(config) == {serial: "revoked"}
+
+
+def test_its_process_is_ended_and_what_it_left_too(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor that hears nothing is killed; then whatever carries the mark of its life."""
+    monkeypatch.setattr(limits, "run_farewell_seconds", 0.05)
+    deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); "
+    command = [sys.executable, "-c", f"{deaf}time.sleep(600)"]
+    marked = os.environ | {processes.MARK: ONE.hex()}
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as supervisor,
+        subprocess.Popen(command, stdout=subprocess.PIPE, env=marked) as left,
+    ):
+        for process in (supervisor, left):
+            assert process.stdout is not None
+            process.stdout.readline()
+        found = {each.pid: each for each in processes.below(os.getpid())}
+        begin(config, found[supervisor.pid])
+        assert decommission.decommission(config, "article", "bd-1").is_complete
+        assert supervisor.wait() == -signal.SIGKILL
+        assert left.wait() == -signal.SIGKILL
+
+
+def test_one_that_cannot_be_ended_is_in_nobodys_way(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a complaint, its intent stands, and the next one is ended."""
+    begin(config, GONE, "stuck")
+    begin(config, GONE, "next", OTHER)
+
+    def terminate(config: Config, life: Life) -> None:
+        if life.name == "stuck":
+            raise AuthorityError("SIGKILL did not end it")
+
+    monkeypatch.setattr(decommission, "terminate", terminate)
+    stuck, other = decommission.complete_intents(config)
+    assert stuck.complaints == ("article/stuck: SIGKILL did not end it",)
+    assert other.is_complete
+    assert standing(config) == {"stuck": State.ENDING}
+
+
+def test_one_whose_process_cannot_be_looked_for_delays_no_other(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is another user's: that is said, and an end that was begun is completed."""
+    begin(config, GONE, "unseen")
+    ours = issue(config, OTHER)
+    with lives_of(config) as lives:
+        lives.intend("article", "bd-1", 1)
+
+    def refuse(register: Path, number: int) -> bool:
+        raise AuthorityError("lives.lock: cannot be opened")
+
+    monkeypatch.setattr(decommission, "beats", refuse)
+    unseen, done = decommission.complete_intents(config)
+    assert unseen.complaints == ("article/unseen: lives.lock: cannot be opened",)
+    assert (unseen.is_doubtful, done.is_doubtful) == (True, False)
+    assert done.is_complete
+    assert statuses(config) == {ours: "revoked"}
+    assert standing(config) == {"unseen": State.RUNNING}
+
+
+def test_what_runs_in_another_container_is_cut_off_and_told_of(
+    config: Config, pulse: Pulse
+) -> None:
+    """Its pid says nothing here and its pulse beats: no certificate is left, its intent stands."""
+    elsewhere = msgspec.structs.replace(processes.this(), boot="the same boot, other pids")
+    begin(config, elsewhere, hold=pulse.begin)
+    serial = issue(config, ONE)
+    assert decommission.complete_intents(config) == []
+    with pytest.raises(AuthorityError, match="runs in another container"):
+        decommission.decommission(config, "article", "bd-1")
+    assert statuses(config) == {serial: "revoked"}
+    assert standing(config) == {"bd-1": State.ENDING}
+
+
+def test_a_disk_that_is_full_saves_no_process(
+    config: Config, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list cannot be signed: what is open is closed, the process ends, the intent stands."""
+    begin(config, GONE)
+    serial = issue(config, ONE)
+    ended: list[Life] = []
+
+    def full(*_: object) -> None:
+        raise AuthorityError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decommission.Authority, "publish", full)
+        patch.setattr(decommission, "terminate", lambda config, life: ended.append(life))
+        with pytest.raises(AuthorityError, match="no space"):
+            decommission.decommission(config, "article", "bd-1")
+    assert [life.name for life in ended] == ["bd-1"]
+    assert agent.heard[0][0] == [serial]
+    (done,) = decommission.complete_intents(config)
+    assert done.is_complete
+    assert int(serial, 16) in listed(config)
+
+
+def test_on_a_full_disk_all_is_dead_in_the_gateway_and_said_to_be_said_again(
+    config: Config, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And once there is room, the same word completes it."""
+    life = begin(config, GONE)
+    serial = issue(config, ONE)
+    with full_books(monkeypatch):
+        done = decommission.decommission(config, "article", "bd-1")
+        assert (done.is_complete, done.certificates, done.life.id) == (False, 1, life.id)
+        assert agent.heard[0][0] == [serial]
+        assert [name.name for name in agent.heard[0][1]] == ["article/bd-1"]
+        assert any("not written down, so say it again" in each for each in done.complaints)
+        assert serial in {f"{each:X}" for each in listed(config)}
+    done = decommission.decommission(config, "article", "bd-1")
+    assert (done.is_complete, done.complaints) == (True, ())
+    assert statuses(config) == {serial: "revoked"}
+
+
+def test_on_a_full_disk_a_name_that_nobody_runs_is_ended_too(
+    config: Config, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is known of a process, and all its tokens are dead."""
+    with full_books(monkeypatch):
+        done = decommission.decommission(config, "article", "bd-1")
+    assert not done.is_complete
+    assert [name.name for name in agent.heard[0][1]] == ["article/bd-1"]
+
+
+def test_on_a_full_disk_the_process_of_an_end_that_is_held_is_ended(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would mint on; whoever holds its end tells the gateway once more then."""
+    assert config.ca is not None
+    held = unwritten_of(config.ca.register)
+    intent = Intent("article", "bd-1", "unspecified", 1)
+    held.hold(intent, "the disk is full")
+    held.tell(intent)
+    command = [sys.executable, "-c", "import time; print(flush=True); time.sleep(99)"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as supervisor:
+        assert supervisor.stdout is not None
+        supervisor.stdout.readline()
+        found = {each.pid: each for each in processes.below(os.getpid())}
+        life = begin(config, found[supervisor.pid])
+        with full_books(monkeypatch), lives_of(config) as lives:
+            ended = [*decommission._end_held(config, lives, held)]
+            assert (ended, held.is_told(intent)) == ([Ended(life)], False)
+            held.tell(intent)
+            assert ([*decommission._end_held(config, lives, held)], held.is_told(intent)) == (
+                [],
+                True,
+            )
+        assert supervisor.wait() == -signal.SIGTERM
+
+
+def test_who_completes_ends_begins_with_what_is_held(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the disk refuses of others does not hold it up, and it is said."""
+    begin(config, GONE)
+    seen: list[Unwritten] = []
+    monkeypatch.setattr(decommission, "_end_held", lambda *given: seen.append(given[2]) or [])
+    with full_books(monkeypatch):
+        (other,) = decommission.complete_intents(config)
+    assert other.is_doubtful
+    assert "disk is full" in other.complaints[0]
+    assert config.ca is not None
+    assert seen == [unwritten_of(config.ca.register)]
+
+
+def test_on_a_full_disk_the_gateway_is_told_once_of_each_step(
+    config: Config, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the end, and once more when nothing can be minted; only the writing is tried again."""
+    begin(config, GONE)
+    serial = issue(config, ONE)
+    with lives_of(config) as lives:
+        lives.intend("article", "bd-1", 1)
+    with full_books(monkeypatch):
+        for _ in range(3):
+            (done,) = decommission.complete_intents(config)
+            assert "disk is full" in done.complaints[0]
+        assert [serials for serials, _ in agent.heard] == [[serial], []]
+        assert [name.name for _, (name,) in agent.heard] == ["article/bd-1"] * 2
+    (done,) = decommission.complete_intents(config)
+    assert (done.is_complete, len(agent.heard)) == (True, 3)
+    assert agent.heard[2][1][0].before == done.life.until
+
+
+def test_on_a_full_disk_the_gateway_hears_once_that_it_is_over(
+    config: Config, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk does not take that it has heard."""
+    begin(config, GONE)
+    agent.is_away = True
+    decommission.decommission(config, "article", "bd-1")
+    agent.is_away = False
+    with full_books(monkeypatch):
+        for _ in range(3):
+            decommission.complete_intents(config)
+    assert len(agent.heard) == 1
+    (done,) = decommission.complete_intents(config)
+    assert (done.complaints, len(agent.heard), standing(config)) == ((), 1, {})
+    assert decommission.complete_intents(config) == []
+    assert config.ca is not None
+    assert unwritten_of(config.ca.register).told_lives == set()  # nothing is kept of what is over
+
+
+def test_of_one_that_cannot_be_ended_the_gateway_hears_again(
+    config: Config, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It mints on, somewhere where no signal reaches it."""
+
+    def terminate(*_: object) -> None:
+        raise AuthorityError("it runs in another container")
+
+    begin(config, GONE)
+    monkeypatch.setattr(decommission, "terminate", terminate)
+    for _ in range(3):
+        decommission.complete_intents(config)
+    assert [name.name for _, (name,) in agent.heard] == ["article/bd-1"] * 3
