@@ -21,7 +21,8 @@ from crewgate.audit.sink import Sink
 from crewgate.core.audit.records import Record, Request
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
-from crewgate.gateway import judge, landing, main, worker
+from crewgate.gateway.call import authorizer, call_services
+from crewgate.gateway.worker import main, worker
 from crewgate.supervisor.serve import Supervisor
 
 VERDICT, AUDIT = "verdict", "audit"
@@ -68,7 +69,7 @@ class Waved:
         """Nothing to end."""
 
 
-class Waving(judge.GateJudge):
+class Waving(authorizer.GateJudge):
     """Lets everybody through once one token was good."""
 
     waved: Waved | None = None
@@ -144,10 +145,10 @@ def work() -> int:
     """Be a worker that lacks what the environment says."""
     without = os.environ.get(VARIABLE, "").split(",")
     if VERDICT in without:
-        put(worker, "GateJudge", judge.GateJudge, Waving)
+        put(worker, "GateJudge", authorizer.GateJudge, Waving)
     if AUDIT in without:
         put(main, "Sink", Sink, Silent)
-        put(landing, "CallLines", CallLines, NoLines)
+        put(call_services, "CallLines", CallLines, NoLines)
     return main.main()
 
 

@@ -36,7 +36,7 @@ _IMPORTED = (
     "crewgate.agent.sharing",
     "crewgate.audit.query",
     "crewgate.control.main",
-    "crewgate.gateway.main",
+    "crewgate.gateway.worker.main",
     "crewgate.issuer.gateway",
     "crewgate.issuer.proof",
     "crewgate.ledger.opening",

@@ -30,11 +30,11 @@ from crewgate.core.tokens.claims import Claims, PathElement
 from crewgate.core.tokens.grant import Grant
 from crewgate.core.verdict import Denial, Reason
 from crewgate.errors import SettledError
-from crewgate.gateway.case import Door
-from crewgate.gateway.errands import Errands
-from crewgate.gateway.forward import Gateway
-from crewgate.gateway.live import Live
-from crewgate.gateway.site import build
+from crewgate.gateway.call.background_tasks import Errands
+from crewgate.gateway.call.gateway import Gateway
+from crewgate.gateway.call.in_flight import Live
+from crewgate.gateway.call.pending_call import Door
+from crewgate.gateway.routes import build
 from crewgate.ipc.attach_messages import Drawn
 from crewgate.server import Poller
 from crewgate.upstream import Opener, Pool, Resolver

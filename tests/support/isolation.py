@@ -40,11 +40,11 @@ from unread_http1 import Unread
 
 from crewgate import limits
 from crewgate.config import Tool
-from crewgate.gateway.case import Door
-from crewgate.gateway.errands import Errands
-from crewgate.gateway.forward import Gateway
-from crewgate.gateway.live import Live
-from crewgate.gateway.site import build
+from crewgate.gateway.call.background_tasks import Errands
+from crewgate.gateway.call.gateway import Gateway
+from crewgate.gateway.call.in_flight import Live
+from crewgate.gateway.call.pending_call import Door
+from crewgate.gateway.routes import build
 from crewgate.server import Poller
 from crewgate.upstream import Opener, Pool, Resolver
 from crewgate.upstream.call import Connection, Owner

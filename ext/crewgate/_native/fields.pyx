@@ -1,6 +1,6 @@
 """Which of a message's fields go on, and how HTTP/1.1 writes them; the rules are given in sets.
 
-Which names are dropped, refused or allowed is the gateway's policy (gateway/fields.py) and comes
+Which names are dropped, refused or allowed is the gateway's policy (gateway/headers.py) and comes
 from there; here is the loop over a message. Only exact `bytes` are looked at, so no code of
 another class runs while a message is walked through.
 """

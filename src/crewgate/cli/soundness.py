@@ -15,7 +15,7 @@ from crewgate.cli.unkept import unkept
 from crewgate.config import Cluster, Config, Control, Crew, Listener, Upstream, descriptors
 from crewgate.core.policy.scope import matches
 from crewgate.errors import AuthorityError, ConfigurationError
-from crewgate.gateway.inquiry import Inquiry
+from crewgate.gateway.worker.ocsp_status import Inquiry
 from crewgate.issuer.signing import SigningKey
 from crewgate.policy.loader import crew_keys, load_policy
 from crewgate.runtime.descriptors import most

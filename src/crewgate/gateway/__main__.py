@@ -2,6 +2,6 @@
 
 import sys
 
-from crewgate.gateway.main import main
+from crewgate.gateway.worker.main import main
 
 sys.exit(main())

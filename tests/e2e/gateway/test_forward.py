@@ -14,8 +14,8 @@ from scripted import read_request
 
 from crewgate.core.audit.records import Outcome
 from crewgate.core.verdict import Denial, Reason
-from crewgate.gateway.case import Door
-from crewgate.gateway.flight import Flight
+from crewgate.gateway.call.pending_call import Door
+from crewgate.gateway.call.proxied_call import Flight
 from crewgate.upstream.members import Address
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Tool: yes\r\nContent-Length: 2\r\n\r\nok"

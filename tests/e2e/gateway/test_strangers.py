@@ -12,7 +12,7 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame
 
 from crewgate import limits
 from crewgate.core.verdict import Denial, Reason
-from crewgate.gateway.strangers import Strangers
+from crewgate.gateway.bad_token_limit import Strangers
 from crewgate.server import Exchange
 
 BAD = request(b"/bad")

@@ -39,7 +39,7 @@ def shown(module: str, call: str, *arguments: str, **environment: str) -> list[i
     "arguments",
     [
         ("crewgate.agent.main", "main", "-c", MISSING, "--ready", "1"),
-        ("crewgate.gateway.main", "main", "-c", MISSING, "--worker", "0"),
+        ("crewgate.gateway.worker.main", "main", "-c", MISSING, "--worker", "0"),
         ("crewgate.control.main", "main", "-c", MISSING),
         ("crewgate.cli", "main", "serve", "-c", MISSING),
     ],

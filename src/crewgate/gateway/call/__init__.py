@@ -1,0 +1,1 @@
+"""One call: authorise, reserve, forward, settle, record."""

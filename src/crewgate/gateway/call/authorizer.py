@@ -1,0 +1,198 @@
+"""The worker's gate, and what may change its mind: credit that is drawn, a policy that is loaded.
+
+One draw a branch is under way at a time; whoever needs the same branch's credit waits for it and
+asks the gate again. No event loop ever waits inside a draw (design/table.md).
+"""
+
+import time
+from collections.abc import Callable
+
+import msgspec
+import trio
+
+from crewgate import limits
+from crewgate._native.gate import Gate
+from crewgate._native.permit import Permit
+from crewgate._native.table import Table
+from crewgate.core.budget.window_reset import explained
+from crewgate.core.policy.policy import Policy
+from crewgate.core.tokens.grant import Grant
+from crewgate.core.verdict import Denial, Reason
+from crewgate.gateway.call.interfaces import Told
+from crewgate.ipc.attach_messages import Drawn
+
+Ask = Callable[[Grant, int, Told], None]
+
+
+class _Draw:
+    """A draw under way: what it asks for, and how it ended."""
+
+    __slots__ = ("done", "grant", "granted", "need")
+
+    def __init__(self, grant: Grant, need: int) -> None:
+        self.grant = grant
+        self.need = need
+        self.granted = False
+        self.done = trio.Event()
+
+    def answer(self, drawn: Drawn | None) -> None:
+        """Whoever waits hears how it ended."""
+        self.granted = drawn is not None and drawn.status == "granted"
+        self.done.set()
+
+
+class Relief:
+    """A `parties.Relief`: an event to wait for, and then whether the gate may say otherwise."""
+
+    __slots__ = ("_changes", "_event")
+
+    def __init__(self, event: trio.Event | None, changes: Callable[[], bool]) -> None:
+        self._event = event
+        self._changes = changes
+
+    async def wait(self) -> bool:
+        """Until it is over; False if asking the gate again is in vain."""
+        if self._event is not None:
+            await self._event.wait()
+        return self._changes()
+
+
+class GateJudge:
+    """Judges by a table and a policy, both of which may be replaced."""
+
+    def __init__(
+        self,
+        table: Table,
+        attachment: int,
+        policy: Policy,
+        ask: Ask,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`wall` is the clock in seconds since the epoch."""
+        self.table = table
+        self.policy = policy
+        self._attachment = attachment
+        self._ask = ask
+        self._wall = wall
+        self._gate = Gate(table, attachment)
+        self._gate.load(policy)
+        self._draws: dict[bytes, _Draw] = {}
+        self._unopened: dict[bytes, Reason] = {}  # branches, and why their last draw opened none
+        self._renewed = trio.Event()
+
+    def move(self, table: Table, attachment: int) -> None:
+        """Judge by another table, or under another number of the same one.
+
+        What the calls in flight had reserved is burned with the place that is left, and nobody
+        hears of revocations there: their permits are told that no key is trusted any more.
+        """
+        self._gate.holder.load(msgspec.structs.replace(self.policy, keys=()))
+        self.table, self._attachment = table, attachment
+        self._gate = Gate(table, attachment)
+        self.load(self.policy)
+
+    def load(self, policy: Policy) -> None:
+        """Judge by another policy."""
+        self.policy = policy
+        self._gate.load(policy)
+        self._renewed.set()
+        self._renewed = trio.Event()
+
+    def decide(
+        self,
+        token: bytes,
+        tool: int,
+        *,
+        request: bytes = b"",
+        peer_crew: str | None = None,
+        observe: bool = False,
+        drawn: bool = False,
+        price: int = -1,
+        loose: bool = False,
+    ) -> Permit | Denial:
+        """Return the gate's verdict; one that credit is spent says how much was needed."""
+        verdict = self._gate.decide(
+            token,
+            tool,
+            request=request,
+            peer_crew=peer_crew,
+            observe=observe,
+            drawn=drawn,
+            price=price,
+            loose=loose,
+        )
+        if isinstance(verdict, Denial) and verdict.reason is Reason.CREDITS_EXHAUSTED:
+            need = self._need(tool, price)
+            return self.explained(msgspec.structs.replace(verdict, need=need))
+        if (
+            isinstance(verdict, Denial)
+            and verdict.grant is not None
+            and verdict.reason is Reason.BUDGET_UNAVAILABLE
+            and (why := self._unopened.get(verdict.grant.branch_key)) is not None
+        ):
+            return msgspec.structs.replace(verdict, reason=why)
+        return verdict
+
+    def explained(self, denial: Denial) -> Denial:
+        """The same with the window that is spent, if credits come back by themselves."""
+        return explained(denial, self._wall())
+
+    def _note(self, branch: bytes, drawn: Drawn | None) -> None:
+        """Remember which branches were not opened, the latest of very many."""
+        self._unopened.pop(branch, None)
+        why = _UNOPENED.get(drawn.status) if drawn is not None else None
+        if why is not None:
+            if len(self._unopened) >= limits.unopened_branches_max:
+                del self._unopened[next(iter(self._unopened))]
+            self._unopened[branch] = why
+
+    def _need(self, tool: int, price: int) -> int:
+        return self.policy.tools[tool].price if price < 0 else price
+
+    def relieve(self, denial: Denial, tool: int, price: int = -1) -> Relief:
+        """Begin to work on what a denial with `retry` is about."""
+        if denial.grant is None:
+            if self.table.policy_generation == self.policy.generation:
+                return _NONE  # the table is stale: only the agent can mend that
+            return Relief(self._renewed, lambda: True)
+        if not 0 <= tool < len(self.policy.tools):
+            return _NONE
+        return self._draw(denial.grant, self._need(tool, price))
+
+    async def draw(self, grant: Grant, need: int) -> Drawn | None:
+        """Draw for a call under way: how that ended, None while the agent is away."""
+        answers: list[Drawn | None] = []
+        done = trio.Event()
+
+        def answered(drawn: Drawn | None) -> None:
+            answers.append(drawn)
+            done.set()
+
+        self._ask(grant, need, answered)
+        await done.wait()
+        return answers[0]
+
+    def _draw(self, grant: Grant, need: int) -> Relief:
+        """Draw, or wait for the draw that is under way; another question's answer is not ours."""
+        key = grant.branch_key
+        under_way = self._draws.get(key)
+        if under_way is not None:
+            speaks = under_way.need == need and under_way.grant is grant
+            return Relief(under_way.done, lambda: under_way.granted or not speaks)
+        draw = self._draws[key] = _Draw(grant, need)
+
+        def answered(drawn: Drawn | None) -> None:
+            del self._draws[key]
+            self._note(key, drawn)
+            draw.answer(drawn)
+
+        self._ask(grant, need, answered)
+        return Relief(draw.done, lambda: draw.granted)
+
+
+_NONE = Relief(None, lambda: False)
+_UNOPENED = {  # what a draw said that opened no branch
+    "full": Reason.TABLE_FULL,
+    "share": Reason.TABLE_FULL,
+    "held": Reason.ORCHESTRATOR_HELD,
+}

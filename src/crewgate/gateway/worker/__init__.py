@@ -1,0 +1,1 @@
+"""The worker process: its listeners, its configuration, and its connection to the agent."""

@@ -1,0 +1,60 @@
+"""A worker as a process: `python -m crewgate.gateway -c FILE --worker N`; `serve` starts it.
+
+Exit status 0 after SIGTERM or SIGINT and a drain, 2 with one line when it cannot start.
+"""
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+
+from crewgate.audit.sink import Sink
+from crewgate.audit.voice import Voice
+from crewgate.audit.writer import Rotation, Writer
+from crewgate.config import load
+from crewgate.errors import CrewgateError
+from crewgate.gateway.worker.worker import Worker
+from crewgate.runtime.listening import adopt
+from crewgate.runtime.readiness import Word
+from crewgate.runtime.secrecy import leave_no_cores
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a worker; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m crewgate.gateway", description=__doc__)
+    parser.add_argument("-c", dest="file", type=Path, required=True, help="crewgate.toml")
+    parser.add_argument("--worker", type=int, required=True, help="its index, from 0")
+    parser.add_argument(
+        "--socket", type=int, action="append", default=[], help="a listening socket's descriptor"
+    )
+    parser.add_argument(
+        "--ready", type=int, default=-1, help="descriptor that is written to once it accepts"
+    )
+    asked = parser.parse_args(arguments)
+    name = f"worker-{asked.worker}"
+    logging.basicConfig(format=f"crewgate {name}: %(message)s", level=logging.WARNING)
+    try:
+        leave_no_cores()
+        run(asked.file, asked.worker, name, asked.socket, asked.ready)
+    except (CrewgateError, OSError) as error:
+        sys.stderr.write(f"crewgate {name}: {error}\n")
+        return 2
+    return 0
+
+
+def run(file: Path, index: int, name: str, sockets: Sequence[int] = (), ready: int = -1) -> None:
+    """Open the audit and serve until told to end. ConfigurationError, OSError."""
+    given = adopt(sockets)
+    config = load(file)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the agent says when to load
+    writer = Writer(config.audit.folder, name, Rotation.of(config.audit), machine=config.name)
+    sink = Sink(writer, refuses_when_full=config.audit.on_full == "refuse")
+    try:
+        word, voice = Word(ready), Voice(name, sink)
+        trio.run(Worker(config, index, sink, voice, given=given, on_ready=word.say).run)
+    finally:
+        sink.close()

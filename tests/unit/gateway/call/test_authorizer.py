@@ -1,0 +1,265 @@
+"""What may change the gate's mind: one draw a branch at a time, and a policy that is loaded."""
+
+import msgspec
+import pytest
+import trio
+from gatehouse import Gatehouse
+from world import CREW, PARENT, ROOT, World
+
+from crewgate._native.owner import OwnedTable
+from crewgate._native.permit import Permit
+from crewgate._native.records import Geometry
+from crewgate.core.tokens.grant import Grant
+from crewgate.core.verdict import Denial, Reason, Spent
+from crewgate.gateway.call.authorizer import GateJudge
+from crewgate.gateway.call.interfaces import Told
+from crewgate.ipc.attach_messages import Drawn
+
+
+class Agent:
+    """Answers draws when told to."""
+
+    def __init__(self, status: str = "granted") -> None:
+        self.asked: list[tuple[Grant, int]] = []
+        self.status = status
+        self._unanswered: list[Told] = []
+
+    def ask(self, grant: Grant, need: int, answered: Told) -> None:
+        self.asked.append((grant, need))
+        self._unanswered.append(answered)
+
+    def answer(self) -> None:
+        """All that was asked until now."""
+        unanswered, self._unanswered = self._unanswered, []
+        for answered in unanswered:
+            answered(Drawn(id=1, status=self.status) if self.status else None)
+
+
+def _judge(agent: Agent) -> tuple[GateJudge, World, OwnedTable]:
+    world = World.make()
+    table = OwnedTable.private(Geometry(64, 64, 64, 2))
+    table.set_policy_generation(world.policy.generation)
+    return GateJudge(table, 0, world.policy, agent.ask), world, table
+
+
+async def _relieve_together(
+    judge: GateJudge, denials: list[tuple[Denial, int]], agent: Agent
+) -> list:
+    answers: list = []
+
+    async def one(denial: Denial, tool: int) -> None:
+        answers.append(await judge.relieve(denial, tool).wait())
+
+    async with trio.open_nursery() as nursery:
+        for denial, tool in denials:
+            nursery.start_soon(one, denial, tool)
+        await trio.testing.wait_all_tasks_blocked()
+        agent.answer()
+    return answers
+
+
+@pytest.mark.parametrize("status", ["granted", "exhausted", ""])
+async def test_calls_of_a_branch_share_a_draw(status: str) -> None:
+    """Ten calls ask the agent once, for one call's price, and share its answer."""
+    agent = Agent(status)
+    judge, world, _ = _judge(agent)
+    grant = world.grant
+    denial = Denial(Reason.BUDGET_UNAVAILABLE, grant, retry=True)
+    answers = await _relieve_together(judge, [(denial, 0)] * 10, agent)
+    assert agent.asked == [(grant, 10)]
+    assert answers == [status == "granted"] * 10
+
+
+async def test_another_need_is_another_question() -> None:
+    """Who waited for a draw that was refused, but needs less, may ask himself."""
+    agent = Agent("exhausted")
+    judge, world, _ = _judge(agent)
+    denial = Denial(Reason.BUDGET_UNAVAILABLE, world.grant, retry=True)
+    reliefs = [judge.relieve(denial, tool) for tool in (0, 0, 1)]
+    agent.answer()
+    assert [await relief.wait() for relief in reliefs] == [False, False, True]
+    assert len(agent.asked) == 1
+
+
+async def test_a_draw_is_begun_before_anybody_waits_for_it() -> None:
+    """The client that drew hangs up: whoever came meanwhile has the answer all the same."""
+    agent = Agent()
+    judge, world, _ = _judge(agent)
+    denial = Denial(Reason.BUDGET_UNAVAILABLE, world.grant, retry=True)
+    judge.relieve(denial, 0)
+    assert agent.asked == [(world.grant, 10)]
+    second = judge.relieve(denial, 0)
+    agent.answer()
+    assert len(agent.asked) == 1
+    assert await second.wait() is True
+    judge.relieve(denial, 0)
+    assert len(agent.asked) == 2
+
+
+async def test_a_call_under_way_has_a_question_of_its_own() -> None:
+    """Whatever else is drawn for its branch, and however long it waits."""
+    agent = Agent("exhausted")
+    judge, world, _ = _judge(agent)
+    judge.relieve(Denial(Reason.BUDGET_UNAVAILABLE, world.grant, retry=True), 0)
+    answers = []
+
+    async def draw() -> None:
+        answers.append(await judge.draw(world.grant, 70))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(draw)
+        await trio.testing.wait_all_tasks_blocked()
+        assert agent.asked == [(world.grant, 10), (world.grant, 70)]
+        agent.answer()
+    assert answers == [Drawn(id=1, status="exhausted")]
+    with trio.move_on_after(0):
+        await judge.draw(world.grant, 70)
+    agent.answer()  # nobody waits any more
+
+
+async def test_policy_on_its_way_is_waited_for() -> None:
+    """Between the agent's new generation and our loading it, a call waits and is judged anew."""
+    agent = Agent()
+    judge, world, table = _judge(agent)
+    table.set_policy_generation(2)
+    verdict = judge.decide(world.token, 0)
+    assert isinstance(verdict, Denial)
+    answers = []
+    async with trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            answers.append(await judge.relieve(verdict, 0).wait())
+
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not answers
+        judge.load(msgspec.structs.replace(world.policy, generation=2))
+    assert answers == [True]
+    verdict = judge.decide(world.token, 0)
+    assert verdict.reason is Reason.BUDGET_UNAVAILABLE
+
+
+@pytest.mark.parametrize("how", ["retired", "not synced"])
+async def test_stale_table_is_not_waited_for(how: str) -> None:
+    """When only the agent could help, the refusal is said at once, and nothing is drawn."""
+    agent = Agent()
+    judge, world, table = _judge(agent)
+    if how == "retired":
+        table.retire()
+    else:
+        table.vouch(2**64 - 1, 0)
+    verdict = judge.decide(world.token, 0)
+    assert isinstance(verdict, Denial)
+    assert verdict.reason is Reason.REVOCATION_UNAVAILABLE
+    assert await judge.relieve(verdict, 0).wait() is False
+    assert agent.asked == []
+
+
+async def test_another_table() -> None:
+    """After `move` the judge judges by the new table."""
+    judge, world, _ = _judge(Agent())
+    grant = world.grant
+    fresh = OwnedTable.private(Geometry(64, 64, 64, 2))
+    fresh.set_policy_generation(world.policy.generation)
+    judge.move(fresh, 1)
+    verdict = judge.decide(world.token, 0)
+    assert verdict.reason is Reason.BUDGET_UNAVAILABLE
+    assert grant.claims.branch_path[0].id == ROOT
+    assert grant.claims.branch_path[1].id == PARENT
+    assert not isinstance(verdict, Permit)
+
+
+def test_calls_of_a_place_that_was_left_must_end() -> None:
+    """A permit of a table that the worker no longer judges by is revoked."""
+    world = World.make()
+    house = Gatehouse(world)
+    judge = GateJudge(house.table, 1, world.policy, Agent().ask)
+    house.permit(world.token).release()
+    permit = judge.decide(world.token, 0)
+    assert isinstance(permit, Permit)
+    assert not permit.revoked
+    judge.move(Gatehouse(world).table, 0)
+    assert permit.revoked
+    permit.release()
+
+
+@pytest.mark.parametrize(("price", "need"), [(-1, 10), (70, 70)])
+def test_a_refusal_for_credit_says_how_much_was_needed(price: int, need: int) -> None:
+    """The tool's price, or the call's own."""
+    house = Gatehouse(World.make())
+    judge = GateJudge(house.table, 0, house.world.policy, Agent().ask)
+    judge._gate = house.gate
+    token = house.world.mint(credit_quota=25)
+    for _ in range(2):
+        house.permit(token).settle()
+    assert house.reason(token) is Reason.CREDITS_EXHAUSTED
+    verdict = judge.decide(token, 0, price=price)
+    assert isinstance(verdict, Denial)
+    assert (verdict.left, verdict.need) == (5, need)
+
+
+@pytest.mark.parametrize("hours", [0, 3])
+def test_a_refusal_by_the_crews_hour_says_when_that_ends(hours: int) -> None:
+    """By the newest hour that the ledger has seen: a machine whose clock is ahead has spent it."""
+    house = Gatehouse(World.make(hourly_max=20))
+    hour = house.world.now // 3600
+    now = hour * 3600.0 + 60
+    judge = GateJudge(house.table, 0, house.world.policy, Agent().ask, lambda: now)
+    judge._gate = house.gate
+    token = house.world.mint()
+    for at in (now + hours * 3600, now + hours * 3600, now):
+        verdict = judge.decide(token, 0)
+        assert isinstance(verdict, Denial)
+        assert verdict.grant is not None
+        house.lessor.draw(verdict.grant, 10, at, house.boot_ns)
+        verdict = judge.decide(token, 0)
+        if isinstance(verdict, Permit):
+            verdict.settle()
+    assert isinstance(verdict, Denial)
+    left = 3540 + 3600 * hours
+    assert verdict.window == Spent(3600, (hour + hours + 1) * 3600, left)
+    assert (verdict.level, verdict.need) == (CREW, 10)
+
+
+def test_a_branch_s_own_credits_never_come_back() -> None:
+    """Nor does a crew's for a call that needs more than the cap of an hour."""
+    house = Gatehouse(World.make(hourly_max=20))
+    judge = GateJudge(house.table, 0, house.world.policy, Agent().ask)
+    judge._gate = house.gate
+    assert house.reason(house.world.mint(credit_quota=5)) is Reason.CREDITS_EXHAUSTED
+    verdict = judge.decide(house.world.mint(credit_quota=5), 0)
+    assert isinstance(verdict, Denial)
+    assert (verdict.spent, verdict.window) == (0, None)
+    spent = Denial(Reason.CREDITS_EXHAUSTED, house.world.grant, level=CREW, quota=20, spent=8)
+    assert judge.explained(spent).window is not None
+    assert judge.explained(msgspec.structs.replace(spent, need=21)).window is None
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("share", Reason.TABLE_FULL),
+        ("full", Reason.TABLE_FULL),
+        ("held", Reason.ORCHESTRATOR_HELD),
+    ],
+)
+async def test_a_branch_that_is_not_opened_is_told_why(status: str, reason: Reason) -> None:
+    """No room in the table, or its orchestrator is held: the ledger has nothing to do with it."""
+    agent = Agent(status)
+    judge, world, table = _judge(agent)
+    table.vouch(2**64 - 1, 2**64 - 1)
+    token = world.token
+    first = judge.decide(token, 0)
+    assert isinstance(first, Denial)
+    assert first.reason is Reason.BUDGET_UNAVAILABLE
+    judge.relieve(first, 0)
+    agent.answer()
+    then = judge.decide(token, 0, drawn=True)
+    assert isinstance(then, Denial)
+    assert (then.reason, then.retry) == (reason, True)
+    agent.status = "contended"
+    judge.relieve(then, 0)
+    agent.answer()
+    later = judge.decide(token, 0, drawn=True)
+    assert isinstance(later, Denial)
+    assert later.reason is Reason.BUDGET_UNAVAILABLE

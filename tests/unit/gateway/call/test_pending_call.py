@@ -1,0 +1,55 @@
+"""What is read of a request's head before there is a verdict."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from gateway_world import config_of
+
+from crewgate.config import Origin, Upstream
+from crewgate.core.verdict import Reason
+from crewgate.gateway.call.pending_call import read_head
+from crewgate.gateway.routes import Site, build
+from crewgate.server import Poller
+from crewgate.server.request import Peer
+from crewgate.upstream import Opener, Pool, Resolver
+
+ORIGIN = Origin("http", "127.0.0.1", 9)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    upstream = Upstream("tools", (ORIGIN,))
+    pool = Pool(upstream, Opener(upstream, Poller(), None), Resolver(), print)
+    return build(config_of(ORIGIN, tmp_path), {"tools": pool})
+
+
+def _read(site: Site, target: bytes, token: bytes) -> object:
+    path, _, query = target.partition(b"?")
+    headers = [(b"authorization", b"Bearer " + token)]
+    request = SimpleNamespace(path=path, query=query, target=target, headers=headers)
+    exchange = SimpleNamespace(request=request, peer=Peer("192.0.2.1", 4711))
+    found = read_head(exchange, site, None, 0.0)  # type: ignore[arg-type]
+    return found if isinstance(found, Reason) else found[0]
+
+
+@pytest.mark.parametrize("target", [b"/v1/models", b"/a?key=v1", b"/v1"])
+def test_a_dummy_key_that_stands_in_the_path_is_judged_as_any_other(
+    site: Site, target: bytes
+) -> None:
+    """It is no token, so that nothing is given away: the gate says 401."""
+    assert _read(site, target, b"v1") == b"v1"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/a/e30.e30.c2ln", b"/a?key=e30.e30.c2ln&b", b"/a/%653%30.e30.c2ln/b",
+        b"/a?key=e30%2Ee30%2ec2ln", b"/a?%&%zz&b=e30.e30.c2l%6E%",
+    ],
+)  # fmt: skip
+def test_a_token_that_stands_in_the_target_is_refused(site: Site, target: bytes) -> None:
+    """The tool would see it, and log it: as it is, or percent-encoded in any part."""
+    assert _read(site, target, b"e30.e30.c2ln") is Reason.INVALID_REQUEST
+    assert _read(site, b"/a", b"e30.e30.c2ln") == b"e30.e30.c2ln"
+    assert _read(site, b"/a?b=%20.c2ln&e30.e30", b"e30.e30.c2ln") == b"e30.e30.c2ln"

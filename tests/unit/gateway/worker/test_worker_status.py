@@ -1,0 +1,75 @@
+"""A worker and the status of certificates: whom it asks, and what a revocation makes it forget."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from crewgate.cli.init import write_all
+from crewgate.config import load
+from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Status
+from crewgate.gateway.worker.config_snapshot import Prepared
+from crewgate.gateway.worker.worker import Worker
+from crewgate.ipc.attach_messages import Revoked
+
+
+class Inquiry:
+    """Remembers what it was asked for and told to forget."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[bytes, bytes]] = []
+        self.forgotten: list[bytes] = []
+
+    async def check(self, key: bytes, certificate: bytes) -> Status:
+        self.asked.append((key, certificate))
+        return Good(1.0)
+
+    def forget(self, keys: Iterable[bytes]) -> None:
+        self.forgotten += keys
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class Sink:
+    """Takes no records."""
+
+
+class Voice:
+    """Says nothing."""
+
+    def say(self, note: str) -> None:
+        raise AssertionError(note)
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Worker:
+    write_all(tmp_path / "gateway", 9000)
+    config = load(tmp_path / "gateway" / "crewgate.toml")
+    return Worker(config, 0, Sink(), Voice())  # type: ignore[arg-type]
+
+
+def prepared(worker: Worker, inquiry: Inquiry) -> Prepared:
+    """A configuration of which only the inquiry is looked at."""
+    return Prepared(worker._config, None, None, {}, (), inquiry)  # type: ignore[arg-type]
+
+
+async def test_the_configuration_in_force_says_whom_to_ask(worker: Worker) -> None:
+    """Nobody before the first, and then whom the last one names."""
+    assert await worker._check_status(b"key", b"der") == Doubt(Flaw.UNREACHABLE)
+    first, second = Inquiry(), Inquiry()
+    for inquiry in (first, second):
+        worker._prepared = prepared(worker, inquiry)
+        assert await worker._check_status(b"key", b"der") == Good(1.0)
+        assert inquiry.asked == [(b"key", b"der")]
+    assert len(first.asked) == 1
+
+
+def test_a_push_has_what_was_asked_forgotten_at_once(worker: Worker) -> None:
+    """The keys are those of the table, whatever they stand for."""
+    keys = [b"a" * 16, b"b" * 16]
+    worker.revoked(Revoked(id=1, keys=keys))  # nobody was asked yet, and nothing is to forget
+    inquiry = Inquiry()
+    worker._prepared = prepared(worker, inquiry)
+    worker.revoked(Revoked(id=2, keys=keys))
+    assert inquiry.forgotten == keys
