@@ -40,9 +40,9 @@ from crewgate.policy.validation import following
 from crewgate.runtime.descriptors import raise_to
 from crewgate.runtime.file_watch import Watch
 from crewgate.server import Clients, Listener, Poller, listen, server_context
-from crewgate.server.census import Census
-from crewgate.server.doorman import Doorman, Rules
-from crewgate.server.guests import Guests
+from crewgate.server.connection_limit import Census
+from crewgate.server.peer_authorizer import Doorman, Rules
+from crewgate.server.peer_connections import Guests
 
 NAME = "control"  # of the process, and of its listener in the audit
 

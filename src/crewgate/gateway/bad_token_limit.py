@@ -18,7 +18,7 @@ Kept for one listener. Forgets the addresses that were seen least lately.
 from typing import Protocol
 
 from crewgate import limits
-from crewgate.server.census import one_peer
+from crewgate.server.connection_limit import one_peer
 from crewgate.server.request import Peer
 
 

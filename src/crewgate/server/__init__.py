@@ -1,8 +1,8 @@
 """The edge: sockets, TLS 1.3, HTTP/1.1 and HTTP/2, turned into exchanges for an application."""
 
 from crewgate.runtime.listening import listen
+from crewgate.server.connection_guard import Guest
 from crewgate.server.exchange import Application, Exchange
-from crewgate.server.guard import Guest
 from crewgate.server.listener import Listener
 from crewgate.server.poller import Poller
 from crewgate.server.request import Field, Peer, Request

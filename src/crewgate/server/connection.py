@@ -17,15 +17,15 @@ from crewgate import limits
 from crewgate.core import problems
 from crewgate.errors import PeerError
 from crewgate.openssl import forget_errors
-from crewgate.server.entrance import Entrance, enter
 from crewgate.server.exchange import Application, Exchange
-from crewgate.server.handshake import ClientSocket
 from crewgate.server.http1 import HTTP1
 from crewgate.server.http2 import HTTP2
-from crewgate.server.linger import linger
+from crewgate.server.lingering_close import linger
 from crewgate.server.poller import READABLE, WRITABLE, Poller
 from crewgate.server.protocol import WireProtocol
 from crewgate.server.request import Peer
+from crewgate.server.tls_accept import Entrance, enter
+from crewgate.server.tls_failure import ClientSocket
 from crewgate.server.wakeup import Wakeup
 
 _log = logging.getLogger(__name__)

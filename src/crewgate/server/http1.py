@@ -15,10 +15,10 @@ from crewgate import limits
 from crewgate._native.fields import written
 from crewgate.core import problems
 from crewgate.errors import RequestRefusedError
-from crewgate.server.allowance import Allowance
+from crewgate.server.connection_budget import Allowance
 from crewgate.server.counters import Counters
 from crewgate.server.http1_exchange import PHRASES, HTTP1Exchange
-from crewgate.server.http1_head import is_other_protocol, read_head, refusal_of
+from crewgate.server.http1_request import is_other_protocol, read_head, refusal_of
 from crewgate.server.protocol import Host
 from crewgate.server.request import Field
 

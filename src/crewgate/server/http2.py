@@ -13,10 +13,10 @@ from ngh2 import ErrorCode
 from crewgate import limits
 from crewgate.core import problems
 from crewgate.errors import RequestRefusedError
-from crewgate.server.allowance import Allowance
+from crewgate.server.connection_budget import Allowance
 from crewgate.server.counters import Counters
-from crewgate.server.http2_engine import FLOODS, PSEUDO_FIELDS, is_over, server_engine, terminate
-from crewgate.server.http2_farewell import Farewell
+from crewgate.server.http2_settings import FLOODS, PSEUDO_FIELDS, is_over, server_engine, terminate
+from crewgate.server.http2_shutdown import Farewell
 from crewgate.server.http2_stream import HTTP2Exchange
 from crewgate.server.protocol import Host
 from crewgate.server.request import read

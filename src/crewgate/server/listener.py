@@ -15,14 +15,14 @@ from email.utils import formatdate
 import trio
 
 from crewgate import limits
-from crewgate.server.census import Census
 from crewgate.server.connection import Connection
+from crewgate.server.connection_guard import Guard, Guest
+from crewgate.server.connection_limit import Census
 from crewgate.server.counters import Counters
 from crewgate.server.exchange import Application
-from crewgate.server.guard import Guard, Guest
-from crewgate.server.handshake import ClientSocket
 from crewgate.server.poller import Poller
 from crewgate.server.request import Peer
+from crewgate.server.tls_failure import ClientSocket
 
 _log = logging.getLogger(__name__)
 # accept(2): errors of the connection that was to be accepted, not of the socket.

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from crewgate.errors import ConfigurationError
 from crewgate.openssl import show_certificate
-from crewgate.server.handshake import ClientSocket, watch
+from crewgate.server.tls_failure import ClientSocket, watch
 
 PROTOCOLS = ["h2", "http/1.1"]
 # OpenSSL 3.2, SSL_OP_NO_RX_CERTIFICATE_COMPRESSION: a client's certificate comes as it is, so that

@@ -10,8 +10,8 @@ from edge import running_edge
 
 from crewgate import limits
 from crewgate.server import Exchange
-from crewgate.server.census import Census
-from crewgate.server.handshake import ClientSocket
+from crewgate.server.connection_limit import Census
+from crewgate.server.tls_failure import ClientSocket
 
 CLIENTS = 12
 

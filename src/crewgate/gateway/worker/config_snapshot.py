@@ -20,7 +20,7 @@ from crewgate.gateway.routes import Site, build
 from crewgate.policy.certificate_tokens import Crossings, Signer
 from crewgate.policy.loader import load_policy
 from crewgate.server import Clients, Poller, fingerprint, server_context
-from crewgate.server.doorman import Rules
+from crewgate.server.peer_authorizer import Rules
 from crewgate.upstream import Opener, Pool, Resolver, client_context
 from crewgate.upstream import fingerprint as upstream_fingerprint
 

@@ -25,7 +25,7 @@ from crewgate.runtime.descriptors import raise_to
 from crewgate.runtime.file_watch import Watch
 from crewgate.runtime.listening import normal
 from crewgate.server import Listener, Poller, listen
-from crewgate.server.doorman import Doorman, Rules
+from crewgate.server.peer_authorizer import Doorman, Rules
 from crewgate.server.wakeup import Wakeup
 
 Address = tuple[str, int]

@@ -34,9 +34,9 @@ from crewgate.ipc.attach_messages import Attached, Cut, Revoked
 from crewgate.policy.certificate_tokens import Signer
 from crewgate.runtime.listening import Address
 from crewgate.server import Guest, Peer, Poller
-from crewgate.server.barred import Expelled
-from crewgate.server.doorman import Doorman, Rules, ask_nobody, expelled
-from crewgate.server.guests import Guests
+from crewgate.server.peer_authorizer import Doorman, Rules, ask_nobody, expelled
+from crewgate.server.peer_connections import Guests
+from crewgate.server.recent_revocations import Expelled
 from crewgate.server.wakeup import Wakeup
 from crewgate.upstream import Pool, Resolver
 

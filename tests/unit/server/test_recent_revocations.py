@@ -7,7 +7,7 @@ from crewgate import limits
 from crewgate.core.ids import certificate_key, orchestrator_key
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.server import Peer
-from crewgate.server.barred import Barred, Claimed, Expelled
+from crewgate.server.recent_revocations import Barred, Claimed, Expelled
 
 
 def _peer(serial: int) -> Peer:

@@ -15,8 +15,8 @@ from crewgate.core.ids import certificate_key
 from crewgate.core.verdict import PeerReason
 from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Revoked, Status, Unknown
 from crewgate.server import Peer
-from crewgate.server.doorman import Doorman, Rules
-from crewgate.server.guests import Guests
+from crewgate.server.peer_authorizer import Doorman, Rules
+from crewgate.server.peer_connections import Guests
 
 WORLD = World(datetime.now(UTC).replace(microsecond=0))
 LEAF = der(WORLD.leaf.certificate)

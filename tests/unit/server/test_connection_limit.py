@@ -2,7 +2,7 @@
 
 import pytest
 
-from crewgate.server.census import Census
+from crewgate.server.connection_limit import Census
 
 
 def test_full_is_full_until_somebody_leaves() -> None:

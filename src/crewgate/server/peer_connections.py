@@ -8,8 +8,8 @@ from typing import Protocol
 
 from crewgate import limits
 from crewgate.core.x509.certificate import revocable_by
-from crewgate.server.barred import Barred
-from crewgate.server.guard import Guest
+from crewgate.server.connection_guard import Guest
+from crewgate.server.recent_revocations import Barred
 from crewgate.server.request import Peer
 
 

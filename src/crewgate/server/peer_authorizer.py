@@ -23,8 +23,8 @@ from crewgate.core.x509 import certificate as certificate_
 from crewgate.core.x509.certificate import Certificate, revocable_by
 from crewgate.core.x509.certificate_status import Doubt, Flaw, Revoked, Status, Unknown
 from crewgate.core.x509.identity import Identity, Role
-from crewgate.server.guard import Guest
-from crewgate.server.guests import Guests, Table
+from crewgate.server.connection_guard import Guest
+from crewgate.server.peer_connections import Guests, Table
 from crewgate.server.request import Peer
 
 

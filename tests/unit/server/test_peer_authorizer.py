@@ -16,8 +16,8 @@ from crewgate.core.ids import certificate_key
 from crewgate.core.verdict import PeerReason
 from crewgate.core.x509.identity import Role
 from crewgate.server import Peer
-from crewgate.server.doorman import Doorman, Rules, expelled
-from crewgate.server.guests import Guests
+from crewgate.server.peer_authorizer import Doorman, Rules, expelled
+from crewgate.server.peer_connections import Guests
 
 ISSUING = forge.other_issuing()
 RULES = Rules("crews", is_required=True, crews=("bd", "finance"))

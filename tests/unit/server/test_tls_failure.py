@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate.core.verdict import PeerReason
-from crewgate.server.handshake import ClientSocket, failure_of, leaf_of, watch
+from crewgate.server.tls_failure import ClientSocket, failure_of, leaf_of, watch
 
 
 def message(*certificates: bytes, context: bytes = b"") -> bytes:

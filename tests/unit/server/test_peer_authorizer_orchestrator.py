@@ -10,7 +10,7 @@ from crewgate.core.ids import certificate_key, orchestrator_key
 from crewgate.core.verdict import PeerReason
 from crewgate.core.x509.certificate import read
 from crewgate.server import Peer
-from crewgate.server.doorman import Doorman, Guests, Rules
+from crewgate.server.peer_authorizer import Doorman, Guests, Rules
 
 
 class Table:

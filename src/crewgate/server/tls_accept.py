@@ -11,10 +11,10 @@ import trio
 
 from crewgate.core.verdict import PeerReason
 from crewgate.openssl import forget_errors
+from crewgate.server.connection_guard import Guard, Guest
 from crewgate.server.counters import Counters
-from crewgate.server.guard import Guard, Guest
-from crewgate.server.handshake import ClientSocket, failure_of
 from crewgate.server.request import Peer
+from crewgate.server.tls_failure import ClientSocket, failure_of
 
 
 class Entrance(Protocol):

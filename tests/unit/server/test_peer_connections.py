@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from crewgate.server.guests import Guests
+from crewgate.server.peer_connections import Guests
 
 
 def test_a_connection_that_comes_first_is_told_of() -> None:
