@@ -9,8 +9,8 @@ import trio
 from crewgate.config import Origin, Upstream
 from crewgate.errors import UpstreamError
 from crewgate.upstream import Pool
-from crewgate.upstream.call import Fate
-from crewgate.upstream.members import Address, Member
+from crewgate.upstream.balancer import Address, Member
+from crewgate.upstream.interfaces import Fate
 
 TOOL = Origin("http", "tool.example", 80)
 HERE = Address(2, ("192.0.2.1", 80))

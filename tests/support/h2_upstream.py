@@ -14,9 +14,9 @@ import ngh2
 from crewgate.config import Origin
 from crewgate.errors import UpstreamError
 from crewgate.upstream import Carrier, Head
-from crewgate.upstream.call import Caller, Fate
+from crewgate.upstream.balancer import Address, Member
 from crewgate.upstream.http2 import HTTP2Connection
-from crewgate.upstream.members import Address, Member
+from crewgate.upstream.interfaces import Caller, Fate
 
 Connection = TypeVar("Connection")
 POST = Head(b"POST", b"/", None)

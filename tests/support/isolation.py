@@ -47,8 +47,8 @@ from crewgate.gateway.call.pending_call import Door
 from crewgate.gateway.routes import build
 from crewgate.server import Poller
 from crewgate.upstream import Opener, Pool, Resolver
-from crewgate.upstream.call import Connection, Owner
-from crewgate.upstream.members import Member
+from crewgate.upstream.balancer import Member
+from crewgate.upstream.interfaces import Connection, Owner
 
 WAIT_SECONDS = 1.0
 THINK_SECONDS = 0.2  # of a checked caller, between two calls: the clients share the gateway's core

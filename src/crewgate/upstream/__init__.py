@@ -1,9 +1,9 @@
 """Tools' servers: HTTP over kept connections, opened by a `Permit` and by nothing else."""
 
-from crewgate.upstream.call import Answer, Caller, Carrier, Head, ReuseKey
-from crewgate.upstream.opening import Opener
+from crewgate.upstream.connector import Opener
+from crewgate.upstream.interfaces import Answer, Caller, Carrier, Head, ReuseKey
 from crewgate.upstream.pool import Pool
-from crewgate.upstream.resolve import Resolver
+from crewgate.upstream.resolver import Resolver
 from crewgate.upstream.tls import client_context, fingerprint
 
 __all__ = [

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from crewgate import limits
 from crewgate._native.fields import written
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream.call import (
+from crewgate.upstream.balancer import Member
+from crewgate.upstream.interfaces import (
     ENDING,
     Caller,
     Fate,
@@ -22,9 +23,8 @@ from crewgate.upstream.call import (
     ReuseKey,
     StarvedError,
 )
-from crewgate.upstream.members import Member
-from crewgate.upstream.response import Response
-from crewgate.upstream.wire import Turns, Wire
+from crewgate.upstream.response_parser import Response
+from crewgate.upstream.transport import Turns, Wire
 
 _HAVE_BODIES = frozenset({b"POST", b"PUT", b"PATCH"})
 

@@ -11,12 +11,12 @@ from ngh2 import Configuration, Connection, ErrorCode, Role, Setting
 
 from crewgate import limits
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream.barrier import guarded
-from crewgate.upstream.call import ENDING, Caller, Fate, Owner, ReuseKey, StarvedError
+from crewgate.upstream.balancer import Member
+from crewgate.upstream.error_barrier import guarded
 from crewgate.upstream.http2_frames import Frames
 from crewgate.upstream.http2_stream import HTTP2Stream, Part
-from crewgate.upstream.members import Member
-from crewgate.upstream.wire import Turns, Wire
+from crewgate.upstream.interfaces import ENDING, Caller, Fate, Owner, ReuseKey, StarvedError
+from crewgate.upstream.transport import Turns, Wire
 
 _CONFIGURATION = Configuration(
     auto_window_update=False,

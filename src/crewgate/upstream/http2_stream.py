@@ -11,8 +11,8 @@ import ngh2
 
 from crewgate import limits
 from crewgate.errors import UpstreamError
-from crewgate.upstream.call import Caller, Fate, Field, Head, Owner
-from crewgate.upstream.wire import Wire
+from crewgate.upstream.interfaces import Caller, Fate, Field, Head, Owner
+from crewgate.upstream.transport import Wire
 
 Part = (
     ngh2.ResponseReceived

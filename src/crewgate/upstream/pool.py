@@ -17,16 +17,16 @@ import trio
 from crewgate import limits
 from crewgate.config import Origin, Upstream
 from crewgate.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavailableError
-from crewgate.upstream.barrier import guarded
-from crewgate.upstream.budget import RetryBudget
-from crewgate.upstream.call import ENDING, OURS, Alone, Caller, Connection, Fate, ReuseKey
-from crewgate.upstream.complaints import Complaints
-from crewgate.upstream.members import Address, Member, Members
-from crewgate.upstream.opening import Opener
-from crewgate.upstream.probing import Prober
-from crewgate.upstream.queue import Queue
-from crewgate.upstream.resolve import Resolver
-from crewgate.upstream.stock import Stock, Stocks, tell
+from crewgate.upstream.balancer import Address, Member, Members
+from crewgate.upstream.connector import Opener
+from crewgate.upstream.error_barrier import guarded
+from crewgate.upstream.failure_log import Complaints
+from crewgate.upstream.health_check import Prober
+from crewgate.upstream.host_pool import Stock, Stocks, tell
+from crewgate.upstream.interfaces import ENDING, OURS, Alone, Caller, Connection, Fate, ReuseKey
+from crewgate.upstream.resolver import Resolver
+from crewgate.upstream.retry_budget import RetryBudget
+from crewgate.upstream.wait_queue import Queue
 
 if TYPE_CHECKING:
     from crewgate._native.permit import Permit

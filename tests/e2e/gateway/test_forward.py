@@ -16,7 +16,7 @@ from crewgate.core.audit.records import Outcome
 from crewgate.core.verdict import Denial, Reason
 from crewgate.gateway.call.pending_call import Door
 from crewgate.gateway.call.proxied_call import Flight
-from crewgate.upstream.members import Address
+from crewgate.upstream.balancer import Address
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Tool: yes\r\nContent-Length: 2\r\n\r\nok"
 VERSIONS = pytest.mark.parametrize("http2", [False, True], ids=["http1", "http2"])

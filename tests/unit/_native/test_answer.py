@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from crewgate import limits
 from crewgate._native.answer import AnswerReader
 from crewgate.errors import UpstreamError
-from crewgate.upstream.response import Response
+from crewgate.upstream.response_parser import Response
 
 NAMES = st.text("aAzZ-09", min_size=1, max_size=12).map(str.encode)
 VALUES = st.text("aZ,\t ", max_size=12).map(str.encode)

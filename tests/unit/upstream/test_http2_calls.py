@@ -8,7 +8,7 @@ from h2_upstream import POST, WIDE, Line
 
 from crewgate import limits
 from crewgate.errors import UpstreamTimeoutError
-from crewgate.upstream.call import Fate
+from crewgate.upstream.interfaces import Fate
 
 OK = [(b":status", b"200")]
 

@@ -19,8 +19,8 @@ from malformed_http2 import (
 )
 
 from crewgate import limits
-from crewgate.upstream.call import Fate
 from crewgate.upstream.http2_frames import Frames
+from crewgate.upstream.interfaces import Fate
 
 BLOCK = block([OK])
 OPEN = frame(HEADERS, END_STREAM, 1, BLOCK)  # no END_HEADERS, and no CONTINUATION

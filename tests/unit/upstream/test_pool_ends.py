@@ -13,8 +13,8 @@ from crewgate.config import Upstream
 from crewgate.errors import UpstreamError
 from crewgate.upstream import Pool
 from crewgate.upstream import pool as pool_module
-from crewgate.upstream.call import Fate
-from crewgate.upstream.members import Address
+from crewgate.upstream.balancer import Address
+from crewgate.upstream.interfaces import Fate
 
 THERE = Address(2, ("192.0.2.2", 80))
 

@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from crewgate import limits
 from crewgate.upstream import Pool
-from crewgate.upstream.call import Fate
+from crewgate.upstream.interfaces import Fate
 
 
 class Shared(Connection):

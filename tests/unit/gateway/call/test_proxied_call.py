@@ -17,7 +17,7 @@ from crewgate.gateway.call.pending_call import Door
 from crewgate.gateway.routes import build
 from crewgate.server.http1 import HTTP1
 from crewgate.upstream import Head
-from crewgate.upstream.call import Caller
+from crewgate.upstream.interfaces import Caller
 
 UPLOAD = (
     b"PUT /pages/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\n"

@@ -13,8 +13,8 @@ import trio.testing
 from crewgate import limits
 from crewgate.config import Origin
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream.members import Address
-from crewgate.upstream.resolve import Resolver, SystemNames, literal
+from crewgate.upstream.balancer import Address
+from crewgate.upstream.resolver import Resolver, SystemNames, literal
 
 TOOLS = Origin("http", "tools.example", 8000)
 OTHER = Origin("http", "other.example", 8000)

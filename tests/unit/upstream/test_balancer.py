@@ -16,8 +16,8 @@ from hypothesis.stateful import (
 
 from crewgate import limits
 from crewgate.config import Health, Origin
-from crewgate.upstream.breaker import State
-from crewgate.upstream.members import Address, Member, Members
+from crewgate.upstream.balancer import Address, Member, Members
+from crewgate.upstream.circuit_breaker import State
 
 ONE, TWO, THREE = (Origin("http", f"{name}.example", 80) for name in ("one", "two", "three"))
 

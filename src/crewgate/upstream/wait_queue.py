@@ -8,7 +8,7 @@ for all of them.
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 
-from crewgate.upstream.call import Caller, ReuseKey
+from crewgate.upstream.interfaces import Caller, ReuseKey
 
 Entry = tuple[Caller, float]  # and until when it waits, in monotonic seconds
 

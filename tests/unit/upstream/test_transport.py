@@ -11,7 +11,7 @@ import pytest
 from edge import write_certificate
 from h2_upstream import Turns
 
-from crewgate.upstream.wire import Wire
+from crewgate.upstream.transport import Wire
 
 DATA = bytes(range(256)) * 1024
 

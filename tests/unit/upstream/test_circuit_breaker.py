@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from crewgate import limits
 from crewgate.config import Health
-from crewgate.upstream.breaker import Breaker, State
+from crewgate.upstream.circuit_breaker import Breaker, State
 
 HEALTH = Health("/health", interval_seconds=5, timeout_seconds=1, healthy=2, unhealthy=3)
 

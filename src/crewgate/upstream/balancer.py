@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from crewgate import limits
 from crewgate.config import Health, Origin
-from crewgate.upstream.breaker import Breaker
+from crewgate.upstream.circuit_breaker import Breaker
 
 _DOUBT = 2**32  # more than any number of calls
 

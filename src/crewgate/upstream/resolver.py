@@ -16,7 +16,7 @@ import trio
 from crewgate import limits
 from crewgate.config import Origin
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream.members import Address
+from crewgate.upstream.balancer import Address
 
 Ask = Callable[[str, int], Awaitable[Iterable[Address]]]  # (host, port); OSError or ValueError
 

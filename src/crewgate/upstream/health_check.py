@@ -15,9 +15,9 @@ import trio
 from crewgate import limits
 from crewgate.config import Upstream
 from crewgate.errors import UpstreamError
-from crewgate.upstream.call import OURS, Caller, Carrier, Connection, Fate, Head, ReuseKey
-from crewgate.upstream.members import Member, Members
-from crewgate.upstream.opening import Opener
+from crewgate.upstream.balancer import Member, Members
+from crewgate.upstream.connector import Opener
+from crewgate.upstream.interfaces import OURS, Caller, Carrier, Connection, Fate, Head, ReuseKey
 
 _log = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ import trio
 from crewgate import limits
 from crewgate.config import Upstream
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream.call import Connection, Owner
+from crewgate.upstream.balancer import Member
 from crewgate.upstream.http1 import HTTP1Connection
 from crewgate.upstream.http2 import HTTP2Connection
-from crewgate.upstream.members import Member
-from crewgate.upstream.wire import Turns, connect
+from crewgate.upstream.interfaces import Connection, Owner
+from crewgate.upstream.transport import Turns, connect
 
 
 class Opener:

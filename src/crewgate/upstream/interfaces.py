@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from crewgate.errors import UpstreamError, UpstreamTimeoutError
-from crewgate.upstream.members import Member
+from crewgate.upstream.balancer import Member
 
 Field = tuple[bytes, bytes]
 

@@ -19,8 +19,8 @@ import trio
 from crewgate import limits
 from crewgate.errors import UpstreamError
 from crewgate.openssl import forget_errors
-from crewgate.upstream.call import OURS
-from crewgate.upstream.members import Address
+from crewgate.upstream.balancer import Address
+from crewgate.upstream.interfaces import OURS
 
 _log = logging.getLogger(__name__)
 _READABLE, _WRITABLE = select.EPOLLIN, select.EPOLLOUT

@@ -2,7 +2,7 @@
 
 from crewgate import limits
 from crewgate.errors import UpstreamError, UpstreamUnavailableError
-from crewgate.upstream.complaints import Complaints
+from crewgate.upstream.failure_log import Complaints
 
 
 def test_the_first_is_said_and_the_others_are_counted() -> None:

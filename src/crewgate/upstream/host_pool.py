@@ -7,10 +7,10 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 from crewgate.errors import UpstreamError
-from crewgate.upstream.barrier import guarded
-from crewgate.upstream.call import Alone, Caller, Connection, ReuseKey
-from crewgate.upstream.members import Member
-from crewgate.upstream.queue import Entry, Queue
+from crewgate.upstream.balancer import Member
+from crewgate.upstream.error_barrier import guarded
+from crewgate.upstream.interfaces import Alone, Caller, Connection, ReuseKey
+from crewgate.upstream.wait_queue import Entry, Queue
 
 
 class Free:

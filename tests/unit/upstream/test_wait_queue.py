@@ -5,7 +5,7 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewgate.upstream.queue import Queue
+from crewgate.upstream.wait_queue import Queue
 
 
 class Waiting:
