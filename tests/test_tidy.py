@@ -203,7 +203,7 @@ def test_no_struct_of_the_table_is_read_through_bytes() -> None:
 OWN_WRITING = {
     "src/crewgate/_native/storage.py": {"os.open", "os.fsync"},  # allocated in full; the lock
     "src/crewgate/agent/journal.py": {"os.open", "os.fsync"},  # a stream of lines
-    "src/crewgate/agent/machine.py": {"replace"},  # a configuration, no file
+    "src/crewgate/agent/state.py": {"replace"},  # a configuration, no file
     "src/crewgate/audit/ballast.py": {"os.open"},  # holds space, and has no name
     "src/crewgate/audit/disk.py": {"os.open", "os.fdatasync"},  # a probe without a name
     "src/crewgate/audit/folder.py": {"os.open"},  # locked before its first line

@@ -9,7 +9,7 @@ from company import DOMAIN, HOST, Authority, Files, chain_of, free_sockets
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from machines import Hands, S, Start
 
-from crewgate.agent.cluster import Cluster
+from crewgate.agent.cluster.cluster import Cluster
 from crewgate.ca.gateway_signing_key import read_signing_key, write_signing_key
 from crewgate.config import CA
 from crewgate.config import Cluster as Settings

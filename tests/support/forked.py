@@ -31,9 +31,9 @@ from crewgate.supervisor import child
 # Besides the commands, what they and the programs that `serve` starts import when they run.
 _IMPORTED = (
     *(f"crewgate.cli.{name}" for name in COMMANDS),
-    "crewgate.agent.cluster",
+    "crewgate.agent.cluster.cluster",
     "crewgate.agent.main",
-    "crewgate.agent.sharing",
+    "crewgate.agent.budget.ledger_heartbeat",
     "crewgate.audit.query",
     "crewgate.control.main",
     "crewgate.gateway.worker.main",

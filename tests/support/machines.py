@@ -5,8 +5,8 @@ from collections.abc import Callable
 from lessees import NOW
 
 from crewgate._native.records import Geometry
-from crewgate.agent.clocks import Clock
-from crewgate.agent.machine import Machine
+from crewgate.agent.state import Machine
+from crewgate.agent.system_clock import Clock
 from crewgate.core.budget.ledger_protocol import Answer, Close, GiveBack, Operation, Settle
 from crewgate.errors import LedgerError
 from crewgate.ledger.clerk import Clerk, Then

@@ -25,7 +25,7 @@ from installation import Installation, Premises, wait_until
 from power_disk import clone, make, mounted
 
 from crewgate import Denial, Permit, Reason, Verifier
-from crewgate.agent import lost_lines
+from crewgate.agent import lost_audit_records
 from crewgate.audit.folder import files
 from crewgate.config.load import load
 from crewgate.core.audit.json_line import decode
@@ -210,7 +210,7 @@ def words_lost(found: Premises) -> Iterator[str]:
     """
     log = found.folder / "serve.log"
     wait_until(lambda: COMPARED.search(log.read_text()))
-    if lost_lines.promise(load(found.file).audit) not in log.read_text():
+    if lost_audit_records.promise(load(found.file).audit) not in log.read_text():
         yield "the log does not say what the audit may have lost"
     said = [0 if each[1] is None else int(each[1]) for each in COMPARED.finditer(log.read_text())]
     reconciled = json.loads(crewgate("ledger", "reconcile", "--json", "-c", found.file).stdout)

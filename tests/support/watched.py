@@ -4,9 +4,9 @@ import msgspec
 from lessees import NOW, branch_id, grant
 from machines import TOML
 
-from crewgate.agent.guests import Guest
-from crewgate.agent.machine import Machine
-from crewgate.agent.owner import quarantine
+from crewgate.agent.ipc_server.admin_session import quarantine
+from crewgate.agent.ipc_server.attachments import Guest
+from crewgate.agent.state import Machine
 from crewgate.core.audit import records
 from crewgate.core.audit.records import Record
 from crewgate.core.tokens.grant import Grant

@@ -9,8 +9,8 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.agent.guests import Guest
-from crewgate.agent.machine import Machine
+from crewgate.agent.ipc_server.attachments import Guest
+from crewgate.agent.state import Machine
 from crewgate.audit.health import audit_fact
 from crewgate.core.health import Fact, State, Summary, degraded, failed, ok
 from crewgate.leases.branch_quota import Bound

@@ -17,16 +17,16 @@ import trio
 
 from crewgate import limits
 from crewgate._native.owner import OwnedTable
-from crewgate.agent import health, lost_lines, ticks
-from crewgate.agent.clock import ClockWatch
-from crewgate.agent.clocks import Clock
-from crewgate.agent.doors import Doorkeeper
-from crewgate.agent.inforce import InForce
-from crewgate.agent.ledger_mark import MarkKeeper, open_known_ledger, require_table
-from crewgate.agent.machine import Machine
-from crewgate.agent.opening import await_lock, holder_name, open_table, state_folder
-from crewgate.agent.reloading import reload_now
-from crewgate.agent.succession import require_goes_on
+from crewgate.agent import health, lost_audit_records, periodic
+from crewgate.agent.active_config import InForce
+from crewgate.agent.budget.ledger_mark import MarkKeeper, open_known_ledger, require_table
+from crewgate.agent.clock_monitor import ClockWatch
+from crewgate.agent.handover import require_goes_on
+from crewgate.agent.ipc_server.server import Doorkeeper
+from crewgate.agent.reload import reload_now
+from crewgate.agent.state import Machine
+from crewgate.agent.system_clock import Clock
+from crewgate.agent.table_setup import await_lock, holder_name, open_table, state_folder
 from crewgate.audit.writer import Rotation, Writer
 from crewgate.config import Config, descriptors
 from crewgate.core.audit.records import Event, Record, when
@@ -44,7 +44,7 @@ from crewgate.runtime.readiness import Word
 from crewgate.runtime.secrecy import leave_no_cores
 
 if TYPE_CHECKING:
-    from crewgate.agent.cluster import Cluster
+    from crewgate.agent.cluster.cluster import Cluster
 
 
 class Voice:
@@ -118,7 +118,7 @@ def run(file: Path, word: Word, *, bootstrap: bool = False, succeeds: bool = Fal
     if succeeds:
         _await_table(config, word)
     state_folder(config.state)
-    went_down = lost_lines.went_down(config.state)
+    went_down = lost_audit_records.went_down(config.state)
     ledger, mark = open_known_ledger(config, holder_name(config))
     table, new = open_table(config, mark.drawn_as, voice)
     try:
@@ -133,9 +133,9 @@ def run(file: Path, word: Word, *, bootstrap: bool = False, succeeds: bool = Fal
         machine = Machine(inforce, table, clerk, say=voice, sink=voice.write, clock=clock)
         machine.audit = voice.audit
         if went_down:
-            voice(lost_lines.promise(audit))
+            voice(lost_audit_records.promise(audit))
         else:
-            lost_lines.began(config.state)
+            lost_audit_records.began(config.state)
         machine.restore()
         cluster = _join(machine, bootstrap=bootstrap)
         if cluster is not None:
@@ -143,7 +143,7 @@ def run(file: Path, word: Word, *, bootstrap: bool = False, succeeds: bool = Fal
         voice(f"serving {'a new table' if new else 'the table that stood there'}: {_told(table)}")
         trio.run(_serve, machine, cluster, keeper, voice.audit, word, went_down)
         keeper.write()
-        lost_lines.ended(config.state)
+        lost_audit_records.ended(config.state)
         if keeper.refusal:
             raise LedgerReplacedError(f"ledger {config.ledger}: {keeper.refusal}")
         voice("ended; the table stays for the next one")
@@ -157,7 +157,7 @@ def run(file: Path, word: Word, *, bootstrap: bool = False, succeeds: bool = Fal
 def _await_table(config: Config, word: Word) -> None:
     """Load what takes long, look at what stands, and wait until the agent before has ended."""
     if config.cluster is not None and config.ca is not None:
-        import crewgate.agent.cluster  # noqa: F401, PLC0415 - as `_join` does it, but now
+        import crewgate.agent.cluster.cluster  # noqa: F401, PLC0415 - as `_join` does it, but now
     require_goes_on(config)
     word.wait()
     await_lock(config.state / "table", limits.handover_seconds_max)
@@ -169,7 +169,7 @@ def _join(machine: Machine, *, bootstrap: bool) -> "Cluster | None":
     if config.cluster is None or config.ca is None:
         return None
     # Its certificates need a library that a machine without peers need not load.
-    from crewgate.agent.cluster import Cluster  # noqa: PLC0415
+    from crewgate.agent.cluster.cluster import Cluster  # noqa: PLC0415
 
     cluster = Cluster(machine, config.cluster, config.ca, bootstrap=bootstrap)
     cluster.restore()
@@ -192,9 +192,9 @@ async def _serve(
 ) -> None:
     keepers = [Doorkeeper(machine, door) for door in Door]
     watch = ClockWatch(machine.clock.wall_ns(), machine.clock.boot_ns())
-    ticks.vouch(machine, watch)
+    periodic.vouch(machine, watch)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ticks.vouch_for_ever, machine, watch)
+        nursery.start_soon(periodic.vouch_for_ever, machine, watch)
         nursery.start_soon(machine.clerk.run)
         nursery.start_soon(mark.keep_for_ever)
         if cluster is not None:
@@ -202,14 +202,14 @@ async def _serve(
             nursery.start_soon(machine.telling.cut_for_ever)
         if machine.inforce.config.ledger.engine == "postgresql":
             # Its driver is an extra, which a machine with a ledger in a file need not have.
-            from crewgate.agent.sharing import share  # noqa: PLC0415
+            from crewgate.agent.budget.ledger_heartbeat import share  # noqa: PLC0415
 
             nursery.start_soon(share, machine)
         if went_down:
-            nursery.start_soon(lost_lines.tell, machine)
-        nursery.start_soon(ticks.retry_draws, machine)
-        nursery.start_soon(ticks.draw_ahead, machine)
-        nursery.start_soon(ticks.tidy_for_ever, machine, audit.tick)
+            nursery.start_soon(lost_audit_records.tell, machine)
+        nursery.start_soon(periodic.retry_draws, machine)
+        nursery.start_soon(periodic.draw_ahead, machine)
+        nursery.start_soon(periodic.tidy_for_ever, machine, audit.tick)
         nursery.start_soon(health.look_for_ever, machine)
         for disk in machine.disks.values():
             nursery.start_soon(disk.watch)

@@ -10,8 +10,8 @@ from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Branch
 from crewgate.agent import health
-from crewgate.agent.machine import Machine
-from crewgate.agent.tree import Beyond, beyond, rows
+from crewgate.agent.branch_tree import Beyond, beyond, rows
+from crewgate.agent.state import Machine
 from crewgate.core.anomaly.transitions import Standing
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ipc.admin_messages import Status, TreePage, TreeRow, WatchRow, WorkerStatus

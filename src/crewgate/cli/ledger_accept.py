@@ -28,8 +28,8 @@ def command(*, config_path: Path, as_json: bool) -> None:
     the audit knows of calls that the ledger does not. End `crewgate serve` first; where several
     machines share the ledger, each of them is asked for your word.
     """
-    from crewgate.agent.ledger_mark import known_with_table
-    from crewgate.agent.opening import holder_name
+    from crewgate.agent.budget.ledger_mark import known_with_table
+    from crewgate.agent.table_setup import holder_name
     from crewgate.config.load import load
     from crewgate.core.budget.ledger_mark import Mark
     from crewgate.errors import LedgerReplacedError

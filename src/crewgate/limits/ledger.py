@@ -1,6 +1,6 @@
 """The bounds of what holds budgets: leases, draws, and the ledger that they are drawn from."""
 
-# Leases and draws (core/budget/memory_ledger.py, verifier/, agent/draws.py).
+# Leases and draws (core/budget/memory_ledger.py, verifier/, agent/budget/draws.py).
 lease_rate_divisor = 4  # a lease holds a quarter second of recent spend: what a crash may burn
 ticket_seconds = 0.5  # who waits comes back every 0.02 s; who has not by then has given up
 draw_rounds_max = 32  # recalls of one draw: two for each of ten levels, and a few lost races
@@ -10,7 +10,7 @@ draw_talks_max = 8192  # branches that the ledger is asked about at once; a seco
 repaid_branches_max = 1024  # have what they were lent charged at once; the others a second later
 draw_look_seconds = 0.005  # whether credit came back for a waiting draw
 
-# The ledger and who shares it (ledger/, agent/sharing.py).
+# The ledger and who shares it (ledger/, agent/budget/ledger_heartbeat.py).
 holder_silence_seconds = 30.0  # a recall waits no longer: ten times what a restart takes
 holder_chars_max = 64  # of a node's name (HOST_NAME_MAX of Linux), which people read in reports
 ledger_batch_max = 256  # operations of one transaction: 25 ms of work, and then a commit

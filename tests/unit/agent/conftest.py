@@ -11,13 +11,13 @@ from lessees import NOW
 from machines import GEOMETRY, TOML, Hands, PromptClerk, S, Start, X
 
 from crewgate._native.owner import OwnedTable
-from crewgate.agent import registry as registry_
-from crewgate.agent.entries import Clocks
-from crewgate.agent.inforce import InForce
+from crewgate.agent import branch_registry as registry_
+from crewgate.agent.active_config import InForce
+from crewgate.agent.anomaly.minting_watch import Watching
+from crewgate.agent.branch_registry import Registry
 from crewgate.agent.journal import Journal
-from crewgate.agent.machine import Machine
-from crewgate.agent.registry import Registry
-from crewgate.agent.watching import Watching
+from crewgate.agent.revocation.entries import Clocks
+from crewgate.agent.state import Machine
 from crewgate.core.anomaly.transitions import Saved
 from crewgate.core.audit.records import Record
 from crewgate.core.x509.identity import MAY_REVOKE

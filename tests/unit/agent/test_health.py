@@ -10,10 +10,10 @@ from lessees import NOW, branch_id, grant
 from machines import Hands, S, Start
 
 from crewgate import limits
-from crewgate.agent import health, ticks
-from crewgate.agent.clock import ClockWatch
-from crewgate.agent.machine import Machine
-from crewgate.agent.reports import Reports
+from crewgate.agent import health, periodic
+from crewgate.agent.clock_monitor import ClockWatch
+from crewgate.agent.ipc_server.health_reports import Reports
+from crewgate.agent.state import Machine
 from crewgate.agent.status import status
 from crewgate.audit.disk import Disk, why_not
 from crewgate.audit.writer import Writer
@@ -28,7 +28,7 @@ from crewgate.leases.branch_opening import Status as DrawStatus
 def machine(start: Start, hands: Hands) -> Machine:
     """One that is vouched for, without workers."""
     machine = start()
-    ticks.vouch(machine, ClockWatch(hands.wall_ns(), hands.boot_ns()))
+    periodic.vouch(machine, ClockWatch(hands.wall_ns(), hands.boot_ns()))
     return machine
 
 
@@ -36,7 +36,7 @@ def pass_silence(machine: Machine, hands: Hands) -> None:
     """As long as a process may say nothing, and more, while the agent looks every second."""
     for _ in range(round(limits.health_silence_seconds) + 1):
         hands.go(1)
-        ticks.vouch(machine, ClockWatch(hands.wall_ns(), hands.boot_ns()))
+        periodic.vouch(machine, ClockWatch(hands.wall_ns(), hands.boot_ns()))
         health.look(machine)
 
 
@@ -111,7 +111,7 @@ def test_a_clock_that_jumped_is_said_with_its_step(machine: Machine, hands: Hand
     watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
     hands.wall += 3600 * S
     hands.go(1)
-    ticks.vouch(machine, watch)
+    periodic.vouch(machine, watch)
     assert _troubles(machine) == {"clock": ("failed", "the time of day jumped by +3600.0 s")}
 
 
@@ -198,7 +198,7 @@ def test_a_worker_that_is_missing_has_calls_refused(staffed: Machine, hands: Han
     assert [each.component for each in found.troubles] == ["worker 0", "worker 1"]
     assert (found.ready, all(each.passing for each in found.troubles)) == (False, True)
     hands.go(limits.health_start_seconds + 1)
-    ticks.vouch(staffed, ClockWatch(hands.wall_ns(), hands.boot_ns()))
+    periodic.vouch(staffed, ClockWatch(hands.wall_ns(), hands.boot_ns()))
     assert not health.look(staffed).troubles[0].passing
 
 
@@ -225,7 +225,7 @@ def test_a_stopped_agent_does_not_call_other_processes_silent(
         guest.policy_generation = staffed.inforce.policy.generation
     assert _troubles(staffed) == {}
     hands.go(2 * limits.health_silence_seconds)
-    ticks.vouch(staffed, ClockWatch(hands.wall_ns(), hands.boot_ns()))
+    periodic.vouch(staffed, ClockWatch(hands.wall_ns(), hands.boot_ns()))
     assert _troubles(staffed) == {}
     assert "did nothing for 20 s: stopped, suspended or very busy" in said
     pass_silence(staffed, hands)

@@ -1,0 +1,1 @@
+"""The minting watch of this machine, and quarantines that other machines order."""

@@ -1,0 +1,296 @@
+"""Draws: from a guest's ask to its answer, with a bounded wait for credit that others hold.
+
+Decides nothing about credit, which is the lessor's; decides only when to ask it again. Knows no
+clock: times are CLOCK_BOOTTIME nanoseconds that come as arguments.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import trio
+
+from crewgate import limits
+from crewgate._native.owner import OwnedTable
+from crewgate.agent.anomaly.minting_watch import Watching
+from crewgate.agent.branch_registry import Registry
+from crewgate.agent.grant_checks import check, level_name
+from crewgate.agent.ipc_server.attachments import Guest
+from crewgate.agent.revocation.entries import Clocks
+from crewgate.core.budget.ledger_protocol import Answer, Opened, Operation
+from crewgate.errors import LedgerError, LinkError
+from crewgate.ipc.attach_messages import Draw, Drawn
+from crewgate.leases.lease_client import Lessor, Status, Steps
+
+_FULL_NS = round(limits.table_full_seconds * 1e9)
+_AGAIN_NS = round(limits.draw_again_seconds * 1e9)
+# With these the branch has a record, so the registry may know it.
+_OPENED = {Status.GRANTED, Status.EXHAUSTED, Status.CONTENDED}
+
+
+class Asking(Protocol):
+    """Who carries a question to the ledger; `then` hears the answer, at once or much later."""
+
+    @property
+    def trouble(self) -> str:
+        """Why the ledger does not answer now; empty while it does."""
+
+    def ask(self, operation: Operation, then: Callable[[Answer | LedgerError], None]) -> None:
+        """See `ledger.clerk`."""
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A draw that was not answered yet, and until when it may be tried."""
+
+    guest: Guest
+    ask: Draw
+    until_ns: int
+    answered: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Talk:
+    """What the ledger is being asked for one branch: who began it, and who came meanwhile."""
+
+    first: Waiting | None  # nobody, where it is drawn ahead
+    others: deque[Waiting] = field(default_factory=deque)
+
+    def join(self, waiting: Waiting) -> None:
+        """Wait for the outcome; those who were told otherwise already are let go."""
+        while self.others and self.others[0].answered:
+            self.others.popleft()
+        self.others.append(waiting)
+
+
+class Draws:
+    """The draws of all guests; a guest that asks for too many at once is told to try again.
+
+    The ledger is asked about one draw of a branch at a time: those that come meanwhile wait for
+    that one, and are tried again after it. A wait is bounded, whatever the ledger does, and ends as
+    soon as the ledger is known not to answer; what comes too late for the call that asked is in the
+    lease for the next.
+    """
+
+    def __init__(
+        self,
+        table: OwnedTable,
+        lessor: Lessor,
+        asking: Asking,
+        registry: Registry,
+        watching: Watching,
+        wait_seconds: float,
+        *,
+        read: Callable[[], Clocks],
+        say: Callable[[str], None],
+    ) -> None:
+        self._table = table
+        self._lessor = lessor
+        self._asking = asking
+        self._registry = registry
+        self._watching = watching
+        self._read = read
+        self._say = say
+        self._wait_ns = round(wait_seconds * 1e9)
+        self._waiting: deque[Waiting] = deque()  # all, the first to be answered first
+        self._contended: deque[Waiting] = deque()
+        self._talks: dict[bytes, Talk] = {}
+        self._ahead: list[tuple[int, bytes]] = []  # a heap of when to look at whom
+        self._planned: set[bytes] = set()
+        self._generation = -1
+        self._tried_ns = 0
+        self._full_ns: int | None = None  # when the table was last found full
+        self._some = trio.Event()
+        self._busy = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Draws waiting={len(self._waiting)} talks={len(self._talks)}>"
+
+    @property
+    def found_full(self) -> bool:
+        """The table had no record left for a branch, a moment ago."""
+        since = self._full_ns
+        return since is not None and self._read().boot_ns - since < _FULL_NS
+
+    async def wait(self) -> None:
+        """Until there is a draw that waits."""
+        if not self._waiting:
+            self._some = trio.Event()
+            await self._some.wait()
+
+    async def busy(self) -> None:
+        """Until there is a branch to be drawn for ahead of its calls."""
+        if not self._ahead:
+            self._busy = trio.Event()
+            await self._busy.wait()
+
+    def ask(self, guest: Guest, ask: Draw, clocks: Clocks) -> None:
+        """Answer, or wait; LinkError if the ask contradicts itself."""
+        check(ask.grant)
+        if not 0 <= ask.need <= limits.price_micro_max:
+            raise LinkError(f"a draw of {ask.need} micro-credits, which no call can need")
+        if guest.draws >= limits.link_draws_max:
+            guest.tell(Drawn(id=ask.id, status=Status.CONTENDED.value))
+            return
+        guest.draws += 1
+        waiting = Waiting(guest, ask, clocks.boot_ns + self._wait_ns)
+        if not self._lend(waiting):
+            self._begin(waiting, clocks)  # also then: the next call finds what is drawn
+        if not waiting.answered and self._asking.trouble:
+            self._answer(waiting, Status.CONTENDED)
+        if not waiting.answered:
+            self._waiting.append(waiting)
+            self._some.set()
+
+    def retry(self, clocks: Clocks) -> None:
+        """Try those that wait for credit, in order: at once when it came back, else now and then.
+
+        Who has waited long enough is answered, and everybody once the ledger does not answer.
+        """
+        generation = self._table.credit_generation
+        due = clocks.boot_ns - self._tried_ns >= _AGAIN_NS
+        if generation != self._generation or due:
+            self._generation, self._tried_ns = generation, clocks.boot_ns
+            for _ in range(len(self._contended)):
+                self._begin(self._contended.popleft(), clocks)
+        while self._waiting and self._is_over(self._waiting[0], clocks):
+            waiting = self._waiting.popleft()
+            if not waiting.answered and not self._lend(waiting):
+                self._answer(waiting, Status.CONTENDED)
+
+    def hurry(self, clocks: Clocks) -> None:
+        """Credit came back on another machine: try now, whatever was tried a moment ago."""
+        self._generation = -1
+        self.retry(clocks)
+
+    def _lend(self, waiting: Waiting) -> bool:
+        """Let a call go on for which the ledger cannot be asked, if that is what is wanted."""
+        key, need = waiting.ask.grant.branch_key, waiting.ask.need
+        is_lent = bool(self._asking.trouble) and self._lessor.lending.lend(key, need)
+        if is_lent:
+            self._answer(waiting, Status.GRANTED)
+        return is_lent
+
+    def repay(self) -> None:
+        """Have the ledger charge what was lent while it was away; to be called once a second."""
+        for key in [] if self._asking.trouble else self._lessor.lending.owing:
+            if key not in self._talks:
+                self._talks[key] = Talk(None)
+                self._go_on(key, self._lessor.repay(key), None)
+
+    def _is_over(self, waiting: Waiting, clocks: Clocks) -> bool:
+        is_late = clocks.boot_ns >= waiting.until_ns
+        return waiting.answered or waiting.guest.gone or is_late or bool(self._asking.trouble)
+
+    def _begin(self, waiting: Waiting, clocks: Clocks) -> None:
+        """Draw for it, or have it wait for who draws for the same branch."""
+        if waiting.answered or waiting.guest.gone:
+            return
+        grant, need = waiting.ask.grant, waiting.ask.need
+        talk = self._talks.get(grant.branch_key)
+        if talk is not None:
+            talk.join(waiting)
+            return
+        if len(self._talks) >= limits.draw_talks_max:
+            self._answer(waiting, Status.CONTENDED)
+            return
+        # A throttled or quarantined orchestrator draws nothing. That is a 503 and not a 401:
+        # a watch suspects and proves nothing, and what a person may lift must not end a branch.
+        if not self._watching.admits(grant, clocks):
+            self._answer(waiting, Status.HELD)
+            return
+        self._talks[grant.branch_key] = Talk(waiting)
+        steps = self._lessor.steps(grant, need, clocks.wall, clocks.boot_ns)
+        self._go_on(grant.branch_key, steps, None)
+
+    def _go_on(self, branch: bytes, steps: Steps, answer: Answer | LedgerError) -> None:
+        """Tell the lessor what the ledger said, until it knows how the draw has ended."""
+        try:
+            if isinstance(answer, Opened) and not self._is_wanted(branch):
+                steps.close()  # the ledger took so long that nobody waits: it is asked anew
+                self._lessor.decline(answer)
+                self._end(branch, Status.CONTENDED)
+                return
+            if isinstance(answer, LedgerError):
+                operation = steps.throw(answer)
+            else:
+                operation = steps.send(answer)
+        except StopIteration as end:
+            self._end(branch, end.value)
+        except LedgerError as error:
+            self._say(f"a draw that the ledger refuses: {error}")
+            self._end(branch, Status.CONTENDED)
+        except Exception as error:  # noqa: BLE001 - a barrier: whoever waits for this draw asks again
+            self._say(f"a fault of ours in a draw: {error!r}")
+            self._end(branch, Status.CONTENDED)
+        else:
+            self._asking.ask(operation, partial(self._go_on, branch, steps))
+
+    def _is_wanted(self, branch: bytes) -> bool:
+        talk = self._talks[branch]
+        waiting = (*talk.others, *([talk.first] if talk.first else ()))
+        return any(not each.answered and not each.guest.gone for each in waiting)
+
+    def _end(self, branch: bytes, status: Status) -> None:
+        """The first of those that wait has its outcome; the others are tried with what is there."""
+        talk, clocks = self._talks.pop(branch), self._read()
+        if status is Status.FULL:
+            self._full_ns = clocks.boot_ns
+        if status is Status.GRANTED:
+            self._plan(branch, clocks)
+        first = talk.first
+        if first is not None and status in _OPENED:
+            self._registry.learn(first.ask.grant)
+        if first is not None and not first.answered:
+            if status is Status.CONTENDED and not self._is_over(first, clocks):
+                self._contended.append(first)
+            else:
+                self._answer(first, status)
+        for other in talk.others:
+            self._begin(other, clocks)
+
+    def _plan(self, branch: bytes, clocks: Clocks) -> None:
+        """Look again when half of its lease should be spent, so that no call finds it empty."""
+        seconds = self._lessor.lasts(branch)
+        if seconds <= limits.draw_ahead_seconds_max and branch not in self._planned:
+            due = clocks.boot_ns + round(max(seconds, limits.draw_look_seconds) * 1e9)
+            heapq.heappush(self._ahead, (due, branch))
+            self._planned.add(branch)
+            self._busy.set()
+
+    def look_ahead(self, clocks: Clocks) -> None:
+        """Draw for those whose time has come; to be called every few milliseconds."""
+        while self._ahead and self._ahead[0][0] <= clocks.boot_ns:
+            _, branch = heapq.heappop(self._ahead)
+            self._planned.discard(branch)
+            if branch not in self._talks:
+                self._talks[branch] = Talk(None)
+                self._go_on(branch, self._lessor.ahead(branch, clocks.boot_ns), None)
+
+    def _answer(self, waiting: Waiting, status: Status) -> None:
+        waiting.answered = True
+        guest, ask = waiting.guest, waiting.ask
+        if guest.gone:
+            return
+        guest.draws -= 1
+        if status is Status.EXHAUSTED:
+            guest.tell(self._exhausted(ask))
+        else:
+            guest.tell(Drawn(id=ask.id, status=status.value))
+
+    def _exhausted(self, ask: Draw) -> Drawn:
+        record = self._table.branch(self._table.find(ask.grant.branch_key))
+        if record is None or record.refused is None:  # credit came back in this moment
+            return Drawn(id=ask.id, status="contended")
+        _, level, used, quota = record.refused
+        return Drawn(
+            id=ask.id,
+            status="exhausted",
+            level=level_name(ask.grant, level),
+            used=used,
+            quota=quota,
+            window=record.window,
+        )

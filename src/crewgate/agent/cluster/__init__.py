@@ -1,0 +1,1 @@
+"""This machine as a member: whom it follows, and how it stands among the others."""

@@ -1,0 +1,99 @@
+"""The agent's two listening sockets: who may come in, and a barrier round each who does."""
+
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import trio
+
+from crewgate import limits
+from crewgate.agent.ipc_server import admin_session, attach_session
+from crewgate.agent.ipc_server.message_stream import EndedError
+from crewgate.agent.state import Machine
+from crewgate.errors import LinkError
+from crewgate.ipc.sockets import Door, Peer, address, may_enter, peer_of
+
+Converse = Callable[[Machine, trio.SocketStream], Awaitable[None]]
+
+
+def listen(folder: Path, door: Door) -> socket.socket:
+    """A listening socket in place of any that a killed agent left; LinkError.
+
+    The caller holds the table's lock, so no living agent listens there.
+    """
+    path = folder / door.value
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.unlink(missing_ok=True)
+        with address(folder, door) as where:
+            listener.bind(where)
+        # Nobody can connect before listen(), so the mode is right for the first who does.
+        path.chmod(door.mode)
+        listener.listen(limits.link_backlog)
+    except OSError as error:
+        listener.close()
+        raise LinkError(f"{path}: cannot listen: {error.strerror}") from error
+    return listener
+
+
+class Doorkeeper:
+    """One door: judges who connects and serves each connection behind a barrier."""
+
+    def __init__(self, machine: Machine, door: Door) -> None:
+        self._machine = machine
+        self._door = door
+        self._converse: Converse = (
+            attach_session.converse if door is Door.GROUP else admin_session.converse
+        )
+        folder = machine.inforce.config.state
+        self._socket = listen(folder, door)
+        self._path = folder / door.value
+        self._group = self._path.stat().st_gid
+        self._inside = 0
+        self._strangers = 0  # of those, processes of other users
+
+    def __repr__(self) -> str:
+        return f"<Doorkeeper {self._door.value} inside={self._inside}>"
+
+    async def serve(self) -> None:
+        """Accept until cancelled; takes the socket's file away at the end."""
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._socket))
+        try:
+            await trio.serve_listeners(self._receive, [listener])
+        finally:
+            self._path.unlink(missing_ok=True)
+
+    async def _receive(self, stream: trio.SocketStream) -> None:
+        async with stream:
+            peer = peer_of(stream.socket)
+            stranger = peer.uid not in {os.geteuid(), 0}
+            if self._is_full(stranger=stranger) or not self._may_enter(peer):
+                return
+            self._inside += 1
+            self._strangers += stranger
+            try:
+                await self._converse(self._machine, stream)
+            except EndedError:
+                return
+            except LinkError as error:
+                self._machine.say(f"process {peer.pid} of user {peer.uid}: {error}")
+            except Exception as error:  # noqa: BLE001  -- one connection must not end the agent
+                self._machine.say(f"a fault of ours with process {peer.pid}: {error!r}")
+            finally:
+                self._inside -= 1
+                self._strangers -= stranger
+
+    def _is_full(self, *, stranger: bool) -> bool:
+        """No place is left, or none for processes of other users: they cannot keep ours out."""
+        return self._inside >= limits.link_connections_max or (
+            stranger and self._strangers >= limits.link_strangers_max
+        )
+
+    def _may_enter(self, peer: Peer) -> bool:
+        if may_enter(self._door, peer, os.geteuid(), self._group):
+            return True
+        self._machine.say(
+            f"user {peer.uid} (process {peer.pid}) may not use {self._door.value}: refused"
+        )
+        return False

@@ -1,0 +1,72 @@
+"""What other machines have revoked, for the audit of this one: what ended here, and who began it.
+
+A record for each, as many as a log can take; the rest is counted. Knows keys, and the names that
+this machine has for them: a branch that was never seen here is named by its key.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from crewgate import limits
+from crewgate.agent.branch_registry import Registry
+from crewgate.core.audit.records import Event, Record, Revocation, when
+from crewgate.core.budget import cross_crew_account
+from crewgate.core.gossip.capsules import Entry
+from crewgate.core.ids import Kind
+from crewgate.core.policy.policy import Crew
+
+_KINDS = {int(kind): kind.name.lower() for kind in Kind}
+
+
+class Foreign:
+    """Of one machine; `name_of` says what a member is called."""
+
+    def __init__(self, registry: Registry, name_of: Callable[[bytes], str]) -> None:
+        self._registry = registry
+        self._name_of = name_of
+        self._second = 0
+        self._written = 0  # in that second
+        self._more = 0
+
+    def __repr__(self) -> str:
+        return f"<Foreign more={self._more}>"
+
+    def records(
+        self,
+        entries: Sequence[Entry],
+        origins: Sequence[bytes],
+        crews: Mapping[bytes, Crew],
+        wall_ns: int,
+    ) -> Iterator[Record]:
+        """What is to be written of these, each from the member at its place in `origins`."""
+        yield from self.rest(wall_ns)
+        for entry, origin in zip(entries, origins, strict=True):
+            if entry.kind not in _KINDS:
+                continue
+            if self._written >= limits.foreign_records_per_second:
+                self._more += 1
+                continue
+            self._written += 1
+            named = entry.key if entry.kind == Kind.CREW else entry.crew
+            yield self._record(entry, origin, crews.get(named), wall_ns)
+
+    def rest(self, wall_ns: int) -> Iterator[Event]:
+        """How many were not written in the seconds before this one, if any; call now and then."""
+        if wall_ns // 10**9 == self._second:
+            return
+        self._second, self._written = wall_ns // 10**9, 0
+        more, self._more = self._more, 0
+        if more:
+            text = "revocations by other machines that are not written down one by one"
+            yield Event(time=when(wall_ns), event="revocations", detail=text, count=more)
+
+    def _record(self, entry: Entry, origin: bytes, crew: Crew | None, wall_ns: int) -> Revocation:
+        who = self._registry.who(entry.key if entry.kind == Kind.BRANCH else b"")
+        who["crew"] = cross_crew_account.caller(crew.name) if crew else ""
+        whole = crew.name if crew and entry.kind == Kind.CREW else ""
+        return Revocation(
+            **who,
+            time=when(wall_ns),
+            target=_KINDS[entry.kind],
+            id=who["branch"] or whole or entry.key.hex(),
+            by=f"gateway/{self._name_of(origin)}",
+        )

@@ -1,0 +1,219 @@
+"""What other machines say of orchestrators: the last words count, and are said once."""
+
+from itertools import permutations
+
+import pytest
+
+from crewgate import limits
+from crewgate.agent.anomaly.remote_quarantines import Heard, Quarantines, Untold, told
+from crewgate.core.anomaly.enforcement import Word
+from crewgate.core.gossip.capsules import LIFT, QUARANTINE, SUSPICION, Entry
+from crewgate.core.ids import crew_key, orchestrator_key
+
+WALL = 1_800_000_000
+DAY = 86_400
+BD = ("bd", "bd/bd-1")
+HELD = Word(WALL, "owner", WALL + DAY)
+SUSPECTED = Word(WALL, "watch", WALL + DAY)
+LET_GO = Word(WALL + 1)
+
+
+def abroad(said: list[str]) -> Quarantines:
+    """On a machine of two crews."""
+    made = Quarantines(said.append)
+    made.load(["bd", "article"])
+    return made
+
+
+def hear(heard: Quarantines, *words: Word, of: tuple[str, str] = BD, wall: int = WALL) -> None:
+    """From one machine."""
+    for word in words:
+        heard.hear(told(*of, word), "gateway/b", wall)
+
+
+def of(heard: Quarantines, name: tuple[str, str] = BD, wall: int = WALL) -> list[Word]:
+    """What holds, or lets go."""
+    return [each.word for each in heard.of(*name, wall)]
+
+
+@pytest.mark.parametrize("word", [HELD, SUSPECTED, LET_GO])
+def test_a_word_arrives_as_it_was_said(word: Word, said: list[str]) -> None:
+    """With its end, and who said it; that one is let go is remembered for longer than any hold."""
+    heard = abroad(said)
+    hear(heard, word)
+    (found,) = heard.of(*BD, WALL)
+    expires = word.until or WALL + 1 + limits.quarantine_seconds_max
+    assert found == Heard(word, "gateway/b", True, crew_key("bd"), expires)
+    assert list(heard.of(*BD, expires)) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ([HELD, LET_GO], [LET_GO]),
+        ([HELD, LET_GO, HELD._replace(at=WALL + 2)], [HELD._replace(at=WALL + 2)]),
+        ([HELD, LET_GO._replace(at=WALL)], [HELD]),
+        ([HELD, HELD._replace(until=WALL + 5), SUSPECTED], [HELD, SUSPECTED]),
+        ([SUSPECTED, LET_GO, SUSPECTED._replace(at=WALL - 1)], [LET_GO, SUSPECTED]),
+    ],
+)
+def test_the_last_words_count_in_whatever_order_they_come(
+    words: list[Word], found: list[Word], said: list[str]
+) -> None:
+    """A person's first, then a watch's; once they were done they are not said again."""
+    for order in permutations(words):
+        heard = abroad(said)
+        hear(heard, *order)
+        assert of(heard, ("bd", "bd/bd-2")) == of(heard, ("finance", "bd/bd-1")) == []
+        assert of(heard) == found
+        heard.done(*BD, WALL)
+        assert of(heard) == []
+
+
+def test_nobody_is_held_for_longer_than_may_be_whatever_an_origin_says(said: list[str]) -> None:
+    """From its own time on: whoever is let go later is so for longer than it could be held."""
+    heard = abroad(said)
+    hear(heard, Word(WALL, "watch", 2 * WALL))
+    end = WALL + limits.quarantine_seconds_max
+    assert of(heard) == [Word(WALL, "watch", end)]
+    hear(heard, Word(WALL + 1))
+    assert of(heard, wall=end - 1) == [Word(WALL + 1), Word(WALL, "watch", end)]
+    assert of(heard, wall=end) == [Word(WALL + 1)]
+
+
+LATER = WALL + limits.clock_distrust_seconds + 1
+LIE = Word(LATER, "owner", LATER + DAY)
+
+
+def test_what_is_said_in_a_time_to_come_stands_against_nothing(said: list[str]) -> None:
+    """Nobody could say a later word. It counts once that time has come, if nothing else does."""
+    heard = abroad(said)
+    hear(heard, LIE._replace(at=LATER + 1), LIE)
+    assert of(heard) == []
+    heard.done(*BD, WALL)
+    assert of(heard, wall=WALL + 2) == [LIE._replace(at=LATER + 1)]
+    for order in permutations([LIE, LET_GO]):
+        heard = abroad(said)
+        hear(heard, *order)
+        assert of(heard) == of(heard, wall=WALL + 2) == [LET_GO]
+
+
+def test_what_does_not_count_at_a_time_is_not_done_then(said: list[str]) -> None:
+    """A clock that is ahead for a moment has nobody forget what holds."""
+    heard = abroad(said)
+    hear(heard, HELD)
+    assert of(heard, wall=WALL + DAY) == []
+    heard.done(*BD, WALL + DAY)
+    assert of(heard) == [HELD]
+
+
+def test_a_time_to_come_takes_no_place_and_lets_no_crew_go(said: list[str]) -> None:
+    """Where there is no room: what one lies about makes some, or holds the crew from now on."""
+    heard = abroad(said)
+    fill(heard, "bd", MOST // 2 - 1)
+    hear(heard, LIE, of=("bd", "bd/lie"))
+    hear(heard, HELD)
+    assert of(heard) == [HELD]
+    lie = LIE._replace(at=2 * WALL, until=2 * WALL + DAY)
+    hear(heard, lie, of=("bd", "bd/more"), wall=WALL + 1)
+    until = LATER + limits.quarantine_seconds_max
+    assert of(heard, ("bd", "bd/other"), WALL + 1) == [Word(LATER, "owner", until)]
+
+
+MOST = limits.quarantines_heard_max
+
+
+def fill(heard: Quarantines, crew: str, count: int, until: int = WALL + DAY) -> None:
+    """With names that nobody sees."""
+    for number in range(count):
+        hear(heard, Word(WALL, "watch", until), of=(crew, f"{crew}/{number}"))
+
+
+def test_where_there_is_no_room_the_whole_crew_is_held(said: list[str]) -> None:
+    """From half of it on; the other crew has its half. It is said once, and ends with the last."""
+    heard = abroad(said)
+    fill(heard, "bd", MOST // 2)
+    assert said == []
+    other = ("article", "article/one")
+    for later in (0, 7, 3):
+        end = WALL + DAY + later
+        hear(heard, Word(WALL + later, "watch", end), of=("bd", f"bd/more-{later}"))
+    hear(heard, HELD, of=other)
+    all_of_bd = Word(WALL + 7, "watch", WALL + DAY + 7)
+    assert of(heard) == [all_of_bd]
+    heard.done(*BD, WALL)
+    assert of(heard) == [all_of_bd]
+    assert of(heard, ("bd", "bd/5")) == [SUSPECTED, all_of_bd]
+    assert of(heard, other) == [HELD]
+    assert of(heard, wall=WALL + DAY + 7) == []
+    (sentence,) = said
+    assert sentence == (
+        "no room for the name of another orchestrator of crew bd that gateway/b quarantines: new "
+        "grants of the whole crew are held until its end; lift by name who is to go on"
+    )
+
+
+def test_what_is_known_changes_without_room(said: list[str]) -> None:
+    """Who is let go is not held by its name; a lift of nobody's takes no place then."""
+    heard = abroad(said)
+    fill(heard, "bd", MOST // 2 - 1)
+    hear(heard, HELD)
+    hear(heard, LET_GO)
+    hear(heard, LET_GO, of=("bd", "bd/none"))
+    assert of(heard) == [LET_GO]
+    assert said == []
+    hear(heard, LET_GO, of=("article", "article/none"))
+    assert of(heard, ("article", "article/none")) == [LET_GO]
+
+
+def test_what_is_over_or_done_makes_room(said: list[str]) -> None:
+    """Looked for once a second at most, for it looks at all."""
+    heard = abroad(said)
+    fill(heard, "bd", MOST // 2, WALL + 60)
+    hear(heard, LET_GO)
+    assert of(heard) == []
+    heard.done("bd", "bd/0", WALL)
+    hear(heard, HELD)
+    assert of(heard) == [HELD]
+    hear(heard, HELD, of=("bd", "bd/new"), wall=WALL + 60)
+    assert said == []
+    assert repr(heard) == "<Quarantines heard=2 crowded=0>"
+
+
+def test_crews_that_are_not_configured_share_what_is_left(said: list[str]) -> None:
+    """And hold nobody: their grants are admitted by none, and there may be any number of them."""
+    heard = abroad(said)
+    for number in range(MOST + 9):
+        crew = f"c{number}"
+        entry = Entry(QUARANTINE, orchestrator_key(crew, crew), crew_key(crew), WALL, WALL + DAY)
+        heard.hear(entry, "gateway/b", WALL)
+    assert repr(heard) == f"<Quarantines heard={MOST} crowded=0>"
+    assert said == []
+    hear(heard, SUSPECTED)
+    hear(heard, HELD)
+    assert of(heard) == [HELD, SUSPECTED]
+    assert len(said) == 2
+
+
+def test_each_kind_is_one_of_the_wire() -> None:
+    """Which other versions know by these numbers."""
+    kinds = [told(*BD, word).kind for word in (HELD, LET_GO, SUSPECTED)]
+    assert kinds == [QUARANTINE, LIFT, SUSPICION] == [128, 129, 130]
+
+
+def test_a_flood_of_names_is_told_one_after_the_other(said: list[str]) -> None:
+    """A capsule full at once, then one a minute, the first first; each once, and that is said."""
+    untold, burst = Untold(said.append), limits.quarantines_told_burst
+    names = [("bd", f"bd/{number}") for number in range(burst + 2)]
+    for name in (*names, names[0]):
+        untold.add(name)
+    assert list(untold.due(0.0)) == names[:burst]
+    assert list(untold.due(59.0)) == []
+    assert list(untold.due(60.0)) == names[burst:-1]
+    assert said == [
+        "the watch has quarantined 2 more orchestrators: other machines are told of one in 60 s"
+    ]
+    assert list(untold.due(120.0)) == names[-1:]
+    untold.add(names[3])
+    assert list(untold.due(179.0)) == []
+    assert len(said) == 2

@@ -1,0 +1,144 @@
+"""The gossip of an agent: what a changed configuration changes, and what stays."""
+
+import errno
+import os
+import shutil
+
+import pytest
+from clustered import ME, Clustered
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from machines import Start
+from msgspec.structs import replace
+
+from crewgate import limits
+from crewgate.agent import periodic
+from crewgate.agent.clock_monitor import ClockWatch
+from crewgate.agent.health import facts
+from crewgate.core.health import Fact, State
+
+
+def test_a_reload_changes_whom_to_join_and_how_fresh_to_be(clustered: Clustered) -> None:
+    """While it serves; who may be a second behind asks as often as that needs."""
+    cluster, node = clustered.cluster, clustered.cluster.gossip.node
+    clustered.other("b")
+    assert node.comparing.seconds == limits.compare_seconds
+    cluster.load(
+        replace(
+            clustered.settings,
+            peers=(("10.0.0.2", 8446),),
+            staleness_quorum="any",
+            max_staleness_seconds=1.0,
+        )
+    )
+    assert cluster.service.peers == (("10.0.0.2", 8446),)
+    assert (cluster.in_touch().quorum, cluster.staleness) == ("any", 1.0)
+    assert node.comparing.seconds == 0.2
+    cluster.load(clustered.settings)
+    assert cluster.in_touch().quorum == "majority"
+    clustered.hands.go(4)
+    assert cluster.in_touch().synced_seconds == 1.0
+
+
+def test_a_renewed_certificate_is_the_one_that_peers_are_shown(clustered: Clustered) -> None:
+    """The same name and signing key: a reload is enough."""
+    gossip = clustered.cluster.gossip
+    before = gossip.company.me
+    clustered.renewed()
+    clustered.cluster.load(clustered.settings)
+    shown = gossip.company.hello(gossip.node).credential
+    assert shown.chain != before.credential.chain
+    assert (gossip.company.me.name, gossip.company.me.serial == before.serial) == (ME, False)
+
+
+@pytest.mark.parametrize("name", [ME, "somebody-else"])
+def test_another_machines_certificate_changes_nothing(
+    clustered: Clustered, said: list[str], name: str
+) -> None:
+    """One of another name, or of another key: what was shown before stays, and that is said."""
+    before = clustered.cluster.gossip.company.me
+    clustered.renewed(name, Ed25519PrivateKey.generate())
+    clustered.cluster.load(clustered.settings)
+    assert clustered.cluster.gossip.company.me == before
+    assert any("has another name or signing key" in each for each in said)
+
+
+def test_a_disk_that_is_full_ends_no_reload(clustered: Clustered, said: list[str]) -> None:
+    """All of it is in force, the renewed certificate too, which its own file still has."""
+    gossip = clustered.cluster.gossip
+    before = gossip.company.me
+    clustered.renewed()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", _full)
+        clustered.cluster.load(replace(clustered.settings, max_staleness_seconds=1.0))
+    assert clustered.cluster.staleness == 1.0
+    assert gossip.company.me != before
+    assert any("No space left" in each for each in said)
+    (fact,) = (each for each in facts(clustered.machine) if each.component == "cluster on the disk")
+    assert (fact.state, "No space left" in fact.why) == (State.DEGRADED, True)
+    gossip.upkeep()
+    assert clustered.cluster.trouble() == ""
+
+
+def _full(*_: object, **__: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_member_with_a_bad_list_of_the_revoked_is_named(
+    clustered: Clustered, said: list[str]
+) -> None:
+    """In the log, and in health for as long as it may be at it."""
+    machine, member = clustered.machine, clustered.other("b").id
+    machine.inforce.config = replace(machine.inforce.config, ca=clustered._ca)
+    lists = clustered.cluster.gossip.lists
+    lists.take(b"no list", member)
+    clustered.cluster.say(lists.news())
+    assert "that b has is not kept" in said[-1]
+
+    def found() -> Fact:
+        name = "lists of the revoked of other machines"
+        (fact,) = (each for each in facts(machine) if each.component == name)
+        return fact
+
+    assert found().state is State.DEGRADED
+    assert "of b: not a list" in found().why
+    clustered.hands.go(2 * limits.gossip_list_again_seconds)
+    assert found().state is State.OK
+
+
+@pytest.mark.parametrize("had_others", [True, False])
+def test_a_machine_that_lost_its_members_does_not_take_itself_for_all(
+    clustered: Clustered, start: Start, *, had_others: bool
+) -> None:
+    """Without peers in its file, and the folder gone: the table tells that it had to ask some."""
+    if had_others:
+        clustered.other("b")
+    machine, hands = clustered.machine, clustered.hands
+    periodic.vouch(machine, ClockWatch(hands.wall, hands.boot))
+    clustered.cluster._sockets.close()
+    shutil.rmtree(machine.inforce.config.state / "gossip")
+    clustered.machine = start()
+    hands.go(clustered.settings.max_staleness_seconds + 1)  # that of the agent before is over
+    with clustered.begun(bootstrap=False):
+        assert (clustered.cluster.waiting_for() != "") is had_others
+        assert (clustered.cluster.synced_until_ns() <= hands.boot) is had_others
+
+
+def test_that_a_machine_is_out_of_touch_is_said_and_that_it_is_back(
+    clustered: Clustered, said: list[str]
+) -> None:
+    """Once each, and not of one that has just begun: it asks yet."""
+    machine, hands = clustered.machine, clustered.hands
+    machine.telling.others = clustered.cluster
+    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    other = clustered.other("b")
+    said.clear()
+    for seconds in (0, 5.1, 0.2, 5):
+        hands.go(seconds)
+        periodic.vouch(machine, watch)
+    assert len(said) == 1
+    assert said[0].startswith("out of touch, ")
+    assert "waiting for what a majority of the members knows: compared with 0 of 1 other" in said[0]
+    clustered.compare(other)
+    for _ in range(2):
+        periodic.vouch(machine, watch)
+    assert said[1:] == ["in touch with the other machines again: admitting"]

@@ -1,0 +1,61 @@
+"""What was revoked stays dead when the table's entry has expired and the agent has begun anew."""
+
+from lessees import NOW, branch_id, grant, key
+from machines import Hands, Start
+
+from crewgate import limits
+from crewgate.agent import periodic
+from crewgate.agent.clock_monitor import ClockWatch
+from crewgate.agent.state import Machine
+from crewgate.core.tokens.grant import Grant
+from crewgate.ipc.admin_messages import Name
+from crewgate.ipc.attach_messages import VERSION, Attach, Draw, Drawn
+
+ROOT = (1, 500, int(NOW))
+LATER = limits.revocation_seconds + limits.branch_memory_seconds + limits.clock_distrust_seconds
+
+
+def draw(machine: Machine, asked: Grant) -> str:
+    """How a draw for a token that was minted now ends."""
+    guest, _ = machine.enter(Attach(version=VERSION))
+    machine.draw(guest, Draw(id=1, grant=asked, need=10))
+    told = guest.outbox.receive_nowait()
+    machine.leave(guest)
+    assert isinstance(told, Drawn)
+    return told.status
+
+
+def test_a_revoked_branch_stays_dead(start: Start, hands: Hands) -> None:
+    """It and what it would spawn, seen before or not; its siblings and its parent go on."""
+    machine = start()
+    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    assert draw(machine, grant(2, 90, ROOT)) == "granted"
+    for branch in (2, 4):
+        machine.close(machine.revoke(branch_id(branch), "article").done)
+    hands.go(LATER)
+    periodic.vouch(machine, watch)
+    for _ in range(3):
+        periodic.tidy(machine)
+    assert not machine.table.is_revoked(key(2), int(NOW))
+    assert machine.table.find(key(2)) == -1
+    for life in range(2):
+        machine, now = start() if life else machine, hands.wall_ns() // 10**9
+        assert draw(machine, grant(2, 90, ROOT, iat=now)) == "closed"
+        assert draw(machine, grant(3, 9, ROOT, (2, 90, now), iat=now)) == "closed"
+        assert draw(machine, grant(4, 9, iat=now)) == "closed"
+        assert draw(machine, grant(5, 90, ROOT, iat=now)) == "granted"
+        assert draw(machine, grant(1, 500, iat=now)) == "granted"
+
+
+def test_a_revoked_key_signs_nothing_any_more(start: Start, hands: Hands) -> None:
+    """Whatever it signs, and whenever: it opens no branch."""
+    machine = start()
+    watch = ClockWatch(hands.wall_ns(), hands.boot_ns())
+    machine.revoke_names([Name(kind="key", crew="article", name="kid")])
+    hands.go(LATER)
+    periodic.vouch(machine, watch)
+    for _ in range(3):
+        periodic.tidy(machine)
+    for life in range(2):
+        machine = start() if life else machine
+        assert draw(machine, grant(6, 9, iat=hands.wall_ns() // 10**9)) == "closed"

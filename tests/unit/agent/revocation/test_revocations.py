@@ -1,0 +1,341 @@
+"""Revocations: whose branch is meant, within a crew's share, over restarts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from lessees import branch_id, grant, key
+
+from crewgate import limits
+from crewgate._native.owner import OwnedTable
+from crewgate._native.records import Geometry
+from crewgate.agent.branch_registry import Registry
+from crewgate.agent.journal import Journal
+from crewgate.agent.revocation import entries
+from crewgate.agent.revocation.entries import Clocks
+from crewgate.agent.revocation.revocations import Revocations
+from crewgate.core.budget.cross_crew_account import ISSUER
+from crewgate.core.ids import Kind, certificate_key, crew_key, table_key
+from crewgate.core.policy.policy import Crew, Key
+from crewgate.errors import RefusedError
+from crewgate.ipc.admin_messages import Name
+
+NOW = Clocks(wall=1_800_000_000, boot_ns=10**12)
+ARTICLE = Crew("article", "https://orchestrator.example")
+FINANCE = Crew("finance", "https://finance.example")
+CREWS = (ARTICLE, FINANCE)
+
+
+@pytest.fixture
+def journal(tmp_path: Path, said: list[str]) -> Iterator[Journal[entries.Entry]]:
+    """The journal, empty."""
+    journal = Journal(tmp_path / "revocations", entries.Entry, said.append)
+    journal.rewrite([])
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def revocations(
+    table: OwnedTable, journal: Journal[entries.Entry], registry: Registry
+) -> Revocations:
+    """Nothing revoked yet."""
+    return Revocations(table, journal, registry)
+
+
+def test_a_seen_branch_is_dead_for_good(
+    revocations: Revocations, registry: Registry, table: OwnedTable
+) -> None:
+    """Its crew need not be named, and no later grant of it lives."""
+    registry.learn(grant(1, 500))
+    done = revocations.revoke(branch_id(1), "", CREWS, NOW)
+    assert (done.crew, done.key, done.coarsened) == ("article", key(1), False)
+    assert table.is_revoked(key(1), NOW.wall + limits.revocation_seconds)
+    assert not table.is_revoked(key(1, "finance"), NOW.wall)
+
+
+def test_an_unseen_branch_needs_its_crew(revocations: Revocations, table: OwnedTable) -> None:
+    """Nobody guesses; with the crew named it is revoked before it is ever seen."""
+    with pytest.raises(RefusedError, match=r"--crew article\|finance"):
+        revocations.revoke(branch_id(1), "", CREWS, NOW)
+    revocations.revoke(branch_id(1), "finance", CREWS, NOW)
+    assert table.is_revoked(key(1, "finance"), NOW.wall)
+    assert not table.is_revoked(key(1), NOW.wall)
+
+
+def test_a_run_across_the_boundary_is_found_by_account_and_by_crew(
+    revocations: Revocations, registry: Registry, table: OwnedTable
+) -> None:
+    """The audit names the crew that called, the tree its account: both end the same branch."""
+    crews = (*CREWS, Crew("article:finance", ISSUER), Crew("finance:article", ISSUER))
+    registry.learn(grant(1, 500, crew="article:finance"))
+    for crew in ("", "article", "article:finance"):
+        assert registry.whose(branch_id(1), crew, crews) == "article:finance"
+    assert registry.whose(branch_id(1), "finance", crews) == "finance"  # not its branch
+    registry.learn(grant(1, 500))
+    assert registry.whose(branch_id(1), "article", crews) == "article"
+    done = revocations.revoke(branch_id(1), "article:finance", crews, NOW)
+    assert table.is_revoked(done.key, NOW.wall)
+    assert not table.is_revoked(key(1), NOW.wall)
+
+
+def test_an_id_that_two_crews_use_is_refused_with_the_list(
+    revocations: Revocations, registry: Registry, table: OwnedTable
+) -> None:
+    """A crew that copies another's branch id cannot have it revoked by mistake."""
+    registry.learn(grant(1, 500))
+    registry.learn(grant(1, 500, crew="finance"))
+    with pytest.raises(RefusedError, match=r"--crew article\|finance"):
+        revocations.revoke(branch_id(1), "", CREWS, NOW)
+    revocations.revoke(branch_id(1), "article", CREWS, NOW)
+    assert table.is_revoked(key(1), NOW.wall)
+    assert not table.is_revoked(key(1, "finance"), NOW.wall)
+
+
+@pytest.mark.parametrize(
+    ("branch", "crew", "says"),
+    [
+        ("nonsense", "article", "not a branch id"),
+        (branch_id(1).upper().replace("0", "A"), "article", "not a branch id"),
+        ("00000000-0000-0000-0000-000000000000", "article", "not a branch id"),
+        (branch_id(1), "nobody", "configured are: article, finance"),
+    ],
+)
+def test_bad_requests_are_refused_and_change_nothing(
+    revocations: Revocations, table: OwnedTable, branch: str, crew: str, says: str
+) -> None:
+    """The refusal says what is wrong; no key is entered."""
+    before = table.revocation_generation
+    with pytest.raises(RefusedError, match=says):
+        revocations.revoke(branch, crew, CREWS, NOW)
+    assert table.revocation_generation == before
+    assert len(revocations) == 0
+
+
+def test_over_its_share_a_crew_is_coarsened_and_others_are_not(
+    revocations: Revocations, table: OwnedTable
+) -> None:
+    """The next one kills all tokens of that crew issued before now; another crew's go on."""
+    crews = (Crew("article", "https://o.example", live_revocations_max=2), FINANCE)
+    for number in range(2):
+        assert not revocations.revoke(branch_id(number), "article", crews, NOW).coarsened
+    done = revocations.revoke(branch_id(2), "article", crews, NOW)
+    assert (done.coarsened, done.key) == (True, crew_key("article"))
+    assert table.is_revoked(crew_key("article"), NOW.wall)
+    assert not table.is_revoked(crew_key("article"), NOW.wall + limits.leeway_seconds + 1)
+    assert not table.is_revoked(crew_key("finance"), NOW.wall)
+    # What it had revoked already can be revoked again without harm.
+    assert not revocations.revoke(branch_id(0), "article", crews, NOW).coarsened
+
+
+def test_what_nobody_asked_for_ends_no_crew_and_leaves_room(
+    revocations: Revocations, table: OwnedTable
+) -> None:
+    """Half of the crew's share; beyond it nothing is entered, and a person finds the rest."""
+    for number in range(16):
+        done = revocations.revoke(branch_id(number), "article", CREWS, NOW, coarsens=False)
+        assert (done.target, done.id) == ("branch", branch_id(number))
+    before = table.revocation_generation
+    with pytest.raises(RefusedError, match="used up"):
+        revocations.revoke(branch_id(16), "article", CREWS, NOW, coarsens=False)
+    assert table.revocation_generation == before
+    for number in range(12):
+        assert not revocations.revoke(branch_id(200 + number), "article", CREWS, NOW).coarsened
+    done = revocations.revoke(branch_id(300), "article", CREWS, NOW)
+    assert (done.target, done.id) == ("crew", "article")
+    # What is revoked already may be found out again.
+    revocations.revoke(branch_id(0), "article", CREWS, NOW, coarsens=False)
+
+
+def test_no_crew_has_more_than_half_and_each_keeps_a_place(
+    revocations: Revocations, table: OwnedTable
+) -> None:
+    """64 places: 28 for the first crew, then one coarse entry; the second has its own still."""
+    fine = [
+        revocations.revoke(branch_id(number), crew, CREWS, NOW).coarsened
+        for crew in ("article", "finance")
+        for number in range(100)
+    ]
+    assert fine.index(True) == 28
+    assert table.revocations_of(crew_key("article")) == 29
+    assert 24 <= table.revocations_of(crew_key("finance")) <= 28
+    assert table.is_revoked(crew_key("finance"), NOW.wall)
+
+
+def test_a_new_table_gets_them_again(
+    revocations: Revocations,
+    journal: Journal[entries.Entry],
+    registry: Registry,
+    tmp_path: Path,
+) -> None:
+    """After a reboot the table is new, and what was revoked stays so for the rest of its day."""
+    revocations.revoke(branch_id(1), "article", CREWS, NOW)
+    hours = 20
+    later = Clocks(wall=NOW.wall + hours * 3600, boot_ns=1)
+    table = OwnedTable.private(Geometry(256, 64, 128, 8))
+    again = Revocations(table, journal, registry)
+    assert again.restore(journal.read(), later) == 0
+    assert table.is_revoked(key(1), later.wall)
+    table.close()
+
+
+def test_a_coarsened_crew_is_shown_after_a_restart(
+    revocations: Revocations, journal: Journal[entries.Entry], registry: Registry
+) -> None:
+    """With its time, and without a word: the agent before has said it. A crew's own end is none."""
+    for number in range(200):
+        if revocations.revoke(branch_id(number), "article", CREWS, NOW).coarsened:
+            break
+    revocations.revoke("finance", "", CREWS, NOW, target="crew")
+    said: list[str] = []
+    table = OwnedTable.private(Geometry(256, 64, 128, 8))
+    again = Revocations(table, journal, registry, said.append)
+    later = Clocks(wall=NOW.wall + 60, boot_ns=1)
+    again.restore(journal.read(), later)
+    (row,) = again.coarsened.rows()
+    assert (row.crew, row.at, said) == ("article", NOW.wall, [])
+    again.tidy(Clocks(NOW.wall + limits.revocation_seconds + 1, 1))
+    assert again.coarsened.rows() == []
+    table.close()
+
+
+@pytest.mark.parametrize(("hours", "kept"), [(24, True), (25, True), (26, True), (27, False)])
+def test_forgetting_distrusts_the_wall_clock(
+    revocations: Revocations, hours: int, kept: bool
+) -> None:
+    """An entry outlives its day by what a wall clock may be wrong."""
+    revocations.revoke(branch_id(1), "article", CREWS, NOW)
+    revocations.tidy(Clocks(wall=NOW.wall + hours * 3600, boot_ns=0))
+    assert (len(revocations) == 1) is kept
+
+
+KEY = Key("article-1", "article", bytes(32))
+OTHER = Key("article-2", "article", bytes(32))
+
+
+def test_a_revoked_key_that_is_still_trusted_stays_revoked(
+    revocations: Revocations, table: OwnedTable, journal: Journal[entries.Entry]
+) -> None:
+    """For weeks: what it signs has no end. One that has left the JWKS is forgotten."""
+    revocations.revoke_names([Name(kind="key", crew="article", name=KEY.kid)], CREWS, NOW)
+    dead, hour, renewed = table_key(Kind.KEY, "article", KEY.kid.encode()), 3600, 0
+    now = NOW
+    for hours in range(24 * 14):
+        now = Clocks(NOW.wall + hours * hour, NOW.boot_ns + hours * hour * 10**9)
+        renewed += len(revocations.keep([KEY, OTHER], now))
+        assert revocations.keep([KEY, OTHER], now) == []  # not twice in a minute
+        revocations.tidy(now)
+        assert table.is_revoked(dead, now.wall)
+        assert len(revocations) == 1
+    assert 26 <= renewed <= 29
+    assert [entry.key for entry in journal.read()][-1] == dead.hex()
+    for hours in range(48):
+        later = Clocks(now.wall + hours * hour, now.boot_ns + hours * hour * 10**9)
+        assert revocations.keep([OTHER], later) == []
+        revocations.tidy(later)
+    assert len(revocations) == 0
+
+
+def test_a_key_that_another_machine_revoked_is_kept_here_too(
+    revocations: Revocations, table: OwnedTable
+) -> None:
+    """Its word is in the table alone, and the others would forget it as well."""
+    dead = table_key(Kind.KEY, "article", KEY.kid.encode())
+    life = limits.revocation_seconds
+    table.revoke(dead, crew_key("article"), limits.time_seconds_max, life, NOW.wall, NOW.boot_ns)
+    assert revocations.keep([OTHER, KEY], NOW) == [KEY]
+    assert [entry.key for entry in revocations] == [dead.hex()]
+
+
+def test_a_table_without_room_is_said_not_hidden(
+    revocations: Revocations, journal: Journal[entries.Entry], registry: Registry
+) -> None:
+    """A smaller new table: the number of revocations that found no place is returned."""
+    for number in range(20):
+        revocations.revoke(branch_id(number), "article", CREWS, NOW)
+    small = OwnedTable.private(Geometry(64, 64, 64, 2))
+    for number in range(50):
+        small.revoke(key(1000 + number), crew_key("finance"), 1, 86_400, NOW.wall, NOW.boot_ns)
+    again = Revocations(small, journal, registry)
+    assert again.restore(journal.read(), NOW) == 6
+    small.close()
+
+
+def test_an_orchestrator_is_dead_up_to_a_moment(
+    revocations: Revocations, table: OwnedTable
+) -> None:
+    """What it minted until then, seen or not; of later ones nothing, and never beyond now."""
+    dead = table_key(Kind.ORCHESTRATOR, "article", b"article/bd-1")
+    then = NOW.wall - 1000
+    name = Name(kind="orchestrator", crew="article", name="article/bd-1", before=then)
+    (entry,), unlisted = revocations.revoke_names([name], CREWS, NOW)
+    assert (bytes.fromhex(entry.key), unlisted) == (dead, 0)
+    assert table.is_revoked(dead, then + limits.leeway_seconds)
+    assert not table.is_revoked(dead, then + limits.leeway_seconds + 1)
+    later = msgspec.structs.replace(name, before=NOW.wall + 1000)
+    revocations.revoke_names([later], CREWS, NOW)
+    assert table.is_revoked(dead, NOW.wall + limits.leeway_seconds)
+    assert not table.is_revoked(dead, NOW.wall + limits.leeway_seconds + 1)
+    revocations.revoke_names([name], CREWS, NOW)
+    assert table.is_revoked(dead, NOW.wall + limits.leeway_seconds)
+
+
+def test_a_key_is_dead_whenever_it_signed(revocations: Revocations, table: OwnedTable) -> None:
+    """Its holder may date a token as it likes; another crew's key of that name lives."""
+    dead = table_key(Kind.KEY, "article", b"key-1")
+    name = Name(kind="key", crew="article", name="key-1")
+    (entry,), unlisted = revocations.revoke_names([name], CREWS, NOW)
+    assert (bytes.fromhex(entry.key), unlisted) == (dead, 0)
+    assert table.is_revoked(dead, limits.time_seconds_max - 1)
+    assert not table.is_revoked(table_key(Kind.KEY, "finance", b"key-1"), 0)
+
+
+def test_crossings_are_no_second_share(
+    table: OwnedTable, journal: Journal[entries.Entry], registry: Registry
+) -> None:
+    """Branches of a crew and of all its accounts have half of the table between them."""
+    small = OwnedTable.private(Geometry(64, 64, 64, 8))
+    crews = (*CREWS, Crew("article:finance", ISSUER), Crew("article:hr", ISSUER))
+    found = Revocations(small, journal, registry)
+    names = ("article", "article:finance", "article:hr")
+    for number in range(90):
+        found.revoke(branch_id(number), names[number % 3], crews, NOW)
+    held = sum(small.revocations_of(crew_key(name)) for name in names)
+    assert held <= 32 + len(names)  # and the coarse entry of each
+    assert not found.revoke(branch_id(1), "finance", crews, NOW).coarsened
+    small.close()
+
+
+def test_made_up_branches_leave_a_place_for_certificates(
+    revocations: Revocations, table: OwnedTable
+) -> None:
+    """Whoever is about to lose one cannot keep it out of the table, not even with another crew."""
+    for crew in ("article", "finance"):
+        for number in range(100):
+            revocations.revoke(branch_id(number), crew, CREWS, NOW)
+    names = [
+        Name(kind="certificate", crew=crew, name="0A", seconds=3600)
+        for crew in ("article", "finance")
+    ]
+    assert revocations.revoke_names(names, CREWS, NOW)[1] == 0
+    for crew in ("article", "finance"):
+        assert table.is_revoked(certificate_key(crew, 10), NOW.wall)
+
+
+def test_a_later_word_about_an_earlier_moment_takes_nothing_back(
+    revocations: Revocations, table: OwnedTable, journal: Journal[entries.Entry],
+    registry: Registry,
+) -> None:  # fmt: skip
+    """Also in a table that is made anew from what was kept."""
+    name = Name(kind="orchestrator", crew="article", name="article/a-1")
+    revocations.revoke_names([name], CREWS, NOW)
+    earlier = msgspec.structs.replace(name, before=NOW.wall - 900)
+    revocations.revoke_names([earlier], CREWS, NOW)
+    journal.rewrite(revocations)
+    with_new = OwnedTable.private(Geometry(64, 64, 64, 8))
+    Revocations(with_new, journal, registry).restore(journal.read(), NOW)
+    key_of = table_key(Kind.ORCHESTRATOR, "article", b"article/a-1")
+    assert table.is_revoked(key_of, NOW.wall)
+    assert with_new.is_revoked(key_of, NOW.wall)
+    with_new.close()

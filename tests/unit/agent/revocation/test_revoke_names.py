@@ -1,0 +1,175 @@
+"""Certificates and orchestrators as such: entered in one step, within the table's room."""
+
+from pathlib import Path
+
+import pytest
+from lessees import NOW as MOMENT
+from machines import Hands, Start
+
+from crewgate import limits
+from crewgate._native.owner import OwnedTable
+from crewgate._native.records import Geometry
+from crewgate.agent.branch_registry import Registry
+from crewgate.agent.ipc_server.admin_session import revoke_names
+from crewgate.agent.journal import Journal
+from crewgate.agent.revocation import entries
+from crewgate.agent.revocation.entries import Clocks
+from crewgate.agent.revocation.revocations import Revocations
+from crewgate.core.audit.records import Record
+from crewgate.core.audit.records import Revocation as Revoked
+from crewgate.core.ids import Kind, certificate_key, crew_key, table_key
+from crewgate.core.policy.policy import Crew
+from crewgate.errors import RefusedError
+from crewgate.ipc.admin_messages import Name, RevokeNames
+from crewgate.ipc.attach_messages import VERSION, Attach, Cut
+from crewgate.ipc.attach_messages import Revoked as Push
+
+NOW = Clocks(wall=1_800_000_000, boot_ns=10**12)
+CREWS = (Crew("article", "https://o.example"), Crew("bd", "https://b.example"))
+ORCHESTRATOR = Name(kind="orchestrator", crew="bd", name="bd/bd-1")
+
+
+def certificate(serial: int, crew: str = "bd", seconds: int = 3600) -> Name:
+    return Name(kind="certificate", crew=crew, name=f"{serial:X}", seconds=seconds)
+
+
+def orchestrator_key(name: str = "bd/bd-1", crew: str = "bd") -> bytes:
+    return table_key(Kind.ORCHESTRATOR, crew, name.encode())
+
+
+@pytest.fixture
+def revocations(table: OwnedTable, tmp_path: Path, registry: Registry) -> Revocations:
+    """Nothing revoked yet; 64 places."""
+    journal = Journal(tmp_path / "revocations", entries.Entry, print)
+    journal.rewrite([])
+    return Revocations(table, journal, registry)
+
+
+def test_an_orchestrator_and_its_certificates_in_one_step(
+    revocations: Revocations, table: OwnedTable
+) -> None:
+    """A certificate for good, an orchestrator for what it signed until now and the leeway."""
+    names = [certificate(1), certificate(2), ORCHESTRATOR]
+    entered, unlisted = revocations.revoke_names(names, CREWS, NOW)
+    assert unlisted == 0
+    keys = {bytes.fromhex(entry.key) for entry in entered}
+    assert keys == {certificate_key("bd", 1), certificate_key("bd", 2), orchestrator_key()}
+    assert all(
+        table.is_revoked(certificate_key("bd", serial), limits.time_seconds_max)
+        for serial in (1, 2)
+    )
+    assert not table.is_revoked(certificate_key("article", 1), 0)
+    assert table.is_revoked(orchestrator_key(), NOW.wall + limits.leeway_seconds)
+    assert not table.is_revoked(orchestrator_key(), NOW.wall + limits.leeway_seconds + 1)
+
+
+@pytest.mark.parametrize("name", ["", "xyz", "-5", "0x5", "1_0", " 5", "5 ", "٣"])
+def test_what_is_no_serial_is_refused_and_nothing_is_revoked(
+    revocations: Revocations, table: OwnedTable, name: str
+) -> None:
+    """Although a good one came before it."""
+    bad = Name(kind="certificate", crew="bd", name=name)
+    with pytest.raises(RefusedError, match="no serial number in hexadecimal"):
+        revocations.revoke_names([certificate(1), ORCHESTRATOR, bad], CREWS, NOW)
+    assert not table.is_revoked(certificate_key("bd", 1), 0)
+    assert len(revocations) == 0
+
+
+def test_what_is_no_crew_is_refused(revocations: Revocations) -> None:
+    """A long text of many bytes would not fit into a key."""
+    for kind in ("certificate", "orchestrator"):
+        name = Name(kind=kind, crew="é" * limits.claim_chars_max, name="1")  # type: ignore[arg-type]
+        with pytest.raises(RefusedError, match="cannot be the name of a crew"):
+            revocations.revoke_names([name], CREWS, NOW)
+
+
+def test_certificates_of_no_crew_and_of_one_that_is_gone(
+    revocations: Revocations, table: OwnedTable
+) -> None:
+    """A gateway's, and a crew's that the configuration has no more."""
+    revocations.revoke_names([certificate(1, ""), certificate(2, "gone")], CREWS, NOW)
+    assert table.is_revoked(certificate_key("", 1), 0)
+    assert table.is_revoked(certificate_key("gone", 2), 0)
+
+
+def test_a_crew_over_its_share_loses_no_place_of_others(
+    revocations: Revocations, table: OwnedTable
+) -> None:
+    """Its certificates beyond are not listed; it is not revoked as a whole for it."""
+    names = [certificate(serial) for serial in range(40)]
+    keys, unlisted = revocations.revoke_names(names, CREWS, NOW)
+    assert (len(keys), unlisted) == (40, 8)
+    assert table.revocations_of(crew_key("bd")) == 32
+    assert not table.is_revoked(crew_key("bd"), 0)
+    again = revocations.revoke_names(names[:3], CREWS, NOW)
+    assert again[1] == 0  # known ones need no room
+
+
+def test_a_full_table_still_takes_nothing_from_anybody(
+    table: OwnedTable, revocations: Revocations
+) -> None:
+    """An orchestrator without a place is refused, with all that came with it; and how to mend."""
+    for number in range(64):
+        key = number.to_bytes(16)
+        table.revoke(key, crew_key("x"), 1, 86_400, NOW.wall, NOW.boot_ns)
+    names = [certificate(1), ORCHESTRATOR]
+    with pytest.raises(RefusedError, match=r"orchestrator bd/bd-1: remove its key .* of crew bd"):
+        revocations.revoke_names(names, CREWS, NOW)
+    keys, unlisted = revocations.revoke_names([certificate(1), certificate(2, "gone")], CREWS, NOW)
+    assert (len(keys), unlisted) == (2, 2)
+    assert len(revocations) == 0
+
+
+def test_a_new_table_gets_them_again(
+    revocations: Revocations, table: OwnedTable, tmp_path: Path, registry: Registry
+) -> None:
+    """After a reboot a certificate stays revoked until it has ended, and a little longer."""
+    revocations.revoke_names([certificate(1, seconds=3600), ORCHESTRATOR], CREWS, NOW)
+    journal = Journal(tmp_path / "revocations", entries.Entry, print)
+    for hours, kept in ((1, True), (4, True), (6, False)):
+        fresh = OwnedTable.private(Geometry(256, 64, 128, 8))
+        later = Clocks(wall=NOW.wall + hours * 3600, boot_ns=1)
+        Revocations(fresh, journal, registry).restore(revocations, later)
+        assert fresh.is_revoked(certificate_key("bd", 1), 0) is kept
+        assert fresh.is_revoked(orchestrator_key(), NOW.wall)
+        fresh.close()
+    journal.close()
+
+
+async def test_everybody_is_told_and_it_is_written_down(
+    start: Start, hands: Hands, written: list[Record]
+) -> None:
+    """One push with all keys, a receipt that adds up the answers, and a record for each name."""
+    machine = start()
+    guest, _ = machine.enter(Attach(version=VERSION, answers_cuts=True))
+
+    def answer(push: Push) -> None:
+        machine.telling.cuts.answer(
+            guest,
+            Cut(id=push.id, last_cut_ns=hands.monotonic_ns() + 10**12, count=2, connections=5),
+        )
+
+    told = machine.revoke_names([certificate(1, "article")])
+    push = guest.outbox.receive_nowait()
+    assert isinstance(push, Push)
+    assert push.keys == [certificate_key("article", 1)]
+    machine.telling.end(told)
+
+    original = guest.tell
+
+    def tell(message: object) -> None:
+        original(message)  # type: ignore[arg-type]
+        if isinstance(message, Push):
+            answer(message)
+
+    guest.tell = tell  # type: ignore[method-assign]
+    ask = RevokeNames(id=7, names=[certificate(2, "article"), ORCHESTRATOR])
+    receipt = await revoke_names(machine, ask, hands.monotonic_ns())
+    assert (receipt.id, receipt.silent, receipt.unlisted) == (7, 0, 0)
+    assert (receipt.calls_cut, receipt.connections_closed, receipt.attachments) == (2, 5, 1)
+    records = [each for each in written if isinstance(each, Revoked)]
+    assert [(each.target, each.crew, each.id, each.orchestrator) for each in records] == [
+        ("certificate", "article", "2", ""),
+        ("orchestrator", "bd", "bd/bd-1", "bd/bd-1"),
+    ]
+    assert machine.table.is_revoked(certificate_key("article", 2), int(MOMENT))

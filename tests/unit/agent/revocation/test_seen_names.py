@@ -1,0 +1,167 @@
+"""The agent says when a name was never seen, and which crews are over their share."""
+
+from pathlib import Path
+
+import pytest
+from clustered import Clustered
+from lessees import branch_id, grant
+from machines import Start
+
+from crewgate import limits
+from crewgate.agent import status
+from crewgate.agent.ipc_server.admin_session import quarantine, revoke, revoke_names
+from crewgate.agent.revocation.seen_names import SEEN, Unseen, never_seen, was_minted
+from crewgate.agent.state import Machine
+from crewgate.core.gossip.capsules import Entry
+from crewgate.core.ids import Kind, crew_key
+from crewgate.errors import GossipError
+from crewgate.gossip.stream import AskSeen
+from crewgate.ipc.admin_messages import Name, Quarantine, Revoke, RevokeNames, Target
+
+
+async def asked(machine: Machine, target: Target, name: str) -> str:
+    """What the receipt says of it."""
+    ask = Revoke(id=1, name=name, crew="article", target=target)
+    receipt = await revoke(machine, ask, machine.clock.monotonic_ns())
+    assert receipt.reach.applied_on == 1
+    return receipt.never_seen
+
+
+@pytest.mark.parametrize(
+    ("target", "known", "mistyped"),
+    [
+        ("branch", branch_id(1), branch_id(2)),
+        ("grant", grant(1, 500).claims.jti, "jti-none"),
+        ("process", grant(1, 500).claims.process_id, "pid_none"),
+    ],
+)
+async def test_what_was_never_seen_is_said_and_revoked(
+    start: Start, target: Target, known: str, mistyped: str
+) -> None:
+    """A machine that is alone speaks for all there are."""
+    machine = start()
+    machine.registry.learn(grant(1, 500))
+    assert await asked(machine, target, known) == ""
+    assert await asked(machine, target, mistyped) == "everywhere"
+
+
+async def test_the_ledger_remembers_a_branch_that_the_table_has_forgotten(start: Start) -> None:
+    """After a reboot: it drew credit, so somebody has seen it."""
+    machine = start()
+    clocks = machine.clock.read()
+    machine.lessor.draw(grant(1, 500), 10, clocks.wall, clocks.boot_ns)
+    machine.registry.forget(grant(1, 500).branch_key)
+    assert await asked(machine, "branch", branch_id(1)) == ""
+
+
+@pytest.mark.parametrize(
+    ("answers", "found"),
+    [
+        ([], Unseen("here", 1)),
+        ([False], Unseen("here", 2)),
+        ([False, False], Unseen("everywhere", 3)),
+        ([False, True], SEEN),
+        ([False] * 9, Unseen("everywhere", 3)),
+    ],
+)
+async def test_other_members_are_asked(
+    clustered: Clustered, monkeypatch: pytest.MonkeyPatch, answers: list[bool], found: Unseen
+) -> None:
+    """Those who do not answer are not counted; one that knows the name is enough."""
+    clustered.other("b")
+    clustered.other("c")
+    asked = []
+
+    async def ask(question: AskSeen) -> list[bool]:
+        asked.append(question)
+        return answers
+
+    monkeypatch.setattr(clustered.cluster.service, "ask", ask)
+    name = branch_id(2)
+    assert await never_seen(clustered.machine, "branch", name, "article") == found
+    assert asked == [AskSeen("branch", name, "article")]
+    clustered.machine.registry.learn(grant(2, 500))
+    assert await never_seen(clustered.machine, "branch", name, "article") == SEEN
+    assert len(asked) == 1  # what is known here nobody else is asked about
+
+
+async def test_a_member_is_answered(clustered: Clustered, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By registry, journals and ledger; what is no name gets no answer."""
+    answer = clustered.cluster.gossip.on_question
+    assert answer is not None
+    clustered.machine.registry.learn(grant(1, 500))
+    assert await answer(AskSeen("branch", branch_id(1), "article")) is True
+    assert await answer(AskSeen("branch", branch_id(2), "article")) is False
+    assert await answer(AskSeen("orchestrator", grant(1, 500).claims.client_id, "")) is True
+    assert await answer(AskSeen("process", "pid_none", "article")) is False
+    for bad in (AskSeen("branch", "no uuid", "article"), AskSeen("orchestrator", "a\0b", "")):
+        with pytest.raises(GossipError, match="a question about what"):
+            await answer(bad)
+    monkeypatch.setattr(type(clustered.machine.clerk), "trouble", "it is away")
+    assert await answer(AskSeen("branch", branch_id(2), "article")) is None
+
+
+async def test_an_orchestrator_that_nobody_knows(start: Start) -> None:
+    """Whether it is ended or held; one that is seen, or stands for all, is not asked about."""
+    machine = start()
+    machine.registry.learn(grant(1, 500))
+    known = grant(1, 500).claims.client_id
+    for name, said in ((known, ""), ("article/none", "everywhere")):
+        names = [Name(kind="orchestrator", crew="article", name=name)]
+        receipt = await revoke_names(
+            machine, RevokeNames(id=1, names=names), machine.clock.monotonic_ns()
+        )
+        assert receipt.never_seen == said
+        ask = Quarantine(id=1, crew="article", orchestrator=name)
+        assert (await quarantine(machine, ask)).never_seen == said
+    strangers = Quarantine(id=1, crew="article", orchestrator="article/*")
+    assert (await quarantine(machine, strangers)).never_seen == ""
+
+
+def test_a_crew_over_its_share_is_said_once_and_shown(start: Start, said: list[str]) -> None:
+    """In the log, which is in the audit too, and in status with how often."""
+    machine = start()
+    for number in range(31):
+        machine.revoke(branch_id(number), "article")
+    assert sum("used up its share" in text for text in said) == 1
+    (row,) = status.status(machine, 1).coarsened
+    assert (row.crew, row.count) == ("article", 3)
+    assert row.at == machine.believed().wall
+
+
+def test_what_others_revoke_is_coarsened_here_aloud(clustered: Clustered, said: list[str]) -> None:
+    """On the machine where it happens, also if another one began it."""
+    wall = clustered.cluster.wall()
+    crew = crew_key("article")
+    entries = [Entry(Kind.BRANCH, bytes([n]) * 16, crew, 2**33, wall + 900) for n in range(30)]
+    clustered.cluster.apply(entries, [bytes(8)] * len(entries))
+    assert sum("crew article has used up its share" in text for text in said) == 1
+    (row,) = status.status(clustered.machine, 1).coarsened
+    assert (row.crew, row.count) == ("article", 2)
+
+
+@pytest.mark.parametrize(
+    ("target", "claim"),
+    [("branch", "execution_branch_id"), ("grant", "jti"), ("process", "process_id")],
+)
+async def test_what_was_minted_here_is_known_unused(
+    start: Start, target: Target, claim: str
+) -> None:
+    """Also an older grant than a branch's newest: the journals of this machine have it."""
+    machine = start()
+    folder = machine.inforce.config.state / "issuer"
+    folder.mkdir()
+    line = f'{{"event":"mint","claims":{{"{claim}":"{branch_id(7)}"}}}}\n'
+    (folder / "article+article-1.jsonl").write_text("{}\n" + line)
+    assert await asked(machine, target, branch_id(7)) == ""
+    assert await asked(machine, target, branch_id(8)) == "everywhere"
+
+
+def test_more_than_can_be_looked_through_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it has not looked, it does not say that a name is mistyped."""
+    (tmp_path / "a.jsonl").write_text("{}\n" * 10)
+    assert not was_minted(tmp_path, "jti", "x")
+    monkeypatch.setattr(limits, "seen_journal_bytes_max", 8)
+    assert was_minted(tmp_path, "jti", "x")

@@ -1,0 +1,118 @@
+"""What a changed file may change while the machine serves, and what wants another start."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crewgate.agent.active_config import InForce, watched
+from crewgate.cli.init import write_all
+from crewgate.errors import ConfigurationError
+from crewgate.policy import validation
+from crewgate.runtime.listening import listen
+
+Change = Callable[[str], str]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A configuration as `init` writes it."""
+    return write_all(tmp_path / "gate", 8443)
+
+
+def without_cluster(text: str) -> str:
+    begin, end = text.index("[cluster]"), text.index("# Agents come here")
+    return text[:begin] + text[end:]
+
+
+def in_cluster(old: str, new: str) -> Change:
+    def change(text: str) -> str:
+        begin = text.index(old, text.index("[cluster]"))
+        return text[:begin] + new + text[begin + len(old) :]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda text: text.replace('state = "state"', 'state = "other"'), "state"),
+        (lambda text: text.replace('\nname = "', '\nname = "b', 1), "name"),
+        (lambda text: text + "[table]\nbranches = 64\n", "[table]"),
+        (lambda text: text.replace("ledger.db", "other.db"), "[ledger]"),
+        (without_cluster, "[cluster]"),
+        (in_cluster("port = 8446", "port = 8449"), "port of [cluster]"),
+        (in_cluster('"127.0.0.1"', '"::1"'), "address of [cluster]"),
+        (in_cluster("gateway/signing.key", "other.key"), "signing_key of [cluster]"),
+        (lambda text: text.replace("crewgate.internal", "x.example"), "trust_domain of [ca]"),
+    ],
+)
+def test_what_wants_another_start_is_refused(file: Path, change: Change, says: str) -> None:
+    """With the key; what is in force stays."""
+    one = InForce(file)
+    before, text = one.config, file.read_text()
+    file.write_text(change(text))
+    with pytest.raises(ConfigurationError) as raised:
+        one.look()
+    assert f"{file}: {says}" in str(raised.value)
+    assert "cannot change while serving; end `crewgate serve` and start it again" in str(
+        raised.value
+    )
+    assert one.config is before
+
+
+def test_whom_to_join_may_change(file: Path) -> None:
+    """And when to be fresh; also a trust domain that no peer knows."""
+    text = file.read_text().replace("[ledger]\n", "[ledger]\nper_machine = true\n")
+    file.write_text(text)
+    one = InForce(file)
+    peers = 'staleness_quorum = "any"\nmax_staleness_seconds = 9\npeers = ["gw2.example:8446"]'
+    file.write_text(text.replace("peers = []", peers))
+    found = one.look().config.cluster
+    assert found is not None
+    assert (found.staleness_quorum, found.max_staleness_seconds) == ("any", 9.0)
+    file.write_text(without_cluster(text))
+    alone = InForce(file)
+    file.write_text(without_cluster(text).replace("crewgate.internal", "x.example"))
+    alone.look()
+
+
+def test_a_renewed_certificate_for_peers_is_a_change(file: Path) -> None:
+    """Although no listener shows it."""
+    files = {path.relative_to(file.parent) for path in watched(InForce(file).config)}
+    assert {Path("certs/machine.pem"), Path("gateway/machine.key")} < files
+
+
+def test_a_port_that_another_program_has_is_refused(file: Path) -> None:
+    """Another gateway of this user would share it, and be asked with our tokens."""
+    one = InForce(file)
+    with listen("127.0.0.1", 0) as other:
+        port = other.getsockname()[1]
+        file.write_text(file.read_text().replace("port = 8443", f"port = {port}", 1))
+        with pytest.raises(ConfigurationError, match=f"listener agents: .* port {port}: another"):
+            one.look()
+        assert InForce(file).look().config.listeners[0].port == port
+    assert one.look().config.listeners[0].port == port
+
+
+@pytest.mark.parametrize(("before", "after"), [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "::")])
+def test_another_address_on_a_port_of_ours_is_taken_up(file: Path, before: str, after: str) -> None:
+    """The workers that serve there are our own, not another program."""
+    with listen(before, 0) as worker:
+        text = file.read_text().replace("port = 8443", f"port = {worker.getsockname()[1]}", 1)
+        first = text.index("address = ", text.index("[[listener]]"))
+        end = text.index("\n", first)
+        file.write_text(f'{text[:first]}address = "{before}"{text[end:]}')
+        one = InForce(file)
+        file.write_text(f'{text[:first]}address = "{after}"{text[end:]}')
+        assert one.look().config.listeners[0].address == after
+
+
+def test_what_needs_more_descriptors_than_there_are_is_refused(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `serve` refuses it: else all but the supervisor would take it up."""
+    one = InForce(file)
+    monkeypatch.setattr(validation, "most", lambda: 64)
+    with pytest.raises(ConfigurationError, match=r"descriptors .* the hard limit"):
+        one.look()
