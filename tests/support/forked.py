@@ -44,7 +44,7 @@ _IMPORTED = (
     "crewgate.ca.propagation",
     "crewgate.ca.authority",
     "crewgate.lifecycle.decommission",
-    "crewgate.supervisor.run",
+    "crewgate.sidecar.run",
     "crewgate.supervisor.serve",
     "crewgate.policy.loader",
     # And what servers of tools do.

@@ -44,8 +44,8 @@ ALLOWED = [
     ("tests/unit/ca/test_jwks.py", _ROOT, "only root gives files away"),
     ("tests/unit/lifecycle/test_liveness_lock.py", _ROOT, "only root gives files away"),
     ("tests/unit/ca/test_unwritten.py", *_MOUNT),
-    ("tests/unit/supervisor/test_door.py", _ROOT, "only root gives files away"),
-    ("tests/unit/supervisor/test_user.py", _ROOT, "only root starts processes of another user"),
+    ("tests/unit/sidecar/test_local_socket.py", _ROOT, "only root gives files away"),
+    ("tests/unit/sidecar/test_user.py", _ROOT, "only root starts processes of another user"),
 ]  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def command(
     gateway CREWGATE_GATEWAY over mutual TLS. When it ends, however it ends, its certificates, its
     tokens and its own signing key are revoked.
     """
-    from crewgate.supervisor.run import Request, run
+    from crewgate.sidecar.run import Request, run
 
     ctx.exit(
         run(Request(config_path, crew, name, command_line, user, socket, gateway, trust, life))

@@ -1,1 +1,1 @@
-"""`crewgate serve`: agent and workers; `crewgate run`: an orchestrator and what it may reach."""
+"""`crewgate serve`: starts the agent, the control process and workers, and keeps them running."""

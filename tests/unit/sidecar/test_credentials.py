@@ -21,8 +21,8 @@ from crewgate.ca.key_files import key_pem
 from crewgate.config import CA, Config
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import AuthorityError
-from crewgate.supervisor.credentials import Credential, Credentials, renewal
-from crewgate.supervisor.issuing import CAFiles
+from crewgate.sidecar.credentials import Credential, Credentials, renewal
+from crewgate.sidecar.issuer import CAFiles
 
 IDENTITY = Identity(Role.ORCHESTRATOR, "bd-1", ONE, "article")
 

@@ -15,9 +15,9 @@ from crewgate.config import CA, Config
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import SupervisionError
 from crewgate.server.tls import Clients, server_context
-from crewgate.supervisor.credentials import HTTP1, HTTP2, Credential
-from crewgate.supervisor.issuing import CAFiles
-from crewgate.supervisor.tls import TLSStream
+from crewgate.sidecar.credentials import HTTP1, HTTP2, Credential
+from crewgate.sidecar.issuer import CAFiles
+from crewgate.sidecar.tls import TLSStream
 
 Pair = tuple[TLSStream, trio.SSLStream, trio.abc.Stream]
 NAME = "127.0.0.1"

@@ -27,16 +27,16 @@ from crewgate.lifecycle.decommission import Ended, authority_of, close, complete
 from crewgate.lifecycle.liveness_lock import Pulse
 from crewgate.lifecycle.processes import this
 from crewgate.lifecycle.runs import Life, Lives, State
-from crewgate.supervisor import user as user_
-from crewgate.supervisor.credentials import Credentials
-from crewgate.supervisor.crossing import Crossing, crossing
-from crewgate.supervisor.door import Door
-from crewgate.supervisor.issuing import CAFiles, Issuer
-from crewgate.supervisor.offspring import Offspring, environment, why_not
-from crewgate.supervisor.shield import adopt_descendants, close_to_others
-from crewgate.supervisor.tls import TLSStream
-from crewgate.supervisor.tunnel import carry
-from crewgate.supervisor.user import User
+from crewgate.sidecar import user as user_
+from crewgate.sidecar.credentials import Credentials
+from crewgate.sidecar.gateway_dialer import Crossing, crossing
+from crewgate.sidecar.hardening import adopt_descendants, close_to_others
+from crewgate.sidecar.issuer import CAFiles, Issuer
+from crewgate.sidecar.local_socket import Door
+from crewgate.sidecar.process_tree import Offspring, environment, why_not
+from crewgate.sidecar.tls import TLSStream
+from crewgate.sidecar.tunnel import carry
+from crewgate.sidecar.user import User
 
 _END = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _SOFTWARE = 70  # EX_SOFTWARE of sysexits.h: CMD did well, and its end is not complete

@@ -9,7 +9,7 @@ import trio
 
 from crewgate.config import Config
 from crewgate.errors import ConfigurationError, SupervisionError
-from crewgate.supervisor.crossing import crossing
+from crewgate.sidecar.gateway_dialer import crossing
 
 TRUST = Path("ca.pem")
 

@@ -10,8 +10,8 @@ from trio.testing import MemoryReceiveStream, MemorySendStream, memory_stream_on
 
 from crewgate import limits
 from crewgate.errors import SupervisionError
-from crewgate.supervisor.scheme import PREFACE
-from crewgate.supervisor.tunnel import carry
+from crewgate.sidecar.h2_scheme_rewrite import PREFACE
+from crewgate.sidecar.tunnel import carry
 
 
 class Gateway:

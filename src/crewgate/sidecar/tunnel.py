@@ -16,9 +16,9 @@ import trio
 
 from crewgate import limits
 from crewgate.errors import SupervisionError
-from crewgate.supervisor.credentials import HTTP1, HTTP2
-from crewgate.supervisor.scheme import PREFACE, SchemeTranslator
-from crewgate.supervisor.tls import TLSStream
+from crewgate.sidecar.credentials import HTTP1, HTTP2
+from crewgate.sidecar.h2_scheme_rewrite import PREFACE, SchemeTranslator
+from crewgate.sidecar.tls import TLSStream
 
 Dial = Callable[[str], Awaitable[TLSStream]]
 

@@ -19,7 +19,7 @@ from crewgate.errors import SupervisionError
 from crewgate.ipc.sockets import peer_of
 from crewgate.lifecycle.processes import is_below
 from crewgate.lifecycle.socket_dir import DOOR, room
-from crewgate.supervisor.user import User
+from crewgate.sidecar.user import User
 
 Carry = Callable[[trio.SocketStream], Awaitable[None]]
 

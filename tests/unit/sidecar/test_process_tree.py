@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from crewgate.supervisor.offspring import environment
-from crewgate.supervisor.user import User
+from crewgate.sidecar.process_tree import environment
+from crewgate.sidecar.user import User
 
 RUN = """
 import json, os, signal, sys, trio
 from crewgate import limits
-from crewgate.supervisor.offspring import Offspring
-from crewgate.supervisor.shield import adopt_descendants, close_to_others
-from crewgate.supervisor.user import present
+from crewgate.sidecar.process_tree import Offspring
+from crewgate.sidecar.hardening import adopt_descendants, close_to_others
+from crewgate.sidecar.user import present
 
 limits.run_end_seconds = float(sys.argv[1])
 

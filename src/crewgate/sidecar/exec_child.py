@@ -1,4 +1,4 @@
-"""Becomes CMD: `launch.py PARENT UID GID -- CMD …`, started by `crewgate run` as a file.
+"""Becomes CMD: `exec_child.py PARENT UID GID -- CMD …`, started by `crewgate run` as a file.
 
 With `--look` in place of `--` it only says why that user could not run CMD.
 

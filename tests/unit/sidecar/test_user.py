@@ -8,7 +8,7 @@ import pytest
 
 from crewgate import limits
 from crewgate.errors import SupervisionError
-from crewgate.supervisor import user
+from crewgate.sidecar import user
 
 
 def nobody(uid: int) -> bool:

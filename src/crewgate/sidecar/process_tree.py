@@ -17,9 +17,9 @@ import trio
 from crewgate import limits
 from crewgate.errors import SupervisionError
 from crewgate.lifecycle.processes import MARK, below, kill_all, send
-from crewgate.supervisor.user import User
+from crewgate.sidecar.user import User
 
-_LAUNCH = Path(__file__).with_name("launch.py")
+_EXEC_CHILD = Path(__file__).with_name("exec_child.py")
 
 
 def environment(
@@ -46,7 +46,7 @@ def why_not(command: Sequence[str], uid: int, gid: int) -> str:
     arguments = [str(os.getpid()), str(uid), str(gid), "--look", *command]
     try:
         looked = subprocess.run(
-            [sys.executable, "-I", "-S", str(_LAUNCH), *arguments],
+            [sys.executable, "-I", "-S", str(_EXEC_CHILD), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             timeout=limits.run_kill_seconds,
@@ -86,7 +86,7 @@ class Offspring:
         rights = [str(os.getpid()), str(user.uid), str(user.gid)]
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_LAUNCH), *rights, "--", *command],
+                [sys.executable, "-I", "-S", str(_EXEC_CHILD), *rights, "--", *command],
                 env=dict(variables),
                 start_new_session=True,
             )

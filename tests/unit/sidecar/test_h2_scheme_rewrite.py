@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewgate.supervisor.scheme import PREFACE, SchemeTranslator
+from crewgate.sidecar.h2_scheme_rewrite import PREFACE, SchemeTranslator
 
 HEADERS, DATA, SETTINGS, PRIORITY, CONTINUATION = 1, 0, 4, 2, 9
 END_HEADERS, PADDED, HAS_PRIORITY = 0x4, 0x8, 0x20

@@ -13,8 +13,8 @@ import trio
 from crewgate import limits
 from crewgate.config import Config, Listener
 from crewgate.errors import ConfigurationError, SupervisionError
-from crewgate.supervisor.credentials import Credential
-from crewgate.supervisor.tls import TLSStream
+from crewgate.sidecar.credentials import Credential
+from crewgate.sidecar.tls import TLSStream
 
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a listener may be bound to
 

@@ -12,9 +12,9 @@ import trio
 from crewgate import limits
 from crewgate.errors import SupervisionError
 from crewgate.lifecycle import socket_dir
-from crewgate.supervisor import door as door_
-from crewgate.supervisor.door import Door
-from crewgate.supervisor.user import User
+from crewgate.sidecar import local_socket as door_
+from crewgate.sidecar.local_socket import Door
+from crewgate.sidecar.user import User
 
 # Their folders are the machine's, and another run of the tests may be beside this one.
 ONE, OTHER = os.urandom(16), os.urandom(16)

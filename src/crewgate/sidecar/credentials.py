@@ -21,7 +21,7 @@ from crewgate.ca.authority import request_pem
 from crewgate.ca.certificates import new_key
 from crewgate.ca.key_files import key_pem
 from crewgate.errors import AuthorityError
-from crewgate.supervisor.issuing import Issuer
+from crewgate.sidecar.issuer import Issuer
 
 HTTP1, HTTP2 = "http/1.1", "h2"
 

@@ -1,0 +1,1 @@
+"""`crewgate run`: one orchestrator's process, and its way to the gateway."""
