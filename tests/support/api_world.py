@@ -6,9 +6,8 @@ from typing import Any
 import httpx
 
 from crewgate.api.app import make_app
-from crewgate.api.office import Grant, Holder, Wish
-from crewgate.api.snapshot import Snapshot
-from crewgate.api.words import (
+from crewgate.api.backend import Grant, Holder, Wish
+from crewgate.api.schemas import (
     BranchAnswer,
     CertificateAnswer,
     Health,
@@ -16,6 +15,7 @@ from crewgate.api.words import (
     RevocationAnswer,
     TokenAnswer,
 )
+from crewgate.api.snapshot import Snapshot
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import CrewgateError
 from crewgate.ipc.admin_messages import Target, Until

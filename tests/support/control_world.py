@@ -12,14 +12,14 @@ from crewgate import limits
 from crewgate._native.owner import OwnedTable
 from crewgate._native.records import Geometry
 from crewgate._native.table import Table
+from crewgate.api.schemas import BranchAnswer
 from crewgate.api.snapshot import Snapshot
-from crewgate.api.words import BranchAnswer
 from crewgate.ca.authority import new_instance, request_pem
 from crewgate.ca.certificates import new_key
 from crewgate.cli.init import write_all
 from crewgate.config import CA, Config, load
-from crewgate.control import sight
-from crewgate.control.graph import Graph, Shared
+from crewgate.control import table_view
+from crewgate.control.agent_cache import Graph, Shared
 from crewgate.core.ids import Kind, crew_key, table_key
 from crewgate.core.tokens.claims import Claims
 from crewgate.core.x509.identity import Identity, Role
@@ -90,7 +90,7 @@ class Machine:
         self.counted: list[str] = []  # branches of grants that the minting watch has seen
         self.holds_back = False
         self.graph.may_mint = self._may_mint
-        monkeypatch.setattr(sight, "mapped", self._mapped)
+        monkeypatch.setattr(table_view, "mapped", self._mapped)
         monkeypatch.setattr(limits, "tree_seconds", 0.0)
 
     def _mapped(self, folder: Path) -> Table:

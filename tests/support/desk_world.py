@@ -1,16 +1,16 @@
-"""The CA at work (`control/desk`), with somebody in place of the agent who hears of it."""
+"""The CA at work (`control/ca_service`), with somebody in place of the agent who hears of it."""
 
 from datetime import UTC, datetime
 
 import pytest
 from control_world import ca_of, csr, identity
 
-from crewgate.api.office import Wish
+from crewgate.api.backend import Wish
 from crewgate.ca.authority import read_request
 from crewgate.ca.certificate_db import Entry, Register
 from crewgate.ca.propagation import Announced
 from crewgate.config import Config
-from crewgate.control.desk import Desk
+from crewgate.control.ca_service import Desk
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import ControlError, LinkError
 from crewgate.ipc.admin_messages import Name

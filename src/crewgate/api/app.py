@@ -21,13 +21,13 @@ from starlette.types import Receive, Scope, Send
 
 from crewgate import limits
 from crewgate.api import access, problems
-from crewgate.api.call import Call, query_of
+from crewgate.api.backend import Office
+from crewgate.api.concurrency_limit import Turnstile
 from crewgate.api.endpoints import ENDPOINTS, Endpoint
-from crewgate.api.office import Office
 from crewgate.api.openapi import PATH, document
-from crewgate.api.turns import Turns
-from crewgate.api.turnstile import Turnstile
-from crewgate.api.words import CertificateAnswer, Health, RevocationAnswer, TokenAnswer
+from crewgate.api.request import Call, query_of
+from crewgate.api.revocation_limit import Turns
+from crewgate.api.schemas import CertificateAnswer, Health, RevocationAnswer, TokenAnswer
 from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import ControlError, CrewgateError, PeerError
 

@@ -10,9 +10,9 @@ import msgspec
 from crewgate import limits
 from crewgate.api import access, tokens
 from crewgate.api.access import EVERYBODY, STAFF
-from crewgate.api.call import Call
-from crewgate.api.office import Office, Wish
-from crewgate.api.words import (
+from crewgate.api.backend import Office, Wish
+from crewgate.api.request import Call
+from crewgate.api.schemas import (
     BranchAnswer,
     BranchesAnswer,
     CertificateAnswer,

@@ -10,7 +10,7 @@ from crewgate import limits
 from crewgate.api import tokens
 from crewgate.api.endpoints import ENDPOINTS, Endpoint
 from crewgate.api.problems import OAUTH_PATHS, PROBLEM
-from crewgate.api.words import OAuthProblem, Problem
+from crewgate.api.schemas import OAuthProblem, Problem
 
 PATH = "/openapi.json"
 _JSON = "application/json"

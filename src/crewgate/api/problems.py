@@ -7,7 +7,7 @@ has the rest. Knows no routes but those that speak OAuth.
 import msgspec
 from starlette.responses import Response
 
-from crewgate.api.words import OAuthProblem, Problem
+from crewgate.api.schemas import OAuthProblem, Problem
 from crewgate.core.problems import TYPES
 from crewgate.errors import (
     AuthorityError,

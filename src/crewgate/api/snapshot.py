@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from crewgate.api.words import BranchAnswer, BranchesAnswer
+from crewgate.api.schemas import BranchAnswer, BranchesAnswer
 from crewgate.core.budget.cross_crew_account import caller
 
 _encode = msgspec.json.Encoder().encode

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from crewgate.api import access
-from crewgate.api.call import Call
-from crewgate.api.office import Grant, Office
-from crewgate.api.words import IntrospectionAnswer, TokenAnswer
+from crewgate.api.backend import Grant, Office
+from crewgate.api.request import Call
+from crewgate.api.schemas import IntrospectionAnswer, TokenAnswer
 from crewgate.core.credits import parse_credits
 from crewgate.core.policy import scope
 from crewgate.core.tokens.claims import is_text

@@ -10,8 +10,7 @@ import time
 import click
 import msgspec
 
-from crewgate.api.tokens import CHILD, NEXT, RUN, TOKEN_TYPE
-from crewgate.api.words import (
+from crewgate.api.schemas import (
     BranchAnswer,
     BranchesAnswer,
     Health,
@@ -19,6 +18,7 @@ from crewgate.api.words import (
     RevocationAsk,
     TokenAnswer,
 )
+from crewgate.api.tokens import CHILD, NEXT, RUN, TOKEN_TYPE
 from crewgate.cli import health_shown, tree_shown
 from crewgate.cli import receipt as receipt_
 from crewgate.cli.control_client import ControlClient

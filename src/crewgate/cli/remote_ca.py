@@ -11,7 +11,7 @@ from typing import Any, get_args
 import click
 import msgspec
 
-from crewgate.api.words import (
+from crewgate.api.schemas import (
     CertificateAnswer,
     CertificateAsk,
     Reason,
@@ -40,7 +40,7 @@ from crewgate.core.x509.identity import Role
 from crewgate.errors import AuthorityError
 from crewgate.ipc.admin_messages import Reach, Until
 
-_AWAY = ["this machine"]  # whom an answer misses when no agent runs there (control/answers)
+_AWAY = ["this machine"]  # whom an answer misses when no agent runs there (control/responses)
 
 
 def issue(

@@ -18,7 +18,7 @@ from crewgate.audit.voice import Voice
 from crewgate.audit.writer import Rotation, Writer
 from crewgate.config import load
 from crewgate.control.process import ControlProcess
-from crewgate.control.serving import NAME
+from crewgate.control.service import NAME
 from crewgate.errors import ConfigurationError, CrewgateError
 from crewgate.runtime.file_watch import Watch
 from crewgate.runtime.secrecy import leave_no_cores

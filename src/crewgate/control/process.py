@@ -17,11 +17,11 @@ from crewgate.audit.sink import Sink
 from crewgate.audit.voice import Voice
 from crewgate.ca.authority import has_key
 from crewgate.config import CA, Config
+from crewgate.control.backend import ControlOffice
 from crewgate.control.health import ControlHealth
-from crewgate.control.ocsp_door import OCSPDoor
-from crewgate.control.office import ControlOffice
-from crewgate.control.serving import Serving
-from crewgate.control.upkeep import Upkeep
+from crewgate.control.maintenance import Upkeep
+from crewgate.control.ocsp_socket import OCSPDoor
+from crewgate.control.service import Serving
 from crewgate.errors import AuthorityError, ConfigurationError, CrewgateError
 from crewgate.policy.validation import following
 from crewgate.runtime.file_watch import Watch

@@ -1,8 +1,8 @@
 """Who sees an account between two crews over the control API: the crew whose calls made it."""
 
 from crewgate.api.access import sees
+from crewgate.api.schemas import BranchAnswer
 from crewgate.api.snapshot import Snapshot
-from crewgate.api.words import BranchAnswer
 from crewgate.core.x509.identity import Identity, Role
 
 INSTANCE = bytes(16)

@@ -9,8 +9,8 @@ from api_world import BD, BOTH, FORM, GATEWAY, OPERATOR, Desk, FakeOffice
 
 from crewgate import limits
 from crewgate.api.app import make_app
+from crewgate.api.schemas import BranchAnswer
 from crewgate.api.snapshot import Snapshot
-from crewgate.api.words import BranchAnswer
 from crewgate.errors import (
     AuthorityError,
     ConfigurationError,

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from api_world import BD, OPERATOR, Desk
 
+from crewgate.api.schemas import BranchAnswer
 from crewgate.api.snapshot import Snapshot
-from crewgate.api.words import BranchAnswer
 from crewgate.core.x509.identity import Identity
 
 ROW = BranchAnswer(crew="bd", branch="b", state="live", grant="g-1", process="pid_7")

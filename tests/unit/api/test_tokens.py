@@ -7,7 +7,7 @@ from api_world import BD, GATEWAY, OPERATOR, Desk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewgate.api.office import Grant
+from crewgate.api.backend import Grant
 from crewgate.api.problems import response
 from crewgate.api.tokens import CHILD, FORM, NEXT, RUN, TOKEN_TYPE
 from crewgate.errors import (

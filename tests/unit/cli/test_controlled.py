@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from commands import Run
 
-from crewgate.api.words import Health
+from crewgate.api.schemas import Health
 from crewgate.cli import remote
 from crewgate.cli.control_client import ControlClient, Credentials
 from crewgate.cli.remote_ca import revoke

@@ -8,8 +8,8 @@ from control_world import Machine, written
 from desk_world import Agent, opened
 
 from crewgate.config import Config
-from crewgate.control import desk as desk_
-from crewgate.control.desk import Desk
+from crewgate.control import ca_service as desk_
+from crewgate.control.ca_service import Desk
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from crewgate import limits
-from crewgate.control import ocsp_door
-from crewgate.control.ocsp_door import OCSPDoor
+from crewgate.control import ocsp_socket
+from crewgate.control.ocsp_socket import OCSPDoor
 from crewgate.errors import ConfigurationError
 from crewgate.ipc.sockets import Peer
 
@@ -88,7 +88,7 @@ async def test_only_the_service_s_user_and_group_come_in(
     """A stranger is closed before a byte is read; one of the group is served."""
     group = os.getgid()
     peer = Peer(pid=1, uid=12_345, groups=frozenset({54_321}))
-    monkeypatch.setattr(ocsp_door, "peer_of", lambda _: peer)
+    monkeypatch.setattr(ocsp_socket, "peer_of", lambda _: peer)
     async with door(tmp_path) as path:
         async with await trio.open_unix_socket(path) as stream:
             assert await read(stream, 1) == b""
@@ -105,7 +105,7 @@ async def test_strangers_cannot_take_all_the_places(
     most = limits.ocsp_door_connections_max // 2
     stranger = Peer(pid=1, uid=12_345, groups=frozenset({os.getgid()}))
     peer = stranger
-    monkeypatch.setattr(ocsp_door, "peer_of", lambda _: peer)
+    monkeypatch.setattr(ocsp_socket, "peer_of", lambda _: peer)
     streams: list[trio.SocketStream] = []
     async with door(tmp_path) as path:
         for _ in range(most):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crewgate.api.turnstile import Turnstile
+from crewgate.api.concurrency_limit import Turnstile
 from crewgate.errors import ControlError
 
 

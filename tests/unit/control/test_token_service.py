@@ -10,11 +10,11 @@ import pytest
 from control_world import ALWAYS_NS, Machine, add_crew
 
 from crewgate import limits
-from crewgate.api.office import Grant
-from crewgate.api.words import BranchAnswer, TokenAnswer
+from crewgate.api.backend import Grant
+from crewgate.api.schemas import BranchAnswer, TokenAnswer
 from crewgate.config import Config
-from crewgate.control.mint import Mint
-from crewgate.control.sight import Sight
+from crewgate.control.table_view import Sight
+from crewgate.control.token_service import Mint
 from crewgate.core.ids import Kind, uuid_bytes
 from crewgate.errors import (
     ControlError,

@@ -18,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from crewgate import limits
-from crewgate.api.bridge import Bridge
+from crewgate.api.asgi_adapter import Bridge
 
 BODY_MAX = 10_000
 Serve = Callable[[Request], Awaitable[Response]]

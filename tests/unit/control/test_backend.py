@@ -14,13 +14,13 @@ from control_world import ALWAYS_NS, Machine, add_crew, ca_of, csr, identity
 from full_books import full_books
 
 from crewgate import limits
-from crewgate.api.office import Wish
+from crewgate.api.backend import Wish
 from crewgate.ca.authority import Authority
 from crewgate.ca.certificates import new_key
 from crewgate.ca.intents import Intents
 from crewgate.config import Config, load
-from crewgate.control.office import ControlOffice
-from crewgate.control.reader import Reader
+from crewgate.control.backend import ControlOffice
+from crewgate.control.token_reader import Reader
 from crewgate.core.ids import Kind, uuid_bytes
 from crewgate.core.x509.identity import Identity, Role
 from crewgate.errors import AuthorityError, ControlError, LinkError

@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
+from crewgate.api.schemas import BranchAnswer
 from crewgate.api.snapshot import Snapshot
-from crewgate.api.words import BranchAnswer
-from crewgate.control.graph import CrewGateway, Graph, Shared
+from crewgate.control.agent_cache import CrewGateway, Graph, Shared
 from crewgate.errors import LinkError
 
 

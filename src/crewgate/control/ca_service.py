@@ -18,8 +18,8 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from crewgate import limits
-from crewgate.api.office import Wish
-from crewgate.api.words import CertificateAnswer, RevocationAnswer
+from crewgate.api.backend import Wish
+from crewgate.api.schemas import CertificateAnswer, RevocationAnswer
 from crewgate.ca.authority import Authority, new_instance, read_request
 from crewgate.ca.certificate_db import Entry
 from crewgate.ca.certificates import pem
@@ -28,7 +28,7 @@ from crewgate.ca.propagation import Announced, announce
 from crewgate.ca.renewal import next_chain
 from crewgate.ca.unwritten import unwritten_of
 from crewgate.config import CA
-from crewgate.control.answers import host, revoked
+from crewgate.control.responses import host, revoked
 from crewgate.core.x509.certificate import serial_text
 from crewgate.core.x509.identity import Identity, Role, check, member_id
 from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError, UnpublishedError

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 from cryptography import x509
 
-from crewgate.api.words import BranchAnswer, Health, RevocationAnswer, Trouble
+from crewgate.api.schemas import BranchAnswer, Health, RevocationAnswer, Trouble
 from crewgate.ca.certificate_db import Entry
 from crewgate.ca.propagation import Announced
 from crewgate.core.health import State

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from crewgate import limits
-from crewgate.api.words import CertificateAnswer, CertificateAsk
+from crewgate.api.schemas import CertificateAnswer, CertificateAsk
 from crewgate.ca.authority import request_pem
 from crewgate.ca.certificates import pem
 from crewgate.ca.key_files import read_key

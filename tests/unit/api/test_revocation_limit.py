@@ -6,8 +6,8 @@ import trio.testing
 from api_world import BD, BD_OTHER, BD_RUN, FINANCE, FINANCE_RUN, OPERATOR, Desk, FakeOffice
 
 from crewgate import limits
-from crewgate.api.turns import Turns
-from crewgate.api.words import RevocationAnswer
+from crewgate.api.revocation_limit import Turns
+from crewgate.api.schemas import RevocationAnswer
 from crewgate.core.x509.identity import Identity
 from crewgate.errors import ControlError
 from crewgate.ipc.admin_messages import Target, Until

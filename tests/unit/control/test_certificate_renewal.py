@@ -15,7 +15,7 @@ from crewgate import limits
 from crewgate.ca.authority import Authority
 from crewgate.ca.renewal import Pair, next_chain, put, shown
 from crewgate.config import CA, Config, load
-from crewgate.control.renewing import Renewing, source_of
+from crewgate.control.certificate_renewal import Renewing, source_of
 from crewgate.core.health import State
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import member_id

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from crewgate import limits
 from crewgate._native import token as native
-from crewgate.api.office import Grant
-from crewgate.api.words import IntrospectionAnswer, TokenAnswer
+from crewgate.api.backend import Grant
+from crewgate.api.schemas import IntrospectionAnswer, TokenAnswer
 from crewgate.config import Config, Crew
-from crewgate.control.graph import CrewGateway, Graph
-from crewgate.control.sight import Sight
+from crewgate.control.agent_cache import CrewGateway, Graph
+from crewgate.control.table_view import Sight
 from crewgate.core.rate_limit import Bucket
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import ConfigurationError, ControlError, IssuerError

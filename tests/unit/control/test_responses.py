@@ -4,7 +4,7 @@ import pytest
 from cryptography import x509
 
 from crewgate.ca.propagation import Announced
-from crewgate.control.answers import branch, host, revoked
+from crewgate.control.responses import branch, host, revoked
 from crewgate.errors import AuthorityError
 from crewgate.ipc.admin_messages import NamesReceipt, Reach, TreeRow
 

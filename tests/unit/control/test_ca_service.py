@@ -14,16 +14,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from desk_world import ADA, BD, EDGE, Agent, first, opened, own, status
 
 from crewgate import limits
-from crewgate.api.office import Wish
-from crewgate.api.words import Reason
+from crewgate.api.backend import Wish
+from crewgate.api.schemas import Reason
 from crewgate.ca.authority import request_pem
 from crewgate.ca.certificate_db import Entry, Register
 from crewgate.ca.certificates import make_server, new_key
 from crewgate.ca.crl import REASONS
 from crewgate.ca.propagation import Announced
 from crewgate.config import Config
-from crewgate.control import desk as desk_
-from crewgate.control.desk import Desk
+from crewgate.control import ca_service as desk_
+from crewgate.control.ca_service import Desk
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, member_id
 from crewgate.errors import AuthorityError, ControlError, LinkError, RefusedError

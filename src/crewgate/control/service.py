@@ -19,16 +19,16 @@ from cryptography import x509
 
 from crewgate import limits
 from crewgate.api.app import make_app
-from crewgate.api.bridge import Bridge
+from crewgate.api.asgi_adapter import Bridge
 from crewgate.audit.sink import Sink
 from crewgate.audit.voice import Voice
 from crewgate.audit.writer import Rotation, Writer
 from crewgate.ca.renewal import Pair
 from crewgate.config import CA, Config, Control, descriptors
+from crewgate.control.backend import ControlOffice
 from crewgate.control.health import ControlHealth
-from crewgate.control.ocsp_door import OCSPDoor
-from crewgate.control.office import ControlOffice
-from crewgate.control.upkeep import Upkeep
+from crewgate.control.maintenance import Upkeep
+from crewgate.control.ocsp_socket import OCSPDoor
 from crewgate.core.audit.records import Event, when
 from crewgate.core.ids import certificate_key
 from crewgate.core.x509 import certificate as certificate_

@@ -9,8 +9,8 @@ import trio.testing
 
 from crewgate import limits
 from crewgate.config import Config
-from crewgate.control import upkeep as module
-from crewgate.control.upkeep import Upkeep
+from crewgate.control import maintenance as module
+from crewgate.control.maintenance import Upkeep
 from crewgate.core.health import Fact, degraded
 from crewgate.errors import AuthorityError
 

@@ -9,14 +9,14 @@ from typing import Protocol
 
 import msgspec
 
-from crewgate.api.snapshot import Snapshot
-from crewgate.api.words import (
+from crewgate.api.schemas import (
     CertificateAnswer,
     Health,
     IntrospectionAnswer,
     RevocationAnswer,
     TokenAnswer,
 )
+from crewgate.api.snapshot import Snapshot
 from crewgate.core.x509.identity import Identity
 from crewgate.ipc.admin_messages import Target, Until
 

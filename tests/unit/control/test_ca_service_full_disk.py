@@ -11,12 +11,12 @@ from cryptography import x509
 from desk_world import ADA, BD, Agent, first, opened, own, status
 from full_books import full_books, full_list
 
-from crewgate.api.office import Wish
+from crewgate.api.backend import Wish
 from crewgate.ca import unwritten
 from crewgate.ca.certificate_db import Register
 from crewgate.ca.intents import Intents
 from crewgate.config import Config
-from crewgate.control.desk import Desk
+from crewgate.control.ca_service import Desk
 from crewgate.core.x509.certificate import serial_text
 from crewgate.errors import AuthorityError, ControlError, LinkError
 from crewgate.lifecycle.processes import this

@@ -26,7 +26,7 @@ from crewgate.errors import AuthorityError
 from crewgate.gossip.directory import sent_away
 
 if TYPE_CHECKING:
-    from crewgate.control.remote import RemoteAuthority
+    from crewgate.control.remote_authority import RemoteAuthority
 
 _DAY = 86_400
 
@@ -43,7 +43,7 @@ def source_of(config: Config) -> "RemoteAuthority | None":
     if config.remote is None or config.ca is None:
         return None
     # An HTTP client; a machine with the key does not load it before it serves.
-    from crewgate.control.remote import RemoteAuthority  # noqa: PLC0415 - for the reason above
+    from crewgate.control.remote_authority import RemoteAuthority  # noqa: PLC0415 - for the reason above
 
     return RemoteAuthority(config.remote, config.ca.root)
 

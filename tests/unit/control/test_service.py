@@ -17,9 +17,9 @@ from crewgate.audit.sink import Sink
 from crewgate.audit.voice import Voice
 from crewgate.audit.writer import Writer
 from crewgate.config import Config
-from crewgate.control.desk import Desk
+from crewgate.control.ca_service import Desk
 from crewgate.control.health import ControlHealth
-from crewgate.control.serving import Serving
+from crewgate.control.service import Serving
 from crewgate.core.health import Fact, State
 from crewgate.errors import AuthorityError
 from crewgate.lifecycle import decommission

@@ -1,4 +1,4 @@
-"""The work behind the control API: the agent asked, the CA used, tokens signed; see `api/office`.
+"""The work behind the control API: the agent asked, the CA used, tokens signed; see `api/backend`.
 
 Everything blocking is done in threads, and each sort of work has its own: whoever floods one waits
 there and keeps nobody else. Revocations wait behind no question, and the workers' OCSP behind no
@@ -16,24 +16,24 @@ import trio
 from cryptography import x509
 
 from crewgate import limits
-from crewgate.api.office import Grant, Holder, Wish
-from crewgate.api.snapshot import Snapshot
-from crewgate.api.words import (
+from crewgate.api.backend import Grant, Holder, Wish
+from crewgate.api.schemas import (
     CertificateAnswer,
     Health,
     IntrospectionAnswer,
     RevocationAnswer,
     TokenAnswer,
 )
+from crewgate.api.snapshot import Snapshot
 from crewgate.ca.certificate_db import Entry, Register
 from crewgate.ca.ocsp.responder import Responder
 from crewgate.config import CA, Config
-from crewgate.control.answers import health
-from crewgate.control.desk import Desk, check_good
-from crewgate.control.graph import Graph, Shared
-from crewgate.control.mint import Mint, said
-from crewgate.control.reader import Reader
-from crewgate.control.sight import Sight
+from crewgate.control.agent_cache import Graph, Shared
+from crewgate.control.ca_service import Desk, check_good
+from crewgate.control.responses import health
+from crewgate.control.table_view import Sight
+from crewgate.control.token_reader import Reader
+from crewgate.control.token_service import Mint, said
 from crewgate.errors import AuthorityError, LinkError
 from crewgate.ipc.admin_client import Owner
 from crewgate.ipc.admin_messages import Receipt, Target, Until

@@ -16,12 +16,12 @@ from crewgate import limits
 from crewgate.ca.kept_crl import KeptList
 from crewgate.ca.ocsp.response import Failure, failure
 from crewgate.config import Config
-from crewgate.control.renewing import Renewing, Source, source_of
+from crewgate.control.certificate_renewal import Renewing, Source, source_of
 from crewgate.core.health import Fact, degraded
 from crewgate.errors import AuthorityError
 
 if TYPE_CHECKING:
-    from crewgate.control.remote import RemoteAuthority
+    from crewgate.control.remote_authority import RemoteAuthority
 
 _CERTIFICATES = "certificates"
 _OCSP, _LIST = "control: OCSP", "control: list of the revoked"

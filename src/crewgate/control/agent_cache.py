@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from crewgate import limits
 from crewgate.api.snapshot import Snapshot
-from crewgate.control.answers import branch
+from crewgate.control.responses import branch
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import LinkError
 from crewgate.ipc.admin_client import Owner

@@ -6,8 +6,8 @@ from world import World
 
 from crewgate import limits
 from crewgate.config import Config
-from crewgate.control import sight as sight_
-from crewgate.control.sight import Sight
+from crewgate.control import table_view as sight_
+from crewgate.control.table_view import Sight
 from crewgate.core.ids import Kind, uuid_bytes
 from crewgate.errors import LinkError
 from crewgate.issuer.inspection import read_claims

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate import limits
-from crewgate.api.call import Call, query_of
-from crewgate.api.words import RevocationAsk
+from crewgate.api.request import Call, query_of
+from crewgate.api.schemas import RevocationAsk
 from crewgate.errors import ControlError
 
 FORM = "application/x-www-form-urlencoded"
