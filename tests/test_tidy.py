@@ -204,10 +204,10 @@ OWN_WRITING = {
     "src/crewgate/_native/storage.py": {"os.open", "os.fsync"},  # allocated in full; the lock
     "src/crewgate/agent/journal.py": {"os.open", "os.fsync"},  # a stream of lines
     "src/crewgate/agent/state.py": {"replace"},  # a configuration, no file
-    "src/crewgate/audit/ballast.py": {"os.open"},  # holds space, and has no name
-    "src/crewgate/audit/disk.py": {"os.open", "os.fdatasync"},  # a probe without a name
+    "src/crewgate/audit/reserved_space.py": {"os.open"},  # holds space, and has no name
+    "src/crewgate/audit/disk_probe.py": {"os.open", "os.fdatasync"},  # a probe without a name
     "src/crewgate/audit/folder.py": {"os.open"},  # locked before its first line
-    "src/crewgate/audit/syncing.py": {"os.fdatasync"},  # many lines, then one sync in a thread
+    "src/crewgate/audit/syncer.py": {"os.fdatasync"},  # many lines, then one sync in a thread
     "src/crewgate/cli/backup_files.py": {"os.open", "os.fsync"},  # copied in pieces, however large
     "src/crewgate/issuer/journal.py": {"os.fsync"},  # cuts a torn line off
     "src/crewgate/gossip/capsule_log.py": {"os.fsync"},  # many appends, then one sync in a thread

@@ -20,7 +20,7 @@ from crewgate.core.credits import MICRO
 from crewgate.core.tokens.grant import Grant
 from crewgate.leases.lease_client import Lessor
 from crewgate.ledger import schema
-from crewgate.ledger.soundness import findings
+from crewgate.ledger.consistency import findings
 from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite import SQLite
 

@@ -18,8 +18,8 @@ from family import BOOT, NEXT_BOOT, NOW, ROOT, A, B, path
 
 from crewgate.core.budget.ledger_protocol import Close, Draw, GiveBack, Level, Operation, Settle
 from crewgate.ledger import schema
+from crewgate.ledger.consistency import findings
 from crewgate.ledger.session import Session
-from crewgate.ledger.soundness import findings
 from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite import SQLite
 

@@ -18,7 +18,7 @@ from killed_ledger import STORY, books
 
 from crewgate.core.budget.ledger_protocol import Open
 from crewgate.ledger import schema
-from crewgate.ledger.soundness import findings
+from crewgate.ledger.consistency import findings
 from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite import SQLite
 

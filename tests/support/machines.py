@@ -9,7 +9,7 @@ from crewgate.agent.state import Machine
 from crewgate.agent.system_clock import Clock
 from crewgate.core.budget.ledger_protocol import Answer, Close, GiveBack, Operation, Settle
 from crewgate.errors import LedgerError
-from crewgate.ledger.clerk import Clerk, Then
+from crewgate.ledger.operation_queue import Clerk, Then
 from crewgate.ledger.sql import SQLLedger
 
 S = 10**9

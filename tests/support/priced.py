@@ -16,7 +16,7 @@ from trust_domain import branch_of
 
 from crewgate.config import load
 from crewgate.issuer import Orchestrator
-from crewgate.ledger.opening import open_session
+from crewgate.ledger.factory import open_session
 from crewgate.ledger.sql import SQLLedger
 
 TOOLS = """

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from crewgate import limits
-from crewgate.audit.query import Row
+from crewgate.audit.reader import Row
 from crewgate.demo.agents import EMBEDDINGS, PUBLISH, SEARCH, SUMMARY, Said
 from crewgate.demo.border import BALANCE, LEAVING, STATEMENT, STAYING, Crossed, Decommissioned
 from crewgate.demo.everywhere import CAST, Ended

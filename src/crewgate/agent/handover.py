@@ -15,7 +15,7 @@ from crewgate.config import Config
 from crewgate.config.fixed import WAY_OUT
 from crewgate.core.budget.ledger_mark import Mark
 from crewgate.errors import ConfigurationError
-from crewgate.ledger.mark import look, read_mark, require
+from crewgate.ledger.mark_file import look, read_mark, require
 
 
 def require_goes_on(config: Config) -> None:

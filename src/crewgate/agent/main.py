@@ -37,7 +37,7 @@ from crewgate.errors import (
     LedgerUnavailableError,
 )
 from crewgate.ipc.sockets import Door
-from crewgate.ledger.clerk import Clerk
+from crewgate.ledger.operation_queue import Clerk
 from crewgate.runtime.descriptors import raise_to
 from crewgate.runtime.durable_files import describe, is_full
 from crewgate.runtime.readiness import Word

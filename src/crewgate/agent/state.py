@@ -25,7 +25,7 @@ from crewgate.agent.revocation.fanout import Telling, Told, ToldNames
 from crewgate.agent.revocation.revocations import Revocations
 from crewgate.agent.system_clock import Clock
 from crewgate.agent.table_setup import holder_name
-from crewgate.audit.disk import Disk
+from crewgate.audit.disk_probe import Disk
 from crewgate.audit.writer import Writer
 from crewgate.config import Config
 from crewgate.core.anomaly.transitions import Saved
@@ -37,7 +37,7 @@ from crewgate.errors import LedgerError, TableError
 from crewgate.ipc.admin_messages import Name, Target
 from crewgate.ipc.attach_messages import Attach, Attached, Draw, Reload
 from crewgate.leases.lease_client import Lessor
-from crewgate.ledger.clerk import Clerk
+from crewgate.ledger.operation_queue import Clerk
 
 # What the ledger has an account of, or refuses draws by; a journal of before may not say (0).
 _CLOSED = frozenset({0, Kind.BRANCH, Kind.KEY})

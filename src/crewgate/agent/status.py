@@ -15,7 +15,7 @@ from crewgate.agent.state import Machine
 from crewgate.core.anomaly.transitions import Standing
 from crewgate.errors import LedgerUnavailableError
 from crewgate.ipc.admin_messages import Status, TreePage, TreeRow, WatchRow, WorkerStatus
-from crewgate.ledger.opening import open_ledger
+from crewgate.ledger.factory import open_ledger
 
 
 def status(machine: Machine, number: int) -> Status:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crewgate.audit import folder as audit_folder
-from crewgate.audit.ballast import Ballast
+from crewgate.audit.reserved_space import Ballast
 
 
 class Opened(NamedTuple):

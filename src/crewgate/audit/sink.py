@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from crewgate import limits
 from crewgate.audit.health import audit_fact
-from crewgate.audit.refusals import RefusalCounts
+from crewgate.audit.refusal_counts import RefusalCounts
 from crewgate.audit.writer import Writer
 from crewgate.core.audit.records import Record
 from crewgate.core.health import Fact

@@ -9,7 +9,7 @@ import re
 from datetime import UTC
 from typing import Final
 
-from crewgate.audit.question import By, Question
+from crewgate.audit.filters import By, Question
 
 # The engine fetches and loads nothing by itself; JSON is built in.
 ENGINE: Final = {

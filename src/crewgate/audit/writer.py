@@ -19,9 +19,9 @@ import msgspec
 
 from crewgate import limits
 from crewgate.audit import folder as audit_folder
-from crewgate.audit.ballast import Ballast
 from crewgate.audit.next_file import NextFile, Opened
-from crewgate.audit.syncing import Syncer
+from crewgate.audit.reserved_space import Ballast
+from crewgate.audit.syncer import Syncer
 from crewgate.config import Audit, AuditSync
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import Event, Record, when

@@ -59,8 +59,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Ask who called what, under which grant, at what cost."""
-    from crewgate.audit.query import Audit
-    from crewgate.audit.question import By, Question, parse_serial, parse_since
+    from crewgate.audit.filters import By, Question, parse_serial, parse_since
+    from crewgate.audit.reader import Audit
     from crewgate.cli import audit_answer, audit_connections, audit_watch
     from crewgate.config.load import load
 

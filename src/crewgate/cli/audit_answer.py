@@ -10,8 +10,8 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from crewgate.audit.query import Audit, Group, Health, Refused, Row
-from crewgate.audit.question import By, Question
+from crewgate.audit.filters import By, Question
+from crewgate.audit.reader import Audit, Group, Health, Refused, Row
 from crewgate.cli.tables import cells, new_table, open_console, print_table, utc
 from crewgate.core.credits import format_credits
 from crewgate.core.terminal_text import printable

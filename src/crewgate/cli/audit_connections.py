@@ -10,8 +10,8 @@ import click
 import msgspec
 from rich.text import Text
 
-from crewgate.audit.query import Audit, Health, Refused, Turned
-from crewgate.audit.question import Question
+from crewgate.audit.filters import Question
+from crewgate.audit.reader import Audit, Health, Refused, Turned
 from crewgate.cli.tables import cells, new_table, open_console, print_table, utc
 from crewgate.core.verdict import PeerReason
 

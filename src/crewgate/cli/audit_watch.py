@@ -8,7 +8,7 @@ import click
 import msgspec
 from rich.table import Table
 
-from crewgate.audit.query import Watched
+from crewgate.audit.reader import Watched
 from crewgate.cli.tables import cells, new_table, open_console, print_table, utc
 from crewgate.core.credits import format_credits
 

@@ -147,7 +147,7 @@ def _ledger(config: "Config", folder: Path) -> "SavedLedger":
 
     from crewgate.cli.backup_files import SavedLedger, place_of
     from crewgate.config import Ledger
-    from crewgate.ledger.mark import look, read_mark
+    from crewgate.ledger.mark_file import look, read_mark
 
     known, file = read_mark(config.state), config.ledger.file
     found = SavedLedger(str(config.ledger), is_copied=False)

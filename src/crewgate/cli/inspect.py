@@ -63,7 +63,7 @@ def _signature(text: str, config_path: Path | None) -> str:
     if config_path is None:
         return NOT_CHECKED
     from crewgate.config import load
-    from crewgate.issuer.proof import signing_key_of
+    from crewgate.issuer.parent_tokens import signing_key_of
     from crewgate.policy.loader import load_keys
 
     key = signing_key_of(text, load_keys(load(config_path)))

@@ -30,7 +30,7 @@ def command() -> None:
 def migrate(*, config_path: Path, as_json: bool) -> None:
     """Bring the ledger's tables up to date, or make them."""
     from crewgate.ledger import schema
-    from crewgate.ledger.opening import open_session
+    from crewgate.ledger.factory import open_session
 
     session = open_session(_load(config_path).ledger)
     try:
@@ -77,8 +77,8 @@ def resume(*, config_path: Path, as_json: bool) -> None:
 def check(context: click.Context, *, config_path: Path, as_json: bool) -> None:
     """Say whether the books add up; status 1 if they do not."""
     from crewgate.ledger import schema
-    from crewgate.ledger.opening import open_session
-    from crewgate.ledger.soundness import findings
+    from crewgate.ledger.consistency import findings
+    from crewgate.ledger.factory import open_session
 
     session = open_session(_load(config_path).ledger, readonly=True)
     try:

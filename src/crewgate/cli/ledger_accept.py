@@ -33,8 +33,8 @@ def command(*, config_path: Path, as_json: bool) -> None:
     from crewgate.config.load import load
     from crewgate.core.budget.ledger_mark import Mark
     from crewgate.errors import LedgerReplacedError
-    from crewgate.ledger.mark import look, why_refused, write_mark
-    from crewgate.ledger.opening import open_ledger
+    from crewgate.ledger.factory import open_ledger
+    from crewgate.ledger.mark_file import look, why_refused, write_mark
 
     config = load(config_path)
     known, why = None, ""

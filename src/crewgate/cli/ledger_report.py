@@ -12,7 +12,7 @@ from crewgate.core.credits import format_credits
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from crewgate.audit.query import Group
+    from crewgate.audit.reader import Group
     from crewgate.config import Config
     from crewgate.core.budget.ledger_protocol import Statement
 
@@ -127,7 +127,7 @@ def _own(
 
 def _named(config: "Config") -> "list[tuple[Statement, str]]":
     """Every level with the name of its crew, ancestors first."""
-    from crewgate.ledger.opening import open_ledger
+    from crewgate.ledger.factory import open_ledger
 
     ledger = open_ledger(config.ledger, readonly=True)
     try:
@@ -141,7 +141,7 @@ def _named(config: "Config") -> "list[tuple[Statement, str]]":
 def _leased(config: "Config", crew: str | None) -> list[dict[str, Any]]:
     """What each machine drew: spent, still leased, and lost."""
     from crewgate.core.ids import crew_key
-    from crewgate.ledger.opening import open_ledger
+    from crewgate.ledger.factory import open_ledger
 
     ledger = open_ledger(config.ledger, readonly=True)
     try:
@@ -167,8 +167,8 @@ def _is_level(statement: "Statement", by: str) -> bool:
 
 
 def _groups(config: "Config", by: str, crew: str | None) -> "list[Group]":
-    from crewgate.audit.query import Audit
-    from crewgate.audit.question import By, Question
+    from crewgate.audit.filters import By, Question
+    from crewgate.audit.reader import Audit
 
     audit = Audit(config.audit.folder)
     try:

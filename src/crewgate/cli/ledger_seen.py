@@ -16,7 +16,7 @@ def ledger_of(config_path: Path) -> "Fact":
     """Whether the ledger can be read; ok for one that is a file or is not known."""
     from crewgate.config import load
     from crewgate.core.health import failed, ok
-    from crewgate.ledger.opening import open_ledger
+    from crewgate.ledger.factory import open_ledger
 
     try:
         ledger = load(config_path).ledger

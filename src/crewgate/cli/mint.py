@@ -14,7 +14,7 @@ from crewgate.cli.tokens import read_token, show_token
 from crewgate.errors import IssuerError
 
 if TYPE_CHECKING:
-    from crewgate.issuer.proof import Proved
+    from crewgate.issuer.parent_tokens import Proved
 
 
 @click.command("mint")
@@ -61,7 +61,7 @@ def command(
             role=role, tools=names, quota=quota, process=shell, now=now, lifetime=ttl
         )
     else:
-        from crewgate.issuer.proof import proved
+        from crewgate.issuer.parent_tokens import proved
         from crewgate.policy.loader import crew_keys
 
         above = proved(read_token(parent), crew_keys(config.crew(crew)), crew)

@@ -23,7 +23,7 @@ def command(*, config_path: Path, token: str, ttl: int | None, as_json: bool) ->
     """
     from crewgate.issuer.gateway import minter_of
     from crewgate.issuer.inspection import read_claims
-    from crewgate.issuer.proof import proved
+    from crewgate.issuer.parent_tokens import proved
     from crewgate.policy.loader import crew_keys
 
     text = read_token(token)

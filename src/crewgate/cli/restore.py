@@ -142,7 +142,7 @@ def _settle(manifest: "Manifest", state: Path) -> None:
     """
     from crewgate.core.budget.ledger_mark import Mark
     from crewgate.gossip.membership_file import demote
-    from crewgate.ledger.mark import write_mark
+    from crewgate.ledger.mark_file import write_mark
     from crewgate.runtime.durable_files import make_folder
 
     make_folder(state, 0o710, parents=True)

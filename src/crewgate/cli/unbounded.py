@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from crewgate.audit.query import Audit
-from crewgate.audit.question import By, Question
+from crewgate.audit.filters import By, Question
+from crewgate.audit.reader import Audit
 from crewgate.config import Config
 from crewgate.core.credits import format_credits
 from crewgate.errors import AuditError

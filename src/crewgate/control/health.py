@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from crewgate import limits
-from crewgate.audit.disk import Disk
+from crewgate.audit.disk_probe import Disk
 from crewgate.audit.sink import Sink
 from crewgate.core.health import Fact, State, failed, ok
 from crewgate.ipc.health_reporter import Reporter

@@ -13,8 +13,8 @@ from pathlib import Path
 import trio
 
 from crewgate import limits
+from crewgate.audit.service_log import Voice
 from crewgate.audit.sink import Sink
-from crewgate.audit.voice import Voice
 from crewgate.audit.writer import Rotation, Writer
 from crewgate.config import load
 from crewgate.control.process import ControlProcess

@@ -13,8 +13,8 @@ from functools import partial
 import trio
 
 from crewgate import limits
+from crewgate.audit.service_log import Voice
 from crewgate.audit.sink import Sink
-from crewgate.audit.voice import Voice
 from crewgate.ca.authority import has_key
 from crewgate.config import CA, Config
 from crewgate.control.backend import ControlOffice

@@ -20,8 +20,8 @@ from cryptography import x509
 from crewgate import limits
 from crewgate.api.app import make_app
 from crewgate.api.asgi_adapter import Bridge
+from crewgate.audit.service_log import Voice
 from crewgate.audit.sink import Sink
-from crewgate.audit.voice import Voice
 from crewgate.audit.writer import Rotation, Writer
 from crewgate.ca.renewal import Pair
 from crewgate.config import CA, Config, Control, descriptors

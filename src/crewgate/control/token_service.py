@@ -24,7 +24,7 @@ from crewgate.errors import ConfigurationError, ControlError, IssuerError
 from crewgate.issuer.gateway import journal_of, minter_by
 from crewgate.issuer.inspection import read_claims
 from crewgate.issuer.orchestrator import Orchestrator
-from crewgate.issuer.proof import signing_key_of
+from crewgate.issuer.parent_tokens import signing_key_of
 from crewgate.issuer.subagent import SubAgent
 from crewgate.policy.loader import crew_keys
 from crewgate.runtime.file_watch import Watch

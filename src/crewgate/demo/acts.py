@@ -6,7 +6,7 @@ from datetime import timedelta
 import msgspec
 
 from crewgate import limits
-from crewgate.audit.query import Row
+from crewgate.audit.reader import Row
 from crewgate.core.credits import MICRO, parse_credits
 from crewgate.demo.agents import Said
 from crewgate.demo.border import LEAVING, STAYING, Crossed

@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.audit.query import Row
+from crewgate.audit.reader import Row
 from crewgate.demo.agents import EMBEDDINGS, SEARCH, SUMMARY, Agent, Said, client
 from crewgate.demo.stage import Stage
 from crewgate.demo.story import CREW, RUN_TOOLS, Part, Revoked, ask_audit, revoke

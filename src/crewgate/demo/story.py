@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from crewgate import limits
-from crewgate.audit.query import Row
+from crewgate.audit.reader import Row
 from crewgate.demo.agents import EMBEDDINGS, Agent, Said, client
 from crewgate.demo.stage import Stage, end
 from crewgate.demo.tools import Received

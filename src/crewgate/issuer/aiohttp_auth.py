@@ -5,7 +5,7 @@ from aiohttp.payload import BytesPayload
 from yarl import URL
 
 from crewgate.errors import IssuerError
-from crewgate.issuer.presenting import FIELD, UNAUTHORIZED, Source, bearer, newer_than, reader
+from crewgate.issuer.auth_flow import FIELD, UNAUTHORIZED, Source, bearer, newer_than, reader
 
 
 class NoTokenError(IssuerError, aiohttp.ClientConnectionError):

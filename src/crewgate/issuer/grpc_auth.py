@@ -6,7 +6,7 @@ Imports nothing of gRPC, which asks for no more than something to call.
 from collections.abc import Callable, Sequence
 
 from crewgate.errors import IssuerError
-from crewgate.issuer.presenting import FIELD, Source, bearer, reader
+from crewgate.issuer.auth_flow import FIELD, Source, bearer, reader
 
 Metadata = Sequence[tuple[str, str]]
 

@@ -7,7 +7,7 @@ hook of httpx.
 import httpx2
 
 from crewgate.errors import IssuerError
-from crewgate.issuer.presenting import FlowAuth
+from crewgate.issuer.auth_flow import FlowAuth
 
 
 class NoTokenError(IssuerError, httpx2.TransportError):

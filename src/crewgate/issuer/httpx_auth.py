@@ -3,7 +3,7 @@
 import httpx
 
 from crewgate.errors import IssuerError
-from crewgate.issuer.presenting import FlowAuth
+from crewgate.issuer.auth_flow import FlowAuth
 
 
 class NoTokenError(IssuerError, httpx.TransportError):

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Self
 
 from crewgate.core.tokens.claims import Claims
 from crewgate.errors import IssuerError, JournalError
-from crewgate.issuer.custody import renewal
 from crewgate.issuer.gateway import Gateway, LocalGateway, journal_of, minter_of, process_name
+from crewgate.issuer.issuer_state import Register
 from crewgate.issuer.journal import End, Mint, extension
-from crewgate.issuer.keeper import Keeper
 from crewgate.issuer.mint import Minted, Minter
 from crewgate.issuer.parameters import amount, branch_id, tool_list
-from crewgate.issuer.register import Register
 from crewgate.issuer.subagent import SubAgent, branch_of
+from crewgate.issuer.token_file_renewer import Keeper
+from crewgate.issuer.token_store import renewal
 
 if TYPE_CHECKING:
     from crewgate.issuer.remote import RemoteOrchestrator

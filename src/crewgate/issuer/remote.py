@@ -26,11 +26,11 @@ from crewgate.errors import (
 )
 from crewgate.issuer.control_client import ControlClient, client_context
 from crewgate.issuer.inspection import read_claims
+from crewgate.issuer.issuer_state import Register
 from crewgate.issuer.journal import End, Mint, extension
 from crewgate.issuer.mint import Minted
 from crewgate.issuer.orchestrator import Orchestrator
 from crewgate.issuer.parameters import amount, branch_id, tool_list
-from crewgate.issuer.register import Register
 from crewgate.issuer.subagent import SubAgent, branch_of
 
 _log = logging.getLogger(__name__)

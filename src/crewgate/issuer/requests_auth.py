@@ -6,7 +6,7 @@ import requests
 from requests.auth import AuthBase
 
 from crewgate.errors import IssuerError
-from crewgate.issuer.presenting import FIELD, UNAUTHORIZED, Source, bearer, newer_than, reader
+from crewgate.issuer.auth_flow import FIELD, UNAUTHORIZED, Source, bearer, newer_than, reader
 
 
 class NoTokenError(IssuerError, requests.exceptions.ConnectionError):

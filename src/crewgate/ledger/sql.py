@@ -29,10 +29,10 @@ from crewgate.core.budget.ledger_reports import statement, told_of
 from crewgate.core.budget.memory_ledger import MemoryLedger
 from crewgate.errors import LedgerError
 from crewgate.ledger import schema
-from crewgate.ledger.news import Tidings
+from crewgate.ledger.notifications import Tidings
 from crewgate.ledger.rows import ACCOUNT, LEASE, account_of, lease_of, split
 from crewgate.ledger.session import Session
-from crewgate.ledger.unit import READ_ACCOUNTS, READ_CLOSED, Unit
+from crewgate.ledger.unit_of_work import READ_ACCOUNTS, READ_CLOSED, Unit
 
 
 class SQLLedger:

@@ -21,7 +21,7 @@ from crewgate.agent.state import Machine
 from crewgate.core.anomaly.transitions import Saved
 from crewgate.core.audit.records import Record
 from crewgate.core.x509.identity import MAY_REVOKE
-from crewgate.ledger.opening import open_ledger
+from crewgate.ledger.factory import open_ledger
 from crewgate.ledger.sql import SQLLedger
 
 

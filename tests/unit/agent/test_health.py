@@ -15,7 +15,7 @@ from crewgate.agent.clock_monitor import ClockWatch
 from crewgate.agent.ipc_server.health_reports import Reports
 from crewgate.agent.state import Machine
 from crewgate.agent.status import status
-from crewgate.audit.disk import Disk, why_not
+from crewgate.audit.disk_probe import Disk, why_not
 from crewgate.audit.writer import Writer
 from crewgate.core.health import Fact, State, degraded, failed, ok
 from crewgate.core.policy.policy import Crew

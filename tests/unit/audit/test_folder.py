@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crewgate.audit import folder as audit_folder
-from crewgate.audit.ballast import Ballast
+from crewgate.audit.reserved_space import Ballast
 
 NOON = 1_800_000_000_000_000_000
 

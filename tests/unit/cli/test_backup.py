@@ -26,8 +26,8 @@ from crewgate.core.gossip.capsules import decode
 from crewgate.errors import BackupError
 from crewgate.gossip.capsule_log import CapsuleLog
 from crewgate.gossip.membership_file import Standing
-from crewgate.ledger.mark import look, read_mark, write_mark
-from crewgate.ledger.opening import open_ledger
+from crewgate.ledger.factory import open_ledger
+from crewgate.ledger.mark_file import look, read_mark, write_mark
 
 SECRETS = {
     "ca/issuing.key", "ca/root.key", "gateway/gateway.key", "gateway/machine.key",

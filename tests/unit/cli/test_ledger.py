@@ -17,7 +17,7 @@ from crewgate.core.audit.json_line import encode
 from crewgate.core.budget.ledger_protocol import Allowance, Draw, Level, Open, Settle
 from crewgate.core.budget.ledger_protocol import Path as Line
 from crewgate.core.ids import branch_key, crew_key
-from crewgate.ledger.opening import open_ledger, open_session
+from crewgate.ledger.factory import open_ledger, open_session
 
 RUN, CHILD = "0199c1d2-0000-7000-8000-000000000001", "0199c1d2-0000-7000-8000-000000000002"
 

@@ -13,8 +13,8 @@ from cryptography import x509
 from desk_world import BD, Agent, first
 from full_books import full_list
 
+from crewgate.audit.service_log import Voice
 from crewgate.audit.sink import Sink
-from crewgate.audit.voice import Voice
 from crewgate.audit.writer import Writer
 from crewgate.config import Config
 from crewgate.control.ca_service import Desk

@@ -25,8 +25,8 @@ from crewgate.core.budget.ledger_protocol import (
 )
 from crewgate.errors import LedgerError, LedgerUnavailableError
 from crewgate.ledger import schema
+from crewgate.ledger.consistency import findings
 from crewgate.ledger.session import Session
-from crewgate.ledger.soundness import findings
 from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite import SQLite
 

@@ -10,7 +10,7 @@ from crewgate import limits
 from crewgate.agent.state import Machine
 from crewgate.core.budget.heartbeat_monitor import Silence
 from crewgate.errors import LedgerUnavailableError
-from crewgate.ledger.news import Came, News, Wanted, read
+from crewgate.ledger.notifications import Came, News, Wanted, read
 from crewgate.ledger.postgres import PostgreSQL
 from crewgate.ledger.session import Row
 

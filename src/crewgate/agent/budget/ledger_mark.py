@@ -18,8 +18,8 @@ from crewgate.agent.table_setup import Say, bind, drawn_from
 from crewgate.config import Config
 from crewgate.core.budget.ledger_mark import Book, Mark
 from crewgate.errors import TableError
-from crewgate.ledger.mark import WAYS_OUT, look, read_mark, require, why_refused, write_mark
-from crewgate.ledger.opening import open_ledger
+from crewgate.ledger.factory import open_ledger
+from crewgate.ledger.mark_file import WAYS_OUT, look, read_mark, require, why_refused, write_mark
 from crewgate.ledger.sql import SQLLedger
 from crewgate.runtime.durable_files import describe
 

@@ -95,7 +95,8 @@ def permitted(
 def denied(request: Request, denial: Denial, *, duration_us: int = 0) -> Call:
     """The record of a refusal after a good signature; ValueError for a denial without a grant.
 
-    Nobody has proved who that was: it is counted (`audit/refusals`), and gets no line of its own.
+    Nobody has proved who that was: it is counted (`audit/refusal_counts`), and gets no line of its
+    own.
     """
     grant = denial.grant
     if grant is None:

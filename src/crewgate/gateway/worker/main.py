@@ -12,8 +12,8 @@ from pathlib import Path
 
 import trio
 
+from crewgate.audit.service_log import Voice
 from crewgate.audit.sink import Sink
-from crewgate.audit.voice import Voice
 from crewgate.audit.writer import Rotation, Writer
 from crewgate.config import load
 from crewgate.errors import CrewgateError

@@ -14,8 +14,8 @@ import trio
 
 from crewgate import limits
 from crewgate._native.table import Table
+from crewgate.audit.service_log import Voice
 from crewgate.audit.sink import Sink
-from crewgate.audit.voice import Voice
 from crewgate.config import Config, Listener
 from crewgate.core.verdict import PeerReason
 from crewgate.core.x509.certificate_status import Status

@@ -29,7 +29,7 @@ from crewgate.config import Config, Durability, Ledger
 from crewgate.core.budget.ledger_mark import Book, Mark
 from crewgate.errors import LedgerReplacedError, TableError
 from crewgate.ledger import schema
-from crewgate.ledger.mark import look, read_mark, require, write_mark
+from crewgate.ledger.mark_file import look, read_mark, require, write_mark
 from crewgate.ledger.postgres import PostgreSQL
 from crewgate.ledger.sql import SQLLedger
 

@@ -16,7 +16,7 @@ import msgspec
 
 from crewgate.audit import folder as audit_folder
 from crewgate.audit import sql
-from crewgate.audit.question import By, Question
+from crewgate.audit.filters import By, Question
 from crewgate.errors import AuditError
 
 _ATTEMPTS_MAX = 3  # a file may be deleted by a rotation between the listing and the reading

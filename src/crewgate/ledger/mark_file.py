@@ -13,7 +13,7 @@ from crewgate.config import Ledger
 from crewgate.core.budget.ledger_mark import Book, Mark, mark_of, why_not
 from crewgate.errors import LedgerReplacedError, LedgerUnavailableError
 from crewgate.ledger import schema
-from crewgate.ledger.opening import open_session
+from crewgate.ledger.factory import open_session
 from crewgate.runtime.durable_files import write_file
 
 WAYS_OUT = (

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from crewgate import limits
-from crewgate.audit.question import Question, parse_serial, parse_since
+from crewgate.audit.filters import Question, parse_serial, parse_since
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

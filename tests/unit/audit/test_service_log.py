@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from crewgate import limits
+from crewgate.audit.service_log import Voice
 from crewgate.audit.sink import Sink
-from crewgate.audit.voice import Voice
 from crewgate.audit.writer import Rotation, Writer
 
 

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate.audit import sql
+from crewgate.audit.filters import By, Question
 from crewgate.audit.folder import create
-from crewgate.audit.query import Audit, Row
-from crewgate.audit.question import By, Question
+from crewgate.audit.reader import Audit, Row
 from crewgate.core.audit.json_line import encode
 from crewgate.core.audit.records import (
     Burned,

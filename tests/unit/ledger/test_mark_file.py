@@ -13,9 +13,9 @@ from crewgate.config import Ledger
 from crewgate.core.budget.ledger_mark import Book, Mark
 from crewgate.core.budget.ledger_protocol import Draw, Settle
 from crewgate.errors import LedgerReplacedError, LedgerUnavailableError
-from crewgate.ledger.clerk import Clerk
-from crewgate.ledger.mark import look, read_mark, require, write_mark
-from crewgate.ledger.opening import open_ledger
+from crewgate.ledger.factory import open_ledger
+from crewgate.ledger.mark_file import look, read_mark, require, write_mark
+from crewgate.ledger.operation_queue import Clerk
 from crewgate.ledger.sql import SQLLedger
 
 

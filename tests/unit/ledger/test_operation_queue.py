@@ -22,7 +22,7 @@ from crewgate.core.budget.ledger_protocol import (
 )
 from crewgate.errors import LedgerError, LedgerUnavailableError
 from crewgate.ledger import schema
-from crewgate.ledger.clerk import Clerk
+from crewgate.ledger.operation_queue import Clerk
 from crewgate.ledger.sql import SQLLedger
 from crewgate.ledger.sqlite import SQLite
 

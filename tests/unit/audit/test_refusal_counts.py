@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewgate.audit.refusals import OTHERS, RefusalCounts
+from crewgate.audit.refusal_counts import OTHERS, RefusalCounts
 from crewgate.core.audit.records import when
 from crewgate.core.verdict import Reason
 

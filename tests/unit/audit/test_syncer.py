@@ -13,7 +13,7 @@ from audit_fakes import Clock, Disk, Later, at_once, make_event, opening
 from crewgate import limits
 from crewgate.audit.folder import files
 from crewgate.audit.health import audit_fact
-from crewgate.audit.syncing import Syncer
+from crewgate.audit.syncer import Syncer
 from crewgate.audit.writer import Rotation, Writer
 from crewgate.core.audit.json_line import decode
 from crewgate.core.audit.records import Event

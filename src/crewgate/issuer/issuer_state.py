@@ -7,10 +7,10 @@ the orchestrator holds its lock around every call.
 
 from pathlib import Path
 
-from crewgate.issuer.custody import Custody
+from crewgate.issuer.branches import Lineage
 from crewgate.issuer.journal import End, Extension, Journal, Mint
-from crewgate.issuer.lineage import Lineage
 from crewgate.issuer.mint import Minted
+from crewgate.issuer.token_store import Custody
 
 
 class Register:
