@@ -13,7 +13,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate.config import Config, load
-from crewgate.config.fixed import require_same
+from crewgate.config.restart_only import require_same
 from crewgate.core.policy.policy import Policy
 from crewgate.errors import ConfigurationError
 from crewgate.policy.loader import key_files, load_policy

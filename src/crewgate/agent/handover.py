@@ -12,7 +12,7 @@ import msgspec
 from crewgate._native.table import StaleTableError, Table
 from crewgate.agent.table_setup import drawn_from, geometry_of, known_holder
 from crewgate.config import Config
-from crewgate.config.fixed import WAY_OUT
+from crewgate.config.restart_only import WAY_OUT
 from crewgate.core.budget.ledger_mark import Mark
 from crewgate.errors import ConfigurationError
 from crewgate.ledger.mark_file import look, read_mark, require

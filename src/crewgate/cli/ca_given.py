@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from crewgate.config.kinds import HOST_NAME
+from crewgate.config.values import HOST_NAME
 from crewgate.errors import AuthorityError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from crewgate.cli.options import config_option, json_option
-from crewgate.config import kinds
+from crewgate.config import values
 from crewgate.errors import ConfigurationError
 from crewgate.runtime.durable_files import cause, create_file, make_folder
 
@@ -39,10 +39,10 @@ def command(*, config_path: Path, name: str, tools: tuple[str, ...], as_json: bo
     FILE. The key is for the crew's orchestrator alone: move it to where that runs.
     """
     try:
-        kinds.NAME.read(name)
-        patterns = [kinds.TOOL_PATTERN.read(pattern) for pattern in tools]
+        values.NAME.read(name)
+        patterns = [values.TOOL_PATTERN.read(pattern) for pattern in tools]
     except ValueError as error:
-        expected = f"expected {kinds.NAME.expected}; and tools such as search.web or search.*"
+        expected = f"expected {values.NAME.expected}; and tools such as search.web or search.*"
         raise ConfigurationError(f"crew {name!r}: {expected}") from error
     write_crew(config_path.parent / "crews", name)
     section = _SECTION.format(name=name, tools=json.dumps(patterns))

@@ -165,7 +165,7 @@ def _open(folder: Path, names: tuple[str, ...] = ("certs", "ca", "gateway", "cre
 
 
 def _checked_name(value: str) -> str:
-    from crewgate.config.kinds import NAME
+    from crewgate.config.values import NAME
 
     try:
         return NAME.read(value) if value else ""

@@ -1,11 +1,10 @@
 """The operator's TOML file as frozen structs; `load` refuses what it does not understand."""
 
-from crewgate.config.boundary import CA, Control, Remote
+from crewgate.config.ca import CA, Control, Remote
 from crewgate.config.cluster import Cluster, Place
-from crewgate.config.crossing import Crossing
+from crewgate.config.crossing_model import Crossing
 from crewgate.config.load import load
-from crewgate.config.ocsp import OCSPMode, Responder
-from crewgate.config.structs import (
+from crewgate.config.model import (
     Audit,
     AuditSync,
     Config,
@@ -24,6 +23,7 @@ from crewgate.config.structs import (
     Upstream,
     UpstreamTLS,
 )
+from crewgate.config.ocsp import OCSPMode, Responder
 
 __all__ = [
     "CA",

@@ -6,14 +6,14 @@ Returns problems as lines that name the key to mend. Opens no file.
 from collections.abc import Iterator
 
 from crewgate import limits
-from crewgate.config import kinds
-from crewgate.config.crossing import Crossing
+from crewgate.config import values
+from crewgate.config.crossing_model import Crossing
+from crewgate.config.model import Config
 from crewgate.config.section import Section
-from crewgate.config.structs import Config
 from crewgate.core.policy.scope import matches
 
-_TOOLS = kinds.listed(kinds.TOOL_PATTERN, limits.allowed_tools_max, least=1)
-_ALLOWANCE = kinds.credits_up_to(limits.quota_micro_max)
+_TOOLS = values.listed(values.TOOL_PATTERN, limits.allowed_tools_max, least=1)
+_ALLOWANCE = values.credits_up_to(limits.quota_micro_max)
 _CEILINGS = ("credits_per_hour", "credits_per_run")
 
 
@@ -28,8 +28,8 @@ def _crossing(section: Section) -> Crossing:
             f"expected {_CEILINGS[0]}, {_CEILINGS[1]} or both: nothing else bounds what it costs"
         )
     crossing = Crossing(
-        source=section.required("from", kinds.NAME),
-        target=section.required("to", kinds.NAME),
+        source=section.required("from", values.NAME),
+        target=section.required("to", values.NAME),
         tools=section.required("tools", _TOOLS),
         **{key: section.optional(key, _ALLOWANCE, limits.quota_micro_max) for key in _CEILINGS},
     )

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import cast
 
 from crewgate import limits
-from crewgate.config import kinds
-from crewgate.config.boundary import CA, Control, read_remote
+from crewgate.config import values
+from crewgate.config.ca import CA, Control, read_remote
+from crewgate.config.cluster_section import read_cluster
 from crewgate.config.crossings import read_crossings
 from crewgate.config.ledger import read_ledger
-from crewgate.config.ocsp import OCSPMode, read_responder
-from crewgate.config.peering import read_cluster
-from crewgate.config.prices import PRICE, read_tariff
-from crewgate.config.section import Kind, Section
-from crewgate.config.structs import (
+from crewgate.config.minting_watch import read_watch
+from crewgate.config.model import (
     Audit,
     AuditSync,
     ClientCertificate,
@@ -31,38 +29,40 @@ from crewgate.config.structs import (
     Tool,
     WhenStale,
 )
+from crewgate.config.ocsp import OCSPMode, read_responder
+from crewgate.config.prices import PRICE, read_tariff
+from crewgate.config.section import Kind, Section
 from crewgate.config.upstreams import read_upstream
-from crewgate.config.watch import read_watch
 from crewgate.core.policy.policy import SHARED
 from crewgate.core.tokens.bearer import CARRIERS
 
-MODE: Kind[Mode] = kinds.one_of("enforce", "observe")
-_JUDGE: Kind[Judge] = kinds.one_of("headers", "body")
-_WHEN_STALE: Kind[WhenStale] = kinds.one_of("closed", "open")
-_KEPT = kinds.whole(limits.audit_keep_bytes_min, limits.audit_keep_bytes_max)
-_ON_FULL: Kind[OnFull] = kinds.one_of("refuse", "continue")
-_SYNC: Kind[AuditSync] = kinds.one_of("second", "each", "never")
-_CARRIER = kinds.one_of(*CARRIERS)
-_CLIENT_CERTIFICATE: Kind[ClientCertificate] = kinds.one_of("none", "optional", "required")
-_OCSP: Kind[OCSPMode] = kinds.one_of("required", "soft-fail", "off")
-_CREWS = kinds.listed(kinds.NAME, limits.crews_max, least=1)
-_FIELDS = kinds.listed(kinds.FIELD, limits.fields_max)
-_WEB_ORIGINS = kinds.listed(kinds.WEB_ORIGIN, limits.fields_max, least=1)
-_ALLOWANCE = kinds.credits_up_to(limits.quota_micro_max)
+MODE: Kind[Mode] = values.one_of("enforce", "observe")
+_JUDGE: Kind[Judge] = values.one_of("headers", "body")
+_WHEN_STALE: Kind[WhenStale] = values.one_of("closed", "open")
+_KEPT = values.whole(limits.audit_keep_bytes_min, limits.audit_keep_bytes_max)
+_ON_FULL: Kind[OnFull] = values.one_of("refuse", "continue")
+_SYNC: Kind[AuditSync] = values.one_of("second", "each", "never")
+_CARRIER = values.one_of(*CARRIERS)
+_CLIENT_CERTIFICATE: Kind[ClientCertificate] = values.one_of("none", "optional", "required")
+_OCSP: Kind[OCSPMode] = values.one_of("required", "soft-fail", "off")
+_CREWS = values.listed(values.NAME, limits.crews_max, least=1)
+_FIELDS = values.listed(values.FIELD, limits.fields_max)
+_WEB_ORIGINS = values.listed(values.WEB_ORIGIN, limits.fields_max, least=1)
+_ALLOWANCE = values.credits_up_to(limits.quota_micro_max)
 
 
 def decode(file: Path, top: Section) -> Config:
     """The configuration; what is wrong with it is noted in the section's problems."""
     folder = file.parent
-    path = kinds.path_from(folder)
+    path = values.path_from(folder)
     state = top.optional("state", path, folder / "state")
     return Config(
         path=file,
-        audience=top.required("audience", kinds.CLAIM),
+        audience=top.required("audience", values.CLAIM),
         state=state,
-        workers=top.optional("workers", kinds.whole(0, limits.workers_max), 2),
+        workers=top.optional("workers", values.whole(0, limits.workers_max), 2),
         drain_seconds=top.optional(
-            "drain_seconds", kinds.seconds(limits.drain_seconds_max), limits.drain_seconds_default
+            "drain_seconds", values.seconds(limits.drain_seconds_max), limits.drain_seconds_default
         ),
         ca=(ca := _ca(top.child("ca"), path, folder)),
         listeners=tuple(
@@ -72,7 +72,7 @@ def decode(file: Path, top: Section) -> Config:
             _crew(name, item, path) for name, item in top.children("crew", limits.crews_max)
         ),
         upstreams=tuple(
-            read_upstream(_named(item, name, kinds.NAME), item, path)
+            read_upstream(_named(item, name, values.NAME), item, path)
             for name, item in top.children("upstream", limits.upstreams_max)
         ),
         tools=tuple(_tool(name, item) for name, item in top.children("tool", limits.tools_max)),
@@ -83,7 +83,7 @@ def decode(file: Path, top: Section) -> Config:
         control=_control(top.child("control"), path),
         cluster=read_cluster(top.child("cluster"), path),
         crossings=read_crossings(top),
-        name=top.optional("name", kinds.NAME, ""),
+        name=top.optional("name", values.NAME, ""),
     )
 
 
@@ -101,13 +101,13 @@ def _listener(section: Section, path: Kind[Path], ca: CA | None) -> Listener:
     )
     asks = client_certificate != "none" and ca is not None and ca.ocsp is not None
     listener = Listener(
-        name=section.required("name", kinds.NAME),
-        address=section.required("address", kinds.ADDRESS),
-        port=section.required("port", kinds.PORT),
+        name=section.required("name", values.NAME),
+        address=section.required("address", values.ADDRESS),
+        port=section.required("port", values.PORT),
         certificate=section.required("certificate", path),
         key=section.required("key", path),
         mode=section.optional("mode", MODE, "enforce"),
-        hosts=section.optional("hosts", kinds.listed(kinds.HOST, limits.fields_max), ()),
+        hosts=section.optional("hosts", values.listed(values.HOST, limits.fields_max), ()),
         client_certificate=client_certificate,
         crews=section.optional("crews", cast("Kind[tuple[str, ...] | None]", _CREWS), None),
         ocsp=section.optional("ocsp", _OCSP, "required" if asks else "off"),
@@ -124,8 +124,8 @@ def _control(section: Section | None, path: Kind[Path]) -> Control | None:
     if section is None:
         return None
     control = Control(
-        address=section.required("address", kinds.ADDRESS),
-        port=section.required("port", kinds.PORT),
+        address=section.required("address", values.ADDRESS),
+        port=section.required("port", values.PORT),
         certificate=section.required("certificate", path),
         key=section.required("key", path),
     )
@@ -140,10 +140,10 @@ def _ca(section: Section | None, path: Kind[Path], folder: Path) -> CA | None:
         folder=section.optional("folder", path, folder / "ca"),
         root=section.optional("root", path, folder / "certs" / "ca.pem"),
         crl=section.optional("crl", path, folder / "certs" / "crl.pem"),
-        trust_domain=section.required("trust_domain", kinds.HOST_NAME),
+        trust_domain=section.required("trust_domain", values.HOST_NAME),
         life_seconds=section.optional(
             "life_seconds",
-            kinds.whole(1, limits.certificate_life_seconds_max),
+            values.whole(1, limits.certificate_life_seconds_max),
             limits.certificate_life_seconds,
         ),
         passphrase_file=section.optional("passphrase_file", cast("Kind[Path | None]", path), None),
@@ -156,10 +156,12 @@ def _ca(section: Section | None, path: Kind[Path], folder: Path) -> CA | None:
 
 def _crew(name: str, section: Section, path: Kind[Path]) -> Crew:
     crew = Crew(
-        name=_named(section, name, kinds.NAME),
-        issuer=section.required("issuer", kinds.CLAIM),
+        name=_named(section, name, values.NAME),
+        issuer=section.required("issuer", values.CLAIM),
         jwks=section.required("jwks", path),
-        tools=section.required("tools", kinds.listed(kinds.TOOL_PATTERN, limits.allowed_tools_max)),
+        tools=section.required(
+            "tools", values.listed(values.TOOL_PATTERN, limits.allowed_tools_max)
+        ),
         signing_key=section.optional("signing_key", cast("Kind[Path | None]", path), None),
         mode=section.optional("mode", MODE, "enforce"),
         watch=read_watch(section.child("watch")),
@@ -177,7 +179,7 @@ def ceilings(section: Section) -> dict[str, int]:
             for key in ("credits_per_branch", "credits_per_hour", "credits_per_day")
         },
         **{
-            key: section.optional(key, kinds.whole(1, most), most)
+            key: section.optional(key, values.whole(1, most), most)
             for key, most in (
                 ("live_branches", limits.table_branches_max),
                 ("new_branches_per_minute", limits.table_branches_max),
@@ -185,7 +187,7 @@ def ceilings(section: Section) -> dict[str, int]:
                 ("lifetime_seconds", limits.token_lifetime_seconds_max),
             )
         },
-        "depth": section.optional("depth", kinds.whole(0, limits.depth_max), limits.depth_max),
+        "depth": section.optional("depth", values.whole(0, limits.depth_max), limits.depth_max),
     }
 
 
@@ -193,26 +195,26 @@ def _tool(name: str, section: Section) -> Tool:
     cors = section.child("cors")
     tariff = read_tariff(section)
     tool = Tool(
-        name=_named(section, name, kinds.TOOL_NAME),
-        method=section.required("method", kinds.METHOD),
-        path=section.required("path", kinds.ROUTE_PATH),
-        upstream=section.required("upstream", kinds.NAME),
+        name=_named(section, name, values.TOOL_NAME),
+        method=section.required("method", values.METHOD),
+        path=section.required("path", values.ROUTE_PATH),
+        upstream=section.required("upstream", values.NAME),
         price=section.required("price", PRICE) if tariff is None else tariff.most,
-        owner=section.optional("owner", kinds.NAME, SHARED),
+        owner=section.optional("owner", values.NAME, SHARED),
         judge=section.optional("judge", _JUDGE, "headers"),
         mode=section.optional("mode", MODE, "enforce"),
-        carriers=section.optional("carriers", kinds.listed(_CARRIER, 3), ("authorization",)),
+        carriers=section.optional("carriers", values.listed(_CARRIER, 3), ("authorization",)),
         allow_fields=section.optional("allow_fields", _FIELDS, ()),
         body_bytes_max=section.optional(
             "body_bytes_max",
-            kinds.whole(0, limits.tool_body_bytes_max),
+            values.whole(0, limits.tool_body_bytes_max),
             limits.request_body_bytes_max,
         ),
         cors=None if cors is None else _cors(cors),
         tariff=tariff,
         when_stale=section.optional("when_stale", _WHEN_STALE, "closed"),
-        hosts=section.optional("hosts", kinds.listed(kinds.HOST, limits.fields_max), ()),
-        rewrite=section.optional("rewrite", cast("Kind[str | None]", kinds.ROUTE_PATH), None),
+        hosts=section.optional("hosts", values.listed(values.HOST, limits.fields_max), ()),
+        rewrite=section.optional("rewrite", cast("Kind[str | None]", values.ROUTE_PATH), None),
     )
     section.close()
     return tool
@@ -225,7 +227,7 @@ def _cors(section: Section) -> Cors:
         headers=section.optional("headers", _FIELDS, default.headers),
         max_age_seconds=section.optional(
             "max_age_seconds",
-            kinds.whole(0, limits.cors_max_age_seconds_max),
+            values.whole(0, limits.cors_max_age_seconds_max),
             default.max_age_seconds,
         ),
     )
@@ -241,12 +243,12 @@ def _audit(section: Section | None, state: Path, path: Kind[Path]) -> Audit:
         folder=section.optional("folder", path, default.folder),
         rotate_bytes=section.optional(
             "rotate_bytes",
-            kinds.whole(limits.audit_rotate_bytes_min, limits.audit_rotate_bytes_max),
+            values.whole(limits.audit_rotate_bytes_min, limits.audit_rotate_bytes_max),
             default.rotate_bytes,
         ),
         rotate_seconds=section.optional(
             "rotate_seconds",
-            kinds.whole(1, limits.audit_rotate_seconds_max),
+            values.whole(1, limits.audit_rotate_seconds_max),
             default.rotate_seconds,
         ),
         keep_bytes=section.optional("keep_bytes", cast("Kind[int | None]", _KEPT), None),
@@ -264,7 +266,7 @@ def _table(section: Section | None) -> Table:
     table = Table(
         **{
             key: section.optional(
-                key, kinds.power_of_two(limits.table_records_min, most), getattr(default, key)
+                key, values.power_of_two(limits.table_records_min, most), getattr(default, key)
             )
             for key, most in (
                 ("branches", limits.table_branches_max),
@@ -285,10 +287,10 @@ def _limits(section: Section | None) -> Limits:
     seconds, connections = "credit_wait_seconds_max", "connections_max"
     chosen = Limits(
         credit_wait_seconds_max=section.optional(
-            seconds, kinds.below(limits.credit_wait_seconds_max), default.credit_wait_seconds_max
+            seconds, values.below(limits.credit_wait_seconds_max), default.credit_wait_seconds_max
         ),
         connections_max=section.optional(
-            connections, kinds.whole(1, limits.connections_max), default.connections_max
+            connections, values.whole(1, limits.connections_max), default.connections_max
         ),
     )
     section.close()

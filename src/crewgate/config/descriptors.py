@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import msgspec
 
 from crewgate import limits
-from crewgate.config.structs import Config
+from crewgate.config.model import Config
 
 _SPARE = limits.descriptors_spare
 

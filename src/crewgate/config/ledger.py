@@ -7,13 +7,13 @@ from typing import cast
 import msgspec
 
 from crewgate import limits
-from crewgate.config import kinds
+from crewgate.config import values
+from crewgate.config.model import Durability, Ledger
 from crewgate.config.section import Kind, Section
-from crewgate.config.structs import Durability, Ledger
 
-_DURABILITY: Kind[Durability] = kinds.one_of("single", "synchronous", "trusted")
-_AWAY: Kind[str] = kinds.one_of("closed", "bounded", "open")
-_CREDITS = kinds.some_credits_up_to(limits.quota_micro_max)
+_DURABILITY: Kind[Durability] = values.one_of("single", "synchronous", "trusted")
+_AWAY: Kind[str] = values.one_of("closed", "bounded", "open")
+_CREDITS = values.some_credits_up_to(limits.quota_micro_max)
 _SQLITE = "sqlite:"
 # A password has a file of its own: this one is read by many, and its URL is shown.
 _POSTGRESQL = re.compile(r"postgres(?:ql)?://(?:[^\s:/@?#]+@)?[^\s@]*", re.ASCII)
@@ -40,7 +40,7 @@ def read_ledger(section: Section | None, state: Path, path: Kind[Path]) -> Ledge
         if ledger.engine == "sqlite":
             section.problem("durability: a file is synced always; take it out")
         ledger = msgspec.structs.replace(ledger, durability=durability)
-    if section.optional("per_machine", kinds.SWITCH, default=False) and ledger is not None:
+    if section.optional("per_machine", values.SWITCH, default=False) and ledger is not None:
         if ledger.engine != "sqlite":
             section.problem("per_machine: budgets on a server are every machine's; take it out")
         ledger = msgspec.structs.replace(ledger, per_machine=True)

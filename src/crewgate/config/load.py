@@ -7,10 +7,10 @@ import tomllib
 from pathlib import Path
 
 from crewgate import limits
-from crewgate.config.crosscheck import crosscheck
 from crewgate.config.decode import decode
+from crewgate.config.model import Config
 from crewgate.config.section import Section
-from crewgate.config.structs import Config
+from crewgate.config.validate import crosscheck
 from crewgate.errors import ConfigurationError
 
 

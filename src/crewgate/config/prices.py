@@ -6,7 +6,7 @@ Knows the keys and their defaults, and what must hold within one price.
 from typing import cast
 
 from crewgate import limits
-from crewgate.config import kinds
+from crewgate.config import values
 from crewgate.config.section import Kind, Section
 from crewgate.core.credits import format_credits
 from crewgate.core.pricing.tariff import (
@@ -23,13 +23,13 @@ from crewgate.core.pricing.tariff import (
 )
 from crewgate.core.pricing.tariff import pointer as parse_pointer
 
-PRICE = kinds.credits_up_to(limits.price_micro_max)
+PRICE = values.credits_up_to(limits.price_micro_max)
 
-_DIALECT: Kind[Dialect] = kinds.one_of("openai", "anthropic", "gemini")
-_SHORT: Kind[Short] = kinds.one_of("lower", "refuse")
-_HANG_UP: Kind[HangUp] = kinds.one_of("cancel", "drain")
-_ON_OVERRUN: Kind[OnOverrun] = kinds.one_of("end", "charge")
-_TOKENS = kinds.whole(1, limits.tokens_max)
+_DIALECT: Kind[Dialect] = values.one_of("openai", "anthropic", "gemini")
+_SHORT: Kind[Short] = values.one_of("lower", "refuse")
+_HANG_UP: Kind[HangUp] = values.one_of("cancel", "drain")
+_ON_OVERRUN: Kind[OnOverrun] = values.one_of("end", "charge")
+_TOKENS = values.whole(1, limits.tokens_max)
 _UNITS = {"each": MILLION, "per_thousand": MILLION // 1000, "per_million": 1}
 _REQUEST: tuple[Source, ...] = ("bytes", "number", "items")
 _RESPONSE: tuple[Source, ...] = ("bytes", "number", "items", "header", "trailer")
@@ -43,7 +43,7 @@ def _pointer(value: object) -> tuple[str, ...]:
 
 
 def _field(value: object) -> tuple[str, ...]:
-    return (kinds.FIELD.read(value),)
+    return (values.FIELD.read(value),)
 
 
 def _bytes(value: object) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ def _rate(scale: int, expected: str) -> Kind[int]:
     """Micro-credits for a million units, of an amount for `scale` times fewer."""
 
     def read(value: object) -> int:
-        rate = kinds.micro_credits(value) * scale
+        rate = values.micro_credits(value) * scale
         if rate > limits.rate_micro_max:
             raise ValueError
         return rate
@@ -76,8 +76,8 @@ _PLACES: dict[Source, Kind[tuple[str, ...]]] = {
     "bytes": Kind("true", _bytes),
     "number": _POINTER,
     "items": _POINTER,
-    "header": Kind(kinds.FIELD.expected, _field),
-    "trailer": Kind(kinds.FIELD.expected, _field),
+    "header": Kind(values.FIELD.expected, _field),
+    "trailer": Kind(values.FIELD.expected, _field),
 }
 _UNIT_RATES = {
     unit: _rate(
@@ -193,8 +193,8 @@ def _usage(section: Section) -> Usage:
             for name, table in section.children("model", limits.price_models_max)
         ),
         section.optional("short", _SHORT, "lower"),
-        section.optional("bytes_per_token", kinds.whole(1, 64), limits.bytes_per_token),
-        section.optional("allow", kinds.listed(_MEMBER, limits.fields_max), ()),
+        section.optional("bytes_per_token", values.whole(1, 64), limits.bytes_per_token),
+        section.optional("allow", values.listed(_MEMBER, limits.fields_max), ()),
     )
 
 

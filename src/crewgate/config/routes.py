@@ -5,7 +5,7 @@ One home for the gateway, which serves by it, and for `check`. Opens nothing.
 
 from collections.abc import Iterator
 
-from crewgate.config.structs import Config, Tool, Upstream
+from crewgate.config.model import Config, Tool, Upstream
 from crewgate.core.policy.rewriting import Rewrite, Served, Servers
 from crewgate.core.policy.routing import Route, Router, named_host
 

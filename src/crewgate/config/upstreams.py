@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import cast
 
 from crewgate import limits
-from crewgate.config import kinds
-from crewgate.config.section import Kind, Section
-from crewgate.config.structs import (
+from crewgate.config import values
+from crewgate.config.model import (
     Credential,
     Dialect,
     Health,
@@ -18,13 +17,14 @@ from crewgate.config.structs import (
     Upstream,
     UpstreamTLS,
 )
+from crewgate.config.section import Kind, Section
 
-_DIALECT: Kind[Dialect] = kinds.one_of("http/1.1", "h2")
-_REUSE: Kind[Reuse] = kinds.one_of("shared", "crew", "branch")
+_DIALECT: Kind[Dialect] = values.one_of("http/1.1", "h2")
+_REUSE: Kind[Reuse] = values.one_of("shared", "crew", "branch")
 _NOWHERE = Origin("http", "localhost", 80)  # stands for what could not be read; never seen outside
-_ENDPOINTS = kinds.listed(kinds.ORIGIN, limits.endpoints_max, least=1)
-_THRESHOLD = kinds.whole(1, limits.health_threshold_max)
-_INTERVAL = kinds.seconds(limits.health_interval_seconds_max, limits.health_interval_seconds_min)
+_ENDPOINTS = values.listed(values.ORIGIN, limits.endpoints_max, least=1)
+_THRESHOLD = values.whole(1, limits.health_threshold_max)
+_INTERVAL = values.seconds(limits.health_interval_seconds_max, limits.health_interval_seconds_min)
 
 
 def read_upstream(name: str, section: Section, path: Kind[Path]) -> Upstream:
@@ -37,18 +37,18 @@ def read_upstream(name: str, section: Section, path: Kind[Path]) -> Upstream:
         credential=None if credential is None else _credential(credential, path),
         protocol=section.optional("protocol", _DIALECT, "http/1.1"),
         tls=UpstreamTLS() if tls is None else _tls(tls, path, endpoints[0]),
-        host=section.optional("host", cast("Kind[str | None]", kinds.HOST), None),
+        host=section.optional("host", cast("Kind[str | None]", values.HOST), None),
         connect_seconds=_seconds(section, "connect", limits.upstream_connect_seconds_max),
         first_byte_seconds=_seconds(section, "first_byte", limits.upstream_first_byte_seconds_max),
         idle_seconds=_seconds(section, "idle", limits.upstream_idle_seconds_max),
         connections=section.optional(
             "connections",
-            kinds.whole(1, limits.upstream_connections_max),
+            values.whole(1, limits.upstream_connections_max),
             limits.upstream_connections_default,
         ),
         reuse=section.optional("reuse", _REUSE, "shared"),
-        retry=section.optional("retry", kinds.SWITCH, default=True),
-        retry_share=section.optional("retry_share", kinds.SHARE, limits.upstream_retry_share),
+        retry=section.optional("retry", values.SWITCH, default=True),
+        retry_share=section.optional("retry_share", values.SHARE, limits.upstream_retry_share),
         health=None if health is None else _health(health),
         base=base,
     )
@@ -62,27 +62,27 @@ def _endpoints(section: Section) -> tuple[tuple[Origin, ...], str]:
     nowhere: tuple[Origin, ...] = (_NOWHERE,)
     endpoints = section.optional("endpoints", _ENDPOINTS, nowhere)
     if "endpoints" not in given:
-        url = section.required("url", cast("Kind[tuple[Origin, str] | None]", kinds.BASE_URL))
+        url = section.required("url", cast("Kind[tuple[Origin, str] | None]", values.BASE_URL))
         origin, base = url or (_NOWHERE, "")
         return (origin,), base
     if "url" in given:
         section.problem("expected one of url and endpoints; a single server may be either")
-        section.optional("url", kinds.BASE_URL, (_NOWHERE, ""))
+        section.optional("url", values.BASE_URL, (_NOWHERE, ""))
     if len({endpoint.scheme for endpoint in endpoints}) > 1:
         section.problem("endpoints: some are http and some https; write an upstream for each")
     return endpoints, ""
 
 
 def _seconds(section: Section, what: str, most: float) -> float:
-    return section.optional(f"{what}_seconds", kinds.seconds(most), most)
+    return section.optional(f"{what}_seconds", values.seconds(most), most)
 
 
 def _credential(section: Section, path: Kind[Path]) -> Credential:
     credential = Credential(
-        header=section.required("header", kinds.FIELD),
-        prefix=section.optional("prefix", kinds.PREFIX, ""),
+        header=section.required("header", values.FIELD),
+        prefix=section.optional("prefix", values.PREFIX, ""),
         file=section.optional("file", cast("Kind[Path | None]", path), None),
-        env=section.optional("env", cast("Kind[str | None]", kinds.VARIABLE), None),
+        env=section.optional("env", cast("Kind[str | None]", values.VARIABLE), None),
     )
     if (credential.file is None) == (credential.env is None):
         section.problem("expected one of file and env: where the secret is read from")
@@ -97,7 +97,7 @@ def _tls(section: Section, path: Kind[Path], endpoint: Origin) -> UpstreamTLS:
         certificate=section.optional("certificate", file, None),
         key=section.optional("key", file, None),
         server_name=section.optional(
-            "server_name", cast("Kind[str | None]", kinds.HOST_NAME), None
+            "server_name", cast("Kind[str | None]", values.HOST_NAME), None
         ),
     )
     if (tls.certificate is None) != (tls.key is None):
@@ -112,11 +112,11 @@ def _health(section: Section) -> Health:
     default = Health("/")
     interval = section.optional("interval_seconds", _INTERVAL, default.interval_seconds)
     health = Health(
-        path=section.required("path", kinds.TARGET),
+        path=section.required("path", values.TARGET),
         interval_seconds=interval,
         timeout_seconds=section.optional(
             "timeout_seconds",
-            kinds.seconds(limits.health_interval_seconds_max),
+            values.seconds(limits.health_interval_seconds_max),
             min(default.timeout_seconds, interval),
         ),
         healthy=section.optional("healthy", _THRESHOLD, default.healthy),

@@ -7,7 +7,7 @@ import errno
 from pathlib import Path
 
 from crewgate.config import Config, Control, Listener, descriptors, load
-from crewgate.config.fixed import require_same
+from crewgate.config.restart_only import require_same
 from crewgate.errors import ConfigurationError
 from crewgate.policy.loader import load_policy
 from crewgate.runtime.descriptors import most

@@ -11,7 +11,7 @@ from pathlib import Path
 from crewgate import limits
 from crewgate._native.signature import is_valid_point
 from crewgate.config import Crew as CrewSection
-from crewgate.config import kinds
+from crewgate.config import values
 from crewgate.config.decode import MODE, ceilings
 from crewgate.config.section import Kind, Section
 from crewgate.core.anomaly.types import Rules
@@ -23,8 +23,8 @@ from crewgate.policy import loader as configured
 
 Price = str | Mapping[str, str]  # in credits; with an owner, if it is not shared
 WHERE = "Verifier.standalone"
-_PATTERNS = kinds.listed(kinds.TOOL_PATTERN, limits.allowed_tools_max)
-_PRICE = kinds.credits_up_to(limits.price_micro_max)
+_PATTERNS = values.listed(values.TOOL_PATTERN, limits.allowed_tools_max)
+_PRICE = values.credits_up_to(limits.price_micro_max)
 
 
 def _jwks(value: object) -> bytes:
@@ -42,7 +42,7 @@ def _tool(value: object) -> tuple[int, str]:
         return _PRICE.read(value), SHARED
     if not {"price"} <= set(value) <= {"price", "owner"}:
         raise ValueError
-    return _PRICE.read(value["price"]), kinds.NAME.read(value.get("owner", SHARED))
+    return _PRICE.read(value["price"]), values.NAME.read(value.get("owner", SHARED))
 
 
 _TOOL = Kind(f'{_PRICE.expected}; or {{"price": …, "owner": a crew}}', _tool)
@@ -60,7 +60,7 @@ def given_policy(
     problems: list[str] = []
     given = {"audience": audience, "tools": tools, "crews": crews}
     top = Section({name: _plain(value) for name, value in given.items()}, "", problems)
-    aud = top.required("audience", kinds.CLAIM)
+    aud = top.required("audience", values.CLAIM)
     priced = _tools(top.child("tools"))
     pairs = [_crew(name, member) for name, member in top.children("crews", limits.crews_max)]
     owners = {SHARED, *(crew.name for crew, _ in pairs)}
@@ -90,7 +90,7 @@ def _tools(section: Section | None) -> tuple[Tool, ...]:
     tools = []
     for name in section.keys():  # noqa: SIM118 - no dict
         if not is_tool_name(name):
-            section.problem(f"the name {name!r}: expected {kinds.TOOL_NAME.expected}")
+            section.problem(f"the name {name!r}: expected {values.TOOL_NAME.expected}")
         price, owner = section.optional(name, _TOOL, (0, SHARED))
         tools.append(Tool(name, price, owner))
     if len(tools) > limits.tools_max:
@@ -101,12 +101,12 @@ def _tools(section: Section | None) -> tuple[Tool, ...]:
 def _crew(name: str, section: Section) -> tuple[Crew, bytes]:
     """A crew and its JWKS."""
     try:
-        kinds.NAME.read(name)
+        values.NAME.read(name)
     except ValueError:
-        section.problem(f"the name {name!r}: expected {kinds.NAME.expected}")
+        section.problem(f"the name {name!r}: expected {values.NAME.expected}")
     crew = CrewSection(
         name=name,
-        issuer=section.required("issuer", kinds.CLAIM),
+        issuer=section.required("issuer", values.CLAIM),
         jwks=Path(),  # the keys are given, not read
         tools=section.optional("tools", _PATTERNS, ()),
         signing_key=None,

@@ -16,7 +16,7 @@ from crewgate.cli import main
 from crewgate.cli.init import write_all
 from crewgate.cli.machine import choose_name, host_name
 from crewgate.config import load
-from crewgate.config.kinds import NAME
+from crewgate.config.values import NAME
 from crewgate.core.x509.certificate import read
 from crewgate.core.x509.identity import MAY_REVOKE, Identity, Role, check
 from crewgate.issuer.signing import SigningKey

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crewgate.config import kinds
+from crewgate.config import values
 from crewgate.core.budget.cross_crew_account import (
     ISSUER,
     account,
@@ -30,7 +30,7 @@ def test_an_account_is_no_crew(source: str, target: str) -> None:
     """No configured crew can have its name, every claim can, and its crew can be told from it."""
     name = account(source, target)
     with pytest.raises(ValueError, match=r"^$"):
-        kinds.NAME.read(name)
+        values.NAME.read(name)
     assert is_text(name)
     assert is_account(name)
     assert not is_account(source)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from crewgate.config.cluster import wants_restart
-from crewgate.config.structs import Config
+from crewgate.config.model import Config
 from crewgate.errors import ConfigurationError
 
 WAY_OUT = "end `crewgate serve` and start it again"

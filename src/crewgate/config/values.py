@@ -12,8 +12,8 @@ from typing import TypeVar, cast
 from urllib.parse import urlsplit
 
 from crewgate import limits
+from crewgate.config.model import Origin, Scheme
 from crewgate.config.section import Kind
-from crewgate.config.structs import Origin, Scheme
 from crewgate.core.credits import format_credits, parse_credits
 from crewgate.core.policy.routing import parse_path
 from crewgate.core.policy.scope import is_pattern, is_tool_name

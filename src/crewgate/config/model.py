@@ -10,9 +10,9 @@ from typing import Literal
 import msgspec
 
 from crewgate import limits
-from crewgate.config.boundary import CA, Control, Remote
+from crewgate.config.ca import CA, Control, Remote
 from crewgate.config.cluster import Cluster
-from crewgate.config.crossing import Crossing
+from crewgate.config.crossing_model import Crossing
 from crewgate.config.ocsp import OCSPMode
 from crewgate.core.anomaly.types import Rules
 from crewgate.core.policy.policy import SHARED

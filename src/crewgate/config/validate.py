@@ -5,10 +5,10 @@ Returns problems as lines that name the key to mend. Opens no file.
 
 from collections.abc import Callable, Iterator
 
+from crewgate.config.cluster_section import check_cluster
 from crewgate.config.crossings import check_crossings
-from crewgate.config.peering import check_cluster
+from crewgate.config.model import Config
 from crewgate.config.routes import mistakes
-from crewgate.config.structs import Config
 from crewgate.core.policy.policy import SHARED
 
 _OURS = "x-crewgate-"

@@ -6,23 +6,23 @@ Knows the keys and their defaults; what they mean is `core/anomaly/types`'s.
 from typing import Final
 
 from crewgate import limits
-from crewgate.config import kinds
+from crewgate.config import values
 from crewgate.config.section import Kind, Section
 from crewgate.core.anomaly.baseline import Sensitivity
 from crewgate.core.anomaly.enforcement import Rung
 from crewgate.core.anomaly.types import Rules
 
-_MODE: Final = kinds.one_of(*(rung.value for rung in Rung))
-_SENSITIVITY: Final = kinds.one_of(*(each.value for each in Sensitivity))
-_CREDITS: Final = kinds.credits_up_to(limits.quota_micro_max)
+_MODE: Final = values.one_of(*(rung.value for rung in Rung))
+_SENSITIVITY: Final = values.one_of(*(each.value for each in Sensitivity))
+_CREDITS: Final = values.credits_up_to(limits.quota_micro_max)
 _COUNTS: Final[dict[str, Kind[int]]] = {
-    "mints_per_minute": kinds.whole(1, limits.table_branches_max),
-    "newcomers_per_minute": kinds.whole(1, limits.watch_orchestrators_max),
-    "fan_out": kinds.whole(1, limits.watch_branches_each_max - 1),
-    "depth": kinds.whole(0, limits.depth_max),
-    "scope_patterns": kinds.whole(1, limits.allowed_tools_max),
+    "mints_per_minute": values.whole(1, limits.table_branches_max),
+    "newcomers_per_minute": values.whole(1, limits.watch_orchestrators_max),
+    "fan_out": values.whole(1, limits.watch_branches_each_max - 1),
+    "depth": values.whole(0, limits.depth_max),
+    "scope_patterns": values.whole(1, limits.allowed_tools_max),
     "credits_per_hour": _CREDITS,
-    "extensions": kinds.whole(0, limits.watch_extensions_max),
+    "extensions": values.whole(0, limits.watch_extensions_max),
 }
 
 
@@ -33,9 +33,9 @@ def read_watch(section: Section | None) -> Rules:
         return default
     mode = section.optional("mode", _MODE, default.mode.value)
     sensitivity = section.optional("sensitivity", _SENSITIVITY, default.sensitivity.value)
-    strikes = kinds.whole(1, limits.watch_strikes_max)
-    held = kinds.whole(limits.quarantine_seconds_min, limits.quarantine_seconds_max)
-    calm = kinds.seconds(limits.watch_calm_seconds_max, limits.watch_calm_seconds_min)
+    strikes = values.whole(1, limits.watch_strikes_max)
+    held = values.whole(limits.quarantine_seconds_min, limits.quarantine_seconds_max)
+    calm = values.seconds(limits.watch_calm_seconds_max, limits.watch_calm_seconds_min)
     ceilings = {
         key: section.optional(key, kind, -1) for key, kind in _COUNTS.items()
     }  # -1: not given

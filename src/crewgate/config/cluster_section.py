@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import cast
 
 from crewgate import limits
-from crewgate.config import kinds
+from crewgate.config import values
 from crewgate.config.cluster import Cluster, Place, Quorum
+from crewgate.config.model import Config
 from crewgate.config.section import Kind, Section
-from crewgate.config.structs import Config
 
 _PLACE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:]+)):([0-9]{1,5})", re.ASCII)
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - nothing is bound here
-_QUORUM: Kind[Quorum] = kinds.one_of("majority", "any")
-_STALENESS = kinds.seconds(limits.staleness_seconds_max, limits.staleness_seconds_min)
+_QUORUM: Kind[Quorum] = values.one_of("majority", "any")
+_STALENESS = values.seconds(limits.staleness_seconds_max, limits.staleness_seconds_min)
 
 
 def read_cluster(section: Section | None, path: Kind[Path]) -> Cluster | None:
@@ -26,8 +26,8 @@ def read_cluster(section: Section | None, path: Kind[Path]) -> Cluster | None:
     if section is None:
         return None
     cluster = Cluster(
-        address=section.required("address", kinds.ADDRESS),
-        port=section.required("port", kinds.PORT),
+        address=section.required("address", values.ADDRESS),
+        port=section.required("port", values.PORT),
         certificate=section.required("certificate", path),
         key=section.required("key", path),
         signing_key=section.required("signing_key", path),
@@ -74,12 +74,12 @@ def _place(value: object) -> Place:
     match = _PLACE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError
-    host = kinds.HOST_NAME.read(match[1] or match[2])
+    host = values.HOST_NAME.read(match[1] or match[2])
     if (":" in host) != (match[1] is not None):
         raise ValueError  # an IPv4 address in brackets
     if host in _WILDCARDS:
         raise ValueError("that means all of a machine's own addresses, and nobody's in particular")
-    return Place(host, kinds.PORT.read(int(match[3])))
+    return Place(host, values.PORT.read(int(match[3])))
 
 
 def _numeric(value: object) -> Place:
@@ -88,7 +88,7 @@ def _numeric(value: object) -> Place:
     return place
 
 
-_PEERS = kinds.listed(
+_PEERS = values.listed(
     Kind('"HOST:PORT", such as "10.0.0.2:8446", "gw2.example:8446" or "[::1]:8446"', _place),
     limits.cluster_peers_max,
 )
