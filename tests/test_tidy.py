@@ -208,7 +208,7 @@ OWN_WRITING = {
     "src/crewgate/audit/disk_probe.py": {"os.open", "os.fdatasync"},  # a probe without a name
     "src/crewgate/audit/folder.py": {"os.open"},  # locked before its first line
     "src/crewgate/audit/syncer.py": {"os.fdatasync"},  # many lines, then one sync in a thread
-    "src/crewgate/cli/backup_files.py": {"os.open", "os.fsync"},  # copied in pieces, however large
+    "src/crewgate/cli/backup/files.py": {"os.open", "os.fsync"},  # copied in pieces, however large
     "src/crewgate/issuer/journal.py": {"os.fsync"},  # cuts a torn line off
     "src/crewgate/gossip/capsule_log.py": {"os.fsync"},  # many appends, then one sync in a thread
 }

@@ -16,7 +16,7 @@ from crewgate.api.schemas import BranchAnswer
 from crewgate.api.snapshot import Snapshot
 from crewgate.ca.authority import new_instance, request_pem
 from crewgate.ca.certificates import new_key
-from crewgate.cli.init import write_all
+from crewgate.cli.commands.init import write_all
 from crewgate.config import CA, Config, load
 from crewgate.control import table_view
 from crewgate.control.agent_cache import Graph, Shared

@@ -20,7 +20,7 @@ from crewgate.ca.certificates import (
     pem,
 )
 from crewgate.ca.key_files import key_pem, read_certificates, read_key
-from crewgate.cli.ca_given import host_names
+from crewgate.cli.ca_arguments import host_names
 from crewgate.config import CA
 from crewgate.core.x509 import identity as identity_
 from crewgate.core.x509.identity import Identity, Role

@@ -30,7 +30,7 @@ from crewgate.supervisor import child
 
 # Besides the commands, what they and the programs that `serve` starts import when they run.
 _IMPORTED = (
-    *(f"crewgate.cli.{name}" for name in COMMANDS),
+    *(f"crewgate.cli.commands.{name}" for name in COMMANDS),
     "crewgate.agent.cluster.cluster",
     "crewgate.agent.main",
     "crewgate.agent.budget.ledger_heartbeat",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from crewgate.agent.active_config import InForce, watched
-from crewgate.cli.init import write_all
+from crewgate.cli.commands.init import write_all
 from crewgate.errors import ConfigurationError
 from crewgate.policy import validation
 from crewgate.runtime.listening import listen

@@ -11,7 +11,7 @@ import trio
 from machines import Start
 
 from crewgate.agent import lost_audit_records, main
-from crewgate.cli.init import write_all
+from crewgate.cli.commands.init import write_all
 from crewgate.config.load import load
 from crewgate.core.audit.records import Event, Record
 from crewgate.errors import LedgerUnavailableError

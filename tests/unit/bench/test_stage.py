@@ -8,7 +8,7 @@ from bench.hop import stage
 from bench.hop.envoy import Demand, configuration
 from bench.hop.stage import Servers, changed, refusal, routes
 from bench.hop.tools import PAGE, SWALLOW, TOOLS
-from crewgate.cli.fresh import fresh_config
+from crewgate.cli.init.template import fresh_config
 from crewgate.config import load
 
 SERVERS = Servers(tools=7001, h2=7002, bulk=7003)

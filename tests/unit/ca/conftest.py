@@ -7,7 +7,7 @@ import pytest
 from ca_folder import NOW, ca_in
 
 from crewgate.ca.authority import create
-from crewgate.cli.init import write_all
+from crewgate.cli.commands.init import write_all
 from crewgate.config import CA, Config, load
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from commands import Run
 
-from crewgate.cli.init import write_all
+from crewgate.cli.commands.init import write_all
 
 NOBODY = 65534
 

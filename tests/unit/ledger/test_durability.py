@@ -15,7 +15,7 @@ from family import BOOT, NOW, A, family
 from postgres import Server, server
 
 from crewgate.cli import main
-from crewgate.cli.init import write_all
+from crewgate.cli.commands.init import write_all
 from crewgate.config import Durability
 from crewgate.core.budget.ledger_protocol import Draw, Granted
 from crewgate.errors import LedgerUnavailableError

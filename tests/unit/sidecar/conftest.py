@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crewgate.cli.init import write_all
+from crewgate.cli.commands.init import write_all
 from crewgate.config import Config, load
 from crewgate.sidecar.user import User, present
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from crewgate import limits
 from crewgate.agent.cluster.peer_lists import PeerLists
 from crewgate.ca.authority import Authority
-from crewgate.cli.init import write_all
+from crewgate.cli.commands.init import write_all
 from crewgate.config import Config, load
 
 A, B, C = b"gateway a", b"gateway b", b"gateway c"

@@ -12,7 +12,7 @@ from machines import Hands, S, Start
 
 from crewgate import limits
 from crewgate.agent.ipc_server.admin_session import revoke
-from crewgate.cli.receipt import reached
+from crewgate.cli.output.revocation import reached
 from crewgate.core.gossip import capsules
 from crewgate.ipc.admin_messages import Receipt, Revoke, Until
 

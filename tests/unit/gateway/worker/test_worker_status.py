@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crewgate.cli.init import write_all
+from crewgate.cli.commands.init import write_all
 from crewgate.config import load
 from crewgate.core.x509.certificate_status import Doubt, Flaw, Good, Status
 from crewgate.gateway.worker.config_snapshot import Prepared

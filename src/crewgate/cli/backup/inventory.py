@@ -1,0 +1,95 @@
+"""What a backup of one machine holds: the files that its configuration names, and its state.
+
+Opens nothing but folders. Left out is what a machine makes anew: its table and what is bound to
+that, sockets, locks, and drafts of files.
+"""
+
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from crewgate.ca.intents import intent_files
+from crewgate.cli.check.permissions import secrets
+from crewgate.config import Config
+
+
+class Kind(StrEnum):
+    """How a file is copied while others write to it."""
+
+    LEDGER = "ledger"  # SQLite, by its backup API
+    REGISTER = "register"  # the same, of the CA
+    FILE = "file"  # replaced whole, or appended to: as long as it was when it was opened
+    KEY = "key"  # a file that is copied on request alone
+    AUDIT = "audit"  # the same
+
+
+class Item(NamedTuple):
+    """One file; one that is `expected` and not there is named."""
+
+    kind: Kind
+    path: Path
+    expected: bool = True
+
+
+_MADE_ANEW = re.compile(
+    r"table(\..*)?|registry-.*|generation|serving|ledger\.mark"
+    r"|.*\.(new|draft|lock|sock)|.*-(wal|shm)"
+)
+
+
+def inventory(config: Config) -> list[Item]:
+    """Each file once; the ledger first, so that nothing else is older than it is."""
+    found: dict[Path, Item] = {}
+    for item in _all(config):
+        found.setdefault(item.path, item)
+    return list(found.values())
+
+
+def _all(config: Config) -> Iterator[Item]:
+    if config.ledger.file is not None:
+        yield Item(Kind.LEDGER, config.ledger.file)
+    if config.ca is not None:
+        # Before the register and the state: an intent that goes meanwhile is completed in those.
+        for path in intent_files(config.ca.folder):
+            yield Item(Kind.FILE, path, expected=False)
+    for secret in secrets(config):
+        yield Item(Kind.KEY, secret.path)
+    yield from _state(config)
+    if config.ca is not None:
+        yield Item(Kind.REGISTER, config.ca.register)
+    yield Item(Kind.FILE, config.path)
+    for path in _named(config):
+        yield Item(Kind.FILE, path)
+    if config.audit.folder.is_dir():
+        for path in sorted(config.audit.folder.glob("*.jsonl*")):
+            yield Item(Kind.AUDIT, path, expected=False)
+
+
+def _named(config: Config) -> Iterator[Path]:
+    """What is public of the files that the configuration names."""
+    yield from (crew.jwks for crew in config.crews)
+    yield from (listener.certificate for listener in config.listeners)
+    if config.control is not None:
+        yield config.control.certificate
+    if config.cluster is not None:
+        yield config.cluster.certificate
+    for upstream in config.upstreams:
+        yield from (path for path in (upstream.tls.ca, upstream.tls.certificate) if path)
+    ca = config.ca
+    if ca is not None:
+        yield from (ca.root, ca.issuing, ca.crl)
+        if ca.ocsp is not None and ca.ocsp.certificate is not None:
+            yield ca.ocsp.certificate
+
+
+def _state(config: Config) -> Iterator[Item]:
+    """Whatever lies in the state folder: journals, capsules, members, the machine's name."""
+    apart = {config.ledger.file, *(path for path in [config.ca and config.ca.register] if path)}
+    for path in sorted(config.state.rglob("*")):
+        if path.is_symlink() or not path.is_file() or path in apart:
+            continue
+        if path.is_relative_to(config.audit.folder) or _MADE_ANEW.fullmatch(path.name):
+            continue
+        yield Item(Kind.FILE, path, expected=False)

@@ -1,0 +1,1 @@
+"""What `crewgate check` finds in the files that a configuration names."""

@@ -1,0 +1,1 @@
+"""One module for each subcommand of `crewgate`, imported when it runs."""

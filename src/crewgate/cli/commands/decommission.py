@@ -1,0 +1,77 @@
+"""`crewgate decommission`: end an orchestrator, its certificates, its tokens and its process."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from crewgate.cli.options import config_option, json_option
+from crewgate.cli.output.certificates import receipt, told
+from crewgate.cli.output.revocation import NEVER_SEEN, unseen
+from crewgate.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from crewgate.lifecycle.decommission import Ended
+
+
+@click.command("decommission")
+@config_option
+@click.argument("orchestrator", metavar="CREW/NAME")
+@json_option
+@click.pass_context
+def command(ctx: click.Context, *, config_path: Path, orchestrator: str, as_json: bool) -> None:
+    """End an orchestrator: certificates, tokens, key and process.
+
+    Every token of it that was issued before now is dead, whether a gateway has seen it or not.
+    What was intended is on the disk first, and is completed after a crash of anybody. Status 1 if
+    something is left to be done; say it again when that is mended. Status 4: it never had a
+    certificate, key or process here, and no machine that answered has seen it, so its name may be
+    mistyped; the last line says how many did.
+    """
+    from crewgate.ca.authority import new_instance
+    from crewgate.config import load
+    from crewgate.core.x509.identity import Identity, Role, check
+    from crewgate.lifecycle.decommission import decommission
+
+    config = load(config_path)
+    crew, slash, name = orchestrator.partition("/")
+    if not slash:
+        raise ConfigurationError(f"{orchestrator}: expected CREW/NAME, such as article/{crew}")
+    try:
+        check(Identity(Role.ORCHESTRATOR, name, new_instance(), crew))
+    except ValueError as error:
+        raise ConfigurationError(f"{orchestrator}: {error}") from error
+    done = decommission(config, crew, name)
+    click.echo(_document(done) if as_json else _text(done))
+    for complaint in done.complaints:
+        click.echo(f"crewgate: {complaint}", err=True)
+    is_unknown = not (done.issued or done.keys or done.life.pid)
+    never_seen = done.told.never_seen if done.told and is_unknown else ""
+    if done.told and not as_json:
+        for text in unseen(never_seen, done.told.never_seen_on, done.told.reach.of):
+            click.echo(text)
+    status = NEVER_SEEN if never_seen else 0
+    ctx.exit(status if done.is_complete else 1)
+
+
+def _document(done: "Ended") -> str:
+    found = {
+        "orchestrator": done.life.label,
+        "complete": done.is_complete,
+        "certificates": done.certificates,
+        "keys": list(done.keys),
+        "process": done.life.pid or None,
+    }
+    return json.dumps({**found, **receipt(done.told), "complaints": list(done.complaints)})
+
+
+def _text(done: "Ended") -> str:
+    number = done.certificates
+    parts = [f"{number} certificate{'' if number == 1 else 's'} revoked"]
+    if done.issued and not number:
+        parts = ["it has no certificate that is valid"]
+    parts += [f"key {kid} revoked" for kid in done.keys]
+    parts += [told(done.told)]
+    parts += [f"process {done.life.pid} has ended"] if done.life.pid and done.is_complete else []
+    return f"{'ended' if done.is_complete else 'ending'} {done.life.label}: {'; '.join(parts)}"

@@ -1,0 +1,243 @@
+"""`crewgate ledger report` and `reconcile`: what this cost, by the ledger and by the audit."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from crewgate.cli.options import config_option, json_option
+from crewgate.core.credits import format_credits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from crewgate.audit.reader import Group
+    from crewgate.config import Config
+    from crewgate.core.budget.ledger_protocol import Statement
+
+_LEVELS = {"crew": 0, "run": 1, "branch": None}
+_MACHINE = "machine"
+_AUDITED = ["role", "tool", "day"]  # what the ledger does not know, and the audit does
+
+
+@click.command("report")
+@config_option
+@click.option(
+    "--by",
+    type=click.Choice([*_LEVELS, _MACHINE, *_AUDITED]),
+    default="run",
+    show_default=True,
+    help="A line for each. Levels count all below them; a machine has what it drew; role, tool and "
+    "day are of the audit.",
+)
+@click.option("--crew", metavar="CREW", help="What this crew has.")
+@json_option
+def report(*, config_path: Path, by: str, crew: str | None, as_json: bool) -> None:
+    """Say what was spent, what is held and what is left."""
+    config = _load(config_path)
+    if by in _AUDITED:
+        rows = [_audited(each) for each in _groups(config, by, crew)]
+    elif by == _MACHINE:
+        rows = _leased(config, crew)
+    else:
+        rows = [_row(*each) for each in _named(config) if _is_level(each[0], by)]
+        rows = [row for row in rows if crew in {None, row["crew"]}]
+    if as_json:
+        click.echo(json.dumps({"rows": rows}))
+    else:
+        _show(rows, by)
+
+
+@click.command("reconcile")
+@config_option
+@json_option
+@click.pass_context
+def reconcile(context: click.Context, *, config_path: Path, as_json: bool) -> None:
+    """Hold the ledger against the audit, branch by branch; status 1 if they differ.
+
+    Of this machine's audit and all that it has kept. Calls in flight, and what a machine has not
+    told the ledger yet (a second), are differences too: ask when it is quiet.
+    """
+    config = _load(config_path)
+    audited = {(each.crew, each.key): each for each in _groups(config, "branch", None)}
+    found = []
+    for statement, crew, own, leased in _own(_named(config)):
+        seen = audited.pop((crew, statement.name), None)
+        told = (seen.cost_micro, seen.burned_micro) if seen else (0, 0)
+        if told != own:
+            found.append(_difference(crew, statement.name, own, told, leased))
+    for (crew, branch), each in audited.items():
+        if branch and each.cost_micro + each.burned_micro:
+            found.append(_difference(crew, branch, (0, 0), (each.cost_micro, each.burned_micro)))
+    if as_json:
+        click.echo(json.dumps({"ok": not found, "differences": found}))
+    for row in [] if as_json else found:
+        ledger, audit = (
+            f"{format_credits(row[f'{who}_spent_micro'])} spent and "
+            f"{format_credits(row[f'{who}_burned_micro'])} burned"
+            for who in ("ledger", "audit")
+        )
+        held = format_credits(row["leased_micro"])
+        untold = f"; of {held} that is leased a machine may not have told yet"
+        click.echo(
+            f"{row['crew']} {row['branch']}: the ledger has {ledger}, the audit {audit}"
+            + (untold if row["leased_micro"] else "")
+        )
+    if not as_json and not found:
+        click.echo("Ledger and audit agree to the micro-credit.", err=True)
+    context.exit(1 if found else 0)
+
+
+def _difference(
+    crew: str,
+    branch: str,
+    ledger: tuple[int, int],
+    audit: tuple[int, int],
+    leased: int = 0,
+) -> dict[str, Any]:
+    return {
+        "crew": crew,
+        "branch": branch,
+        "ledger_spent_micro": ledger[0],
+        "ledger_burned_micro": ledger[1],
+        "audit_spent_micro": audit[0],
+        "audit_burned_micro": audit[1],
+        "leased_micro": leased,
+    }
+
+
+def _own(
+    named: "list[tuple[Statement, str]]",
+) -> "Iterator[tuple[Statement, str, tuple[int, int], int]]":
+    """Branches with (spent, burned) and what is leased of each itself, without those below it."""
+    below: dict[bytes, list[int]] = {}
+    for statement, _ in named:
+        if statement.path:
+            sums = below.setdefault(statement.path[-1], [0, 0, 0])
+            sums[0] += statement.settled
+            sums[1] += statement.burned
+            sums[2] += statement.leased
+    for statement, crew in named:
+        if statement.path:
+            spent, burned, leased = below.get(statement.key, [0, 0, 0])
+            own = statement.settled - spent, statement.burned - burned
+            yield statement, crew, own, statement.leased - leased
+
+
+def _named(config: "Config") -> "list[tuple[Statement, str]]":
+    """Every level with the name of its crew, ancestors first."""
+    from crewgate.ledger.factory import open_ledger
+
+    ledger = open_ledger(config.ledger, readonly=True)
+    try:
+        statements = ledger.report()
+    finally:
+        ledger.close_session()
+    crews = {each.key: each.name for each in statements if not each.path}
+    return [(each, crews[each.path[0]] if each.path else each.name) for each in statements]
+
+
+def _leased(config: "Config", crew: str | None) -> list[dict[str, Any]]:
+    """What each machine drew: spent, still leased, and lost."""
+    from crewgate.core.ids import crew_key
+    from crewgate.ledger.factory import open_ledger
+
+    ledger = open_ledger(config.ledger, readonly=True)
+    try:
+        found = ledger.by_holder(None if crew is None else crew_key(crew))
+    finally:
+        ledger.close_session()
+    return [
+        {
+            "machine": name,
+            "spent_micro": totals.settled,
+            "reserved_micro": totals.reserved,
+            "leased_micro": totals.idle,
+            "burned_micro": totals.burned,
+            "overrun_micro": totals.overrun,
+        }
+        for name, totals in sorted(found.items())
+    ]
+
+
+def _is_level(statement: "Statement", by: str) -> bool:
+    depth = len(statement.path)
+    return depth == _LEVELS[by] if _LEVELS[by] is not None else depth > 0
+
+
+def _groups(config: "Config", by: str, crew: str | None) -> "list[Group]":
+    from crewgate.audit.filters import By, Question
+    from crewgate.audit.reader import Audit
+
+    audit = Audit(config.audit.folder)
+    try:
+        return audit.groups(Question(crew=crew), By(by))
+    finally:
+        audit.close()
+
+
+def _audited(group: "Group") -> dict[str, Any]:
+    return {
+        "key": group.key,
+        "crew": group.crew or None,
+        "calls": group.permitted,
+        "spent_micro": group.cost_micro,
+        "burned_micro": group.burned_micro,
+        "overrun_micro": group.overrun_micro,
+    }
+
+
+def _row(statement: "Statement", crew: str) -> dict[str, Any]:
+    return {
+        "crew": crew,
+        "branch": statement.name if statement.path else None,
+        "depth": len(statement.path),
+        "closed": statement.closed,
+        "quota_micro": statement.quota if statement.path else None,
+        "spent_micro": statement.settled,
+        "reserved_micro": statement.reserved,
+        "leased_micro": statement.leased,
+        "burned_micro": statement.burned,
+        "left_micro": statement.remaining if statement.path else None,
+        "overrun_micro": statement.overrun,
+    }
+
+
+def _show(rows: list[dict[str, Any]], by: str) -> None:
+    from crewgate.cli.output.tables import cells, new_table, open_console, print_table
+
+    console = open_console()
+    if not rows:
+        console.print("nobody has drawn any credit yet")
+        return
+    amounts = ["quota", "spent", "reserved", "leased", "burned", "left"]
+    shown = [each for each in amounts if rows[0].get(f"{each}_micro") is not None]
+    shown += ["overrun"] if any(row["overrun_micro"] for row in rows) else []
+    if by in _LEVELS:
+        keys = ["crew"] if by == "crew" else ["crew", "branch"]
+    else:
+        keys = [_MACHINE] if by == _MACHINE else ["key", "calls"]
+    table = new_table(*(_heads(key, by) for key in keys), *shown, "", numbers=("calls", *shown))
+    for row in rows:
+        texts = [_text(key, row[key]) for key in keys]
+        texts += [format_credits(row[f"{each}_micro"]) for each in shown]
+        table.add_row(*cells(*texts, "closed" if row.get("closed") else ""))
+    print_table(console, table)
+
+
+def _text(key: str, value: str | int | None) -> str:
+    """A call that was refused for its path has no tool."""
+    if key == "key":
+        return str(value or "(unknown)")
+    return "" if value is None else str(value)
+
+
+def _heads(key: str, by: str) -> str:
+    return by if key in {"key", "branch"} else key
+
+
+def _load(config_path: Path) -> "Config":
+    from crewgate.config.load import load
+
+    return load(config_path)

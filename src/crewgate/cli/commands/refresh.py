@@ -1,0 +1,35 @@
+"""`crewgate refresh`: the next grant of a branch, with the same tools and credits, printed."""
+
+import time
+from pathlib import Path
+
+import click
+
+from crewgate.cli.commands.mint import check_alive
+from crewgate.cli.options import Duration, json_option
+from crewgate.cli.remote.option import controlled
+from crewgate.cli.tokens import read_token, show_token
+
+
+@click.command("refresh")
+@controlled("refresh")
+@click.argument("token")
+@click.option("--ttl", type=Duration(), help="Such as 15m; the crew's longest if not given.")
+@json_option
+def command(*, config_path: Path, token: str, ttl: int | None, as_json: bool) -> None:
+    """Sign the next token of a branch and print it.
+
+    TOKEN is the branch's last one, expired or not; - reads it from standard input.
+    """
+    from crewgate.issuer.gateway import minter_of
+    from crewgate.issuer.inspection import read_claims
+    from crewgate.issuer.parent_tokens import proved
+    from crewgate.policy.loader import crew_keys
+
+    text = read_token(token)
+    crew = read_claims(text).crew
+    config, minter = minter_of(config_path, crew)
+    last = proved(text, crew_keys(config.crew(crew)), crew)
+    check_alive(config.state, last)
+    minted = minter.extend(last.claims, now=time.time(), lifetime=ttl)
+    show_token(minted.token, minted.claims, as_json=as_json)

@@ -1,0 +1,1 @@
+"""What `crewgate init` writes: a configuration, keys and certificates."""

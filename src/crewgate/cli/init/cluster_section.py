@@ -1,0 +1,156 @@
+"""What [cluster] of a further machine says: whom it joins, and when it is fresh.
+
+Changes the section of the first one line by line, so that comments survive.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crewgate import limits
+from crewgate.config import CA, Cluster, Config, Place
+from crewgate.core.x509.certificate import serial_text
+from crewgate.core.x509.identity import Role
+from crewgate.errors import AuthorityError, ConfigurationError
+
+if TYPE_CHECKING:
+    from crewgate.ca.certificate_db import Entry
+
+ANY = 'staleness_quorum = "any"'
+_PAIR = (
+    '# Of two machines none is a majority. With "any" each of the two goes on alone when the other',
+    "# cannot be reached, and what was revoked there is not known here until it is back. Take it",
+    "# out on every machine once there are three.",
+)
+_NAMED_MAX = 8  # gateways in a line
+_DROPPED = re.compile(r"\s*(?:peers|staleness_quorum)\s*=")
+_COMMENTED = "# staleness_quorum"  # the default, as `init` writes it
+_ASIDE = re.compile(r""""[^"]*"|'[^']*'|#.*""")  # where a bracket closes nothing
+_ADVERTISE = re.compile(r'(\s*advertise\s*=\s*".*:)([0-9]+)(".*)', re.DOTALL)
+
+
+class Joining:
+    """The lines of the section for a machine whose ports are `offset` above those of `first`.
+
+    `others` are gateways that the CA has certified besides: with them it is no pair, whatever the
+    first one's peers say. ConfigurationError if nobody can join `first`.
+    """
+
+    def __init__(self, first: Config, offset: int, others: Sequence[str] = ()) -> None:
+        found = cluster_of(first)
+        here = found.reached_at
+        own = Place(here.host, here.port + offset)
+        listed = [each for each in found.peers if each not in {own, here}]
+        self.is_pair = not listed and not others
+        self.peers = (here, *listed)
+        self._offset = offset
+        self._is_within_peers = False
+
+    def head(self) -> Iterator[str]:
+        """What comes first in the section."""
+        yield f"peers = {json.dumps([str(each) for each in self.peers])}\n"
+        if self.is_pair:
+            yield from (f"{line}\n" for line in (*_PAIR, ANY))
+
+    def line(self, line: str) -> str | None:
+        """One of the first machine's as it is here; None for one that is not."""
+        if self._is_within_peers:
+            self._is_within_peers = "]" not in _ASIDE.sub("", line)
+            return None
+        if _DROPPED.match(line):
+            code = _ASIDE.sub("", line)
+            self._is_within_peers = "[" in code and "]" not in code
+            return None
+        if line.rstrip("\n") in _PAIR or (self.is_pair and line.startswith(_COMMENTED)):
+            return None
+        moved = _ADVERTISE.fullmatch(line)
+        return f"{moved[1]}{int(moved[2]) + self._offset}{moved[3]}" if moved else line
+
+
+def cluster_of(first: Config) -> Cluster:
+    """The section of a machine that is to be joined; ConfigurationError says what to add."""
+    if first.cluster is None:
+        days = limits.gateway_life_seconds_max // 86_400
+        raise ConfigurationError(
+            f"{first.path}: there is no [cluster], so no machine can join this one. Have a "
+            f"certificate made for it: crewgate ca issue -c {first.path} --role gateway "
+            f"--name NAME --signing-key signing.key --right revoke --life {days}d --out machine; "
+            "then add [cluster] with address, port, certificate, key and signing_key, and start it "
+            "again"
+        )
+    return first.cluster
+
+
+def gateways_besides(first: Config, ca: CA) -> list[str]:
+    """Names of gateways with a good certificate of `ca`, but for that of `first`. AuthorityError.
+
+    Who made a second one and never told the first has two machines all the same; one that was sent
+    away is none.
+    """
+    from crewgate.ca.authority import identity_of
+
+    found = _valid_gateways(first, ca)
+    own = _serials(cluster_of(first).certificate)
+    mine = {each.name for each in found if each.serial in own}
+    return sorted({each.name for each in found if identity_of(each).key} - mine)
+
+
+def gateway_names(first: Config, ca: CA) -> set[str]:
+    """All names that no further machine may have. AuthorityError."""
+    return {each.name for each in _valid_gateways(first, ca)}
+
+
+def _valid_gateways(first: Config, ca: CA) -> "list[Entry]":
+    from crewgate.ca.certificate_db import Register
+    from crewgate.cli.output.certificates import status
+
+    now = time.time()
+    register = Register(ca.register)
+    try:
+        found = [each for each in register.all() if each.role is Role.GATEWAY]
+    finally:
+        register.close()
+    return [each for each in found if status(each, now, first.state) == "valid"]
+
+
+def _serials(path: Path) -> set[str]:
+    """Of the certificates in a file, as the register has them; none if it cannot be read."""
+    from crewgate.ca.key_files import read_certificates
+
+    try:
+        return {serial_text(each.serial_number) for each in read_certificates(path)}
+    except AuthorityError:
+        return set()
+
+
+def joining_steps(
+    other: Path, first: Config, second: Config, others: Sequence[str] = ()
+) -> Iterator[str]:
+    """What is to be done on the first machine, of `other`, before a second one serves."""
+    cluster, joined = cluster_of(first), cluster_of(second)
+    if not cluster.peers and second.ledger.per_machine and not first.ledger.per_machine:
+        yield f"write per_machine = true into [ledger] of {other}, and start its gateway again"
+    is_elsewhere = joined.reached_at == cluster.reached_at
+    if is_elsewhere:
+        yield (
+            f"write the addresses of its own host into {second.path}, which has those of {other}, "
+            f"and where [cluster] listens there into peers in [cluster] of {other}"
+        )
+    is_told = cluster.peers or is_elsewhere
+    more = [] if is_told else [f"peers = {json.dumps([str(joined.reached_at)])}"]
+    if joined.staleness_quorum == "any" and cluster.staleness_quorum != "any":
+        more.append(ANY)
+    if more:
+        yield f"write {' and '.join(more)} into [cluster] of {other}"
+    if joined.staleness_quorum != "any" and cluster.staleness_quorum == "any":
+        yield f"take {ANY} out of [cluster] of {other}, and of all others: they are three now"
+    if others and not [each for each in cluster.peers if each != joined.reached_at]:
+        named = ", ".join(others[:_NAMED_MAX]) + (", …" if len(others) > _NAMED_MAX else "")
+        yield (
+            f"write where {named} listens into peers, here and in {other}, and take {ANY} out "
+            f"there; if it is gone, these two are a pair: write {ANY} into [cluster] of both, and "
+            "each goes on alone"
+        )

@@ -1,0 +1,53 @@
+"""What the minting watch saw and did: one document for a script, or a table for a person."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import click
+import msgspec
+from rich.table import Table
+
+from crewgate.audit.reader import Watched
+from crewgate.cli.output.tables import cells, new_table, open_console, print_table, utc
+from crewgate.core.credits import format_credits
+
+_MICRO: Final = "micro-"
+
+
+def tell(rows: Sequence[Watched], *, as_json: bool) -> None:
+    """On standard output, newest last."""
+    if as_json:
+        click.echo(json.dumps({"watch": msgspec.to_builtins(rows)}, indent=2))
+    elif rows:
+        print_table(open_console(), _table(rows))
+    else:
+        click.echo("the minting watch saw nothing unusual")
+
+
+def _table(rows: Sequence[Watched]) -> Table:
+    table = new_table("time (UTC)", "orchestrator", "step", "stands", "in force", "why", "branch")
+    for row in rows:
+        table.add_row(
+            *cells(
+                utc(row.time),
+                row.orchestrator,
+                row.step,
+                row.rung if row.was == row.rung else f"{row.was} → {row.rung}",
+                row.in_force,
+                _why(row),
+                row.branch,
+            )
+        )
+    return table
+
+
+def _why(row: Watched) -> str:
+    """What was out of bounds, or who did it; credits as people write them."""
+    if not row.measure:
+        return f"by {row.by}" if row.by else ""
+    measure = row.measure.removeprefix(_MICRO)
+    show: Callable[[int], str] = str if measure == row.measure else format_credits
+    if row.usual is None:
+        return f"{measure} {show(row.value)}, ceiling {show(row.limit)}"
+    return f"{measure} {show(row.value)}, limit {show(row.limit)}, usual {show(row.usual)}"

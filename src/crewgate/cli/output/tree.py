@@ -1,0 +1,134 @@
+"""The auth graph as `crewgate tree` prints it: trees for a person, one document for a script."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from crewgate.core.credits import format_credits
+from crewgate.core.terminal_text import printable
+
+if TYPE_CHECKING:
+    from rich.text import Text
+    from rich.tree import Tree
+
+    from crewgate.ipc.admin_messages import TreeRow
+
+_COLOURS = {
+    "live": "green",
+    "exhausted": "yellow",
+    "expired": "bright_black",
+    "token-revoked": "magenta",
+    "revoked": "red",
+    "closed": "red",
+}
+
+
+def show(rows: "list[TreeRow]", *, as_json: bool) -> None:
+    """Print the graph: as one JSON document, or as trees for a person."""
+    if as_json:
+        click.echo(json.dumps(document(rows)))
+        return
+    from crewgate.cli.output.tables import open_console
+
+    console = open_console()
+    if not rows:
+        console.print("no branch was seen on this machine yet")
+    for tree in trees(rows):
+        console.print(tree)
+
+
+def document(rows: "list[TreeRow]") -> dict[str, Any]:
+    """What --json prints: amounts in micro-credits; null where nothing is known or bounds it."""
+    return {
+        "crews": [
+            {"crew": row.crew, "state": row.state, **_amounts(row)}
+            for row in rows
+            if not row.branch
+        ],
+        "branches": [
+            {
+                "crew": row.crew,
+                "branch": row.branch,
+                "parent": row.parent or None,
+                "orchestrator": row.orchestrator or None,
+                "role": row.role or None,
+                "process": row.process or None,
+                "grant": row.grant or None,
+                "state": row.state,
+                "quota_micro": row.quota,
+                "overrun_micro": row.overrun,
+                **_amounts(row),
+            }
+            for row in rows
+            if row.branch
+        ],
+    }
+
+
+def _amounts(row: "TreeRow") -> dict[str, Any]:
+    """What a crew and a branch both have, in micro-credits."""
+    return {
+        "spent_micro": row.spent,
+        "reserved_micro": row.reserved,
+        "burned_micro": row.burned,
+        "left_micro": None if row.left < 0 else row.left,
+        "leased_micro": row.leased,
+        "leased_on": dict(row.leased_on),
+    }
+
+
+def trees(rows: "list[TreeRow]") -> "list[Tree]":
+    """One tree a crew; rows come parents first."""
+    from rich.tree import Tree
+
+    found: list[Tree] = []
+    nodes: dict[str, Tree] = {}
+    for row in rows:
+        if not row.branch:
+            tree = Tree(_crew(row), guide_style="bright_black")
+            found.append(tree)
+            nodes = {"": tree}
+            continue
+        # A parent that is not on this machine any more: show the branch under the crew.
+        above = nodes.get(row.parent) or nodes[""]
+        nodes[row.branch] = above.add(_branch(row))
+    return found
+
+
+def _crew(row: "TreeRow") -> "Text":
+    from rich.text import Text
+
+    text = Text(overflow="fold")
+    text.append(printable(row.crew), style="bold")
+    text.append(f"  spent {format_credits(row.spent)}")
+    if row.left >= 0:
+        text.append(f", left now {format_credits(row.left)}")
+    return text
+
+
+def _branch(row: "TreeRow") -> "Text":
+    """Two lines, so that seven levels fit into 80 columns with the whole id of each."""
+    from rich.text import Text
+
+    role = row.role or ("ancestor" if row.parent else "run")
+    text = Text(overflow="fold")
+    text.append(printable(role), style="bold")
+    text.append(f" {printable(row.branch)}\n")
+    text.append(row.state, style=_COLOURS[row.state])
+    text.append(f" {format_credits(row.spent)} of {format_credits(row.quota)} spent")
+    if row.left >= 0:
+        text.append(f", {format_credits(row.left)} left")
+    if row.reserved:
+        text.append(f", {format_credits(row.reserved)} reserved")
+    if row.leased:
+        where = ", ".join(map(printable, row.leased_on))
+        text.append(f", {format_credits(row.leased)} leased ({where})")
+    if row.burned:
+        text.append(f", {format_credits(row.burned)} burned")
+    if row.overrun:
+        beyond = format_credits(row.overrun)
+        text.append(f", ended: an answer stated {beyond} more than was to be had", style="red")
+    if row.orchestrator:
+        text.append(f", {printable(row.orchestrator)}", style="bright_black")
+    return text

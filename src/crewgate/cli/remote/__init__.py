@@ -1,0 +1,1 @@
+"""Commands that another machine's gateway carries out, by its control API."""

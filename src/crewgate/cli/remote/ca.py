@@ -1,0 +1,183 @@
+"""`crewgate ca issue` and `ca revoke` by the control API of another machine.
+
+A key that is made is made here and stays here: what leaves is a request that its key has signed.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+import msgspec
+
+from crewgate.api.schemas import (
+    CertificateAnswer,
+    CertificateAsk,
+    Reason,
+    RevocationAnswer,
+    RevocationAsk,
+)
+from crewgate.ca.authority import request_pem
+from crewgate.ca.certificate_db import Entry
+from crewgate.ca.certificates import new_key
+from crewgate.ca.key_files import (
+    PRIVATE,
+    PUBLIC,
+    key_pem,
+    read_certificates,
+    read_file,
+    read_key,
+    write_file,
+)
+from crewgate.ca.renewal import put, require_no_key
+from crewgate.cli.ca_arguments import required
+from crewgate.cli.output import revocation
+from crewgate.cli.output.certificates import tell
+from crewgate.cli.remote.client import ControlClient
+from crewgate.core.x509.certificate import serial_text
+from crewgate.core.x509.identity import Role
+from crewgate.errors import AuthorityError
+from crewgate.ipc.admin_messages import Reach, Until
+
+_AWAY = ["this machine"]  # whom an answer misses when no agent runs there (control/responses)
+
+
+def issue(
+    client: ControlClient,
+    *,
+    role: Any,  # noqa: ANN401 - one of click's choices, which are the API's
+    crew: str,
+    name: str | None,
+    out: Path | None,
+    life: int | None,
+    hosts: tuple[str, ...],
+    rights: tuple[str, ...],
+    signing_key: Path | None,
+    request: Path | None,
+    as_json: bool,
+) -> None:
+    """PREFIX.pem and PREFIX.key, which must not be there yet; or our own certificate anew."""
+    if role is None and name is None and out is None:
+        if crew or hosts or rights or signing_key or request:
+            raise click.UsageError("our own next certificate says what the one before says")
+        _renew(client, life, as_json=as_json)
+        return
+    role, name, out = required(role, name, out)
+    for option, value in (("--right", rights), ("--signing-key", signing_key)):
+        if value:
+            raise click.UsageError(f"{option}: the control API gives none; use -c where the CA is")
+    certificate, private = (out.with_name(f"{out.name}.{each}") for each in ("pem", "key"))
+    _absent(certificate, *([] if request else [private]))
+    key = None if request else new_key()
+    csr = request_pem(key) if key else read_file(request) if request else b""
+    ask = CertificateAsk(
+        request=_text(csr, request),
+        role=role,
+        crew=crew,
+        name=name,
+        life_seconds=life,
+        hosts=list(hosts),
+    )
+    answer = client.post("/v1/certificates", ask, CertificateAnswer)
+    if key is not None:
+        write_file(private, key_pem(key), PRIVATE)
+    write_file(certificate, answer.certificate.encode(), PUBLIC)
+    _tell(answer, Role(role), crew, name, certificate, as_json=as_json)
+
+
+def _renew(client: ControlClient, life: int | None, *, as_json: bool) -> None:
+    """The next certificate for the key that we showed, in place of the one before."""
+    own, who = client.credentials, client.credentials.identity()
+    require_no_key(own.certificate)
+    before = read_certificates(own.certificate)[0]
+    ask = CertificateAsk(request=request_pem(read_key(own.key)).decode(), life_seconds=life)
+    answer = client.post("/v1/certificates", ask, CertificateAnswer)
+    chain = answer.certificate.encode()
+    put(own.certificate, before, chain, time.time(), however_long=True)
+    _tell(answer, who.role, who.crew, who.name, own.certificate, as_json=as_json)
+
+
+def _tell(
+    answer: CertificateAnswer,
+    role: Role,
+    crew: str,
+    name: str,
+    certificate: Path,
+    *,
+    as_json: bool,
+) -> None:
+    entry = Entry(
+        serial=answer.serial,
+        role=role,
+        crew=crew,
+        name=name,
+        instance=b"",
+        not_before=answer.not_before,
+        not_after=answer.not_after,
+        issued=int(time.time()),
+        pem=answer.certificate,
+    )
+    tell(entry, f"Wrote {certificate}", as_json=as_json)
+
+
+def revoke(client: ControlClient, *, which: str, reason: Any, as_json: bool) -> None:  # noqa: ANN401
+    """By serial, or by a certificate's file."""
+    serial = _serial(which)
+    known = get_args(Reason)
+    if reason not in known:
+        raise AuthorityError(f"no reason {reason!r}; RFC 5280 has: {', '.join(sorted(known))}")
+    ask = RevocationAsk(certificate=serial, reason=reason)
+    done = client.post("/v1/revocations", ask, RevocationAnswer)
+    is_told = done.missing != _AWAY  # an agent whose disk is full is told all the same
+    meant: Until = "quorum" if done.of > 1 else "local"
+    reach = Reach(meant, done.applied_on, done.of, done.ms, done.missing, done.enough)
+    if as_json:
+        document = {
+            "serial": done.id,
+            "crew": done.crew,
+            "status": "revoked",
+            "reason": reason,
+            "announced": is_told,
+            "calls_cut": done.calls_cut,
+            "connections_closed": done.connections_closed,
+            "cut_ms": done.cut_ms,
+            "reach": msgspec.to_builtins(reach) if is_told else None,
+        }
+        click.echo(json.dumps(document))
+    else:
+        what = f"{done.connections_closed} open connections closed within {done.cut_ms:.1f} ms"
+        if not is_told:
+            what = "no agent runs there; it is told when it starts"
+        elif not done.connections_closed:
+            what = "no connection was open with it"
+        lines = [
+            f"revoked serial {done.id}: {what}",
+            *(revocation.reached(reach) if is_told else ()),
+        ]
+        click.echo("\n".join(lines))
+    if is_told:
+        revocation.end(reach)
+
+
+def _absent(*paths: Path) -> None:
+    """Before a certificate is signed that nobody could be given."""
+    for path in paths:
+        if path.exists():
+            raise AuthorityError(f"{path}: stands there already and is not overwritten")
+        if not path.parent.is_dir():
+            raise AuthorityError(f"{path.parent}: no such folder")
+
+
+def _text(data: bytes, path: Path | None) -> str:
+    try:
+        return data.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise AuthorityError(f"{path}: not a certificate request of PEM") from error
+
+
+def _serial(which: str) -> str:
+    path = Path(which)
+    if not path.suffix and not path.exists():
+        return which
+    return serial_text(read_certificates(path)[0].serial_number)

@@ -1,0 +1,187 @@
+"""The commands as the control API of another machine carries them out, and its answers as theirs.
+
+Each function is the twin of a command (`controlled`), takes what that takes, and prints what that
+prints; with --json the same members, without those that mean nothing away from the machine.
+"""
+
+import json
+import time
+
+import click
+import msgspec
+
+from crewgate.api.schemas import (
+    BranchAnswer,
+    BranchesAnswer,
+    Health,
+    RevocationAnswer,
+    RevocationAsk,
+    TokenAnswer,
+)
+from crewgate.api.tokens import CHILD, NEXT, RUN, TOKEN_TYPE
+from crewgate.cli.commands.revoke import Revocable
+from crewgate.cli.output import health
+from crewgate.cli.output import revocation as receipt_
+from crewgate.cli.output import tree as tree_output
+from crewgate.cli.remote.ca import issue as ca_issue
+from crewgate.cli.remote.ca import revoke as ca_revoke
+from crewgate.cli.remote.client import ControlClient
+from crewgate.cli.tokens import read_token, show_token
+from crewgate.core.credits import format_credits
+from crewgate.core.x509.identity import Role
+from crewgate.errors import LinkError
+from crewgate.ipc.admin_messages import Reach, Receipt, TreeRow, Until
+from crewgate.issuer.inspection import read_claims
+
+__all__ = ["ca_issue", "ca_revoke", "mint", "refresh", "revoke", "status", "tree"]
+_LOOK_SECONDS = 0.25
+_OF_ITS_MACHINE = ("read_ns", "last_cut_ns")  # a clock there, a connection there
+
+
+def revoke(
+    client: ControlClient,
+    *,
+    branch: str | None,
+    grant: str | None,
+    process: str | None,
+    every_token_of: str | None,
+    crew: str,
+    until: Until,
+    as_json: bool,
+) -> None:
+    """`crewgate revoke`."""
+    target, _ = Revocable(branch, grant, process, every_token_of, crew).target()
+    ask = RevocationAsk(
+        branch=branch or "",
+        grant=grant or "",
+        process=process or "",
+        every_token_of=every_token_of or "",
+        crew=crew,
+        until=until,
+    )
+    done = client.post("/v1/revocations", ask, RevocationAnswer)
+    meant: Until = until or ("quorum" if done.of > 1 else "local")
+    receipt = Receipt(
+        id=0,
+        target=target,
+        name=done.id,
+        crew=done.crew,
+        read_ns=0,
+        last_cut_ns=0,
+        cut_ms=done.cut_ms,
+        streams_cut=done.calls_cut,
+        attachments=done.processes,
+        silent=done.silent,
+        coarsened=done.coarsened,
+        never_seen=done.never_seen,
+        never_seen_on=done.never_seen_on,
+        reach=Reach(meant, done.applied_on, done.of, done.ms, done.missing, done.enough),
+    )
+    receipt_.show(receipt, as_json=as_json, without=_OF_ITS_MACHINE)
+
+
+def tree(client: ControlClient, *, as_json: bool) -> None:
+    """`crewgate tree`."""
+    found = client.get("/v1/tree", BranchesAnswer).branches
+    try:
+        rows = [_row(each) for each in found]
+    except msgspec.ValidationError as error:
+        raise LinkError(f"{client.url}: not an answer of this API: {error}") from error
+    tree_output.show(rows, as_json=as_json)
+
+
+def _row(answer: BranchAnswer) -> TreeRow:
+    members = msgspec.to_builtins(answer)
+    return msgspec.convert(
+        {name.removesuffix("_micro"): value for name, value in members.items()}, TreeRow
+    )
+
+
+def status(client: ControlClient, *, wait_seconds: float, as_json: bool) -> None:
+    """`crewgate status`, also of an API that is not there yet."""
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        found = _health(client)
+        left = deadline - time.monotonic()
+        is_settled = found.status != "waiting" and not any(each.passing for each in found.troubles)
+        if is_settled or left <= 0:
+            break
+        time.sleep(min(left, _LOOK_SECONDS))
+    state = "failed" if found.status == "waiting" else found.status
+    troubles = [msgspec.to_builtins(each) for each in found.troubles]
+    if as_json:
+        is_ready = state != "failed"
+        click.echo(json.dumps(
+            {"ready": is_ready, "state": state, "waiting_for": found.waiting_for,
+             "health": troubles}
+        ))  # fmt: skip
+    elif not troubles and found.waiting_for:
+        click.echo(f"not ready: {'; '.join(found.waiting_for)}")
+    else:
+        lines = health.lines(troubles, time.time())
+        click.echo("\n".join([health.headline(state, troubles), *lines]))
+    click.get_current_context().exit(health.EXIT_STATUS[state])
+
+
+def _health(client: ControlClient) -> Health:
+    try:
+        return client.get("/readyz", Health, unready=503)
+    except LinkError as error:
+        return Health(status="waiting", waiting_for=[f"the control API ({error})"])
+
+
+def mint(
+    client: ControlClient,
+    *,
+    crew: str,
+    role: str,
+    tools: tuple[str, ...],
+    quota: int,
+    parent: str | None,
+    ttl: int | None,
+    name: str | None,
+    process: str | None,
+    as_json: bool,
+) -> None:
+    """`crewgate mint`."""
+    _no_ttl(ttl)
+    form = {
+        "scope": " ".join(tool for given in tools for tool in given.replace(",", " ").split()),
+        "credits": format_credits(quota),
+        "role": role,
+        **({"process": process} if process else {}),
+        **_for_whom(client, crew, name),
+    }
+    if parent is None:
+        form["grant_type"] = RUN
+    else:
+        form |= {"grant_type": CHILD, "subject_token_type": TOKEN_TYPE}
+        form["subject_token"] = read_token(parent)
+    _show(client, form, as_json=as_json)
+
+
+def refresh(client: ControlClient, *, token: str, ttl: int | None, as_json: bool) -> None:
+    """`crewgate refresh`."""
+    _no_ttl(ttl)
+    text = read_token(token)
+    crew, _, name = read_claims(text).client_id.partition("/")
+    form = {"grant_type": NEXT, "refresh_token": text, **_for_whom(client, crew, name)}
+    _show(client, form, as_json=as_json)
+
+
+def _show(client: ControlClient, form: dict[str, str], *, as_json: bool) -> None:
+    answer = client.submit("/v1/tokens", form, TokenAnswer)
+    show_token(answer.access_token, read_claims(answer.access_token), as_json=as_json)
+
+
+def _for_whom(client: ControlClient, crew: str, name: str | None) -> dict[str, str]:
+    """An operator says for which orchestrator; an orchestrator is the one that it is."""
+    own = client.credentials.identity()
+    if own.role is Role.ORCHESTRATOR and own.crew == crew and name in {None, own.name}:
+        return {}
+    return {"orchestrator": f"{crew}/{name or f'{crew}-1'}"}
+
+
+def _no_ttl(ttl: int | None) -> None:
+    if ttl is not None:
+        raise click.UsageError("--ttl: the control API gives each token its crew's longest life")

@@ -1,0 +1,294 @@
+"""`crewgate audit` answers from files, in a table that nothing can drive, or as one document."""
+
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+from audit_records import CHILD, NOON, OTHER, ROOT, deny, permit
+from click.testing import CliRunner, Result
+from msgspec.structs import replace
+from rich.console import Console
+from rich.text import Text
+
+from crewgate.audit.folder import create
+from crewgate.cli import main
+from crewgate.cli.commands.init import write_all
+from crewgate.cli.output.tables import new_table, print_table
+from crewgate.config.load import load
+from crewgate.core.audit.json_line import encode
+from crewgate.core.audit.records import Connection, Record, Refusals, Watch
+
+EVIL = "\x1b[2J[bold]\u202e\x9b31m"
+RECORDS: list[Record] = [
+    permit(1, ROOT, "lead", "publish.post", 10_000, remaining_micro=2_490_000),
+    permit(2, CHILD, "researcher", "search.web", 20_000),
+    deny(3, CHILD, "researcher", "publish.post", "tool-not-allowed"),
+    permit(4, OTHER, EVIL, "search.web", 0, would="credits-exhausted"),
+    Refusals(
+        time=NOON, listener="agents", reason="invalid-token", peer="*", count=7,
+        first=NOON, last=NOON,
+    ),
+]  # fmt: skip
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A configuration whose audit folder holds the records."""
+    path = write_all(tmp_path / "gate", 8443)
+    descriptor, _ = create(load(path).audit.folder, "worker-1", 1_800_000_000_000_000_000)
+    os.write(descriptor, b"".join(map(encode, RECORDS)) + b'{"kind":"ca')
+    os.close(descriptor)
+    return path
+
+
+def run(config: Path, *arguments: str) -> Result:
+    """The command as typed."""
+    return CliRunner().invoke(main, ["audit", "-c", str(config), *arguments])
+
+
+def test_the_table_says_who_what_which_grant_and_what_cost(config: Path) -> None:
+    """Each row carries the thread, its grant, the tool, the verdict and the credits."""
+    result = run(config)
+    assert result.exit_code == 0
+    [row] = [line for line in result.stdout.splitlines() if "deny" in line and CHILD in line]
+    assert row.split() == [
+        "2026-11-24",
+        "12:00:03.000",
+        "article/researcher",
+        CHILD,
+        "grant-researcher",
+        "publish.post",
+        "deny",
+        "tool-not-allowed",
+        "refused",
+        "0.00",
+    ]
+    assert "4 calls: 3 permitted, 1 denied; cost 0.03 credits" in result.stdout
+    assert "1 lines are cut or damaged" in result.stdout
+    assert "would: credits-exhausted" in result.stdout
+    assert "invalid-token" in result.stdout
+
+
+def test_nothing_in_a_record_drives_the_terminal(config: Path) -> None:
+    """ANSI, C1 and bidirectional text are shown as codes, and square brackets are no markup."""
+    for arguments in [(), ("--by", "role"), ("--by", "branch"), ("--json",)]:
+        result = run(config, *arguments)
+        assert not {"\x1b", "\x9b", "\u202e"} & set(result.stdout)
+        assert "[2J[bold]" in result.stdout
+
+
+def test_json_is_one_document_with_every_field(config: Path) -> None:
+    """A script finds rows, sums, strangers and what is missing in one object."""
+    result = run(config, "--json", "--branch", ROOT)
+    answer = json.loads(result.stdout)
+    assert [row["role"] for row in answer["calls"]] == ["lead", "researcher", "researcher"]
+    assert answer["calls"][0]["remaining_micro"] == 2_490_000
+    assert answer["total"]["cost_micro"] == 30_000
+    assert answer["health"]["unreadable_lines"] == 1
+    assert answer["refusals"] == []
+
+
+def test_sums_by_branch(config: Path) -> None:
+    """`--by` lists one line a group, the most expensive first."""
+    answer = json.loads(run(config, "--by", "branch", "--json").stdout)
+    assert [(group["key"], group["cost_micro"]) for group in answer["groups"]] == [
+        (CHILD, 20_000),
+        (ROOT, 10_000),
+        (OTHER, 0),
+    ]
+    table = run(config, "--by", "branch").stdout
+    [row] = [line for line in table.splitlines() if line.startswith(CHILD)]
+    assert row.split() == [
+        CHILD, "article/researcher", ROOT, "2", "1", "1", "0", "0", "0.02", "0.00", "2.50",
+    ]  # fmt: skip
+
+
+def test_what_nobody_paid_has_a_column_where_there_is_any(config: Path) -> None:
+    """An answer may state more than its call had reserved: the audit says where that was."""
+    assert "unpaid" not in run(config).stdout
+    over = permit(5, CHILD, "researcher", "models.chat", 50_000, overrun_micro=1_250_000, model="m")
+    descriptor, _ = create(load(config).audit.folder, "worker-2", 1_800_000_000_000_000_001)
+    os.write(descriptor, encode(over))
+    os.close(descriptor)
+    listed = run(config).stdout
+    head, *rows = listed.splitlines()
+    assert head.split()[-4:] == ["cost", "unpaid", "lease", "left"]
+    assert [row.split()[-2:] for row in rows if "models.chat" in row] == [["0.05", "1.25"]]
+    assert "answers stated 1.25 credits beyond what was reserved: nobody paid them" in listed
+    sums = run(config, "--by", "branch").stdout.splitlines()
+    assert sums[0].split()[-4:] == ["burned", "unpaid", "of", "quota"]
+    assert [row.split()[-2] for row in sums if row.startswith(CHILD)] == ["1.25"]
+    [call] = [c for c in json.loads(run(config, "--json").stdout)["calls"] if c["overrun_micro"]]
+    assert (call["overrun_micro"], call["model"], call["tokens_in"]) == (1_250_000, "m", 0)
+
+
+def test_a_limit_says_that_there_is_more(config: Path) -> None:
+    """Nobody takes the newest rows for all rows."""
+    assert "3 older ones are not listed" in run(config, "--limit", "1").stdout
+
+
+def test_before_the_first_call_the_answer_is_empty(tmp_path: Path) -> None:
+    """A fresh installation can be asked too."""
+    result = run(write_all(tmp_path / "gate", 8443))
+    assert result.exit_code == 0
+    assert "0 calls" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mend"),
+    [
+        (("--since", "yesterday"), "write 30s, 10m, 2h, 1d"),
+        (("--tool", "Search!"), "write search.web or 'search.*'"),
+        (("--by", "colour"), "branch"),
+        (("--limit", "-1"), "0<=x<="),
+        (("--watch", "--denied"), "--watch goes with --crew, --branch, --since and --limit only"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    config: Path, arguments: tuple[str, ...], mend: str
+) -> None:
+    """What was wrong and how to write it."""
+    result = run(config, *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert mend in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+WATCH = Watch(
+    time=NOON, crew="article", orchestrator="article/one", step="strike", was="observe",
+    rung="throttle", in_force="observe", by="watch", branch=CHILD,
+    measure="micro-credits-per-minute", value=26_500_000, limit=25_000_000, usual=3_000_000,
+)  # fmt: skip
+LIFTED = Watch(
+    time=NOON, crew="article", orchestrator=EVIL, step="lifted", was="quarantine",
+    rung="observe", in_force="observe", by="owner",
+)  # fmt: skip
+
+
+TOLD = replace(LIFTED, step="told", was="observe", rung="quarantine", by="gateway/gw-2")
+
+
+@pytest.fixture
+def watched(config: Path) -> Path:
+    """The same, with what a minting watch saw and did."""
+    descriptor, _ = create(load(config).audit.folder, "agent", 1_800_000_000_000_000_000)
+    os.write(descriptor, encode(WATCH) + encode(LIFTED) + encode(TOLD))
+    os.close(descriptor)
+    return config
+
+
+def test_the_watch_is_listed_with_what_was_out_of_bounds(watched: Path) -> None:
+    """Where it stands, what is in force, why, and the branch; credits as people write them."""
+    result = run(watched, "--watch")
+    assert result.exit_code == 0
+    (row,) = [line for line in result.stdout.splitlines() if CHILD in line]
+    for text in ("article/one", "strike", "observe → throttle", "limit 25.00, usual 3.00"):
+        assert text in row
+    assert "by owner" in result.stdout
+    assert "by gateway/gw-2" in result.stdout
+    assert not {"\x1b", "\u202e", "\x9b"} & set(result.stdout)
+    assert "search.web" not in result.stdout
+
+
+def test_the_watch_as_one_document(watched: Path) -> None:
+    """A script gets every field."""
+    document = json.loads(run(watched, "--watch", "--json").stdout)
+    assert [each["step"] for each in document["watch"]] == ["told", "lifted", "strike"]
+    assert document["watch"][2]["value"] == WATCH.value
+    assert document["watch"][0]["usual"] is None
+
+
+def test_a_watch_that_saw_nothing_says_so(config: Path) -> None:
+    """An empty table would look like a fault."""
+    assert run(config, "--watch").stdout == "the minting watch saw nothing unusual\n"
+    assert json.loads(run(config, "--watch", "--json").stdout) == {"watch": []}
+
+
+def test_a_narrow_screen_breaks_between_facts_and_never_an_id() -> None:
+    """80 columns: several lines a call, each fact with its name, each id in one piece."""
+    narrow = Console(file=io.StringIO(), width=80)
+    table = new_table("time (UTC)", "branch", "grant", "verdict", "lease left")
+    table.add_row(*map(Text, ("12:00:03.000", ROOT, CHILD, "permit", "")))
+    print_table(narrow, table)
+    assert isinstance(narrow.file, io.StringIO)
+    assert narrow.file.getvalue().splitlines() == [
+        f"time (UTC) 12:00:03.000  branch {ROOT}",
+        f"  grant {CHILD}  verdict permit",
+    ]
+
+
+@pytest.fixture
+def crossed(config: Path) -> Path:
+    """The same, with a call over a certificate's connection and connections that were turned away.
+
+    The stranger's words are not proven, and mean to drive a terminal.
+    """
+    words = {"time": NOON, "listener": "crews", "peer": "192.0.2.0/24"}
+    records: list[Record] = [
+        permit(5, ROOT, "orchestrator", "finance.quote", 10_000, certificate="0A1B"),
+        Connection(
+            **words, verdict="expelled", reason="certificate-revoked", proven=True, crew="bd",
+            orchestrator="bd/bd-1", serial="0A1B", subject="CN=bd-1",
+        ),
+        Connection(
+            **words, verdict="refused", reason="unknown-authority", serial="0C", subject=EVIL
+        ),
+        Refusals(
+            time=NOON, listener="crews", reason="no-certificate", peer="*", count=9,
+            first=NOON, last=NOON,
+        ),
+    ]  # fmt: skip
+    folder = load(config).audit.folder
+    descriptor, _ = create(folder, "worker-2", 1_800_000_000_000_000_000)
+    os.write(descriptor, b"".join(map(encode, records)))
+    os.close(descriptor)
+    return config
+
+
+def test_calls_of_a_certificate(crossed: Path) -> None:
+    """Found by its serial however it is written, and shown where any call had one."""
+    for serial in ("0A1B", "0a:1b", "a1b"):
+        answer = json.loads(run(crossed, "--certificate", serial, "--json").stdout)
+        assert [call["tool"] for call in answer["calls"]] == ["finance.quote"]
+        assert answer["calls"][0]["certificate"] == "0A1B"
+        assert answer["total"]["calls"] == 1
+        assert not answer["refusals"]
+    heads = [
+        run(crossed, "--role", role).stdout.split("\n")[0] for role in ("orchestrator", "lead")
+    ]
+    assert ["certificate" in head for head in heads] == [True, False]
+    refused = run(crossed, "--certificate", "bd-1")
+    assert refused.exit_code == 2
+    assert "not a serial number" in refused.output
+
+
+def test_connections_that_were_turned_away(crossed: Path) -> None:
+    """Who, why, and with which certificate; what was only counted is counted here."""
+    answer = json.loads(run(crossed, "--connections", "--json").stdout)
+    assert [(row["verdict"], row["serial"], row["proven"]) for row in answer["connections"]] == [
+        ("expelled", "0A1B", True),
+        ("refused", "0C", False),
+    ]
+    assert [(one["reason"], one["count"]) for one in answer["counted"]] == [("no-certificate", 9)]
+    table = run(crossed, "--connections").stdout
+    assert "expelled certificate-revoked" in table
+    assert "(unproven)" in table
+    assert "and 9 more without a line of their own: no-certificate at crews" in table
+    assert "invalid-token" not in table
+    assert not {"\x1b", "\x9b", "\u202e"} & set(table)
+    for filters in (("--crew", "bd"), ("--certificate", "0A1B"), ("--limit", "1", "--crew", "bd")):
+        answer = json.loads(run(crossed, "--connections", *filters, "--json").stdout)
+        assert [row["serial"] for row in answer["connections"]] == ["0A1B"]
+        assert not answer["counted"]
+    none = run(crossed, "--connections", "--since", "2030-01-01T00:00:00Z").stdout
+    assert "no connection was refused" in none
+
+
+@pytest.mark.parametrize("other", [("--tool", "search.web"), ("--by", "crew"), ("--denied",)])
+def test_connections_have_no_tools(crossed: Path, other: tuple[str, ...]) -> None:
+    """A filter that no connection could meet is refused, not ignored."""
+    result = run(crossed, "--connections", *other)
+    assert result.exit_code == 2
+    assert "--connections goes with" in result.output

@@ -1,0 +1,188 @@
+"""`crewgate init --from`: a further machine with the first one's domain and places of its own."""
+
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from crewgate.cli import main
+from crewgate.cli.commands.init import write_all
+from crewgate.cli.init.cluster_section import ANY
+from crewgate.config.load import load
+
+URL = "postgresql://crewgate@db.example/budgets"
+MORE = """
+[upstream.far]
+url = "https://search.example:8443"
+credential = { header = "authorization", file = "secrets/far" }
+
+[upstream.many]
+endpoints = ["http://127.0.0.1:9101", "http://10.0.0.2:9101"]
+
+# The server at port 8454 is everybody's.
+[upstream.llm]
+url = "http://127.0.0.1:8454"
+
+[upstream.same]
+url = "http://127.0.0.1:8453"
+"""
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Path:
+    """A machine at 8443, with upstreams here and elsewhere."""
+    file = write_all(tmp_path / "first", 8443)
+    file.write_text(file.read_text() + MORE)
+    return file
+
+
+def init(folder: Path, first: Path, *more: str) -> Result:
+    """The command as typed."""
+    arguments = ["init", str(folder), "--port", "9443", "--from", str(first), *more]
+    return CliRunner().invoke(main, arguments)
+
+
+def test_it_has_the_same_domain_and_its_own_places(first: Path, tmp_path: Path) -> None:
+    """CA, audience, crews, ceilings and tools are the first one's; ports, state, key its own."""
+    result = init(tmp_path / "second", first, "--ledger", URL)
+    assert (result.exit_code, result.stdout) == (0, "")
+    one, two = load(first), load(tmp_path / "second" / "crewgate.toml")
+    assert one.ca is not None
+    assert two.ca is not None
+    for name in ("folder", "root", "crl", "trust_domain", "life_seconds"):
+        assert getattr(two.ca, name) == getattr(one.ca, name)
+    assert (two.audience, two.tools) == (one.audience, one.tools)
+    assert [each.port for each in two.listeners] == [9443, 9444]
+    assert two.control is not None
+    assert two.control.port == 9445
+    assert two.state == tmp_path / "second" / "state"
+    assert two.ledger.url == URL
+    for mine, theirs in zip(two.crews, one.crews, strict=True):
+        assert mine.jwks.read_bytes() == theirs.jwks.read_bytes()
+        assert mine.jwks != theirs.jwks
+        assert mine.signing_key is not None
+        assert stat.S_IMODE(mine.signing_key.stat().st_mode) == 0o600
+    urls = [[origin.port for origin in each.endpoints] for each in two.upstreams]
+    assert urls == [[9453], [8443], [9101, 9101], [8454], [8453]]
+    credential = two.upstreams[1].credential
+    assert credential is not None
+    assert credential.file == first.parent / "secrets" / "far"
+    text = two.path.read_text()
+    assert "# UDP and mutual TLS on port 9446." in text
+    assert "# The server at port 8454 is everybody's" in text
+    assert "# The internal CA. Its folder is for the control process alone" in text
+
+
+def test_its_certificate_is_the_first_one_s_authority_s(first: Path, tmp_path: Path) -> None:
+    """A client that trusts the root trusts both machines; their keys are two."""
+    assert init(tmp_path / "second", first, "--ledger", URL).exit_code == 0
+    chain = tmp_path / "second" / "certs" / "machine.pem"
+    root = chain.with_name("ca.pem")
+    assert root.read_bytes() == (first.parent / "certs" / "ca.pem").read_bytes()
+    command = ["openssl", "verify", "-CAfile", str(root), "-untrusted", str(chain), str(chain)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    keys = [each.parent / "gateway" / "gateway.key" for each in (first, chain.parent)]
+    assert keys[0].read_bytes() != keys[1].read_bytes()
+
+
+def test_budgets_are_not_multiplied_unasked(first: Path, tmp_path: Path) -> None:
+    """A ledger in a file is one machine's: refused with the reason, and nothing is written."""
+    result = init(tmp_path / "second", first)
+    assert result.exit_code == 2
+    assert "could spend its credits on each machine" in result.stderr
+    assert not (tmp_path / "second").exists()
+    assert init(tmp_path / "second", first, "--budgets", "per-machine").exit_code == 0
+    ledger = load(tmp_path / "second" / "crewgate.toml").ledger
+    assert (ledger.engine, ledger.per_machine) == ("sqlite", True)
+    assert str(ledger).endswith("second/state/ledger.db, for this machine alone")
+
+
+def test_a_server_that_the_first_one_names_is_taken(first: Path, tmp_path: Path) -> None:
+    """With its password file, wherever that is."""
+    theirs = f'url = "{URL}"\npassword_file = "secrets/db"\ndurability = "synchronous"\n'
+    text = first.read_text().replace('url = "sqlite:state/ledger.db"', theirs)
+    first.write_text(text)
+    assert init(tmp_path / "second", first).exit_code == 0
+    assert load(tmp_path / "second" / "crewgate.toml").ledger == load(first).ledger
+
+
+@pytest.mark.parametrize("given", [("--ledger", URL), ("--budgets", "per-machine")])
+@pytest.mark.parametrize(
+    "away", ['away = "bounded"\naway_credits = "50.000001"', 'away = "open"', 'away = "closed"']
+)
+def test_what_may_be_spent_without_a_ledger_is_kept(
+    first: Path, tmp_path: Path, given: tuple[str, ...], away: str
+) -> None:
+    """Whichever ledger the further machine has."""
+    first.write_text(first.read_text().replace("[ledger]\n", f"[ledger]\n{away}\n"))
+    assert init(tmp_path / "second", first, *given).exit_code == 0
+    lent = load(tmp_path / "second" / "crewgate.toml").ledger.lent_max
+    assert lent == load(first).ledger.lent_max
+
+
+def test_only_the_example_s_tool_server_is_another(first: Path, tmp_path: Path) -> None:
+    """Not once somebody has put their own there."""
+    first.write_text(first.read_text().replace("http://127.0.0.1:8453", "http://127.0.0.1:8500"))
+    result = init(tmp_path / "second", first, "--ledger", URL)
+    assert "the tools' server" not in result.stderr
+    second = load(tmp_path / "second" / "crewgate.toml")
+    assert second.upstream("tools").origin.port == 8500
+
+
+def test_what_was_changed_and_what_comes_next_is_told(first: Path, tmp_path: Path) -> None:
+    """Of a server the tables come first; the first machine keeps budgets there and joins back."""
+    result = init(tmp_path / "second", first, "--ledger", URL)
+    file = tmp_path / "second" / "crewgate.toml"
+    assert result.stderr.splitlines() == [
+        f"Wrote {file}, made of {first}:",
+        "  port 8445 is 9445",
+        "  port 8446 is 9446",
+        "  port 8443 is 9443",
+        "  port 8444 is 9444",
+        "  the tools' server 127.0.0.1:8453 is 9453",
+        "  every other upstream is called where it was; state, certificate and keys are its own",
+        f"  crews' keys are copied; the CA, and upstreams' secrets, are read in {first.parent}",
+        f"  budgets are kept in {URL}",
+        "Next:",
+        f"  give {first} the same [ledger] url, and start its gateway again",
+        f'  write peers = ["127.0.0.1:9446"] and {ANY} into [cluster] of {first}',
+        f"  crewgate ledger migrate -c {file}      # once, if nobody has made its tables",
+        f"  crewgate check -c {file}",
+        f"  crewgate serve -c {file}",
+    ]
+
+
+def test_a_file_of_its_own_needs_no_tables(first: Path, tmp_path: Path) -> None:
+    """But the first machine is to say too that budgets count on each."""
+    result = init(tmp_path / "second", first, "--budgets", "per-machine")
+    assert "for this machine alone" in result.stderr
+    assert f"write per_machine = true into [ledger] of {first}, and start its" in result.stderr
+    assert "migrate" not in result.stderr
+    assert "the same [ledger] url" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--ledger", "sqlite:shared.db"), "a file is one machine's"),
+        (("--ledger", URL, "--budgets", "per-machine"), "one of them"),
+        (("--ledger", "postgresql://no where"), "expected postgresql://USER@HOST"),
+        (("--ledger", "postgresql://u:s3cr%t@h/db"), "without a password"),
+    ],
+)
+def test_what_cannot_be_shared_is_one_line(
+    first: Path, tmp_path: Path, more: tuple[str, ...], said: str
+) -> None:
+    """Status 2, and what to give instead."""
+    result = init(tmp_path / "second", first, *more)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_without_a_first_one_there_is_nothing_to_share(tmp_path: Path) -> None:
+    """`--ledger` and `--budgets` go with `--from`."""
+    result = CliRunner().invoke(main, ["init", str(tmp_path / "x"), "--ledger", URL])
+    assert result.exit_code == 2
+    assert "go with --from" in result.stderr

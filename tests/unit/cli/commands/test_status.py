@@ -1,0 +1,109 @@
+"""What `status` says in words."""
+
+import msgspec
+
+from crewgate.cli.commands.status import _absent, _explained
+from crewgate.core.health import Condition, State
+from crewgate.ipc.admin_messages import CoarsenedCrew, Status, WatchRow, WorkerStatus
+from crewgate.ipc.cluster_messages import InTouch
+
+CONTROL = {
+    "control": {
+        "configured": True, "running": True, "has_key": True, "api": "https://127.0.0.1:8445"
+    }
+}  # fmt: skip
+READY = Status(
+    id=1,
+    ready=True,
+    waiting_for=[],
+    pid=7,
+    life="ab" * 16,
+    fresh=True,
+    policy_generation=3,
+    revocation_generation=4,
+    workers=[WorkerStatus(index=0, attached=True, accepting=True, policy_generation=3)],
+    embedders=2,
+    counts={"branches": 5, "revocations": 6, "reservations": 7, "attachments": 3},
+)
+
+
+def test_ready_is_the_first_word() -> None:
+    """A script and a person both see it at once."""
+    lines = _explained(msgspec.to_builtins(READY) | CONTROL).splitlines()
+    assert lines[0] == "ready"
+    assert "1 of 1 accept" in lines[3]
+
+
+def test_not_ready_says_why() -> None:
+    """Everything that is waited for, and a configuration that was not loaded."""
+    status = msgspec.structs.replace(
+        READY,
+        ready=False,
+        state=State.FAILED,
+        health=[
+            Condition(
+                "table", State.FAILED, "it was retired", "start again", refuses=True, since=1.0
+            ),
+            Condition("configuration", State.DEGRADED, "a price", since=1.0),
+        ],
+        configuration_error="crewgate.toml: price",
+    )
+    lines = _explained(msgspec.to_builtins(status) | CONTROL).splitlines()
+    assert lines[0] == "not ready: table"
+    assert lines[1].startswith("failed    table, since ")
+    assert lines[2:4] == ["          it was retired", "          To mend it: start again."]
+    assert lines[4].startswith("degraded  configuration, since ")
+    assert lines[-1] == "not loaded     crewgate.toml: price"
+    absent = _explained(_absent("no agent listens"))
+    assert absent.splitlines()[0] == "not ready: agent"
+    assert "no agent listens" in absent
+    assert "To mend it: start `crewgate serve`" in absent
+    stopped = _explained(_absent("it does not answer", 77))
+    assert "To mend it: if it stays so, end process 77 by SIGKILL" in " ".join(stopped.split())
+
+
+def test_what_is_lent_is_told_with_its_bound() -> None:
+    """Only while there is any."""
+    for most, told in ((5_000_000, "of 5.00"), (2**53 - 1, "without a bound")):
+        status = msgspec.structs.replace(READY, lent=30_000, lent_max=most)
+        lines = _explained(msgspec.to_builtins(status) | CONTROL).splitlines()
+        assert f"lent           0.03 credits {told}, charged when the ledger is back" in lines
+    assert "lent" not in _explained(msgspec.to_builtins(READY) | CONTROL)
+
+
+def test_the_other_machines_are_one_line() -> None:
+    """Where there may be any."""
+    touch = InTouch(3, 2, 1, "majority", True, 0.4, 4.6)
+    status = msgspec.structs.replace(READY, in_touch=touch)
+    lines = _explained(msgspec.to_builtins(status) | CONTROL).splitlines()
+    expected = "3 machines; compared with 2 of 2 others, 0.4 s ago; 1 is needed"
+    assert f"cluster        {expected}" in lines
+    assert "cluster" not in _explained(msgspec.to_builtins(READY) | CONTROL)
+
+
+def test_who_is_not_left_alone_is_named() -> None:
+    """What is in force, what would be, until when, by whom, and how many are not told."""
+    status = msgspec.structs.replace(
+        READY,
+        watched=[
+            WatchRow("article", "article/one", "quarantine", "quarantine", "owner", 1_800_000_000),
+            WatchRow("article", "article/two", "quarantine", "throttle", "watch"),
+        ],
+        watched_more=7,
+    )
+    assert _explained(msgspec.to_builtins(status) | CONTROL).splitlines()[-3:] == [
+        "watch          article/one quarantined until 2027-01-15 08:00Z (by owner)",
+        "watch          article/two throttled, would be quarantined (by watch)",
+        "watch          7 more; see crewgate audit --watch",
+    ]
+
+
+def test_a_machine_is_named_and_crews_that_are_over_their_share() -> None:
+    """With how often, and when last, all tokens of one were ended."""
+    rows = [CoarsenedCrew("article", 1_800_000_000, 3), CoarsenedCrew("bd", 1_800_000_000, 1)]
+    status = msgspec.structs.replace(READY, machine="west-1", coarsened=rows)
+    lines = _explained(msgspec.to_builtins(status) | CONTROL).splitlines()
+    assert "machine        west-1" in lines
+    said = "revocations    crew {} is over its share: {} all its tokens were ended, last at {}"
+    at = "2027-01-15 08:00Z"
+    assert lines[-2:] == [said.format("article", "3 times", at), said.format("bd", "once", at)]

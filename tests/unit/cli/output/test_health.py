@@ -1,0 +1,61 @@
+"""Health on a terminal: 80 columns, what is at fault first, and an exit status."""
+
+import msgspec
+import pytest
+
+from crewgate.cli.output import health
+from crewgate.core.health import Condition, Health, degraded, failed, ok
+
+NOW = 1_800_000_000.0
+
+
+def _shown(*facts: Condition) -> list[str]:
+    found = [msgspec.to_builtins(fact) for fact in facts]
+    return list(health.lines(found, NOW))
+
+
+def test_what_is_not_well_is_told_with_its_remedy() -> None:
+    """Since when, why, what to do; no line over 80 columns but for a path, which stays whole."""
+    path = "/" + "a" * 90
+    fact = failed("audit", f"{path}: cannot write: No space left on device", "make room " * 12)
+    lines = _shown(Condition(**msgspec.structs.asdict(fact), since=NOW - 185))
+    assert lines[0] == "failed    audit, since 2027-01-15 07:56:55Z (3 min)"
+    assert any(path in line for line in lines)
+    assert all(len(line) <= 80 or path in line for line in lines)
+    assert lines[-1].endswith(".")
+    assert "          To mend it: make room" in "\n".join(lines)
+
+
+def test_what_is_starting_is_said_to_be() -> None:
+    """And what needs no remedy names none."""
+    fact = failed("worker 0", "it is not attached to the agent")
+    condition = Condition(**msgspec.structs.asdict(fact), since=NOW, passing=True)
+    assert _shown(condition) == [
+        "starting  worker 0, since 2027-01-15 08:00:00Z (0 s)",
+        "          it is not attached to the agent",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "headline", "status"),
+    [
+        ([ok("a")], "ready", 0),
+        ([degraded("a", "x")], "ready, but degraded: a", 1),
+        ([failed("a", "x"), degraded("b", "x")], "not ready: a", 2),
+        (
+            [failed(name, "x") for name in "abcdef"],
+            "not ready: a; b; c; d; and 2 more",
+            2,
+        ),
+    ],
+)
+def test_the_first_line_and_the_exit_status_agree(
+    facts: list[Condition], headline: str, status: int
+) -> None:
+    """Ready or not, and who is at fault."""
+    health = Health()
+    health.look(facts, 0.0)
+    found = health.summary
+    troubles = [msgspec.to_builtins(each) for each in found.troubles]
+    assert health.headline(found.state.value, troubles) == headline
+    assert health.EXIT_STATUS[found.state.value] == status

@@ -1,0 +1,124 @@
+"""What `revoke` says of what it did."""
+
+import json
+
+import click
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from crewgate.cli.output.revocation import end, reached, show, unseen
+from crewgate.ipc.admin_messages import NeverSeen, Reach, Receipt, Target
+
+RECEIPT = Receipt(
+    id=1,
+    target="branch",
+    name="0199c1d2-0000-7000-8000-000000000002",
+    crew="article",
+    read_ns=1,
+    last_cut_ns=3_000_001,
+    cut_ms=3.0,
+    streams_cut=1,
+    attachments=3,
+    silent=0,
+)
+
+
+def test_a_receipt_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """How many calls were cut and how fast; who did not answer; what it was widened to."""
+    show(RECEIPT, as_json=False)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"revoked {RECEIPT.name} of crew article and all below it: ")
+    assert line.endswith(": 1 open call cut within 3.0 ms")
+    worse = msgspec.structs.replace(RECEIPT, streams_cut=0, silent=1, coarsened=True)
+    show(worse, as_json=False)
+    first, coarse, missing = capsys.readouterr().out.splitlines()
+    assert first.endswith("no call was open at the gateway")
+    assert "share of revocations" in coarse
+    assert missing.startswith("1 of 3 attached processes did not answer")
+
+
+def test_how_many_machines_have_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """And who has not said so; fewer than were asked for is an exit status of its own."""
+    reach = Reach("quorum", applied_on=2, of=3, ms=7.41, missing=["gw-2"])
+    show(msgspec.structs.replace(RECEIPT, reach=reach), as_json=False)
+    _, disks = capsys.readouterr().out.splitlines()
+    assert disks == "on the disks of 2 of 3 machines after 7.4 ms"
+    few = msgspec.structs.replace(reach, until="all", enough=False)
+
+    @click.command()
+    def command() -> None:
+        show(msgspec.structs.replace(RECEIPT, reach=few), as_json=False)
+
+    result = CliRunner().invoke(command)
+    assert result.exit_code == 3
+    assert "nothing was heard yet from: gw-2\n" in result.output
+    assert result.output.endswith("that is not all of them; it goes on being told\n")
+    nobody = reached(Reach("quorum", of=3, enough=False))
+    assert nobody[1] == "nobody could be asked"
+
+
+def test_a_receipt_for_a_script(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every member but the link's own, and but those that mean nothing where it is read."""
+    members = msgspec.to_builtins(RECEIPT)
+    show(RECEIPT, as_json=True)
+    here = json.loads(capsys.readouterr().out)
+    members |= members.pop("reach")
+    members["branch"] = members.pop("name")
+    assert here == {k: v for k, v in members.items() if k not in {"type", "id", "target"}}
+    show(RECEIPT, as_json=True, without=("read_ns", "last_cut_ns"))
+    there = json.loads(capsys.readouterr().out)
+    assert here == there | {"read_ns": 1, "last_cut_ns": 3_000_001}
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "says"),
+    [
+        ("grant", "g-1", "revoked grant g-1 of crew article"),
+        (
+            "process",
+            "pid_7",
+            "revoked every token of process pid_7 of crew article that is dated until 5 s from now",
+        ),
+        (
+            "crew",
+            "article",
+            "revoked every token of crew article that is dated until 5 s from now",
+        ),
+    ],
+)
+def test_tokens_are_no_branch(
+    capsys: pytest.CaptureFixture[str], target: Target, name: str, says: str
+) -> None:
+    """Nothing is below them; and a document has them under their own names."""
+    receipt = msgspec.structs.replace(RECEIPT, target=target, name=name)
+    show(receipt, as_json=False)
+    assert capsys.readouterr().out == f"{says}: 1 open call cut within 3.0 ms\n"
+    show(receipt, as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert (document[target], document["crew"]) == (name, "article")
+    assert document.keys().isdisjoint({"branch", "target", "name"})
+
+
+@pytest.mark.parametrize(
+    ("never_seen", "on", "machines", "said"),
+    [
+        ("", 0, 3, []),
+        ("everywhere", 1, 1, ["never seen on this machine"]),
+        ("everywhere", 3, 3, ["never seen on any of 3 machines"]),
+        ("here", 2, 3, ["never seen on 2 of 3 machines; the others did not answer"]),
+    ],
+)
+def test_a_name_that_nobody_knows_is_said(
+    never_seen: NeverSeen, on: int, machines: int, said: list[str]
+) -> None:
+    """And that it is done all the same; with an exit status of its own, unless too few have it."""
+    lines = unseen(never_seen, on, machines)
+    assert [line.partition(": is it")[0] for line in lines] == said
+
+    @click.command()
+    def command() -> None:
+        end(Reach(of=machines, enough=machines != 1), never_seen)
+
+    status = 3 if machines == 1 else 4 if never_seen else 0
+    assert CliRunner().invoke(command).exit_code == status

@@ -1,0 +1,120 @@
+"""How the auth graph looks: whole ids, whole amounts, 80 columns; and as JSON."""
+
+import io
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from crewgate import limits
+from crewgate.cli.output.tree import document, show, trees
+from crewgate.ipc.admin_messages import TreeRow
+
+ROOT = "0199c1d2-0000-7000-8000-000000000001"
+CHILD = "0199c1d2-0000-7000-8000-000000000002"
+ROWS = [
+    TreeRow(crew="article", branch="", state="live", spent=2_510_000, left=-1),
+    TreeRow(
+        crew="article",
+        branch=ROOT,
+        state="live",
+        orchestrator="article/article-1",
+        quota=10_000_000,
+        spent=2_510_000,
+        left=7_490_000,
+    ),
+    TreeRow(
+        crew="article",
+        branch=CHILD,
+        state="exhausted",
+        parent=ROOT,
+        orchestrator="article/article-1",
+        role="researcher",
+        quota=2_500_000,
+        spent=2_490_000,
+        burned=10_000,
+        left=0,
+    ),
+    TreeRow(crew="finance", branch="", state="exhausted", spent=5, left=0),
+]
+
+
+def _shown(rows: list[TreeRow]) -> list[str]:
+    console = Console(file=io.StringIO(), width=80, highlight=False)
+    for tree in trees(rows):
+        console.print(tree)
+    output = console.file.getvalue()  # type: ignore[attr-defined]
+    return [line.rstrip() for line in output.splitlines()]
+
+
+def test_a_tree_reads_like_one() -> None:
+    """Who spawned whom, with what each spent and what it may still spend."""
+    assert _shown(ROWS) == [
+        "article  spent 2.51",
+        f"└── run {ROOT}",
+        "    live 2.51 of 10.00 spent, 7.49 left, article/article-1",
+        f"    └── researcher {CHILD}",
+        "        exhausted 2.49 of 2.50 spent, 0.00 left, 0.01 burned, article/article-1",
+        "finance  spent 0.000005, left now 0.00",
+    ]
+
+
+def test_the_deepest_branch_keeps_its_id_whole() -> None:
+    """Eight ancestors above it: the id is still on one line of 80 columns, to be copied."""
+    ids = [f"0199c1d2-0000-7000-8000-0000000001{n:02}" for n in range(limits.depth_max - 1)]
+    rows = [ROWS[0]]
+    for parent, branch in zip(["", *ids], ids, strict=False):
+        rows.append(
+            TreeRow(crew="article", branch=branch, state="live", parent=parent, role="fact-checker")
+        )
+    lines = _shown(rows)
+    assert all(len(line) <= 80 for line in lines)
+    for branch in ids:
+        assert any(branch in line for line in lines)
+
+
+def test_a_branch_without_its_parent_is_shown_under_its_crew() -> None:
+    """Nothing is lost because something above it is unknown."""
+    assert CHILD in "".join(_shown([ROWS[0], ROWS[2]]))
+
+
+@pytest.mark.parametrize("name", ["[bold]x[/bold]", "\x1b[31m"])
+def test_names_are_text_not_markup(name: str) -> None:
+    """Even a name that no token can carry cannot colour the terminal or hide a line."""
+    shown = "".join(_shown([TreeRow(crew=name, branch="", state="live")]))
+    assert "\x1b" not in shown
+    assert name.replace("\x1b", "\\x1b") in shown
+
+
+def test_the_document_has_every_field() -> None:
+    """Amounts in micro-credits; null, not a sentinel, where nothing bounds or names it."""
+    found = document(ROWS)
+    assert [crew["crew"] for crew in found["crews"]] == ["article", "finance"]
+    assert found["crews"][0]["left_micro"] is None
+    root, child = found["branches"]
+    assert (root["parent"], root["role"], root["spent_micro"]) == (None, None, 2_510_000)
+    assert (child["parent"], child["state"], child["left_micro"]) == (ROOT, "exhausted", 0)
+    assert set(root) == set(child)
+
+
+def test_in_a_pipe_no_line_is_folded(capsys: pytest.CaptureFixture[str]) -> None:
+    """What grep finds is whole."""
+    where = {"a-machine-with-a-long-name": 5, "another-machine-with-a-long-name": 5}
+    crew = TreeRow("article", "", "live")
+    branch = TreeRow("article", "b" * 36, "live", quota=9, spent=1, leased=10, leased_on=where)
+    show([crew, branch], as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert "another-machine-with-a-long-name" in lines[-1]
+
+
+def test_a_branch_that_an_overrun_has_ended_says_so() -> None:
+    """In words and as a number."""
+    ended = msgspec.structs.replace(ROWS[2], state="revoked", overrun=420_000)
+    rows = [*ROWS[:2], ended]
+    (tree,) = trees(rows)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(tree)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "ended: an answer stated 0.42 more than was to be had" in shown
+    assert [row["overrun_micro"] for row in document(rows)["branches"]] == [0, 420_000]

@@ -1,0 +1,203 @@
+"""`--control`: which way a command goes, and what a client of the API makes of answers."""
+
+import json
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import click
+import httpx
+import pytest
+from click.testing import CliRunner
+from commands import Run
+
+from crewgate.api.schemas import Health
+from crewgate.cli.remote import commands
+from crewgate.cli.remote.ca import revoke
+from crewgate.cli.remote.client import ControlClient, Credentials
+from crewgate.errors import ConfigurationError, ControlError, LinkError
+
+NOTHING: dict[str, Any] = {
+    "branch": None, "grant": None, "process": None, "every_token_of": None, "crew": "",
+    "until": "", "as_json": False,
+}  # fmt: skip
+
+
+@pytest.fixture
+def credentials(fresh: Path, tmp_path: Path, run: Run) -> Credentials:
+    """An operator's, of the fresh folder's CA."""
+    prefix = tmp_path / "ada"
+    given = ("--role", "operator", "--name", "ada", "--out", prefix)
+    assert run("ca", "issue", "-c", fresh, *given).exit_code == 0
+    return Credentials(prefix, fresh.parent / "certs" / "ca.pem")
+
+
+def client_that_gets(answer: httpx.Response | Exception, credentials: Credentials) -> ControlClient:
+    """A client whose server says this, whatever it is asked."""
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    client = ControlClient("https://control.example:8445", credentials)
+    client._http.close()
+    client._http = httpx.Client(
+        base_url=client.url, transport=httpx.MockTransport(serve), trust_env=False
+    )
+    return client
+
+
+def test_an_answer_is_a_struct(credentials: Credentials) -> None:
+    """Of the kind that was asked for; members that a newer server adds are not in the way."""
+    answer = httpx.Response(200, json={"status": "ok", "new": 1})
+    with client_that_gets(answer, credentials) as client:
+        assert client.get("/readyz", Health) == Health(status="ok")
+
+
+def test_an_answer_may_have_a_status_that_says_unready(credentials: Credentials) -> None:
+    """Where it is asked for; any other is a refusal."""
+    answer = httpx.Response(503, json={"status": "waiting"})
+    with client_that_gets(answer, credentials) as client:
+        assert client.get("/readyz", Health, unready=503) == Health(status="waiting")
+        with pytest.raises(ControlError):
+            client.get("/readyz", Health)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "says"),
+    [
+        (httpx.Response(409, json={"detail": "two crews"}), ControlError, "two crews (409)"),
+        (
+            httpx.Response(400, json={"error": "invalid_grant", "error_description": "dead"}),
+            ControlError,
+            "invalid_grant: dead (400)",
+        ),
+        (httpx.Response(502, text="<html>"), ControlError, "it refuses (502)"),
+        (httpx.Response(307, headers={"location": "https://evil"}), ControlError, "(307)"),
+        (httpx.Response(200, text="<html>"), LinkError, "not an answer of this API"),
+        (httpx.Response(400, json={"detail": "a\x1b[31m\nb"}), ControlError, "(400)"),
+        (httpx.ConnectError("refused"), LinkError, "cannot connect: refused"),
+        (httpx.ReadTimeout("slow"), LinkError, "no answer in time"),
+        (httpx.ReadError("alert"), LinkError, "broke off: alert"),
+    ],
+)
+def test_what_goes_wrong_is_one_printable_line(
+    credentials: Credentials,
+    answer: httpx.Response | Exception,
+    error: type[Exception],
+    says: str,
+) -> None:
+    """Whose fault it is by its kind; nothing that a server says controls a terminal."""
+    with client_that_gets(answer, credentials) as client, pytest.raises(error) as raised:
+        client.get("/readyz", Health)
+    text = str(raised.value)
+    assert says in text
+    assert text.startswith("https://control.example:8445: ")
+    assert text.isprintable()
+
+
+@pytest.mark.parametrize("url", ["", "x", "http://a", "https://", "https://a:b", "https://a:0",
+                                 "https://a/b", "https://a?b", "https://a#b", "https://u@a",
+                                 "https://a\nb", "https://[::1"])  # fmt: skip
+def test_a_url_is_an_https_authority_and_nothing_more(url: str, credentials: Credentials) -> None:
+    """Nothing is sent to anything else."""
+    with pytest.raises(ConfigurationError, match="expected https://HOST:PORT"):
+        ControlClient(url, credentials)
+
+
+def test_files_that_cannot_be_used_are_named(credentials: Credentials, tmp_path: Path) -> None:
+    """The root, the certificate, the key."""
+    with pytest.raises(ConfigurationError, match="no root to trust"):
+        ControlClient("https://a", credentials._replace(root=tmp_path / "none"))
+    with pytest.raises(ConfigurationError, match="as `crewgate ca issue --out"):
+        ControlClient("https://a", credentials._replace(prefix=tmp_path / "none"))
+    (tmp_path / "bad.pem").write_text("x")
+    with pytest.raises(ConfigurationError, match="not a certificate of the internal CA"):
+        credentials._replace(prefix=tmp_path / "bad").identity()
+    assert credentials.identity().label == "operator/ada"
+
+
+def test_a_command_needs_one_of_the_two(run: Run, fresh: Path, credentials: Credentials) -> None:
+    """A configuration here, or an API and what it takes to ask it; each missing thing by name."""
+    api, prefix = ("--control", "https://localhost:1"), ("--cert", credentials.prefix)
+    for arguments, says in (
+        ((), "Missing option '-c'"),
+        (api, "--control needs --cert PREFIX"),
+        ((*api, *prefix), "--control needs --ca FILE"),
+        (prefix, "--cert is for --control URL alone"),
+        (("-c", fresh, "--ca", credentials.root), "--ca is for --control URL alone"),
+        ((*api, *prefix, "-c", fresh), "cannot connect"),
+    ):
+        for command in (("tree",), ("revoke", str(UUID(int=1))), ("ca", "revoke", "0B")):
+            result = run(*command, *arguments)
+            assert (result.exit_code, result.stdout) == (2, "")
+            assert says in result.stderr
+    result = run("status", *api, *prefix, "--ca", credentials.root, "--json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["ready"] is False
+
+
+def test_what_is_revoked_by_the_api_is_what_the_options_name(credentials: Credentials) -> None:
+    """The same things as here, and as little by accident; the receipt says what it was."""
+    asked: list[dict[str, str]] = []
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        asked.append(json.loads(request.content))
+        target = "grant" if asked[-1]["grant"] else "crew"
+        answer = {"target": target, "id": "g-1" if target == "grant" else "bd", "crew": "bd"}
+        return httpx.Response(200, json=answer)
+
+    client = client_that_gets(httpx.Response(500), credentials)
+    client._http.close()
+    transport = httpx.MockTransport(serve)
+    client._http = httpx.Client(base_url=client.url, transport=transport, trust_env=False)
+    with client:
+        commands.revoke(client, **{**NOTHING, "grant": "g-1", "crew": "bd"})
+        commands.revoke(client, **{**NOTHING, "every_token_of": "bd"})
+        with pytest.raises(click.UsageError):
+            commands.revoke(client, **{**NOTHING, "crew": "bd"})
+    named = [{k: v for k, v in each.items() if v and k != "reason"} for each in asked]
+    assert named == [{"grant": "g-1", "crew": "bd"}, {"every_token_of": "bd"}]
+
+
+REVOKED = {
+    "target": "certificate", "id": "0B", "crew": "", "of": 3, "ms": 7.4, "connections_closed": 2,
+    "cut_ms": 1.5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "says"),
+    [
+        ({"applied_on": 2}, 0, "on the disks of 2 of 3 machines after 7.4 ms"),
+        (
+            {"applied_on": 1, "missing": ["b", "c"], "enough": False},
+            3,
+            "nothing was heard yet from: b, c\nthat is no majority; it goes on being told",
+        ),
+        (
+            {"applied_on": 0, "of": 1, "missing": ["this machine"], "enough": False},
+            0,
+            "revoked serial 0B: no agent runs there; it is told when it starts",
+        ),
+    ],
+)
+def test_a_certificate_that_too_few_machines_know_as_revoked_is_an_exit_status(
+    credentials: Credentials, found: dict[str, Any], status: int, says: str
+) -> None:
+    """As of `revoke`; where no agent runs it is in the register, which is all there was to do."""
+
+    @click.command()
+    @click.option("--json", "as_json", is_flag=True)
+    def command(*, as_json: bool) -> None:
+        with client_that_gets(httpx.Response(200, json=REVOKED | found), credentials) as client:
+            revoke(client, which="0B", reason="unspecified", as_json=as_json)
+
+    result = CliRunner().invoke(command)
+    assert (result.exit_code, result.output.splitlines()[-1]) == (status, says.splitlines()[-1])
+    assert says in result.output
+    result = CliRunner().invoke(command, ["--json"])
+    told = json.loads(result.output)
+    assert (result.exit_code, told["cut_ms"]) == (status, 1.5)
+    assert told["announced"] is (told["reach"] is not None) is (found["applied_on"] > 0)
