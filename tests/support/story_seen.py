@@ -6,8 +6,15 @@ from typing import Any
 from crewgate import limits
 from crewgate.audit.reader import Row
 from crewgate.demo.agents import EMBEDDINGS, PUBLISH, SEARCH, SUMMARY, Said
-from crewgate.demo.border import BALANCE, LEAVING, STATEMENT, STAYING, Crossed, Decommissioned
-from crewgate.demo.everywhere import CAST, Ended
+from crewgate.demo.cluster_act import CAST, Ended
+from crewgate.demo.cross_crew_act import (
+    BALANCE,
+    LEAVING,
+    STATEMENT,
+    STAYING,
+    Crossed,
+    Decommissioned,
+)
 from crewgate.demo.restart import Restarted
 from crewgate.demo.story import ROLES, Receipt, Revoked, Seen
 from crewgate.demo.tools import Received

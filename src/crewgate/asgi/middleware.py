@@ -14,10 +14,10 @@ from functools import partial
 
 from crewgate import limits
 from crewgate._native.permit import Permit
+from crewgate.asgi.cancellable import run_until
 from crewgate.asgi.response import Message, Response, Send, answer, respond
-from crewgate.asgi.running import run_until
 from crewgate.asgi.tls import certificate_of
-from crewgate.asgi.tools import NONE, Scope, Tool, tool_of
+from crewgate.asgi.tool_routes import NONE, Scope, Tool, tool_of
 from crewgate.core import protected_resource
 from crewgate.core.problems import KINDS, Field, kind_of
 from crewgate.core.tokens.bearer import find_token, is_ours

@@ -10,7 +10,10 @@ import msgspec
 
 from crewgate import limits
 from crewgate.core.credits import MICRO, parse_credits
-from crewgate.demo.acts import (
+from crewgate.demo.agents import SEARCH, Said
+from crewgate.demo.cluster_act import Ended
+from crewgate.demo.cross_crew_act import Crossed
+from crewgate.demo.outcomes import (
     Border,
     Everywhere,
     Restart,
@@ -21,9 +24,6 @@ from crewgate.demo.acts import (
     kept_budgets,
     kept_everywhere,
 )
-from crewgate.demo.agents import SEARCH, Said
-from crewgate.demo.border import Crossed
-from crewgate.demo.everywhere import Ended
 from crewgate.demo.restart import Restarted
 from crewgate.demo.story import (
     DRAFTER,

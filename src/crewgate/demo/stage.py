@@ -154,7 +154,7 @@ async def _run(
 ) -> None:
     with log.open("ab") as said:
         await trio.run_process(
-            [sys.executable, "-m", "crewgate.demo.guard", *command],
+            [sys.executable, "-m", "crewgate.demo.exit_with_parent", *command],
             stdin=subprocess.PIPE,
             stdout=said,
             stderr=said,

@@ -8,8 +8,15 @@ from msgspec.structs import replace
 from story_seen import BRANCHES, NOON, READ_NS, crossed, ended, restarted, row, said, seen
 
 from crewgate.demo.agents import EMBEDDINGS, PUBLISH, SEARCH, SUMMARY, Said
-from crewgate.demo.border import BALANCE, LEAVING, STATEMENT, STAYING, Crossed, Decommissioned
-from crewgate.demo.everywhere import Ended
+from crewgate.demo.cluster_act import Ended
+from crewgate.demo.cross_crew_act import (
+    BALANCE,
+    LEAVING,
+    STATEMENT,
+    STAYING,
+    Crossed,
+    Decommissioned,
+)
 from crewgate.demo.report import judge
 from crewgate.demo.restart import Restarted
 from crewgate.demo.story import Seen

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crewgate.demo.making import build
+from crewgate.demo.gateways import build
 from crewgate.errors import StoryError
 
 

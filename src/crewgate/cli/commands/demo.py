@@ -12,7 +12,7 @@ from crewgate.cli.options import json_option
 from crewgate.errors import CrewgateError, StoryError
 
 if TYPE_CHECKING:
-    from crewgate.demo.board import Board
+    from crewgate.demo.display import Board
     from crewgate.demo.report import Result
 
 
@@ -32,7 +32,7 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
 
     if find_spec("h2") is None:
         raise StoryError("the demo's agents speak HTTP/2 by h2: pip install 'crewgate[demo]'")
-    from crewgate.demo.board import Board, show
+    from crewgate.demo.display import Board, show
 
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
     with Board(console) as board:
@@ -63,9 +63,9 @@ async def _play(folder: Path, board: "Board") -> "Result":
     import trio
     from msgspec.structs import replace
 
-    from crewgate.demo.border import cross
-    from crewgate.demo.everywhere import ask_audits, end_everywhere
-    from crewgate.demo.making import build, join
+    from crewgate.demo.cluster_act import ask_audits, end_everywhere
+    from crewgate.demo.cross_crew_act import cross
+    from crewgate.demo.gateways import build, join
     from crewgate.demo.report import judge
     from crewgate.demo.restart import restart
     from crewgate.demo.stage import running

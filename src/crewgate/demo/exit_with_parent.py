@@ -1,4 +1,4 @@
-"""Runs a command for as long as standard input is open: `python -m crewgate.demo.guard CMD …`.
+"""Runs a command while standard input is open: `python -m crewgate.demo.exit_with_parent CMD …`.
 
 The kernel closes a pipe however its holder dies, so that not even a SIGKILL of the demo leaves a
 gateway behind. Plain blocking code; knows nothing of the command.

@@ -7,8 +7,8 @@ from rich.console import Console
 from story_seen import READ_NS, crossed, ended, restarted, said, seen
 
 from crewgate.demo.agents import SEARCH, SUMMARY, Said
-from crewgate.demo.board import Board, show
-from crewgate.demo.border import Decommissioned
+from crewgate.demo.cross_crew_act import Decommissioned
+from crewgate.demo.display import Board, show
 from crewgate.demo.report import judge
 
 

@@ -7,7 +7,7 @@ from trio.testing import MockClock
 
 from crewgate import limits
 from crewgate.demo.agents import EMBEDDINGS, SEARCH, SUMMARY, Agent, Said
-from crewgate.demo.everywhere import Act, receipt_of
+from crewgate.demo.cluster_act import Act, receipt_of
 
 
 def test_it_begins_when_everybody_was_heard() -> None:

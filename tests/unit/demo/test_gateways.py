@@ -8,9 +8,9 @@ from crewgate.config import Place, load
 from crewgate.core.credits import parse_credits
 from crewgate.core.policy.policy import SHARED
 from crewgate.core.policy.scope import within
-from crewgate.demo import everywhere, making
-from crewgate.demo.border import CREW as BORDER_CREW
-from crewgate.demo.border import TOOLS as BORDER_TOOLS
+from crewgate.demo import cluster_act, gateways
+from crewgate.demo.cross_crew_act import CREW as BORDER_CREW
+from crewgate.demo.cross_crew_act import TOOLS as BORDER_TOOLS
 from crewgate.demo.ports import HOST
 from crewgate.demo.stage import TOOLS_OFFSET, Stage
 from crewgate.demo.story import CAST, CREW, RUN_CREDITS, RUN_TOOLS, Part
@@ -19,7 +19,7 @@ from crewgate.errors import StoryError
 
 async def test_the_first_is_init_with_a_stream_and_a_border(tmp_path: Path) -> None:
     """The configuration loads, has the other tools and crews, and lets each crew do its parts."""
-    stage = await making.build(tmp_path)
+    stage = await gateways.build(tmp_path)
     config = load(stage.config)
     assert [tool.name for tool in config.tools] == [
         "search.web",
@@ -41,8 +41,8 @@ async def test_the_first_is_init_with_a_stream_and_a_border(tmp_path: Path) -> N
 
 async def test_the_others_are_its_peers_with_its_tools(tmp_path: Path) -> None:
     """Each knows the two others; crews, tools and their server are the first one's."""
-    first = await making.build(tmp_path)
-    await making.further(first)
+    first = await gateways.build(tmp_path)
+    await gateways.further(first)
     stages = (first, *first.further)
     configs = [load(stage.config) for stage in stages]
     places = [Place(HOST, stage.port + 3) for stage in stages]
@@ -58,7 +58,7 @@ async def test_the_others_are_its_peers_with_its_tools(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cast", "quota"), [(CAST, RUN_CREDITS), (everywhere.CAST, everywhere.CREDITS)]
+    ("cast", "quota"), [(CAST, RUN_CREDITS), (cluster_act.CAST, cluster_act.CREDITS)]
 )
 def test_the_cast_fits_in_its_run(cast: tuple[Part, ...], quota: str) -> None:
     """Tools and credits of the sub-agents are within the run's, as `spawn` demands."""
@@ -72,5 +72,5 @@ def test_what_init_does_not_write_is_told(tmp_path: Path) -> None:
     stage.config.parent.mkdir()
     stage.config.write_text("workers = 7")
     with pytest.raises(StoryError, match="writes no `workers = 2` for the story"):
-        making._edit(stage, {"workers = 2": "workers = 1"})
+        gateways._edit(stage, {"workers = 2": "workers = 1"})
     assert stage.config.read_text() == "workers = 7"

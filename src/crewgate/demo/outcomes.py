@@ -9,8 +9,8 @@ from crewgate import limits
 from crewgate.audit.reader import Row
 from crewgate.core.credits import MICRO, parse_credits
 from crewgate.demo.agents import Said
-from crewgate.demo.border import LEAVING, STAYING, Crossed
-from crewgate.demo.everywhere import SIBLINGS, TRANSLATOR, Ended
+from crewgate.demo.cluster_act import SIBLINGS, TRANSLATOR, Ended
+from crewgate.demo.cross_crew_act import LEAVING, STAYING, Crossed
 from crewgate.demo.restart import Restarted
 from crewgate.demo.story import RESEARCHER, Seen
 

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 
-_GUARD = [sys.executable, "-m", "crewgate.demo.guard", sys.executable, "-c"]
+_GUARD = [sys.executable, "-m", "crewgate.demo.exit_with_parent", sys.executable, "-c"]
 _WAIT = "import signal\nprint('up', flush=True)\nsignal.pause()"
 _COUNT = "import sys\nsys.exit(7)"
 

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from crewgate.core.terminal_text import printable
-from crewgate.demo.acts import Border, Everywhere
 from crewgate.demo.agents import Said
+from crewgate.demo.outcomes import Border, Everywhere
 from crewgate.demo.report import Result
 from crewgate.demo.story import CAST, ROLES, RUN_CREDITS
 
