@@ -10,8 +10,8 @@ from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
 from crewgate.config import Crew as CrewSection
 from crewgate.config import Crossing
-from crewgate.core.budget.cross_crew_account import run_branch
 from crewgate.core.budget.memory_ledger import MemoryLedger
+from crewgate.core.cross_crew_account import run_branch
 from crewgate.core.ids import branch_key
 from crewgate.core.policy.policy import Crew, Policy, Tool
 from crewgate.core.verdict import Denial

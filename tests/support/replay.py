@@ -20,7 +20,7 @@ from crewgate._native.permit import Permit
 from crewgate._native.records import Geometry
 from crewgate._native.table import Table
 from crewgate._native.token import Malformed, claims, split
-from crewgate.core.tokens import bearer
+from crewgate.core import bearer
 from crewgate.errors import RequestRefusedError, TableError, TableFullError
 
 GEOMETRY = Geometry(64, 64, 128, 2)

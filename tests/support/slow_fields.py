@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from crewgate.core.tokens.bearer import OURS, PLAIN, is_ours
+from crewgate.core.bearer import OURS, PLAIN, is_ours
 from crewgate.errors import RequestRefusedError
 
 Field = tuple[bytes, bytes]

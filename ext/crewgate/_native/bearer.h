@@ -1,4 +1,4 @@
-/* Where a token may hide in a query, and what follows the Bearer scheme (core/tokens/bearer.py).
+/* Where a token may hide in a query, and what follows the Bearer scheme (core/bearer.py).
  *
  * All is any bytes of a stranger; nothing is read beyond its length, nothing is decoded but in
  * passing. */
@@ -41,7 +41,7 @@ static inline int bearer_is_blank(unsigned char c) {
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/* Whether a parameter of this name is a token to some server: core/tokens/bearer.py says which do what. */
+/* Whether a parameter of this name is a token to some server: core/bearer.py says which do what. */
 static int bearer_names_token(const unsigned char *text, size_t n) {
     size_t at = 0, before = 0;
     while (at < n && bearer_is_blank(bearer_next(text, n, &at))) before = at;

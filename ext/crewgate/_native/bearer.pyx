@@ -1,4 +1,4 @@
-"""Where a request carries its token: what `find_token` of core/tokens says, compiled.
+"""Where a request carries its token: what `find_token` of core/bearer says, compiled.
 
 Says only that there is one token and which bytes it is; whether it is good is the gate's business.
 """

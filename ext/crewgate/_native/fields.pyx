@@ -5,7 +5,7 @@ from there; here is the loop over a message. Only exact `bytes` are looked at, s
 another class runs while a message is walked through.
 """
 
-from crewgate.core.tokens.bearer import OURS, PLAIN
+from crewgate.core.bearer import OURS, PLAIN
 from crewgate.errors import RequestRefusedError
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize

@@ -1,4 +1,4 @@
-"""Where a request carries its token: what `find_token` of core/tokens says, compiled."""
+"""Where a request carries its token: what `find_token` of core/bearer says, compiled."""
 
 from collections.abc import Iterable, Sequence
 

@@ -11,7 +11,7 @@ import msgspec
 
 from crewgate.agent.journal import Journal
 from crewgate.core.audit.record_builder import Who
-from crewgate.core.budget.cross_crew_account import caller
+from crewgate.core.cross_crew_account import caller
 from crewgate.core.ids import branch_key, uuid_bytes
 from crewgate.core.policy.policy import Crew
 from crewgate.core.tokens.grant import Grant
@@ -72,7 +72,7 @@ class Registry:
         """The crew whose `branch` is meant; RefusedError if that is not plain.
 
         A crew's run on another's tools is charged to an account of its own
-        (`core/budget/cross_crew_account`): it is found by that name or, once it was seen, by the
+        (`core/cross_crew_account`): it is found by that name or, once it was seen, by the
         crew's.
         """
         try:

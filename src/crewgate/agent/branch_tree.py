@@ -12,7 +12,6 @@ from typing import NamedTuple
 from crewgate import limits
 from crewgate._native.records import Branch
 from crewgate.agent.branch_registry import Entry
-from crewgate.core.budget.cross_crew_account import caller
 from crewgate.core.budget.ledger_protocol import (
     WINDOW_SECONDS_DAY,
     WINDOW_SECONDS_HOUR,
@@ -20,6 +19,7 @@ from crewgate.core.budget.ledger_protocol import (
     Told,
     Window,
 )
+from crewgate.core.cross_crew_account import caller
 from crewgate.core.ids import Kind, crew_key, table_key
 from crewgate.core.policy.policy import Crew
 from crewgate.ipc.admin_messages import BranchState, TreeRow

@@ -7,7 +7,7 @@ What is not there for somebody looks to him like what is not there at all.
 from typing import NoReturn
 
 from crewgate import limits
-from crewgate.core.budget import cross_crew_account
+from crewgate.core import cross_crew_account
 from crewgate.core.x509.identity import INSTANCE_BYTES, Identity, Role, check
 from crewgate.errors import ControlError
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from crewgate.api.schemas import BranchAnswer, BranchesAnswer
-from crewgate.core.budget.cross_crew_account import caller
+from crewgate.core.cross_crew_account import caller
 
 _encode = msgspec.json.Encoder().encode
 

@@ -19,8 +19,8 @@ from crewgate.asgi.response import Message, Response, Send, answer, respond
 from crewgate.asgi.tls import certificate_of
 from crewgate.asgi.tool_routes import NONE, Scope, Tool, tool_of
 from crewgate.core import protected_resource
+from crewgate.core.bearer import find_token, is_ours
 from crewgate.core.problems import KINDS, Field, kind_of
-from crewgate.core.tokens.bearer import find_token, is_ours
 from crewgate.core.verdict import Denial, Reason
 from crewgate.verifier import Verifier
 

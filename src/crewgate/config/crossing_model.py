@@ -6,7 +6,7 @@ Says nothing of tokens: with one, a call is judged by it, crossing or not.
 import msgspec
 
 from crewgate import limits
-from crewgate.core.budget import cross_crew_account
+from crewgate.core import cross_crew_account
 
 
 class Crossing(msgspec.Struct, frozen=True):

@@ -33,8 +33,8 @@ from crewgate.config.ocsp import OCSPMode, read_responder
 from crewgate.config.prices import PRICE, read_tariff
 from crewgate.config.section import Kind, Section
 from crewgate.config.upstreams import read_upstream
+from crewgate.core.bearer import CARRIERS
 from crewgate.core.policy.policy import SHARED
-from crewgate.core.tokens.bearer import CARRIERS
 
 MODE: Kind[Mode] = values.one_of("enforce", "observe")
 _JUDGE: Kind[Judge] = values.one_of("headers", "body")

@@ -15,7 +15,7 @@ import msgspec
 
 from crewgate import limits
 from crewgate._native.fields import AnswerFilter, FieldFilter, written
-from crewgate.core.tokens.bearer import CARRIERS, PLAIN
+from crewgate.core.bearer import CARRIERS, PLAIN
 from crewgate.core.tokens.grant import Grant
 from crewgate.gateway.forwarded import via
 from crewgate.server import Field

@@ -18,7 +18,7 @@ from nacl.signing import SigningKey
 
 from crewgate import limits
 from crewgate.config import Crossing
-from crewgate.core.budget import cross_crew_account as naming
+from crewgate.core import cross_crew_account as naming
 from crewgate.core.ids import uuid_text
 from crewgate.core.policy.policy import Key, Policy
 from crewgate.core.tokens.claims import Claims, is_text

@@ -10,7 +10,7 @@ from crewgate import limits
 from crewgate._native.signature import is_valid_point
 from crewgate.config import Config, Crossing
 from crewgate.config import Crew as CrewSection
-from crewgate.core.budget.cross_crew_account import ISSUER
+from crewgate.core.cross_crew_account import ISSUER
 from crewgate.core.policy.policy import Crew, Key, Policy, Tool
 from crewgate.core.tokens.jwks import parse_jwks
 from crewgate.errors import ConfigurationError

@@ -12,8 +12,8 @@ from typing import Protocol, Self, TypeVar
 from weakref import WeakSet
 
 from crewgate._native.permit import Permit
-from crewgate.core.budget.cross_crew_account import is_account
 from crewgate.core.budget.window_reset import explained
+from crewgate.core.cross_crew_account import is_account
 from crewgate.core.verdict import Denial, Reason
 from crewgate.leases.lease_client import Status
 from crewgate.verifier.attached import Attached

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from leaks import assert_no_leak
 
 from crewgate._native.bearer import TokenFinder
-from crewgate.core.tokens.bearer import find_token
+from crewgate.core.bearer import find_token
 from crewgate.core.verdict import Reason
 
 Field = tuple[bytes, bytes]

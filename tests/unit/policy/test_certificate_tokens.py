@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crewgate import limits
 from crewgate._native.permit import Permit
 from crewgate.core import ids
-from crewgate.core.budget.cross_crew_account import run_branch
+from crewgate.core.cross_crew_account import run_branch
 from crewgate.core.ids import Kind
 from crewgate.core.verdict import Denial, Reason
 from crewgate.core.x509.certificate import revocable_by

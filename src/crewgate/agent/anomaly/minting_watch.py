@@ -22,7 +22,7 @@ from crewgate.core.anomaly.quarantined_keys import Name
 from crewgate.core.anomaly.transitions import Saved, Standing, Step, strangers
 from crewgate.core.anomaly.types import Seen
 from crewgate.core.audit import records
-from crewgate.core.budget.cross_crew_account import is_account
+from crewgate.core.cross_crew_account import is_account
 from crewgate.core.gossip import capsules
 from crewgate.core.policy.policy import Tool
 from crewgate.core.policy.scope import count_covered

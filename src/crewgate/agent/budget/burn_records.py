@@ -7,9 +7,9 @@ from typing import Literal
 from crewgate import limits
 from crewgate._native.records import Burned
 from crewgate.agent.branch_registry import Registry
+from crewgate.core import cross_crew_account
 from crewgate.core.audit.records import Burned as BurnedRecord
 from crewgate.core.audit.records import request_text, when
-from crewgate.core.budget import cross_crew_account
 from crewgate.core.ids import Kind, table_key
 from crewgate.core.policy.policy import Policy
 

@@ -19,9 +19,9 @@ from crewgate.agent.revocation.fanout import Told, ToldNames
 from crewgate.agent.revocation.quorum_wait import Reaching
 from crewgate.agent.revocation.seen_names import SEEN, Unseen, never_seen
 from crewgate.agent.state import Machine
+from crewgate.core import cross_crew_account
 from crewgate.core.anomaly.enforcement import Word
 from crewgate.core.audit import records
-from crewgate.core.budget import cross_crew_account
 from crewgate.core.credits import format_credits
 from crewgate.core.ids import branch_key
 from crewgate.errors import ConfigurationError, LedgerUnavailableError, LinkError, RefusedError

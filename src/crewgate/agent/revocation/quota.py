@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from crewgate._native.owner import OwnedTable
-from crewgate.core.budget.cross_crew_account import caller
+from crewgate.core.cross_crew_account import caller
 from crewgate.core.policy.policy import Crew
 
 Wish = Literal["branch", "certificate", "overrun"]

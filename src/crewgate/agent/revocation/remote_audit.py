@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from crewgate import limits
 from crewgate.agent.branch_registry import Registry
+from crewgate.core import cross_crew_account
 from crewgate.core.audit.records import Event, Record, Revocation, when
-from crewgate.core.budget import cross_crew_account
 from crewgate.core.gossip.capsules import Entry
 from crewgate.core.ids import Kind
 from crewgate.core.policy.policy import Crew

@@ -16,7 +16,7 @@ from crewgate.agent.journal import Journal
 from crewgate.agent.revocation.coarsened import Coarsened
 from crewgate.agent.revocation.entries import Clocks, Done, Entry, entry_for, entry_of, key_of
 from crewgate.agent.revocation.quota import Shares, Wish
-from crewgate.core.budget.cross_crew_account import is_account
+from crewgate.core.cross_crew_account import is_account
 from crewgate.core.gossip import capsules
 from crewgate.core.ids import Kind, crew_key, table_key
 from crewgate.core.policy.policy import Crew, Key

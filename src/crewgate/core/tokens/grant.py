@@ -6,7 +6,7 @@ to the crew's ceiling. Says nothing about what was spent or revoked since.
 
 import msgspec
 
-from crewgate.core.budget import cross_crew_account
+from crewgate.core import cross_crew_account
 from crewgate.core.ids import Kind, branch_key, crew_key, table_key
 from crewgate.core.tokens.claims import Claims
 

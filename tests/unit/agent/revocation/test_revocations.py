@@ -15,7 +15,7 @@ from crewgate.agent.journal import Journal
 from crewgate.agent.revocation import entries
 from crewgate.agent.revocation.entries import Clocks
 from crewgate.agent.revocation.revocations import Revocations
-from crewgate.core.budget.cross_crew_account import ISSUER
+from crewgate.core.cross_crew_account import ISSUER
 from crewgate.core.ids import Kind, certificate_key, crew_key, table_key
 from crewgate.core.policy.policy import Crew, Key
 from crewgate.errors import RefusedError

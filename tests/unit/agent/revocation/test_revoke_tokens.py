@@ -18,7 +18,7 @@ from crewgate.agent.revocation import entries
 from crewgate.agent.revocation.entries import Clocks
 from crewgate.agent.revocation.revocations import Revocations
 from crewgate.core.audit.records import Record, Revocation
-from crewgate.core.budget.cross_crew_account import ISSUER
+from crewgate.core.cross_crew_account import ISSUER
 from crewgate.core.ids import Kind, crew_key, table_key
 from crewgate.core.policy.policy import Crew
 from crewgate.core.verdict import Reason

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crewgate.config import values
-from crewgate.core.budget.cross_crew_account import (
+from crewgate.core.cross_crew_account import (
     ISSUER,
     account,
     caller,
@@ -16,7 +16,7 @@ from crewgate.core.budget.cross_crew_account import (
     grant_id,
     is_account,
 )
-from crewgate.core.budget.cross_crew_account import run_branch as branch_of
+from crewgate.core.cross_crew_account import run_branch as branch_of
 from crewgate.core.ids import uuid_bytes
 from crewgate.core.tokens.claims import is_text
 from crewgate.core.x509.identity import Identity, Role

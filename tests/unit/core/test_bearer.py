@@ -2,7 +2,7 @@
 
 import pytest
 
-from crewgate.core.tokens.bearer import find_token
+from crewgate.core.bearer import find_token
 from crewgate.core.verdict import Reason
 
 AUTHORIZATION = [b"authorization"]
